@@ -1,0 +1,55 @@
+# make demo | test | lint | bench | clean. Every target sets up what it needs in .venv.
+# Another interpreter: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+
+# The networks here are small: a second thread gains little, and costs tenfold on a busy machine.
+export OMP_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+
+.PHONY: help demo test lint bench clean
+
+help:
+	@echo "make demo    train on the built-in faces and draw chosen ones ($(DEMO)/samples.png)"
+	@echo "make test    run the tests"
+	@echo "make lint    ruff and pyright"
+	@echo "make bench   run every script in benchmarks/"
+	@echo "make clean   remove .venv and the tools' caches; runs/ stays"
+
+demo: $(VENV)/.installed
+	$(BIN)/gaussmix train --data avatars --preset demo --out $(DEMO) --resume
+	@test -f $(DEMO)/samples.png || { echo "$(DEMO)/samples.png was not drawn: see the messages above" >&2; exit 1; }
+	@echo
+	@echo "picture of chosen faces:         $(CURDIR)/$(DEMO)/samples.png"
+	@echo "model, checkpoints, logs, config: $(CURDIR)/$(DEMO)/"
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+bench: $(VENV)/.installed-dev
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+# constraints.txt pins torch: nothing newer, with gigabytes of CUDA libraries behind it, comes in.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "$(PYTHON) is not on the PATH. Install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "gaussmix needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,214 @@
+"""A memory-mapped cache of decoded images, keyed by content.
+
+    <root>/datasets/<key>/  images.npy (N, H, W, 3) uint8, one .npy for each small array, meta.json
+    <root>/index/<stamp>    the content digest of files with that stamp (names, sizes, times), so that
+                            unchanged files need not be read again
+
+`key` is a digest of everything that decides the result, so an entry never goes stale. An entry is written in
+a folder of its own beside its place, flushed to disk and renamed: readers see a whole entry or none, and of
+two processes that build the same one the first wins. `meta.json` holds the size of every file and a digest of
+every small array; an entry that disagrees with it is damaged and built again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import platformdirs
+
+from gaussmix.data.dataset import DataError
+
+FORMAT = 1  # part of every key: raise it when the files of an entry change
+STALE_AFTER = 86400.0  # seconds without a write, after which an unfinished entry belongs to a dead process
+
+Append = Callable[[np.ndarray], None]  # takes one (H, W, 3) or several (B, H, W, 3) uint8 images
+Built = tuple[dict[str, np.ndarray], dict[str, Any]]  # the small arrays by name, and facts for meta.json
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cached data set: (N, H, W, 3) uint8 read-only images, small arrays by name, facts from meta.json."""
+
+    images: np.ndarray
+    arrays: dict[str, np.ndarray]
+    info: dict[str, Any]
+
+
+def cache_dir() -> Path:
+    """Root of the cache: $GAUSSMIX_CACHE, or the user's cache folder on this system."""
+    chosen = os.environ.get("GAUSSMIX_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("gaussmix")
+
+
+def digest(*facts: Any) -> str:
+    """Hex digest of JSON-able facts and of the format of the cache."""
+    return hashlib.blake2b(json.dumps([FORMAT, *facts]).encode(), digest_size=16).hexdigest()
+
+
+def fetch(root: Path, key: str, size: int, build: Callable[[Append], Built]) -> Entry:
+    """Entry `key` of the cache under `root`, built first if it is absent or damaged.
+
+    `build` passes its images of shape (size, size, 3) to the function it is given, in order, and returns the
+    small arrays, N long, and facts. It runs again only if another process removes the entry in between.
+    """
+    folder = root / "datasets" / key
+    for _ in range(3):
+        entry = _open(folder)
+        if entry is not None:
+            return entry
+        try:
+            _remove(folder)
+            _build(folder, size, build)
+        except OSError as error:
+            raise DataError(
+                f"cannot write the image cache in {root}: {error.strerror or error}; make room there, or set "
+                "GAUSSMIX_CACHE to another folder"
+            ) from error
+    raise DataError(
+        f"{folder} vanishes or breaks as soon as it is written; set GAUSSMIX_CACHE to another folder"
+    )
+
+
+def recall(root: Path, stamp: str) -> str | None:
+    """The content digest remembered for files with this stamp, or None."""
+    try:
+        content = (root / "index" / stamp).read_text("ascii")
+    except (OSError, ValueError):
+        return None
+    return content if len(content) == len(stamp) else None
+
+
+def remember(root: Path, stamp: str, content: str | None) -> None:
+    """Remember the content digest of files with this stamp, or forget it (None). Saves time only: never fails."""
+    path = root / "index" / stamp
+    with contextlib.suppress(OSError):
+        if content is None:
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{stamp}.{uuid.uuid4().hex}")
+        aside.write_text(content, "ascii")
+        aside.replace(path)
+
+
+def _open(folder: Path) -> Entry | None:
+    """The entry in `folder`, or None if it is absent or damaged in any way that shows."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text("utf-8"))
+        if any((folder / name).stat().st_size != size for name, size in meta["bytes"].items()):
+            return None
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in meta["digests"]}
+        if images.dtype != np.uint8 or list(images.shape) != meta["shape"]:
+            return None
+        if any(_checksum(arrays[name]) != expected for name, expected in meta["digests"].items()):
+            return None
+        return Entry(images, arrays, meta["info"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
+        return None
+
+
+def _build(folder: Path, size: int, build: Callable[[Append], Built]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(folder.parent)
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    aside.mkdir()
+    try:
+        _write(aside, size, build)
+        try:
+            aside.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+            shutil.rmtree(aside)  # another process was first; its entry is as good
+        _sync_folder(folder.parent)
+    except BaseException:  # Ctrl-C too
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def _write(folder: Path, size: int, build: Callable[[Append], Built]) -> None:
+    # A stream and not a memory map: on a full disk it gives an OSError, where the map would kill the process.
+    with (folder / "images.npy").open("wb") as file:
+        start = _write_header(file, 0, size)
+
+        def append(images: np.ndarray) -> None:
+            assert images.dtype == np.uint8, images.dtype
+            assert images.shape[-3:] == (size, size, 3), images.shape
+            file.write(np.ascontiguousarray(images).data)
+
+        arrays, info = build(append)
+        total = (file.tell() - start) // (size * size * 3)
+        file.seek(0)
+        end = _write_header(file, total, size)
+        assert end == start, "NumPy pads the header so that the first axis can grow in place"
+        _sync(file)
+    for name, array in arrays.items():
+        assert len(array) == total, (name, len(array), total)
+        with (folder / f"{name}.npy").open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+            _sync(file)
+    meta = {
+        "shape": [total, size, size, 3],
+        "info": info,
+        "bytes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+        "digests": {name: _checksum(array) for name, array in arrays.items()},
+    }
+    with (folder / "meta.json").open("wb") as file:
+        file.write(json.dumps(meta, indent=1).encode())
+        _sync(file)
+    _sync_folder(folder)
+
+
+def _write_header(file: BinaryIO, total: int, size: int) -> int:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (total, size, size, 3)}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.tell()
+
+
+def _checksum(array: np.ndarray) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a damaged entry, under another name first so that nobody opens half of it."""
+    if folder.exists():
+        aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+        with contextlib.suppress(FileNotFoundError):  # another process was first
+            folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_stale(parent: Path) -> None:
+    """Remove unfinished entries that nobody has written to for a while: their process was killed."""
+    for folder in parent.glob(".*"):
+        with contextlib.suppress(OSError):
+            latest = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+            if latest < time.time() - STALE_AFTER:
+                shutil.rmtree(folder, ignore_errors=True)

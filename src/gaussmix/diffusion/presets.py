@@ -1,0 +1,169 @@
+"""What a training run can be told, and the named sets of answers. Loads no torch, so that the command line starts fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Every field is a flag of ``gaussmix train``."""
+
+    data: str = "avatars"
+    """'avatars', or a folder: CelebA's official layout, or images with a metadata.csv."""
+    out: Path = Path("runs/train")
+    """Folder for checkpoints, logs, pictures and the model."""
+    resume: bool = False
+    """Continue from the newest checkpoint in --out, or start if there is none."""
+    seed: int = 0
+    """Of the drawing of avatars, the weights, the batches and all noise."""
+
+    size: int = 32
+    """Height and width of the images in pixels."""
+    count: int | None = None
+    """Use this many images: avatars are drawn (4000 if not given), a folder is cut."""
+    skip_bad: bool = False
+    """Leave out missing and damaged images (they are counted) instead of stopping."""
+
+    conditioning: Literal["gated", "cross_attention", "concat"] = "gated"
+    """How the tokens enter the network; 'concat' is the paper's."""
+    injection: Literal["all", "mid_up"] = "all"
+    """Which blocks see the condition."""
+    pairing: Literal["matched", "fixed", "fresh"] = "matched"
+    """Z that describes each image, a random one for ever ('fixed', the paper's), or a new one at each step."""
+    latent_dim: int = 8
+    """Numbers per attribute (N)."""
+    n_components: int = 3
+    """Gaussians in the latents' mixture."""
+    separation: float = 3.0
+    """Distance of their means in standard deviations."""
+
+    channels: tuple[int, ...] = (32, 64, 64)
+    """Channels of each level of the U-Net."""
+    layers_per_block: int = 1
+    """Residual blocks a level."""
+    scale_shift: bool = True
+    """The time embedding scales and shifts feature maps (otherwise it is added)."""
+
+    timesteps: int = 100
+    """T, noise levels."""
+    beta_schedule: Literal["constant", "linear"] = "constant"
+    """'constant' is the paper's for CelebA, 'linear' (1e-4 to 0.02) its for CIFAR-10."""
+    beta: float | None = None
+    """The constant beta; 0.07 at T = 100 if not given."""
+    objective: Literal["v_prediction", "epsilon"] = "v_prediction"
+    """What the network predicts; 'epsilon' is the paper's."""
+    timestep_sampling: Literal["angle", "uniform"] = "angle"
+    """How t is drawn: evenly along arccos sqrt(alpha_bar), or uniformly (the paper's)."""
+
+    batch_size: int = 8
+    """Images a step and process."""
+    accumulate: int = 1
+    """Batches whose gradients are added up before a step."""
+    learning_rate: float = 1.5e-3
+    """Of AdamW, after warm-up."""
+    weight_decay: float = 1e-4
+    """Of AdamW."""
+    warmup_steps: int = 50
+    """Steps in which the learning rate rises; then a cosine down to 2 %."""
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    ema_decay: float = 0.995
+    """Of the averaged weights that sampling uses (with a warm-up)."""
+    condition_dropout: float = 0.12
+    """Share of images that see no condition, for guidance."""
+    mixed_precision: Literal["no", "bf16"] = "bf16"
+    """bf16 autocast."""
+    threads: int = 1
+    """Threads of the CPU; 0 leaves torch's own choice. More than one can be far slower on a busy machine."""
+
+    steps: int = 3000
+    """Stop after this many steps ..."""
+    minutes: float | None = None
+    """... or after this many minutes, whichever comes first; the learning rate is fitted to it."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """How many to keep."""
+    sample_every: int = 0
+    """Steps between pictures of the averaged weights; 0 draws only the last one."""
+    guidance: float = 2.0
+    """Guidance scale of these pictures."""
+    log_every: int = 10
+    """Steps between lines in metrics.jsonl."""
+
+    def __post_init__(self):
+        at_least_one = "size batch_size accumulate timesteps steps checkpoint_every keep_checkpoints log_every".split()
+        for name in at_least_one:
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1")
+        for name in ("warmup_steps", "sample_every", "threads", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must not be negative")
+        if self.minutes is not None and self.minutes <= 0:
+            raise ValueError(f"--minutes is {self.minutes}; it must be above 0")
+        if not 0 <= self.condition_dropout < 1:
+            raise ValueError(f"--condition-dropout is {self.condition_dropout}; choose 0 or more, below 1")
+        if not 0 < self.ema_decay < 1:
+            raise ValueError(f"--ema-decay is {self.ema_decay}; choose above 0, below 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready fields."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+
+
+PRESETS: dict[str, TrainConfig] = {
+    # Five CPU minutes of faces: FACTS' recipe. Stops by time on a slow machine.
+    "demo": TrainConfig(out=Path("runs/demo"), steps=3000, minutes=5.5),
+    # The model in the package.
+    "avatars": TrainConfig(
+        out=Path("runs/avatars"), count=12_000, channels=(32, 64, 128), steps=24_000, ema_decay=0.999, sample_every=4000
+    ),
+    # D Fig. 7, left: 64 px, T = 100, constant beta, epsilon, uniform t, 60 M parameters, batch for one GPU.
+    "celeba64": TrainConfig(
+        data="celeba",
+        out=Path("runs/celeba64"),
+        size=64,
+        conditioning="cross_attention",
+        pairing="fixed",
+        channels=(128, 256, 384),
+        layers_per_block=2,
+        scale_shift=False,
+        objective="epsilon",
+        timestep_sampling="uniform",
+        batch_size=64,
+        learning_rate=2e-4,
+        warmup_steps=1000,
+        ema_decay=0.9999,
+        steps=400_000,
+        checkpoint_every=5000,
+        sample_every=5000,
+        threads=0,
+    ),
+    # D Fig. 7, right: 32 px, T = 1000, linear beta, 70 M parameters.
+    "cifar10": TrainConfig(
+        data="cifar10",
+        out=Path("runs/cifar10"),
+        size=32,
+        conditioning="cross_attention",
+        pairing="fixed",
+        channels=(160, 320, 512),
+        layers_per_block=2,
+        scale_shift=False,
+        timesteps=1000,
+        beta_schedule="linear",
+        objective="epsilon",
+        timestep_sampling="uniform",
+        batch_size=128,
+        learning_rate=2e-4,
+        warmup_steps=1000,
+        ema_decay=0.9999,
+        steps=400_000,
+        checkpoint_every=5000,
+        sample_every=5000,
+        threads=0,
+    ),
+}

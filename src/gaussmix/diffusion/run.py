@@ -1,0 +1,273 @@
+"""A training run from start to finish: checkpoints, logs, pictures, interruptions, the finished model.
+
+A run's folder holds ``config.json``, ``checkpoints/``, ``latents.safetensors`` (matched Z), ``metrics.jsonl``,
+``tensorboard/``, ``samples/step-*.png``, and at the end ``samples.png`` and ``model/``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from gaussmix.data.dataset import AttributeDataset
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+from gaussmix.diffusion.presets import TrainConfig
+from gaussmix.diffusion.train import Trainer
+from gaussmix.pictures import contact_sheet, save_atomic
+from gaussmix.training.checkpoints import CheckpointStore
+from gaussmix.training.log import MetricsLog, TrainingBar
+
+_MAY_CHANGE = {
+    *("out", "resume", "steps", "minutes", "threads", "checkpoint_every", "keep_checkpoints"),
+    *("sample_every", "guidance", "log_every", "skip_bad"),
+}
+_SHEET_ROWS, _SHEET_COLUMNS = 8, 8
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on: one line with the step and what is left of it."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended. An interrupted run left a checkpoint, but no model."""
+
+    step: int
+    interrupted: bool
+    model: Path | None
+    samples: Path | None
+
+
+def train(config: TrainConfig, dataset: AttributeDataset, *, progress: bool = True) -> TrainResult:
+    """Train on ``dataset`` as ``config`` says, writing everything to ``config.out``.
+
+    Ctrl-C or SIGTERM end the run after the current step with a checkpoint; ``resume`` continues it.
+
+    Raises ValueError if the folder holds another run, or if resuming with settings that do not fit the checkpoint;
+    TrainingError if the loss or a gradient is no longer finite.
+    """
+    store = CheckpointStore(config.out / "checkpoints", config.keep_checkpoints)
+    checkpoint = store.latest() if config.resume else None
+    if not config.resume and store.paths():
+        raise ValueError(f"{config.out} already holds a run; continue it with --resume or choose another --out")
+    if checkpoint is not None:
+        _check_same_run(config, checkpoint.state["config"], dataset.key, checkpoint.state["dataset"])
+    trainer = Trainer(config, dataset)
+    if checkpoint is not None:
+        trainer.restore(checkpoint)
+    main = trainer.accelerator.is_main_process
+    if main:
+        config.out.mkdir(parents=True, exist_ok=True)
+        (config.out / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n")
+    log = MetricsLog(config.out, trainer.step) if main else None
+    try:
+        with _stop_on_signal() as stop, TrainingBar(1.0, trainer.progress(), disable=not (main and progress)) as bar:
+            _loop(trainer, store, log, bar, stop)
+    finally:
+        if log is not None:
+            log.close()
+    if stop.is_set():
+        return TrainResult(trainer.step, True, None, None)
+    trainer.accelerator.wait_for_everyone()
+    if not main:
+        return TrainResult(trainer.step, False, None, None)
+    pipeline = trainer.pipeline()
+    model = _save_model(pipeline, config.out / "model")
+    samples = config.out / "samples.png"
+    draw_sheet(pipeline, samples, guidance=config.guidance, seed=config.seed, step=trainer.step)
+    return TrainResult(trainer.step, False, model, samples)
+
+
+def _loop(
+    trainer: Trainer, store: CheckpointStore, log: MetricsLog | None, bar: TrainingBar, stop: threading.Event
+) -> None:
+    config, world = trainer.config, trainer.accelerator.num_processes
+    images_a_step = config.batch_size * config.accumulate * world
+    # Reading a number off a GPU waits for it, so there the losses are looked at in groups.
+    look_every = 1 if trainer.accelerator.device.type == "cpu" else min(10, config.log_every)
+    unseen: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+    recent: deque[float] = deque(maxlen=100)
+    since, since_step = perf_counter(), trainer.step
+
+    def look() -> None:
+        for step, loss, norm in unseen:
+            if not (math.isfinite(float(loss)) and math.isfinite(float(norm))):
+                paths = store.paths()
+                good = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
+                raise TrainingError(
+                    f"the loss or its gradient became {float(loss) + 0 * float(norm)} at step {step}; {good}. "
+                    f"Try a smaller --learning-rate (it is {config.learning_rate:g})"
+                )
+            recent.append(float(loss))
+        unseen.clear()
+
+    for loss, norm in trainer.steps():
+        step = trainer.step
+        unseen.append((step, loss, norm))
+        logging, saving = step % config.log_every == 0, step % config.checkpoint_every == 0
+        stopping = _anyone(trainer, stop)
+        if step % look_every == 0 or logging or saving or stopping:
+            look()
+            rate = (step - since_step) * images_a_step / max(1e-9, perf_counter() - since)
+            bar.update(trainer.progress(), float(np.mean(recent)), rate)
+            if logging and log is not None:
+                learning_rate = trainer.optimizer.param_groups[0]["lr"]
+                log.write(
+                    step,
+                    loss=float(loss),
+                    gradient_norm=float(norm),
+                    learning_rate=learning_rate,
+                    images_per_second=rate,
+                    seconds=trainer.seconds,
+                )
+            if perf_counter() - since > 10:
+                since, since_step = perf_counter(), step
+        if saving or stopping:
+            _save_checkpoint(trainer, store)
+        if stopping:
+            stop.set()
+            return
+        if config.sample_every and step % config.sample_every == 0 and trainer.accelerator.is_main_process:
+            path = config.out / "samples" / f"step-{step:08d}.png"
+            draw_sheet(trainer.pipeline(), path, guidance=config.guidance, seed=config.seed, step=step, num_steps=10)
+    look()
+    _save_checkpoint(trainer, store)
+
+
+def _save_checkpoint(trainer: Trainer, store: CheckpointStore) -> None:
+    trainer.accelerator.wait_for_everyone()
+    if trainer.accelerator.is_main_process:
+        state = {
+            "seconds": trainer.seconds,
+            "config": trainer.config.to_dict(),
+            "dataset": trainer.batches.dataset.key,
+            "processes": trainer.accelerator.num_processes,
+        }
+        store.save(trainer.step, trainer.tensors(), state)
+
+
+def _anyone(trainer: Trainer, stop: threading.Event) -> bool:
+    """Whether any process was asked to stop; all must agree, or the others would wait for ever."""
+    if trainer.accelerator.num_processes == 1:
+        return stop.is_set()
+    flag = torch.tensor(float(stop.is_set()), device=trainer.accelerator.device)
+    return bool(trainer.accelerator.reduce(flag, "sum") > 0)
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[threading.Event]:
+    """Turn Ctrl-C and SIGTERM into an event; a second Ctrl-C stops at once. Does nothing outside the main thread."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(signum: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _check_same_run(config: TrainConfig, before: dict, key: str, key_before: str) -> None:
+    now = json.loads(json.dumps(config.to_dict()))
+    changed = [name for name in now if name not in _MAY_CHANGE and now[name] != before.get(name)]
+    if changed:
+        flags = ", ".join(f"--{name.replace('_', '-')} was {before.get(name)} and is {now[name]}" for name in changed)
+        raise ValueError(f"cannot resume {config.out}: {flags}")
+    if key != key_before:
+        raise ValueError(f"cannot resume {config.out}: the data in {config.data} have changed since the checkpoint")
+
+
+def _save_model(pipeline: AttributeDiffusionPipeline, folder: Path) -> Path:
+    """Write the model aside and put it in its place."""
+    aside = folder.with_name(f".writing-{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        pipeline.save_pretrained(aside)
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return folder
+
+
+def sheet_requests(pipeline: AttributeDiffusionPipeline, rows: int = _SHEET_ROWS) -> list[list[str]]:
+    """Pairs of attributes for the rows of a picture: each attribute once if there is room, partners that occur
+    together in the data, the least common first."""
+    from gaussmix.diffusion.requests import unpack_rows
+
+    names = pipeline.attribute_names
+    data = unpack_rows(pipeline.config["attribute_rows"], len(names)).astype(float)
+    together = data.T @ data
+    free = [int(k) for k in np.argsort(np.diag(together), kind="stable") if together[k, k] > 0]
+    requests = []
+    while free and len(requests) < rows:
+        k = free.pop(0)
+        partners = [j for j in free if together[k, j] > 0]
+        row = [k]
+        if partners:
+            # Prefer the partner that k says least about, so that rows show combinations and not synonyms.
+            expected = np.outer(np.diag(together), np.diag(together)) / len(data)
+            partner = min(partners, key=lambda j: abs(np.log(together[k, j] / expected[k, j])))
+            free.remove(partner)
+            row.append(partner)
+        requests.append([names[j] for j in row])
+    return requests or [[]]
+
+
+def draw_sheet(
+    pipeline: AttributeDiffusionPipeline,
+    path: Path,
+    *,
+    guidance: float,
+    seed: int,
+    step: int,
+    num_steps: int = 20,
+) -> Path:
+    """Draw a contact sheet whose rows are requests; everything not asked for varies as in the data."""
+    requests = sheet_requests(pipeline)
+    attributes = np.concatenate(
+        [pipeline.choose_attributes(r, count=_SHEET_COLUMNS, seed=seed + i) for i, r in enumerate(requests)]
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    device = pipeline.unet.device
+    autocast = torch.autocast("cpu", torch.bfloat16) if device.type == "cpu" else nullcontext()
+    with autocast:
+        images = pipeline(
+            attributes,
+            num_inference_steps=num_steps,
+            guidance_scale=guidance,
+            generator=torch.Generator().manual_seed(seed),
+            output_type="np",
+        ).images
+    sheet = contact_sheet(
+        np.asarray(images),
+        columns=_SHEET_COLUMNS,
+        title=f"Drawn by gaussmix after {step:,} training steps",
+        row_labels=[" and ".join(r).replace("_", " ") or "as the data" for r in requests],
+        caption=(
+            "Each row: faces with the attributes on its left, everything else drawn as in the training data. "
+            f"Guidance {guidance:g}, {num_steps} steps of {type(pipeline.scheduler).__name__}, seed {seed}."
+        ),
+    )
+    return save_atomic(sheet, path) or path

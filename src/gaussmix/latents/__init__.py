@@ -1,0 +1,1 @@
+"""Distributions over latent vectors that condition the generators."""

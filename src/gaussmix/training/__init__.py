@@ -1,0 +1,1 @@
+"""Parts of a training run that do not depend on what is trained: checkpoints, schedules, logs, progress."""

@@ -1,0 +1,112 @@
+"""Checkpoints that are either whole or absent.
+
+A checkpoint is a folder ``step-00001200`` of safetensors files and a ``state.json``. It is written under another name,
+flushed to the disk and then renamed, so that a power cut or a kill at any moment leaves either the whole checkpoint or
+a leftover that nobody reads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+_NAME = re.compile(r"step-(\d{8})$")
+_ASIDE = ".writing-"
+
+
+def fsync(path: Path) -> None:
+    """Flush a file or a folder's list of names to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `CheckpointStore.save` wrote: ``tensors[group][name]`` on the CPU, and a JSON-able ``state``."""
+
+    step: int
+    path: Path
+    tensors: dict[str, dict[str, torch.Tensor]]
+    state: dict[str, Any]
+
+
+class CheckpointStore:
+    """The checkpoints of one run in ``folder``; the newest ``keep`` are kept."""
+
+    def __init__(self, folder: str | Path, keep: int = 2):
+        if keep < 1:
+            raise ValueError(f"keep is {keep}; at least one checkpoint must be kept")
+        self.folder = Path(folder)
+        self.keep = keep
+
+    def paths(self) -> list[Path]:
+        """The complete checkpoints, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(p for p in self.folder.iterdir() if _NAME.fullmatch(p.name) and p.is_dir())
+
+    def save(self, step: int, tensors: Mapping[str, Mapping[str, torch.Tensor]], state: Mapping[str, Any]) -> Path:
+        """Write a checkpoint and delete the oldest ones. Returns its folder. Raises OSError, leaving nothing behind."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.clean()
+        final = self.folder / f"step-{step:08d}"
+        aside = self.folder / f"{_ASIDE}{final.name}"
+        try:
+            aside.mkdir()
+            for group, named in tensors.items():
+                whole = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
+                save_file(whole, aside / f"{group}.safetensors")
+                fsync(aside / f"{group}.safetensors")
+            (aside / "state.json").write_text(json.dumps({**state, "step": step, "groups": list(tensors)}, indent=1))
+            fsync(aside / "state.json")
+            fsync(aside)
+            if final.exists():  # a resumed run comes by the same step again
+                shutil.rmtree(final)
+            aside.rename(final)
+            fsync(self.folder)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        for old in self.paths()[: -self.keep]:
+            shutil.rmtree(old)
+        return final
+
+    def clean(self) -> None:
+        """Remove what killed processes left half-written."""
+        if self.folder.is_dir():
+            for leftover in self.folder.glob(f"{_ASIDE}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def latest(self) -> Checkpoint | None:
+        """Load the newest checkpoint, None if there is none. Raises ValueError if it was damaged afterwards."""
+        paths = self.paths()
+        return self.load(paths[-1]) if paths else None
+
+    @staticmethod
+    def load(path: str | Path) -> Checkpoint:
+        """Load one checkpoint folder. Raises ValueError, naming the file, if something in it cannot be read."""
+        path = Path(path)
+        reading = path / "state.json"
+        try:
+            state = json.loads(reading.read_text())
+            tensors = {}
+            for group in state["groups"]:
+                reading = path / f"{group}.safetensors"
+                tensors[group] = load_file(reading)
+        except Exception as error:
+            raise ValueError(
+                f"{reading} cannot be read ({error}); delete {path} to continue from the checkpoint before it"
+            ) from error
+        return Checkpoint(int(state["step"]), path, tensors, state)
