@@ -23,8 +23,11 @@ demo: $(VENV)/.installed
 	$(BIN)/gaussmix train --data avatars --preset demo --out $(DEMO) --resume
 	@test -f $(DEMO)/samples.png || { echo "$(DEMO)/samples.png was not drawn: see the messages above" >&2; exit 1; }
 	@echo
-	@echo "picture of chosen faces:         $(CURDIR)/$(DEMO)/samples.png"
-	@echo "model, checkpoints, logs, config: $(CURDIR)/$(DEMO)/"
+	@echo "chosen faces   $(DEMO)/samples.png"
+	@echo "model          $(DEMO)/model"
+	@echo "checkpoints    $(DEMO)/checkpoints"
+	@echo "logs           $(DEMO)/metrics.jsonl, $(DEMO)/tensorboard"
+	@echo "draw others    $(BIN)/gaussmix sample --model $(DEMO) --with Smiling,Eyeglasses --out faces.png"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
@@ -35,7 +38,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/pyright
 
 bench: $(VENV)/.installed-dev
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	@for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 # constraints.txt pins torch: nothing newer, with gigabytes of CUDA libraries behind it, comes in.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -44,6 +47,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "gaussmix needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing gaussmix and torch into $(VENV): a minute or two"
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all]'
 	@touch $@
 

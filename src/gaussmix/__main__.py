@@ -1,6 +1,8 @@
 """`python -m gaussmix` is the `gaussmix` command."""
 
+import sys
+
 from gaussmix.cli import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

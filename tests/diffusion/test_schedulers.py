@@ -129,9 +129,7 @@ class TestAngleWeights:
         assert below == pytest.approx(0.5, abs=angle_weights(BETAS).max())
         assert (angle <= angle[-1] / 2).mean() < 0.15  # uniform t spends almost nothing there
 
-    @pytest.mark.parametrize(
-        "betas", [np.ones((2, 2)) / 3, np.array([]), np.array([0.1, 1.0]), [0.1, math.nan]]
-    )
+    @pytest.mark.parametrize("betas", [np.ones((2, 2)) / 3, np.array([]), np.array([0.1, 1.0]), [0.1, math.nan]])
     def test_errors(self, betas: Any):
         with pytest.raises(ValueError, match="betas"):
             angle_weights(betas)
@@ -157,7 +155,7 @@ class TestRenoise:
         result = sample(scheduler, start(), generator=generator(5))
         np.testing.assert_allclose(result.numpy(), expected, atol=1e-5)
 
-    @pytest.mark.parametrize(("v", "steps"), [(0.25, T), (1.0, 20), (4.0, 20)])
+    @pytest.mark.parametrize(("v", "steps"), [(0.25, 50), (1.0, 20), (4.0, 20)])
     def test_variance_follows_the_recursion_with_an_exact_score(self, v: float, steps: int):
         scheduler: Any = RenoiseScheduler.from_config(make("renoise").config, clip_sample=False)
         scheduler.set_timesteps(steps)
@@ -198,10 +196,7 @@ class TestRenoise:
         scheduler = make("renoise")
         scheduler.set_timesteps(T)
         draws, zero, ab = generator(), torch.zeros(SHAPE, dtype=torch.float64), np.cumprod(1 - BETAS)
-        z = [
-            scheduler.step(zero, t, zero, generator=draws).prev_sample / math.sqrt(1 - ab[t - 1])
-            for t in (60, 59)
-        ]
+        z = [scheduler.step(zero, t, zero, generator=draws).prev_sample / math.sqrt(1 - ab[t - 1]) for t in (60, 59)]
         correlation = np.corrcoef(z[0].flatten(), z[1].flatten())[0, 1]
         assert abs(correlation) < 0.4
 
@@ -296,9 +291,7 @@ class TestMakeScheduler:
     @pytest.mark.parametrize("prediction", PREDICTIONS)
     @pytest.mark.parametrize("steps", [T, 25, 1])
     @pytest.mark.parametrize("name", SCHEDULER_NAMES)
-    def test_samples_stay_finite_and_in_range(
-        self, name: SchedulerName, steps: int, prediction: PredictionType
-    ):
+    def test_samples_stay_finite_and_in_range(self, name: SchedulerName, steps: int, prediction: PredictionType):
         scheduler = make(name, prediction)
         set_steps(scheduler, steps)
         assert int(scheduler.timesteps[0]) == T - 1, "sampling starts at the noisiest level"
@@ -353,9 +346,7 @@ class TestMakeScheduler:
         assert reloaded.config["trained_betas"] == BETAS.tolist()
 
     def test_errors(self):
-        with pytest.raises(
-            ValueError, match=r"'euler' is unknown: choose one of renoise, ddpm, ddim, dpm\+\+"
-        ):
+        with pytest.raises(ValueError, match=r"'euler' is unknown: choose one of renoise, ddpm, ddim, dpm\+\+"):
             make("euler")  # pyright: ignore[reportArgumentType]
         with pytest.raises(ValueError, match="prediction_type='sample' is unknown"):
             make("ddim", "sample")  # pyright: ignore[reportArgumentType]

@@ -23,19 +23,10 @@ from gaussmix.data.cache import Append, Built, Entry, digest, fetch, recall, rem
 from gaussmix.data.dataset import DataError
 
 DECODER = "decoder 1"  # part of the cache's key: raise it when `decode` gives other pixels
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "BMP",
-    "GIF",
-    "TIFF",
-    "PPM",
-)  # those Pillow reads itself; EPS would run Ghostscript
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # not EPS: Pillow would run Ghostscript on it
 UNREADABLE = bytes(16)  # stands for the digest of a file without readable bytes
 MAX_THREADS = 8
 BATCH = 8  # images a thread takes at a time
-
 
 T = TypeVar("T")
 
@@ -54,9 +45,7 @@ def decode(data: bytes, size: int) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             limit = Image.MAX_IMAGE_PIXELS
             if limit and image.width * image.height > limit:
-                raise BadImageError(
-                    f"is too large ({image.width} x {image.height} pixels; at most {limit} in all)"
-                )
+                raise BadImageError(f"is too large ({image.width} x {image.height} pixels; at most {limit} in all)")
             # JPEG decodes to 1/2, 1/4 or 1/8 directly; from three times the asked size up, nothing shows.
             image.draft(None, (3 * size, 3 * size))
             rgb = _to_rgb(ImageOps.exif_transpose(image))
@@ -88,9 +77,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def load_table(
-    table: ImageTable, *, size: int, skip_bad: bool, root: Path, progress: bool
-) -> tuple[Entry, str]:
+def load_table(table: ImageTable, *, size: int, skip_bad: bool, root: Path, progress: bool) -> tuple[Entry, str]:
     """The cached images of `table` with arrays "attributes" and "split", and the entry's key.
 
     Raises DataError if an image is missing or damaged; with `skip_bad` it leaves such images out, with a
@@ -220,9 +207,7 @@ def _in_threads(
     """`read(path)` for every row in order, a bounded number ahead so that memory stays flat."""
 
     def read_rows(rows: range) -> list[tuple[bytes, T | str]]:
-        return [
-            (UNREADABLE, missing[i]) if i in missing else read(f"{table.root}/{table.files[i]}") for i in rows
-        ]
+        return [(UNREADABLE, missing[i]) if i in missing else read(f"{table.root}/{table.files[i]}") for i in rows]
 
     threads = min(MAX_THREADS, os.cpu_count() or 1)
     batches = (range(i, min(i + BATCH, len(table))) for i in range(0, len(table), BATCH))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -122,9 +123,9 @@ def _render(parts: dict[str, str], size: int, rng: np.random.Generator) -> np.nd
     import resvg_py
 
     hair_color = _jitter(parts["hair_color"], rng)
-    top = pa.HatType[parts["top"]] if parts["top"] in TOPS["Wearing_Hat"] else pa.HairType[parts["top"]]
+    tops: Any = pa.HatType if parts["top"] in TOPS["Wearing_Hat"] else pa.HairType
     svg = pa.Avatar(
-        top=top,
+        top=tops[parts["top"]],
         hair_color=hair_color,
         facial_hair_color=hair_color,
         facial_hair=pa.FacialHairType[parts["facial_hair"]],

@@ -75,9 +75,7 @@ def fetch(root: Path, key: str, size: int, build: Callable[[Append], Built]) -> 
                 f"cannot write the image cache in {root}: {error.strerror or error}; make room there, or set "
                 "GAUSSMIX_CACHE to another folder"
             ) from error
-    raise DataError(
-        f"{folder} vanishes or breaks as soon as it is written; set GAUSSMIX_CACHE to another folder"
-    )
+    raise DataError(f"{folder} vanishes or breaks as soon as it is written; set GAUSSMIX_CACHE to another folder")
 
 
 def recall(root: Path, stamp: str) -> str | None:
@@ -90,7 +88,7 @@ def recall(root: Path, stamp: str) -> str | None:
 
 
 def remember(root: Path, stamp: str, content: str | None) -> None:
-    """Remember the content digest of files with this stamp, or forget it (None). Saves time only: never fails."""
+    """Remember the content digest of files with this stamp; None forgets it. A failure costs time only."""
     path = root / "index" / stamp
     with contextlib.suppress(OSError):
         if content is None:

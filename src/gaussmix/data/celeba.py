@@ -39,9 +39,7 @@ def read_celeba(folder: Path) -> ImageTable:
     rows = list(table.rows.values())
     for file, (_, row) in table.rows.items():
         if file not in codes:
-            raise DataError(
-                f"{partition} has no row for {file} ({path}, row {row}); add it, or drop the image's row"
-            )
+            raise DataError(f"{partition} has no row for {file} ({path}, row {row}); add it, or drop the image's row")
     return ImageTable(
         reader=READER,
         root=images,
@@ -63,9 +61,7 @@ def _find(folder: Path, name: str, places: tuple[str, ...], why: str) -> Path:
 def _read_attributes(path: Path) -> TableRows:
     lines = read_text(path).splitlines()
     if len(lines) < 2:
-        raise DataError(
-            f"{path} has {len(lines)} rows; expected the number of images, the attribute names, then rows"
-        )
+        raise DataError(f"{path} has {len(lines)} rows; expected the number of images, the attribute names, then rows")
     try:
         count = int(lines[0])
     except ValueError:
@@ -98,12 +94,8 @@ def _read_partition(path: Path) -> dict[str, int]:
         if not fields:  # a blank line
             continue
         if len(fields) != 2 or fields[1] not in allowed:
-            raise DataError(
-                f"{path}, row {row}: {line!r}; expected a file name and 0 (train), 1 (valid) or 2 (test)"
-            )
+            raise DataError(f"{path}, row {row}: {line!r}; expected a file name and 0 (train), 1 (valid) or 2 (test)")
         file = check_file(fields[0], path, row)
         if codes.setdefault(file, allowed[fields[1]]) != allowed[fields[1]]:
-            raise DataError(
-                f"{path}, row {row}: {file} was put into another split before; keep one of the rows"
-            )
+            raise DataError(f"{path}, row {row}: {file} was put into another split before; keep one of the rows")
     return codes

@@ -140,9 +140,7 @@ def _load_avatars(size: int, count: int, seed: int, root: Path, progress: bool) 
     from gaussmix.data.cache import Append, Built, digest, fetch
 
     if size not in AVATAR_SIZES:
-        raise DataError(
-            f"avatars cannot be drawn at size {size}; choose {' or '.join(map(str, AVATAR_SIZES))}"
-        )
+        raise DataError(f"avatars cannot be drawn at size {size}; choose {' or '.join(map(str, AVATAR_SIZES))}")
     key = digest("avatars", avatars.VERSION, count, size, seed)
 
     def build(append: Append) -> Built:
@@ -162,11 +160,7 @@ def _load_avatars(size: int, count: int, seed: int, root: Path, progress: bool) 
         attribute_names=tuple(avatars.ATTRIBUTES),
         split=entry.arrays["split"],
         key=key,
-        parts={
-            name.removeprefix("part-"): kinds
-            for name, kinds in entry.arrays.items()
-            if name.startswith("part-")
-        },
+        parts={name.removeprefix("part-"): kinds for name, kinds in entry.arrays.items() if name.startswith("part-")},
     )
 
 

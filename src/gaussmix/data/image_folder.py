@@ -64,9 +64,7 @@ def _read_table(path: Path, folder: Path, table: TableRows | None) -> TableRows:
         header = [name.strip() for name in next(reader, [])]
         if FILE_COLUMN not in header:
             found = ", ".join(map(repr, header)) or "none"
-            raise DataError(
-                f"{path}, row 1: no column {FILE_COLUMN!r} (columns: {found}); name the images in one"
-            )
+            raise DataError(f"{path}, row 1: no column {FILE_COLUMN!r} (columns: {found}); name the images in one")
         names = [name for name in header if name != FILE_COLUMN]
         if header.count(FILE_COLUMN) > 1:
             raise DataError(f"{path}, row 1: the column {FILE_COLUMN!r} appears twice; rename or drop one")
@@ -76,9 +74,7 @@ def _read_table(path: Path, folder: Path, table: TableRows | None) -> TableRows:
         elif set(names) != set(table.names):
             first = next(iter(table.rows.values()))[0]
             odd = ", ".join(sorted(set(names) ^ set(table.names)))
-            raise DataError(
-                f"{path}, row 1: the attributes differ from those of {first} ({odd}); use the same in all"
-            )
+            raise DataError(f"{path}, row 1: the attributes differ from those of {first} ({odd}); use the same in all")
         place = header.index(FILE_COLUMN)
         order = [header.index(name) for name in table.names]
         before = len(table.rows)

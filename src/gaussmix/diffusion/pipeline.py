@@ -65,21 +65,21 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         self,
         unet: AttributeUNet,
         scheduler: SchedulerMixin,
-        attribute_names: Sequence[str] = (),
-        latents: Mapping[str, Any] | None = None,
-        attribute_rows: Sequence[str] = (),
-        training: Mapping[str, Any] | None = None,
+        attribute_names: list[str] | None = None,
+        latents: dict[str, Any] | None = None,
+        attribute_rows: list[str] | None = None,
+        training: dict[str, Any] | None = None,
     ):
         super().__init__()
         n_attributes = unet.config["n_attributes"]
-        names = list(attribute_names) or [f"attribute_{k}" for k in range(n_attributes)]
+        names = list(attribute_names or ()) or [f"attribute_{k}" for k in range(n_attributes)]
         if len(names) != n_attributes:
             raise ValueError(f"{len(names)} attribute names for a network with {n_attributes} attributes")
         self.register_modules(unet=unet, scheduler=scheduler)
         self.register_to_config(
             attribute_names=names,
             latents=dict(latents or unet.latents.to_config()),
-            attribute_rows=list(attribute_rows),
+            attribute_rows=list(attribute_rows or ()),
             training=dict(training or {}),
         )
 
@@ -108,7 +108,9 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
                     return cls.from_pretrained(candidate, local_files_only=True)
                 except Exception as error:
                     raise ValueError(f"the model in {candidate} cannot be loaded: {error}") from error
-        raise ValueError(f"no model in {folder}: expected a folder with model_index.json, or a training run with model/")
+        raise ValueError(
+            f"no model in {folder}: expected a folder with model_index.json, or a training run with model/"
+        )
 
     def choose_attributes(
         self, present: Sequence[str] = (), absent: Sequence[str] = (), *, count: int, seed: int = 0
@@ -143,7 +145,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         latents: torch.Tensor | None = None,
         num_inference_steps: int = 20,
         guidance_scale: float = 2.0,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
         noise: torch.Tensor | None = None,
         output_type: Literal["np", "pil"] = "pil",
         callback: StepCallback | None = None,
@@ -156,7 +158,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             latents: ``(B, T, N)`` Z; drawn from ``generator`` if not given.
             num_inference_steps: network evaluations (twice that with guidance), 1 ... T.
             guidance_scale: 1 follows the data, larger values follow the request more and vary less; 0 ignores it.
-            generator: for Z, the noise and the scheduler's own noise.
+            generator: for Z, the noise and the scheduler's own noise; one, or a list of B, one a picture.
             noise: ``(B, C, H, W)`` standard normal x_T; drawn from ``generator`` if not given.
             output_type: ``"pil"`` for images, ``"np"`` for an array.
             callback: called as ``callback(step, timestep, x0_estimate)`` after every step.
@@ -173,8 +175,13 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             raise ValueError(f"output_type is {output_type!r}; choose 'np' or 'pil'")
         if not np.isfinite(guidance_scale):
             raise ValueError(f"guidance_scale is {guidance_scale}; it must be a finite number")
+        if isinstance(generator, list) and len(generator) != count:
+            raise ValueError(f"{len(generator)} generators for {count} pictures; give one each or one for all")
         if latents is None:
-            latents = latents_distribution.draw(count, generator)
+            if isinstance(generator, list):
+                latents = torch.cat([latents_distribution.draw(1, each) for each in generator])
+            else:
+                latents = latents_distribution.draw(count, generator)
         expected = (count, latents_distribution.n_tokens, latents_distribution.latent_dim)
         if tuple(latents.shape) != expected:
             raise ValueError(f"latents have shape {tuple(latents.shape)}; expected {expected}")
@@ -194,7 +201,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         set_steps(self.scheduler, num_inference_steps, device)
         takes_generator = {} if generator is None else {"generator": generator}
         trajectory = []
-        with self.progress_bar(total=num_inference_steps) as bar:
+        with self.progress_bar(total=num_inference_steps) as bar:  # pyright: ignore[reportCallIssue]
             for step, timestep in enumerate(self.scheduler.timesteps):
                 model_input = self.scheduler.scale_model_input(sample, timestep).repeat(repeats, 1, 1, 1)
                 answer = self.unet(model_input, timestep, latents, wanted, dropped).sample

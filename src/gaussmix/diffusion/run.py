@@ -13,19 +13,20 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
 
 from gaussmix.data.dataset import AttributeDataset
+from gaussmix.diffusion.draw import draw_sheet
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.presets import TrainConfig
 from gaussmix.diffusion.train import Trainer
-from gaussmix.pictures import contact_sheet, save_atomic
 from gaussmix.training.checkpoints import CheckpointStore
 from gaussmix.training.log import MetricsLog, TrainingBar
 
@@ -33,7 +34,6 @@ _MAY_CHANGE = {
     *("out", "resume", "steps", "minutes", "threads", "checkpoint_every", "keep_checkpoints"),
     *("sample_every", "guidance", "log_every", "skip_bad"),
 }
-_SHEET_ROWS, _SHEET_COLUMNS = 8, 8
 
 
 class TrainingError(RuntimeError):
@@ -73,7 +73,10 @@ def train(config: TrainConfig, dataset: AttributeDataset, *, progress: bool = Tr
         (config.out / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n")
     log = MetricsLog(config.out, trainer.step) if main else None
     try:
-        with _stop_on_signal() as stop, TrainingBar(1.0, trainer.progress(), disable=not (main and progress)) as bar:
+        with (
+            _stop_on_signal() as stop,
+            TrainingBar(trainer.progress(), disable=not (main and progress)) as bar,
+        ):
             _loop(trainer, store, log, bar, stop)
     finally:
         if log is not None:
@@ -121,7 +124,7 @@ def _loop(
         if step % look_every == 0 or logging or saving or stopping:
             look()
             rate = (step - since_step) * images_a_step / max(1e-9, perf_counter() - since)
-            bar.update(trainer.progress(), float(np.mean(recent)), rate)
+            bar.update(trainer.progress(), step, float(np.mean(recent)), rate)
             if logging and log is not None:
                 learning_rate = trainer.optimizer.param_groups[0]["lr"]
                 log.write(
@@ -163,7 +166,8 @@ def _anyone(trainer: Trainer, stop: threading.Event) -> bool:
     if trainer.accelerator.num_processes == 1:
         return stop.is_set()
     flag = torch.tensor(float(stop.is_set()), device=trainer.accelerator.device)
-    return bool(trainer.accelerator.reduce(flag, "sum") > 0)
+    total: Any = trainer.accelerator.reduce(flag, "sum")
+    return float(total) > 0
 
 
 @contextmanager
@@ -209,65 +213,3 @@ def _save_model(pipeline: AttributeDiffusionPipeline, folder: Path) -> Path:
         shutil.rmtree(aside, ignore_errors=True)
         raise
     return folder
-
-
-def sheet_requests(pipeline: AttributeDiffusionPipeline, rows: int = _SHEET_ROWS) -> list[list[str]]:
-    """Pairs of attributes for the rows of a picture: each attribute once if there is room, partners that occur
-    together in the data, the least common first."""
-    from gaussmix.diffusion.requests import unpack_rows
-
-    names = pipeline.attribute_names
-    data = unpack_rows(pipeline.config["attribute_rows"], len(names)).astype(float)
-    together = data.T @ data
-    free = [int(k) for k in np.argsort(np.diag(together), kind="stable") if together[k, k] > 0]
-    requests = []
-    while free and len(requests) < rows:
-        k = free.pop(0)
-        partners = [j for j in free if together[k, j] > 0]
-        row = [k]
-        if partners:
-            # Prefer the partner that k says least about, so that rows show combinations and not synonyms.
-            expected = np.outer(np.diag(together), np.diag(together)) / len(data)
-            partner = min(partners, key=lambda j: abs(np.log(together[k, j] / expected[k, j])))
-            free.remove(partner)
-            row.append(partner)
-        requests.append([names[j] for j in row])
-    return requests or [[]]
-
-
-def draw_sheet(
-    pipeline: AttributeDiffusionPipeline,
-    path: Path,
-    *,
-    guidance: float,
-    seed: int,
-    step: int,
-    num_steps: int = 20,
-) -> Path:
-    """Draw a contact sheet whose rows are requests; everything not asked for varies as in the data."""
-    requests = sheet_requests(pipeline)
-    attributes = np.concatenate(
-        [pipeline.choose_attributes(r, count=_SHEET_COLUMNS, seed=seed + i) for i, r in enumerate(requests)]
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    device = pipeline.unet.device
-    autocast = torch.autocast("cpu", torch.bfloat16) if device.type == "cpu" else nullcontext()
-    with autocast:
-        images = pipeline(
-            attributes,
-            num_inference_steps=num_steps,
-            guidance_scale=guidance,
-            generator=torch.Generator().manual_seed(seed),
-            output_type="np",
-        ).images
-    sheet = contact_sheet(
-        np.asarray(images),
-        columns=_SHEET_COLUMNS,
-        title=f"Drawn by gaussmix after {step:,} training steps",
-        row_labels=[" and ".join(r).replace("_", " ") or "as the data" for r in requests],
-        caption=(
-            "Each row: faces with the attributes on its left, everything else drawn as in the training data. "
-            f"Guidance {guidance:g}, {num_steps} steps of {type(pipeline.scheduler).__name__}, seed {seed}."
-        ),
-    )
-    return save_atomic(sheet, path) or path

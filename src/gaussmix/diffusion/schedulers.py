@@ -68,9 +68,7 @@ def make_betas(
         betas, remedy = np.full(num_train_timesteps, beta, dtype=np.float64), "beta"
     else:
         if beta is not None:
-            raise ValueError(
-                f"beta={beta!r} belongs to 'constant': give beta_start and beta_end for 'linear'"
-            )
+            raise ValueError(f"beta={beta!r} belongs to 'constant': give beta_start and beta_end for 'linear'")
         _check_beta("beta_start", beta_start)
         _check_beta("beta_end", beta_end)
         if beta_start > beta_end:
@@ -123,11 +121,10 @@ class RenoiseScheduler(DDIMScheduler):
     """
 
     def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None) -> None:
-        """Choose which of the T steps to visit, highest first. Raises ValueError for more than T."""
-        if len(self.betas) != self.config["num_train_timesteps"]:
-            raise ValueError(
-                f"{len(self.betas)} betas for num_train_timesteps={self.config['num_train_timesteps']}: give one each"
-            )
+        """Choose the steps to visit, highest first. Raises ValueError for more than T, or without T betas."""
+        total = self.config["num_train_timesteps"]
+        if len(self.betas) != total:
+            raise ValueError(f"{len(self.betas)} betas for num_train_timesteps={total}: give one for each step")
         super().set_timesteps(num_inference_steps, device=device)  # pyright: ignore[reportArgumentType]
         # For some counts (29 of 100) rounding makes diffusers' trailing spacing add a step -1.
         self.timesteps = self.timesteps[self.timesteps >= 0]
@@ -165,9 +162,7 @@ class RenoiseScheduler(DDIMScheduler):
         """The step visited after t, -1 after the last."""
         visited = self.timesteps.tolist()
         if t not in visited:
-            raise ValueError(
-                f"timestep={t} is not among the {len(visited)} chosen: loop over scheduler.timesteps"
-            )
+            raise ValueError(f"timestep={t} is not among the {len(visited)} chosen: loop over scheduler.timesteps")
         return [*visited, -1][visited.index(t) + 1]
 
 
@@ -180,9 +175,7 @@ def make_scheduler(name: SchedulerName, betas: np.ndarray, prediction_type: Pred
     prediction type, and for betas that are not in (0, 1).
     """
     if prediction_type not in get_args(PredictionType):
-        raise ValueError(
-            f"prediction_type={prediction_type!r} is unknown: choose 'epsilon' or 'v_prediction'"
-        )
+        raise ValueError(f"prediction_type={prediction_type!r} is unknown: choose 'epsilon' or 'v_prediction'")
     checked = _check_betas(betas)
     common: dict[str, Any] = {
         "num_train_timesteps": len(checked),
@@ -236,15 +229,11 @@ def set_steps(scheduler: Scheduler, steps: int, device: str | torch.device | Non
 
     def works(count: int) -> bool:
         scheduler.set_timesteps(count, device=device)  # pyright: ignore[reportArgumentType]
-        return len(scheduler.timesteps) == count and (
-            total % count == 0 or type(scheduler) is not DDIMScheduler
-        )
+        return len(scheduler.timesteps) == count and (total % count == 0 or type(scheduler) is not DDIMScheduler)
 
     if not works(steps):
         usable = next(count for count in range(steps - 1, 0, -1) if works(count))
-        raise ValueError(
-            f"{type(scheduler).__name__} cannot take {steps} even steps of T={total}: try {usable}"
-        )
+        raise ValueError(f"{type(scheduler).__name__} cannot take {steps} even steps of T={total}: try {usable}")
 
 
 def _check_beta(name: str, value: float) -> None:
@@ -257,7 +246,5 @@ def _check_betas(betas: np.ndarray) -> np.ndarray:
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"betas has shape {array.shape}: give one value a step, (T,), as make_betas does")
     if not ((array > 0) & (array < 1)).all():
-        raise ValueError(
-            f"betas run from {array.min()} to {array.max()}: all must lie in (0, 1), see make_betas"
-        )
+        raise ValueError(f"betas run from {array.min()} to {array.max()}: all must lie in (0, 1), see make_betas")
     return array

@@ -17,6 +17,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,7 +104,13 @@ class Diffusion:
     """The forward process and the loss: ``q(x_t | x_0)`` with constants on one device."""
 
     def __init__(self, config: TrainConfig, device: torch.device):
-        self.betas = make_betas(config.beta_schedule, config.timesteps, beta=config.beta)
+        self.betas = make_betas(
+            config.beta_schedule,
+            config.timesteps,
+            beta=config.beta,
+            beta_start=config.beta_start,
+            beta_end=config.beta_end,
+        )
         self.objective = config.objective
         self.dropout = config.condition_dropout
         alpha_bar = torch.from_numpy(np.cumprod(1 - self.betas))
@@ -144,7 +151,10 @@ class Trainer:
         world = self.accelerator.num_processes
         with self.accelerator.main_process_first():
             self.batches = TrainingBatches(
-                dataset, config, config.out / "latents.safetensors", config.batch_size * config.accumulate * world
+                dataset,
+                config,
+                config.out / "latents.safetensors",
+                config.batch_size * config.accumulate * world,
             )
         self.diffusion = Diffusion(config, self.accelerator.device)
         with torch.random.fork_rng(devices=[]):
@@ -184,8 +194,9 @@ class Trainer:
         by_steps = self.step / self.config.steps
         if self.config.minutes is None:
             return by_steps
-        by_time = torch.tensor(self.seconds / (60 * self.config.minutes), device=self.accelerator.device)
-        return max(by_steps, float(broadcast(by_time)))  # all processes go by the first one's clock
+        by_time: Any = torch.tensor(self.seconds / (60 * self.config.minutes), device=self.accelerator.device)
+        by_time = broadcast(by_time)  # all processes go by the first one's clock
+        return max(by_steps, float(by_time))
 
     def steps(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Train until the run's end; after each step yields the loss and the gradient's norm, scalars on the device."""
@@ -226,7 +237,9 @@ class Trainer:
             "unet": dict(self.unet.state_dict()),
             "ema": dict(zip(names, self.ema.shadow_params, strict=True)),
             "optimizer": {
-                f"{names[i]}.{key}": torch.as_tensor(value) for i, held in moments.items() for key, value in held.items()
+                f"{names[i]}.{key}": torch.as_tensor(value)
+                for i, held in moments.items()
+                for key, value in held.items()
             },
         }
 
@@ -247,7 +260,7 @@ class Trainer:
 
     def pipeline(self) -> AttributeDiffusionPipeline:
         """A sampler with the averaged weights (a copy)."""
-        averaged = AttributeUNet.from_config(self.unet.config)
+        averaged: Any = AttributeUNet.from_config(self.unet.config)
         averaged.to(self.accelerator.device)
         self.ema.copy_to(averaged.parameters())
         rng = np.random.default_rng(self.config.seed)
@@ -257,7 +270,7 @@ class Trainer:
         return AttributeDiffusionPipeline(
             unet=averaged.eval(),
             scheduler=make_scheduler("dpm++", self.diffusion.betas, self.config.objective),
-            attribute_names=self.batches.dataset.attribute_names,
+            attribute_names=list(self.batches.dataset.attribute_names),
             latents=self.batches.latents.to_config(),
             attribute_rows=pack_rows(kept),
             training={

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from diffusers import ModelMixin, UNet2DConditionModel, UNet2DModel
@@ -92,7 +92,7 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         embedding_dim = 4 * block_out_channels[0]
         levels = len(block_out_channels)
         attends = [level == levels - 1 for level in range(levels)]
-        common = {
+        common: dict[str, Any] = {
             "sample_size": sample_size,
             "in_channels": in_channels,
             "out_channels": in_channels,
@@ -103,11 +103,12 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         }
         if conditioning == "cross_attention":
             down = "Attn" if injection == "mid_up" else "CrossAttn"
+            heads: Any = tuple(max(1, c // attention_head_dim) for c in block_out_channels)
             self.unet = UNet2DConditionModel(
                 down_block_types=tuple(f"{down}DownBlock2D" if a else "DownBlock2D" for a in attends),
                 up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
                 cross_attention_dim=token_dim,
-                attention_head_dim=tuple(max(1, c // attention_head_dim) for c in block_out_channels),  # head counts
+                attention_head_dim=heads,  # misnamed in diffusers: the number of heads of each level
                 **common,
             )
         else:
@@ -178,7 +179,7 @@ class AttributeUNet(ModelMixin, ConfigMixin):
 
     def _run_blocks(self, sample: torch.Tensor, timestep: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """UNet2DModel's forward pass with separate embeddings for the way down and the way up."""
-        unet = self.unet
+        unet: Any = self.unet
         time = unet.time_embedding(unet.time_proj(timestep).to(sample.dtype))
         with_condition = time + condition
         down_embedding = time if self.config["injection"] == "mid_up" else with_condition

@@ -72,7 +72,7 @@ class AttributeLatents:
         return float(1 / np.sqrt(1 + self.separation**2 * (self.n_components**2 - 1) / 12))
 
     @property
-    def means(self) -> NDArray[np.float64]:
+    def means(self) -> NDArray[np.floating]:
         """``(C,)`` means of the components, ascending."""
         return self.sigma * self.separation * (np.arange(self.n_components) - (self.n_components - 1) / 2)
 

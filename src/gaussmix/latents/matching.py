@@ -62,7 +62,7 @@ def _principal_axes(rows: NDArray[np.float32], n_axes: int, rng: np.random.Gener
     """First right singular vectors ``(P, n_axes)`` of centred rows ``(M, P)``, found on a subset, signs fixed."""
     if len(rows) > _FIT_IMAGES:
         rows = rows[rng.choice(len(rows), _FIT_IMAGES, replace=False)]
-    axes = randomized_svd(rows, n_axes, n_iter=4, random_state=int(rng.integers(2**31)))[2]
+    axes = randomized_svd(rows, n_axes, random_state=int(rng.integers(2**31)))[2]
     signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])
     return (axes * signs[:, None]).T.astype(np.float32)
 
@@ -159,10 +159,12 @@ def _by_excess_variance(residual: NDArray, has: NDArray[np.bool_], maps: NDArray
 
 def _ordered_clusters(scores: NDArray, n_clusters: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """k-means labels of ``(M, D)`` scores, numbered by ascending mean of the first score."""
-    model = KMeans(n_clusters, n_init=5, random_state=int(rng.integers(2**31)))
+    seed = int(rng.integers(2**31))
+    model = KMeans(n_clusters, n_init=5, random_state=seed)  # pyright: ignore[reportArgumentType]
     fit_on = scores if len(scores) <= _FIT_IMAGES else scores[rng.choice(len(scores), _FIT_IMAGES, replace=False)]
     labels = model.fit(fit_on).predict(scores)
-    means = [scores[labels == c, 0].mean() if (labels == c).any() else np.inf for c in range(n_clusters)]
+    sizes = np.bincount(labels, minlength=n_clusters)
+    means = [scores[labels == c, 0].mean() if sizes[c] else np.inf for c in range(n_clusters)]
     rank = np.empty(n_clusters, np.intp)
     rank[np.argsort(means)] = np.arange(n_clusters)
     return rank[labels]

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from time import perf_counter
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-
-def progress_bar(*columns: ProgressColumn, console: Console | None = None, disable: bool = False) -> Progress:
-    """A bar on standard error with elapsed and remaining time; ``columns`` come after the percentage."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        *columns,
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console or Console(stderr=True),
-        disable=disable,
-    )
+_PARTS = 1_000_000  # rich counts in whole numbers
+_LINE_EVERY = 30.0  # seconds
 
 
 class MetricsLog:
@@ -74,13 +64,25 @@ def _summary_writer(folder: Path, first_step: int):
 
 
 class TrainingBar:
-    """The progress bar of a training run: loss, images per second, time left (by steps or by minutes)."""
+    """The progress of a training run: share done, loss, images per second, time left.
 
-    def __init__(self, total: float, done: float, *, disable: bool = False):
-        self._bar = progress_bar(
-            TextColumn("loss {task.fields[loss]:.4f}"), TextColumn("{task.fields[rate]:.1f} images/s"), disable=disable
+    A bar on a terminal; elsewhere, as in a log file, a line every half minute.
+    """
+
+    def __init__(self, done: float, *, disable: bool = False):
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %  step {task.fields[step]:,}  loss {task.fields[loss]:.4f}"),
+            TextColumn("{task.fields[rate]:.0f} images/s  left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=disable or not console.is_terminal,
         )
-        self._task: TaskID = self._bar.add_task("training", total=total, completed=done, loss=float("nan"), rate=0.0)
+        self._task: TaskID = self._bar.add_task("training", total=_PARTS, step=0, loss=float("nan"), rate=0.0)
+        self._start, self._done_at_start, self._last_line = perf_counter(), done, -_LINE_EVERY
+        self._lines = not disable and not console.is_terminal
 
     def __enter__(self) -> TrainingBar:
         self._bar.start()
@@ -89,8 +91,15 @@ class TrainingBar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def update(self, done: float, loss: float, rate: float) -> None:
-        self._bar.update(self._task, completed=done, loss=loss, rate=rate)
-
-    def print(self, text: str) -> None:
-        self._bar.console.print(text, highlight=False, markup=False)
+    def update(self, done: float, step: int, loss: float, rate: float) -> None:
+        """Show the share ``done`` (0 ... 1), the step, the loss and the images per second."""
+        self._bar.update(self._task, completed=int(_PARTS * done), step=step, loss=loss, rate=rate)
+        elapsed = perf_counter() - self._start
+        if self._lines and elapsed - self._last_line >= _LINE_EVERY:
+            self._last_line = elapsed
+            left = elapsed * (1 - done) / max(1e-9, done - self._done_at_start)
+            print(
+                f"training {done:4.0%}  step {step:,}  loss {loss:.4f}  {rate:.0f} images/s  {left / 60:.0f} min left",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,155 @@
+"""Captioned contact sheets of small pictures, drawn with Pillow and its built-in font.
+
+    title
+                column label    column label
+    row label     picture         picture
+    row label     picture         picture
+    caption
+
+The built-in font covers ASCII: accents are dropped, letters of other scripts become empty boxes.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_CELL = 96  # pixels a picture is enlarged to by default, roughly
+_GAP = 6
+_MARGIN = 16
+_MIN_WIDTH = 320  # of the sheet, so that a title above a single picture is not broken into syllables
+_ROW_LABEL_CHARACTERS = 18
+
+_PAPER, _FRAME, _INK, _FAINT = "#ffffff", "#d9d9d9", "#1e1e1e", "#5a5a5a"
+
+
+def contact_sheet(
+    images: np.ndarray,
+    *,
+    columns: int,
+    title: str | None = None,
+    row_labels: Sequence[str] | None = None,
+    column_labels: Sequence[str] | None = None,
+    caption: str | None = None,
+    scale: int | None = None,
+) -> Image.Image:
+    """Lay out `images`, shape (N, H, W, 3) uint8, in rows of `columns`; the last row may be short.
+
+    `row_labels`, one a row, stand at the left and `column_labels`, one a column, on top; all texts are
+    wrapped. Each picture is enlarged `scale` times, by default to about 96 pixels. Raises ValueError for images
+    of another shape or type and for a number of labels that does not fit.
+    """
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or 0 in images.shape:
+        raise ValueError(f"images are {images.shape} {images.dtype}: give (N, H, W, 3) uint8, none of them 0")
+    if columns < 1:
+        raise ValueError(f"columns={columns}: give at least 1")
+    if scale is not None and scale < 1:
+        raise ValueError(f"scale={scale}: give a whole number of at least 1")
+    count, height, width = images.shape[:3]
+    rows = -(-count // columns)
+    for name, labels, needed in (("row_labels", row_labels, rows), ("column_labels", column_labels, columns)):
+        if labels is not None and len(labels) != needed:
+            raise ValueError(f"{len(labels)} {name} for {count} images in {columns} columns: give {needed}")
+
+    scale = scale or max(1, round(_CELL / max(height, width)))
+    cell_width, cell_height = width * scale, height * scale
+    large, small = _font(20), _font(14)
+
+    label_limit = _ROW_LABEL_CHARACTERS * small.getlength("n")
+    row_texts = [_Text(label, small, label_limit) for label in row_labels or [""] * rows]
+    column_texts = [_Text(label, small, cell_width) for label in column_labels or [""] * columns]
+    label_width = max(text.width for text in row_texts) if row_labels else 0
+    left = _MARGIN + (label_width + 2 * _GAP if label_width else 0)
+    right = max(left + columns * (cell_width + _GAP) - _GAP, _MIN_WIDTH - _MARGIN)
+    title_text = _Text(title or "", large, right - _MARGIN)
+    caption_text = _Text(caption or "", small, right - _MARGIN)
+
+    top = _MARGIN + (title_text.height + 2 * _GAP if title else 0)
+    column_height = max(text.height for text in column_texts) if column_labels else 0
+    first_row = top + (column_height + _GAP if column_labels else 0)
+    row_heights = [max(cell_height, text.height) for text in row_texts]
+    below = first_row + sum(row_heights) + _GAP * (rows - 1)
+    bottom = below + (2 * _GAP + caption_text.height if caption else 0) + _MARGIN
+
+    sheet = Image.new("RGB", (right + _MARGIN, bottom), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    title_text.write(draw, _MARGIN, _MARGIN, "l", _INK)
+    caption_text.write(draw, _MARGIN, below + 2 * _GAP, "l", _FAINT)
+    for column, text in enumerate(column_texts):
+        x = left + column * (cell_width + _GAP) + cell_width // 2
+        text.write(draw, x, top + column_height - text.height, "m", _INK)
+    y = first_row
+    for row, (text, row_height) in enumerate(zip(row_texts, row_heights, strict=True)):
+        text.write(draw, left - 2 * _GAP, y + (row_height - text.height) // 2, "r", _INK)
+        for column, pixels in enumerate(images[row * columns : (row + 1) * columns]):
+            # Bicubic keeps edges as crisp as Lanczos does, with weaker halos around them.
+            cell = Image.fromarray(pixels).resize((cell_width, cell_height), Image.Resampling.BICUBIC)
+            x = left + column * (cell_width + _GAP)
+            draw.rectangle((x - 1, y - 1, x + cell_width, y + cell_height), outline=_FRAME)
+            sheet.paste(cell, (x, y))
+        y += row_height + _GAP
+    return sheet
+
+
+def save_atomic(image: Image.Image, path: str | Path) -> None:
+    """Save in the format that the suffix of `path` names, creating parent folders.
+
+    The file is written under another name beside `path` and then renamed: a reader sees the old picture or the
+    new one, never half of it. Raises ValueError for a suffix that Pillow cannot write.
+    """
+    path = Path(path)
+    file_format = Image.registered_extensions().get(path.suffix.lower())
+    if file_format not in Image.SAVE:
+        raise ValueError(f"cannot save {path.name!r}: unknown picture format {path.suffix!r}, use .png or .jpg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        image.save(temporary, format=file_format)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _Text:
+    """A text wrapped to `limit` pixels: explicit line breaks are kept, words too long for a line are cut."""
+
+    def __init__(self, text: str, font: ImageFont.FreeTypeFont, limit: float):
+        self.font = font
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+        self.lines = [line for part in text.split("\n") for line in self._wrap(part, limit)]
+        self.line_height = sum(font.getmetrics())
+        self.width = max(int(font.getlength(line)) + 1 for line in self.lines)
+        self.height = self.line_height * len(self.lines)
+
+    def _wrap(self, text: str, limit: float) -> list[str]:
+        lines = [""]
+        for word in text.split():
+            longer = f"{lines[-1]} {word}".strip()
+            if self.font.getlength(longer) <= limit:
+                lines[-1] = longer
+                continue
+            if lines[-1]:
+                lines.append("")
+            for letter in word:
+                if lines[-1] and self.font.getlength(lines[-1] + letter) > limit:
+                    lines.append("")
+                lines[-1] += letter
+        return lines
+
+    def write(self, draw: ImageDraw.ImageDraw, x: float, y: float, side: str, fill: str) -> None:
+        """Write from (x, y) down; of each line, `side` lies at x: "l" its left end, "m" middle, "r" right."""
+        for number, line in enumerate(self.lines):
+            draw.text((x, y + number * self.line_height), line, fill=fill, font=self.font, anchor=f"{side}a")
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size=size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise ImportError("this Pillow was built without FreeType, which draws the labels: reinstall Pillow")
+    return font

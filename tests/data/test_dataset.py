@@ -1,0 +1,211 @@
+"""The interface: sources, splits, counts, missing and damaged images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data.layouts import pixels, write_celeba, write_image_folder
+
+from gaussmix.data import SPLITS, AttributeDataset, DataError, avatars, load_dataset
+
+FILES = [f"{i:02}.png" for i in range(30)]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GAUSSMIX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def load(source: Path, **options: object) -> AttributeDataset:
+    return load_dataset(source, **{"size": 16, "progress": False, **options})  # pyright: ignore[reportArgumentType]
+
+
+def make(split: list[int]) -> AttributeDataset:
+    n = len(split)
+    images, attributes = np.zeros((n, 8, 8, 3), np.uint8), np.zeros((n, 1), np.uint8)
+    return AttributeDataset("faces", images, attributes, ("a",), np.array(split, np.uint8), "key")
+
+
+def test_indices_are_ascending_positions() -> None:
+    data = make([0, 2, 0, 1])
+    assert len(data) == 4
+    assert [data.indices(name).tolist() for name in SPLITS] == [[0, 2], [3], [1]]
+
+
+def test_empty_and_unknown_splits() -> None:
+    with pytest.raises(DataError, match=r"faces: split 'valid' is empty \(images: 2 in train, 1 in test\)"):
+        make([0, 2, 0]).indices("valid")
+    with pytest.raises(DataError, match="unknown split 'validation'; choose one of train, valid, test"):
+        make([0]).indices("validation")
+
+
+def test_source_that_is_no_data_set(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere does not exist; give a folder of images, or 'avatars'"):
+        load(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="file is not a folder"):
+        load(tmp_path / "file")
+    with pytest.raises(DataError, match=r"holds no data set; expected list_attr_celeba.txt .*metadata.csv"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 0}, "size must be a whole number of at least 1, got 0"),
+        ({"size": 32.0}, r"size must be a whole number of at least 1, got 32\.0"),
+        ({"count": 0}, "count must be a whole number of at least 1, got 0"),
+        ({"count": True}, "count must be a whole number of at least 1, got True"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+    ],
+)
+def test_bad_numbers(tmp_path: Path, options: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(write_image_folder(tmp_path / "faces", FILES[:2]), **options)
+
+
+def test_count_takes_the_first_images(tmp_path: Path) -> None:
+    folder = write_image_folder(tmp_path / "faces", FILES)
+    whole, some = load(folder), load(folder, count=7)
+    assert len(some) == 7
+    np.testing.assert_array_equal(some.images, whole.images[:7])
+    np.testing.assert_array_equal(some.split, whole.split[:7])
+    assert some.key != whole.key
+    assert load(folder, count=1000).key == whole.key
+
+
+def test_celeba_is_recognised_first(tmp_path: Path) -> None:
+    folder = write_celeba(tmp_path / "both")
+    (folder / "metadata.csv").write_text("not read")
+    assert load(folder).name == "celeba"
+
+
+def test_missing_images_are_an_error(tmp_path: Path) -> None:
+    folder = write_image_folder(tmp_path / "faces", FILES[:6])
+    (folder / "02.png").unlink()
+    (folder / "04.png").unlink()
+    (folder / "04.png").mkdir()
+    with pytest.raises(DataError) as caught:
+        load(folder)
+    assert str(caught.value) == (
+        f"{folder}/metadata.csv, row 4: image {folder}/02.png does not exist (and 1 more); correct the data, "
+        "or leave such images out with --skip-bad (skip_bad=True)"
+    )
+
+
+def test_damaged_images_are_an_error_and_leave_nothing(tmp_path: Path, cache: Path) -> None:
+    folder = write_image_folder(tmp_path / "faces", FILES[:6])
+    whole = (folder / "03.png").read_bytes()
+    (folder / "03.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "05.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"metadata.csv, row 5: image \S+/03.png is damaged .*\(and 1 more\)"):
+        load(folder)
+    assert list((cache / "datasets").iterdir()) == []
+
+
+def test_skip_bad_leaves_out_and_counts(tmp_path: Path) -> None:
+    folder = write_image_folder(tmp_path / "faces", FILES[:6])
+    (folder / "01.png").write_bytes(b"no image")
+    (folder / "04.png").unlink()
+    for _ in range(2):  # built, then from the cache
+        with pytest.warns(UserWarning, match=r"skipped 2 of 6 images; the first: \S+, row 3: .*01.png is not an"):
+            data = load(folder, skip_bad=True)
+        assert data.skipped == 2
+        np.testing.assert_array_equal(data.images, [pixels(i) for i in (0, 2, 3, 5)])
+        np.testing.assert_array_equal(data.attributes, [[0, 1], [0, 1], [1, 1], [1, 1]])
+        assert len(data) == len(data.split) == 4
+
+
+def test_skipped_image_that_was_repaired_comes_back(tmp_path: Path) -> None:
+    folder = write_image_folder(tmp_path / "faces", FILES[:6])
+    (folder / "01.png").rename(tmp_path / "aside.png")
+    with pytest.warns(UserWarning, match="skipped 1 of 6"):
+        load(folder, skip_bad=True)
+    (tmp_path / "aside.png").rename(folder / "01.png")
+    assert load(folder, skip_bad=True).skipped == 0
+
+
+def test_skip_bad_needs_one_good_image(tmp_path: Path) -> None:
+    folder = write_image_folder(tmp_path / "faces", FILES[:3])
+    for file in FILES[:3]:
+        (folder / file).write_bytes(b"")
+    with pytest.raises(DataError, match=r"row 2: image \S+00.png is empty \(and 2 more\); correct the data$"):
+        load(folder, skip_bad=True)
+
+
+def test_source_may_start_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_image_folder(tmp_path / "faces", FILES[:2])
+    assert load_dataset("~/faces", size=16, progress=False).name == "faces"
+
+
+# --- avatars
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
+    """The (count, size, seed) that were drawn; the drawings are noise."""
+    calls = []
+
+    def draw(count: int, size: int, seed: int, on_progress: object = None) -> object:
+        calls.append((count, size, seed))
+        rng = np.random.default_rng(seed)
+        images = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+        attributes = rng.integers(0, 2, (count, len(avatars.ATTRIBUTES)), dtype=np.uint8)
+        return images, attributes, {"hat": np.array(["NONE", "TURBAN"])[attributes[:, 0]]}
+
+    monkeypatch.setattr(avatars, "draw_avatars", draw)
+    return calls
+
+
+def test_avatars_are_drawn_once(drawn: list[tuple[int, int, int]]) -> None:
+    first = load_dataset("avatars", count=20, seed=3, progress=False)
+    again = load_dataset("avatars", count=20, seed=3, progress=False)
+    assert drawn == [(20, 32, 3)]
+    assert first.name == "avatars"
+    assert first.attribute_names == avatars.ATTRIBUTES
+    assert first.parts is not None
+    assert again.parts is not None
+    assert first.parts["hat"].tolist() == again.parts["hat"].tolist()
+    assert again.parts["hat"].tolist() == [("NONE", "TURBAN")[has] for has in again.attributes[:, 0]]
+    images = np.random.default_rng(3).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(first.images, images)
+    np.testing.assert_array_equal(first.images, again.images)
+
+
+def test_avatars_key_tells_everything_apart(drawn: list[tuple[int, int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    def key(count: int, size: int = 32, seed: int = 0) -> str:
+        return load_dataset("avatars", count=count, size=size, seed=seed, progress=False).key
+
+    keys = {key(10), key(11), key(10, seed=1), key(10, size=64)}
+    monkeypatch.setattr(avatars, "VERSION", avatars.VERSION + 1)
+    keys.add(key(10))
+    assert len(keys) == len(drawn) == 5
+
+
+@pytest.mark.parametrize("count", [10, 17, 40])
+def test_avatars_fill_all_splits(drawn: list[tuple[int, int, int]], count: int) -> None:
+    data = load_dataset("avatars", count=count, progress=False)
+    assert data.indices("valid").tolist() == list(range(8, count, 10))
+    assert data.indices("test").tolist() == list(range(9, count, 10))
+    assert sum(len(data.indices(name)) for name in SPLITS) == count
+
+
+def test_avatars_sizes(drawn: list[tuple[int, int, int]]) -> None:
+    with pytest.raises(DataError, match="avatars cannot be drawn at size 48; choose 32 or 64"):
+        load_dataset("avatars", size=48, progress=False)
+    assert drawn == []
+
+
+def test_progress_goes_to_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_image_folder(tmp_path / "faces", FILES[:4])
+    load(folder, progress=False)
+    assert capsys.readouterr() == ("", "")
+    load(folder, progress=True, size=8)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Decoding images" in err
+    assert "4/4" in err

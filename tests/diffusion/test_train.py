@@ -1,0 +1,304 @@
+"""The training loop: its loss, bit-identical resume after a kill, interruption, NaN."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import squares_dataset, tiny_config, tiny_unet
+
+from gaussmix.diffusion import run as run_module
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+from gaussmix.diffusion.presets import PRESETS, TrainConfig
+from gaussmix.diffusion.run import TrainingError, train
+from gaussmix.diffusion.train import Diffusion, Trainer
+from gaussmix.training.checkpoints import CheckpointStore
+
+TESTS = Path(__file__).parents[1]
+
+
+def weights_hash(out: Path) -> str:
+    """Of the network, the averaged weights and the optimiser in the newest checkpoint."""
+    checkpoint = CheckpointStore(out / "checkpoints").latest()
+    assert checkpoint is not None
+    digest = hashlib.sha256(str(checkpoint.step).encode())
+    for group in sorted(checkpoint.tensors):
+        for name, tensor in sorted(checkpoint.tensors[group].items()):
+            digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def run_in_a_process(out: Path, preparation: str, **settings) -> int:
+    """Train in another process after some lines of preparation; returns its exit status."""
+    code = f"""
+    import os, signal
+    from pathlib import Path
+    from tiny import squares_dataset, tiny_config
+    from gaussmix.diffusion import run, train
+    from gaussmix.training import checkpoints
+    {textwrap.indent(textwrap.dedent(preparation), "    ").strip()}
+    run.train(tiny_config(Path({str(out)!r}), **{settings!r}), squares_dataset())
+    """
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=environment, check=False).returncode
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("whole")
+    train(tiny_config(out), squares_dataset(), progress=False)
+    return out
+
+
+def test_25_steps_a_kill_and_35_steps_equal_60_steps(tmp_path, uninterrupted):
+    kill_after_27_steps = """
+    steps = train.Trainer.steps
+    def until_killed(self):
+        for result in steps(self):
+            yield result
+            if self.step == 27:
+                os.kill(os.getpid(), signal.SIGKILL)
+    train.Trainer.steps = until_killed
+    """
+    assert run_in_a_process(tmp_path, kill_after_27_steps) == -signal.SIGKILL
+    assert CheckpointStore(tmp_path / "checkpoints").paths()[-1].name == "step-00000025"
+    train(tiny_config(tmp_path, resume=True), squares_dataset(), progress=False)
+    assert weights_hash(tmp_path) == weights_hash(uninterrupted)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [10, 20, 30, 40, 50, 60]
+
+
+def test_a_kill_in_the_middle_of_a_checkpoint_costs_that_checkpoint_only(tmp_path, uninterrupted):
+    kill_while_writing_step_20 = """
+    save_file = checkpoints.save_file
+    def killing(tensors, path):
+        save_file(tensors, path)
+        if "step-00000020" in str(path) and path.name == "ema.safetensors":
+            os.truncate(path, 100)
+            os.kill(os.getpid(), signal.SIGKILL)
+    checkpoints.save_file = killing
+    """
+    assert run_in_a_process(tmp_path, kill_while_writing_step_20) == -signal.SIGKILL
+    store = CheckpointStore(tmp_path / "checkpoints")
+    assert store.paths()[-1].name == "step-00000015"
+    train(tiny_config(tmp_path, resume=True), squares_dataset(), progress=False)
+    assert weights_hash(tmp_path) == weights_hash(uninterrupted)
+    assert not [p for p in (tmp_path / "checkpoints").iterdir() if p.name.startswith(".")]
+
+
+def test_ctrl_c_saves_and_resumes(tmp_path, uninterrupted, monkeypatch):
+    steps = Trainer.steps
+
+    def interrupted(self):
+        for result in steps(self):
+            yield result
+            if self.step == 12:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Trainer, "steps", interrupted)
+    result = train(tiny_config(tmp_path), squares_dataset(), progress=False)
+    assert result.interrupted
+    assert result.model is None
+    assert result.step in (12, 13)  # the signal is seen before or after the next step's check
+    monkeypatch.undo()
+    assert not train(tiny_config(tmp_path, resume=True), squares_dataset(), progress=False).interrupted
+    assert weights_hash(tmp_path) == weights_hash(uninterrupted)
+
+
+def test_a_finished_run_left_everything(uninterrupted):
+    names = {p.name for p in uninterrupted.iterdir()}
+    assert {"config.json", "metrics.jsonl", "checkpoints", "model", "samples.png", "latents.safetensors"} <= names
+    assert len(CheckpointStore(uninterrupted / "checkpoints").paths()) == 2
+    pipe = AttributeDiffusionPipeline.load(uninterrupted)
+    assert pipe.attribute_names == ("Bald", "Long_Hair", "Sunglasses")
+    assert pipe.training["steps"] == 60
+    checkpoint = CheckpointStore(uninterrupted / "checkpoints").latest()
+    assert checkpoint is not None
+    for name, value in pipe.unet.named_parameters():
+        assert torch.equal(value, checkpoint.tensors["ema"][name])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"pairing": "fixed", "conditioning": "concat", "objective": "epsilon", "timestep_sampling": "uniform"},
+        {"pairing": "fresh", "conditioning": "cross_attention", "injection": "mid_up", "accumulate": 2},
+        {"mixed_precision": "bf16", "minutes": 5.0, "sample_every": 3},
+    ],
+)
+def test_every_setting_trains(tmp_path, settings):
+    result = train(tiny_config(tmp_path, steps=4, **settings), squares_dataset(), progress=False)
+    assert result.model is not None
+    assert result.step == 4
+
+
+def test_accumulated_batches_equal_one_large_batch(tmp_path):
+    """Same images, noise levels and noise: the gradient of two halves is that of the whole."""
+
+    def after_two_steps(out, **settings):
+        trainer = Trainer(tiny_config(out, steps=2, condition_dropout=0.0, **settings), squares_dataset())
+        fixed = torch.full((trainer.config.batch_size,), 7)
+        trainer.diffusion.loss = lambda model, images, attributes, latents, _g: (  # pyright: ignore
+            model(images, fixed, latents, attributes, return_dict=False)[0].square().mean()
+        )
+        for _ in trainer.steps():
+            pass
+        return torch.cat([p.detach().flatten() for p in trainer.unet.parameters()])
+
+    whole = after_two_steps(tmp_path / "a", batch_size=10)
+    halves = after_two_steps(tmp_path / "b", batch_size=5, accumulate=2)
+    assert torch.allclose(whole, halves, atol=1e-5)
+
+
+def test_stopping_by_minutes_ends_the_schedule_too(tmp_path):
+    trainer = Trainer(tiny_config(tmp_path, steps=10_000_000, minutes=1e-4), squares_dataset())
+    n_steps = sum(1 for _ in trainer.steps())
+    assert 1 <= n_steps < 10_000
+    assert trainer.progress() >= 1
+
+
+def test_training_learns(tmp_path):
+    trainer = Trainer(tiny_config(tmp_path, steps=250, batch_size=16), squares_dataset())
+    losses = [float(loss) for loss, _ in trainer.steps()]
+    assert np.mean(losses[-30:]) < 0.6 * np.mean(losses[:30])
+
+
+def test_loss_is_the_squared_error_of_the_target():
+    """A network that answers zero has the target's mean square as its loss: 1 for noise."""
+    config = TrainConfig(objective="epsilon", timestep_sampling="uniform")
+    images = torch.rand(64, 3, 8, 8) * 2 - 1
+
+    def zero(x, *_args, **_kwargs):
+        return (torch.zeros_like(x),)
+
+    g = torch.Generator().manual_seed(0)
+    loss = Diffusion(config, torch.device("cpu")).loss(zero, images, torch.zeros(64, 3), torch.zeros(64, 3, 8), g)  # pyright: ignore
+    assert float(loss) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("objective", ["epsilon", "v_prediction"])
+def test_target_is_the_one_that_the_schedulers_expect(objective):
+    """A network that knows the picture: its loss is 0, and a scheduler recovers the picture from its answer."""
+    config = TrainConfig(objective=objective)
+    diffusion = Diffusion(config, torch.device("cpu"))
+    images = torch.rand(8, 3, 4, 4) * 2 - 1
+    signal_, noise_ = diffusion.signal, diffusion.noise
+
+    def oracle(x, t, *_args, **_kwargs):
+        a, b = signal_[t].view(-1, 1, 1, 1), noise_[t].view(-1, 1, 1, 1)
+        eps = (x - a * images) / b
+        return (eps if objective == "epsilon" else a * eps - b * images,)
+
+    loss = diffusion.loss(oracle, images, torch.zeros(8, 3), torch.zeros(8, 3, 8), torch.Generator().manual_seed(0))  # pyright: ignore
+    assert float(loss) == pytest.approx(0, abs=1e-6)
+
+
+def test_condition_dropout_drops_its_share():
+    diffusion = Diffusion(TrainConfig(condition_dropout=0.25), torch.device("cpu"))
+    seen = []
+
+    def spy(x, _t, _z, _a, dropped, **_kwargs):
+        seen.append(dropped)
+        return (x,)
+
+    images = torch.zeros(4000, 1, 1, 1)
+    diffusion.loss(spy, images, torch.zeros(4000, 3), torch.zeros(4000, 3, 8), torch.Generator().manual_seed(0))  # pyright: ignore
+    assert seen[0].float().mean() == pytest.approx(0.25, abs=0.03)
+
+
+@pytest.mark.parametrize("poison", ["loss", "gradient"])
+def test_nan_stops_the_run_and_names_the_step_and_the_last_good_checkpoint(tmp_path, monkeypatch, poison):
+    steps = Trainer.steps
+
+    def poisoned(self):
+        for loss, norm in steps(self):
+            bad = torch.tensor(float("nan"))
+            yield (bad, norm) if poison == "loss" and self.step == 13 else (loss, bad if self.step == 13 else norm)
+
+    monkeypatch.setattr(Trainer, "steps", poisoned)
+    with pytest.raises(
+        TrainingError, match=r"at step 13; the last good checkpoint is .*step-00000010.*--learning-rate"
+    ):
+        train(tiny_config(tmp_path), squares_dataset(), progress=False)
+    assert CheckpointStore(tmp_path / "checkpoints").paths()[-1].name == "step-00000010"
+
+
+def test_a_folder_with_a_run_is_not_overwritten(uninterrupted):
+    with pytest.raises(ValueError, match="already holds a run; continue it with --resume or choose another --out"):
+        train(tiny_config(uninterrupted), squares_dataset(), progress=False)
+
+
+def test_resuming_with_other_settings_is_refused(uninterrupted):
+    with pytest.raises(ValueError, match=r"cannot resume .*: --learning-rate was 0.0015 and is 0.5"):
+        train(tiny_config(uninterrupted, resume=True, learning_rate=0.5), squares_dataset(), progress=False)
+
+
+def test_more_steps_continue_a_finished_run(tmp_path):
+    train(tiny_config(tmp_path, steps=5), squares_dataset(), progress=False)
+    assert train(tiny_config(tmp_path, steps=8, resume=True), squares_dataset(), progress=False).step == 8
+
+
+def test_resume_without_a_checkpoint_starts(tmp_path):
+    assert train(tiny_config(tmp_path, steps=3, resume=True), squares_dataset(), progress=False).step == 3
+
+
+def test_an_error_while_saving_the_model_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def full(self, folder, **_kwargs):
+        Path(folder).mkdir(parents=True)
+        (Path(folder) / "half").write_text("x")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(AttributeDiffusionPipeline, "save_pretrained", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(tiny_config(tmp_path, steps=2), squares_dataset(), progress=False)
+    assert not (tmp_path / "model").exists()
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".writing")]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "millions"),
+    [("celeba64", {"n_attributes": 40}, (58, 66)), ("cifar10", {"n_attributes": 10}, (64, 74)), ("demo", {}, (1, 2))],
+)
+def test_presets_have_the_size_they_promise(name, settings, millions):
+    preset = PRESETS[name]
+    with torch.device("meta"):
+        unet = tiny_unet(
+            sample_size=preset.size,
+            block_out_channels=preset.channels,
+            layers_per_block=preset.layers_per_block,
+            conditioning=preset.conditioning,
+            scale_shift=preset.scale_shift,
+            attention_head_dim=32,
+            token_dim=64,
+            base_token=preset.pairing == "matched",
+            **settings,
+        )
+    count = sum(p.numel() for p in unet.parameters()) / 1e6
+    assert millions[0] < count < millions[1]
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match="--batch-size is 0; it must be at least 1"):
+        TrainConfig(batch_size=0)
+    with pytest.raises(ValueError, match="--minutes is 0"):
+        TrainConfig(minutes=0)
+    with pytest.raises(ValueError, match="--condition-dropout is 1"):
+        TrainConfig(condition_dropout=1)
+
+
+def test_sheet_requests_use_each_attribute_once(pipeline):
+    from gaussmix.diffusion.draw import sheet_requests
+
+    requests = sheet_requests(pipeline)
+    flat = [name for request in requests for name in request]
+    assert sorted(flat) == sorted(set(flat))
+    assert run_module.draw_sheet is not None

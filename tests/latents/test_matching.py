@@ -1,0 +1,108 @@
+"""Matched latents on pictures whose modes are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import normalized_mutual_info_score
+
+from gaussmix.latents.attributes import AttributeLatents
+from gaussmix.latents.matching import match_latents
+
+
+def bars(count: int, seed: int = 0):
+    """Pictures with a bar at the top (attribute 0) in one of three colours and one at the bottom (attribute 1) of
+    varying brightness. Returns images, attributes and the colour."""
+    rng = np.random.default_rng(seed)
+    attributes = rng.integers(0, 2, (count, 2)).astype(np.uint8)
+    colour = rng.choice(3, count, p=(0.6, 0.3, 0.1))
+    brightness = rng.uniform(60, 200, count)
+    images = rng.normal(100, 4, (count, 8, 8, 3))
+    palette = np.array([[250, 10, 10], [10, 250, 10], [10, 10, 250]])
+    on = attributes[:, 0] == 1
+    images[on, :3] += palette[colour[on], None, None] - 100
+    on = attributes[:, 1] == 1
+    images[on, 5:] = brightness[on, None, None, None]
+    return images.clip(0, 255).astype(np.uint8), attributes, colour, brightness
+
+
+@pytest.fixture(scope="module")
+def matched():
+    images, attributes, colour, brightness = bars(1500)
+    latents = AttributeLatents(2, base_token=True)
+    return match_latents(images, attributes, latents), attributes, colour, brightness
+
+
+def test_clusters_are_the_modes_and_shares_their_frequencies(matched):
+    result, attributes, colour, _ = matched
+    on = attributes[:, 0] == 1
+    assert (result.clusters[~on, 0] == -1).all()
+    assert normalized_mutual_info_score(colour[on], result.clusters[on, 0]) > 0.95
+    assert sorted(result.latents.shares[0]) == pytest.approx([0.1, 0.3, 0.6], abs=0.05)
+
+
+def test_first_number_lies_at_the_mean_of_its_mode(matched):
+    result, attributes, _, _ = matched
+    on = attributes[:, 0] == 1
+    z = result.table[on, 0, 0]
+    means = result.latents.means
+    for c in range(3):
+        inside = z[result.clusters[on, 0] == c]
+        assert inside.mean() == pytest.approx(means[c], abs=0.05)
+        assert inside.std() == pytest.approx(result.latents.sigma, rel=0.1)
+
+
+def test_latents_order_a_continuous_attribute():
+    images, attributes, _, brightness = bars(1000)
+    alone = attributes[:, 0] == 0
+    result = match_latents(images[alone], attributes[alone], AttributeLatents(2))
+    on = attributes[alone, 1] == 1
+    assert abs(stats.spearmanr(result.table[on, 1, 0], brightness[alone][on]).statistic) > 0.9
+
+
+def test_further_numbers_follow_the_mixture(matched):
+    result, attributes, _, _ = matched
+    on = attributes[:, 0] == 1
+    latents = result.latents
+
+    def cdf(x):
+        return stats.norm.cdf((np.asarray(x)[:, None] - latents.means) / latents.sigma).mean(1)
+
+    for c in range(3):
+        inside = result.table[on, 0, 1][result.clusters[on, 0] == c]
+        assert stats.kstest(inside, cdf).pvalue > 0.01
+
+
+def test_deterministic_and_seeded():
+    images, attributes, _, _ = bars(200)
+    latents = AttributeLatents(2)
+    first, again = match_latents(images, attributes, latents), match_latents(images, attributes, latents)
+    assert np.array_equal(first.table, again.table)
+    assert not np.array_equal(first.table, match_latents(images, attributes, latents, seed=1).table)
+
+
+def test_a_rare_attribute_keeps_random_latents():
+    images, attributes, _, _ = bars(200)
+    attributes[:, 1] = 0
+    attributes[:5, 1] = 1
+    result = match_latents(images, attributes, AttributeLatents(2))
+    assert result.latents.shares[1] == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+    assert (result.clusters[:, 1] == -1).all()
+    assert np.isfinite(result.table).all()
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_constant_images_and_few_images_do_not_break():
+    images = np.full((40, 8, 8, 3), 7, np.uint8)
+    attributes = np.ones((40, 2), np.uint8)
+    result = match_latents(images, attributes, AttributeLatents(2, base_token=True))
+    assert np.isfinite(result.table).all()
+    assert np.isfinite(match_latents(images[:1], attributes[:1], AttributeLatents(2, base_token=True)).table).all()
+
+
+def test_mismatched_inputs_are_refused():
+    with pytest.raises(ValueError, match="3 images and 2 attribute rows"):
+        match_latents(np.zeros((3, 8, 8, 3), np.uint8), np.zeros((2, 2), np.uint8), AttributeLatents(2))
+    with pytest.raises(ValueError, match="attributes have 3 columns; the latents expect 2"):
+        match_latents(np.zeros((3, 8, 8, 3), np.uint8), np.zeros((3, 3), np.uint8), AttributeLatents(2))
