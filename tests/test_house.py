@@ -47,9 +47,7 @@ APPLICATIONS = {"diffusion", "autoencoder", "style"}  # none imports another
 
 def run_python(code: str, *, cwd: Path = ROOT, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Run `code` in a fresh interpreter."""
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=timeout
-    )
+    return subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=timeout)
 
 
 # --- what an import loads
@@ -84,8 +82,7 @@ def test_missing_extra_is_named() -> None:
     done = run_python("import sys; sys.modules['torch'] = None\nimport gaussmix\ngaussmix.AttributeUNet")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "ImportError: gaussmix.AttributeUNet needs torch, which is not installed: "
-        "pip install 'gaussmix[diffusion]'"
+        "ImportError: gaussmix.AttributeUNet needs torch, which is not installed: pip install 'gaussmix[diffusion]'"
     )
 
 
@@ -325,9 +322,7 @@ def test_readme_python_runs(tmp_path: Path) -> None:
     script = python_script(README.read_text())
     assert script.strip(), "README.md has no python block"
     (tmp_path / "README.py").write_text(script)
-    done = subprocess.run(
-        [sys.executable, "README.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600
-    )
+    done = subprocess.run([sys.executable, "README.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
 
 
@@ -346,9 +341,7 @@ def test_readme_make_targets_exist() -> None:
 
 def test_the_readme_tests_can_fail(tmp_path: Path) -> None:
     (tmp_path / "sample.py").write_text(python_script(SAMPLE))
-    done = subprocess.run(
-        [sys.executable, "sample.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "sample.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert 'sample.py", line 11' in done.stderr
     assert "AssertionError" in done.stderr

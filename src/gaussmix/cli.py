@@ -11,9 +11,9 @@ import dataclasses
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 
 _NO_STEP_LIMIT = 10_000_000
+_PACKAGE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,15 @@ def main(argv: list[str] | None = None) -> int:
         print(_usage(), file=sys.stderr)
         return 2
     try:
-        return COMMANDS[args[0]](args[1:])
+        with warnings.catch_warnings():
+            warnings.filterwarnings("always", module="gaussmix")
+            show = warnings.showwarning
+            warnings.showwarning = lambda text, category, file, *rest: (
+                print(f"gaussmix: {text}", file=sys.stderr)
+                if Path(file).is_relative_to(_PACKAGE)
+                else show(text, category, file, *rest)
+            )
+            return COMMANDS[args[0]](args[1:])
     except KeyboardInterrupt:
         print("gaussmix: interrupted", file=sys.stderr)
         return 130
@@ -219,7 +228,7 @@ def _load(model: Path | None, scheduler: str, threads: int) -> AttributeDiffusio
 
 def built_in_model() -> Path:
     """The folder of the avatars model that is installed with the package."""
-    return Path(str(files("gaussmix"))) / "models" / "avatars32"
+    return _PACKAGE / "models" / "avatars32"
 
 
 def _names(text: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from accelerate.state import AcceleratorState
 from tiny import NAMES, squares_dataset, tiny_unet
 
 from gaussmix.data.dataset import AttributeDataset
@@ -26,10 +25,3 @@ def pipeline() -> AttributeDiffusionPipeline:
 @pytest.fixture(scope="session")
 def squares() -> AttributeDataset:
     return squares_dataset()
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerator():
-    """accelerate keeps one state a process; every test may choose its own precision."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from collections.abc import Iterator
 from itertools import pairwise
@@ -262,7 +263,7 @@ class TestMakeScheduler:
         reference: Any = {
             "ddim": lambda: DDIMScheduler(**arguments),
             "ddpm": lambda: DDPMScheduler(**arguments),
-            "dpm++": lambda: DPMSolverMultistepScheduler(**arguments, thresholding=True),
+            "dpm++": lambda: DPMSolverMultistepScheduler(**arguments, thresholding=True, use_karras_sigmas=True),
         }[name]()
         scheduler = make(name, prediction)
         for each in (scheduler, reference):
@@ -403,7 +404,9 @@ class TestSetSteps:
             assert len(visited) == steps
             assert visited[0] == T - 1
             assert visited[-1] >= 0
-            assert all(high > low for high, low in pairwise(visited))
+            # Karras noise levels lie between the trained ones, and neighbours may round to the same step.
+            falls = operator.ge if name == "dpm++" else operator.gt
+            assert all(falls(high, low) for high, low in pairwise(visited))
         if name == "renoise":
             assert refused == []
         if name == "ddim":

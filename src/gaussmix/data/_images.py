@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from gaussmix.data._progress import progress_bar
+from gaussmix.progress import progress_bar
 from gaussmix.data._table import ImageTable
 from gaussmix.data.cache import Append, Built, Entry, digest, fetch, recall, remember
 from gaussmix.data.dataset import DataError

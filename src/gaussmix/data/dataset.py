@@ -136,7 +136,7 @@ def load_dataset(
 
 def _load_avatars(size: int, count: int, seed: int, root: Path, progress: bool) -> AttributeDataset:
     from gaussmix.data import avatars
-    from gaussmix.data._progress import progress_bar
+    from gaussmix.progress import progress_bar
     from gaussmix.data.cache import Append, Built, digest, fetch
 
     if size not in AVATAR_SIZES:

@@ -13,21 +13,18 @@ attributes had to change along is reported. All attributes share the rows, the n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.progress import TextColumn
 from rich.table import Table
 
 from gaussmix.data.dataset import AttributeDataset
 from gaussmix.diffusion.draw import draw
 from gaussmix.metrics.attributes import balanced_accuracy
 from gaussmix.metrics.classifier import load_or_train_classifier
-from gaussmix.training.log import progress_bar
+from gaussmix.progress import progress_bar
 
 if TYPE_CHECKING:
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
@@ -171,20 +168,20 @@ def evaluate(
     classifier, real = load_or_train_classifier(dataset, cache=cache, progress=progress)
     changes, pixel_change, companions = np.full((3, len(columns)), np.nan)
     total = count + change_count * (1 + sum(other is not None for other in partners))
-    with progress_bar(TextColumn("{task.fields[rate]:.1f} images/s"), disable=not progress) as bar:
-        task = bar.add_task("drawing", total=total, rate=0.0)
-        started, finished = perf_counter(), 0
-
-        def on_step(picture_steps: int) -> None:
-            done = finished + picture_steps / num_inference_steps
-            bar.update(task, completed=done, rate=done / (perf_counter() - started))
+    with progress_bar("drawing", total * num_inference_steps, progress) as show:
+        finished = 0
 
         def pictures(attributes: np.ndarray, seed: int) -> np.ndarray:
             nonlocal finished
             images, _ = draw(
-                pipeline, attributes, seed=seed, steps=num_inference_steps, guidance=guidance_scale, on_step=on_step
+                pipeline,
+                attributes,
+                seed=seed,
+                steps=num_inference_steps,
+                guidance=guidance_scale,
+                on_step=lambda done: show(finished + done),
             )
-            finished += len(attributes)
+            finished += len(attributes) * num_inference_steps
             return images
 
         found = classifier.predict(pictures(wanted, seed))[:, columns]

@@ -53,7 +53,7 @@ def make_betas(
 
     Every sampler here ends with a posterior mean at the lowest level it visits, so detail whose variance is
     below the noise there, (1 - ab) / ab, is averaged away: .075 at the first level of "constant", .44 at the
-    fifth, which is the last one visited by 20 steps of 100.
+    fifth, which is the last one visited by 20 trailing steps of 100.
 
     Warns if ab_T > .01. Raises ValueError for an unknown schedule, T < 1, or a beta outside (0, 1).
     """
@@ -171,8 +171,9 @@ def make_scheduler(name: SchedulerName, betas: np.ndarray, prediction_type: Pred
 
     "renoise" is `RenoiseScheduler`; "ddpm" and "ddim" are diffusers' own; these three clip x0 to [-1, 1].
     "dpm++", the quickest to a good picture, is second-order multistep DPM-Solver++ with x0 thresholded to
-    [-1, 1]. All use trailing spacing, that is they start at t = T. Raises ValueError for an unknown name or
-    prediction type, and for betas that are not in (0, 1).
+    [-1, 1], on noise levels spaced as by Karras et al. (2022) from t = T down to t = 1. The others use trailing
+    spacing: they start at t = T and, with fewer than T steps, leave off above t = 1. Raises ValueError for an
+    unknown name or prediction type, and for betas that are not in (0, 1).
     """
     if prediction_type not in get_args(PredictionType):
         raise ValueError(f"prediction_type={prediction_type!r} is unknown: choose 'epsilon' or 'v_prediction'")
@@ -194,6 +195,7 @@ def make_scheduler(name: SchedulerName, betas: np.ndarray, prediction_type: Pred
             **common,
             solver_order=2,
             algorithm_type="dpmsolver++",
+            use_karras_sigmas=True,  # ends at t = 1; trailing spacing would leave off at t = 5, visibly grainy
             thresholding=True,
             sample_max_value=1.0,
             dynamic_thresholding_ratio=0.995,

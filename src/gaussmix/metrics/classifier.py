@@ -3,10 +3,10 @@ r"""An independent judge: a small convolutional network that reads attributes of
 It is trained on the real images of a data set and never sees the generator, so what it finds in a generated image is
 evidence about the image alone.
 
-Loss: the mean over attributes of the cross-entropy of :math:`(a_k, \sigma(\ell_k))` with weights :math:`1/(2f_k)` for images that have
-attribute :math:`k` and :math:`1/(2(1-f_k))` for those that have not, :math:`f_k` its frequency, so that a rare
-attribute counts as much as a common one. Decision: :math:`\ell_k > \theta_k`, with :math:`\theta_k` chosen on the
-valid split.
+Loss: the mean over attributes of the cross-entropy of :math:`(a_k, \sigma(\ell_k))`, with weight :math:`1/(2f_k)` for
+images that have attribute :math:`k` and :math:`1/(2(1-f_k))` for those that have not, :math:`f_k` its frequency, so
+that a rare attribute counts as much as a common one. Decision: :math:`\ell_k > \theta_k`, with :math:`\theta_k`
+chosen on the valid split.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import math
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,7 @@ def _convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 
 
 class AttributeClassifier(nn.Module):
-    """``K`` yes/no decisions about an image of ``S`` x ``S`` pixels, ``S`` at least 16.
+    """``K`` yes/no decisions about an image of ``S`` x ``S`` pixels, ``S`` at least 8.
 
     ``forward`` maps ``(B, 3, S, S)`` in [-1, 1] to logits ``(B, K)``. `logits`, `predict` and `features` take uint8
     images ``(N, S, S, 3)``, work through them in batches and return arrays. Larger images are halved by the first
@@ -60,8 +61,8 @@ class AttributeClassifier(nn.Module):
 
     def __init__(self, attribute_names: tuple[str, ...], image_size: int, num_features: int = 64):
         super().__init__()
-        if image_size < 16:
-            raise ValueError(f"image_size is {image_size}; the classifier needs at least 16 pixels, load larger images")
+        if image_size < 8:
+            raise ValueError(f"image_size is {image_size}; the classifier needs at least 8 pixels, load larger images")
         self.attribute_names = tuple(attribute_names)
         self.image_size = image_size
         halvings = int(math.log2(max(image_size, 32) / 32))
@@ -128,9 +129,10 @@ def train_attribute_classifier(
 ) -> AttributeClassifier:
     """Train on the train split, choose the thresholds on the valid split, return the network in eval mode.
 
-    AdamW, its rate rising over the first fifth and then falling along a cosine, on batches of 64; every image is shifted by up to 1/16 of its size and made up to 5 %
-    brighter or darker. It is not mirrored: a side may be what an attribute is about. Without a valid split the
-    thresholds are 0. One seed gives one result on one machine; the global random state stays as it was.
+    AdamW on batches of 64, its rate rising over the first fifth of the steps and falling along a cosine. Every image is
+    shifted by up to 1/16 of its size and made up to 5 % brighter or darker. It is not mirrored: a side may be what an
+    attribute is about. Without a valid split the thresholds are 0. One seed gives one result on one machine; the
+    global random state stays as it was.
     ``on_progress`` is called after every step with the number of steps done and the loss.
     Raises DataError (a ValueError) if the train split is empty.
     """
@@ -234,13 +236,13 @@ def load_or_train_classifier(
     if known is not None:
         return known
     folder.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to fails here, not at the end
-    with TrainingBar(steps, 0, disable=not progress) as bar:
-        if progress:
-            bar.print(f"Training the attribute classifier of {dataset.name}, once; it is kept in {folder}")
+    if progress:
+        print(f"training the attribute classifier of {dataset.name} once; it is kept in {folder}", file=sys.stderr)
+    with TrainingBar(0.0, disable=not progress) as bar:
         started = perf_counter()
 
         def report(step: int, loss: float) -> None:
-            bar.update(step, loss, step * BATCH_SIZE / (perf_counter() - started))
+            bar.update(step / steps, step, loss, step * BATCH_SIZE / (perf_counter() - started))
 
         classifier = train_attribute_classifier(dataset, steps=steps, device=device, on_progress=report)
     real = balanced_accuracy(classifier.predict(dataset.images[held_out]), dataset.attributes[held_out])
