@@ -65,9 +65,8 @@ def test_sample_writes_a_picture_single_files_and_metadata(model, tmp_path, caps
 
 def test_fewer_pictures_are_the_first_of_more(model, tmp_path):
     for n in (2, 5):
-        cli.main(
-            f"sample --model {model} --count {n} --steps 3 --seed 4 --folder {tmp_path / str(n)} --out {tmp_path}/x.png".split()
-        )
+        flags = f"--count {n} --steps 3 --seed 4 --folder {tmp_path / str(n)} --out {tmp_path}/x.png"
+        cli.main([*f"sample --model {model}".split(), *flags.split()])
     for i in range(2):
         few, many = (np.asarray(Image.open(tmp_path / n / f"{i:05d}.png")).astype(int) for n in ("2", "5"))
         assert np.abs(few - many).max() <= 1
@@ -84,9 +83,8 @@ def test_ways_of_drawing(model, tmp_path, flag, scheduler):
 
 
 def test_fixing_latent_and_noise_together_repeats_the_picture(model, tmp_path):
-    cli.main(
-        f"sample --model {model} --count 3 --steps 4 --fix-latent --fix-noise --folder {tmp_path}/f --out {tmp_path}/x.png".split()
-    )
+    flags = f"--count 3 --steps 4 --fix-latent --fix-noise --folder {tmp_path}/f --out {tmp_path}/x.png"
+    cli.main([*f"sample --model {model}".split(), *flags.split()])
     pictures = [np.asarray(Image.open(tmp_path / "f" / f"{i:05d}.png")).astype(int) for i in range(3)]
     assert max(np.abs(pictures[0] - p).max() for p in pictures[1:]) <= 1
 

@@ -39,7 +39,7 @@ HEAVY = {
 
 # Lowest first: a module imports from its own layer and from those before it.
 LAYERS = (
-    "density", "distances", "ngmg", "latents", "nn", "data", "metrics", "pictures", "training",
+    "density", "distances", "ngmg", "latents", "nn", "progress", "data", "training", "metrics", "pictures",
     "diffusion", "autoencoder", "style", "papers", "studio", "cli", "__main__",
 )  # fmt: skip
 APPLICATIONS = {"diffusion", "autoencoder", "style"}  # none imports another
@@ -155,7 +155,7 @@ def test_layers_import_downwards() -> None:
     [
         ("data/x.py", "from gaussmix.diffusion.unet import AttributeUNet", 1),
         ("data/x.py", "def f():\n    import gaussmix.metrics", 1),
-        ("latents/x.py", "from ..training import loop", 1),
+        ("latents/x.py", "from ..training import schedule", 1),
         ("metrics/x.py", "from gaussmix import AttributeUNet", 1),
         ("style/x.py", "from gaussmix import diffusion", 1),
         ("attic/x.py", "import numpy", 1),
@@ -235,9 +235,9 @@ SKIP = "<!-- no-test -->"
 CONSOLE = {"bash", "sh", "shell", "console"}
 
 
-def blocks(text: str, languages: set[str]) -> list[tuple[int, str]]:
-    """(0-based first line, code) of each fenced block in one of `languages`, unless SKIP precedes it."""
-    found: list[tuple[int, str]] = []
+def blocks(text: str, languages: set[str]) -> list[tuple[int, str, bool]]:
+    """(0-based first line, code, whether SKIP precedes it) of each fenced block in one of `languages`."""
+    found: list[tuple[int, str, bool]] = []
     lines = text.splitlines()
     start: int | None = None
     language = before = ""
@@ -246,8 +246,8 @@ def blocks(text: str, languages: set[str]) -> list[tuple[int, str]]:
             if start is None:
                 start, language = number + 1, line.removeprefix("```").strip()
             else:
-                if language in languages and before != SKIP:
-                    found.append((start, "\n".join(lines[start:number])))
+                if language in languages:
+                    found.append((start, "\n".join(lines[start:number]), before == SKIP))
                 start, before = None, ""
         elif start is None and line.strip():
             before = line.strip()
@@ -255,17 +255,18 @@ def blocks(text: str, languages: set[str]) -> list[tuple[int, str]]:
 
 
 def python_script(text: str) -> str:
-    """All python blocks as one script; each line keeps its number, so that tracebacks point into `text`."""
+    """All python blocks not marked SKIP as one script; lines keep their numbers: tracebacks point into `text`."""
     script = [""] * len(text.splitlines())
-    for start, code in blocks(text, {"python", "py"}):
-        script[start : start + len(code.splitlines())] = code.splitlines()
+    for start, code, skipped in blocks(text, {"python", "py"}):
+        if not skipped:
+            script[start : start + len(code.splitlines())] = code.splitlines()
     return "\n".join(script)
 
 
 def gaussmix_commands(text: str) -> list[list[str]]:
     """The words after `gaussmix` in each command line of the console blocks."""
     commands = []
-    for _, code in blocks(text, CONSOLE):
+    for _, code, _ in blocks(text, CONSOLE):
         for line in code.replace("\\\n", " ").splitlines():
             words = shlex.split(line.removeprefix("$ "), comments=True)
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):  # OMP_NUM_THREADS=1 gaussmix ...
@@ -334,7 +335,7 @@ def test_readme_commands_exist() -> None:
 
 def test_readme_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    code = "\n".join(code for _, code in blocks(README.read_text(), CONSOLE))
+    code = "\n".join(code for _, code, _ in blocks(README.read_text(), CONSOLE))
     used = set(re.findall(r"\bmake ([a-z]+)\b", code))
     assert {"demo", "test"} <= used <= targets
 

@@ -219,16 +219,11 @@ def _load(model: Path | None, scheduler: str, threads: int) -> AttributeDiffusio
     diffusers_logging.disable_progress_bar()
     if threads:
         torch.set_num_threads(threads)
-    pipeline = AttributeDiffusionPipeline.load(model or built_in_model())
+    pipeline = AttributeDiffusionPipeline.load(model)
     pipeline.scheduler = switch_scheduler(pipeline.scheduler, scheduler)  # pyright: ignore[reportArgumentType]
     if torch.cuda.is_available():
         pipeline.to("cuda")
     return pipeline
-
-
-def built_in_model() -> Path:
-    """The folder of the avatars model that is installed with the package."""
-    return _PACKAGE / "models" / "avatars32"
 
 
 def _names(text: str) -> list[str]:
@@ -240,6 +235,9 @@ def _sample(args: list[str]) -> int:
     config: SampleConfig = _parse(SampleConfig, args, "sample")
     if config.count < 1:
         raise ValueError(f"--count is {config.count}; it must be at least 1")
+    from gaussmix.pictures import contact_sheet, picture_format, save_atomic
+
+    picture_format(config.out)  # a wrong suffix is said before the drawing, not after
     started = time.perf_counter()
     pipeline = _load(config.model, config.scheduler, config.threads)
     present, absent = _names(config.present), _names(config.absent)
@@ -248,7 +246,6 @@ def _sample(args: list[str]) -> int:
         attributes[:] = attributes[0]
 
     from gaussmix.diffusion.draw import default_steps, draw, label, write_folder
-    from gaussmix.pictures import contact_sheet, save_atomic
     from gaussmix.progress import progress_bar
 
     total = int(pipeline.scheduler.config["num_train_timesteps"])

@@ -97,16 +97,22 @@ def contact_sheet(
     return sheet
 
 
+def picture_format(path: str | Path) -> str:
+    """Pillow's name of the format that the suffix of `path` stands for. Raises ValueError if it cannot be written."""
+    path = Path(path)
+    file_format = Image.registered_extensions().get(path.suffix.lower())
+    if file_format is None or file_format not in Image.SAVE:
+        raise ValueError(f"cannot save {path.name!r}: unknown picture format {path.suffix!r}, use .png or .jpg")
+    return file_format
+
+
 def save_atomic(image: Image.Image, path: str | Path) -> None:
     """Save in the format that the suffix of `path` names, creating parent folders.
 
     The file is written under another name beside `path` and then renamed: a reader sees the old picture or the
     new one, never half of it. Raises ValueError for a suffix that Pillow cannot write.
     """
-    path = Path(path)
-    file_format = Image.registered_extensions().get(path.suffix.lower())
-    if file_format not in Image.SAVE:
-        raise ValueError(f"cannot save {path.name!r}: unknown picture format {path.suffix!r}, use .png or .jpg")
+    path, file_format = Path(path), picture_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:

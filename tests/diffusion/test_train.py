@@ -20,7 +20,7 @@ from gaussmix.diffusion import run as run_module
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.presets import PRESETS, TrainConfig
 from gaussmix.diffusion.run import TrainingError, train
-from gaussmix.diffusion.train import Diffusion, Trainer
+from gaussmix.diffusion.train import Diffusion, Trainer, detail_weights
 from gaussmix.training.checkpoints import CheckpointStore
 
 TESTS = Path(__file__).parents[1]
@@ -132,7 +132,7 @@ def test_a_finished_run_left_everything(uninterrupted):
     [
         {"pairing": "fixed", "conditioning": "concat", "objective": "epsilon", "timestep_sampling": "uniform"},
         {"pairing": "fresh", "conditioning": "cross_attention", "injection": "mid_up", "accumulate": 2},
-        {"mixed_precision": "bf16", "minutes": 5.0, "sample_every": 3},
+        {"mixed_precision": "bf16", "minutes": 5.0, "sample_every": 3, "detail_weight": 2.0},
     ],
 )
 def test_every_setting_trains(tmp_path, settings):
@@ -204,6 +204,32 @@ def test_target_is_the_one_that_the_schedulers_expect(objective):
     assert float(loss) == pytest.approx(0, abs=1e-6)
 
 
+def test_detail_weights_give_small_attributes_their_share():
+    maps = np.zeros((2, 8, 8), np.float32)
+    maps[0, :4] = 1  # half of the picture
+    maps[1, 7, 7] = 1  # one pixel
+    weights = detail_weights(maps, strength=2.0, size=8)[0, 0]
+    assert float(weights.mean()) == pytest.approx(1)
+    plain = weights[5, 0]
+    assert float((weights[7, 7] - plain) / (weights[0, 0] - plain)) == pytest.approx(32)  # 32 times fewer pixels
+    assert torch.equal(detail_weights(maps, strength=0.0, size=8), torch.ones(1, 1, 8, 8))
+
+
+def test_detail_weights_enter_the_loss():
+    weights = torch.zeros(1, 1, 8, 8)
+    weights[..., 0, 0] = 64
+    diffusion = Diffusion(TrainConfig(objective="epsilon"), torch.device("cpu"), weights)
+    seen = {}
+
+    def spy(x, t, *_args, **_kwargs):
+        seen["noise"] = (x / diffusion.noise[t].view(-1, 1, 1, 1))[..., 0, 0]
+        return (torch.zeros_like(x),)
+
+    g = torch.Generator().manual_seed(0)
+    loss = diffusion.loss(spy, torch.zeros(4, 3, 8, 8), torch.zeros(4, 3), torch.zeros(4, 3, 8), g)  # pyright: ignore
+    assert float(loss) == pytest.approx(float((seen["noise"] ** 2).mean()), rel=1e-5)
+
+
 def test_condition_dropout_drops_its_share():
     diffusion = Diffusion(TrainConfig(condition_dropout=0.25), torch.device("cpu"))
     seen = []
@@ -215,6 +241,37 @@ def test_condition_dropout_drops_its_share():
     images = torch.zeros(4000, 1, 1, 1)
     diffusion.loss(spy, images, torch.zeros(4000, 3), torch.zeros(4000, 3, 8), torch.Generator().manual_seed(0))  # pyright: ignore
     assert seen[0].float().mean() == pytest.approx(0.25, abs=0.03)
+
+
+def test_two_processes_share_one_run(tmp_path):
+    """Both see different images of a batch, agree on every gradient, and leave one model."""
+    code = f"""
+    from pathlib import Path
+    import torch
+    from accelerate.utils import gather
+    from tiny import squares_dataset, tiny_config
+    from gaussmix.diffusion import run, train
+
+    steps = train.Trainer.steps
+    def checked(self):
+        for result in steps(self):
+            yield result
+        weights = torch.cat([p.detach().flatten() for p in self.unet.parameters()])
+        both = gather(weights[None])
+        assert len(both) == 2 and torch.equal(both[0], both[1])
+        losses = gather(result[0][None])
+        assert losses[0] != losses[1]
+    train.Trainer.steps = checked
+    result = run.train(tiny_config(Path({str(tmp_path)!r}), steps=3), squares_dataset())
+    """
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(code))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    done = subprocess.run(launch, env=environment, check=False, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert AttributeDiffusionPipeline.load(tmp_path).training["processes"] == 2
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000003"]
 
 
 @pytest.mark.parametrize("poison", ["loss", "gradient"])
@@ -295,6 +352,8 @@ def test_wrong_settings_are_refused():
         TrainConfig(minutes=0)
     with pytest.raises(ValueError, match="--condition-dropout is 1"):
         TrainConfig(condition_dropout=1)
+    with pytest.raises(ValueError, match=r"--detail-weight is 1\.0"):
+        TrainConfig(detail_weight=1.0, pairing="fixed")
 
 
 def test_sheet_requests_use_each_attribute_once(pipeline):

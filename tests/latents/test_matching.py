@@ -74,6 +74,14 @@ def test_further_numbers_follow_the_mixture(matched):
         assert stats.kstest(inside, cdf).pvalue > 0.01
 
 
+def test_maps_show_where_an_attribute_acts(matched):
+    maps = matched[0].maps
+    assert maps.shape == (2, 8, 8)
+    assert maps.max(axis=(1, 2)) == pytest.approx([1, 1])
+    assert maps[0, :3].min() > 0.5 > maps[0, 3:].max()
+    assert maps[1, 5:].min() > 0.5 > maps[1, :5].max()
+
+
 def test_deterministic_and_seeded():
     images, attributes, _, _ = bars(200)
     latents = AttributeLatents(2)

@@ -17,10 +17,10 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from gaussmix.progress import progress_bar
 from gaussmix.data._table import ImageTable
 from gaussmix.data.cache import Append, Built, Entry, digest, fetch, recall, remember
 from gaussmix.data.dataset import DataError
+from gaussmix.progress import progress_bar
 
 DECODER = "decoder 1"  # part of the cache's key: raise it when `decode` gives other pixels
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # not EPS: Pillow would run Ghostscript on it

@@ -136,8 +136,8 @@ def load_dataset(
 
 def _load_avatars(size: int, count: int, seed: int, root: Path, progress: bool) -> AttributeDataset:
     from gaussmix.data import avatars
-    from gaussmix.progress import progress_bar
     from gaussmix.data.cache import Append, Built, digest, fetch
+    from gaussmix.progress import progress_bar
 
     if size not in AVATAR_SIZES:
         raise DataError(f"avatars cannot be drawn at size {size}; choose {' or '.join(map(str, AVATAR_SIZES))}")

@@ -80,6 +80,7 @@ class EvaluationReport:
                 f"other attributes that differ within a pair. Seed {self.seed}, guidance {self.guidance_scale:g}, "
                 f"{self.num_inference_steps} steps."
             ),
+            caption_justify="left",
         )
         table.add_column("attribute")
         for heading, _ in _COLUMNS.values():

@@ -26,6 +26,9 @@ from gaussmix.diffusion.schedulers import set_steps
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.latents.attributes import AttributeLatents
 
+BUILT_IN_MODEL = Path(__file__).parents[1] / "models" / "avatars32"
+"""The folder of the avatars model that comes with the package."""
+
 StepCallback = Callable[[int, int, torch.Tensor], None]
 
 
@@ -99,13 +102,18 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         return dict(self.config["training"])
 
     @classmethod
-    def load(cls, folder: str | Path) -> AttributeDiffusionPipeline:
-        """Load a model folder, or the model of a training run's folder. Raises ValueError if there is none."""
-        folder = Path(folder)
+    def load(cls, folder: str | Path | None = None) -> AttributeDiffusionPipeline:
+        """Load a model's folder, the model in a training run's folder, or by default the one in the package.
+
+        The weights are turned to float32. Raises ValueError if there is no model, or a damaged one.
+        """
+        folder = BUILT_IN_MODEL if folder is None else Path(folder)
         for candidate in (folder, folder / "model"):
             if (candidate / "model_index.json").is_file():
                 try:
-                    return cls.from_pretrained(candidate, local_files_only=True)
+                    pipeline = cls.from_pretrained(candidate, local_files_only=True)
+                    pipeline.unet.to(torch.float32)
+                    return pipeline
                 except Exception as error:
                     raise ValueError(f"the model in {candidate} cannot be loaded: {error}") from error
         raise ValueError(

@@ -58,8 +58,11 @@ class TrainingBatches:
             base_token=config.pairing == "matched",
         )
         self.table: NDArray[np.float32] | None = None
+        self.maps: NDArray[np.float32] | None = None
         if config.pairing == "matched":
-            self.table, self.latents = _matched(dataset, self.positions, self.latents, config.seed, table_file)
+            self.table, self.maps, self.latents = _matched(
+                dataset, self.positions, self.latents, config.seed, table_file
+            )
         self.order = ShuffledBatches(len(self.positions), batch_size, config.seed)
 
     def load(
@@ -82,28 +85,47 @@ class TrainingBatches:
 
 def _matched(
     dataset: AttributeDataset, positions: NDArray, latents: AttributeLatents, seed: int, file: Path
-) -> tuple[NDArray[np.float32], AttributeLatents]:
-    """The matched table ``(M, T, N)``, computed once a run and kept beside the checkpoints."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], AttributeLatents]:
+    """Matched Z ``(M, T, N)`` and maps ``(K, H, W)``, computed once a run and kept beside the checkpoints."""
     wanted = {"dataset": dataset.key, "seed": seed, **latents.to_config()}
     note = file.with_suffix(".json")
     if file.exists() and note.exists():
         known = json.loads(note.read_text())
         if known["wanted"] == json.loads(json.dumps(wanted)):
-            return load_file(file)["table"], AttributeLatents.from_config(known["latents"])
+            kept = load_file(file)
+            return kept["table"], kept["maps"], AttributeLatents.from_config(known["latents"])
     matched = match_latents(np.asarray(dataset.images[positions]), dataset.attributes[positions], latents, seed=seed)
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".writing-{file.name}")
-    save_file({"table": matched.table}, aside)
+    save_file({"table": matched.table, "maps": matched.maps}, aside)
     fsync(aside)
     aside.replace(file)
     note.write_text(json.dumps({"wanted": wanted, "latents": matched.latents.to_config()}))
-    return matched.table, matched.latents
+    return matched.table, matched.maps, matched.latents
+
+
+def detail_weights(maps: NDArray[np.float32], strength: float, size: int) -> torch.Tensor:
+    """Weights ``(1, 1, size, size)`` of the pixels in the loss, of mean 1.
+
+    ``1 + strength * (mean over k of w_k^2 / mean(w_k^2))``: with the maps ``w_k`` ``(K, H, W)`` of where attribute k
+    acts, an attribute that shows in few pixels (a moustache) counts as much as one that shows in many (hair). The
+    best answer of the network is the same for any weights; they only say where to spend its effort.
+    """
+    energy = maps**2
+    shares = torch.from_numpy(energy / np.maximum(energy.mean((1, 2), keepdims=True), 1e-6)).mean(0)
+    shares = torch.nn.functional.interpolate(shares[None, None], size=(size, size), mode="bilinear")
+    weights = 1 + strength * shares
+    return weights / weights.mean()
 
 
 class Diffusion:
-    """The forward process and the loss: ``q(x_t | x_0)`` with constants on one device."""
+    """The forward process and the loss: ``q(x_t | x_0)`` with constants on one device.
 
-    def __init__(self, config: TrainConfig, device: torch.device):
+    ``weights``: ``(1, 1, H, W)`` of the pixels in the loss, all equal if not given.
+    """
+
+    def __init__(self, config: TrainConfig, device: torch.device, weights: torch.Tensor | None = None):
+        self.weights = None if weights is None else weights.to(device)
         self.betas = make_betas(
             config.beta_schedule,
             config.timesteps,
@@ -135,7 +157,9 @@ class Diffusion:
         a, b = self.signal[timesteps].view(-1, 1, 1, 1), self.noise[timesteps].view(-1, 1, 1, 1)
         target = noise if self.objective == "epsilon" else a * noise - b * images
         answer = model(a * images + b * noise, timesteps, latents, attributes, dropped, return_dict=False)[0]
-        return torch.nn.functional.mse_loss(answer.float(), target)
+        if self.weights is None:
+            return torch.nn.functional.mse_loss(answer.float(), target)
+        return (self.weights * (answer.float() - target) ** 2).mean()
 
 
 class Trainer:
@@ -144,7 +168,9 @@ class Trainer:
     def __init__(self, config: TrainConfig, dataset: AttributeDataset):
         self.config = config
         self.accelerator = Accelerator(
-            mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.accumulate
+            cpu=not torch.accelerator.is_available(),  # several processes without a GPU need to be told
+            mixed_precision=config.mixed_precision,
+            gradient_accumulation_steps=config.accumulate,
         )
         if config.threads and self.accelerator.device.type == "cpu":
             torch.set_num_threads(config.threads)
@@ -156,7 +182,10 @@ class Trainer:
                 config.out / "latents.safetensors",
                 config.batch_size * config.accumulate * world,
             )
-        self.diffusion = Diffusion(config, self.accelerator.device)
+        weights = None
+        if config.detail_weight and self.batches.maps is not None:
+            weights = detail_weights(self.batches.maps, config.detail_weight, config.size)
+        self.diffusion = Diffusion(config, self.accelerator.device, weights)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.unet = AttributeUNet(

@@ -20,6 +20,7 @@ gives valid conditions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -44,11 +45,13 @@ class MatchedLatents:
 
     ``table``: ``(M, T, N)`` float32, ungated, one row an image. ``latents``: the distribution to sample from, with the
     shares that were found. ``clusters``: ``(M, K)`` int8, the mode of each attribute in each image, -1 where absent.
+    ``maps``: ``(K, H, W)`` float32, where each attribute acts, with maximum 1, at the images' size or 32 pixels.
     """
 
     table: NDArray[np.float32]
     latents: AttributeLatents
     clusters: NDArray[np.int8]
+    maps: NDArray[np.float32]
 
 
 def _ranks(values: NDArray) -> NDArray[np.float64]:
@@ -110,8 +113,9 @@ def match_latents(
     design = np.column_stack([np.ones(n_images), attributes]).astype(np.float32)
     effect = np.linalg.lstsq(design, residual, rcond=None)[0]
     residual -= design @ effect
-    maps = np.sqrt((effect[1:].reshape(n_attributes, -1, 3) ** 2).sum(2))
-    maps = np.repeat(maps / np.maximum(maps.max(1, keepdims=True), 1e-12), 3, axis=1).astype(np.float32)
+    pixel_maps = np.sqrt((effect[1:].reshape(n_attributes, -1, 3) ** 2).sum(2))
+    pixel_maps = (pixel_maps / np.maximum(pixel_maps.max(1, keepdims=True), 1e-12)).astype(np.float32)
+    maps = np.repeat(pixel_maps, 3, axis=1)
 
     table = latents.draw(n_images, torch.Generator().manual_seed(seed)).numpy()
     shares = np.full((latents.n_tokens, n_components), 1 / n_components)
@@ -144,7 +148,10 @@ def match_latents(
         for d in range(n_axes):
             table[:, -1, d] = latents.quantile(_ranks(scores[:, d]))
     found = replace(latents, shares=tuple(tuple(row / row.sum()) for row in shares))
-    return MatchedLatents(np.ascontiguousarray(table, np.float32), found, clusters)
+    side = math.isqrt(pixel_maps.shape[1])
+    return MatchedLatents(
+        np.ascontiguousarray(table, np.float32), found, clusters, pixel_maps.reshape(n_attributes, side, side)
+    )
 
 
 def _by_excess_variance(residual: NDArray, has: NDArray[np.bool_], maps: NDArray) -> list[int]:

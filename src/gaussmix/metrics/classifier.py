@@ -119,6 +119,11 @@ def _to_tensor(images: np.ndarray, device: torch.device) -> Tensor:
     return torch.tensor(images, device=device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
+def _placed(classifier: AttributeClassifier, device: str | torch.device) -> AttributeClassifier:
+    """On its device, in the memory layout that the convolutions are fastest in."""
+    return classifier.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
 def train_attribute_classifier(
     dataset: AttributeDataset,
     *,
@@ -134,8 +139,10 @@ def train_attribute_classifier(
     attribute is about. Without a valid split the thresholds are 0. One seed gives one result on one machine; the
     global random state stays as it was.
     ``on_progress`` is called after every step with the number of steps done and the loss.
-    Raises DataError (a ValueError) if the train split is empty.
+    Raises ValueError for less than one step, DataError (a ValueError) if the train split is empty.
     """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; it must be at least 1")
     device = torch.device(device)
     rows = dataset.indices("train")
     truth = dataset.attributes[rows].astype(np.float32)
@@ -144,7 +151,7 @@ def train_attribute_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         classifier = AttributeClassifier(dataset.attribute_names, dataset.images.shape[1])
-    classifier.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    _placed(classifier, device)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=3e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: warmup_cosine(s, s / steps, steps // 5))
     batches = ShuffledBatches(len(rows), BATCH_SIZE, seed)
@@ -286,8 +293,11 @@ def _read(
         if expected != tuple(card[key] for key in ("attribute_names", "image_size", "steps", "weights_sha256")):
             return None
         real = np.array(card["held_out_balanced_accuracy"], float)  # null becomes NaN
+        if real.shape != (len(dataset.attribute_names),):
+            return None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    classifier = AttributeClassifier(dataset.attribute_names, dataset.images.shape[1])
-    classifier.load_state_dict(load_tensors(weights))
-    return classifier.to(device).eval(), real
+    with torch.device("meta"):  # initial weights would be drawn in vain, and from the global random state
+        classifier = AttributeClassifier(dataset.attribute_names, dataset.images.shape[1])
+    classifier.load_state_dict(load_tensors(weights), assign=True)
+    return _placed(classifier, device).eval(), real

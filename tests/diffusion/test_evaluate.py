@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from metrics.coloured_squares import NAMES, SIZE, coloured_squares, draw_squares
+from rich.console import Console
+
+from gaussmix.data.dataset import AttributeDataset
+from gaussmix.diffusion import evaluate as module
+from gaussmix.diffusion.evaluate import EvaluationReport, evaluate
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+from gaussmix.metrics import load_or_train_classifier
+
+
+class SquarePainter:
+    """Takes the place of a trained pipeline: draws exactly what is asked for, but for the attributes it ignores."""
+
+    def __init__(self, names: tuple[str, ...] = NAMES, ignores: tuple[str, ...] = (), guesses: bool = False):
+        self.attribute_names, self.ignores, self.guesses = names, ignores, guesses
+        self.unet = SimpleNamespace(config={"sample_size": SIZE, "in_channels": 3}, device=torch.device("cpu"))
+        self.asked: list[np.ndarray] = []
+
+    def set_progress_bar_config(self, **_: object) -> None: ...
+
+    def draw_latents(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        return torch.randn(count, 1, 1, generator=generator)
+
+    def __call__(self, attributes: np.ndarray, latents: torch.Tensor, *, noise: torch.Tensor, **_: Any):
+        self.asked.append(np.array(attributes))
+        drawn = np.zeros((len(attributes), len(NAMES)), np.uint8)
+        for k, name in enumerate(self.attribute_names):
+            guess = noise[:, 0, 0, k].numpy() > 0
+            drawn[:, NAMES.index(name)] = guess if self.guesses or name in self.ignores else attributes[:, k]
+        background = torch.sigmoid(noise[:, 0, 1, 1] + latents[:, 0, 0]).numpy()
+        return SimpleNamespace(images=draw_squares(drawn, background), trajectory=None)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> AttributeDataset:
+    return coloured_squares()
+
+
+@pytest.fixture(scope="module")
+def cache(dataset: AttributeDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("judge")
+    load_or_train_classifier(dataset, steps=30, cache=folder, progress=False)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def quick_judge(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(dataset: AttributeDataset, *, cache: Path | None, progress: bool):
+        return load_or_train_classifier(dataset, steps=30, cache=cache, progress=progress)
+
+    monkeypatch.setattr(module, "load_or_train_classifier", load)
+
+
+def run(painter: SquarePainter | AttributeDiffusionPipeline, dataset: AttributeDataset, cache: Path, **settings: Any):
+    settings = {"count": 100, "change_count": 16, "progress": False, **settings}
+    return evaluate(cast(AttributeDiffusionPipeline, painter), dataset, cache=cache, **settings)
+
+
+def test_a_perfect_model(dataset: AttributeDataset, cache: Path):
+    painter = SquarePainter()
+    report = run(painter, dataset, cache)
+    assert report.real[:3].tolist() == [1, 1, 1]
+    assert report.generated[:3].tolist() == [1, 1, 1]
+    assert report.changes[:3].tolist() == [1, 1, 1]
+    assert report.companions[:3].tolist() == [0, 0, 0]
+    for column in (report.real, report.generated, report.changes, report.pixel_change, report.companions):
+        assert np.isnan(column[3])  # nothing is striped, so nothing can be said
+    dot = 9 / SIZE**2 * (255 - 90)  # 3 x 3 of 16 x 16 pixels turn from the background of 60 ... 120 to white
+    assert report.pixel_change[2] == pytest.approx(dot, rel=0.2)
+    assert sum(map(len, painter.asked)) == 100 + 16 * (1 + 3)
+    assert report.means["changes"] == 1
+
+
+def test_an_ignored_attribute_changes_nothing(dataset: AttributeDataset, cache: Path):
+    report = run(SquarePainter(ignores=("Left",)), dataset, cache)
+    assert report.generated[[0, 2]].tolist() == [1, 1]
+    assert 0.3 < report.generated[1] < 0.7
+    assert report.changes[:3].tolist() == [1, 0, 1]
+    assert report.pixel_change[1] == 0  # the pictures of a pair share noise and Z
+    assert report.worst == "Left"
+
+
+def test_a_model_that_guesses(dataset: AttributeDataset, cache: Path):
+    report = run(SquarePainter(guesses=True), dataset, cache, count=400)
+    assert (np.abs(report.generated[:3] - 0.5) < 0.12).all(), report.generated
+    assert not report.changes[:3].any()
+
+
+def test_requests_are_held_out_rows(dataset: AttributeDataset, cache: Path):
+    painter = SquarePainter()
+    run(painter, dataset, cache, count=90, change_count=5)
+    asked = np.concatenate(painter.asked)[:90]
+    test = dataset.attributes[dataset.indices("test")]  # 40 rows: all twice, ten a third time
+    kinds, times = np.unique(test, axis=0, return_counts=True)
+    for kind, n in zip(kinds, times, strict=True):
+        assert 2 * n <= (asked == kind).all(1).sum() <= 3 * n
+
+
+def test_one_seed_gives_one_report(dataset: AttributeDataset, cache: Path):
+    first, same, other = (
+        run(SquarePainter(ignores=("Red",)), dataset, cache, seed=seed).to_json() for seed in (3, 3, 4)
+    )
+    assert first == same
+    assert first != other
+
+
+def test_attributes_are_matched_by_name(dataset: AttributeDataset, cache: Path):
+    report = run(SquarePainter(names=("Dot", "Red"), ignores=("Red",)), dataset, cache)
+    assert report.attribute_names == ("Dot", "Red")
+    assert report.real.tolist() == [1, 1]
+    assert report.changes.tolist() == [1, 0]
+
+
+def test_report_as_table_and_json(dataset: AttributeDataset, cache: Path):
+    report = run(SquarePainter(ignores=("Left",)), dataset, cache, seed=2)
+    written = io.StringIO()
+    Console(file=written, width=100).print(report.table())
+    lines = written.getvalue().splitlines()
+    for name, generated, changes in [("Red", "1.000", "1.00"), ("Left", f"{report.generated[1]:.3f}", "0.00")]:
+        (line,) = (line for line in lines if f" {name} " in line)
+        assert [cell.strip() for cell in line.split("│")[2:5]] == ["1.000", generated, changes]
+    (striped,) = (line for line in lines if "Striped" in line)
+    assert [cell.strip() for cell in striped.split("│")[2:7]] == ["-"] * 5
+    (mean,) = (line for line in lines if " mean " in line)
+    assert f"{report.generated[:3].mean():.3f}" in mean
+    plain = json.loads(report.to_json())
+    assert plain["mean"]["generated"] == pytest.approx(report.generated[:3].mean())
+    assert plain["attributes"][1]["changes"] == 0
+    assert plain["attributes"][3] == {"attribute": "Striped", **dict.fromkeys(plain["mean"])}
+    assert plain["worst"] == "Left"
+    assert (plain["data"], plain["count"], plain["seed"]) == ("squares", 100, 2)
+
+
+def test_a_report_about_nothing():
+    nothing = np.full(1, np.nan)
+    report = EvaluationReport(("A",), nothing, nothing, nothing, nothing, nothing, "x", 1, 1, 0, 2.0, 20)
+    assert report.worst is None
+    assert json.loads(report.to_json())["mean"]["real"] is None
+    assert report.table().row_count == 2
+
+
+def test_what_does_not_fit_is_named(dataset: AttributeDataset, cache: Path):
+    with pytest.raises(ValueError, match=r"squares lacks attributes of the model: Hat, Bald; it has Red, Left"):
+        run(SquarePainter(names=("Hat", "Red", "Bald")), dataset, cache)
+    large = SquarePainter()
+    large.unet.config["sample_size"] = 32
+    with pytest.raises(ValueError, match=r"draws 32 x 32 pixels and squares was loaded at 16; .*size=32"):
+        run(large, dataset, cache)
+    for name in ("count", "change_count"):
+        with pytest.raises(ValueError, match=f"^{name} is 0"):
+            run(SquarePainter(), dataset, cache, **{name: 0})
+
+
+def test_progress_goes_to_standard_error(dataset: AttributeDataset, cache: Path, capsys: pytest.CaptureFixture[str]):
+    run(SquarePainter(), dataset, cache, count=10, change_count=2)
+    assert not any(capsys.readouterr())
+    run(SquarePainter(), dataset, cache, count=10, change_count=2, progress=True)
+    out, err = capsys.readouterr()
+    assert not out
+    assert "drawing" in err
+
+
+def test_the_real_pipeline(pipeline: AttributeDiffusionPipeline, squares: AttributeDataset, cache: Path):
+    report = run(pipeline, squares, cache, count=6, change_count=3, num_inference_steps=2)
+    again = run(pipeline, squares, cache, count=6, change_count=3, num_inference_steps=2)
+    assert report.to_json() == again.to_json()
+    assert report.attribute_names == squares.attribute_names
+    assert ((report.changes >= 0) & (report.changes <= 1)).all()
+    assert (report.pixel_change > 0).all()
+
+
+def test_nearest_flips_agree_with_a_search():
+    rng = np.random.default_rng(0)
+    rows = np.unique(rng.integers(0, 2, (12, 5)), axis=0).astype(np.uint8)
+    base = rows[rng.integers(0, len(rows), 20)]
+    for k, flips in enumerate(module._nearest_flips(base, rows, rng)):
+        assert flips is not None
+        for own, other in zip(base, flips, strict=True):
+            candidates = [row for row in rows.tolist() if row[k] != own[k]]
+            assert other.tolist() in candidates
+            assert (other != own).sum() == min((np.array(row) != own).sum() for row in candidates)
+
+
+def test_exclusive_attributes_give_way():
+    colours = np.eye(3, dtype=np.uint8)  # exactly one of three
+    flips = module._nearest_flips(np.repeat(colours[:1], 60, 0), colours, np.random.default_rng(0))
+    assert flips[0] is not None
+    assert {tuple(row) for row in flips[0].tolist()} == {(0, 1, 0), (0, 0, 1)}  # both, as chance has it
+    assert flips[1] is not None
+    assert (flips[1] == colours[1]).all()
+    always = np.ones((4, 1), np.uint8)
+    assert module._nearest_flips(always, always, np.random.default_rng(0)) == [None]
