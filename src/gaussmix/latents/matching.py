@@ -36,6 +36,7 @@ from gaussmix.latents.attributes import AttributeLatents
 N_SCORES = 4
 """Principal components kept per attribute."""
 _MIN_IMAGES = 30  # an attribute with fewer images keeps random latents
+_LEAK = 0.02  # share of another attribute's variance that Z may tell before it is ranked apart
 _FIT_IMAGES = 8192  # principal axes and clusters are found on at most this many images, all are then projected
 
 
@@ -125,17 +126,18 @@ def match_latents(
         members = np.flatnonzero(has[:, k])
         if len(members) >= max(_MIN_IMAGES, 2 * n_components):
             part = residual[members] * maps[k]
-            part -= part.mean(0)
+            part -= design[members] @ np.linalg.lstsq(design[members], part, rcond=None)[0]
             scores = part @ _principal_axes(part, n_scores, rng)
+            scores = _even_spread(scores, design[members])
             labels = _ordered_clusters(scores, n_components, rng)
             shares[k] = np.bincount(labels, minlength=n_components) / len(labels)
-            clusters[members, k] = labels
-            for c in range(n_components):
-                inside = labels == c
-                z1 = latents.means[c] + latents.sigma * ndtri(_ranks(scores[inside, 0]))
-                table[members[inside], k, 0] = z1
+            known = np.column_stack([scores, np.eye(n_components)[labels]])
+            for stratum in _strata(known, attributes[members]):
+                rows = members[stratum]
+                order = np.lexsort((scores[stratum, 0], labels[stratum]))
+                clusters[rows[order], k], table[rows[order], k, 0] = _mixture_sequence(len(rows), shares[k], latents)
                 for d in range(1, n_scores):
-                    table[members[inside], k, d] = latents.quantile(_ranks(scores[inside, d]))
+                    table[rows, k, d] = latents.quantile(_ranks(scores[stratum, d]))
             explained = np.column_stack([scores, np.eye(n_components)[labels]]).astype(np.float32)
             block = residual[members]
             residual[members] = block - explained @ np.linalg.lstsq(explained, block, rcond=None)[0]
@@ -152,6 +154,47 @@ def match_latents(
     return MatchedLatents(
         np.ascontiguousarray(table, np.float32), found, clusters, pixel_maps.reshape(n_attributes, side, side)
     )
+
+
+def _even_spread(scores: NDArray, design: NDArray) -> NDArray[np.float32]:
+    """Scores ``(M, D)`` with the part of mean and log-spread removed that the design ``(M, 1 + K)`` explains."""
+    logs = np.log(scores.astype(np.float64) ** 2 + 1e-6 * np.maximum(scores.var(0), 1e-12))
+    fitted = design @ np.linalg.lstsq(design, logs, rcond=None)[0]
+    even = scores * np.exp(0.5 * (fitted.mean(0) - fitted))
+    even -= design @ np.linalg.lstsq(design, even, rcond=None)[0]
+    return (even * scores.std(0) / np.maximum(even.std(0), 1e-12)).astype(np.float32)
+
+
+def _strata(known: NDArray, attributes: NDArray) -> list[NDArray[np.intp]]:
+    """Groups of rows within which the latents of one attribute are ranked.
+
+    ``known`` ``(M, F)`` is what the latents would tell; the (at most two) attributes of ``(M, K)`` that it tells best
+    make the groups, so that afterwards it tells nothing of them.
+    """
+    centred = known - known.mean(0)
+    varying = [j for j in range(attributes.shape[1]) if 0 < attributes[:, j].sum() < len(attributes)]
+    told = {}
+    for j in varying:
+        target = attributes[:, j] - attributes[:, j].mean()
+        rest = target - centred @ np.linalg.lstsq(centred, target, rcond=None)[0]
+        told[j] = 1 - rest.var() / target.var()
+    group = np.zeros(len(known), np.intp)
+    for j in sorted(varying, key=lambda j: -told[j])[:2]:
+        finer = 2 * group + attributes[:, j]
+        sizes = np.bincount(finer)
+        if told[j] >= _LEAK and sizes[sizes > 0].min() >= _MIN_IMAGES:
+            group = finer
+    return [np.flatnonzero(group == g) for g in np.unique(group)]
+
+
+def _mixture_sequence(count: int, shares: NDArray, latents: AttributeLatents) -> tuple[NDArray, NDArray]:
+    """``count`` evenly spread values of the mixture with weights ``shares``, in ascending order of component and of
+    value within it: the components ``(count,)`` and the values ``(count,)``."""
+    ranks = (np.arange(count) + 0.5) / count
+    upper = np.cumsum(shares)
+    component = np.minimum(np.searchsorted(upper, ranks), len(shares) - 1)
+    within = (ranks - (upper - shares)[component]) / shares[component]
+    return component, latents.means[component] + latents.sigma * ndtri(np.clip(within, 0.5 / count, 1 - 0.5 / count))
 
 
 def _by_excess_variance(residual: NDArray, has: NDArray[np.bool_], maps: NDArray) -> list[int]:
