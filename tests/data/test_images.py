@@ -93,7 +93,6 @@ def palette(transparency: int | None) -> bytes:
         pytest.param(encode(solid("I;16", 257 * 100 + 30)), (100, 100, 100), id="16 bits"),
         pytest.param(encode(solid("I", 257 * 100), "TIFF"), (100, 100, 100), id="32 bits within 16"),
         pytest.param(encode(solid("CMYK", (0, 255, 255, 0)), "TIFF"), (255, 0, 0), id="CMYK"),
-        pytest.param(encode(solid("YCbCr", (128, 128, 128)), "TIFF"), (128, 128, 128), id="YCbCr"),
     ],
 )
 def test_modes(data: bytes, color: tuple[int, int, int]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,8 @@ ATTRIBUTES = np.array([[1, 0, 0], [0, 1, 1]], np.uint8)
 
 def draw(pipe, seed=0, **settings):
     settings = {"num_inference_steps": 4, "output_type": "np", **settings}
-    return pipe(ATTRIBUTES, generator=torch.Generator().manual_seed(seed), **settings).images
+    images: Any = pipe(ATTRIBUTES, generator=torch.Generator().manual_seed(seed), **settings).images
+    return images
 
 
 def test_same_generator_same_pictures(pipeline):
@@ -52,7 +55,7 @@ def test_guidance_one_is_the_plain_network_and_zero_ignores_the_request(pipeline
     almost = pipeline(ATTRIBUTES, guidance_scale=1.0 + 1e-6, **fixed).images
     assert np.abs(plain.astype(int) - almost).max() <= 1
     unguided = pipeline(ATTRIBUTES, guidance_scale=0.0, **fixed).images
-    assert np.array_equal(unguided, pipeline(1 - ATTRIBUTES, guidance_scale=0.0, **fixed).images)
+    assert np.array_equal(unguided, np.asarray(pipeline(1 - ATTRIBUTES, guidance_scale=0.0, **fixed).images))
     assert not np.array_equal(plain, pipeline(1 - ATTRIBUTES, guidance_scale=1.0, **fixed).images)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -264,12 +265,25 @@ def test_two_processes_share_one_run(tmp_path):
     train.Trainer.steps = checked
     result = run.train(tiny_config(Path({str(tmp_path)!r}), steps=3), squares_dataset())
     """
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(code))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
-    done = subprocess.run(launch, env=environment, check=False, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": str(TESTS)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            env={**os.environ, **together, "RANK": rank, "LOCAL_RANK": rank},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        errors = [process.communicate(timeout=300)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], errors
     assert AttributeDiffusionPipeline.load(tmp_path).training["processes"] == 2
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000003"]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import balanced_accuracy_score
@@ -12,6 +12,7 @@ from gaussmix.metrics import balanced_accuracy
 pairs = hnp.arrays(bool, st.tuples(st.just(2), st.integers(1, 30), st.integers(1, 5)))
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_agrees_with_scikit_learn(pair: np.ndarray):
     predicted, truth = pair
@@ -23,6 +24,7 @@ def test_agrees_with_scikit_learn(pair: np.ndarray):
             assert ours[k] == pytest.approx(balanced_accuracy_score(truth[:, k], predicted[:, k]))
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_the_opposite_decisions_have_the_rest(pair: np.ndarray):
     predicted, truth = pair

@@ -112,7 +112,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             if (candidate / "model_index.json").is_file():
                 try:
                     pipeline = cls.from_pretrained(candidate, local_files_only=True)
-                    pipeline.unet.to(torch.float32)
+                    pipeline.unet.float()
                     return pipeline
                 except Exception as error:
                     raise ValueError(f"the model in {candidate} cannot be loaded: {error}") from error

@@ -138,8 +138,8 @@ class Diffusion:
         alpha_bar = torch.from_numpy(np.cumprod(1 - self.betas))
         self.signal = alpha_bar.sqrt().float().to(device)
         self.noise = (1 - alpha_bar).sqrt().float().to(device)
-        weights = angle_weights(self.betas) if config.timestep_sampling == "angle" else np.ones(config.timesteps)
-        self.timestep_weights = torch.from_numpy(weights).float().to(device)
+        chances = angle_weights(self.betas) if config.timestep_sampling == "angle" else np.ones(config.timesteps)
+        self.timestep_weights = torch.from_numpy(chances).float().to(device)
 
     def loss(
         self,
