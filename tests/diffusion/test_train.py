@@ -17,7 +17,6 @@ import pytest
 import torch
 from tiny import squares_dataset, tiny_config, tiny_unet
 
-from gaussmix.diffusion import run as run_module
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.presets import PRESETS, TrainConfig
 from gaussmix.diffusion.run import TrainingError, train
@@ -376,4 +375,4 @@ def test_sheet_requests_use_each_attribute_once(pipeline):
     requests = sheet_requests(pipeline)
     flat = [name for request in requests for name in request]
     assert sorted(flat) == sorted(set(flat))
-    assert run_module.draw_sheet is not None
+    assert 1 <= len(requests) <= 2

@@ -26,12 +26,10 @@ def test_every_mixture_has_mean_zero_and_unit_variance(components, separation):
 def test_default_is_three_modes_of_sd_0378_with_nearest_mean_recovery_of_91_percent():
     latents = AttributeLatents(1)
     assert latents.sigma == pytest.approx(1 / np.sqrt(7))
-    picked = torch.randint(0, 3, (40_000,), generator=generator())
     drawn = torch.cat([latents.draw(10_000, generator(c), {0: c})[:, 0, 0] for c in range(3)])
     nearest = (drawn[:, None] - torch.as_tensor(latents.means)).abs().argmin(1)
     truth = torch.arange(3).repeat_interleave(10_000)
     assert (nearest == truth).float().mean() == pytest.approx(0.91, abs=0.01)
-    assert len(picked) == 40_000
 
 
 def test_draws_follow_the_mixture():
