@@ -1,0 +1,500 @@
+"""Counts of points on the bins of an axis: the one statistic that every density here is made from.
+
+Counts are integers, so chunks, threads and machines may count in any order and add up to the same, bit for bit. Beside
+the bins stand what fell under and over the axis, NaN, the extremes, and the points that equal given *atoms* exactly
+(point masses; they are in the bins too).
+
+The bin of x is k = floor((u(x) - origin) (1 / width)), computed in float64: a point within rounding of an edge may be
+counted on the edge's other side. Points beyond +-2^1000 count as infinities do: under or over.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gaussmix.density import _kernels
+from gaussmix.density.axis import LARGEST_POINT, Axis
+from gaussmix.density.storage import read_tensors, write_tensors
+
+BLOCK = 1 << 15  # points that are converted, weighed or warped at a time
+ROWS = 1 << 13  # rows of a table that are laid out by columns at a time
+NAN, UNDER, FIRST_BIN = 0, 1, 2  # slots of a table, see _kernels; the last one is over the axis
+LARGEST_COUNT = 1 << 62
+LARGEST_PIECE = 1 << 30
+
+
+@dataclass
+class _Importance:
+    """Sums over the points that came with importance weights; table and atoms in slots as in BinnedCounts."""
+
+    mass: NDArray[np.float64]
+    atom_mass: NDArray[np.float64]
+    table: NDArray[np.int64]
+    atom_table: NDArray[np.int64]
+    squares: NDArray[np.float64]
+
+    @classmethod
+    def zeros(cls, n_slots: int, n_atoms: int) -> Self:
+        integers = np.zeros(n_slots, np.int64), np.zeros(n_atoms, np.int64)
+        return cls(np.zeros(n_slots), np.zeros(n_atoms), *integers, np.zeros(1))
+
+    def merge(self, other: _Importance) -> None:
+        for name, value in vars(self).items():
+            value += getattr(other, name)
+
+
+class BinnedCounts:
+    """Counts of points on the bins of ``axis``; starts empty, grows by `add` and `merge`.
+
+    Parameters
+    ----------
+    axis : the bins.
+    atoms : positions whose points are counted separately as well: those with x == atom exactly.
+    exact : keep the first four moments within each bin too.
+    grow : extend the axis to points outside, joining pairs of bins where it would take more than ``max_bins``.
+
+    Raises ValueError for atoms that repeat or are not finite, and for ``exact`` together with ``grow``.
+    """
+
+    def __init__(
+        self,
+        axis: Axis,
+        *,
+        atoms: Sequence[float] | NDArray[np.floating] = (),
+        exact: bool = False,
+        grow: bool = False,
+        max_bins: int = 1 << 16,
+    ):
+        if exact and grow:
+            raise ValueError("exact=True needs bins that stay, grow=True joins bins: choose one")
+        if grow and max_bins < max(2, axis.n_bins):
+            raise ValueError(
+                f"max_bins is {max_bins}; a growing axis of {axis.n_bins} bins needs at least that (and 2)"
+            )
+        self.atoms = np.sort(np.asarray(atoms, dtype=np.float64).reshape(-1))
+        if not np.isfinite(self.atoms).all() or (np.diff(self.atoms) == 0).any():
+            raise ValueError(f"atoms are {self.atoms.tolist()}; they must be finite and differ")
+        self.atoms.flags.writeable = False
+        self.axis = axis
+        self.exact = bool(exact)
+        self.grow = bool(grow)
+        self.max_bins = int(max_bins)
+        self._table = np.zeros(axis.n_bins + 3, np.int64)
+        self._atom_table = np.zeros(len(self.atoms), np.int64)
+        self._extremes = np.array([np.inf, -np.inf])
+        self._held = self._extremes.copy()  # of the points that a growing axis is known to hold
+        self._moments = np.zeros((4, axis.n_bins)) if exact else None
+        self._importance: _Importance | None = None
+
+    # -- what was counted
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Points in each bin, (n_bins,)."""
+        return self._all_points()[FIRST_BIN:-1]
+
+    @property
+    def n_nan(self) -> int:
+        """How many were NaN."""
+        return int(self._all_points()[NAN])
+
+    @property
+    def n_under(self) -> int:
+        """How many lay under the axis, -inf among them."""
+        return int(self._all_points()[UNDER])
+
+    @property
+    def n_over(self) -> int:
+        """How many lay over the axis, inf among them."""
+        return int(self._all_points()[-1])
+
+    @property
+    def atom_counts(self) -> NDArray[np.int64]:
+        """Points that equal each of ``atoms``, (A,)."""
+        extra = self._importance
+        return self._atom_table.copy() if extra is None else self._atom_table + extra.atom_table
+
+    @property
+    def n(self) -> int:
+        """Points that are not NaN, with their frequencies."""
+        return int(self._all_points()[UNDER:].sum())
+
+    @property
+    def minimum(self) -> float:
+        """The least finite value, inf while there is none."""
+        return float(self._extremes[0])
+
+    @property
+    def maximum(self) -> float:
+        """The greatest finite value, -inf while there is none."""
+        return float(self._extremes[1])
+
+    @property
+    def mass(self) -> NDArray[np.float64]:
+        """Weight in each bin, (n_bins,): the counts, unless there were importance weights."""
+        return self._all_mass()[FIRST_BIN:-1]
+
+    @property
+    def under_mass(self) -> float:
+        """Weight under the axis."""
+        return float(self._all_mass()[UNDER])
+
+    @property
+    def over_mass(self) -> float:
+        """Weight over the axis."""
+        return float(self._all_mass()[-1])
+
+    @property
+    def total_mass(self) -> float:
+        """Weight of all points that are not NaN."""
+        return float(self._all_mass()[UNDER:].sum())
+
+    @property
+    def atom_mass(self) -> NDArray[np.float64]:
+        """Weight on each of ``atoms``, (A,)."""
+        extra = self._importance
+        return self._atom_table.astype(np.float64) if extra is None else self._atom_table + extra.atom_mass
+
+    @property
+    def size(self) -> float:
+        """Kish's effective number of points, (sum w)^2 / sum w^2; ``n`` without importance weights."""
+        if self._importance is None:
+            return float(self.n)
+        plain = float(self._table[UNDER:].sum())
+        squares = plain + float(self._importance.squares[0])
+        return self.total_mass**2 / squares if squares > 0 else 0.0
+
+    @property
+    def moments(self) -> NDArray[np.float64]:
+        """Sums of d^k, k = 1..4, in each bin, (4, n_bins): d = (u - bin centre) / width. Needs ``exact=True``."""
+        if self._moments is None:
+            raise ValueError("these counts hold no moments; make them with exact=True")
+        return self._moments.copy()
+
+    def __repr__(self) -> str:
+        span = f"[{self.axis.low:g}, {self.axis.high:g})"
+        return f"BinnedCounts(n={self.n}, n_bins={self.axis.n_bins}, {span}, outside={self.n_under + self.n_over})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BinnedCounts):
+            return NotImplemented
+        mine, theirs = self.to_tensors(), other.to_tensors()
+        return mine.keys() == theirs.keys() and all(np.array_equal(mine[name], theirs[name]) for name in mine)
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    # -- counting
+
+    def empty_like(self) -> BinnedCounts:
+        """Nothing counted yet, on the same axis with the same settings."""
+        return BinnedCounts(self.axis, atoms=self.atoms, exact=self.exact, grow=self.grow, max_bins=self.max_bins)
+
+    def copy(self) -> BinnedCounts:
+        """An independent copy."""
+        return self.empty_like().merge(self)
+
+    def without_atoms(self) -> BinnedCounts:
+        """A copy without atoms, their points taken out of the bins (not out of moments): what is left is continuous."""
+        rest = BinnedCounts(self.axis, exact=self.exact, grow=self.grow, max_bins=self.max_bins)
+        rest._table[:], rest._extremes[:] = self._table, self._extremes
+        if rest._moments is not None and self._moments is not None:
+            rest._moments[:] = self._moments
+        slots = np.empty(len(self.atoms), np.uint32)
+        self._locate(self.atoms, self.axis.transform(self.atoms), -math.inf, math.inf, slots)
+        np.subtract.at(rest._table, slots, self._atom_table)
+        if self._importance is not None:
+            mine, extra = self._importance, rest._weighted()
+            extra.mass[:], extra.table[:], extra.squares[:] = mine.mass, mine.table, mine.squares
+            np.subtract.at(extra.mass, slots, mine.atom_mass)
+            np.subtract.at(extra.table, slots, mine.atom_table)
+            extra.mass[extra.table == 0] = 0.0  # what rounding left of a bin that held atoms only
+        return rest
+
+    def add(self, x: ArrayLike, sample_weight: ArrayLike | None = None, *, n_threads: int = 1) -> Self:
+        """Count the points x.
+
+        Parameters
+        ----------
+        x : (N,) or (N, 1); floats of 32 and 64 bits are read in place, whatever their strides; other real numbers are
+            taken as float64, block by block.
+        sample_weight : (N,). Integers are frequencies: the same as repeated rows. Floats are importance weights: they
+            make `mass`, while `counts` counts points. Points of weight zero are left out.
+        n_threads : threads that share the work.
+
+        Raises TypeError for what is not real numbers, ValueError for shapes and for negative or non-finite weights;
+        nothing has been counted then.
+        """
+        add_columns([self], as_column(x)[:, None], sample_weight, n_threads=n_threads)
+        return self
+
+    def merge(self, other: BinnedCounts) -> Self:
+        """Count also what ``other`` has counted. Raises ValueError where axes, atoms or settings differ."""
+        self._require_same_kind(other)
+        _require_room([self], float(other._table.sum()))
+        if self.axis != other.axis:  # only growing axes may differ
+            joint = self.axis.joined(other.axis, self.max_bins)
+            self._move_to(joint)
+            other = other.copy()
+            other._move_to(joint)
+        self._table += other._table
+        self._atom_table += other._atom_table
+        self._extremes[0] = min(self._extremes[0], other._extremes[0])
+        self._extremes[1] = max(self._extremes[1], other._extremes[1])
+        if self._moments is not None and other._moments is not None:
+            self._moments += other._moments
+        if other._importance is not None:
+            self._weighted().merge(other._importance)
+        return self
+
+    def __add__(self, other: BinnedCounts) -> BinnedCounts:
+        return self.copy().merge(other)
+
+    def _all_points(self) -> NDArray[np.int64]:
+        return self._table.copy() if self._importance is None else self._table + self._importance.table
+
+    def _all_mass(self) -> NDArray[np.float64]:
+        return self._table.astype(np.float64) if self._importance is None else self._table + self._importance.mass
+
+    def _weighted(self) -> _Importance:
+        if self._importance is None:
+            self._importance = _Importance.zeros(len(self._table), len(self.atoms))
+        return self._importance
+
+    def _require_same_kind(self, other: BinnedCounts) -> None:
+        pairs = {
+            "exact": (self.exact, other.exact),
+            "grow": (self.grow, other.grow),
+            "max_bins": (self.max_bins, other.max_bins) if self.grow else (0, 0),
+            "axis": (self.axis.lattice, other.axis.lattice) if self.grow else (self.axis, other.axis),
+            "atoms": (self.atoms.tolist(), other.atoms.tolist()),
+        }
+        for name, (mine, theirs) in pairs.items():
+            if mine != theirs:
+                raise ValueError(f"cannot merge counts whose {name} differ: {mine} and {theirs}; start both alike")
+
+    def _add(self, x: NDArray[Any], weights: NDArray[Any] | None) -> None:
+        """Count a checked column, contiguous in memory."""
+        axis = self.axis
+        in_place = x.dtype in (np.float32, np.float64) and x.dtype.isnative
+        if in_place and weights is None and axis.scale is None and not (self.grow or self.exact or len(self.atoms)):
+            block = 1024 if axis.n_bins <= 4096 else 4096  # the slots leave room for the table in the first-level cache
+            place = (axis.start, 1 / axis.width, axis.first, axis.n_bins)
+            for start in range(0, len(x), LARGEST_PIECE):
+                _kernels.count(x[start : start + LARGEST_PIECE], *place, block, self._table, self._extremes)
+            return
+        for start in range(0, len(x), BLOCK):
+            piece = slice(start, start + BLOCK)
+            self._add_block(_as_floats(x[piece]), None if weights is None else weights[piece])
+
+    def _add_block(self, x: NDArray[np.floating], weights: NDArray[Any] | None) -> None:
+        u = x if self.axis.scale is None else self.axis.transform(x)
+        slots = np.empty(len(x), np.uint32)
+        low, high = self._held if self.grow else self._extremes
+        if self._locate(x, u, low, high, slots):
+            seen = slice(None) if weights is None else weights != 0
+            _kernels.widen(x[seen], self._extremes)
+            if self.grow and self._extend_to(x[seen], u[seen]):
+                self._locate(x, u, low, high, slots)
+        tallies = [(weights, self._table, self._atom_table)]
+        if weights is not None and weights.dtype.kind == "f":
+            extra = self._weighted()
+            tallies = [
+                (_read_only((weights != 0).astype(np.int64)), extra.table, extra.atom_table),
+                (weights, extra.mass, extra.atom_mass),
+            ]
+            extra.squares += float(np.square(weights[slots != NAN]).sum())
+        for each, table, atom_table in tallies:
+            _kernels.tally(slots, each, table)
+            if len(self.atoms):
+                _kernels.tally_equal(x, each, self.atoms, atom_table)
+        if self._moments is not None:
+            axis = self.axis
+            _kernels.tally_moments(slots, u, weights, axis.start, 1 / axis.width, axis.first, self._moments)
+
+    def _locate(self, x: NDArray[Any], u: NDArray[Any], low: float, high: float, slots: NDArray[np.uint32]) -> int:
+        axis = self.axis
+        outside = _kernels.locate(x, u, axis.start, 1 / axis.width, axis.first, axis.n_bins, low, high, slots)
+        return int(outside)
+
+    def _extend_to(self, x: NDArray[np.floating], u: NDArray[np.floating]) -> bool:
+        """Extend the axis to the points that are not too far; tells whether it changed."""
+        _kernels.widen(x[(np.abs(x) <= LARGEST_POINT) & (np.abs(u) <= LARGEST_POINT)], self._held)
+        if self._held[0] > self._held[1]:
+            return False
+        grown = self.axis.extended(float(self._held[0]), float(self._held[1]), self.max_bins)
+        changed = grown != self.axis
+        if changed:
+            self._move_to(grown)
+        return changed
+
+    def _move_to(self, axis: Axis) -> None:
+        """Put the counts on an axis grown from the present one."""
+        shift = min(axis.level - self.axis.level, 63)
+        bins = ((np.arange(self.axis.n_bins) + self.axis.first) >> shift) - axis.first
+        slots = np.concatenate([[NAN, UNDER], bins + FIRST_BIN, [axis.n_bins + FIRST_BIN]])
+
+        def moved(table: NDArray[Any]) -> NDArray[Any]:
+            out = np.zeros(axis.n_bins + 3, table.dtype)
+            np.add.at(out, slots, table)
+            return out
+
+        self._table = moved(self._table)
+        if self._importance is not None:
+            self._importance.table = moved(self._importance.table)
+            self._importance.mass = moved(self._importance.mass)
+        self.axis = axis
+
+    # -- to and from disk
+
+    def to_tensors(self) -> dict[str, NDArray[Any]]:
+        """Everything, as arrays by name; for `from_tensors`."""
+        settings = {"axis": self.axis.to_dict(), "exact": self.exact, "grow": self.grow, "max_bins": self.max_bins}
+        tensors = {
+            "settings": np.frombuffer(json.dumps(settings).encode(), np.uint8),
+            "table": self._table,
+            "atoms": self.atoms,
+            "atom_table": self._atom_table,
+            "extremes": self._extremes,
+        }
+        if self._moments is not None:
+            tensors["moments"] = self._moments
+        if self._importance is not None:
+            for name, value in vars(self._importance).items():
+                tensors[f"importance_{name}"] = value
+        return {name: value.copy() for name, value in tensors.items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> BinnedCounts:
+        """The counts that `to_tensors` described. Raises ValueError for other arrays."""
+        try:
+            settings = json.loads(bytes(tensors["settings"]).decode())
+            axis = Axis.from_dict(settings.pop("axis"))
+            counts = cls(axis, atoms=tensors["atoms"], **settings)
+            parts = {"table": counts._table, "atom_table": counts._atom_table, "extremes": counts._extremes}
+            if counts._moments is not None:
+                parts["moments"] = counts._moments
+            if "importance_mass" in tensors:
+                parts |= {f"importance_{name}": value for name, value in vars(counts._weighted()).items()}
+            for name, part in parts.items():
+                if tensors[name].shape != part.shape:
+                    raise ValueError(f"{name} has shape {tensors[name].shape}, not {part.shape}")
+                np.copyto(part, tensors[name], casting="no")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"these arrays are not binned counts: {error}") from error
+        return counts
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file; ``path`` holds either the whole of it or what it held before."""
+        write_tensors(path, self.to_tensors(), "BinnedCounts")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> BinnedCounts:
+        """Read what `save` wrote. Raises ValueError, naming the file, for a truncated file or another kind of file."""
+        tensors, _ = read_tensors(path, "BinnedCounts")
+        try:
+            return cls.from_tensors(tensors)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def add_columns(
+    counts: Sequence[BinnedCounts], x: ArrayLike, sample_weight: ArrayLike | None = None, *, n_threads: int = 1
+) -> None:
+    """Count column j of x, (N, D), into ``counts[j]``, in blocks of rows so that memory is read once.
+
+    Raises as `BinnedCounts.add` does, and ValueError where x has not as many columns as there are counts.
+    """
+    table = as_real(x)
+    if table.ndim != 2 or table.shape[1] != len(counts):
+        raise ValueError(f"x has shape {table.shape}; for {len(counts)} counts it must be (N, {len(counts)})")
+    if n_threads < 1:
+        raise ValueError(f"n_threads is {n_threads}; at least 1 is needed")
+    weights = None if sample_weight is None else _checked_weights(sample_weight, len(table))
+    if weights is not None and weights.dtype.kind == "i" and len(weights):
+        _require_room(counts, float(weights.max()) * len(weights))
+    n_rows = max(1, len(table)) if table.flags.f_contiguous else ROWS
+
+    def work(part: Sequence[BinnedCounts], first: int, last: int) -> None:
+        for start in range(first, last, n_rows):
+            rows = slice(start, min(start + n_rows, last))
+            for each, column in zip(part, np.ascontiguousarray(table[rows].T), strict=True):
+                each._add(_read_only(column), None if weights is None else weights[rows])
+
+    n_parts = min(n_threads, len(table) // BLOCK)
+    if n_parts < 2:
+        work(counts, 0, len(table))
+        return
+    parts = [[each.empty_like() for each in counts] for _ in range(n_parts)]
+    cuts = [len(table) * i // n_parts for i in range(n_parts + 1)]
+    with ThreadPoolExecutor(n_parts) as pool:
+        list(pool.map(work, parts, cuts[:-1], cuts[1:]))
+    for part in parts:
+        for each, more in zip(counts, part, strict=True):
+            each.merge(more)
+
+
+def as_real(x: ArrayLike) -> NDArray[Any]:
+    """Real numbers as an array, without a copy; masked ones become NaN. Raises TypeError for anything else."""
+    if isinstance(x, np.ma.MaskedArray):
+        return np.ma.filled(x.astype(np.float64), np.nan)
+    array = np.asarray(x)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"x holds {array.dtype}; real numbers are needed (floats, integers or booleans): convert it first"
+        )
+    return array
+
+
+def as_column(x: ArrayLike) -> NDArray[Any]:
+    """Real numbers (N,) or (N, 1) as an array (N,), without a copy. Raises TypeError, ValueError."""
+    column = as_real(x)
+    if column.ndim == 2 and column.shape[1] == 1:
+        return column[:, 0]
+    if column.ndim != 1:
+        raise ValueError(f"x has shape {column.shape}; it must be (N,) or (N, 1): for several columns use add_columns")
+    return column
+
+
+def _require_room(counts: Sequence[BinnedCounts], more: float) -> None:
+    if any(float(each._table.sum()) + more > LARGEST_COUNT for each in counts):
+        raise ValueError(f"{more:g} more points would pass 2^62, the most that can be counted: use smaller frequencies")
+
+
+def _as_floats(x: NDArray[Any]) -> NDArray[np.floating]:
+    """A contiguous block, float32 as it is and all else as float64."""
+    with np.errstate(over="ignore"):  # of a longer float
+        return _read_only(np.ascontiguousarray(x, np.float32 if x.dtype == np.float32 else np.float64))
+
+
+def _checked_weights(sample_weight: ArrayLike, n: int) -> NDArray[Any]:
+    """Frequencies as int64 or importance weights as float64, (n,). Raises TypeError, ValueError."""
+    weights = np.asarray(sample_weight)
+    if weights.dtype.kind not in "fiub":
+        raise TypeError(
+            f"sample_weight holds {weights.dtype}; integers (frequencies) or floats (importance) are needed"
+        )
+    if weights.shape != (n,) and weights.shape != (n, 1):
+        raise ValueError(f"sample_weight has shape {weights.shape}; it must be ({n},), one weight for each point")
+    weights = weights.reshape(-1)
+    if n and not (weights.min() >= 0 and weights.max() < math.inf):
+        where = int(np.argmin((weights >= 0) & (weights < math.inf)))
+        raise ValueError(f"sample_weight[{where}] is {weights[where]}; weights must be finite and not negative")
+    if n and weights.dtype.kind == "u" and weights.max() > LARGEST_COUNT:
+        raise ValueError(f"sample_weight reaches {weights.max()}; frequencies must stay below 2^62")
+    return _read_only(weights.astype(np.float64 if weights.dtype.kind == "f" else np.int64, copy=False))
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written to: of whatever origin, arrays are then of one type, and kernels compiled once."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

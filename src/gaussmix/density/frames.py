@@ -1,0 +1,107 @@
+"""Columns of data frames and Arrow tables as arrays of numbers; missing values become NaN.
+
+No library is imported for it: an object of theirs has been made with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def as_columns(X: Any) -> NDArray[Any]:
+    """Columns of a pandas, polars or Arrow object as an array: (N,) of a series, (N, D) of a table.
+
+    Anything else is what `np.asarray` makes of it, numbers or not. Numbers without missing values stay in place where
+    they lie in one piece; columns of several types become float64. Raises TypeError, naming the column, for one that is
+    not numeric. The libraries are not imported for it.
+    """
+    library = type(X).__module__.partition(".")[0]
+    if library == "pyarrow" or (hasattr(X, "__arrow_c_stream__") and library not in ("pandas", "polars")):
+        return _arrow_columns(X)
+    if library not in ("pandas", "polars"):
+        return np.asarray(X)
+    if not hasattr(X, "columns"):
+        return _series(X, library)
+    if library == "pandas" and all(isinstance(dtype, np.dtype) and dtype.kind in "fiub" for dtype in X.dtypes):
+        return X.to_numpy()
+    series = X.get_columns() if library == "polars" else [X.iloc[:, j] for j in range(X.shape[1])]
+    return _stack([_series(each, library) for each in series], len(X))
+
+
+def _series(series: Any, library: str) -> NDArray[Any]:
+    dtype = series.dtype
+    if library == "polars":
+        if dtype.is_decimal() or str(dtype) in ("Boolean", "Null"):
+            series = series.cast(float)
+        elif not dtype.is_numeric():
+            raise TypeError(f"column {series.name!r} holds {dtype}; numbers are needed")
+        return series.to_numpy()
+    if dtype.kind not in "fiub":
+        raise TypeError(f"column {series.name!r} holds {dtype}; numbers are needed: convert it with astype(float)")
+    return series.to_numpy() if isinstance(dtype, np.dtype) else series.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _arrow_columns(X: Any) -> NDArray[Any]:
+    import pyarrow as pa
+
+    single = isinstance(X, pa.Array | pa.ChunkedArray)
+    if single:
+        X = pa.table({"x": X})
+    elif not isinstance(X, pa.Table | pa.RecordBatch):
+        X = pa.table(X)
+    columns = []
+    for name, column in zip(X.schema.names, X.columns, strict=True):
+        require_numbers(column.type, f"column {name!r}", TypeError)
+        pieces = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+        arrays = [arrow_numbers(piece) for piece in pieces]
+        columns.append(arrays[0] if len(arrays) == 1 else np.concatenate(arrays or [np.empty(0)]))
+    return columns[0] if single else _stack(columns, len(X))
+
+
+def _stack(columns: list[NDArray[Any]], n_rows: int) -> NDArray[np.floating]:
+    """As the columns of one array, float32 if all of them are and float64 otherwise; one column stays in place."""
+    if len(columns) == 1 and columns[0].dtype.kind == "f":
+        return columns[0][:, None]
+    single = columns and all(column.dtype == np.float32 for column in columns)
+    table = np.empty((n_rows, len(columns)), np.float32 if single else np.float64, order="F")
+    for j, column in enumerate(columns):
+        table[:, j] = column
+    return table
+
+
+def require_numbers(kind: Any, where: str, error: type[Exception] = ValueError) -> None:
+    """Raise ``error`` unless the Arrow type is numeric."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    checks = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
+    if not any(check(kind) for check in checks):
+        raise error(f"{where} holds {kind}; numbers are needed")
+
+
+def arrow_numbers(array: Any) -> NDArray[Any]:
+    """Numbers of an Arrow array, in place where it holds them without nulls.
+
+    Read from its buffers: its own conversion imports pandas, 50 MB, where that is installed.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.uint8())
+    elif pa.types.is_decimal(array.type) or pa.types.is_null(array.type):
+        array = array.cast(pa.float64())
+    if len(array) == 0:
+        return np.empty(0)
+    part = slice(array.offset, array.offset + len(array))
+    validity, content = array.buffers()
+    numbers = np.frombuffer(content, array.type.to_pandas_dtype())[part]
+    if array.null_count:
+        valid = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[part]
+        numbers = np.where(valid, numbers, numbers.dtype.type(np.nan) if numbers.dtype.kind == "f" else np.nan)
+    return numbers

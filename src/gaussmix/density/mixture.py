@@ -1,0 +1,416 @@
+"""Gaussian mixtures on the line as frozen distributions, with SciPy's names.
+
+    p(x) = sum_j a_j delta(x - y_j) + (1 - sum_j a_j) [ (1 - g) sum_i pi_i N_fold(x; mu_i, sigma_i^2) + g t3(x) ]
+
+pi_i, mu_i, sigma_i: weights, means and standard deviations of the Gaussians; N_fold: reflected at the bounds of the
+support, if there are any; t3: a Student t with 3 degrees of freedom, location and scale, of mass g, the guard that
+keeps log-densities of far points finite; a_j, y_j: point masses. A GMM expansion (E §2.1) is one with equally spaced
+means and one sigma.
+
+Many evaluations go through a table of polynomials (`gaussmix.density._table`), whose cost does not depend on the number
+of components; few are summed directly. Both agree to 1e-10.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import xlogy
+
+from gaussmix.density import _direct, _integrals, _sampling, _table
+from gaussmix.density._atoms import AtomOverlay
+from gaussmix.density.storage import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
+
+_SUM_TOLERANCE = 1e-6
+_DIRECT_BELOW = 2000  # log-densities that cost as much as making the table, whatever the number of components
+_MASS_COSTS, _QUANTILE_COSTS = 6, 60  # of a cdf and of a quantile's search, in log-densities
+_KIND = "GaussianMixture1D"
+
+
+class Tail(NamedTuple):
+    """Student t with 3 degrees of freedom: probability mass, location, scale (its variance is 3 scale^2)."""
+
+    mass: float
+    loc: float
+    scale: float
+
+
+class Atoms(NamedTuple):
+    """Point masses: increasing positions (A,) and their probabilities (A,)."""
+
+    positions: NDArray[np.float64]
+    masses: NDArray[np.float64]
+
+
+class GaussianMixture1D:
+    """A frozen mixture of Gaussians on the line.
+
+    weights (n,): at least 0, with sum 1 to 1e-6; normalised exactly.
+    means (n,) and stds (n,) or one number: of the Gaussians, in data units; stds are standard deviations.
+    bounds (low, high): every Gaussian is reflected there and the density is zero outside; None or infinite: open.
+        Means must lie inside.
+    tail (mass, loc, scale): share of the continuous part that is a Student t with 3 degrees of freedom. It is not
+        reflected and covers the whole line, so that no point has log-density -inf.
+    atoms (positions (A,), masses (A,)): point masses, also outside the bounds; their sum is at most 1, the continuous
+        part carries the rest.
+
+    Methods take numbers or arrays of any shape and give the same shape in float64; NaN gives NaN. Where there are
+    atoms, densities are with respect to length plus counting measure: at an atom, `pdf` is its mass.
+
+    Raises ValueError for shapes that do not match and values that make no distribution.
+    """
+
+    weights: NDArray[np.float64]
+    means: NDArray[np.float64]
+    stds: NDArray[np.float64]
+    bounds: tuple[float, float]
+    tail: Tail
+    atoms: Atoms
+
+    def __init__(
+        self,
+        weights: ArrayLike,
+        means: ArrayLike,
+        stds: ArrayLike,
+        *,
+        bounds: tuple[float | None, float | None] = (None, None),
+        tail: tuple[float, float, float] | None = None,
+        atoms: tuple[ArrayLike, ArrayLike] | None = None,
+    ):
+        w, m = _vector("weights", weights), _vector("means", means)
+        s = _vector("stds", np.full(m.shape, stds) if np.ndim(stds) == 0 else stds)
+        if not w.shape == m.shape == s.shape:
+            raise ValueError(
+                f"weights, means and stds have {w.size}, {m.size} and {s.size} values; give as many of each "
+                "(or one number as stds)"
+            )
+        if w.min() < 0:
+            raise ValueError(f"weights contain {w.min():.6g}; they must not be negative")
+        if not abs(w.sum() - 1) <= _SUM_TOLERANCE:
+            raise ValueError(f"weights sum to {w.sum():.9g}; they must sum to 1: divide them by their sum")
+        if s.min() <= 0:
+            raise ValueError(f"stds contain {s.min():.6g}; standard deviations must be positive")
+        values = {
+            "weights": _frozen(_normalised(w)),
+            "means": _frozen(m),
+            "stds": _frozen(s),
+            "bounds": _checked_bounds(bounds, m),
+            "tail": _checked_tail(tail),
+        }
+        values["atoms"] = _checked_atoms(atoms)
+        self.__dict__.update(values)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a GaussianMixture1D is frozen: make a new one instead of setting {name}")
+
+    @classmethod
+    def from_sklearn(cls, mixture: GaussianMixture) -> GaussianMixture1D:
+        """The same mixture as a fitted one-dimensional `sklearn.mixture.GaussianMixture`, of any covariance type.
+
+        Raises ValueError for a mixture of more than one dimension or one that was not fitted.
+        """
+        if not hasattr(mixture, "means_"):
+            raise ValueError("the scikit-learn mixture is not fitted; call its fit first")
+        weights, means, variances = (
+            np.asarray(getattr(mixture, name), np.float64) for name in ("weights_", "means_", "covariances_")
+        )
+        if means.shape[1] != 1:
+            raise ValueError(f"the scikit-learn mixture has {means.shape[1]} dimensions; only one is allowed")
+        return cls(weights, means[:, 0], np.sqrt(np.broadcast_to(variances.ravel(), weights.shape)))
+
+    # ------------------------------------------------------------------------------------------- densities
+
+    def logpdf(self, x: ArrayLike) -> NDArray[np.float64]:
+        """log of the density at `x`; log of the mass at an atom."""
+        return _elementwise(self._logpdf, x)
+
+    def pdf(self, x: ArrayLike) -> NDArray[np.float64]:
+        """The density at `x`; the mass at an atom."""
+        return _elementwise(lambda points: np.exp(self._logpdf(points)), x)
+
+    def cdf(self, x: ArrayLike) -> NDArray[np.float64]:
+        """P(X <= x)."""
+        return _elementwise(lambda points: self._outside(points, upper=False), x)
+
+    def sf(self, x: ArrayLike) -> NDArray[np.float64]:
+        """P(X > x), relatively accurate where it is small."""
+        return _elementwise(lambda points: self._outside(points, upper=True), x)
+
+    def ppf(self, q: ArrayLike) -> NDArray[np.float64]:
+        """The smallest x with cdf(x) >= q. At 0 and 1 the ends of the support; NaN for q outside [0, 1]."""
+        return _elementwise(lambda masses: self._quantiles(masses, upper=False), q)
+
+    def isf(self, q: ArrayLike) -> NDArray[np.float64]:
+        """The x with sf(x) = q, relatively accurate for small q. NaN for q outside [0, 1]."""
+        return _elementwise(lambda masses: self._quantiles(masses, upper=True), q)
+
+    def median(self) -> float:
+        """ppf(1/2)."""
+        return float(self.ppf(0.5))
+
+    def interval(self, confidence: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The ends of the central interval that holds a `confidence` share of the probability."""
+        share = np.asarray(confidence, float)
+        if not np.all((share >= 0) & (share <= 1)):
+            raise ValueError(f"confidence is {confidence}; it must lie in [0, 1]")
+        return self.ppf((1 - share) / 2), self.isf((1 - share) / 2)
+
+    # --------------------------------------------------------------------------------------------- moments
+
+    def mean(self) -> float:
+        """The expectation, atoms and guard included."""
+        return self._moments[0]
+
+    def var(self) -> float:
+        """The variance, atoms and guard (3 scale^2) included."""
+        return self._moments[1]
+
+    def std(self) -> float:
+        """The standard deviation."""
+        return math.sqrt(self._moments[1])
+
+    @cached_property
+    def _moments(self) -> tuple[float, float]:
+        mean, variance = _integrals.mean_and_variance(self._pieces)
+        positions, masses = self.atoms
+        rest = 1 - float(masses.sum())
+        total = float(masses @ positions) + rest * mean
+        return total, float(masses @ (positions - total) ** 2) + rest * (variance + (mean - total) ** 2)
+
+    def entropy(self) -> float:
+        """-E[log p(X)] in nats, by quadrature to 1e-8; p is the mass at an atom and the density elsewhere."""
+        rest = 1 - float(self.atoms.masses.sum())
+        of_atoms = -float(xlogy(self.atoms.masses, self.atoms.masses).sum())
+        if rest <= 0:
+            return of_atoms
+        return of_atoms + rest * (_integrals.entropy(self._pieces, self._table) - math.log(rest))
+
+    # ------------------------------------------------------------------------------------------------ sampling
+
+    def rvs(
+        self,
+        size: int | tuple[int, ...] | None = None,
+        random_state: int | np.random.Generator | np.random.RandomState | None = None,
+    ) -> NDArray[np.float64]:
+        """Independent draws in random order: an array of shape `size`, a number if it is None.
+
+        `random_state`: a seed, a generator, or None for fresh randomness; the same one gives the same numbers.
+        """
+        legacy = isinstance(random_state, np.random.RandomState)
+        rng = np.random.default_rng(random_state.randint(0, 2**32, 4, np.uint32) if legacy else random_state)
+        shape = np.broadcast_to(0, () if size is None else size).shape
+        with rng.bit_generator.lock:
+            return _sampling.draw(math.prod(shape), self._sampler, rng).reshape(shape)[()]
+
+    @cached_property
+    def _sampler(self) -> _sampling.Sampler:
+        continuous = 1 - self.atoms.masses.sum()
+        gaussians = continuous * (1 - self.tail.mass) * self.weights
+        parts = [
+            (gaussians, self.means, self.stds),
+            (self.atoms.masses, self.atoms.positions, np.zeros(self.atoms.masses.size)),
+        ]
+        if self.tail.mass:
+            parts.append(
+                (np.array([continuous * self.tail.mass]), np.array([self.tail.loc]), np.array([self.tail.scale]))
+            )
+        probability, mean, std = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        return _sampling.Sampler(*_sampling.alias_table(probability), mean, std, self.tail.mass > 0, *self.bounds)
+
+    # -------------------------------------------------------------------------------------------- on disk
+
+    def to_tensors(self) -> dict[str, NDArray[np.float64]]:
+        """Everything as float64 arrays, for `from_tensors`."""
+        return {
+            "weights": np.array(self.weights),
+            "means": np.array(self.means),
+            "stds": np.array(self.stds),
+            "bounds": np.array(self.bounds),
+            "tail": np.array(self.tail),
+            "atom_positions": np.array(self.atoms.positions),
+            "atom_masses": np.array(self.atoms.masses),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> GaussianMixture1D:
+        """The mixture that gave `to_tensors()`. Raises KeyError for a missing tensor, ValueError for wrong values."""
+        mass, loc, scale = (float(value) for value in tensors["tail"])
+        low, high = (float(value) for value in tensors["bounds"])
+        return cls(
+            tensors["weights"],
+            tensors["means"],
+            tensors["stds"],
+            bounds=(low, high),
+            tail=(mass, loc, scale),
+            atoms=(tensors["atom_positions"], tensors["atom_masses"]),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file; another of that name is replaced once the new one is whole."""
+        write_tensors(path, self.to_tensors(), _KIND)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> GaussianMixture1D:
+        """Read what `save` wrote. Raises ValueError for another kind of file or a damaged one."""
+        tensors, _ = read_tensors(path, _KIND)
+        try:
+            return cls.from_tensors(tensors)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{path} holds no usable mixture: {error}") from error
+
+    # ------------------------------------------------------------------------------------------ as an object
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, GaussianMixture1D):
+            return NotImplemented
+        ours, theirs = self.to_tensors(), other.to_tensors()
+        return all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # equality is by value
+
+    def __repr__(self) -> str:
+        extra = "" if self.bounds == (-math.inf, math.inf) else f", bounds={self.bounds}"
+        extra += f", tail={tuple(self.tail)}" if self.tail.mass else ""
+        extra += f", {self.atoms.masses.size} atoms" if self.atoms.masses.size else ""
+        span = f"{self.means.min():.6g} .. {self.means.max():.6g}"
+        return f"GaussianMixture1D({self.weights.size} components, {span}{extra})"
+
+    def __reduce__(self) -> tuple[Callable[..., GaussianMixture1D], tuple[Any, ...]]:
+        return _from_tensors, (self.to_tensors(),)
+
+    # ------------------------------------------------------------------------------------------- the work
+
+    @cached_property
+    def _pieces(self) -> _direct.Pieces:
+        return _direct.expand(self.weights, self.means, self.stds, self.bounds, self.tail)
+
+    @cached_property
+    def _center(self) -> tuple[float, float]:
+        """A point inside the bulk and a length of its order."""
+        order = np.argsort(self.means)
+        middle = order[np.searchsorted(np.cumsum(self.weights[order]), 0.5).clip(max=order.size - 1)]
+        step = float(self.stds[middle])
+        return _direct.middle(self._pieces, float(self.means[middle]), step), step
+
+    @cached_property
+    def _table(self) -> _table.Table:
+        return _table.build(self._pieces, self._center[0])
+
+    def _use_table(self, n_sums: int) -> bool:
+        """Whether as much work as `n_sums` log-densities goes through the table; the first large call makes it."""
+        return n_sums >= _DIRECT_BELOW or "_table" in self.__dict__
+
+    @cached_property
+    def _overlay(self) -> AtomOverlay | None:
+        """The point masses, if there are any."""
+        positions, masses = self.atoms
+        if positions.size == 0:
+            return None
+        below, above = (_direct.masses_outside(positions, self._pieces, upper) for upper in (False, True))
+        return AtomOverlay(positions, masses, below, above)
+
+    def _logpdf(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._overlay is None:
+            return self._continuous_logpdf(x)
+        return self._overlay.log_density(x, self._continuous_logpdf)
+
+    def _outside(self, x: NDArray[np.float64], *, upper: bool) -> NDArray[np.float64]:
+        continuous = partial(self._continuous_outside, upper=upper)
+        return continuous(x) if self._overlay is None else self._overlay.outside(x, continuous, upper=upper)
+
+    def _quantiles(self, q: NDArray[np.float64], *, upper: bool) -> NDArray[np.float64]:
+        continuous = partial(self._continuous_quantiles, upper=upper)
+        return continuous(q) if self._overlay is None else self._overlay.quantiles(q, continuous, upper=upper)
+
+    def _continuous_logpdf(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._use_table(x.size):
+            return _table.log_densities(x, self._table, self._pieces)
+        return _direct.log_densities(x, self._pieces)
+
+    def _continuous_outside(self, x: NDArray[np.float64], *, upper: bool) -> NDArray[np.float64]:
+        if self._use_table(_MASS_COSTS * x.size):
+            return _table.masses_outside(x, self._table, self._pieces, upper)
+        return _direct.masses_outside(x, self._pieces, upper)
+
+    def _continuous_quantiles(self, q: NDArray[np.float64], *, upper: bool) -> NDArray[np.float64]:
+        if self._use_table(_QUANTILE_COSTS * q.size):
+            return _table.quantiles(q, self._table, self._pieces, upper)
+        return _direct.quantiles(q, self._pieces, upper, *self._center)
+
+
+def _from_tensors(tensors: Mapping[str, NDArray[Any]]) -> GaussianMixture1D:
+    return GaussianMixture1D.from_tensors(tensors)
+
+
+def _elementwise(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], x: ArrayLike) -> NDArray[np.float64]:
+    """function((N,) contiguous) in the shape of `x`; a NumPy number for a number."""
+    values = np.asarray(x)
+    if values.dtype.kind not in "fiub":
+        raise TypeError(f"values have dtype {values.dtype}; give real numbers")
+    return function(np.ascontiguousarray(values, np.float64).ravel()).reshape(values.shape)[()]
+
+
+def _frozen(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    values = values.copy()
+    values.flags.writeable = False
+    return values
+
+
+def _normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divided by their sum, but for what rounding leaves: twice is the same as once."""
+    total = weights.sum()
+    return weights if abs(total - 1) <= 4 * np.finfo(float).eps else weights / total
+
+
+def _vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    vector = np.asarray(values, np.float64)
+    if vector.ndim != 1 or vector.size == 0:
+        raise ValueError(f"{name} has shape {vector.shape}; give a non-empty list of numbers")
+    if not np.isfinite(vector).all():
+        raise ValueError(f"{name} contains {vector[~np.isfinite(vector)][0]}; all must be finite")
+    return vector
+
+
+def _checked_bounds(bounds: tuple[float | None, float | None], means: NDArray[np.float64]) -> tuple[float, float]:
+    low = -math.inf if bounds[0] is None else float(bounds[0])
+    high = math.inf if bounds[1] is None else float(bounds[1])
+    if not low < high or low == math.inf or high == -math.inf:
+        raise ValueError(f"bounds are {bounds}; the first must be below the second")
+    slack = 1e-9 * max(np.ptp(means), *(abs(end) for end in (low, high) if math.isfinite(end)), 0.0)
+    if means.min() < low - slack or means.max() > high + slack:
+        raise ValueError(
+            f"means run from {means.min():.6g} to {means.max():.6g}, outside the bounds ({low:.6g}, {high:.6g}); "
+            "reflection needs components that lie inside"
+        )
+    return low, high
+
+
+def _checked_tail(tail: tuple[float, float, float] | None) -> Tail:
+    mass, loc, scale = (0.0, 0.0, 1.0) if tail is None else (float(value) for value in tail)
+    if not (0 <= mass < 1 and math.isfinite(loc) and 0 < scale < math.inf):
+        raise ValueError(f"tail is {tail}; it must be (mass in [0, 1), finite location, positive scale)")
+    return Tail(mass, loc, scale)
+
+
+def _checked_atoms(atoms: tuple[ArrayLike, ArrayLike] | None) -> Atoms:
+    positions, masses = (np.asarray(values, np.float64) for values in (((), ()) if atoms is None else atoms))
+    if positions.ndim != 1 or positions.shape != masses.shape:
+        raise ValueError(f"atoms have positions of shape {positions.shape} and masses of shape {masses.shape}")
+    order = np.argsort(positions)
+    positions, masses = positions[order], masses[order]
+    if not np.isfinite(positions).all() or (np.diff(positions) == 0).any():
+        raise ValueError(f"atoms lie at {positions}; positions must be finite and different")
+    if not (masses > 0).all() or masses.sum() > 1 + _SUM_TOLERANCE:
+        raise ValueError(
+            f"atoms have masses {masses} (sum {masses.sum():.6g}); each must be positive, the sum at most 1"
+        )
+    return Atoms(_frozen(positions), _frozen(masses / max(masses.sum(), 1.0)))

@@ -1,0 +1,218 @@
+"""Where the bins of a column lie, decided from its first numbers.
+
+The plan looks at a sorted sample and at the extremes, and chooses
+
+- point masses: values that make up at least `ATOM_SHARE` of the sample while their neighbours do not, and every value
+  of a column that has at most `MAX_DISCRETE` different ones;
+- the lattice of rounded values: bins one rounding step wide, centred on the values, or a whole number of steps;
+- else a linear axis over the range, or an asinh axis (center the median, scale a robust spread) where the range exceeds
+  `HEAVY` times the distance of the 0.5 % and 99.5 % quantiles: far points then cost little resolution.
+
+A plan is a matter of resolution, not of correctness: bins hold whatever comes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaussmix.density.axis import LARGEST_POINT, Axis
+from gaussmix.density.basis import GaussianBasis
+
+Warp = Literal["auto", "asinh"] | None
+
+PLANNED_BINS = 1 << 14
+LATTICE_BINS = 1 << 16
+SAMPLE = 20_000
+HEAVY = 8.0
+ATOM_SHARE = 0.01
+ATOM_CONTRAST = 6.0
+MAX_ATOMS = 16
+MAX_DISCRETE = 10
+TIES = 0.02  # share of equal neighbours in a sorted sample from which rounding is looked for
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An axis and the positions of point masses, shape (A,)."""
+
+    axis: Axis
+    atoms: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Location and spread of a sorted sample: `scale` is near a standard deviation, and robust."""
+
+    median: float
+    scale: float
+    low: float
+    """The 0.5 % quantile."""
+    high: float
+    """The 99.5 % quantile."""
+
+    @property
+    def central(self) -> float:
+        """From the 0.5 % to the 99.5 % quantile."""
+        return self.high - self.low
+
+
+def take_sample(x: NDArray[np.floating], frequencies: NDArray[np.integer] | None = None) -> NDArray[np.float64]:
+    """Sorted: all of a column, or `SAMPLE` of its numbers, at places that a fixed seed draws.
+
+    frequencies : (N,) how often each number came; the sample is that of the repeated rows.
+    """
+    ends = None if frequencies is None else np.cumsum(frequencies, dtype=np.int64)
+    n = len(x) if ends is None else int(ends[-1])
+    if n > SAMPLE:
+        places = np.random.default_rng(0).integers(0, n, SAMPLE)
+        x = x[places if ends is None else np.searchsorted(ends, places, side="right")]
+    elif frequencies is not None:
+        x = np.repeat(x, frequencies)
+    return np.sort(x.astype(np.float64))
+
+
+def spread(sample: NDArray[np.float64]) -> Spread:
+    """Of a sorted sample that holds at least one number; the scale is 0 for a constant."""
+    low, q5, q25, median, q75, q95, high = np.quantile(sample, [0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995]).tolist()
+    scale = max(q75 - q25, (q95 - q5) / 3, (high - low) / 8) or float(sample[-1] - sample[0])
+    return Spread(median, scale, low, high)
+
+
+def plan_bins(
+    sample: NDArray[np.float64],
+    low: float,
+    high: float,
+    *,
+    span: tuple[float, float] | None = None,
+    warp: Warp = "auto",
+    stream: bool = False,
+) -> Plan:
+    """Bins for a column of which `sample` (sorted, finite) was seen, with extremes `low` <= `high`.
+
+    span : where the bins shall lie instead.
+    stream : more data will come and may lie further out; an asinh axis is then taken wherever no lattice is found.
+    """
+    check_size(low, high)
+    values, repeats = np.unique(sample, return_counts=True)
+    step = rounding_step(values, repeats)
+    atoms = values if low == high else find_atoms(values, repeats, step)
+    if span is not None:
+        return Plan(_even(*span), atoms)
+    if low == high or len(atoms) == len(values):  # other values may still come: wide bins on an asinh axis
+        return Plan(_even(-8.0, 8.0, low / 2 + high / 2, high - low or abs(low) or 1.0), atoms)
+    if warp != "asinh" and step > 0:
+        return Plan(_on_lattice(values[0], step, spread(sample), low, high, stream), atoms)
+    rest = sample[~np.isin(sample, atoms)]
+    shape = spread(rest if len(rest) > 1 else sample)
+    heavy = high - low > HEAVY * shape.central > 0
+    if shape.scale > 0 and (warp == "asinh" or (warp == "auto" and (heavy or stream))):
+        u = np.arcsinh((np.array([low, high]) - shape.median) / shape.scale)
+        return Plan(_even(u[0], u[1], shape.median, shape.scale), atoms)
+    return Plan(_even(low, high), atoms)
+
+
+def plan_basis(
+    sample: NDArray[np.float64],
+    low: float,
+    high: float,
+    *,
+    n_components: int,
+    bandwidth: float,
+    span: tuple[float, float] | None = None,
+    bounds: tuple[float | None, float | None] = (None, None),
+    warp: Warp = "auto",
+    stream: bool = False,
+) -> tuple[GaussianBasis, NDArray[np.float64]]:
+    """A fixed basis for the same column, and point masses (A,).
+
+    It spans `span`; or the data, far outliers left out, up to the bounds where there are any, with a margin of a tenth
+    if more data will come (`stream`). `warp="asinh"` takes all data onto an asinh axis; "auto" and None stay linear.
+    """
+    check_size(low, high)
+    values, repeats = np.unique(sample, return_counts=True)
+    atoms = values if low == high else find_atoms(values, repeats, rounding_step(values, repeats))
+    if span is not None:
+        return GaussianBasis.spanning(*_with_ends(*span), n_components, bandwidth), atoms
+    shape = spread(sample)
+    if warp != "asinh" and high - low > HEAVY * shape.central > 0:
+        low, high = max(low, shape.low - shape.central / 2), min(high, shape.high + shape.central / 2)
+    if low == high:
+        low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
+    margin = (high - low) * (0.1 if stream else 0.0)
+    low = low - margin if bounds[0] is None else bounds[0]
+    low, high = _with_ends(low, high + margin if bounds[1] is None else bounds[1])
+    if warp == "asinh":
+        warped = {"center": shape.median, "scale": shape.scale or 1.0}
+        return GaussianBasis.spanning(low, high, n_components, bandwidth, **warped), atoms
+    return GaussianBasis.spanning(low, high, n_components, bandwidth), atoms
+
+
+def check_size(low: float, high: float) -> None:
+    """Raises ValueError for numbers larger than bins can hold."""
+    if max(-low, high) > LARGEST_POINT:
+        raise ValueError(f"the numbers reach from {low:g} to {high:g}, beyond +-2^1000; divide them by a large number")
+
+
+def _even(low: float, high: float, center: float = 0.0, scale: float | None = None) -> Axis:
+    """`PLANNED_BINS` bins over [low, high], in u."""
+    width = max((_with_ends(low, high)[1] - low) / PLANNED_BINS, np.finfo(float).tiny)
+    return Axis(low, width, PLANNED_BINS, center=center, scale=scale)
+
+
+def _on_lattice(value: float, step: float, shape: Spread, low: float, high: float, stream: bool) -> Axis:
+    """Bins of a whole number of steps, with edges between values; other bins would hold now more values, now fewer.
+
+    One step a bin, as long as `LATTICE_BINS` suffice. Values far out, beyond `HEAVY` / 2 times the central spread, may
+    stay outside: bins that held them all would be too coarse for the others. Those of a stream leave room for more.
+    """
+    reach = HEAVY / 2 * shape.central
+    if stream or (high - low) / step >= LATTICE_BINS:
+        inner = (shape.low - reach, shape.high + reach) if reach > 0 else (low, high)
+        low, high = inner if stream else (max(low, inner[0]), min(high, inner[1]))
+    first, last = round((low - value) / step), round((high - value) / step)
+    steps = -(-(last - first + 1) // LATTICE_BINS)
+    n_bins = -(-(last - first + 1) // steps)
+    return Axis(value + step * (first - 0.5), step * steps, n_bins)
+
+
+def _with_ends(low: float, high: float) -> tuple[float, float]:
+    """A little less than `low` and more than `high`: in spite of rounding, both then lie in bins, not on their edge."""
+    little = max((high - low) * 1e-12, 4 * float(np.spacing(max(abs(low), abs(high)))))
+    return low - little, high + little
+
+
+def rounding_step(values: NDArray[np.float64], repeats: NDArray[np.int64]) -> float:
+    """The step of the lattice on which the values lie, 0.0 if there is none. `values` ascend without repetition."""
+    if len(values) < 3 or 1 - len(values) / repeats.sum() <= TIES:
+        return 0.0
+    gaps = np.diff(values)
+    step = float(gaps[gaps > 1e-6 * np.median(gaps)].min())
+    for _ in range(2):  # the least gap carries the rounding of two values, the whole range much less of it
+        span = values[-1] - values[0]
+        step = float(span / max(round(span / step), 1))
+    phase = (values - values[0]) / step
+    off = np.abs(phase - np.rint(phase)) * step
+    precision = 1e-3 * step + 2e-7 * np.abs(values)  # decimals kept in single precision are that far off
+    return step if bool(np.all(off <= np.minimum(precision, 0.1 * step))) else 0.0
+
+
+def find_atoms(values: NDArray[np.float64], repeats: NDArray[np.int64], step: float) -> NDArray[np.float64]:
+    """Values that hold at least `ATOM_SHARE` of the points: of a continuous column (`step` 0) all of these.
+
+    On a lattice values repeat anyway; there it takes `ATOM_CONTRAST` times what any value within two steps holds.
+    """
+    if len(values) <= MAX_DISCRETE and repeats.sum() >= max(20, 4 * len(values)):
+        return values
+    many = repeats >= max(ATOM_SHARE * repeats.sum(), 8)
+    found = []
+    for i in np.flatnonzero(many):
+        near = np.r_[max(i - 2, 0) : i, i + 1 : min(i + 3, len(values))]
+        near = near[np.abs(values[near] - values[i]) < 2.5 * step]
+        if len(near) == 0 or repeats[i] >= ATOM_CONTRAST * repeats[near].max():
+            found.append(i)
+    strongest = sorted(found, key=lambda i: -repeats[i])[:MAX_ATOMS]
+    return values[np.sort(np.array(strongest, dtype=np.int64))]

@@ -1,0 +1,112 @@
+"""What a fit found, and how far it is from the data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gaussmix.density.counts import BinnedCounts
+from gaussmix.density.fitting import Fit
+from gaussmix.density.mixture import GaussianMixture1D
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """The facts of one fitted column; `str()` is a sentence, `to_dict()` is for JSON.
+
+    `ks` is the Kolmogorov-Smirnov distance: the largest difference between the model's distribution function and that
+    of the data, at the edges of the bins. `ks_chance` is what chance exceeds in 5 % of samples of this size, about
+    1.36 / sqrt(n): a model cannot be told from the data by a `ks` well below it.
+    """
+
+    rule: str
+    n: int
+    n_missing: int
+    n_outside: int
+    minimum: float
+    maximum: float
+    n_components: int
+    bounds: tuple[float | None, float | None]
+    atoms: dict[float, float]
+    ks: float
+    ks_chance: float
+    log_likelihood: float
+    """Mean log-density of the data under the model, from the bins; at an atom, the log of its mass."""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """With JSON's types only."""
+        facts = dataclasses.asdict(self)
+        facts["atoms"] = {f"{position:.17g}": mass for position, mass in self.atoms.items()}
+        return facts
+
+    @classmethod
+    def from_dict(cls, facts: dict[str, Any]) -> FitReport:
+        """The report that `to_dict` described."""
+        facts = dict(facts)
+        facts["atoms"] = {float(position): mass for position, mass in facts["atoms"].items()}
+        facts["bounds"] = tuple(facts["bounds"])
+        return cls(**facts)
+
+    def __str__(self) -> str:
+        low, high = self.bounds
+        edges = [f"{name} edge at {value:g}" for name, value in (("lower", low), ("upper", high)) if value is not None]
+        atoms = [f"{mass:.1%} exactly {position:g}" for position, mass in list(self.atoms.items())[:4]]
+        if len(self.atoms) > 4:
+            atoms.append(f"{len(self.atoms) - 4} more point masses")
+        outside = [f"{self.n_outside:,} outside the bins".replace(",", " ")] if self.n_outside else []
+        missing = [f"{self.n_missing:,} missing".replace(",", " ")] if self.n_missing else []
+        about = [f"{self.n_components} Gaussians ({self.rule})", *edges, *atoms, *outside, *missing]
+        return (
+            f"{self.n:,} numbers from {self.minimum:g} to {self.maximum:g}\n".replace(",", " ")
+            + ", ".join(about)
+            + f"\ndistance to the data (Kolmogorov-Smirnov) {self.ks:.2g}; chance alone reaches {self.ks_chance:.2g}"
+        )
+
+
+def make_report(rule: str, counts: BinnedCounts, fit: Fit) -> FitReport:
+    """Compare a fitted distribution with the counts it came from."""
+    distribution = fit.distribution
+    total = counts.total_mass
+    atoms = dict(zip(counts.atoms.tolist(), (counts.atom_mass / total).tolist(), strict=True))
+    return FitReport(
+        rule=rule,
+        n=counts.n,
+        n_missing=counts.n_nan,
+        n_outside=counts.n_under + counts.n_over,
+        minimum=counts.minimum,
+        maximum=counts.maximum,
+        n_components=len(distribution.weights),
+        bounds=(_finite(distribution.bounds[0]), _finite(distribution.bounds[1])),
+        atoms={position: mass for position, mass in atoms.items() if mass > 0},
+        ks=_distance(counts, distribution),
+        ks_chance=1.36 / math.sqrt(counts.size),
+        log_likelihood=_log_likelihood(counts, distribution) / total,
+        details=fit.details,
+    )
+
+
+def _distance(counts: BinnedCounts, distribution: GaussianMixture1D) -> float:
+    """Largest difference of the distribution functions at the bins' edges; point masses, which agree, are left out."""
+    edges, rest = counts.axis.edges, counts.without_atoms()
+    below = (np.append(0.0, np.cumsum(rest.mass)) + rest.under_mass) / counts.total_mass
+    positions, masses = distribution.atoms
+    passed = np.append(0.0, np.cumsum(masses))[np.searchsorted(positions, edges, "right")]
+    return float(np.abs(distribution.cdf(edges) - passed - below).max())
+
+
+def _finite(bound: float) -> float | None:
+    return bound if math.isfinite(bound) else None
+
+
+def _log_likelihood(counts: BinnedCounts, distribution: GaussianMixture1D) -> float:
+    """Sum over bins and atoms of mass times log-density at the bin's middle; points outside the bins are left out."""
+    rest = counts.without_atoms().mass
+    seen = rest > 0
+    total = float(rest[seen] @ distribution.logpdf(counts.axis.centers[seen]))
+    atoms = counts.atom_mass
+    return total + float(atoms[atoms > 0] @ distribution.logpdf(counts.atoms[atoms > 0]))

@@ -1,0 +1,141 @@
+"""What the automatic rules see of a data set: its bins, in standard units.
+
+    y = (x - shift) / unit,      unit = a power of two near the spread of the data, shift = a bin edge near the median
+
+Everything behind this module is computed in y, so that data multiplied by a power of two give bit for bit the same
+fit, and data far from zero do not lose their digits twice. Point masses are taken out of the bins first.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaussmix.density.axis import Axis
+
+if TYPE_CHECKING:
+    from gaussmix.density.counts import BinnedCounts
+
+FloatArray = NDArray[np.float64]
+Bounds = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The continuous part of counts: the occupied range of bins."""
+
+    axis: Axis
+    first: int
+    """Number of the first bin on ``axis``."""
+    counts: FloatArray
+    """(m,) points in each bin; with importance weights scaled to sum to the effective size."""
+    edges: FloatArray
+    """(m + 1,) edges of the bins in y; the outermost are the extremes, where those are known better than a bin."""
+    ends: tuple[float, float]
+    """The outermost edges in x, exactly."""
+    on_lattice: bool
+    """Whether the bins are centred on rounded values."""
+    shift: float
+    unit: float
+    atoms: tuple[FloatArray, FloatArray]
+    """Positions in x, and masses as shares of all points."""
+
+    @property
+    def n(self) -> float:
+        """Number of points in the bins."""
+        return float(self.counts.sum())
+
+    def quantile(self, share: float) -> float:
+        """In y, by linear interpolation within a bin."""
+        place = quantile_places(self.counts, np.array([share]) * self.n)
+        return float(np.interp(place[0], np.arange(len(self.edges)), self.edges))
+
+    @property
+    def median(self) -> float:
+        """In y."""
+        return self.quantile(0.5)
+
+    @property
+    def spread(self) -> float:
+        """In y: near a standard deviation, robust, positive."""
+        q = [self.quantile(share) for share in (0.005, 0.05, 0.25, 0.75, 0.95, 0.995)]
+        return max(q[3] - q[2], (q[4] - q[1]) / 3, (q[5] - q[0]) / 8)
+
+    def interval(self, bounds: Bounds) -> tuple[float, float]:
+        """Bounds in x as bounds in y; infinite where open."""
+        low, high = (None if bound is None else bound / self.unit - self.shift / self.unit for bound in bounds)
+        return -math.inf if low is None else low, math.inf if high is None else high
+
+    def to_data(self, y: FloatArray) -> FloatArray:
+        """y in the units of the data."""
+        return self.shift + self.unit * y
+
+    def to_standard(self, x: FloatArray) -> FloatArray:
+        """x in standard units."""
+        return x / self.unit - self.shift / self.unit
+
+
+def quantile_places(counts: FloatArray, targets: FloatArray) -> FloatArray:
+    """Where the cumulative counts reach the targets, in bins from the first edge; points lie evenly in their bins.
+
+    Where a run of empty bins has the target on either side, its middle: so mirrored counts have mirrored places, and
+    rounding of weighted counts does not move them.
+    """
+    cumulative = np.concatenate([[0.0], np.cumsum(counts)])
+    tolerance = 1e-9 * cumulative[-1]
+    below = np.searchsorted(cumulative, targets + tolerance, side="right") - 1
+    above = np.minimum(np.searchsorted(cumulative, targets - tolerance, side="left"), len(counts))
+    rise = cumulative[above] - cumulative[below]
+    between = above > below
+    part = np.where(between, (targets - cumulative[below]) / np.where(between, rise, 1.0), 0.5)
+    return below + (above - below) * part
+
+
+def read_counts(counts: BinnedCounts) -> Sample:
+    """The occupied bins of counts less their point masses. Raises ValueError where there are no points at all."""
+    if not counts.total_mass > 0:
+        raise ValueError("the counts hold no points; add some before fitting")
+    rest = counts.without_atoms()
+    axis = rest.axis
+    bins = rest.mass * (rest.size / rest.total_mass) if rest.total_mass > 0 else np.zeros(axis.n_bins)
+    occupied = np.flatnonzero(bins)
+    first, last = (int(occupied[0]), int(occupied[-1])) if len(occupied) else (0, 0)
+    bins = bins[first : last + 1]
+    edges = axis.edges[first : last + 2].copy()
+    on_lattice = _on_lattice(rest, axis.centers[[first, last]])
+    if not on_lattice:
+        edges[0] = max(edges[0], min(rest.minimum, edges[1]))
+        edges[-1] = min(edges[-1], max(rest.maximum, edges[-2]))
+        if not edges[0] < edges[-1]:
+            edges = axis.edges[first : last + 2]
+    shift = float(edges[np.searchsorted(np.cumsum(bins), bins.sum() / 2)])
+    unit = _power_of_two(edges, bins)
+    return Sample(
+        axis=axis,
+        first=first,
+        counts=bins,
+        edges=edges / unit - shift / unit,
+        ends=(float(edges[0]), float(edges[-1])),
+        on_lattice=on_lattice,
+        shift=shift,
+        unit=unit,
+        atoms=(counts.atoms, counts.atom_mass / counts.total_mass),
+    )
+
+
+def _on_lattice(counts: BinnedCounts, outermost: FloatArray) -> bool:
+    """Whether the extremes are the centres of their bins: so it is with rounded values, and with others by accident."""
+    tolerance = 1e-3 * counts.axis.width
+    low, high = counts.minimum, counts.maximum
+    return counts.axis.scale is None and low < high and bool(np.all(np.abs([low, high] - outermost) < tolerance))
+
+
+def _power_of_two(edges: FloatArray, counts: FloatArray) -> float:
+    """Near the distance of the quartiles, which is at least a part of a bin."""
+    places = quantile_places(counts, np.array([0.25, 0.75]) * counts.sum())
+    low, high = np.interp(places, np.arange(len(edges)), edges / 4)
+    return 2.0 ** round(math.log2(high - low) + 2) if high > low else 1.0

@@ -1,0 +1,55 @@
+"""Safetensors files of ours: whole or absent, and recognised by the format that their metadata name."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+Tensors = dict[str, NDArray[Any]]
+
+
+def write_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]], kind: str, about: dict[str, str] | None = None
+) -> None:
+    """Write arrays as a file of the format gaussmix.`kind`, with more metadata in `about`.
+
+    A file of that name is replaced once the new one is whole. Raises OSError where it cannot be written.
+    """
+    path = Path(path)
+    metadata = {"format": f"gaussmix.{kind}", "version": "1", **(about or {})}
+    data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata=metadata)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        aside.write_bytes(data)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[Tensors, dict[str, str]]:
+    """Arrays and metadata of a file that `write_tensors` wrote as `kind`.
+
+    Raises ValueError for a file that is cut short, of another format or another version, FileNotFoundError for none.
+    """
+    data = Path(path).read_bytes()
+    try:
+        tensors = load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); was it cut short?") from error
+    metadata = header.get("__metadata__") or {}
+    found = metadata.get("format", "none that gaussmix knows")
+    if found != f"gaussmix.{kind}":
+        raise ValueError(f"{path} has the format {found}, not gaussmix.{kind}; load it with what wrote it")
+    if metadata.get("version") != "1":
+        raise ValueError(f"{path} has version {metadata.get('version')} of its format; this gaussmix reads version 1")
+    return tensors, metadata

@@ -1,0 +1,391 @@
+"""GMMExpansion as scikit-learn's users meet it: checks, chunks, weights, tables, and what it says to bad input."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from scipy import stats
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from gaussmix import GMMExpansion
+from gaussmix.density.fitting import RULES
+
+BASIS = ("histogram", "algorithm1", "kernel")
+
+
+@pytest.fixture(scope="module")
+def gamma() -> np.ndarray:
+    return np.random.default_rng(0).gamma(2.0, size=5000)
+
+
+@parametrize_with_checks(
+    [GMMExpansion(), GMMExpansion("fast"), GMMExpansion("kernel"), GMMExpansion("ml", bandwidth=6)]
+)
+def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_makes_a_density_near_the_truth(gamma: np.ndarray, rule: Any) -> None:
+    bandwidth = 12.0 if rule == "ml" else 2.0
+    with warnings.catch_warnings():
+        if rule == "algorithm2":  # as printed it clips, and says so
+            warnings.simplefilter("ignore", UserWarning)
+        model = GMMExpansion(rule, bandwidth=bandwidth).fit(gamma)
+    x = np.linspace(0.2, 8, 200)
+    error = np.abs(model.distribution_.cdf(x) - stats.gamma(2.0).cdf(x)).max()
+    assert error < (0.5 if rule == "algorithm2" else 0.03)
+    assert model.weights_.sum() == pytest.approx(1)
+    assert model.weights_.shape == model.means_.shape == model.stds_.shape
+
+
+def test_one_column_may_come_in_any_form(gamma: np.ndarray) -> None:
+    expected = GMMExpansion("fast").fit(gamma).distribution_
+    forms = [
+        gamma.tolist(),
+        gamma[:, None],
+        pd.Series(gamma, name="x"),
+        pd.DataFrame({"x": gamma}),
+        pl.Series("x", gamma),
+        pl.DataFrame({"x": gamma}),
+        pa.chunked_array([gamma[:100], gamma[100:]]),
+        pa.table({"x": gamma}),
+    ]
+    for form in forms:
+        assert GMMExpansion("fast").fit(form).distribution_ == expected, type(form)
+
+
+def test_dask_collections_are_counted_in_their_partitions(gamma: np.ndarray) -> None:
+    import dask
+    import dask.array as da
+    import dask.dataframe as dd
+
+    table = pd.DataFrame({"x": gamma, "y": -gamma})
+    with dask.config.set(scheduler="synchronous"):
+        array = GMMExpansion("fast", range=(0, 15)).fit(da.from_array(gamma, chunks=700))
+        frame = GMMExpansion("fast").fit(dd.from_pandas(table, npartitions=4))
+        holes = da.from_array(np.append(gamma, np.nan), chunks=700)
+        with pytest.raises(ValueError, match="column 0 holds 1 NaN"):
+            GMMExpansion("fast").fit(holes)
+        with pytest.raises(ValueError, match="beyond bounds"):
+            GMMExpansion("fast", bounds=(0, gamma[:700].max())).fit(da.from_array(gamma, chunks=700))
+    assert array.distribution_ == GMMExpansion("fast", range=(0, 15)).fit(gamma).distribution_
+    assert frame.feature_names_in_.tolist() == ["x", "y"]
+    x = np.linspace(0.2, 8, 50)
+    assert np.abs(frame.distributions_[0].cdf(x) - stats.gamma(2.0).cdf(x)).max() < 0.03
+
+
+def test_tables_with_other_columns_and_missing_values(gamma: np.ndarray) -> None:
+    with pytest.raises(TypeError, match="'day' holds datetime64"):
+        GMMExpansion().fit(pd.DataFrame({"x": gamma[:3], "day": pd.date_range("2020-01-01", periods=3)}))
+    expected = GMMExpansion("fast").fit(gamma).distribution_
+    holes = [*gamma.tolist(), None]
+    for table in (pd.DataFrame({"x": pd.array(holes, "Float64")}), pl.DataFrame({"x": holes}), pa.table({"x": holes})):
+        assert GMMExpansion("fast", nan_policy="omit").fit(table).distribution_ == expected
+        with pytest.raises(ValueError, match="NaN"):
+            GMMExpansion("fast").fit(table)
+
+
+def test_names_of_columns_are_kept_and_compared(gamma: np.ndarray) -> None:
+    table = pd.DataFrame({"a": gamma, "b": -gamma})
+    model = GMMExpansion("fast").fit(table)
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="feature names"):
+        model.score_samples(table[["b", "a"]])
+
+
+def test_columns_are_independent(gamma: np.ndarray) -> None:
+    X = np.column_stack([gamma, np.random.default_rng(1).normal(size=len(gamma))])
+    model = GMMExpansion("fast").fit(X)
+    each = [GMMExpansion("fast").fit(column).score_samples(column) for column in X.T]
+    np.testing.assert_allclose(model.score_samples(X), each[0] + each[1], atol=1e-9)
+    sample = model.sample(4000, random_state=0)
+    assert sample.shape == (4000, 2)
+    for drawn, column in zip(sample.T, X.T, strict=True):
+        assert stats.ks_2samp(drawn, column).pvalue > 1e-3
+    assert abs(np.corrcoef(sample.T)[0, 1]) < 0.06
+    with pytest.raises(AttributeError, match=r"2 columns were fitted: use distributions_\[column\]"):
+        _ = model.distribution_
+
+
+def test_sample_is_reproducible_and_score_is_the_mean(gamma: np.ndarray) -> None:
+    model = GMMExpansion("fast").fit(gamma)
+    np.testing.assert_array_equal(model.sample(5, random_state=3), model.sample(5, random_state=3))
+    np.testing.assert_array_equal(
+        model.sample(5, random_state=np.random.default_rng(3)), model.sample(5, np.random.default_rng(3))
+    )
+    assert model.score(gamma) == pytest.approx(model.distribution_.logpdf(gamma).mean())
+
+
+@pytest.mark.parametrize("rule", ["auto", "fast", *BASIS])
+def test_chunks_make_the_same_model_on_given_bins(gamma: np.ndarray, rule: Any) -> None:
+    whole = GMMExpansion(rule, range=(0, 12)).fit(gamma)
+    chunks = GMMExpansion(rule, range=(0, 12))
+    for start in range(0, len(gamma), 700):
+        chunks.partial_fit(gamma[start : start + 700])
+    assert whole.counts_ == chunks.counts_
+    assert whole.distribution_ == chunks.distribution_
+
+
+def test_a_stream_whose_first_chunk_is_unlike_the_rest_is_still_well_fitted(gamma: np.ndarray) -> None:
+    model = GMMExpansion()
+    for chunk in np.array_split(np.sort(np.append(gamma, 1e5)), 10):  # sorted: the worst order there is
+        model.partial_fit(chunk)
+    x = np.linspace(0.01, 8, 100)
+    assert np.abs(model.distribution_.cdf(x) - stats.gamma(2.0).cdf(x)).max() < 0.02
+    assert model.counts_[0].n == len(gamma) + 1
+    assert model.counts_[0].n_over == 0
+
+
+def test_workers_merge_to_what_one_would_have_counted(gamma: np.ndarray) -> None:
+    first = GMMExpansion().partial_fit(gamma[:500])
+    workers = [first.empty_like().partial_fit(part) for part in np.array_split(gamma[500:] * 3, 3)]
+    one = GMMExpansion().partial_fit(gamma[:500]).partial_fit(gamma[500:] * 3)
+    a, b, c = workers
+    forward = clone_of(first).merge(a).merge(b).merge(c)
+    backward = clone_of(first).merge(c.merge(clone_of(b)).merge(a))
+    assert forward.counts_ == backward.counts_ == one.counts_
+    assert forward.distribution_ == one.distribution_
+    with pytest.raises(ValueError, match="axis"):
+        first.merge(GMMExpansion().partial_fit(gamma[:500] * 7))
+
+
+def clone_of(model: GMMExpansion) -> GMMExpansion:
+    return pickle.loads(pickle.dumps(model))
+
+
+def test_integer_weights_are_repeated_rows(gamma: np.ndarray) -> None:
+    times = np.random.default_rng(2).integers(0, 4, len(gamma))
+    repeated = np.repeat(gamma, times)
+    weighted = GMMExpansion(range=(0, 20)).fit(gamma, sample_weight=times)
+    assert weighted.counts_ == GMMExpansion(range=(0, 20)).fit(repeated).counts_
+
+
+def test_importance_weights_move_the_density(gamma: np.ndarray) -> None:
+    target, source = stats.gamma(4.0), stats.gamma(2.0)
+    weights = target.pdf(gamma) / source.pdf(gamma)
+    x = np.linspace(0.5, 12, 60)
+    for rule in ("auto", "fast", "kernel"):
+        model = GMMExpansion(rule).fit(gamma, sample_weight=weights)
+        assert np.abs(model.distribution_.cdf(x) - target.cdf(x)).max() < 0.06
+        assert model.counts_[0].size < len(gamma)
+
+
+def test_pipelines_clones_and_grid_search(gamma: np.ndarray) -> None:
+    pipeline = make_pipeline(StandardScaler(), GMMExpansion("fast")).fit(gamma[:, None])
+    assert np.isfinite(pipeline.score(gamma[:, None]))
+    assert clone(GMMExpansion("kernel", bandwidth=3)).get_params()["bandwidth"] == 3
+    search = GridSearchCV(GMMExpansion("kernel"), {"bandwidth": [0.3, 4.0, 60.0]}, cv=3).fit(gamma[:, None])
+    assert search.best_params_ == {"bandwidth": 4.0}
+
+
+@pytest.mark.parametrize("rule", ["histogram", "kernel", "ml"])
+def test_cross_validated_bandwidth_beats_bad_ones(gamma: np.ndarray, rule: Any) -> None:
+    held_out = np.random.default_rng(9).gamma(2.0, size=20_000)
+    chosen = GMMExpansion(rule, bandwidth="cv").fit(gamma)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # ml at a narrow bandwidth
+        others = [GMMExpansion(rule, bandwidth=t).fit(gamma).score(held_out) for t in (0.5, 80.0)]
+    assert chosen.score(held_out) > max(others)
+
+
+def test_maximum_likelihood_warns_of_overfitting(gamma: np.ndarray) -> None:
+    with pytest.warns(UserWarning, match="overfits at bandwidth=1"):
+        GMMExpansion("ml", bandwidth=1).fit(gamma)
+
+
+def test_points_outside_a_given_range_become_tails(gamma: np.ndarray) -> None:
+    for rule in ("auto", "kernel"):
+        model = GMMExpansion(rule, range=(0.5, 4.0)).fit(gamma)
+        below, above = (gamma < 0.5).mean(), (gamma > 4.0).mean()
+        assert model.distribution_.cdf(0.5) == pytest.approx(below, abs=0.03)
+        assert model.distribution_.sf(4.0) == pytest.approx(above, abs=0.03)
+        assert model.report_.n_outside == (gamma < 0.5).sum() + (gamma > 4.0).sum()
+
+
+def test_given_bounds_hold_the_density_and_refuse_data_outside(gamma: np.ndarray) -> None:
+    for rule in ("auto", "fast", "kernel"):
+        model = GMMExpansion(rule, bounds=(0, None)).fit(gamma)
+        assert model.distribution_.bounds[0] == 0
+        assert model.distribution_.cdf(-1e-9) < 1e-3
+    with pytest.raises(
+        ValueError, match=r"1 of 5001 numbers in column 0 lie outside bounds=\(0, None\), such as -0\.5"
+    ):
+        GMMExpansion(bounds=(0, None)).fit(np.append(gamma, -0.5))
+
+
+def test_missing_numbers_are_refused_or_left_out(gamma: np.ndarray) -> None:
+    holes = np.concatenate([gamma, [np.nan, np.nan, np.inf]])
+    with pytest.raises(ValueError, match="NaN"):
+        GMMExpansion().fit(holes)
+    model = GMMExpansion("fast", nan_policy="omit").fit(holes)
+    assert model.distribution_ == GMMExpansion("fast").fit(gamma).distribution_
+    assert (model.report_.n, model.report_.n_missing) == (len(gamma), 3)
+    with pytest.raises(ValueError, match="no finite number"):
+        GMMExpansion(nan_policy="omit").fit([np.nan, np.inf])
+
+
+def test_point_masses_are_reported_and_drawn() -> None:
+    rng = np.random.default_rng(5)
+    x = np.where(rng.random(20_000) < 0.3, 0.0, rng.exponential(size=20_000))
+    model = GMMExpansion().fit(x)
+    assert model.report_.atoms == {0.0: pytest.approx((x == 0).mean())}
+    assert model.report_.ks < model.report_.ks_chance
+    assert model.distribution_.cdf(0.0) - model.distribution_.cdf(-1e-12) == pytest.approx((x == 0).mean(), abs=1e-3)
+    drawn = model.sample(20_000, random_state=0)
+    assert (drawn == 0).mean() == pytest.approx(0.3, abs=0.02)
+    assert np.median(drawn[drawn != 0]) == pytest.approx(np.log(2), abs=0.05)
+
+
+def test_a_constant_column_is_one_point_mass() -> None:
+    for x in (np.full(40, 3.0), [5.0], np.zeros(2)):
+        model = GMMExpansion().fit(x)
+        assert model.distribution_.ppf(0.5) == x[0]
+        assert np.isfinite(model.score_samples([x[0], x[0] + 1e3])).all()
+    assert GMMExpansion("kernel").fit(np.full(40, 3.0)).distribution_.ppf(0.5) == 3.0
+
+
+def test_report_says_how_good_the_fit_is(gamma: np.ndarray) -> None:
+    good = GMMExpansion().fit(gamma).report_
+    poor = GMMExpansion("kernel", n_components=8, bandwidth=3).fit(gamma).report_
+    assert good.ks < good.ks_chance < poor.ks
+    assert good.ks_chance == pytest.approx(1.36 / np.sqrt(len(gamma)))
+    expected = stats.kstest(gamma, GMMExpansion().fit(gamma).distribution_.cdf).statistic
+    assert good.ks == pytest.approx(expected, abs=2e-3)
+    assert good.log_likelihood == pytest.approx(GMMExpansion().fit(gamma).score(gamma), abs=2e-3)
+    assert "5 000 numbers" in str(good)
+
+
+def test_saved_models_go_on_where_they_stopped(gamma: np.ndarray, tmp_path: Path) -> None:
+    for rule in ("auto", "kernel"):
+        model = GMMExpansion(rule, bounds=(0, None)).partial_fit(pd.DataFrame({"x": gamma[:2000]}))
+        model.save(tmp_path / "m.safetensors")
+        loaded = GMMExpansion.load(tmp_path / "m.safetensors")
+        assert loaded.get_params() == model.get_params()
+        assert loaded.distribution_ == model.distribution_
+        assert loaded.report_ == model.report_
+        assert loaded.feature_names_in_.tolist() == ["x"]
+        rest = pd.DataFrame({"x": gamma[2000:]})
+        assert loaded.partial_fit(rest).distribution_ == model.partial_fit(rest).distribution_
+
+
+def test_damaged_and_foreign_model_files_are_named(gamma: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    model = GMMExpansion("fast").fit(gamma)
+    model.save(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"m\.safetensors is not a whole safetensors file"):
+        GMMExpansion.load(path)
+    model.distribution_.save(path)
+    with pytest.raises(ValueError, match=r"not gaussmix\.GMMExpansion"):
+        GMMExpansion.load(path)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"weights": "atuo"}, "weights is 'atuo'; use one of auto, fast"),
+        ({"n_components": 0}, "n_components is 0"),
+        ({"n_components": 20.5}, "n_components is 20.5"),
+        ({"bandwidth": 0}, "bandwidth is 0"),
+        ({"bandwidth": "silverman"}, "or 'cv'"),
+        ({"bandwidth": np.nan}, "bandwidth is nan"),
+        ({"range": (3, 1)}, "the low end must come first"),
+        ({"range": (0, np.inf)}, "must be finite"),
+        ({"range": 5}, "takes a pair"),
+        ({"bounds": (3, 1)}, "the low end must come first"),
+        ({"bounds": "positive"}, "takes a pair"),
+        ({"warp": "log"}, "warp is 'log'"),
+        ({"nan_policy": "drop"}, "nan_policy is 'drop'"),
+        ({"exact": True}, "exact=True is for a fixed basis"),
+        ({"n_threads": 0}, "n_threads is 0"),
+    ],
+)
+def test_wrong_parameters_are_named(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GMMExpansion(**parameters).fit([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        ([], ValueError),
+        (np.zeros((0, 2)), ValueError),
+        (np.zeros((3, 0)), ValueError),
+        (np.zeros((2, 2, 2)), ValueError),
+        (["a", "b"], ValueError | TypeError),
+        (np.array([1 + 2j, 3.0]), ValueError | TypeError),
+        (np.array(["2020-01-01"], dtype="datetime64[D]"), ValueError | TypeError),
+        ([1.0, 1e305], ValueError),
+        (3.0, ValueError),
+        (None, ValueError | TypeError),
+    ],
+)
+def test_data_that_cannot_be_learnt_from(data: Any, error: Any) -> None:
+    with pytest.raises(error.__args__ if hasattr(error, "__args__") else error) as caught:
+        GMMExpansion().fit(data)
+    assert len(str(caught.value)) > 20
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [([1.0, -1.0, 1.0], "negative"), ([1.0, np.nan, 1.0], "finite"), ([1.0, 2.0], "2"), ([0.0, 0.0, 0.0], "weight")],
+)
+def test_wrong_sample_weights(weights: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GMMExpansion().fit([1.0, 2.0, 3.0], sample_weight=weights)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.random.default_rng(0).normal(size=300).astype(np.float16),
+        np.random.default_rng(0).integers(2**62, 2**63 - 1, 300),
+        np.random.default_rng(0).integers(0, 255, 300).astype(np.uint8),
+        np.random.default_rng(0).random(300) < 0.4,
+        np.random.default_rng(0).normal(size=300) * 1e-300,
+        np.random.default_rng(0).normal(size=300) * 1e300,
+        1e15 + np.random.default_rng(0).normal(size=300),
+        [1.0, 2.0],
+        [2.0, 1.0, 7.0],
+    ],
+    ids=["float16", "near 2^63", "uint8", "bool", "1e-300", "1e300", "1e15 + normal", "two", "three"],
+)
+@pytest.mark.parametrize("rule", ["auto", "fast", "kernel"])
+def test_unusual_numbers_are_fitted(x: Any, rule: Any) -> None:
+    if rule == "kernel" and 1e14 < float(np.min(x)) < 1e16:
+        with pytest.raises(ValueError, match="too narrow for 200 components in double precision"):
+            GMMExpansion(rule).fit(x)
+        return
+    model = GMMExpansion(rule).fit(x)
+    x = np.asarray(x, float)
+    assert np.isfinite(model.score_samples(x)).all()
+    middle = float(model.distribution_.ppf(0.5))
+    assert np.quantile(x, 0.3) - np.ptp(x) * 0.2 <= middle <= np.quantile(x, 0.7) + np.ptp(x) * 0.2
+
+
+def test_unfitted_estimators_say_so() -> None:
+    for ask in (lambda m: m.score_samples([1.0]), lambda m: m.sample(), lambda m: m.distribution_, lambda m: m.report_):
+        with pytest.raises(NotFittedError):
+            ask(GMMExpansion())
+
+
+def test_a_failed_chunk_changes_nothing(gamma: np.ndarray) -> None:
+    model = GMMExpansion("fast").partial_fit(gamma)
+    before = [counts.copy() for counts in model.counts_]
+    with pytest.raises(ValueError, match="negative"):
+        model.partial_fit(gamma[:3], sample_weight=[1.0, -1.0, 1.0])
+    assert model.counts_ == before

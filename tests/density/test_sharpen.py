@@ -1,0 +1,79 @@
+"""The EM step on split components."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from gaussmix.density.folding import cell_mass
+from gaussmix.density.refine import Likelihood, Mixture, refine
+from gaussmix.density.sharpen import _split, influence, predict, sharpened
+
+ALPHAS = [0.5, 0.25, 0.125]
+
+
+def problem(
+    x: np.ndarray, bounds: tuple[float, float] = (-math.inf, math.inf), k: int = 2
+) -> tuple[Likelihood, Mixture]:
+    edges = np.r_[bounds[0], np.linspace(x.min(), x.max(), 121)[1:-1], bounds[1]]
+    counts = np.histogram(x, edges)[0].astype(float)
+    likelihood = Likelihood(edges, counts, np.full(len(counts), 1e-7), bounds)
+    start = Mixture(np.full(k, 1 / k), np.quantile(x, np.linspace(0.3, 0.7, k)), np.full(k, x.std()), np.full(k, 0.01))
+    mixture, _ = refine(likelihood, start, 100, tol=1e-9)
+    return likelihood, mixture
+
+
+def triangle(n: int = 20_000) -> np.ndarray:
+    return np.random.default_rng(0).triangular(0, 0.3, 1, n)
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("bounds", [(-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0)])
+def test_splitting_leaves_the_density(alpha: float, bounds: tuple[float, float]) -> None:
+    likelihood, mixture = problem(triangle(), bounds)
+    before = cell_mass(likelihood.edges, mixture.weights, mixture.means, mixture.stds, bounds)
+    w, m, s = _split(mixture, alpha, bounds)
+    np.testing.assert_allclose(cell_mass(likelihood.edges, w, m, s, bounds), before, atol=5e-6)
+    assert np.unique(s) == pytest.approx(np.unique(alpha * mixture.stds))
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+def test_the_step_is_em_and_raises_the_likelihood(alpha: float) -> None:
+    likelihood, mixture = problem(triangle())
+    found = influence(likelihood, mixture)
+    result = sharpened(likelihood, mixture, found, alpha)
+    assert likelihood.of_cells(result.p, result.weights) > likelihood(mixture) + 10
+    assert result.weights.sum() == pytest.approx(1, abs=1e-12)
+    assert result.weights.min() >= 0
+    expected = cell_mass(likelihood.edges, result.weights, result.means, result.stds, likelihood.bounds)
+    np.testing.assert_allclose(result.p, expected + likelihood.background, atol=1e-5)
+
+
+def test_a_correct_fit_is_left_nearly_as_it_is() -> None:
+    likelihood, mixture = problem(np.random.default_rng(1).normal(size=100_000), k=1)
+    result = sharpened(likelihood, mixture, influence(likelihood, mixture), 0.5)
+    assert np.abs(result.p - influence(likelihood, mixture).p).sum() < 0.01
+
+
+@pytest.mark.parametrize("alpha", [None, 0.5, 0.25])
+def test_leaving_one_out_is_what_fitting_without_it_does(alpha: float | None) -> None:
+    likelihood, mixture = problem(triangle(3000))
+    found = influence(likelihood, mixture)
+    ours = predict(mixture, found) if alpha is None else sharpened(likelihood, mixture, found, alpha)
+    change = np.log(ours.p / ours.without)
+    cells = np.flatnonzero(likelihood.counts > 3)[::9]
+    exact = []
+    for j in cells:
+        counts = likelihood.counts.copy()
+        counts[j] -= 1
+        rest = Likelihood(likelihood.edges, counts, likelihood.background, likelihood.bounds)
+        refit, _ = refine(rest, mixture, 100, tol=1e-10)
+        changed = influence(rest, refit)
+        p = changed.p if alpha is None else sharpened(rest, refit, changed, alpha).p
+        exact.append(math.log(ours.p[j] / p[j]))
+    # ours is meant to be somewhat larger: it also stands for the choice of components
+    ratio = change[cells] / np.array(exact)
+    assert 1.0 <= np.median(ratio) <= 1.5
+    assert np.corrcoef(change[cells], exact)[0, 1] > 0.95
