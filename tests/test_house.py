@@ -34,12 +34,16 @@ HEAVY = {
     "PIL",
     "sklearn",
     "numba",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+    "dask",
     "python_avatars",
 }
 
 # Lowest first: a module imports from its own layer and from those before it.
 LAYERS = (
-    "density", "distances", "ngmg", "latents", "nn", "progress", "data", "training", "metrics", "pictures",
+    "density", "distances", "ngmg", "latents", "nn", "progress", "data", "training", "metrics", "pictures", "plots",
     "diffusion", "autoencoder", "style", "papers", "studio", "cli", "__main__",
 )  # fmt: skip
 APPLICATIONS = {"diffusion", "autoencoder", "style"}  # none imports another
@@ -279,7 +283,7 @@ def gaussmix_commands(text: str) -> list[list[str]]:
 @cache
 def help_of(command: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "gaussmix", command, "--help"],
+        [sys.executable, "-m", "gaussmix", *command.split(), "--help"],
         capture_output=True, text=True, timeout=300, env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -288,15 +292,16 @@ def help_of(command: str) -> str:
 
 def command_error(words: list[str]) -> str | None:
     """Why `gaussmix WORDS` is wrong (an unknown sub-command, a flag that its help does not list), or None."""
-    from gaussmix.cli import COMMANDS
+    from gaussmix.cli import find_command
 
     if not words or words[0] in ("--help", "-h", "--version"):
         return None
-    if words[0] not in COMMANDS:
-        return f"no sub-command {words[0]!r}"
-    listed = set(re.findall(r"--[\w.-]+", help_of(words[0])))
+    command = find_command(words)
+    if command is None:
+        return f"no command {words[0]!r}"
+    listed = set(re.findall(r"--[\w.-]+", help_of(command)))
     unknown = [word for word in words[1:] if word.startswith("--") and word.partition("=")[0] not in listed]
-    return f"{words[0]} has no {unknown[0]}" if unknown else None
+    return f"{command} has no {unknown[0]}" if unknown else None
 
 
 SAMPLE = f"""
@@ -349,4 +354,4 @@ def test_the_readme_tests_can_fail(tmp_path: Path) -> None:
     assert gaussmix_commands(SAMPLE) == [["train", "--data", "avatars", "--out", "runs/demo"]]
     assert command_error(["train", "--data", "avatars"]) is None
     assert command_error(["train", "--dta", "avatars"]) == "train has no --dta"
-    assert command_error(["tran"]) == "no sub-command 'tran'"
+    assert command_error(["tran"]) == "no command 'tran'"

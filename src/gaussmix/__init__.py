@@ -1,8 +1,9 @@
 """Gaussian mixtures as a language for learning distributions.
 
-Here: pictures generated from chosen attributes, each attribute a Gaussian mixture and not one fixed embedding
-(`gaussmix.diffusion`), with the datasets, latents and metrics around it.
-Nothing heavy loads on `import gaussmix`; torch and diffusers load when a name that needs them is first used.
+`GMMExpansion` learns the density of a column of numbers in one pass (`gaussmix.density`). `AttributeDiffusionPipeline`
+draws pictures from chosen attributes, each attribute a Gaussian mixture and not one fixed embedding
+(`gaussmix.diffusion`), with datasets, latents and metrics around it.
+Nothing heavy loads on `import gaussmix`; a name loads what it needs when it is first used.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from gaussmix.data.dataset import AttributeDataset, load_dataset
+    from gaussmix.density.basis import GaussianBasis
+    from gaussmix.density.counts import BinnedCounts
+    from gaussmix.density.estimator import GMMExpansion
+    from gaussmix.density.mixture import GaussianMixture1D
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
     from gaussmix.diffusion.schedulers import RenoiseScheduler
     from gaussmix.diffusion.unet import AttributeUNet
@@ -24,6 +29,10 @@ __all__ = [
     "AttributeDiffusionPipeline",
     "AttributeLatents",
     "AttributeUNet",
+    "BinnedCounts",
+    "GMMExpansion",
+    "GaussianBasis",
+    "GaussianMixture1D",
     "RenoiseScheduler",
     "__version__",
     "load_dataset",
@@ -32,6 +41,10 @@ __all__ = [
 # Public name -> (module that defines it, extra that installs what the module needs).
 _LAZY = {
     "AttributeDataset": ("gaussmix.data.dataset", None),
+    "BinnedCounts": ("gaussmix.density.counts", None),
+    "GaussianBasis": ("gaussmix.density.basis", None),
+    "GaussianMixture1D": ("gaussmix.density.mixture", None),
+    "GMMExpansion": ("gaussmix.density.estimator", None),
     "load_dataset": ("gaussmix.data.dataset", None),
     "AttributeLatents": ("gaussmix.latents.attributes", "diffusion"),
     "AttributeUNet": ("gaussmix.diffusion.unet", "diffusion"),

@@ -1,31 +1,24 @@
-"""The command line: ``gaussmix train | sample | attributes | evaluate``.
-
-Flags are the fields of one dataclass a command. Nothing heavy is imported before a command runs, so that ``--help``
-and a mistyped flag answer at once.
-"""
+"""``gaussmix train | sample | attributes | evaluate``: pictures from chosen attributes."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import sys
 import time
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from gaussmix.cli.flags import one_line, parse_flags
 from gaussmix.diffusion.presets import PRESETS, TrainConfig
 
 if TYPE_CHECKING:
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 
 _NO_STEP_LIMIT = 10_000_000
-_PACKAGE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -100,80 +93,7 @@ class EvaluateConfig:
     """Threads of the CPU; 0 leaves torch's own choice."""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit status (0 done, 1 failed, 2 wrong use, 130 interrupted)."""
-    args = list(sys.argv[1:] if argv is None else argv)
-    if not args or args[0] in ("-h", "--help"):
-        print(_usage())
-        return 0 if args else 2
-    if args[0] in ("-V", "--version"):
-        from gaussmix import __version__
-
-        print(f"gaussmix {__version__}")
-        return 0
-    if args[0] not in COMMANDS:
-        import difflib
-
-        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-        print(
-            f"gaussmix: no command {args[0]!r}" + (f"; did you mean {near[0]}?" if near else ""),
-            file=sys.stderr,
-        )
-        print(_usage(), file=sys.stderr)
-        return 2
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("always", module="gaussmix")
-            show = warnings.showwarning
-            warnings.showwarning = lambda text, category, file, *rest: (
-                print(f"gaussmix: {text}", file=sys.stderr)
-                if Path(file).is_relative_to(_PACKAGE)
-                else show(text, category, file, *rest)
-            )
-            return COMMANDS[args[0]](args[1:])
-    except KeyboardInterrupt:
-        print("gaussmix: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing == "gaussmix":
-            raise
-        extra = "pip install 'gaussmix[diffusion]'"
-        print(f"gaussmix {args[0]} needs {missing}, which is not installed: {extra}", file=sys.stderr)
-        return 1
-    except (ValueError, OSError) as error:
-        print(f"gaussmix: {_one_line(error)}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
-
-
-def _usage() -> str:
-    lines = ["usage: gaussmix COMMAND ...", ""]
-    lines += [f"  {name:<12}{(run.__doc__ or '').splitlines()[0]}" for name, run in COMMANDS.items()]
-    lines += ["", "gaussmix COMMAND --help lists a command's flags."]
-    return "\n".join(lines)
-
-
-def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return " ".join(str(error).split())
-
-
-def _parse(config: type, args: list[str], command: str, default: Any = None) -> Any:
-    extra = {} if default is None else {"default": default}
-    return tyro.cli(
-        config,
-        prog=f"gaussmix {command}",
-        args=args,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
-        **extra,
-    )
-
-
-def _train(args: list[str]) -> int:
+def train(args: list[str]) -> int:
     """Train an attribute-conditioned diffusion model."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", choices=list(PRESETS), default="demo")
@@ -186,7 +106,7 @@ def _train(args: list[str]) -> int:
         preset = dataclasses.replace(preset, steps=_NO_STEP_LIMIT)
     if "-h" in given or "--help" in given:
         print(f"--preset {{{','.join(PRESETS)}}} chooses the defaults of all flags below; here: {chosen.preset}\n")
-    config: TrainConfig = _parse(TrainConfig, rest, "train", preset)
+    config: TrainConfig = parse_flags(TrainConfig, rest, "train", preset)
 
     from gaussmix.data.dataset import load_dataset
 
@@ -198,7 +118,7 @@ def _train(args: list[str]) -> int:
     try:
         result = train(config, dataset)
     except TrainingError as error:
-        print(f"gaussmix: {_one_line(error)}", file=sys.stderr)
+        print(f"gaussmix: {one_line(error)}", file=sys.stderr)
         return 1
     if result.interrupted:
         print(f"stopped after step {result.step}; continue with the same command and --resume", file=sys.stderr)
@@ -230,9 +150,9 @@ def _names(text: str) -> list[str]:
     return [name for name in (part.strip() for part in text.split(",")) if name]
 
 
-def _sample(args: list[str]) -> int:
+def sample(args: list[str]) -> int:
     """Draw pictures with the attributes you ask for."""
-    config: SampleConfig = _parse(SampleConfig, args, "sample")
+    config: SampleConfig = parse_flags(SampleConfig, args, "sample")
     if config.count < 1:
         raise ValueError(f"--count is {config.count}; it must be at least 1")
     from gaussmix.pictures import contact_sheet, picture_format, save_atomic
@@ -296,9 +216,9 @@ def _spread(length: int, most: int) -> list[float]:
     return [i * (length - 1) / max(1, n - 1) for i in range(n)]
 
 
-def _attributes(args: list[str]) -> int:
+def attributes(args: list[str]) -> int:
     """List the attributes that a model knows."""
-    config: AttributesConfig = _parse(AttributesConfig, args, "attributes")
+    config: AttributesConfig = parse_flags(AttributesConfig, args, "attributes")
     pipeline = _load(config.model, "dpm++", 1)
 
     from gaussmix.diffusion.requests import unpack_rows
@@ -312,9 +232,9 @@ def _attributes(args: list[str]) -> int:
     return 0
 
 
-def _evaluate(args: list[str]) -> int:
+def evaluate(args: list[str]) -> int:
     """Measure how well the pictures show what was asked for."""
-    config: EvaluateConfig = _parse(EvaluateConfig, args, "evaluate")
+    config: EvaluateConfig = parse_flags(EvaluateConfig, args, "evaluate")
     if config.count < 1:
         raise ValueError(f"--count is {config.count}; it must be at least 1")
     pipeline = _load(config.model, config.scheduler, config.threads)
@@ -351,11 +271,3 @@ def _evaluate(args: list[str]) -> int:
         config.json.parent.mkdir(parents=True, exist_ok=True)
         config.json.write_text(report.to_json() + "\n")
     return 0
-
-
-COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "train": _train,
-    "sample": _sample,
-    "attributes": _attributes,
-    "evaluate": _evaluate,
-}

@@ -1,0 +1,202 @@
+"""``gaussmix density fit | plot | sample | info``: the distribution of one column of a file."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from gaussmix.cli.flags import parse_flags
+
+if TYPE_CHECKING:
+    from gaussmix.density.estimator import GMMExpansion
+
+_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Learn the distribution of a column in one pass; memory stays flat, whatever the size of the file."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """A .parquet, .csv (also .csv.gz) or .npy file."""
+    column: str | None = None
+    """Name or 0-based number of the column; needed where there are several."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("model.safetensors")
+    """The model file to write."""
+    weights: Literal["auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"] = "auto"
+    """How the mixture is found: auto is the most accurate, fast a kernel estimate, the others use a fixed basis."""
+    components: int = 200
+    """Components of a fixed basis."""
+    bandwidth: str = "2"
+    """Standard deviation of a fixed basis's components in spacings, or cv to choose it by held-out likelihood."""
+    range: tuple[float, float] | None = None
+    """Where the bins lie: low and high; found from the first rows if not given."""
+    bounds: tuple[float, float] | None = None
+    """Where the distribution ends by nature, such as 0 and inf for prices; looked for in the data if not given."""
+    threads: int = 1
+    """Threads that count."""
+
+
+@dataclass(frozen=True)
+class PlotConfig:
+    """Draw the density over the histogram, with quantiles."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """A model file."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("density.png")
+    """The picture to write."""
+    title: str | None = None
+    """Its title; the model's file name if not given."""
+    log: bool = False
+    """A logarithmic density axis, to see the tails."""
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """Draw numbers from a model."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """A model file."""
+    count: int = 10
+    """How many."""
+    seed: int = 0
+    """The same seed draws the same numbers."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """A .npy, .csv or .parquet file; printed, one a line, if not given."""
+
+
+@dataclass(frozen=True)
+class InfoConfig:
+    """Say what a model has learnt and how well it fits."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """A model file."""
+    json: bool = False
+    """Print JSON."""
+
+
+def fit(args: list[str]) -> int:
+    """Learn the distribution of a column of a file."""
+    config: FitConfig = parse_flags(FitConfig, args, "density fit")
+    bandwidth = _bandwidth(config.bandwidth)
+    _check_suffix(config.out, (".safetensors",), "model")
+
+    from gaussmix.density.estimator import GMMExpansion
+    from gaussmix.density.files import open_column
+    from gaussmix.progress import progress_bar
+
+    model = GMMExpansion(
+        config.weights,
+        n_components=config.components,
+        bandwidth=bandwidth,
+        range=config.range,
+        bounds="auto" if config.bounds is None else config.bounds,
+        nan_policy="omit",
+        n_threads=config.threads,
+    )
+    started = time.perf_counter()
+    source = open_column(config.file, config.column)
+    with source, progress_bar(f"reading {config.file.name}", source.total, show=sys.stderr.isatty()) as show:
+        for chunk in source:
+            model.partial_fit(chunk)
+            show(source.done)
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    model.save(config.out)
+    print(_summary(model, config.file.name if config.column is None else f"{config.file.name}, {config.column}"))
+    print(f"model: {config.out} ({time.perf_counter() - started:.1f} s)")
+    return 0
+
+
+def plot(args: list[str]) -> int:
+    """Draw a model's density, histogram and quantiles."""
+    config: PlotConfig = parse_flags(PlotConfig, args, "density plot")
+    _check_suffix(config.out, (".png", ".svg", ".pdf"), "picture")
+    model = _load(config.model)
+
+    from gaussmix.plots import plot_density, save_figure
+
+    figure = plot_density(
+        model.distribution_, model.counts_[0], title=config.title or config.model.stem, log=config.log
+    )
+    save_figure(figure, config.out)
+    print(f"picture: {config.out}")
+    return 0
+
+
+def sample(args: list[str]) -> int:
+    """Draw numbers from a model."""
+    config: SampleConfig = parse_flags(SampleConfig, args, "density sample")
+    if config.count < 1:
+        raise ValueError(f"--count is {config.count}; it must be at least 1")
+    if config.out is not None:
+        _check_suffix(config.out, (".npy", ".csv", ".parquet"), "sample")
+    model = _load(config.model)
+    numbers = model.distribution_.rvs(config.count, random_state=config.seed)
+
+    from gaussmix.density.files import write_column
+
+    if config.out is None:
+        sys.stdout.writelines(f"{x!r}\n" for x in numbers.tolist())
+    else:
+        write_column(config.out, numbers)
+        print(f"{config.count} numbers: {config.out}")
+    return 0
+
+
+def info(args: list[str]) -> int:
+    """Say what a model has learnt and how well it fits."""
+    config: InfoConfig = parse_flags(InfoConfig, args, "density info")
+    model = _load(config.model)
+    if config.json:
+        distribution = model.distribution_
+        facts = model.report_.to_dict() | {
+            "mean": float(distribution.mean()),
+            "std": float(distribution.std()),
+            "quantiles": {str(q): float(distribution.ppf(q)) for q in _QUANTILES},
+        }
+        print(json.dumps(facts, indent=2))
+    else:
+        print(_summary(model, config.model.name))
+    return 0
+
+
+def _summary(model: GMMExpansion, name: str) -> str:
+    distribution = model.distribution_
+    quantiles = "   ".join(f"{q:.0%} {distribution.ppf(q):.6g}" for q in _QUANTILES)
+    return "\n".join(
+        [
+            f"{name}: {model.report_}",
+            f"mean {distribution.mean():.6g}, standard deviation {distribution.std():.6g}",
+            f"quantiles: {quantiles}",
+        ]
+    )
+
+
+def _load(path: Path) -> GMMExpansion:
+    from gaussmix.density.estimator import GMMExpansion
+
+    model = GMMExpansion.load(path)
+    if len(model.distributions_) != 1:
+        raise ValueError(f"{path} holds {len(model.distributions_)} columns; these commands take models of one")
+    return model
+
+
+def _bandwidth(text: str) -> float | Literal["cv"]:
+    if text == "cv":
+        return "cv"
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--bandwidth is {text!r}; use a number of spacings, such as 2, or cv") from None
+
+
+def _check_suffix(path: Path, allowed: tuple[str, ...], what: str) -> None:
+    """Before the work, not after it."""
+    if path.suffix.lower() not in allowed:
+        raise ValueError(f"cannot write the {what} as {path.name!r}: use {', '.join(allowed)}")

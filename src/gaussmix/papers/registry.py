@@ -1,0 +1,44 @@
+"""What can be reproduced: a name -> its module, imported when asked for.
+
+A module has `Config`, a frozen dataclass of JSON-able settings with `seed`, `n_steps` (how often `run` calls `on_step`)
+and `quick()` (the same, shrunk to seconds), and `run(config, on_step) -> Result`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gaussmix.papers.result import Result
+
+MODULES = {
+    "expansion-table1": ("expansion_table1", "E Table 1: loss on mixtures of 8 normals, 5000 points"),
+    "expansion-table2": ("expansion_table2", "E Table 2: loss on mixtures with t and uniform components, 5000 points"),
+    "expansion-table3": ("expansion_table3", "E Table 3: loss by number of components, 20 000 and 50 000 points"),
+    "expansion-fig1-2": ("expansion_fig1_2", "E Figures 1-2: target and mixture inside one region; conditions, bounds"),
+    "expansion-fig3-7": ("expansion_fig3_7", "E Figures 3-7: targets, the initial mixture, trained mixtures"),
+}
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """One table or figure."""
+
+    name: str
+    about: str
+    config: Any
+    run: Callable[[Any, Callable[[int], None]], Result]
+
+
+def find_reproduction(name: str) -> Reproduction:
+    """The reproduction of that name. Raises ValueError, with the nearest name, for an unknown one."""
+    if name not in MODULES:
+        near = difflib.get_close_matches(name, MODULES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(MODULES)}"
+        raise ValueError(f"nothing to reproduce is called {name!r}; {hint}")
+    module, about = MODULES[name]
+    loaded = importlib.import_module(f"gaussmix.papers.{module}")
+    return Reproduction(name, about, loaded.Config(), loaded.run)

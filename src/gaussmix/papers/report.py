@@ -1,0 +1,143 @@
+"""Files of a reproduction: results/NAME.json, docs/reproduction/NAME.md and its pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import secrets
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gaussmix import __version__
+from gaussmix.papers.result import Cell, Result, Table
+
+PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one run."""
+
+    cpu: float
+    wall: float
+
+
+def write_report(name: str, config: Any, result: Result, cost: Cost, out: Path, *, quick: bool) -> list[Path]:
+    """Write everything under ``out``; returns the paths, JSON first. A reader sees an old file or a whole new one."""
+    from gaussmix.plots import save_figure
+
+    results, docs = out / "results", out / "docs" / "reproduction"
+    written = [results / f"{name}.json", docs / f"{name}.md"]
+    for picture in result.pictures:
+        path = docs / f"{name}{picture.suffix}.png"
+        save_figure(picture.draw(), path, dpi=110)
+        written.append(path)
+    facts = {
+        "name": name,
+        "title": result.title,
+        "quick": quick,
+        "config": dataclasses.asdict(config),
+        "seed": config.seed,
+        "versions": versions(),
+        "commit": commit(),
+        "device": device(),
+        "cpu_seconds": round(cost.cpu, 2),
+        "wall_seconds": round(cost.wall, 2),
+        "ours": result.ours,
+        "paper": result.paper,
+        "readings": list(result.readings),
+        "findings": list(result.findings),
+    }
+    _write(written[0], json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    _write(written[1], markdown(name, facts, result))
+    return written
+
+
+def markdown(name: str, facts: dict[str, Any], result: Result) -> str:
+    """The page of a reproduction."""
+    lines = [f"# {result.title}", "", result.about]
+    if facts["quick"]:
+        lines += ["", "**A quick run: too few repetitions to say anything.**"]
+    for table in result.tables:
+        lines += ["", f"## {table.title}", "", *table_lines(table)]
+    for title, texts in (("What was found", result.findings), ("How the paper was read", result.readings)):
+        lines += ["", f"## {title}", "", *(f"- {text}" for text in texts)]
+    for picture in result.pictures:
+        lines += ["", f"![{result.title}]({name}{picture.suffix}.png)", "", f"*{picture.caption}*"]
+    settings = ", ".join(f"{key} {_setting(value)}" for key, value in facts["config"].items())
+    lines += [
+        "",
+        "---",
+        "",
+        f"`gaussmix reproduce {name}`; {settings}. Took {facts['cpu_seconds']:.0f} s of CPU time on one thread. "
+        f"Numbers, versions and commit: [results/{name}.json](../../results/{name}.json).",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def table_lines(table: Table) -> list[str]:
+    """The table in Markdown; numbers are set right."""
+    numeric = [all(not isinstance(row[i], str) for row in table.rows) for i in range(len(table.columns))]
+    lines = [_row(table.columns), _row(tuple("---:" if right else "---" for right in numeric))]
+    return lines + [_row(tuple(map(_text, row))) for row in table.rows]
+
+
+def versions() -> dict[str, str]:
+    """Of Python, of us and of what computes."""
+    found = {"python": platform.python_version(), "gaussmix": __version__}
+    return found | {package: importlib.metadata.version(package) for package in PACKAGES}
+
+
+def commit() -> str | None:
+    """The commit of the checkout that this package lies in, with "+" where files differ from it; None without one."""
+    root = Path(__file__).resolve().parents[3]
+    if not (root / ".git").exists():
+        return None
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--", "src") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def device() -> str:
+    """The processor's name; no part of this runs on a GPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"CPU: {name}"
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    return cell if isinstance(cell, str) else f"{cell:.4g}"
+
+
+def _setting(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

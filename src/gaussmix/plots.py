@@ -1,0 +1,181 @@
+"""Pictures of densities, drawn with matplotlib: on figures of their own, without pyplot and its global state."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from gaussmix.density.counts import BinnedCounts
+from gaussmix.density.mixture import GaussianMixture1D
+
+INK, BARS, LINE, ATOM = "#333333", "#d5dde5", "#1f5fa8", "#c2402a"
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_APART = 0.3  # inches: quantiles that are nearer stack their labels
+_MENTION = 0.003  # share of the distribution outside the picture from which the axis says so
+_SPIKE = 3.0  # a line may rise above the highest bar by this factor before it is cut
+_HEADROOM = 1.25  # above the highest curve, for the legend
+_GUARD_ONLY = 0.98  # mass of atoms from which, without counts, the rest is taken for the guard of a discrete column
+
+
+def plot_density(
+    distribution: GaussianMixture1D,
+    counts: BinnedCounts | None = None,
+    *,
+    title: str = "",
+    log: bool = False,
+    bins: int = 120,
+) -> Figure:
+    """A figure of its own for `draw_density`."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    draw_density(axes, distribution, counts, log=log, bins=bins)
+    axes.set_title(title)
+    return figure
+
+
+def draw_density(
+    axes: Axes,
+    distribution: GaussianMixture1D,
+    counts: BinnedCounts | None = None,
+    *,
+    log: bool = False,
+    bins: int = 120,
+) -> None:
+    """The density as a line, the counts as a histogram behind it, quantiles as ticks on the lower edge.
+
+    The picture spans the central 99.8 % of the distribution (`log`: 99.98 %), or less where the tails are so long that
+    the middle would vanish; the axis then says what share lies outside. Point masses are stems, in shares on an axis of
+    their own at the right; the histogram and the line are the continuous part, whose area is the share they leave.
+    `log`: a logarithmic density axis. `bins`: the most bars of the histogram; each is made of whole bins of the counts.
+    """
+    low, high = _span(distribution, log)
+    bars = None if counts is None else histogram_bars(counts, low, high, bins)
+    if counts is not None and bars is not None:
+        number = f"{counts.n:,}".replace(",", " ")
+        axes.stairs(*bars, fill=True, color=BARS, label=f"histogram of {number} numbers")
+    continuous = bars is not None or (counts is None and distribution.atoms.masses.sum() < _GUARD_ONLY)
+    if continuous:
+        x = _grid(distribution, low, high)
+        y = distribution.pdf(x)
+        n = len(distribution.weights)
+        axes.plot(x, y, color=LINE, linewidth=1.8, label=f"density, {n} Gaussians" if n > 1 else "density, 1 Gaussian")
+        _limit_height(axes, y, None if bars is None else bars[0], log)
+    if len(distribution.atoms.positions):
+        _draw_atoms(axes, distribution, alone=not continuous)
+    _draw_quantiles(axes, distribution, low, high)
+    axes.set_xlim(low, high)
+    outside = 1 - float(distribution.cdf(high) - distribution.cdf(low))
+    about = "value; ticks mark quantiles"
+    axes.set_xlabel(f"{about}; {outside:.1%} lie outside" if outside > _MENTION else about)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="upper left" if distribution.median() > low / 2 + high / 2 else "upper right")
+
+
+def histogram_bars(
+    counts: BinnedCounts, low: float, high: float, bins: int = 120
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Heights (b,) and edges (b + 1,) of a histogram of what lies in [low, high], point masses left out.
+
+    A bar's area is its share of all points. There are 3 n^(1/3) bars for n points, at most `bins`, of about equal width
+    in x and of whole bins of the counts. None where there is nothing to show.
+    """
+    edges, mass = counts.axis.edges, counts.without_atoms().mass
+    inside = np.flatnonzero((edges[1:] > low) & (edges[:-1] < high))
+    if len(inside) == 0 or mass[inside].sum() <= 0:
+        return None
+    first, last = inside[0], inside[-1] + 1
+    most = max(min(bins, round(3 * counts.size ** (1 / 3))), 4)
+    wanted = np.linspace(max(low, edges[first]), min(high, edges[last]), min(most, last - first) + 1)
+    nearest = np.searchsorted((edges[1:] + edges[:-1]) / 2, wanted)
+    cuts = np.unique(np.clip(np.r_[first, nearest[1:-1], last], first, last))
+    cumulative = np.r_[0.0, np.cumsum(mass)]
+    return np.diff(cumulative[cuts]) / np.diff(edges[cuts]) / counts.total_mass, edges[cuts]
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 130) -> None:
+    """Save as the suffix says (.png, .svg, .pdf), creating folders; a reader sees the old picture or the new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        figure.savefig(aside, dpi=dpi)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _span(distribution: GaussianMixture1D, log: bool) -> tuple[float, float]:
+    """The ends of the picture: far quantiles, but not further from the median than some widths of the middle."""
+    share, reach = (1e-4, 12.0) if log else (1e-3, 2.5)
+    low, q05, middle, q95, high = distribution.ppf([share, 0.05, 0.5, 0.95, 1 - share]).tolist()
+    if q95 > q05:
+        low, high = max(low, middle - reach * (q95 - q05)), min(high, middle + reach * (q95 - q05))
+    margin = 0.05 * (high - low) or max(abs(low), 1.0) * 0.1
+    ends = np.r_[distribution.bounds, distribution.atoms.positions]
+    return max(low, float(ends.min())) - margin, min(high, float(ends.max())) + margin
+
+
+def _grid(distribution: GaussianMixture1D, low: float, high: float) -> NDArray[np.float64]:
+    """Ascending points for a line: even ones, more where the probability is, and both sides of a hard edge."""
+    edges = [bound for bound in distribution.bounds if low < bound < high]
+    both = [np.nextafter(edge, side) for edge in edges for side in (low, high)]
+    x = np.concatenate([np.linspace(low, high, 1001), distribution.ppf(np.linspace(0.0005, 0.9995, 1000)), edges, both])
+    return np.setdiff1d(x[(x >= low) & (x <= high)], distribution.atoms.positions)
+
+
+def _limit_height(axes: Axes, line: NDArray[np.float64], bars: NDArray[np.float64] | None, log: bool) -> None:
+    """The lower and the upper end of the density axis; its label says so where the line's peak is cut off."""
+    peak = top = float(line.max())
+    if bars is not None:
+        top = max(min(peak, _SPIKE * float(bars.max())), float(bars.max()))
+    if log:
+        least = float(line[line > 0].min()) if bars is None else float(bars[bars > 0].min()) / 10
+        axes.set_yscale("log")
+        axes.set_ylim(max(least, 1e-9 * top), 8 * top)
+    else:
+        axes.set_ylim(0, _HEADROOM * top)
+    axes.set_ylabel(f"density; its peak, {peak:.3g}, is cut off" if peak > axes.get_ylim()[1] else "density")
+
+
+def _draw_atoms(axes: Axes, distribution: GaussianMixture1D, *, alone: bool) -> None:
+    """Stems in shares, on an axis at the right unless there is nothing else to show."""
+    positions, masses = distribution.atoms
+    shares = axes if alone else axes.twinx()
+    shares.vlines(positions, 0, masses, color=ATOM, linewidth=2)
+    shares.plot(positions, masses, "o", color=ATOM, markersize=4)
+    for position, mass in zip(positions, masses, strict=True):
+        place, above = (position, mass), (0, 5)
+        shares.annotate(f"{mass:.1%}", place, above, textcoords="offset points", ha="center", color=ATOM, fontsize=9)
+    shares.set_ylim(0, _HEADROOM * float(masses.max()))
+    shares.yaxis.set_major_formatter(PercentFormatter(1))
+    shares.set_ylabel("share of a point mass", color=ATOM)
+    shares.tick_params(axis="y", colors=ATOM)
+    shares.spines[["top"] if alone else ["top", "left"]].set_visible(False)
+    axes.plot([], [], "o-", color=ATOM, markersize=4, linewidth=2, label="point mass")
+
+
+def _draw_quantiles(axes: Axes, distribution: GaussianMixture1D, low: float, high: float) -> None:
+    """Ticks on the lower edge; the labels of those too near to each other stand on top of each other."""
+    values = distribution.ppf(_QUANTILES)
+    frame = axes.get_xaxis_transform()
+    axes.plot(values, np.zeros(len(values)), "|", color=INK, markersize=16, markeredgewidth=1.2, transform=frame)
+    apart = _APART * axes.figure.dpi / axes.bbox.width * (high - low)
+    groups: list[list[int]] = []
+    for i, value in enumerate(values):
+        if groups and value - values[groups[-1][0]] < apart:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    for group in groups:
+        label = "\n".join(f"{_QUANTILES[i]:.0%}" for i in reversed(group))
+        place = (float(np.mean(values[group])), 0)
+        axes.annotate(
+            label, place, (0, 9), xycoords=frame, textcoords="offset points", ha="center", fontsize=8, color=INK
+        )

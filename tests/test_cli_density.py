@@ -1,0 +1,142 @@
+"""`gaussmix density`: from a file to a model, a picture, numbers and facts; and one clear line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from gaussmix import GMMExpansion, cli
+
+
+@pytest.fixture(scope="module")
+def prices() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.round(rng.lognormal(3.0, 0.6, 20_000), 2)
+
+
+@pytest.fixture
+def model(prices: np.ndarray, tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    GMMExpansion("fast").fit(prices).save(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".npy"])
+def test_fit_reads_the_files_people_have(prices: np.ndarray, tmp_path: Path, capsys, suffix: str) -> None:
+    file, out = tmp_path / f"sales{suffix}", tmp_path / "model.safetensors"
+    table = pd.DataFrame({"day": np.arange(len(prices)) % 7, "price": prices})
+    table.loc[5, "price"] = np.nan
+    if suffix == ".parquet":
+        table.to_parquet(file)
+    elif suffix == ".npy":
+        np.save(file, table["price"].to_numpy())
+    else:
+        table.to_csv(file, index=False)
+    column = [] if suffix == ".npy" else ["--column", "price"]
+    assert cli.main(["density", "fit", str(file), *column, "-o", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "19 999 numbers" in printed
+    assert "1 missing" in printed
+    fitted = GMMExpansion.load(out).distribution_
+    assert float(fitted.ppf(0.5)) == pytest.approx(np.median(prices), rel=0.02)
+
+
+def test_fit_passes_its_flags_on(prices: np.ndarray, tmp_path: Path, capsys) -> None:
+    np.save(tmp_path / "x.npy", prices)
+    flags = "--weights kernel --components 64 --bandwidth cv --range 0 200 --bounds 0 inf --threads 2"
+    status = cli.main(["density", "fit", f"{tmp_path}/x.npy", "-o", f"{tmp_path}/m.safetensors", *flags.split()])
+    assert status == 0
+    loaded = GMMExpansion.load(tmp_path / "m.safetensors")
+    assert loaded.get_params() == GMMExpansion(
+        "kernel", n_components=64, bandwidth="cv", range=(0.0, 200.0), bounds=(0.0, np.inf),
+        nan_policy="omit", n_threads=2,
+    ).get_params()  # fmt: skip
+    assert len(loaded.bases_[0].centers) == 64
+    assert loaded.distribution_.bounds == (0, np.inf)
+
+
+def test_plot_sample_and_info(model: Path, prices: np.ndarray, tmp_path: Path, capsys) -> None:
+    assert cli.main(["density", "plot", str(model), "-o", f"{tmp_path}/p.png", "--title", "Prices"]) == 0
+    with Image.open(tmp_path / "p.png") as picture:
+        assert min(picture.size) > 400
+    for suffix in (".npy", ".csv", ".parquet"):
+        out = tmp_path / f"numbers{suffix}"
+        assert cli.main(["density", "sample", str(model), "--count", "3000", "--seed", "1", "-o", str(out)]) == 0
+    arrays = [
+        np.load(tmp_path / "numbers.npy"),
+        pd.read_csv(tmp_path / "numbers.csv").iloc[:, 0].to_numpy(),
+        pq.read_table(tmp_path / "numbers.parquet").column(0).to_numpy(),
+    ]
+    for numbers in arrays:
+        np.testing.assert_array_equal(numbers, arrays[0])
+    assert np.median(arrays[0]) == pytest.approx(np.median(prices), rel=0.05)
+    capsys.readouterr()
+    assert cli.main(["density", "sample", str(model), "--count", "3", "--seed", "1"]) == 0
+    printed = [float(line) for line in capsys.readouterr().out.split()]
+    np.testing.assert_array_equal(printed, GMMExpansion.load(model).distribution_.rvs(3, random_state=1))
+    assert cli.main(["density", "info", str(model)]) == 0
+    assert "quantiles: 1% " in capsys.readouterr().out
+    assert cli.main(["density", "info", str(model), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["n"] == len(prices)
+    assert facts["quantiles"]["0.5"] == pytest.approx(np.median(prices), rel=0.02)
+
+
+@pytest.fixture
+def files(tmp_path: Path, prices: np.ndarray) -> Path:
+    table = pd.DataFrame({"price": prices[:50], "weight": prices[:50], "shop": ["a"] * 50})
+    table.to_csv(tmp_path / "two.csv", index=False)
+    table.to_parquet(tmp_path / "two.parquet")
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "two.parquet").read_bytes()[:300])
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "header.csv").write_text("price\n")
+    (tmp_path / "x.docx").write_text("price")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("fit two.csv --column prize", "price"),
+        ("fit two.csv", "say which one: price, weight, shop"),
+        ("fit two.parquet --column shop", "shop"),
+        ("fit two.csv --column shop", "shop"),
+        ("fit two.parquet --column 7", "7"),
+        ("fit cut.parquet --column price", "cut.parquet"),
+        ("fit empty.csv", "empty.csv"),
+        ("fit header.csv --column price", "header.csv"),
+        ("fit absent.csv --column price", "absent.csv"),
+        ("fit x.docx", ".docx"),
+        ("fit two.csv --column price --bandwidth wide", "--bandwidth is 'wide'"),
+        ("fit two.csv --column price -o model.pt", "cannot write the model as 'model.pt': use .safetensors"),
+        ("fit two.csv --column price --range 3 1", "the low end must come first"),
+        ("fit two.csv --column price --bounds 0 1", "lie outside bounds"),
+        ("plot two.csv", "not a whole safetensors file"),
+        ("info absent.safetensors", "absent.safetensors"),
+        ("sample absent.safetensors --count 0", "--count is 0"),
+    ],
+)
+def test_errors_are_one_line_and_leave_nothing(files: Path, monkeypatch, capsys, arguments: str, message: str) -> None:
+    monkeypatch.chdir(files)
+    before = sorted(files.iterdir())
+    assert cli.main(["density", *arguments.split()]) in (1, 2)
+    error = capsys.readouterr().err
+    assert error.startswith("gaussmix: ")
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert sorted(files.iterdir()) == before
+
+
+def test_groups_list_their_commands(capsys) -> None:
+    assert cli.main(["density", "--help"]) == 0
+    assert "density fit" in capsys.readouterr().out
+    assert cli.main(["density"]) == 2
+    assert "density plot" in capsys.readouterr().err
+    assert cli.main(["density", "fti", "x"]) == 2
+    assert "did you mean density fit?" in capsys.readouterr().err

@@ -1,0 +1,53 @@
+"""The code in docs/density.md runs, its commands exist, and what it links to is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_house import ROOT, command_error, gaussmix_commands, python_script
+
+GUIDE = ROOT / "docs" / "density.md"
+
+
+def dead_links(text: str, folder: Path) -> list[str]:
+    """Targets of links and pictures in Markdown `text` that are neither in `folder` nor on the page itself."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    anchors = {"#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    return [
+        target
+        for target in targets
+        if not (target in anchors if target.startswith("#") else (folder / target).exists() or "://" in target)
+    ]
+
+
+def test_python_of_the_guide_runs(tmp_path: Path) -> None:
+    (tmp_path / "density.py").write_text(python_script(GUIDE.read_text()))
+    done = subprocess.run([sys.executable, "density.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "10 000 numbers" in done.stdout
+
+
+def test_commands_of_the_guide_exist() -> None:
+    commands = gaussmix_commands(GUIDE.read_text())
+    assert len(commands) >= 4
+    assert not [error for words in commands if (error := command_error(words))]
+
+
+def test_links_of_the_guide_lead_somewhere() -> None:
+    assert not dead_links(GUIDE.read_text(), GUIDE.parent)
+
+
+@pytest.mark.parametrize(
+    ("text", "dead"),
+    [
+        ("# A title, of sorts\n[a](#a-title-of-sorts) [b](density.md)", []),
+        ("# A\n```\n# B\n```\n[b](#b) ![c](gallery/nothing.png)", ["#b", "gallery/nothing.png"]),
+    ],
+)
+def test_the_link_test_can_fail(text: str, dead: list[str]) -> None:
+    assert dead_links(text, GUIDE.parent) == dead

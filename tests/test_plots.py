@@ -1,0 +1,234 @@
+"""Pictures of densities: what lines, bars, stems and labels say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy import stats
+
+from gaussmix.density.axis import Axis
+from gaussmix.density.counts import BinnedCounts
+from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.plots import ATOM, histogram_bars, plot_density, save_figure
+
+NORMAL = GaussianMixture1D([1.0], [10.0], [2.0])
+BINS = Axis(-10.0, 0.01, 4000)
+
+
+def counts_of(x: np.ndarray, atoms: tuple[float, ...] = (), axis: Axis = BINS) -> BinnedCounts:
+    return BinnedCounts(axis, atoms=atoms).add(x)
+
+
+def density_line(axes: Axes) -> tuple[np.ndarray, np.ndarray]:
+    (line,) = [each for each in axes.lines if str(each.get_label()).startswith("density")]
+    return np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+
+
+def legend(axes: Axes) -> list[str]:
+    found = axes.get_legend()
+    assert found is not None
+    return [text.get_text() for text in found.get_texts()]
+
+
+def normal_figure(**options: bool) -> Figure:
+    x = np.random.default_rng(0).normal(10, 2, 8000)
+    return plot_density(NORMAL, counts_of(x), title="heights", **options)
+
+
+def test_line_is_the_density_over_the_central_part() -> None:
+    (axes,) = normal_figure().axes
+    x, y = density_line(axes)
+    assert np.allclose(y, stats.norm.pdf(x, 10, 2))
+    low, high = axes.get_xlim()
+    assert low < stats.norm.ppf(0.001, 10, 2) < stats.norm.ppf(0.999, 10, 2) < high
+    assert high - low < 9 * 2
+    assert np.all(np.diff(x) > 0)
+    assert x[0] == pytest.approx(low)
+    assert x[-1] == pytest.approx(high)
+
+
+def test_titles_labels_and_legend() -> None:
+    (axes,) = normal_figure().axes
+    assert axes.get_title() == "heights"
+    assert axes.get_xlabel() == "value; ticks mark quantiles"
+    assert axes.get_ylabel() == "density"
+    assert legend(axes) == ["histogram of 8 000 numbers", "density, 1 Gaussian"]
+
+
+def test_quantiles_are_marked_where_they_are() -> None:
+    (axes,) = normal_figure().axes
+    (ticks,) = [each for each in axes.lines if each.get_marker() == "|"]
+    assert np.allclose(np.asarray(ticks.get_xdata()), stats.norm.ppf([0.05, 0.25, 0.5, 0.75, 0.95], 10, 2))
+    assert [text.get_text() for text in axes.texts] == ["5%", "25%", "50%", "75%", "95%"]
+
+
+def test_without_counts_there_is_no_histogram() -> None:
+    (axes,) = plot_density(NORMAL).axes
+    assert legend(axes) == ["density, 1 Gaussian"]
+    assert not axes.patches
+
+
+# --- the histogram
+
+
+def test_bars_hold_the_share_of_points_inside() -> None:
+    x = np.random.default_rng(1).normal(10, 2, 5000)
+    bars = histogram_bars(counts_of(x), 5.0, 14.0)
+    assert bars is not None
+    heights, edges = bars
+    inside = np.mean((x >= edges[0]) & (x < edges[-1]))
+    assert np.sum(heights * np.diff(edges)) == pytest.approx(inside, abs=1e-12)
+    assert edges[0] == pytest.approx(5, abs=0.011)
+    assert edges[-1] == pytest.approx(14, abs=0.011)
+    expected = np.histogram(x, edges)[0] / len(x) / np.diff(edges)
+    assert np.allclose(heights, expected, atol=1 / len(x) / 0.1)  # a point on an edge may fall on either side
+
+
+def test_bars_are_few_for_few_points_and_never_more_than_asked_for() -> None:
+    rng = np.random.default_rng(2)
+    numbers = [histogram_bars(counts_of(rng.normal(10, 2, n)), 4.0, 16.0, bins=50) for n in (6, 1000, 100_000)]
+    lengths = [len(bars[0]) for bars in numbers if bars is not None]
+    assert lengths == [5, 30, 50]
+
+
+def test_bars_on_a_lattice_are_whole_values() -> None:
+    ages = np.random.default_rng(3).integers(0, 40, 5000).astype(float)
+    bars = histogram_bars(counts_of(ages, axis=Axis(-0.5, 1.0, 40)), -1.0, 40.0)
+    assert bars is not None
+    heights, edges = bars
+    assert np.array_equal(edges, np.arange(41) - 0.5)
+    assert np.allclose(heights, np.bincount(ages.astype(int)) / 5000)
+
+
+def test_bars_of_an_asinh_axis_are_about_equally_wide() -> None:
+    x = np.random.default_rng(4).normal(size=5000)
+    bars = histogram_bars(counts_of(x, axis=Axis(-15.0, 0.002, 15_000, center=0.0, scale=1.0)), -4.0, 4.0)
+    assert bars is not None
+    heights, edges = bars
+    assert np.ptp(np.diff(edges)) < 0.2 * np.diff(edges).mean()
+    assert np.sum(heights * np.diff(edges)) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("points", [[], [100.0], [3.0, 3.0, 3.0]])
+def test_no_bars_where_nothing_is_to_be_shown(points: list[float]) -> None:
+    assert histogram_bars(counts_of(np.array(points), atoms=(3.0,)), 0.0, 10.0) is None
+
+
+# --- point masses
+
+RAIN = GaussianMixture1D([1.0], [10.0], [2.0], atoms=([0.0], [0.3]))
+
+
+def rain_counts() -> BinnedCounts:
+    rng = np.random.default_rng(5)
+    return counts_of(np.where(rng.random(5000) < 0.3, 0.0, rng.normal(10, 2, 5000)), atoms=(0.0,))
+
+
+def stems(axes: Axes) -> tuple[list[float], list[float]]:
+    (line,) = [each for each in axes.lines if each.get_marker() == "o" and len(np.asarray(each.get_xdata()))]
+    return list(np.asarray(line.get_xdata())), list(np.asarray(line.get_ydata()))
+
+
+def test_stems_stand_in_shares_on_an_axis_of_their_own() -> None:
+    axes, shares = plot_density(RAIN, rain_counts()).axes
+    assert stems(shares) == ([0.0], [0.3])
+    assert [text.get_text() for text in shares.texts] == ["30.0%"]
+    assert shares.get_ylabel() == "share of a point mass"
+    assert legend(axes) == ["histogram of 5 000 numbers", "density, 1 Gaussian", "point mass"]
+
+
+def test_line_and_bars_leave_the_point_mass_out() -> None:
+    axes, _ = plot_density(RAIN, rain_counts()).axes
+    x, y = density_line(axes)
+    assert 0.0 not in x
+    assert np.trapezoid(y, x) == pytest.approx(0.7, abs=0.005)
+    low, high = axes.get_xlim()
+    bars = histogram_bars(rain_counts(), low, high)
+    assert bars is not None
+    assert np.sum(bars[0] * np.diff(bars[1])) == pytest.approx(0.7, abs=0.02)
+
+
+def test_quantiles_in_one_place_stack_their_labels() -> None:
+    axes, _ = plot_density(RAIN, rain_counts()).axes
+    assert [text.get_text() for text in axes.texts] == ["25%\n5%", "50%", "75%", "95%"]
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("values", [[3.0], [0.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+def test_discrete_columns_are_stems_alone(values: list[float], log: bool) -> None:
+    n = len(values)
+    distribution = GaussianMixture1D([1.0], [values[0]], [1.0], atoms=(values, np.full(n, 0.996 / n)))
+    counts = counts_of(np.repeat(values, 50), atoms=tuple(values))
+    (axes,) = plot_density(distribution, counts, log=log).axes
+    assert legend(axes) == ["point mass"]
+    assert stems(axes) == (values, pytest.approx([0.996 / n] * n))
+    low, high = axes.get_xlim()
+    assert low < values[0] <= values[-1] < high
+    assert all(line.get_color() == ATOM for line in axes.lines if line.get_marker() == "o")
+
+
+# --- edges, tails, peaks
+
+
+def test_the_line_falls_straight_down_at_a_bound() -> None:
+    folded = GaussianMixture1D([1.0], [0.0], [1.0], bounds=(0.0, None))
+    (axes,) = plot_density(folded).axes
+    x, y = density_line(axes)
+    assert axes.get_xlim()[0] < 0
+    assert np.all(y[x < 0] == 0)
+    assert y[x >= 0][0] == pytest.approx(2 * stats.norm.pdf(0))
+    assert np.diff(x)[np.searchsorted(x, 0.0) - 1] < 1e-300
+
+
+def test_long_tails_are_cut_and_the_axis_says_what_is_left_out() -> None:
+    heavy = GaussianMixture1D([0.95, 0.05], [0.0, 0.0], [1.0, 200.0])
+    (axes,) = plot_density(heavy).axes
+    low, high = axes.get_xlim()
+    assert high - low < 40
+    outside = 1 - (heavy.cdf(high) - heavy.cdf(low))
+    assert axes.get_xlabel() == f"value; ticks mark quantiles; {outside:.1%} lie outside"
+    (axes,) = plot_density(heavy, log=True).axes
+    assert axes.get_xlim()[1] > 2 * high
+
+
+def test_log_picture_shows_the_tails() -> None:
+    (axes,) = normal_figure(log=True).axes
+    assert axes.get_yscale() == "log"
+    assert axes.get_xlim()[0] < stats.norm.ppf(1e-4, 10, 2)
+    bottom, top = axes.get_ylim()
+    assert bottom < 1e-3 < 1.5 * NORMAL.pdf(10.0) < top
+
+
+def test_a_narrow_peak_is_drawn_and_a_cut_one_is_announced() -> None:
+    peak = GaussianMixture1D([0.7, 0.3], [10.0, 12.0], [2.0, 0.01])
+    (axes,) = plot_density(peak).axes
+    assert density_line(axes)[1].max() > 0.9 * peak.pdf(12.0)
+    assert axes.get_ylabel() == "density"
+    x = np.random.default_rng(6).normal(10, 2, 5000)
+    (axes,) = plot_density(peak, counts_of(x)).axes
+    assert axes.get_ylabel().startswith("density; its peak, 12.1, is cut off")
+    assert axes.get_ylim()[1] < 2
+
+
+# --- files
+
+
+def test_save_makes_folders_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "picture.png"
+    save_figure(normal_figure(), path, dpi=50)
+    assert Image.open(path).size == (400, 225)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failed_save_keeps_the_old_picture(tmp_path: Path) -> None:
+    path = tmp_path / "picture.nonsense"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="nonsense"):
+        save_figure(normal_figure(), path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
