@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.plan import (
     LATTICE_BINS,
     PLANNED_BINS,
+    Plan,
     find_atoms,
     plan_basis,
     plan_bins,
@@ -17,7 +21,7 @@ from gaussmix.density.plan import (
 )
 
 
-def plan(x: np.ndarray, **options):
+def plan(x: ArrayLike, **options: Any) -> Plan:
     x = np.asarray(x, float)
     return plan_bins(take_sample(x), x.min(), x.max(), **options)
 

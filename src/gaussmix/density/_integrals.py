@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import ndtr, xlogy
+from scipy.special import ndtr
 
 from gaussmix.density import _direct, _table
 from gaussmix.density._direct import Pieces
@@ -52,7 +51,7 @@ def _moments_about(c: float, p: Pieces) -> tuple[float, float]:
 
 
 def entropy(p: Pieces, table: _table.Table) -> float:
-    """-int p log p: Gauss-Legendre in the cells of the table, and on a logarithmic scale outside it."""
+    """-int p log p: Gauss-Legendre in the cells of the table, and the guard's closed form outside it."""
     nodes, weights = np.polynomial.legendre.leggauss(12)
     middle, inverse, powers = table.logs[:, :1], table.logs[:, 1:2], table.logs[:, 2:]
     fitted = np.isfinite(inverse[:, 0])
@@ -64,15 +63,20 @@ def entropy(p: Pieces, table: _table.Table) -> float:
         unfitted = ~fitted[first - side : last - side - 1]
         x = middle[first - side : last - side - 1, 0][unfitted]
         total -= float(mass[unfitted] @ _direct.log_densities(x, p))
-        reach = _table.ROOT / table.per_root[side]
-        total += _entropy_beyond(table.center + sign * reach, sign * reach, p)
+        if p.guard_mass > 0:
+            edge = table.center + sign * _table.ROOT / table.per_root[side]
+            total += _guard_entropy(sign * (edge - p.guard_loc), p)
     return total
 
 
-def _entropy_beyond(start: float, length: float, p: Pieces) -> float:
-    """The part from `start` outwards: x = start + length (e^v - 1), v in [0, 30], in panels of 1."""
-    nodes, weights = np.polynomial.legendre.leggauss(12)
-    v = (0.5 * (nodes + 1) + np.arange(30)[:, None]).ravel()
-    x: NDArray[np.float64] = start + length * np.expm1(v)
-    density = np.exp(_direct.log_densities(x, p))
-    return -float((xlogy(density, density) * np.exp(v)) @ np.tile(weights, 30)) * 0.5 * abs(length)
+def _guard_entropy(start: float, p: Pieces) -> float:
+    """The guard's part from `start` outwards, where the Gaussians have ended.
+
+    With x = sqrt(3) scale tan(theta) the mass is 2/pi cos(theta)^2 dtheta, and the density falls as cos(theta)^4.
+    """
+    first = math.atan(start / (p.guard_scale * math.sqrt(3)))
+    nodes, weights = np.polynomial.legendre.leggauss(100)
+    half = 0.5 * (0.5 * math.pi - first)
+    cosine = np.cos(first + half * (nodes + 1))
+    log_p = _direct.guard_log_density(0.0, p) + 4 * np.log(cosine)
+    return -float((weights * half * cosine**2 * log_p).sum()) * p.guard_mass * 2 / math.pi

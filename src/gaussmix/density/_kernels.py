@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 
 @njit(nogil=True, cache=True)
@@ -88,22 +89,30 @@ def tally_moments(slots, u, weights, base, per_width, first, moments):
 
 
 @njit(nogil=True, cache=True)
-def count_blocks(x, base, per_width, first, n_bins, block, table, extremes):
-    """`locate`, `widen` and `tally` for the points of a contiguous x on a linear axis, one each, block by block."""
-    slots = np.empty(block, np.uint32)
-    for start in range(0, x.size, block):
-        part = x[start : start + block]
+def count_blocks(x, base, per_width, first, n_bins, slots, table, extremes):
+    """`locate`, `widen` and `tally` for the points of a contiguous x on a linear axis, one each, a block at a time."""
+    for start in range(0, x.size, slots.size):
+        part = x[start : start + slots.size]
         if locate(part, part, base, per_width, first, n_bins, extremes[0], extremes[1], slots) > 0:
             widen(part, extremes)
         tally(slots[: part.size], None, table)
 
 
-@njit(nogil=True, cache=True)
-def count(x, base, per_width, first, n_bins, block, table, extremes):
-    """`count_blocks` of fewer than 2^31 points."""
+def count(
+    x: NDArray[np.floating],
+    base: float,
+    per_width: float,
+    first: int,
+    n_bins: int,
+    block: int,
+    table: NDArray[np.int64],
+    extremes: NDArray[np.float64],
+) -> None:
+    """`count_blocks` of fewer than 2^31 points, ``block`` at a time."""
+    slots = np.empty(block, np.uint32)
     if x.size < 4 * table.size:
-        count_blocks(x, base, per_width, first, n_bins, block, table, extremes)
+        count_blocks(x, base, per_width, first, n_bins, slots, table, extremes)
     else:
         small = np.zeros(table.size, np.int32)  # half the memory of table, which matters in the first-level cache
-        count_blocks(x, base, per_width, first, n_bins, block, small, extremes)
+        count_blocks(x, base, per_width, first, n_bins, slots, small, extremes)
         table += small

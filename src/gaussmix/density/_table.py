@@ -4,7 +4,7 @@ The line is cut at a point c of the bulk. Each side, |x - c| in [0, reach), is h
 [-1, 1] across it, polynomials in t of degree 9 and 10 hold
 
     log p(x) = sum_k a_k t^k             to LOG_TOLERANCE * max(1, |log p|)
-    G(x)     = sum_k b_k t^k             to MASS_TOLERANCE * G(x)
+    G(x)     = sum_k b_k t^k             to MASS_TOLERANCE of the mass in the cell, or FLAT_TOLERANCE * G
 
 G is the mass beyond x, seen from c: the cdf below c, the survival function above, so that both tails are relatively
 accurate. Cells are made from the outside inwards, so that G accumulates and only positive numbers are added. Both
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from gaussmix.density._direct import NEGLIGIBLE, Pieces, ends, guard_log_density, log_density, mass_outside, quantile
 
 LOG_TOLERANCE = 2e-11
-MASS_TOLERANCE = 1e-13
+MASS_TOLERANCE, FLAT_TOLERANCE = 1e-13, 3e-16
 REACH = 10.0
 """Standard deviations from the means that the table covers."""
 MAX_CELLS = 1 << 18
@@ -126,7 +126,7 @@ def _keep_relevant(
                 sharpest = max(sharpest, p.inverse_std[i])
                 hidden = hidden or (z == 0 and half * p.inverse_std[i] > _HIDDEN_FROM)
     alone = end - last == 1 and p.guard_mass == 0 and smooth.max() == 0  # log p is a parabola, however narrow
-    matters = math.exp(min(top + math.log(end - last + 2.0), 700.0)) * 2 * half > MASS_TOLERANCE * outside
+    matters = math.exp(min(top + math.log(end - last + 2.0), 700.0)) * 2 * half > FLAT_TOLERANCE * outside
     return end, bool(hidden or (half * sharpest > _HOPELESS_FROM and matters and not alone))
 
 
@@ -226,7 +226,8 @@ def _fit(
         value = values[N_NODES + j]
         if not abs(base + ends[j] - value) <= LOG_TOLERANCE * max(1.0, abs(value)):
             return False, inner
-        if not abs(ends[2 + j] - math.exp(value)) * 2 * half <= MASS_TOLERANCE * inner:
+        error = abs(ends[2 + j] - math.exp(value)) * 2 * half
+        if not error <= max(MASS_TOLERANCE * (inner - outside), FLAT_TOLERANCE * inner):
             return False, inner
     row[_LOGS] += base
     if upper:  # the mass from t to 1 instead of that from -1 to t

@@ -92,7 +92,7 @@ class GaussianBasis:
     @cached_property
     def centers(self) -> NDArray[np.float64]:
         """(n,) component means, in the units of the data."""
-        u = self.start + self.spacing * np.arange(self.n_components)
+        u = self.start + self.spacing * np.arange(self.n_components, dtype=np.float64)
         return u if self.scale is None else self.center + self.scale * np.sinh(u)
 
     @cached_property
@@ -101,7 +101,7 @@ class GaussianBasis:
         sigma = np.full(self.n_components, self.bandwidth * self.spacing)
         if self.scale is None:
             return sigma
-        return sigma * np.hypot(self.centers - self.center, self.scale)  # dx/du = scale cosh(u)
+        return np.multiply(sigma, np.hypot(self.centers - self.center, self.scale))  # dx/du = scale cosh(u)
 
     def axis(self) -> Axis:
         """`SUB_BINS` bins a cell, cell i centred on component i."""

@@ -82,6 +82,15 @@ class GMMExpansion(DensityMixin, BaseEstimator):
     [0.4, 1.7, 4.7]
     """
 
+    weights: Rule
+    bandwidth: float | Literal["cv"]
+    range: tuple[float, float] | None
+    bounds: Bounds | Literal["auto"] | None
+    warp: Warp
+    nan_policy: Literal["raise", "omit"]
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     def __init__(
         self,
         weights: Rule = "auto",
@@ -208,7 +217,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
             scores += distribution.logpdf(column)
         return scores
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Mean log-density of the rows, for model selection."""
         return float(np.mean(self.score_samples(X)))
 
@@ -248,7 +257,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         """The estimator that `save` wrote. Raises ValueError for a file that is cut short or was written by another."""
         tensors, about = read_tensors(path, "GMMExpansion")
         try:
-            parameters = {
+            parameters: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value
                 for name, value in json.loads(about["parameters"]).items()
             }
@@ -322,7 +331,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         if table is not None:  # it has names
             validate_data(self, table, reset=reset, skip_check_array=True)
         finite: Any = self.nan_policy == "raise"
-        kinds = [np.float64, np.float32]
+        kinds: Any = [np.float64, np.float32]
         if table is None:
             X = validate_data(self, X, reset=reset, dtype=kinds, ensure_all_finite=finite)
         else:
@@ -453,7 +462,7 @@ def _part(tensors: Tensors, prefix: str) -> Tensors:
 
 
 def _basis_from(fields: dict[str, Any]) -> GaussianBasis:
-    return GaussianBasis(**(fields | {"bounds": tuple(fields["bounds"])}))
+    return GaussianBasis(**{**fields, "bounds": tuple(fields["bounds"])})
 
 
 def _pair(values: Any, name: str) -> tuple[Any, Any]:

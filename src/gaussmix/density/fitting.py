@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from gaussmix.density.automatic import fit_automatic, fit_fast
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
+from gaussmix.density.cross_validation import Rule as BasisRule
 from gaussmix.density.cross_validation import choose_bandwidth
 from gaussmix.density.edges import find_edges
 from gaussmix.density.mixture import GaussianMixture1D
@@ -74,7 +75,7 @@ def fit_counts(
         return Fit(_point_masses(positions, masses, guard), {})
     given = (None, None) if bounds == "auto" else bounds
     if basis is not None:
-        components, details = _on_basis(counts, replace(basis, bounds=given), rule, cross_validate)
+        components, details = _on_basis(counts, replace(basis, bounds=given), cast(BasisRule, rule), cross_validate)
     else:
         if bounds == "auto":
             low, high = find_edges(sample)  # not where the bins end before the data do
@@ -93,7 +94,7 @@ def fit_counts(
 
 
 def _on_basis(
-    counts: BinnedCounts, basis: GaussianBasis, rule: Rule, cross_validate: bool
+    counts: BinnedCounts, basis: GaussianBasis, rule: BasisRule, cross_validate: bool
 ) -> tuple[Components, dict[str, Any]]:
     rest = counts.without_atoms()
     if cross_validate:

@@ -48,10 +48,23 @@ def _images(mean, std, low, high):
 
 
 @nb.njit(nogil=True, cache=True)
+def _at_least(edges, x):
+    """How many edges lie below x: `np.searchsorted`, which takes longer to compile than to write."""
+    low, high = 0, edges.size
+    while low < high:
+        middle = (low + high) // 2
+        if edges[middle] < x:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@nb.njit(nogil=True, cache=True)
 def _add_image(edges, mean, inverse, sign, P, D, S):
     """Adds one Gaussian's cells to a row of P, and to those of D (s d/dm) and S (d/dlog s) unless they are empty."""
-    first = max(np.searchsorted(edges, mean - _REACH / inverse) - 1, 0)
-    last = min(np.searchsorted(edges, mean + _REACH / inverse), edges.size - 1)
+    first, last = _at_least(edges, mean - _REACH / inverse) - 1, _at_least(edges, mean + _REACH / inverse)
+    first, last = first if first > 0 else 0, last if last < edges.size else edges.size - 1
     slopes = D.size > 0
     z0 = (edges[first] - mean) * inverse if edges[first] > -np.inf else -np.inf
     height0 = _INV_SQRT_2PI * math.exp(-0.5 * z0 * z0)

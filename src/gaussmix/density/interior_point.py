@@ -73,7 +73,7 @@ class BandedRows:
     def _products(self) -> NDArray[np.float64]:
         """Lower triangles of the outer square of each table row, one after the other: (S, width (width + 1) / 2)."""
         c, d = np.tril_indices(self.table.shape[1])
-        return self.table[:, c] * self.table[:, d]
+        return np.ascontiguousarray(self.table[:, c] * self.table[:, d])
 
     def dense(self) -> NDArray[np.float64]:
         """(m, n)."""

@@ -145,10 +145,8 @@ def plan_basis(
     margin = (high - low) * (0.1 if stream else 0.0)
     low = low - margin if bounds[0] is None else bounds[0]
     low, high = _with_ends(low, high + margin if bounds[1] is None else bounds[1])
-    if warp == "asinh":
-        warped = {"center": shape.median, "scale": shape.scale or 1.0}
-        return GaussianBasis.spanning(low, high, n_components, bandwidth, **warped), atoms
-    return GaussianBasis.spanning(low, high, n_components, bandwidth), atoms
+    center, scale = (shape.median, shape.scale or 1.0) if warp == "asinh" else (0.0, None)
+    return GaussianBasis.spanning(low, high, n_components, bandwidth, center=center, scale=scale), atoms
 
 
 def check_size(low: float, high: float) -> None:

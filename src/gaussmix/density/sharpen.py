@@ -5,7 +5,7 @@ Component k of the fit p is split into Gaussians of alpha times its standard dev
     N(m_k, s_k^2) = sum_i h_i N(m_k + d_i s_k, (alpha s_k)^2),    h_i ~ exp(-d_i^2 / (2 (1 - alpha^2))),
 
 with places d_i spaced by 5/4 alpha, which leaves p as it is to 1e-5, and then the weights of the pieces take one EM
-step, the papers' one-iteration rule (E §2.2) from a good start. With A_ij the probability of cell j under piece i, and counts c_j,
+step, the papers' one-iteration rule from a good start. With A_ij the probability of cell j under piece i, counts c_j,
 
     w_i <- w_i sum_j (c_j / N) A_ij / p_j,        p' = sum_i w_i A_i.
 
