@@ -71,7 +71,10 @@ class Dictionary:
         """Gradient g and curvature v of every atom, (K,), for counts and fitted probabilities of the cells, (m,)."""
         n = counts.sum()
         u = np.where(counts > 0, counts / (n * np.maximum(p, np.finfo(float).tiny)), 0.0)
-        return _scores(self.first, self.start, self.values, u, u / np.maximum(p, np.finfo(float).tiny))
+        gradient, curvature = np.full(len(self.first), -1.0), np.full(len(self.first), -1.0)
+        v = u / np.maximum(p, np.finfo(float).tiny)
+        _scores(self.first, self.start, self.values, u, v, gradient, curvature)
+        return gradient, curvature
 
 
 def build_dictionary(edges: FloatArray, counts: FloatArray, bounds: Interval) -> Dictionary:
@@ -120,13 +123,11 @@ def _fill(edges, means, stds, low, high, first, start, values):
 
 
 @nb.njit(nogil=True, cache=True)
-def _scores(first, start, values, u, v):
-    gradient = np.full(first.size, -1.0)
-    curvature = np.full(first.size, -1.0)
+def _scores(first, start, values, u, v, gradient, curvature):
+    """Adds to gradient and curvature, (K,)."""
     for k in range(first.size):
         shift = first[k] - start[k]
         for i in range(start[k], start[k + 1]):
             a = values[i]
             gradient[k] += a * u[i + shift]
             curvature[k] += a * a * v[i + shift]
-    return gradient, curvature
