@@ -12,6 +12,7 @@ from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.plan import (
     LATTICE_BINS,
     PLANNED_BINS,
+    SAMPLE,
     Plan,
     find_atoms,
     plan_basis,
@@ -129,7 +130,7 @@ def test_the_most_frequent_atoms_are_kept() -> None:
 def test_large_samples_are_drawn_reproducibly_from_the_whole() -> None:
     x = np.arange(1_000_000.0)
     sample = take_sample(x)
-    assert len(sample) == 20_000
+    assert len(sample) == SAMPLE
     np.testing.assert_array_equal(sample, take_sample(x))
     np.testing.assert_allclose(np.quantile(sample, [0.25, 0.5, 0.75]), [250e3, 500e3, 750e3], rtol=0.02)
 

@@ -330,21 +330,34 @@ class GMMExpansion(DensityMixin, BaseEstimator):
                 raise ValueError(f"X holds {X.dtype}; numbers are needed: convert dates to a number of days, say")
         if table is not None:  # it has names
             validate_data(self, table, reset=reset, skip_check_array=True)
-        finite: Any = self.nan_policy == "raise"
         kinds: Any = [np.float64, np.float32]
         if table is None:
-            X = validate_data(self, X, reset=reset, dtype=kinds, ensure_all_finite=finite)
+            X = validate_data(self, X, reset=reset, dtype=kinds, ensure_all_finite=False)
         else:
-            X = check_array(X, dtype=kinds, ensure_all_finite=finite, estimator=self)
-        low, high = self._bounds()
+            X = check_array(X, dtype=kinds, ensure_all_finite=False, estimator=self)
         for j, column in enumerate(X.T):
-            outside = (column < low if low is not None else False) | (column > high if high is not None else False)
-            if np.any(outside):
-                raise ValueError(
-                    f"{int(np.sum(outside))} of {len(column)} numbers in column {j} lie outside "
-                    f"bounds={self.bounds!r}, such as {column[np.argmax(outside)]:g}; leave them out, or widen them"
-                )
+            self._check_column(j, column)
         return X
+
+    def _check_column(self, j: int, column: NDArray[np.floating]) -> None:
+        """Raises ValueError for numbers that are not finite, unless omitted, and for numbers outside the bounds."""
+        least, most = float(np.min(column)), float(np.max(column))  # NaN if there is any
+        if self.nan_policy == "raise" and not (math.isfinite(least) and math.isfinite(most)):
+            what = "NaN" if math.isnan(least) else "infinity"
+            raise ValueError(
+                f"Input X contains {what} in column {j}: leave such rows out, or let nan_policy='omit' do it"
+            )
+        low, high = self._bounds()
+        outside = np.zeros(0, dtype=bool)
+        if low is not None and not least >= low:
+            outside = column < low
+        if high is not None and not most <= high and not outside.any():
+            outside = column > high
+        if outside.any():
+            raise ValueError(
+                f"{int(np.sum(outside))} of {len(column)} numbers in column {j} lie outside "
+                f"bounds={self.bounds!r}, such as {column[np.argmax(outside)]:g}; leave them out, or widen them"
+            )
 
     def _lay_bins(
         self, X: NDArray[np.floating], sample_weight: ArrayLike | None = None, *, stream: bool = False

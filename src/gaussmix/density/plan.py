@@ -26,7 +26,7 @@ Warp = Literal["auto", "asinh"] | None
 
 PLANNED_BINS = 1 << 14
 LATTICE_BINS = 1 << 16
-SAMPLE = 20_000
+SAMPLE = 1 << 13
 HEAVY = 8.0
 ATOM_SHARE = 0.01
 ATOM_CONTRAST = 6.0

@@ -9,7 +9,9 @@ fit, and data far from zero do not lose their digits twice. Point masses are tak
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,18 +53,21 @@ class Sample:
 
     def quantile(self, share: float) -> float:
         """In y, by linear interpolation within a bin."""
-        place = quantile_places(self.counts, np.array([share]) * self.n)
-        return float(np.interp(place[0], np.arange(len(self.edges)), self.edges))
+        return float(self._quantiles([share])[0])
 
-    @property
+    def _quantiles(self, shares: Sequence[float]) -> FloatArray:
+        places = quantile_places(self.counts, np.array(shares) * self.n)
+        return np.interp(places, np.arange(len(self.edges)), self.edges)
+
+    @cached_property
     def median(self) -> float:
         """In y."""
         return self.quantile(0.5)
 
-    @property
+    @cached_property
     def spread(self) -> float:
         """In y: near a standard deviation, robust, positive."""
-        q = [self.quantile(share) for share in (0.005, 0.05, 0.25, 0.75, 0.95, 0.995)]
+        q = self._quantiles([0.005, 0.05, 0.25, 0.75, 0.95, 0.995]).tolist()
         return max(q[3] - q[2], (q[4] - q[1]) / 3, (q[5] - q[0]) / 8)
 
     def interval(self, bounds: Bounds) -> tuple[float, float]:
