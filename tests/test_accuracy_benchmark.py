@@ -186,7 +186,7 @@ def test_binned_stands_in_only_where_the_real_one_is_missing(modules: Any) -> No
 
 
 def test_quick_run_and_its_page(modules: Any, tmp_path: Path) -> None:
-    rows = modules.main.main(out=tmp_path / "accuracy.csv", docs=tmp_path / "docs", quick=True)
+    rows = modules.main.main(out=tmp_path / "accuracy.csv", report=tmp_path, quick=True)
     ours = [row for row in rows if row.method in modules.report.OURS]
     assert len(ours) == 2 * len(modules.main.QUICK_TARGETS)
     assert all(0 < row.l1 < 0.5 and row.zeros == 0 and 0 < row.counting < row.cpu for row in ours)
@@ -194,5 +194,5 @@ def test_quick_run_and_its_page(modules: Any, tmp_path: Path) -> None:
     assert all(f"| {name} |" in page for name in modules.main.QUICK_TARGETS)
     assert "nan" not in page
     assert (tmp_path / "docs" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
-    kept = json.loads((tmp_path / "accuracy.json").read_text())
+    kept = json.loads((tmp_path / "results" / "accuracy.json").read_text())
     assert len(kept["entries"]) == 6 * len(modules.main.QUICK_TARGETS)

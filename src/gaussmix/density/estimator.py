@@ -126,8 +126,8 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         self._check_parameters()
         if is_dask(X):
             return self._fit_dask(X, sample_weight)
-        X = self._columns(X, y, reset=True)
-        self._lay_bins(X, sample_weight)
+        X, extremes = self._columns(X, y, reset=True)
+        self._lay_bins(X, extremes, sample_weight)
         return self._count(X, sample_weight)._finish()
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -138,9 +138,9 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         """
         self._check_parameters()
         first = not hasattr(self, "counts_")
-        X = self._columns(X, y, reset=first)
+        X, extremes = self._columns(X, y, reset=first)
         if first:
-            self._lay_bins(X, sample_weight, stream=True)
+            self._lay_bins(X, extremes, sample_weight, stream=True)
         return self._count(X, sample_weight)
 
     def merge(self, other: GMMExpansion) -> Self:
@@ -211,7 +211,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """(N,) log-density of each row: the sum over its columns. Finite everywhere inside given bounds."""
         check_is_fitted(self)
-        X = self._columns(X, None, reset=False)
+        X, _ = self._columns(X, None, reset=False)
         scores = np.zeros(len(X))
         for distribution, column in zip(self.distributions_, X.T, strict=True):
             scores += distribution.logpdf(column)
@@ -314,8 +314,11 @@ class GMMExpansion(DensityMixin, BaseEstimator):
             None if high is None or high == math.inf else float(high),
         )
 
-    def _columns(self, X: Any, y: Any, *, reset: bool) -> NDArray[np.floating]:
-        """X as a matrix (N, D) of float32 or float64; names and number of columns remembered or compared."""
+    def _columns(self, X: Any, y: Any, *, reset: bool) -> tuple[NDArray[np.floating], list[tuple[float, float]]]:
+        """X as a matrix (N, D) of float32 or float64, and each column's extremes, NaN where it holds one.
+
+        Names and number of columns are remembered (`reset`) or compared.
+        """
         table = X if hasattr(X, "columns") else None
         if not issparse(X):  # which scikit-learn refuses
             X = as_columns(X)
@@ -335,12 +338,10 @@ class GMMExpansion(DensityMixin, BaseEstimator):
             X = validate_data(self, X, reset=reset, dtype=kinds, ensure_all_finite=False)
         else:
             X = check_array(X, dtype=kinds, ensure_all_finite=False, estimator=self)
-        for j, column in enumerate(X.T):
-            self._check_column(j, column)
-        return X
+        return X, [self._check_column(j, column) for j, column in enumerate(X.T)]
 
-    def _check_column(self, j: int, column: NDArray[np.floating]) -> None:
-        """Raises ValueError for numbers that are not finite, unless omitted, and for numbers outside the bounds."""
+    def _check_column(self, j: int, column: NDArray[np.floating]) -> tuple[float, float]:
+        """The extremes. Raises ValueError for what is not finite (unless omitted) or lies outside the bounds."""
         least, most = float(np.min(column)), float(np.max(column))  # NaN if there is any
         if self.nan_policy == "raise" and not (math.isfinite(least) and math.isfinite(most)):
             what = "NaN" if math.isnan(least) else "infinity"
@@ -358,24 +359,35 @@ class GMMExpansion(DensityMixin, BaseEstimator):
                 f"{int(np.sum(outside))} of {len(column)} numbers in column {j} lie outside "
                 f"bounds={self.bounds!r}, such as {column[np.argmax(outside)]:g}; leave them out, or widen them"
             )
+        return least, most
 
     def _lay_bins(
-        self, X: NDArray[np.floating], sample_weight: ArrayLike | None = None, *, stream: bool = False
+        self,
+        X: NDArray[np.floating],
+        extremes: list[tuple[float, float]],
+        sample_weight: ArrayLike | None = None,
+        *,
+        stream: bool = False,
     ) -> None:
         """Empty counts for columns of which these are the first rows, or all."""
         given = np.asarray(sample_weight)  # importance weights do not move bins, wrong ones are refused in counting
         frequencies = given if given.dtype.kind in "iu" and given.shape == (len(X),) and given.any() else None
         if frequencies is not None:
             X, frequencies = X[frequencies > 0], frequencies[frequencies > 0]
-        laid = [self._bins(column, stream, frequencies) for column in X.T]
+            extremes = [(float(np.min(column)), float(np.max(column))) for column in X.T]
+        laid = [self._bins(column, *ends, stream, frequencies) for column, ends in zip(X.T, extremes, strict=True)]
         self.counts_ = [counts for counts, _ in laid]
         self.bases_ = tuple(basis for _, basis in laid)
         self._forget()
 
     def _bins(
-        self, column: NDArray[np.floating], stream: bool, frequencies: NDArray[np.integer] | None
+        self,
+        column: NDArray[np.floating],
+        low: float,
+        high: float,
+        stream: bool,
+        frequencies: NDArray[np.integer] | None,
     ) -> tuple[BinnedCounts, GaussianBasis | None]:
-        low, high = float(np.min(column)), float(np.max(column))
         if not (math.isfinite(low) and math.isfinite(high)):
             finite = np.isfinite(column)
             column, frequencies = column[finite], None if frequencies is None else frequencies[finite]
@@ -441,8 +453,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         if sample_weight is not None:
             raise ValueError("sample_weight is not taken together with a Dask collection; repeat rows instead")
         first = first_rows(X)
-        self._columns(first, None, reset=True)
-        self._lay_bins(self._columns(first, None, reset=False), stream=True)
+        self._lay_bins(*self._columns(first, None, reset=True), stream=True)
         counted = count_dask(X, self.counts_)
         for j, counts in enumerate(counted):
             self._check_counted(j, counts)
