@@ -78,7 +78,7 @@ def test_dask_collections_are_counted_in_their_partitions(gamma: np.ndarray) -> 
         array = GMMExpansion("fast", range=(0, 15)).fit(from_array(gamma, chunks=cast(Any, 700)))
         frame = GMMExpansion("fast").fit(dd.from_pandas(table, npartitions=4))
         holes = from_array(np.append(gamma, np.nan), chunks=cast(Any, 700))
-        with pytest.raises(ValueError, match="column 0 holds 1 NaN"):
+        with pytest.raises(ValueError, match="a partition contains NaN"):
             GMMExpansion("fast").fit(holes)
         with pytest.raises(ValueError, match="beyond bounds"):
             GMMExpansion("fast", bounds=(0, gamma[:700].max())).fit(from_array(gamma, chunks=cast(Any, 700)))
@@ -306,7 +306,9 @@ def test_damaged_and_foreign_model_files_are_named(gamma: np.ndarray, tmp_path: 
         ({"range": (3, 1)}, "the low end must come first"),
         ({"range": (0, np.inf)}, "must be finite"),
         ({"range": 5}, "takes a pair"),
-        ({"bounds": (3, 1)}, "the low end must come first"),
+        ({"bounds": (3, 1)}, "bounds is 3.0 to 1.0; the low end must come first"),
+        ({"range": (0, None)}, "both ends must be numbers"),
+        ({"bounds": (0, "x")}, "takes a pair of numbers"),
         ({"bounds": "positive"}, "takes a pair"),
         ({"warp": "log"}, "warp is 'log'"),
         ({"nan_policy": "drop"}, "nan_policy is 'drop'"),
@@ -389,3 +391,106 @@ def test_a_failed_chunk_changes_nothing(gamma: np.ndarray) -> None:
     with pytest.raises(ValueError, match="negative"):
         model.partial_fit(gamma[:3], sample_weight=[1.0, -1.0, 1.0])
     assert model.counts_ == before
+
+
+def test_tails_on_both_sides_keep_their_shares() -> None:
+    x = np.random.default_rng(0).normal(size=20_000)
+    model = GMMExpansion(range=(-0.3, 0.3)).fit(x)
+    assert model.distribution_.cdf(-0.3) == pytest.approx((x < -0.3).mean(), abs=0.02)
+    assert model.distribution_.sf(0.3) == pytest.approx((x > 0.3).mean(), abs=0.02)
+    assert model.report_.ks < 0.02
+
+
+def test_point_masses_outside_a_given_range_count_once() -> None:
+    rng = np.random.default_rng(1)
+    x = np.where(rng.random(20_000) < 0.4, 0.0, rng.gamma(5.0, 2.0, 20_000) + 1)
+    model = GMMExpansion(range=(2, 40)).fit(x)
+    for at in (0.0, 1.0, 8.0):
+        assert model.distribution_.cdf(at) == pytest.approx((x <= at).mean(), abs=0.01)
+    assert model.report_.n_outside == ((x != 0) & (x < 2)).sum() + (x > 40).sum()
+
+
+@pytest.mark.parametrize(
+    ("name", "x"),
+    [
+        ("pareto", np.random.default_rng(0).pareto(0.3, 50_000)),
+        ("mirrored", -np.random.default_rng(0).pareto(0.3, 50_000)),
+        ("lognormal", np.random.default_rng(0).lognormal(0, 4, 50_000)),
+        ("loguniform", 10 ** np.random.default_rng(0).uniform(-6, 6, 50_000)),
+    ],
+)
+def test_skewed_heavy_tails_keep_their_core(name: str, x: np.ndarray) -> None:
+    """The bins adapt: around the median most of these numbers would share one."""
+    model = GMMExpansion().fit(x)
+    points = np.quantile(x, np.linspace(0.01, 0.99, 99))
+    assert np.abs(model.distribution_.cdf(points) - np.linspace(0.01, 0.99, 99)).max() < 0.02, name
+    assert model.report_.heaviest_bin < 0.02
+
+
+def test_the_report_tells_of_coarse_bins() -> None:
+    rng = np.random.default_rng(0)
+    model = GMMExpansion().fit(np.concatenate([rng.normal(0, 1e-3, 5000), 1e6 + rng.normal(0, 1e-3, 5000)]))
+    assert model.report_.heaviest_bin > 0.3
+    assert "share one bin" in str(model.report_)
+    assert GMMExpansion().fit(rng.poisson(3, 5000)).report_.heaviest_bin == 0
+
+
+@pytest.mark.parametrize("shape", [(0, 1), (0, None)])
+def test_nothing_leaks_through_given_bounds(shape: tuple[float, float | None]) -> None:
+    for x in (np.array([0.1, 0.3, 0.2, 0.9, 0.5]), np.full(30, 0.5)):
+        model = GMMExpansion(bounds=shape).fit(x).distribution_
+        drawn = model.rvs(5000, random_state=0)
+        assert drawn.min() >= 0
+        assert drawn.max() <= (shape[1] or np.inf)
+        assert model.cdf(0.0) == pytest.approx(0, abs=1e-12)
+        assert np.isfinite(model.logpdf([0.0, 0.7, 1.0])).all()
+
+
+def test_sorted_whole_numbers_stream_well() -> None:
+    x = np.sort(np.round(np.random.default_rng(0).gamma(4, 100, 50_000)))
+    model = GMMExpansion()
+    for chunk in np.array_split(x, 20):
+        model.partial_fit(chunk)
+    assert model.report_.n_outside == 0
+    assert model.distribution_.ppf(0.95) == pytest.approx(np.quantile(x, 0.95), rel=0.01)
+
+
+def test_a_stream_may_begin_with_missing_numbers(gamma: np.ndarray) -> None:
+    model = GMMExpansion(nan_policy="omit").partial_fit(np.full(10, np.nan))
+    with pytest.raises(NotFittedError):
+        _ = model.distribution_
+    assert model.partial_fit(gamma).report_.n_missing == 10
+    assert np.isfinite(model.score(np.append(gamma, np.nan)))
+
+
+def test_a_refused_fit_keeps_the_old_model(gamma: np.ndarray) -> None:
+    model = GMMExpansion().fit(gamma)
+    before = model.distribution_
+    with pytest.raises(ValueError, match="negative"):
+        model.fit(gamma[:50], sample_weight=-np.ones(50))
+    assert model.distribution_ == before
+
+
+def test_changed_rules_wrong_merges_and_empty_models_say_so(gamma: np.ndarray, tmp_path: Path) -> None:
+    model = GMMExpansion().partial_fit(gamma)
+    model.weights = "kernel"
+    with pytest.raises(ValueError, match="fit again"):
+        _ = model.distribution_
+    with pytest.raises(TypeError, match="takes another GMMExpansion"):
+        model.merge(3)  # pyright: ignore[reportArgumentType]
+    named = [GMMExpansion(range=(0, 9)).fit(pd.DataFrame({name: gamma})) for name in ("a", "b")]
+    with pytest.raises(ValueError, match=r"cannot merge columns \['b'\] into \['a'\]"):
+        named[0].merge(named[1])
+    with pytest.raises(ValueError, match="nothing to learn from"):
+        _ = GMMExpansion().partial_fit(gamma).empty_like().distribution_
+    with pytest.raises(NotFittedError):
+        GMMExpansion().save(tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="none of the numbers"):
+        GMMExpansion(range=(100, 200)).fit(gamma)
+
+
+def test_parameters_of_numpy_types_are_saved(gamma: np.ndarray, tmp_path: Path) -> None:
+    bounds: Any = np.array([0, np.inf])
+    model = GMMExpansion("kernel", n_components=np.int64(50), bandwidth=cast(float, np.float32(3)), bounds=bounds)
+    model.fit(gamma).save(tmp_path / "m.safetensors")
+    assert GMMExpansion.load(tmp_path / "m.safetensors").distribution_ == model.distribution_

@@ -124,9 +124,9 @@ class GaussianBasis:
         return GaussianMixture1D(weights, self.centers, self.stds, bounds=self.bounds, tail=tail, atoms=atoms)
 
 
-def check_range(low: float, high: float) -> None:
-    """Raises ValueError unless low < high and both are finite."""
+def check_range(low: float, high: float, name: str = "range") -> None:
+    """Raises ValueError, naming what it is, unless low < high and both are finite."""
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError(f"the range is {low} to {high}; both ends must be finite numbers")
+        raise ValueError(f"{name} is {low} to {high}; both ends must be finite numbers")
     if not low < high:
-        raise ValueError(f"the range is {low} to {high}; the low end must come first and differ from the high end")
+        raise ValueError(f"{name} is {low} to {high}; the low end must come first and differ from the high end")

@@ -30,11 +30,12 @@ def first_rows(X: Any, n: int = FIRST_ROWS) -> Any:
     raise ValueError("the Dask collection has no partitions")
 
 
-def count_dask(collection: Any, counts: Sequence[BinnedCounts]) -> list[BinnedCounts]:
+def count_dask(collection: Any, counts: Sequence[BinnedCounts], *, finite: bool = False) -> list[BinnedCounts]:
     """``counts`` with the points of a Dask array (N,) or (N, D), series or data frame added, column j to counts[j].
 
     Each partition is counted where it lies, on the scheduler or cluster in use; counts travel, merged as a tree. The
-    result is that of one pass in memory, bit for bit. Raises as `add_columns` does, and ImportError without Dask.
+    result is that of one pass in memory, bit for bit. `finite`: NaN and infinities are an error, else they are counted,
+    infinities as NaN. Raises as `add_columns` does, and ImportError without Dask.
     """
     try:
         import dask
@@ -44,7 +45,7 @@ def count_dask(collection: Any, counts: Sequence[BinnedCounts]) -> list[BinnedCo
     if getattr(collection, "numblocks", (0, 1))[1:] not in ((), (1,)):
         collection = collection.rechunk({1: -1})  # rows in one piece
     empty = dask.delayed([each.empty_like() for each in counts])
-    parts = [dask.delayed(_count_part)(part, empty) for part in np.ravel(collection.to_delayed())]
+    parts = [dask.delayed(_count_part)(part, empty, finite) for part in np.ravel(collection.to_delayed())]
     while len(parts) > 1:
         groups = [parts[i : i + MERGED_AT_ONCE] for i in range(0, len(parts), MERGED_AT_ONCE)]
         parts = [dask.delayed(_merge_parts)(group) for group in groups]
@@ -52,8 +53,13 @@ def count_dask(collection: Any, counts: Sequence[BinnedCounts]) -> list[BinnedCo
     return _merge_parts([list(counts), total])
 
 
-def _count_part(part: Any, empty: Sequence[BinnedCounts]) -> list[BinnedCounts]:
+def _count_part(part: Any, empty: Sequence[BinnedCounts], finite: bool) -> list[BinnedCounts]:
     numbers = as_columns(part)
+    if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
+        if finite:
+            what = "NaN" if np.isnan(numbers).any() else "infinity"
+            raise ValueError(f"a partition contains {what}: leave such rows out, or let nan_policy='omit' do it")
+        numbers = np.where(np.isinf(numbers), np.nan, numbers)
     counts = [each.copy() for each in empty]
     add_columns(counts, numbers[:, None] if numbers.ndim == 1 else numbers)
     return counts

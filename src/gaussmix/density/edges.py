@@ -63,5 +63,7 @@ def mean_log_distance(distance: FloatArray, counts: FloatArray) -> float:
     """Mean of log(t_M / t) over points spread evenly in their bins; t_M is the last of the bins' edges, (m + 1,)."""
     t = distance / distance[-1]
     integral = t * np.log(np.where(t > 0, t, 1.0)) - t
-    means = -np.diff(integral) / np.diff(t)
+    width = np.diff(t)
+    at_point = -np.log(np.maximum(t[1:], np.finfo(float).tiny))
+    means = np.divide(-np.diff(integral), width, out=at_point, where=width > 0)  # 0: narrower than rounding
     return float(counts @ means / counts.sum())

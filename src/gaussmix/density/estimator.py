@@ -127,21 +127,31 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         if is_dask(X):
             return self._fit_dask(X, sample_weight)
         X, extremes = self._columns(X, y, reset=True)
-        self._lay_bins(X, extremes, sample_weight)
-        return self._count(X, sample_weight)._finish()
+        counts, bases = self._lay_bins(X, extremes, sample_weight)
+        self.counts_, self.bases_ = self._counted(counts, X, sample_weight), bases
+        return self._forget()._finish()
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Count one more chunk; the mixtures are made when they are next asked for.
 
         The first chunk decides where the bins lie. Those of "auto" and "fast" grow with later chunks, unless `range`
-        fixes them; a basis stays, and what comes to lie outside goes to tail components.
+        fixes them; a basis stays, and what comes to lie outside goes to tail components. A model counts one chunk at a
+        time: give each thread its own (`empty_like`).
         """
         self._check_parameters()
         first = not hasattr(self, "counts_")
         X, extremes = self._columns(X, y, reset=first)
-        if first:
-            self._lay_bins(X, extremes, sample_weight, stream=True)
-        return self._count(X, sample_weight)
+        if first and self.nan_policy == "omit" and X.shape[1] == 1 and not np.isfinite(X).any():
+            self._n_missing = getattr(self, "_n_missing", 0) + len(X)  # bins wait for the first number
+            return self
+        counts, bases = (
+            self._lay_bins(X, extremes, sample_weight, stream=True) if first else (self.counts_, self.bases_)
+        )
+        counts = self._counted(counts, X, sample_weight)
+        if first and getattr(self, "_n_missing", 0):
+            counts[0].add(np.full(self._n_missing, np.nan))
+        self.counts_, self.bases_ = counts, bases
+        return self._forget()
 
     def merge(self, other: GMMExpansion) -> Self:
         """Add what another estimator has counted on the same bins, as on another machine; see `empty_like`.
@@ -149,7 +159,12 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         Raises ValueError where bins or columns differ.
         """
         check_is_fitted(self)
+        if not isinstance(other, GMMExpansion):
+            raise TypeError(f"cannot merge {type(other).__name__}; it takes another GMMExpansion")
         check_is_fitted(other)
+        names = [getattr(model, "feature_names_in_", None) for model in (self, other)]
+        if names[0] is not None and names[1] is not None and not np.array_equal(names[0], names[1]):
+            raise ValueError(f"cannot merge columns {names[1].tolist()} into {names[0].tolist()}")
         if len(self.counts_) != len(other.counts_):
             raise ValueError(f"cannot merge {len(other.counts_)} columns into {len(self.counts_)}")
         merged = [mine + theirs for mine, theirs in zip(self.counts_, other.counts_, strict=True)]
@@ -165,7 +180,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         twin.n_features_in_ = self.n_features_in_
         if hasattr(self, "feature_names_in_"):
             twin.feature_names_in_ = self.feature_names_in_
-        return twin
+        return twin._forget()
 
     # -- what was learnt
 
@@ -218,8 +233,9 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         return scores
 
     def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Mean log-density of the rows, for model selection."""
-        return float(np.mean(self.score_samples(X)))
+        """Mean log-density of the rows, for model selection; with nan_policy="omit", of those that are finite."""
+        scores = self.score_samples(X)
+        return float(np.mean(scores[~np.isnan(scores)] if self.nan_policy == "omit" else scores))
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> NDArray[np.float64]:
         """(n_samples, D) independent rows from the learnt density."""
@@ -238,13 +254,14 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         `partial_fit` and `merge` go on after `load`. Raises OSError where the file cannot be written; an older file of
         that name is then still whole.
         """
+        check_is_fitted(self)
         tensors = {}
         columns = zip(self.counts_, self.distributions_, strict=True)
         for j, (counts, distribution) in enumerate(columns):
             tensors |= {f"{j}.counts.{name}": value for name, value in counts.to_tensors().items()}
             tensors |= {f"{j}.mixture.{name}": value for name, value in distribution.to_tensors().items()}
         about = {
-            "parameters": json.dumps(self.get_params()),
+            "parameters": json.dumps(self.get_params(), default=lambda value: value.tolist()),
             "reports": json.dumps([report.to_dict() for report in self.reports_]),
             "bases": json.dumps([None if basis is None else dataclasses.asdict(basis) for basis in self.bases_]),
             "details": json.dumps([fit.details for fit in self._fits()]),
@@ -288,11 +305,10 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         ):
             raise ValueError(f"bandwidth is {self.bandwidth!r}; use a positive number of spacings, or 'cv'")
         if self.range is not None:
-            check_range(*_pair(self.range, "range"))
-        if self.bounds is not None and self.bounds != "auto":
-            low, high = self._bounds()
-            if low is not None and high is not None:
-                check_range(low, high)
+            check_range(*_pair(self.range, "range"), "range")
+        low, high = self._bounds()
+        if low is not None and high is not None:
+            check_range(low, high, "bounds")
         if self.warp not in ("auto", "asinh", None):
             raise ValueError(f"warp is {self.warp!r}; use 'auto', 'asinh' or None")
         if self.nan_policy not in ("raise", "omit"):
@@ -306,7 +322,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
 
     def _bounds(self) -> Bounds:
         """Given bounds, open sides as None."""
-        if self.bounds is None or self.bounds == "auto":
+        if self.bounds is None or (isinstance(self.bounds, str) and self.bounds == "auto"):
             return None, None
         low, high = _pair(self.bounds, "bounds")
         return (
@@ -368,17 +384,15 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         sample_weight: ArrayLike | None = None,
         *,
         stream: bool = False,
-    ) -> None:
-        """Empty counts for columns of which these are the first rows, or all."""
+    ) -> tuple[list[BinnedCounts], tuple[GaussianBasis | None, ...]]:
+        """Empty counts for columns of which these are the first rows, or all; and their bases."""
         given = np.asarray(sample_weight)  # importance weights do not move bins, wrong ones are refused in counting
         frequencies = given if given.dtype.kind in "iu" and given.shape == (len(X),) and given.any() else None
         if frequencies is not None:
             X, frequencies = X[frequencies > 0], frequencies[frequencies > 0]
             extremes = [(float(np.min(column)), float(np.max(column))) for column in X.T]
         laid = [self._bins(column, *ends, stream, frequencies) for column, ends in zip(X.T, extremes, strict=True)]
-        self.counts_ = [counts for counts, _ in laid]
-        self.bases_ = tuple(basis for _, basis in laid)
-        self._forget()
+        return [counts for counts, _ in laid], tuple(basis for _, basis in laid)
 
     def _bins(
         self,
@@ -403,7 +417,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
             sample,
             low,
             high,
-            n_components=self.n_components,
+            n_components=int(self.n_components),
             bandwidth=2.0 if self.bandwidth == "cv" else float(self.bandwidth),
             span=self.range,
             bounds=self._bounds(),
@@ -412,20 +426,22 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         )
         return BinnedCounts(basis.axis(), atoms=atoms, exact=self.exact), basis
 
-    def _count(self, X: NDArray[np.floating], sample_weight: ArrayLike | None) -> Self:
+    def _counted(
+        self, counts: list[BinnedCounts], X: NDArray[np.floating], sample_weight: ArrayLike | None
+    ) -> list[BinnedCounts]:
+        """New counts with these rows added, so that an error leaves the old ones."""
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight)
             if sample_weight.ndim == 0:
                 sample_weight = np.full(len(X), sample_weight)
         if self.nan_policy == "omit":
             X = _without_infinities(X)
-        counts = [mine.copy() for mine in self.counts_]  # whole or not at all
+        counts = [mine.copy() for mine in counts]
         if len(counts) == 1:
             counts[0].add(X[:, 0], sample_weight, n_threads=self.n_threads)
         else:
             add_columns(counts, X, sample_weight, n_threads=self.n_threads)
-        self.counts_ = counts
-        return self._forget()
+        return counts
 
     def _fits(self) -> tuple[Fit, ...]:
         check_is_fitted(self)
@@ -441,7 +457,12 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         return self
 
     def _finish(self) -> Self:
-        bounds = self._bounds() if self.bounds != "auto" else "auto"
+        for basis in self.bases_:
+            if (basis is not None) != self._uses_basis:
+                raise ValueError(
+                    f"weights is {self.weights!r} now; what was counted was counted for another: fit again"
+                )
+        bounds: Any = "auto" if isinstance(self.bounds, str) else self._bounds()
         self._fitted = tuple(
             fit_counts(counts, self.weights, basis=basis, cross_validate=self.bandwidth == "cv", bounds=bounds)
             for counts, basis in zip(self.counts_, self.bases_, strict=True)
@@ -453,17 +474,15 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         if sample_weight is not None:
             raise ValueError("sample_weight is not taken together with a Dask collection; repeat rows instead")
         first = first_rows(X)
-        self._lay_bins(*self._columns(first, None, reset=True), stream=True)
-        counted = count_dask(X, self.counts_)
-        for j, counts in enumerate(counted):
-            self._check_counted(j, counts)
-        self.counts_ = counted
+        counts, bases = self._lay_bins(*self._columns(first, None, reset=True), stream=True)
+        counts = count_dask(X, counts, finite=self.nan_policy == "raise")
+        for j, column in enumerate(counts):
+            self._check_counted(j, column)
+        self.counts_, self.bases_ = counts, bases
         return self._forget()._finish()
 
     def _check_counted(self, j: int, counts: BinnedCounts) -> None:
-        """What `_columns` checks of numbers in memory. Raises ValueError."""
-        if self.nan_policy == "raise" and counts.n_nan:
-            raise ValueError(f"column {j} holds {counts.n_nan} NaN; drop them, or use nan_policy='omit'")
+        """Raises ValueError for numbers outside the bounds."""
         low, high = self._bounds()
         if (low is not None and counts.minimum < low) or (high is not None and counts.maximum > high):
             raise ValueError(
@@ -491,9 +510,11 @@ def _basis_from(fields: dict[str, Any]) -> GaussianBasis:
 
 def _pair(values: Any, name: str) -> tuple[Any, Any]:
     try:
-        low, high = values
+        low, high = (None if value is None else float(value) for value in values)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} is {values!r}; it takes a pair (low, high)") from None
+        raise ValueError(f"{name} is {values!r}; it takes a pair of numbers (low, high)") from None
+    if name == "range" and (low is None or high is None):
+        raise ValueError(f"range is {values!r}; both ends must be numbers (bounds may be open)")
     return low, high
 
 

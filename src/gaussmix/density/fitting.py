@@ -1,10 +1,10 @@
 """From counts to a distribution: the rule that was asked for, point masses, what lies outside the bins, the guard.
 
-    p = sum_a m_a delta_a + (1 - sum_a m_a) [ (1 - g) (rule's mixture + tail components) + g t3 ],   g = .2 / N
+    p = sum_a m_a delta_a + (1 - sum_a m_a) [ (1 - g) (rule's mixture + tail components) + g guard ],   g = .2 / N
 
-The guard t3, a Student t with 3 degrees of freedom around the median, holds as much as .2 points: log-densities far out
-stay finite, and moments hardly change. Points under and over the bins, whose number and extremes the counts know,
-become one Gaussian a side.
+The guard holds as much as .2 points: log-densities far out stay finite, and moments hardly change. It is a Student t
+with 3 degrees of freedom around the median; within given bounds, three wide Gaussians that are reflected there as all
+others. Points under and over the bins, whose number and extremes the counts know, become one Gaussian a side.
 """
 
 from __future__ import annotations
@@ -71,15 +71,22 @@ def fit_counts(
     sample = read_counts(counts)
     guard = GUARD_POINTS / max(counts.size, 2 * GUARD_POINTS)
     positions, masses = (values[sample.atoms[1] > 0] for values in sample.atoms)
+    given: Bounds = (None, None) if bounds == "auto" else bounds
     if float(masses.sum()) >= 1 - 1e-12:
-        return Fit(_point_masses(positions, masses, guard), {})
-    given = (None, None) if bounds == "auto" else bounds
+        return Fit(_point_masses(positions, masses, guard, given), {})
+    rest = counts.without_atoms()
+    if not rest.mass.any():
+        raise ValueError(
+            f"none of the numbers, from {counts.minimum:g} to {counts.maximum:g}, lies in the bins, from "
+            f"{counts.axis.low:g} to {counts.axis.high:g}: give a range that holds them"
+        )
+    within = given != (None, None)
     if basis is not None:
-        components, details = _on_basis(counts, replace(basis, bounds=given), cast(BasisRule, rule), cross_validate)
+        components, details = _on_basis(rest, replace(basis, bounds=given), cast(BasisRule, rule), cross_validate)
     else:
         if bounds == "auto":
             low, high = find_edges(sample)  # not where the bins end before the data do
-            bounds = (None if counts.under_mass > 0 else low, None if counts.over_mass > 0 else high)
+            bounds = (None if rest.under_mass > 0 else low, None if rest.over_mass > 0 else high)
         found = (fit_automatic if rule == "auto" else fit_fast)(counts, bounds=bounds)
         components, given = (found.weights, found.means, found.stds), found.bounds
         details = {
@@ -88,15 +95,17 @@ def fit_counts(
             "sharpened_share": float(found.sharpened_share),
             "n_active": int(found.n_active),
         }
-    tail = (guard, float(sample.to_data(np.array(sample.median))), sample.spread * sample.unit)
-    mixture = GaussianMixture1D(*_with_tails(components, counts), bounds=given, tail=tail, atoms=(positions, masses))
-    return Fit(mixture, details)
+    components = _with_tails(components, rest)
+    center, scale = float(sample.to_data(np.array(sample.median))), sample.spread * sample.unit
+    if within:
+        components = _with_guard(components, guard, center, scale)
+    tail = None if within else (guard, center, scale)
+    return Fit(GaussianMixture1D(*components, bounds=given, tail=tail, atoms=(positions, masses)), details)
 
 
 def _on_basis(
-    counts: BinnedCounts, basis: GaussianBasis, rule: BasisRule, cross_validate: bool
+    rest: BinnedCounts, basis: GaussianBasis, rule: BasisRule, cross_validate: bool
 ) -> tuple[Components, dict[str, Any]]:
-    rest = counts.without_atoms()
     if cross_validate:
         basis = replace(basis, bandwidth=choose_bandwidth(rest, basis, rule).bandwidth)
     elif rule == "ml" and basis.bandwidth < MIN_ML_BANDWIDTH:
@@ -123,22 +132,38 @@ def _on_basis(
     return (weights, basis.centers, basis.stds), details
 
 
-def _point_masses(positions: NDArray[np.float64], masses: NDArray[np.float64], guard: float) -> GaussianMixture1D:
+def _point_masses(
+    positions: NDArray[np.float64], masses: NDArray[np.float64], guard: float, bounds: Bounds
+) -> GaussianMixture1D:
     """Every point lies on an atom: nearly all mass there, and as much as .2 points for whatever else may come."""
     scale = float(np.ptp(positions)) or (abs(float(positions[0])) or 1.0) * 1e-3
     center = float(np.average(positions, weights=masses))
-    shares = masses / masses.sum() * (1 - guard)
-    return GaussianMixture1D([1.0], [center], [scale], tail=(0.5, center, scale), atoms=(positions, shares))
+    atoms = (positions, masses / masses.sum() * (1 - guard))
+    if bounds == (None, None):
+        return GaussianMixture1D([1.0], [center], [scale], tail=(0.5, center, scale), atoms=atoms)
+    nothing = (np.zeros(0), np.zeros(0), np.zeros(0))
+    return GaussianMixture1D(*_with_guard(nothing, 1.0, center, scale), bounds=bounds, atoms=atoms)
 
 
-def _with_tails(components: Components, counts: BinnedCounts) -> Components:
+def _with_tails(components: Components, rest: BinnedCounts) -> Components:
     """Points outside the bins as one Gaussian a side, from the axis's end to the extreme."""
     weights, means, stds = components
-    axis, total = counts.axis, counts.total_mass - float(counts.atom_mass.sum())
-    sides = [(counts.under_mass, counts.minimum, axis.low), (counts.over_mass, axis.high, counts.maximum)]
+    axis, total = rest.axis, rest.total_mass
+    weights = weights * (1 - (rest.under_mass + rest.over_mass) / total)
+    sides = [(rest.under_mass, rest.minimum, axis.low), (rest.over_mass, axis.high, rest.maximum)]
     for mass, low, high in sides:
         if mass > 0:
             width = max(high - low, float(axis.width / axis.slope(high if low == axis.high else low)))
-            weights = np.append(weights * (1 - mass / total), mass / total)
+            weights = np.append(weights, mass / total)
             means, stds = np.append(means, low / 2 + high / 2), np.append(stds, width / math.sqrt(12))
     return weights, means, stds
+
+
+def _with_guard(components: Components, mass: float, center: float, scale: float) -> Components:
+    """Three more Gaussians, 3, 30 and 300 times as wide as the data, of that mass together."""
+    weights, means, stds = components
+    return (
+        np.append(weights * (1 - mass), mass * np.array([0.9, 0.09, 0.01])),
+        np.append(means, np.full(3, center)),
+        np.append(stds, scale * np.array([3.0, 30.0, 300.0])),
+    )

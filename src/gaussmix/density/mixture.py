@@ -343,8 +343,10 @@ class GaussianMixture1D:
 
     def _continuous_quantiles(self, q: NDArray[np.float64], *, upper: bool) -> NDArray[np.float64]:
         if self._use_table(_QUANTILE_COSTS * q.size):
-            return _table.quantiles(q, self._table, self._pieces, upper)
-        return _direct.quantiles(q, self._pieces, upper, *self._center)
+            found = _table.quantiles(q, self._table, self._pieces, upper)
+        else:
+            found = _direct.quantiles(q, self._pieces, upper, *self._center)
+        return found if self.tail.mass else np.clip(found, *self.bounds)  # rounding may lead out
 
 
 def _from_tensors(tensors: Mapping[str, NDArray[Any]]) -> GaussianMixture1D:

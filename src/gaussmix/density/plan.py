@@ -5,8 +5,8 @@ The plan looks at a sorted sample and at the extremes, and chooses
 - point masses: values that make up at least `ATOM_SHARE` of the sample while their neighbours do not, and every value
   of a column that has at most `MAX_DISCRETE` different ones;
 - the lattice of rounded values: bins one rounding step wide, centred on the values, or a whole number of steps;
-- else a linear axis over the range, or an asinh axis (center the median, scale a robust spread) where the range exceeds
-  `HEAVY` times the distance of the 0.5 % and 99.5 % quantiles: far points then cost little resolution.
+- else a linear axis over the range, or an asinh axis where the range exceeds `HEAVY` times the distance of the 0.5 %
+  and 99.5 % quantiles, or where single bins would hold too much: far points then cost little resolution.
 
 A plan is a matter of resolution, not of correctness: bins hold whatever comes.
 """
@@ -28,10 +28,12 @@ PLANNED_BINS = 1 << 14
 LATTICE_BINS = 1 << 16
 SAMPLE = 1 << 13
 HEAVY = 8.0
+MOST_IN_BIN = 0.01
 ATOM_SHARE = 0.01
 ATOM_CONTRAST = 6.0
 MAX_ATOMS = 16
 MAX_DISCRETE = 10
+LEAST_REPEATS = 8
 TIES = 0.02  # share of equal neighbours in a sorted sample from which rounding is looked for
 
 
@@ -68,7 +70,8 @@ def take_sample(x: NDArray[np.floating], frequencies: NDArray[np.integer] | None
     ends = None if frequencies is None else np.cumsum(frequencies, dtype=np.int64)
     n = len(x) if ends is None else int(ends[-1])
     if n > SAMPLE:
-        places = np.random.default_rng(0).integers(0, n, SAMPLE)
+        strata = np.arange(SAMPLE) + np.random.default_rng(0).random(SAMPLE)  # one place in each: none comes twice
+        places = (strata * (n / SAMPLE)).astype(np.int64)
         x = x[places if ends is None else np.searchsorted(ends, places, side="right")]
     elif frequencies is not None:
         x = np.repeat(x, frequencies)
@@ -107,12 +110,40 @@ def plan_bins(
     if warp != "asinh" and step > 0:
         return Plan(_on_lattice(values[0], step, spread(sample), low, high, stream), atoms)
     rest = sample[~np.isin(sample, atoms)]
-    shape = spread(rest if len(rest) > 1 else sample)
+    return Plan(_resolving(rest, low, high, warp, stream), atoms)
+
+
+def _resolving(sample: NDArray[np.float64], low: float, high: float, warp: Warp, stream: bool) -> Axis:
+    """The first axis on which no bin holds more than `MOST_IN_BIN` of the sorted sample, else where it holds least.
+
+    Tried are the linear axis, unless far outliers or a stream speak against it, and asinh axes: around the median, the
+    robust spread and then the distance of the quartiles their scale; and from either end, for skewed heavy tails, which
+    are logarithmic there down to the distance of the first percent.
+    """
+    if len(sample) < 2:
+        return _even(low, high)
+    shape = spread(sample)
+    q1, q25, q75, q99 = np.quantile(sample, [0.01, 0.25, 0.75, 0.99]).tolist()
+    around = [(shape.median, shape.scale), (shape.median, q75 - q25), (low, q1 - low), (high, high - q99)]
+    bent = [lambda c=c, s=s: _asinh(low, high, c, s) for c, s in around if s > 0] if warp is not None else []
     heavy = high - low > HEAVY * shape.central > 0
-    if shape.scale > 0 and (warp == "asinh" or (warp == "auto" and (heavy or stream))):
-        u = np.arcsinh((np.array([low, high]) - shape.median) / shape.scale)
-        return Plan(_even(u[0], u[1], shape.median, shape.scale), atoms)
-    return Plan(_even(low, high), atoms)
+    straight = [] if bent and (warp == "asinh" or heavy or stream) else [lambda: _even(low, high)]
+    enough = max(MOST_IN_BIN, 3 / len(sample))
+    tried: list[tuple[float, int, Axis]] = []
+    for make in (*straight, *bent):
+        axis = make()
+        places = np.floor((axis.transform(sample) - axis.origin) / axis.width)
+        share = float(np.unique(places, return_counts=True)[1].max()) / len(sample)
+        if share <= enough:
+            return axis
+        tried.append((share, len(tried), axis))
+    return min(tried)[2]
+
+
+def _asinh(low: float, high: float, center: float, scale: float) -> Axis:
+    with np.errstate(over="ignore"):
+        u = np.arcsinh((np.array([low, high]) - center) / scale)
+    return _even(u[0], u[1], center, scale)
 
 
 def plan_basis(
@@ -165,12 +196,15 @@ def _on_lattice(value: float, step: float, shape: Spread, low: float, high: floa
     """Bins of a whole number of steps, with edges between values; other bins would hold now more values, now fewer.
 
     One step a bin, as long as `LATTICE_BINS` suffice. Values far out, beyond `HEAVY` / 2 times the central spread, may
-    stay outside: bins that held them all would be too coarse for the others. Those of a stream leave room for more.
+    stay outside: bins that held them all would be too coarse for the others. For a stream, all of `LATTICE_BINS` lie
+    around what has been seen.
     """
     reach = HEAVY / 2 * shape.central
-    if stream or (high - low) / step >= LATTICE_BINS:
-        inner = (shape.low - reach, shape.high + reach) if reach > 0 else (low, high)
-        low, high = inner if stream else (max(low, inner[0]), min(high, inner[1]))
+    if (high - low) / step >= LATTICE_BINS and reach > 0:
+        low, high = max(low, shape.low - reach), min(high, shape.high + reach)
+    if stream:
+        room = max((LATTICE_BINS - 1) * step - (high - low), 0.0) / 2
+        low, high = low - room, high + room
     first, last = round((low - value) / step), round((high - value) / step)
     steps = -(-(last - first + 1) // LATTICE_BINS)
     n_bins = -(-(last - first + 1) // steps)
@@ -192,7 +226,7 @@ def rounding_step(values: NDArray[np.float64], repeats: NDArray[np.int64]) -> fl
     for _ in range(2):  # the least gap carries the rounding of two values, the whole range much less of it
         span = values[-1] - values[0]
         step = float(span / max(round(span / step), 1))
-    phase = (values - values[0]) / step
+    phase = (values - values[len(values) // 2]) / step  # not from an end, which may be too large for the others' digits
     off = np.abs(phase - np.rint(phase)) * step
     precision = 1e-3 * step + 2e-7 * np.abs(values)  # decimals kept in single precision are that far off
     return step if bool(np.all(off <= np.minimum(precision, 0.1 * step))) else 0.0
@@ -203,9 +237,10 @@ def find_atoms(values: NDArray[np.float64], repeats: NDArray[np.int64], step: fl
 
     On a lattice values repeat anyway; there it takes `ATOM_CONTRAST` times what any value within two steps holds.
     """
-    if len(values) <= MAX_DISCRETE and repeats.sum() >= max(20, 4 * len(values)):
-        return values
-    many = repeats >= max(ATOM_SHARE * repeats.sum(), 8)
+    n = int(repeats.sum())
+    if len(values) <= MAX_DISCRETE and n >= max(20, 4 * len(values)):
+        return values if n < SAMPLE else values[repeats >= LEAST_REPEATS]
+    many = repeats >= max(ATOM_SHARE * n, LEAST_REPEATS)
     found = []
     for i in np.flatnonzero(many):
         near = np.r_[max(i - 2, 0) : i, i + 1 : min(i + 3, len(values))]
