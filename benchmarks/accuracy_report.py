@@ -130,6 +130,17 @@ def named_groups() -> dict[str, tuple[str, ...]]:
     return {**groups, "all": sum(groups.values(), ())}
 
 
+def fifth_peer(table: Entries, sizes: Iterable[int]) -> str:
+    """Geometric mean ratios of `auto` per size if `fast` were among the peers."""
+    means = []
+    for n in sizes:
+        both = [(ratio(table, name, n, "auto"), ratio(table, name, n, "fast")) for name in named_groups()["all"]]
+        values = np.array([auto / min(fast, 1.0) for auto, fast in both if np.isfinite(auto) and np.isfinite(fast)])
+        if len(values):
+            means.append(f"{np.exp(np.log(values).mean()):.2f} at N = {size_name(n)}")
+    return ", ".join(means)
+
+
 def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """For each size, rule and group: geometric mean ratios, the share that is best or within 5 %, zeros, CPU."""
     table, lines = entries(rows), []
@@ -344,6 +355,11 @@ A method that gives up (a histogram of more than 2e7 bins, no root for the ISJ b
 grid points at every size, one program for all: its Silverman rule takes the lesser of the standard deviation and
 IQR / 1.349, and so does better on heavy tails than SciPy's, which takes the standard deviation.
 
+KDEpy 1.1.12 multiplies the root of the ISJ equation by the range of the data, where its grid is longer: on 3 000 normal
+numbers it takes a bandwidth of .08, and the equation's is .22. It is judged as it ships. `fast` is the same rule with
+the right factor, reflection at edges and a bent axis for heavy tails; were it a fifth peer, the geometric mean ratios
+of `auto` would be {fifth}.
+
 `gmm` is scikit-learn itself, twelve fits and BIC. Where the table counts fewer of its fits than of the others',
 `gmm_binned` replaces it on the other seeds: the same algorithm (k-means start, at most 100 EM steps, tolerance 1e-3) on
 3 000 cells of equally many points, with their spread, and 600 single points at the ends. Where each point is a cell of
@@ -376,6 +392,7 @@ def page(rows: Sequence[Row], picture: str) -> str:
         losses=losses_page(table, sizes),
         cases=cases_page(table, sorted({n for name, n, _ in table if name == "outlier"})),
         seeds=seeds_text(rows),
+        fifth=fifth_peer(table, sizes),
         peers=peers_page(rows),
         agreement=agreement_page(rows),
         targets=targets,

@@ -67,12 +67,12 @@ def test_plot_sample_and_info(model: Path, prices: np.ndarray, tmp_path: Path, c
     with Image.open(tmp_path / "p.png") as picture:
         assert min(picture.size) > 400
     for suffix in (".npy", ".csv", ".parquet"):
-        out = tmp_path / f"numbers{suffix}"
+        out = tmp_path / "new folder" / f"numbers{suffix}"
         assert cli.main(["density", "sample", str(model), "--count", "3000", "--seed", "1", "-o", str(out)]) == 0
     arrays = [
-        np.load(tmp_path / "numbers.npy"),
-        pd.read_csv(tmp_path / "numbers.csv").iloc[:, 0].to_numpy(),
-        pq.read_table(tmp_path / "numbers.parquet").column(0).to_numpy(),
+        np.load(tmp_path / "new folder" / "numbers.npy"),
+        pd.read_csv(tmp_path / "new folder" / "numbers.csv").iloc[:, 0].to_numpy(),
+        pq.read_table(tmp_path / "new folder" / "numbers.parquet").column(0).to_numpy(),
     ]
     for numbers in arrays:
         np.testing.assert_array_equal(numbers, arrays[0])
@@ -121,6 +121,7 @@ def files(tmp_path: Path, prices: np.ndarray) -> Path:
         ("plot two.csv", "not a whole safetensors file"),
         ("info absent.safetensors", "absent.safetensors"),
         ("sample absent.safetensors --count 0", "--count is 0"),
+        ("sample absent.safetensors --seed -1", "--seed is -1"),
     ],
 )
 def test_errors_are_one_line_and_leave_nothing(files: Path, monkeypatch, capsys, arguments: str, message: str) -> None:

@@ -134,6 +134,8 @@ def sample(args: list[str]) -> int:
     config: SampleConfig = parse_flags(SampleConfig, args, "density sample")
     if config.count < 1:
         raise ValueError(f"--count is {config.count}; it must be at least 1")
+    if config.seed < 0:
+        raise ValueError(f"--seed is {config.seed}; it must be 0 or more")
     if config.out is not None:
         _check_suffix(config.out, (".npy", ".csv", ".parquet"), "sample")
     model = _load(config.model)
@@ -144,6 +146,7 @@ def sample(args: list[str]) -> int:
     if config.out is None:
         sys.stdout.writelines(f"{x!r}\n" for x in numbers.tolist())
     else:
+        config.out.parent.mkdir(parents=True, exist_ok=True)
         write_column(config.out, numbers)
         print(f"{config.count} numbers: {config.out}")
     return 0

@@ -41,7 +41,7 @@ from gaussmix.density.edges import find_edges
 from gaussmix.density.expansion import expand_counts
 from gaussmix.density.path import fit_path
 from gaussmix.density.refine import Likelihood
-from gaussmix.density.sample import Bounds, Sample, read_counts
+from gaussmix.density.sample import GUARD_POINTS, Bounds, Sample, read_counts
 from gaussmix.density.stacking import stack
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 FEWEST = 30.0
-GUARD_POINTS = 0.2
 ALPHAS = (0.5, 0.25, 0.125)
 _FEWEST_BINS = 4
 _NEGLIGIBLE = 1e-4  # points: components that hold less are left out of the result

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
 from gaussmix.density.component_rows import BandedRows, density_rows
 from gaussmix.density.counts import BinnedCounts
+from gaussmix.density.sample import GUARD_POINTS
 from gaussmix.density.weights import (
     algorithm1_weights,
     bin_masses,
@@ -31,7 +32,6 @@ from gaussmix.density.weights import (
     unclipped_algorithm2,
 )
 
-GUARD_POINTS = 0.2
 ML_TOLERANCE = 1e-5  # nats a point; differences between bandwidths are far larger
 
 Rule = Literal["histogram", "algorithm1", "algorithm2", "kernel", "ml"]

@@ -24,7 +24,7 @@ from gaussmix.density.cross_validation import Rule as BasisRule
 from gaussmix.density.cross_validation import choose_bandwidth
 from gaussmix.density.edges import find_edges
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.density.sample import read_counts
+from gaussmix.density.sample import GUARD_POINTS, Bounds, read_counts
 from gaussmix.density.weights import (
     algorithm1_weights,
     algorithm2_weights,
@@ -36,11 +36,9 @@ from gaussmix.density.weights import (
 Rule = Literal["auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"]
 RULES: tuple[str, ...] = ("auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml")
 BASIS_RULES: tuple[str, ...] = RULES[2:]
-Bounds = tuple[float | None, float | None]
 Components = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 MIN_ML_BANDWIDTH = 5.0
-GUARD_POINTS = 0.2
 
 
 @dataclass(frozen=True)
