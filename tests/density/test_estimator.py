@@ -491,6 +491,8 @@ def test_changed_rules_wrong_merges_and_empty_models_say_so(gamma: np.ndarray, t
 
 def test_parameters_of_numpy_types_are_saved(gamma: np.ndarray, tmp_path: Path) -> None:
     bounds: Any = np.array([0, np.inf])
-    model = GMMExpansion("kernel", n_components=np.int64(50), bandwidth=cast(float, np.float32(3)), bounds=bounds)
+    model = GMMExpansion(
+        "kernel", n_components=cast(int, np.int64(50)), bandwidth=cast(float, np.float32(3)), bounds=bounds
+    )
     model.fit(gamma).save(tmp_path / "m.safetensors")
     assert GMMExpansion.load(tmp_path / "m.safetensors").distribution_ == model.distribution_
