@@ -324,8 +324,8 @@ whichever it is: below 1, none of them is as good. Rows give geometric means ove
 at while the rule was designed, *held out* ones were kept back from its first design, *new* ones were fixed before any
 rule of ours was run on them. After they had been looked at once, the choice of bins for skewed heavy tails was changed
 because of other data (Pareto .3, log-normal 4, numbers even on a log scale): chi-square 1 gained threefold at 1e6 by
-it, and the means over all stayed within .01. *Zeros* counts the points (of 20 000 a fit) where a method gives no density, so that a
-held-out log-likelihood is minus infinity. CPU is the fit beyond the counting pass, one thread.
+it, and the means over all stayed within .01. *Zeros* counts the points (of 20 000 a fit) where a method gives no
+density, so that a held-out log-likelihood is minus infinity. CPU is the fit beyond the counting pass, one thread.
 
 {summary}
 
