@@ -344,7 +344,13 @@ def test_data_that_cannot_be_learnt_from(data: Any, error: Any) -> None:
 
 @pytest.mark.parametrize(
     ("weights", "message"),
-    [([1.0, -1.0, 1.0], "negative"), ([1.0, np.nan, 1.0], "finite"), ([1.0, 2.0], "2"), ([0.0, 0.0, 0.0], "weight")],
+    [
+        ([1.0, -1.0, 1.0], "negative"),
+        ([1.0, np.nan, 1.0], "finite"),
+        ([1.0, 2.0], "2"),
+        ([0.0, 0.0, 0.0], "weight"),
+        ([1e200] * 3, "near 1"),
+    ],
 )
 def test_wrong_sample_weights(weights: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -488,6 +488,8 @@ def _checked_weights(sample_weight: ArrayLike, n: int) -> NDArray[Any]:
     if n and not (weights.min() >= 0 and weights.max() < math.inf):
         where = int(np.argmin((weights >= 0) & (weights < math.inf)))
         raise ValueError(f"sample_weight[{where}] is {weights[where]}; weights must be finite and not negative")
+    if n and weights.dtype.kind == "f" and not (weights.max() == 0 or 1e-100 < weights.max() < 1e100):
+        raise ValueError(f"sample_weight reaches {weights.max():g}; divide by a number that brings it near 1")
     if n and weights.dtype.kind == "u" and weights.max() > LARGEST_COUNT:
         raise ValueError(f"sample_weight reaches {weights.max()}; frequencies must stay below 2^62")
     return _read_only(weights.astype(np.float64 if weights.dtype.kind == "f" else np.int64, copy=False))
