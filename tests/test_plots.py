@@ -155,7 +155,10 @@ def test_line_and_bars_leave_the_point_mass_out() -> None:
 
 def test_quantiles_in_one_place_stack_their_labels() -> None:
     axes, _ = plot_density(RAIN, rain_counts()).axes
-    assert [text.get_text() for text in axes.texts] == ["25%\n5%", "50%", "75%", "95%"]
+    assert [text.get_text() for text in axes.texts] == ["5%", "25%", "50%", "75%", "95%"]
+    heights = [text.xyann[1] for text in axes.texts]  # pyright: ignore[reportAttributeAccessIssue]
+    assert heights[0] < heights[1]
+    assert heights[0] == heights[2] == heights[3] == heights[4]
 
 
 @pytest.mark.parametrize("log", [False, True])

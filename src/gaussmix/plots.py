@@ -162,7 +162,7 @@ def _draw_atoms(axes: Axes, distribution: GaussianMixture1D, *, alone: bool) -> 
 
 
 def _draw_quantiles(axes: Axes, distribution: GaussianMixture1D, low: float, high: float) -> None:
-    """Ticks on the lower edge; the labels of those too near to each other stand on top of each other."""
+    """Ticks on the lower edge; labels too near to each other stand one higher than the other."""
     values = distribution.ppf(_QUANTILES)
     frame = axes.get_xaxis_transform()
     axes.plot(values, np.zeros(len(values)), "|", color=INK, markersize=16, markeredgewidth=1.2, transform=frame)
@@ -174,8 +174,9 @@ def _draw_quantiles(axes: Axes, distribution: GaussianMixture1D, low: float, hig
         else:
             groups.append([i])
     for group in groups:
-        label = "\n".join(f"{_QUANTILES[i]:.0%}" for i in reversed(group))
-        place = (float(np.mean(values[group])), 0)
-        axes.annotate(
-            label, place, (0, 9), xycoords=frame, textcoords="offset points", ha="center", fontsize=8, color=INK
-        )
+        for rank, i in enumerate(group):
+            place, above = (float(values[i]), 0), (0, 9 + 10 * rank)
+            text = f"{_QUANTILES[i]:.0%}"
+            axes.annotate(
+                text, place, above, xycoords=frame, textcoords="offset points", ha="center", fontsize=8, color=INK
+            )
