@@ -43,8 +43,8 @@ HEAVY = {
 
 # Lowest first: a module imports from its own layer and from those before it.
 LAYERS = (
-    "density", "distances", "ngmg", "latents", "nn", "progress", "data", "training", "metrics", "pictures", "plots",
-    "diffusion", "autoencoder", "style", "papers", "studio", "cli", "__main__",
+    "whole_file", "density", "distances", "ngmg", "latents", "nn", "progress", "data", "training", "metrics",
+    "pictures", "plots", "diffusion", "autoencoder", "style", "papers", "studio", "cli", "__main__",
 )  # fmt: skip
 APPLICATIONS = {"diffusion", "autoencoder", "style"}  # none imports another
 

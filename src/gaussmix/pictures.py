@@ -11,14 +11,14 @@ The built-in font covers ASCII: accents are dropped, letters of other scripts be
 
 from __future__ import annotations
 
-import os
-import secrets
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from gaussmix.whole_file import whole_file
 
 _CELL = 96  # pixels a picture is enlarged to by default, roughly
 _GAP = 6
@@ -114,12 +114,8 @@ def save_atomic(image: Image.Image, path: str | Path) -> None:
     """
     path, file_format = Path(path), picture_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        image.save(temporary, format=file_format)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as aside:
+        image.save(aside, format=file_format)
 
 
 class _Text:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.whole_file import whole_file
 
 INK, BARS, LINE, ATOM = "#333333", "#d5dde5", "#1f5fa8", "#c2402a"
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -103,12 +103,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 130) ->
     """Save as the suffix says (.png, .svg, .pdf), creating folders; a reader sees the old picture or the new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
+    with whole_file(path) as aside:
         figure.savefig(aside, dpi=dpi)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _span(distribution: GaussianMixture1D, log: bool) -> tuple[float, float]:

@@ -363,3 +363,18 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
         assert counted == rows
         assert growth < 60
     assert peak_growth(numpy_file, "whole")[1] > 150  # the measure sees what is held
+
+
+def test_a_failed_write_leaves_the_old_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.npy"
+    write_column(path, np.arange(3.0))
+
+    def full(file: Path, numbers: np.ndarray) -> None:
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(file))
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_column(path, np.arange(9.0))
+    np.testing.assert_array_equal(np.load(path), np.arange(3.0))
+    assert [each.name for each in tmp_path.iterdir()] == ["x.npy"]

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix.density.frames import arrow_numbers, require_numbers
+from gaussmix.whole_file import whole_file
 
 BATCH_ROWS = 1 << 18
 BUFFER = 1 << 18  # bytes
@@ -275,16 +276,17 @@ def write_column(path: str | os.PathLike[str], numbers: NDArray[Any], name: str 
     Raises ValueError for another suffix, ImportError for parquet without pyarrow.
     """
     path = Path(path)
-    if path.suffix == ".npy":
-        np.save(path, numbers)
-    elif path.suffix == ".csv":
-        path.write_text("".join(f"{line}\n" for line in (name, *map(repr, numbers.tolist()))))
-    elif path.suffix == ".parquet":
-        try:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-        except ImportError as error:
-            raise ImportError(f"writing {path} needs pyarrow: pip install 'gaussmix[parquet]'") from error
-        pq.write_table(pa.table({name: numbers}), path)
-    else:
-        raise ValueError(f"{path} is none of .npy, .csv, .parquet")
+    with whole_file(path) as aside:
+        if path.suffix == ".npy":
+            np.save(aside, numbers)
+        elif path.suffix == ".csv":
+            aside.write_text("".join(f"{line}\n" for line in (name, *map(repr, numbers.tolist()))))
+        elif path.suffix == ".parquet":
+            try:
+                import pyarrow as pa
+                import pyarrow.parquet as pq
+            except ImportError as error:
+                raise ImportError(f"writing {path} needs pyarrow: pip install 'gaussmix[parquet]'") from error
+            pq.write_table(pa.table({name: numbers}), aside)
+        else:
+            raise ValueError(f"{path} is none of .npy, .csv, .parquet")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
+from gaussmix.whole_file import whole_file
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -24,15 +25,10 @@ def write_tensors(
 
     A file of that name is replaced once the new one is whole. Raises OSError where it cannot be written.
     """
-    path = Path(path)
     metadata = {"format": f"gaussmix.{kind}", "version": "1", **(about or {})}
     data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, metadata=metadata)
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
+    with whole_file(path) as aside:
         aside.write_bytes(data)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[Tensors, dict[str, str]]:

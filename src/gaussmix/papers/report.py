@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
-import os
 import platform
-import secrets
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 from gaussmix import __version__
 from gaussmix.papers.result import Cell, Result, Table
+from gaussmix.whole_file import whole_file
 
 PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "matplotlib")
 
@@ -121,12 +120,8 @@ def device() -> str:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
+    with whole_file(path) as aside:
         aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _row(cells: tuple[str, ...]) -> str:
