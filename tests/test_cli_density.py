@@ -10,8 +10,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from scipy import stats
 
 from gaussmix import GMMExpansion, cli
+from gaussmix.distances import compare
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +144,78 @@ def test_groups_list_their_commands(capsys) -> None:
     assert "density plot" in capsys.readouterr().err
     assert cli.main(["density", "fti", "x"]) == 2
     assert "did you mean density fit?" in capsys.readouterr().err
+
+
+@pytest.fixture
+def table(prices: np.ndarray, tmp_path: Path) -> Path:
+    path = tmp_path / "sales.csv"
+    pd.DataFrame({"price": prices, "cost": np.round(prices * 0.5 + 2.0, 2)}).to_csv(path, index=False)
+    return path
+
+
+def test_compare_two_columns_of_a_file(table: Path, prices: np.ndarray, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "new folder" / "c.png"
+    assert cli.main(["density", "compare", str(table), "--columns", "price", "cost", "-o", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert f"A: sales.csv, price, mean {prices.mean():.2f}"[:-1] in printed
+    assert "B: sales.csv, cost" in printed
+    for name in ("W1", "W2", "means", "total variation", "Jensen-Shannon", "A from B", "B from A", "MMD", "binned L1"):
+        assert name in printed
+    with Image.open(out) as picture:
+        assert min(picture.size) > 400
+
+
+def test_compare_numbers_are_those_of_the_library(
+    model: Path, table: Path, prices: np.ndarray, tmp_path, capsys
+) -> None:
+    flags = ["--json", "-o", f"{tmp_path}/c.svg", "--column", "cost", "--log"]
+    assert cli.main(["density", "compare", str(model), str(table), *flags]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["a"]["name"] == "model"
+    assert facts["b"]["mean"] == pytest.approx(0.5 * prices.mean() + 2, rel=1e-3)
+    learnt = GMMExpansion().fit(np.round(prices * 0.5 + 2.0, 2)).distribution_
+    expected = compare(GMMExpansion.load(model), learnt)
+    assert facts["wasserstein_1"] == pytest.approx(expected.wasserstein_1, rel=1e-9)
+    assert facts["wasserstein_1"] == pytest.approx(stats.wasserstein_distance(prices, prices * 0.5 + 2), rel=0.01)
+    assert set(expected.to_dict()) < set(facts)
+    assert (tmp_path / "c.svg").read_text().startswith("<?xml")
+
+
+def test_compare_a_model_with_itself_is_zero(model: Path, tmp_path: Path, capsys) -> None:
+    assert cli.main(["density", "compare", str(model), str(model), "--json", "-o", f"{tmp_path}/c.png"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert {facts[name] for name in facts if name not in ("a", "b", "mmd_sigma", "wasserstein_1_error")} == {0.0}
+
+
+def test_compare_says_where_kl_is_infinite(tmp_path: Path, capsys) -> None:
+    for name, law in (("wide", (0.0, 2.0)), ("narrow", (0.0, 1.0))):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).uniform(*law, 20_000))
+        flags = ["--bounds", *map(str, law), "-o", f"{tmp_path}/{name}.safetensors"]
+        assert cli.main(["density", "fit", f"{tmp_path}/{name}.npy", *flags, "--weights", "histogram"]) == 0
+    capsys.readouterr()
+    models = [f"{tmp_path}/wide.safetensors", f"{tmp_path}/narrow.safetensors"]
+    assert cli.main(["density", "compare", *models, "-o", f"{tmp_path}/c.png"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    (line,) = [line for line in shown.out.splitlines() if " inf " in line]
+    assert line.startswith("KL divergence A from B")
+    assert "A has mass where B has none" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{table}"], "give a second model or file, or --columns"),
+        (["{table}", "{table}"], "price, cost"),
+        (["{table}", "--columns", "price", "profit"], "profit"),
+        (["{table}", "{table}", "--columns", "price", "cost", "--column", "cost"], "not both flags"),
+        (["{table}", "{table}", "--column", "cost", "-o", "c.bmp"], "cannot write the picture"),
+        (["{table}", "missing.safetensors", "--column", "cost"], "missing.safetensors"),
+    ],
+)
+def test_compare_says_what_is_wrong(table: Path, tmp_path: Path, capsys, monkeypatch, words, message) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["density", "compare", *(word.format(table=table) for word in words)]) != 0
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -23,7 +23,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "rules": {"n": 800, "n_components": 40, "n_bandwidths": 3},
     "sklearn_mixture": {"n": 300, "n_sampled": 500},
     "weights": {"population": 100_000, "n_asked": 1000},
+    "distances": {"n_shifts": 7},
+    "moving": {"n_components": 60, "n_steps": 200},
 }
+ONE_LEGEND = {"distances", "moving"}  # for all panels, in one of them
 
 
 def example(name: str) -> Any:
@@ -48,10 +51,10 @@ def legend(axes: Axes) -> list[str]:
     return [text.get_text() for text in found.get_texts()]
 
 
-def test_every_script_is_tested_and_has_its_picture_in_the_guide() -> None:
+def test_every_script_is_tested_and_has_its_picture_in_a_guide() -> None:
     names = {path.stem.removeprefix("plot_") for path in (ROOT / "examples").glob("plot_*.py")}
     assert names == set(SMALL)
-    guide = (ROOT / "docs" / "density.md").read_text()
+    guide = "".join((ROOT / "docs" / name).read_text() for name in ("density.md", "distances.md"))
     for name in names:
         picture = ROOT / "docs" / "gallery" / f"{name}.png"
         assert picture.stat().st_size < 120_000
@@ -69,11 +72,14 @@ def test_script_writes_a_titled_picture(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_panels_have_titles_or_labels_and_legends(name: str) -> None:
-    for axes in drawn(name):
+    panels = drawn(name)
+    for axes in panels:
         if axes.get_ylabel() == "share of a point mass":  # the second axis of a panel
             continue
         assert axes.get_title() or axes.get_xlabel()
-        assert axes.get_legend() is not None or name == "sklearn_mixture"
+        assert axes.get_legend() is not None or name in ONE_LEGEND or name == "sklearn_mixture"
+    if name in ONE_LEGEND:
+        assert any(axes.get_legend() is not None for axes in panels)
 
 
 def test_shapes_states_the_area_between_estimate_and_truth() -> None:
@@ -158,3 +164,26 @@ def test_flags_come_from_the_signature() -> None:
     )
     assert {"--out", "--n", "--far", "--seed"} <= set(done.stdout.replace(",", " ").split())
     assert "One point at a million" in done.stdout
+
+
+def test_distances_show_what_each_one_sees() -> None:
+    left, right = drawn("distances")
+    shifts, moved = line(left, "Wasserstein")
+    assert np.allclose(moved, shifts)
+    assert np.allclose(line(left, "difference of the means")[1], shifts)
+    widths, widened = line(right, "Wasserstein")
+    assert np.allclose(widened, (widths - 1) * np.sqrt(2 / np.pi))
+    assert np.allclose(line(right, "difference of the means")[1], 0)
+    assert np.all(line(left, "total variation")[1] <= 1)
+    assert np.allclose(line(left, "KL divergence")[1], shifts**2 / 2)
+
+
+def test_moving_ends_beside_and_at_the_target() -> None:
+    curve, *panels = drawn("moving")
+    assert line(curve, "the paper")[1][-1] > 0.1
+    assert line(curve, "projected")[1][-1] < 1e-6
+    assert len(panels) == 6
+    for axes in panels:
+        start, weights = axes.lines
+        assert np.sum(np.asarray(start.get_ydata())) == pytest.approx(1)
+        assert np.sum(np.asarray(weights.get_ydata())) == pytest.approx(1)

@@ -14,7 +14,8 @@ from scipy import stats
 from gaussmix.density.axis import Axis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.plots import ATOM, histogram_bars, plot_density, save_figure
+from gaussmix.distances.wasserstein import wasserstein_distance
+from gaussmix.plots import ATOM, histogram_bars, plot_comparison, plot_density, save_figure
 
 NORMAL = GaussianMixture1D([1.0], [10.0], [2.0])
 BINS = Axis(-10.0, 0.01, 4000)
@@ -235,3 +236,27 @@ def test_a_failed_save_keeps_the_old_picture(tmp_path: Path) -> None:
         save_figure(normal_figure(), path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_comparison_shades_what_lies_between() -> None:
+    other = GaussianMixture1D([0.5, 0.5], [8.0, 14.0], [1.0, 2.0])
+    figure = plot_comparison(NORMAL, other, names=("first", "second"), title="both")
+    upper, lower = figure.axes
+    assert legend(upper) == ["first", "second"]
+    assert upper.get_title() == "both"
+    for axes, curves in ((upper, (NORMAL.pdf, other.pdf)), (lower, (NORMAL.cdf, other.cdf))):
+        for line, curve in zip(axes.lines, curves, strict=True):
+            assert np.allclose(line.get_ydata(), curve(line.get_xdata()))
+    x, first = (np.asarray(values) for values in lower.lines[0].get_data())
+    drawn = np.trapezoid(np.abs(first - np.asarray(lower.lines[1].get_ydata())), x)
+    assert drawn == pytest.approx(wasserstein_distance(NORMAL, other), rel=0.01)
+
+
+def test_comparison_draws_point_masses_as_steps() -> None:
+    half = GaussianMixture1D([1.0], [0.0], [1.0], atoms=([0.5], [0.5]))
+    upper, lower = plot_comparison(NORMAL, half, log=True).axes
+    x, y = (np.asarray(values) for values in lower.lines[1].get_data())
+    assert np.diff(y[np.searchsorted(x, [0.5 - 1e-12, 0.5])]).item() == pytest.approx(0.5)
+    assert "point masses" in upper.get_ylabel()
+    assert upper.get_yscale() == "log"
+    assert max(np.max(np.asarray(line.get_ydata())) for line in upper.lines) < 0.5  # no peak of height one half

@@ -1,8 +1,9 @@
 """Gaussian mixtures as a language for learning distributions.
 
-`GMMExpansion` learns the density of a column of numbers in one pass (`gaussmix.density`). `AttributeDiffusionPipeline`
-draws pictures from chosen attributes, each attribute a Gaussian mixture and not one fixed embedding
-(`gaussmix.diffusion`), with datasets, latents and metrics around it.
+`GMMExpansion` learns the density of a column of numbers in one pass (`gaussmix.density`); `gaussmix.distances` says how
+far two of them are apart, `gaussmix.ngmg` moves one to the other, `gaussmix.nn` has both for torch.
+`AttributeDiffusionPipeline` draws pictures from chosen attributes, each attribute a Gaussian mixture and not one fixed
+embedding (`gaussmix.diffusion`), with datasets, latents and metrics around it.
 Nothing heavy loads on `import gaussmix`; a name loads what it needs when it is first used.
 """
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from gaussmix import distances, ngmg, nn
     from gaussmix.data.dataset import AttributeDataset, load_dataset
     from gaussmix.density.basis import GaussianBasis
     from gaussmix.density.counts import BinnedCounts
@@ -35,11 +37,17 @@ __all__ = [
     "GaussianMixture1D",
     "RenoiseScheduler",
     "__version__",
+    "distances",
     "load_dataset",
+    "ngmg",
+    "nn",
 ]
 
-# Public name -> (module that defines it, extra that installs what the module needs).
+# Public name -> (module that is or defines it, extra that installs what the module needs).
 _LAZY = {
+    "distances": ("gaussmix.distances", None),
+    "ngmg": ("gaussmix.ngmg", None),
+    "nn": ("gaussmix.nn", "diffusion"),
     "AttributeDataset": ("gaussmix.data.dataset", None),
     "BinnedCounts": ("gaussmix.density.counts", None),
     "GaussianBasis": ("gaussmix.density.basis", None),
@@ -58,7 +66,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'gaussmix' has no attribute {name!r}")
     module, extra = _LAZY[name]
     try:
-        value = getattr(importlib.import_module(module), name)
+        loaded = importlib.import_module(module)
+        value = loaded if module == f"{__name__}.{name}" else getattr(loaded, name)
     except ModuleNotFoundError as error:
         if extra is None or (error.name or "").partition(".")[0] == "gaussmix":
             raise

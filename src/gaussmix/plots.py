@@ -16,6 +16,7 @@ from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.whole_file import whole_file
 
 INK, BARS, LINE, ATOM = "#333333", "#d5dde5", "#1f5fa8", "#c2402a"
+PAIR = ("#1f5fa8", "#d9822b")
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _APART = 0.3  # inches: quantiles that are nearer stack their labels
 _MENTION = 0.003  # share of the distribution outside the picture from which the axis says so
@@ -76,6 +77,51 @@ def draw_density(
     axes.set_xlabel(f"{about}; {outside:.1%} lie outside" if outside > _MENTION else about)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper left" if distribution.median() > low / 2 + high / 2 else "upper right")
+
+
+def plot_comparison(
+    a: GaussianMixture1D,
+    b: GaussianMixture1D,
+    *,
+    names: tuple[str, str] = ("A", "B"),
+    title: str = "",
+    log: bool = False,
+) -> Figure:
+    """Two distributions over each other: their densities, and their distribution functions.
+
+    The shaded area between the densities is twice the total variation distance, that between the distribution functions
+    the Wasserstein distance W1, as far as they lie in the picture. Point masses are steps in the lower panel.
+    `log`: a logarithmic density axis.
+    """
+    figure = Figure(figsize=(8, 6.5), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    spans = np.array([_span(law, log) for law in (a, b)])
+    low, high = float(spans[:, 0].min()), float(spans[:, 1].max())
+    x = np.union1d(_grid(a, low, high), _grid(b, low, high))
+    atoms = np.union1d(a.atoms.positions, b.atoms.positions)
+    smooth = np.setdiff1d(x, atoms)
+    steps = np.sort(np.concatenate([x, np.nextafter(atoms, -np.inf), atoms]))
+    for axes, points, curves in (
+        (upper, smooth, [law.pdf(smooth) for law in (a, b)]),
+        (lower, steps, [law.cdf(steps) for law in (a, b)]),
+    ):
+        axes.fill_between(points, *curves, color=BARS, linewidth=0)
+        for curve, name, color in zip(curves, names, PAIR, strict=True):
+            axes.plot(points, curve, color=color, linewidth=1.8, label=name)
+        axes.spines[["top", "right"]].set_visible(False)
+    upper.set_ylabel("density, without its point masses" if atoms.size else "density")
+    if log:
+        heights = np.concatenate([line.get_ydata() for line in upper.lines])  # pyright: ignore[reportArgumentType]
+        upper.set_yscale("log")
+        upper.set_ylim(max(heights[heights > 0].min(), 1e-9 * heights.max()), 3 * heights.max())
+    else:
+        upper.set_ylim(bottom=0)
+    upper.legend(frameon=False)
+    upper.set_title(title)
+    lower.set(ylabel="share below; shaded: W1", ylim=(0, 1.02), xlim=(low, high))
+    outside = max(1 - float(law.cdf(high) - law.cdf(low)) for law in (a, b))
+    lower.set_xlabel(f"value; up to {outside:.1%} lie outside" if outside > _MENTION else "value")
+    return figure
 
 
 def histogram_bars(

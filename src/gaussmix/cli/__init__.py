@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "density plot": density.plot,
     "density sample": density.sample,
     "density info": density.info,
+    "density compare": density.compare,
     "train": faces.train,
     "sample": faces.sample,
     "attributes": faces.attributes,

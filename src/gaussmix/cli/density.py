@@ -1,8 +1,9 @@
-"""``gaussmix density fit | plot | sample | info``: the distribution of one column of a file."""
+"""``gaussmix density fit | plot | sample | info | compare``: the distribution of one column of a file."""
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from gaussmix.cli.flags import parse_flags
 
 if TYPE_CHECKING:
     from gaussmix.density.estimator import GMMExpansion
+    from gaussmix.density.mixture import GaussianMixture1D
 
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
@@ -81,6 +83,32 @@ class InfoConfig:
     """Print JSON."""
 
 
+@dataclass(frozen=True)
+class CompareConfig:
+    """Print every distance between two distributions and draw both.
+
+    Each is a model, or a column of a file, which is learnt first: `density compare old.parquet new.parquet --column
+    price`, or two columns of one file: `density compare sales.csv --columns price cost`.
+    """
+
+    a: Annotated[Path, tyro.conf.Positional]
+    """A model, or a .parquet, .csv (also .csv.gz) or .npy file."""
+    b: Annotated[Path | None, tyro.conf.Positional] = None
+    """Another; the same file if not given."""
+    column: str | None = None
+    """Name or 0-based number of the column in a file that has several."""
+    columns: tuple[str, str] | None = None
+    """The column of the first and that of the second, where they differ."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("compare.png")
+    """The picture to write."""
+    title: str | None = None
+    """Its title; the two names if not given."""
+    log: bool = False
+    """A logarithmic density axis, to see the tails."""
+    json: bool = False
+    """Print JSON."""
+
+
 def fit(args: list[str]) -> int:
     """Learn the distribution of a column of a file."""
     config: FitConfig = parse_flags(FitConfig, args, "density fit")
@@ -88,8 +116,6 @@ def fit(args: list[str]) -> int:
     _check_suffix(config.out, (".safetensors",), "model")
 
     from gaussmix.density.estimator import GMMExpansion
-    from gaussmix.density.files import open_column
-    from gaussmix.progress import progress_bar
 
     model = GMMExpansion(
         config.weights,
@@ -101,11 +127,7 @@ def fit(args: list[str]) -> int:
         n_threads=config.threads,
     )
     started = time.perf_counter()
-    source = open_column(config.file, config.column)
-    with source, progress_bar(f"reading {config.file.name}", source.total, show=sys.stderr.isatty()) as show:
-        for chunk in source:
-            model.partial_fit(chunk)
-            show(source.done)
+    _learn(model, config.file, config.column)
     config.out.parent.mkdir(parents=True, exist_ok=True)
     model.save(config.out)
     print(_summary(model, config.file.name if config.column is None else f"{config.file.name}, {config.column}"))
@@ -167,6 +189,72 @@ def info(args: list[str]) -> int:
     else:
         print(_summary(model, config.model.name))
     return 0
+
+
+def compare(args: list[str]) -> int:
+    """Print all distances between two models or columns."""
+    config: CompareConfig = parse_flags(CompareConfig, args, "density compare")
+    _check_suffix(config.out, (".png", ".svg", ".pdf"), "picture")
+    if config.columns is not None and config.column is not None:
+        raise ValueError("give --column for both, or --columns for each, but not both flags")
+    if config.b is None and config.columns is None:
+        raise ValueError("give a second model or file, or --columns with two columns of the one")
+    files = (config.a, config.b or config.a)
+    columns = config.columns or (config.column, config.column)
+    laws = (_law(files[0], columns[0]), _law(files[1], columns[1]))
+    names = _names(files, columns)
+
+    from gaussmix.distances import compare as compare_laws
+    from gaussmix.plots import plot_comparison, save_figure
+
+    found = compare_laws(*laws)
+    figure = plot_comparison(*laws, names=names, title=config.title or f"{names[0]} and {names[1]}", log=config.log)
+    save_figure(figure, config.out)
+    if config.json:
+        about = {
+            letter: {"name": name, "mean": float(law.mean()), "std": float(law.std())}
+            for letter, name, law in zip("ab", names, laws, strict=True)
+        }
+        numbers = {name: value if math.isfinite(value) else str(value) for name, value in found.to_dict().items()}
+        print(json.dumps(about | numbers, indent=2))  # JSON has no infinity
+    else:
+        for letter, name, law in zip("AB", names, laws, strict=True):
+            print(f"{letter}: {name}, mean {law.mean():.6g}, standard deviation {law.std():.6g}")
+        print(f"\n{found}\n\npicture: {config.out}")
+    return 0
+
+
+def _law(file: Path, column: str | None) -> GaussianMixture1D:
+    """The distribution in a model file, or that of a column."""
+    if file.suffix == ".safetensors":
+        return _load(file).distribution_
+    from gaussmix.density.estimator import GMMExpansion
+
+    model = GMMExpansion(nan_policy="omit")
+    _learn(model, file, column)
+    return model.distribution_
+
+
+def _names(files: tuple[Path, Path], columns: tuple[str | None, str | None]) -> tuple[str, str]:
+    """Of files and columns, as short as tells them apart."""
+    named = [(file.stem if file.suffix == ".safetensors" else file.name) for file in files]
+    if named[0] == named[1] and files[0] != files[1]:
+        named = [str(file) for file in files]
+    if columns[0] != columns[1]:
+        named = [f"{name}, {column}" for name, column in zip(named, columns, strict=True)]
+    return named[0], named[1]
+
+
+def _learn(model: GMMExpansion, file: Path, column: str | None) -> None:
+    """Read the column and learn it, chunk by chunk."""
+    from gaussmix.density.files import open_column
+    from gaussmix.progress import progress_bar
+
+    source = open_column(file, column)
+    with source, progress_bar(f"reading {file.name}", source.total, show=sys.stderr.isatty()) as show:
+        for chunk in source:
+            model.partial_fit(chunk)
+            show(source.done)
 
 
 def _summary(model: GMMExpansion, name: str) -> str:

@@ -1,12 +1,10 @@
-"""Fits as E section 3.1 makes them, and its loss.
+"""Fits as E section 3.1 makes them.
 
 r = (max - min) / n, mu_i = min + i r for i = 0..n-1, sigma = t r; a point belongs to its nearest centre, be it beyond
 the outermost one.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,14 +32,6 @@ def count(x: Array, n: int, t: float) -> tuple[BinnedCounts, GaussianBasis]:
     """Counts of the points on the paper's basis for them."""
     basis = GaussianBasis.as_paper(float(x.min()), float(x.max()), n, t)
     return BinnedCounts(basis.axis()).add(np.minimum(x, basis.centers[-1])), basis
-
-
-def information_loss(target: Callable[[Array], Array], model: Callable[[Array], Array], basis: GaussianBasis) -> float:
-    """E Eq. 9 of two distribution functions, with half-width r/2."""
-    edges = basis.axis().edges[::SUB_BINS]
-    ends = np.array([0.0]), np.array([1.0])
-    f, g = (np.diff(np.concatenate([ends[0], cdf(edges), ends[1]])) for cdf in (target, model))
-    return float(np.abs(f - g).sum())
 
 
 def algorithm1_about_points(counts: BinnedCounts, basis: GaussianBasis) -> tuple[Array, float]:

@@ -13,7 +13,8 @@ from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.weights import algorithm1_weights, histogram_weights
-from gaussmix.papers.expansion import ALGORITHM1, ALGORITHM2, LOSS, count, information_loss
+from gaussmix.distances.binned import binned_l1
+from gaussmix.papers.expansion import ALGORITHM1, ALGORITHM2, LOSS, count
 from gaussmix.papers.result import Picture, Result, Table
 from gaussmix.papers.targets import GENERATOR, Target, gaussian_target, mixed_target
 
@@ -121,7 +122,7 @@ def _learn(name: str, target: Target, config: Config, rng: np.random.Generator) 
         "algorithm2": basis.mixture(histogram_weights(counts, basis)),
         "auto": GMMExpansion().fit(x).distribution_,
     }
-    losses = {rule: information_loss(target.cdf, model.cdf, basis) for rule, model in models.items()}
+    losses = {rule: binned_l1(target, model, basis) for rule, model in models.items()}
     return Example(name, target, basis, models, losses)
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.weights import histogram_weights
-from gaussmix.papers.expansion import ALGORITHM2, LOSS, count, information_loss
+from gaussmix.distances.binned import binned_l1
+from gaussmix.papers.expansion import ALGORITHM2, LOSS, count
 from gaussmix.papers.result import Picture, Result, Table
 from gaussmix.papers.targets import GENERATOR, gaussian_target
 
@@ -58,8 +59,8 @@ def run(config: Config, on_step: Callable[[int], None]) -> Result:
             for i, n in enumerate(N_COMPONENTS):
                 counts, basis = count(x, n, SIGMA)
                 model = basis.mixture(histogram_weights(counts, basis))
-                losses["algorithm2"][s, repetition, i] = information_loss(target.cdf, model.cdf, basis)
-                losses["auto"][s, repetition, i] = information_loss(target.cdf, default.cdf, basis)
+                losses["algorithm2"][s, repetition, i] = binned_l1(target, model, basis)
+                losses["auto"][s, repetition, i] = binned_l1(target, default, basis)
             step += 1
             on_step(step)
 

@@ -13,14 +13,8 @@ from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.weights import algorithm1_weights, histogram_weights
-from gaussmix.papers.expansion import (
-    ALGORITHM1,
-    ALGORITHM2,
-    LOSS,
-    algorithm1_about_points,
-    count,
-    information_loss,
-)
+from gaussmix.distances.binned import binned_l1
+from gaussmix.papers.expansion import ALGORITHM1, ALGORITHM2, LOSS, algorithm1_about_points, count
 from gaussmix.papers.result import Picture, Result, Table
 from gaussmix.papers.targets import GENERATOR, Target
 
@@ -79,9 +73,9 @@ def run_loss_table(
         bases = [replace(basis, bandwidth=float(t)) for t in SIGMAS]
         for name, (_, weights) in RULES.items():
             models = [b.mixture(weights(counts, b)) for b in bases]
-            losses[name].append([information_loss(target.cdf, model.cdf, basis) for model in models])
+            losses[name].append([binned_l1(target, model, basis) for model in models])
         for name, (_, estimator) in DEFAULTS.items():
-            losses[name].append([information_loss(target.cdf, estimator.fit(x).distribution_.cdf, basis)])
+            losses[name].append([binned_l1(target, estimator.fit(x).distribution_, basis)])
         on_step(repetition + 1)
 
     means = {name: np.mean(values, axis=0) for name, values in losses.items()}

@@ -20,6 +20,11 @@ MODULES = {
     "expansion-table3": ("expansion_table3", "E Table 3: loss by number of components, 20 000 and 50 000 points"),
     "expansion-fig1-2": ("expansion_fig1_2", "E Figures 1-2: target and mixture inside one region; conditions, bounds"),
     "expansion-fig3-7": ("expansion_fig3_7", "E Figures 3-7: targets, the initial mixture, trained mixtures"),
+    "diffusion-fig10": ("diffusion_fig10", "D Figure 10: the negative Gaussian mixture gradient step by step"),
+    "diffusion-fig11": ("diffusion_fig11", "D Figure 11: ten steps of Algorithm 1, its limit, and what cures it"),
+    "diffusion-fig12": ("diffusion_fig12", "D Figure 12: NGMG entropy against the binary cross-entropy"),
+    "diffusion-eq6": ("diffusion_eq6", "D Eq. 6 beside the Wasserstein distance that it is said to be"),
+    "diffusion-eq15": ("diffusion_eq15", "D Eq. 15: the same through the inverse of NGMG, and its condition"),
 }
 
 

@@ -1,0 +1,123 @@
+"""Wasserstein distances of two samples, exact to rounding.
+
+Point masses x (N,) and y (M,) with distribution functions F and G, and quantile functions Q_x and Q_y:
+
+    W_1 = integral |F - G| dx,    W_p = (integral_0^1 |Q_x - Q_y|^p du)^(1/p),    W_inf = max |Q_x - Q_y|.
+
+Large samples are not sorted for W_1. Points go into cells; of a cell's points their mass and the sum of their
+distances from its left end are kept. So F - G is known at the ends, and its integral over each cell. Within a cell F
+and G only rise: where F - G at the left end is at least what G rises, or at most -(what F rises), it keeps its sign,
+and |integral| is the integral of the absolute value. The other cells are cut into finer ones, until few points are left
+in them, which are sorted.
+
+Masses of samples without weights are whole numbers, M for each of x and N for each of y over the greatest common
+divisor, so that F - G is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaussmix.distances._bins import pick, settle, tabulate
+from gaussmix.distances._merging import area, area_of_cells, largest_gap, mean_power
+from gaussmix.distances.inputs import Sample
+
+Array = NDArray[np.float64]
+N_CELLS = 2**15
+"""How many at first, where most points are: a sample's table, 16 bytes a cell, stays in the second-level cache."""
+FINER = 8
+"""Into how many a doubtful cell is cut, or more where they are few."""
+SORT_BELOW = 2**15
+"""So many points, of both samples together, are sorted."""
+N_LOOKED_AT = 2**11
+"""How many points of each sample tell where most points are."""
+OUTSIDE = 1 / 256
+"""The share of them beyond either end: heavy tails must not make the cells wide."""
+SMALLEST = np.finfo(float).tiny
+"""Width of a cell where all points are equal."""
+
+
+class Points(NamedTuple):
+    """`values` (N,), `masses` (N,) or (0,), where each has the mass `each`."""
+
+    values: Array
+    masses: Array
+    each: float
+
+
+def wasserstein(x: Sample, y: Sample, p: float) -> float:
+    """W_p, in the units of the values, for p >= 1 or inf."""
+    n, m = x.values.size, y.values.size
+    common = math.gcd(n, m)
+    whole, mass = x.masses is None and y.masses is None, n * m // common
+    if whole:
+        first, second = (Points(sample.values, np.empty(0), mass / sample.values.size) for sample in (x, y))
+    else:
+        first, second, mass = _with_masses(x), _with_masses(y), 1
+    if p == 1 and n + m >= SORT_BELOW:
+        return _in_cells(first, second) / mass
+    first, second = _ordered(first), _ordered(second)
+    if p == 1:
+        return area(*first, *second) / mass
+    slack = 0.0 if whole and mass < 2**53 else mass * (n + m) * 2.0**-53  # sums of weights are not exact
+    gap = largest_gap(*first, *second, slack)
+    if p == math.inf or gap == 0:
+        return gap
+    return gap * (mean_power(*first, *second, slack, gap, p) / mass) ** (1 / p)
+
+
+def _with_masses(sample: Sample) -> Points:
+    masses = np.empty(0) if sample.masses is None else sample.masses
+    return Points(sample.values, masses, 1 / sample.values.size)
+
+
+def _ordered(points: Points) -> Points:
+    if points.masses.size == 0:
+        return points._replace(values=np.sort(points.values))
+    order = np.argsort(points.values, kind="stable")
+    return points._replace(values=points.values[order], masses=points.masses[order])
+
+
+def _in_cells(x: Points, y: Points) -> float:
+    """The area between the masses of x and of y up to a point, by cells, and finer ones, until few points are left."""
+    before, area = np.zeros(1), 0.0
+    ends = np.array([[min(x.values.min(), y.values.min()), max(x.values.max(), y.values.max())]])
+    inside = _where_most_are(x.values, y.values)
+    x_in = y_in = np.empty(0, np.int32)
+    left, idle = x.values.size + y.values.size, 0
+    while left >= SORT_BELOW and idle < 2 and len(ends) <= N_CELLS // 4:
+        n_cells = max(N_CELLS // len(ends), FINER)
+        width = np.maximum((inside[:, 1] - inside[:, 0]) / n_cells, SMALLEST)
+        axes, doubtful = np.column_stack([inside[:, 0], width, 1 / width]), np.empty(len(ends) * n_cells, np.uint8)
+        tables = []
+        for points, intervals in ((x, x_in), (y, y_in)):
+            table = tabulate(points.values, points.masses, intervals, axes, n_cells)
+            tables.append(table if points.masses.size else points.each * table)
+        certain, ends, before = settle(*tables, before, axes, ends, n_cells, doubtful)
+        area += certain
+        x, x_in = _picked(x, x_in, axes, n_cells, doubtful)
+        y, y_in = _picked(y, y_in, axes, n_cells, doubtful)
+        inside, was, left = ends, left, x.values.size + y.values.size
+        idle += left > 0.5 * was  # ties or almost equal samples, which are better sorted, or cells that were too wide
+    counts = [np.bincount(intervals, minlength=len(ends)) for intervals in (x_in, y_in)]
+    x, y = _ordered(x), _ordered(y)
+    return area + area_of_cells(*x, counts[0], *y, counts[1], ends, before)
+
+
+def _where_most_are(x: Array, y: Array) -> Array:
+    """(1, 2): between these lie all but `OUTSIDE` of a few points of both, at either end."""
+    few = np.sort(np.concatenate([values[:: max(values.size // N_LOOKED_AT, 1)] for values in (x, y)]))
+    outside = int(OUTSIDE * few.size)
+    return np.array([[few[outside], few[-1 - outside]]])
+
+
+def _picked(
+    points: Points, intervals: NDArray[np.int32], axes: Array, n_cells: int, doubtful: NDArray[np.uint8]
+) -> tuple[Points, NDArray[np.int32]]:
+    """Those in doubtful cells, and these cells' numbers among the doubtful ones."""
+    values, masses, cells = pick(points.values, points.masses, intervals, axes, n_cells, doubtful)
+    return points._replace(values=values, masses=masses), cells

@@ -1,0 +1,43 @@
+"""Distances of many pairs of mixtures on one basis: all at once where there is a fast way, else pair by pair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gaussmix.density.basis import GaussianBasis
+from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.distances._lattice import absolute_integrals
+from gaussmix.distances.inputs import as_weight_rows, check_weight_rows
+
+Array = NDArray[np.float64]
+
+
+def of_rows(
+    a: ArrayLike,
+    b: ArrayLike,
+    basis: GaussianBasis,
+    point_weights: tuple[ArrayLike | None, ArrayLike | None],
+    kind: Literal["cdf", "density"] | None,
+    of_pair: Callable[[GaussianMixture1D, GaussianMixture1D], tuple[float, float]],
+) -> tuple[Array, Array]:
+    """Values and errors (...) for weights a, b (..., n) on `basis`: int |difference| of `kind` if that is given and all
+    components are alike, else `of_pair`.
+
+    Raises ValueError for what are no weights, and TypeError if there are also weights of points.
+    """
+    if any(weights is not None for weights in point_weights):
+        raise TypeError("a_weights and b_weights are for samples; with basis=, a and b are the weights")
+    first, second, shape = as_weight_rows(a, b, basis)
+    is_open = all(end is None or math.isinf(end) for end in basis.bounds)
+    if kind is not None and basis.scale is None and is_open:
+        values, errors = absolute_integrals(first, second, basis.spacing, basis.bandwidth, kind)
+    else:
+        rows = zip(check_weight_rows(first, "a"), check_weight_rows(second, "b"), strict=True)
+        pairs = [of_pair(basis.mixture(x), basis.mixture(y)) for x, y in rows]
+        values, errors = np.array(pairs, float).reshape(-1, 2).T
+    return values.reshape(shape), errors.reshape(shape)

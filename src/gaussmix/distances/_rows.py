@@ -1,0 +1,26 @@
+"""Weights of many pairs of mixtures on one basis: in as (..., n), out as (...)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gaussmix.density.basis import GaussianBasis
+from gaussmix.distances.inputs import as_weight_rows, check_weight_rows
+
+Array = NDArray[np.float64]
+
+
+def weight_rows(
+    a: ArrayLike, b: ArrayLike, basis: GaussianBasis, a_weights: ArrayLike | None, b_weights: ArrayLike | None
+) -> tuple[Array, Array, tuple[int, ...]]:
+    """Both as checked (B, n) with sum 1, and the shape of the answer. Raises ValueError and TypeError."""
+    if a_weights is not None or b_weights is not None:
+        raise TypeError("a_weights and b_weights are for samples; with basis=, a and b are the weights")
+    first, second, shape = as_weight_rows(a, b, basis)
+    return check_weight_rows(first, "a"), check_weight_rows(second, "b"), shape
+
+
+def shaped(values: Array, shape: tuple[int, ...]) -> float | Array:
+    """(B,) in the caller's shape: a float where that is ()."""
+    return values.reshape(shape) if shape else float(values[0])

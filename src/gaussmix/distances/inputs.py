@@ -1,0 +1,125 @@
+"""What the distances take: mixtures, samples, and weights of mixtures that share a basis."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gaussmix.density.basis import GaussianBasis
+from gaussmix.density.mixture import GaussianMixture1D
+
+Array = NDArray[np.float64]
+SUM_TOLERANCE = 1e-6
+"""How far weights may be from the sum 1; they are then divided by their sum."""
+
+
+class Sample(NamedTuple):
+    """Point masses: values (N,) in the order they came, masses (N,) with sum 1, or None where all are 1/N."""
+
+    values: Array
+    masses: Array | None
+
+
+Law = GaussianMixture1D | Sample
+
+
+def as_law(value: Any, name: str, weights: ArrayLike | None = None) -> Law:
+    """A mixture, a fitted one-column `GMMExpansion`'s mixture, or a sample (N,) with `weights` (N,) >= 0.
+
+    Weights of a sample need not sum to 1. Raises TypeError and ValueError, naming the argument `name`.
+    """
+    mixture = value if isinstance(value, GaussianMixture1D) else getattr(value, "distribution_", None)
+    if isinstance(mixture, GaussianMixture1D):
+        if weights is not None:
+            raise TypeError(f"{name}_weights are for samples, but {name} is a mixture, which has its own")
+        return mixture
+    values = np.asarray(value)
+    if values.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name} is a {type(value).__name__}; give a GaussianMixture1D, a fitted GMMExpansion or numbers (N,)"
+        )
+    if values.ndim != 1:
+        raise ValueError(
+            f"{name} has shape {values.shape}; give a sample (N,), or basis= for weights (n,) or (B, n) on that basis"
+        )
+    if values.size == 0:
+        raise ValueError(f"{name} is empty; give at least one number")
+    values = np.ascontiguousarray(values, np.float64)
+    _check_finite(values, name, "leave it out or give a number")
+    return Sample(values, None if weights is None else _masses(weights, values.size, f"{name}_weights"))
+
+
+def as_mixture(value: Any, name: str, weights: ArrayLike | None = None) -> GaussianMixture1D:
+    """Like `as_law`, but a sample, which has no density, is learnt first: `GMMExpansion()` with its default rule."""
+    law = as_law(value, name, weights)
+    if isinstance(law, GaussianMixture1D):
+        return law
+    from gaussmix.density.estimator import GMMExpansion
+
+    return GMMExpansion().fit(law.values, sample_weight=law.masses).distribution_
+
+
+def as_weight_rows(
+    a: ArrayLike, b: ArrayLike, basis: GaussianBasis, names: tuple[str, str] = ("a", "b")
+) -> tuple[Array, Array, tuple[int, ...]]:
+    """Weights (..., n) on `basis`, broadcast against each other: both as contiguous (B, n), and the shape before n.
+
+    Shapes only: `check_weight_rows` looks at the numbers. Raises, with the arguments' `names`, ValueError for another n
+    or shapes that do not broadcast, TypeError for no numbers.
+    """
+    if not isinstance(basis, GaussianBasis):
+        raise TypeError(f"basis is a {type(basis).__name__}; give the GaussianBasis that the weights belong to")
+    rows = []
+    for name, values in zip(names, (a, b), strict=True):
+        weights = np.asarray(values)
+        if weights.dtype.kind not in "fiub":
+            raise TypeError(f"{name} is a {type(values).__name__}; with basis=, give weights (n,) or (B, n)")
+        if weights.ndim == 0 or weights.shape[-1] != basis.n_components:
+            raise ValueError(
+                f"{name} has shape {weights.shape}, but the basis has {basis.n_components} components: give weights "
+                f"(..., {basis.n_components}); weights of another basis need their own mixtures"
+            )
+        rows.append(weights)
+    try:
+        shape = np.broadcast_shapes(rows[0].shape, rows[1].shape)
+    except ValueError:
+        raise ValueError(
+            f"{names[0]} has shape {rows[0].shape} and {names[1]} {rows[1].shape}, which do not broadcast"
+        ) from None
+    first, second = (
+        np.ascontiguousarray(np.broadcast_to(row, shape), np.float64).reshape(-1, shape[-1]) for row in rows
+    )
+    return first, second, shape[:-1]
+
+
+def check_weight_rows(rows: Array, name: str) -> Array:
+    """(B, n) finite, at least 0, with sum 1 to `SUM_TOLERANCE`; normalised exactly. Raises ValueError."""
+    _check_finite(rows, name, "weights are finite")
+    if rows.size and rows.min() < 0:
+        raise ValueError(f"{name} contains {rows.min():.6g}; weights must not be negative")
+    sums = rows.sum(axis=1, keepdims=True)
+    off = np.abs(sums - 1) > SUM_TOLERANCE
+    if off.any():
+        raise ValueError(f"{name} has weights that sum to {sums[off][0]:.9g}; they must sum to 1: divide by their sum")
+    return rows / np.where(np.abs(sums - 1) <= 4 * np.finfo(float).eps, 1.0, sums)
+
+
+def _masses(weights: ArrayLike, n: int, name: str) -> Array:
+    masses = np.ascontiguousarray(weights, np.float64)
+    if masses.shape != (n,):
+        raise ValueError(f"{name} has shape {masses.shape}; give one weight for each of the {n} numbers")
+    _check_finite(masses, name, "weights are finite")
+    if masses.min() < 0:
+        raise ValueError(f"{name} contains {masses.min():.6g}; weights must not be negative")
+    total = masses.sum()
+    if not 0 < total < np.inf:
+        raise ValueError(f"{name} sums to {total:.6g}; at least one weight must be positive")
+    return masses / total
+
+
+def _check_finite(values: Array, name: str, advice: str) -> None:
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise ValueError(f"{name} contains {values[~finite].flat[0]}; {advice}")

@@ -1,0 +1,88 @@
+"""The Gaussian kernel between the centres of a basis.
+
+    K_ij = phi(mu_i - mu_j; 0, sigma) = exp(-(mu_i - mu_j)^2 / (2 sigma^2)) / (sigma sqrt(2 pi))
+
+sigma: standard deviation, in the units of the data. Where the mu_i are equally spaced K is Toeplitz, K_ij = k_|i-j|,
+and K v is a convolution: with v padded by as many zeros as k has lags that are not zero, a product of Fourier
+transforms. D Eq. 14's M(sigma) is K with zeros on its diagonal.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.fft import irfft, next_fast_len, rfft
+
+from gaussmix.density.basis import GaussianBasis
+
+Array = NDArray[np.float64]
+DENSE_UP_TO = 256
+"""Components up to which the matrix is as fast as the transforms."""
+
+
+def kernel_row(basis: GaussianBasis, sigma: float, *, diagonal: bool) -> Array:
+    """k (n,): normal density of standard deviation `sigma` at the distances mu_j - mu_0; k_0 = 0 if not `diagonal`.
+
+    `sigma` is in the units of the data, k in 1 / units. Raises ValueError for a warped basis, whose K is not Toeplitz,
+    and for a `sigma` that is not positive and finite.
+    """
+    if basis.scale is not None:
+        raise ValueError(
+            f"the basis is warped (scale={basis.scale}), so that its centres are not equally spaced; use kernel_matrix"
+        )
+    row = _density(np.multiply(basis.spacing, np.arange(basis.n_components)), sigma)
+    if not diagonal:
+        row[0] = 0.0
+    return row
+
+
+def kernel_matrix(basis: GaussianBasis, sigma: float, *, diagonal: bool) -> Array:
+    """K (n, n) of the density between all centres, also of a warped basis; zeros on its diagonal if not `diagonal`.
+
+    As the paper without the diagonal (D Eq. 14's M). Raises ValueError for a `sigma` that is not positive and finite.
+    """
+    n = basis.n_components
+    if basis.scale is None:
+        row = kernel_row(basis, sigma, diagonal=diagonal)
+        both_sides = np.append(row[:0:-1], row)
+        return np.lib.stride_tricks.sliding_window_view(both_sides, n)[::-1].copy()
+    matrix = _density(np.subtract.outer(basis.centers, basis.centers), sigma)
+    if not diagonal:
+        np.fill_diagonal(matrix, 0.0)
+    return matrix
+
+
+def kernel_product(v: ArrayLike, basis: GaussianBasis, sigma: float, *, diagonal: bool) -> Array:
+    """K v (..., n) of vectors v (..., n): by the matrix up to `DENSE_UP_TO` components and if warped, else by FFT.
+
+    By FFT it costs n log n and rounds to about 1e-15 of the largest entry, in all entries alike: those that are far
+    smaller can have either sign. Raises ValueError for another n, NaN or a wrong `sigma`.
+    """
+    vectors = np.asarray(v, np.float64)
+    n = basis.n_components
+    if vectors.ndim == 0 or vectors.shape[-1] != n:
+        raise ValueError(f"v has shape {vectors.shape}, but the basis has {n} components: give (..., {n})")
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"v contains {vectors[~np.isfinite(vectors)].flat[0]}; all must be finite")
+    if n <= DENSE_UP_TO or basis.scale is not None:
+        return vectors @ kernel_matrix(basis, sigma, diagonal=diagonal)
+    row = kernel_row(basis, sigma, diagonal=diagonal)
+    reach = int(np.flatnonzero(row).max(initial=0))
+    length: Any = next_fast_len(n + reach, True)
+    around = np.zeros(length)
+    around[: reach + 1] = row[: reach + 1]
+    around[length - reach :] = row[reach:0:-1]
+    spectrum = np.asarray(rfft(around), np.complex128).real  # alone: the row is even
+    transformed = np.asarray(rfft(vectors, length), np.complex128)
+    return np.asarray(irfft(transformed * spectrum, length), np.float64)[..., :n]
+
+
+def _density(distance: Array, sigma: float) -> Array:
+    if not sys.float_info.min <= sigma < math.inf:
+        raise ValueError(f"sigma is {sigma}; it must be positive and finite: a standard deviation in units of the data")
+    with np.errstate(over="ignore"):  # to infinity, whose density is zero
+        return np.exp(-0.5 * (distance / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))

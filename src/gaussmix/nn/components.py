@@ -1,0 +1,161 @@
+"""Gaussian components as tensors, and the nodes on which their mixtures are integrated.
+
+    u_i = (x - mu_i) / sigma_i,   f(x) = sum_i w_i phi(u_i) / sigma_i,   F(x) = sum_i w_i Phi(u_i)
+
+mu_i, sigma_i: means and standard deviations; w_i: weights, at least 0, with sum 1; phi, Phi: density and distribution
+function of the standard normal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gaussmix.density.basis import GaussianBasis
+
+REACH = 9.0
+"""Standard deviations beyond which a component has no mass: 2 Phi(-9) = 2e-19."""
+PANEL = 0.5
+"""The widest panel, in standard deviations of the narrowest component that reaches into it."""
+ORDER = 6
+"""Gauss-Legendre nodes in a panel: for a Gaussian factor the error is below 1e-15 of its integral."""
+SUM_TOLERANCE = 1e-6
+"""How far weights may be from the sum 1, or 64 rounding errors where that is more; they are divided by their sum."""
+LARGEST_LOG_SLOPE = 60.0
+"""Log of the largest derivative of a log-density with respect to a weight that is 0; it may be infinite in truth."""
+_MOST_STEPS = 100
+
+
+class Components(NamedTuple):
+    """n Gaussians: means (n,) and standard deviations (n,), in data units, of one dtype and device."""
+
+    means: Tensor
+    stds: Tensor
+
+    def standardised(self, x: Tensor) -> Tensor:
+        """(..., n) u_i of `x` (...)."""
+        return (x[..., None] - self.means) / self.stds
+
+    def log_densities(self, x: Tensor) -> Tensor:
+        """(..., n) log of phi(u_i) / sigma_i at `x` (...)."""
+        return -0.5 * self.standardised(x) ** 2 - self.stds.log() - 0.5 * math.log(2 * math.pi)
+
+
+def normal_cdf(u: Tensor) -> Tensor:
+    """Phi(u), relatively accurate far below 0, which `torch.special.ndtr` is not."""
+    return 0.5 * torch.erfc(u * -math.sqrt(0.5))
+
+
+def normal_pdf(u: Tensor) -> Tensor:
+    """phi(u)."""
+    return (-0.5 * u * u).exp() / math.sqrt(2 * math.pi)
+
+
+def components_of(basis: GaussianBasis | Components, like: Tensor) -> Components:
+    """The components of `basis` in the dtype and on the device of `like`. ValueError for a basis with bounds."""
+    if isinstance(basis, Components):
+        means, stds = basis
+    elif isinstance(basis, GaussianBasis):
+        if any(bound is not None and math.isfinite(bound) for bound in basis.bounds):
+            raise ValueError(
+                f"basis has bounds {basis.bounds}, which reflect its Gaussians; gaussmix.nn knows open bases only: "
+                "use one without bounds, for example of the logarithms of positive data"
+            )
+        means, stds = torch.from_numpy(np.array(basis.centers)), torch.from_numpy(np.array(basis.stds))
+    else:
+        raise TypeError(f"basis is a {type(basis).__name__}; give the GaussianBasis that the weights belong to")
+    if like.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"the weights are {like.dtype}; give torch.float32 or torch.float64")
+    return Components(means.to(like), stds.to(like))
+
+
+def normalised(weights: Tensor, n: int, name: str) -> Tensor:
+    """`weights` (..., n), finite, at least 0, with sum 1 to rounding, divided by their sum. Raises ValueError."""
+    if weights.ndim == 0 or weights.shape[-1] != n:
+        raise ValueError(f"{name} has shape {tuple(weights.shape)}, but the basis has {n} components: give (..., {n})")
+    sums = weights.sum(-1, keepdim=True)
+    seen = weights.detach()
+    if seen.numel():
+        low = float(seen.min())
+        if not low >= 0:  # NaN as well
+            raise ValueError(f"{name} contains {low:.6g}; weights must be finite and not negative")
+        off = float((sums.detach() - 1).abs().max())
+        if not off <= max(SUM_TOLERANCE, 64 * torch.finfo(weights.dtype).eps):
+            raise ValueError(f"{name} has weights whose sum is off 1 by {off:.6g}; they must sum to 1: use softmax")
+    return weights / sums
+
+
+def log_mixture(weights: Tensor, log_terms: Tensor) -> Tensor:
+    """(...) log sum_i w_i exp(a_i) of weights (..., n) and a (..., n), without over- or underflow.
+
+    Differentiable also in weights that are 0; there the derivative exp(a_i - result) stops at exp(LARGEST_LOG_SLOPE).
+    """
+    there = weights > 0
+    logs = torch.where(there, weights, 1).log() + log_terms
+    top = torch.where(there, logs, -torch.inf).amax(-1, keepdim=True).detach()
+    absent = weights * (log_terms - top).clamp(max=LARGEST_LOG_SLOPE).exp()
+    return torch.where(there, (torch.where(there, logs, top) - top).exp(), absent).sum(-1).log() + top.squeeze(-1)
+
+
+def crossing(
+    function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], left: Tensor, right: Tensor, before: Tensor
+) -> Tensor:
+    """(K,) zeros of `function(x, k)` -> (value, slope), which has the sign `before` at `left` and the other at `right`.
+
+    Newton's method; steps that leave the bracket are replaced by bisection. `k` are the positions still looked at.
+    """
+    left, right, x = left.clone(), right.clone(), (left + right) / 2
+    close = 4 * torch.finfo(x.dtype).eps * (left.abs() + right.abs() + (right - left))
+    k = torch.arange(len(x), device=x.device)
+    for _ in range(_MOST_STEPS):
+        if not len(k):
+            break
+        value, slope = function(x[k], k)
+        early = value * before[k] > 0
+        left[k], right[k] = torch.where(early, x[k], left[k]), torch.where(early, right[k], x[k])
+        step = x[k] - value / slope  # slope 0: infinite or NaN, and bisected
+        inside = (step >= left[k]) & (step <= right[k])
+        step = torch.where(inside, step, (left[k] + right[k]) / 2)
+        done = ((step - x[k]).abs() <= close[k]) | (value == 0)
+        x[k] = torch.where(value == 0, x[k], step)
+        k = k[~done]
+    return x
+
+
+def panel_edges(components: Components) -> Tensor:
+    """(m,) increasing points that cover every component's reach in panels narrow enough for it."""
+    means, stds = (values.detach().double().cpu().numpy() for values in components)
+    return torch.from_numpy(_edges(means.tobytes(), stds.tobytes()).copy()).to(components.means)
+
+
+def quadrature(components: Components) -> tuple[Tensor, Tensor]:
+    """Nodes (m,) and weights (m,) of Gauss-Legendre rules on `panel_edges`."""
+    edges = panel_edges(components)
+    place, weight = (torch.from_numpy(values).to(edges) for values in np.polynomial.legendre.leggauss(ORDER))
+    half = edges.diff()[:, None] / 2
+    return (edges[:-1, None] + half * (1 + place)).flatten(), (half * weight).flatten()
+
+
+@lru_cache(maxsize=16)
+def _edges(means: bytes, stds: bytes) -> NDArray[np.float64]:
+    mu, sigma = np.frombuffer(means), np.frombuffer(stds)
+    steps = np.arange(-REACH, REACH + PANEL, PANEL)
+    points = np.unique(mu[:, None] + sigma[:, None] * steps)
+    width = np.full(points.size, np.inf)  # of a panel that begins at this point; infinite where no component reaches
+    for i in np.argsort(-sigma):
+        first, last = np.searchsorted(points, mu[i] + sigma[i] * steps[[0, -1]])
+        width[first:last] = PANEL * sigma[i]
+    kept, allowed = [points[0]], np.inf
+    for here, after, own in zip(points[:-1].tolist(), points[1:].tolist(), width[:-1].tolist(), strict=True):
+        allowed = min(allowed, own)
+        if after - kept[-1] > allowed and here > kept[-1]:
+            kept.append(here)
+            allowed = own
+    return np.array([*kept, points[-1]])

@@ -1,0 +1,240 @@
+"""Losses for A binary attributes that know a kernel over the attributes (D §4.3.2), and ones of that kind that work.
+
+    p = sigmoid(z),   y in [0, 1],   K (A, A) a kernel,   by default K_jk = phi(j - k; 0, sigma)
+
+z: logits (..., A) of a picture; y: targets (..., A); phi: a normal density of standard deviation sigma over the index
+j = 0..A-1 of the attributes. That index is the order of a list: a kernel over it calls attributes alike that stand
+side by side by accident. One that means something, such as the correlation matrix of the attributes, can be given.
+
+Everything is said for one picture and then added up: "sum", or divided by the number of pictures: "mean", or left as
+it is: "none", shape (...). (PyTorch's own "mean" of a binary cross-entropy divides by the attributes as well: beside
+ours it is A times smaller, and so is its gradient.)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Reduction = Literal["mean", "sum", "none"]
+Orientation = Literal["target_minus_prediction", "prediction_minus_target"]
+Sign = Literal["eq13", "eq14"]
+_CHOICES = {
+    "reduction": ("mean", "sum", "none"),
+    "orientation": ("target_minus_prediction", "prediction_minus_target"),
+    "sign": ("eq13", "eq14"),
+}
+
+
+class _KernelLoss(nn.Module):
+    """What the losses share: the kernel (A, A) as a buffer, the checks, the reduction."""
+
+    kernel: Tensor
+
+    def __init__(self, kernel: int | Tensor, sigma: float | None, reduction: Reduction):
+        super().__init__()
+        _check_choice("reduction", reduction)
+        self.reduction = reduction
+        self.register_buffer(
+            "kernel", index_kernel(kernel, sigma) if isinstance(kernel, int) else _given(kernel, sigma)
+        )
+
+    def extra_repr(self) -> str:
+        return f"attributes={len(self.kernel)}, reduction={self.reduction!r}"
+
+    def _checked(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Targets in the dtype of the logits. ValueError for shapes that differ, another A, targets outside [0, 1]."""
+        n = len(self.kernel)
+        if logits.shape != targets.shape or logits.ndim == 0 or logits.shape[-1] != n:
+            raise ValueError(
+                f"logits have shape {tuple(logits.shape)} and targets {tuple(targets.shape)}; both must be (..., {n})"
+            )
+        if targets.numel() and not bool(((targets >= 0) & (targets <= 1)).all()):
+            raise ValueError(
+                f"targets reach from {float(targets.min()):.6g} to {float(targets.max()):.6g}; they must lie in [0, 1]"
+            )
+        return targets.to(logits.dtype)
+
+    def _reduced(self, losses: Tensor) -> Tensor:
+        return {"none": lambda: losses, "sum": losses.sum, "mean": losses.mean}[self.reduction]()
+
+
+class NGMGEntropyLoss(_KernelLoss):
+    """D Eq. 18, the "negative Gaussian mixture gradient entropy": faithful, and not a loss to train with.
+
+        H = -sum_j NGMG(L)_j log p_j,   NGMG(L) = K L (Eq. 13) or -K L (Eq. 14),   L = min(0, first - second)
+
+    kernel: the number A of attributes, for phi(j - k; 0, sigma) with `sigma` in attributes (default 1), or K (A, A).
+    diagonal=False (As the paper, Eq. 14): the diagonal of K, also of a given one, is set to 0, so that an attribute's
+        own error does not reach it.
+    orientation, sign: L of Eq. 18 is L(p_i, p_theta), and the text says neither which of the two is the target nor
+        which sign NGMG has (Eq. 13 and Eq. 14 differ). "target_minus_prediction": L = y - p, in the order of Eq. 18
+        if p_i is the target; "prediction_minus_target": L = p - y, as in Eq. 11 with the prediction as the start.
+    detach=True: NGMG is a constant factor, "a function [that] provides a gradient"; False: it is differentiated too.
+    two_sided=False (As the paper, Eq. 11): only what is negative of L counts.
+    reduction: "mean" (As the paper: 1/N over pictures, the dot product over attributes), "sum", "none".
+
+    `forward(logits (..., A), targets (..., A))`. Where it leads, if each attribute has a logit of its own and
+    its target is 1 with frequency f_j (descent on the expectation; K > 0 off the diagonal):
+
+    ========= ======================= ========== ================================================================
+    sign      orientation             detach     one-sided: p ends at
+    ========= ======================= ========== ================================================================
+    eq13      either                  True       0: the gradient sum_k K_jk |E L_k| (1 - p_j) is never negative
+    eq14      either                  True       1: it is never positive
+    eq13      target_minus_prediction False      0 and 1 side by side: sum K_jk (1 - f_k) p_k log p_j has no bound
+    eq14      target_minus_prediction False      all 0 or all 1, by the start: p log p is least at both ends
+    eq13      prediction_minus_target False      0
+    eq14      prediction_minus_target False      1
+    ========= ======================= ========== ================================================================
+
+    With the zero diagonal an attribute also stays where it is, wrong or right, once all others have L = 0.
+
+    With pictures as input a one-sided reading stops earlier where the targets can be predicted without error (L = 0);
+    until then it moves attributes that were right along with their neighbours. Two-sided and detached, the gradient is
+    (K (p - f))_j (1 - p_j) for (eq13, target_minus_prediction) and (eq14, prediction_minus_target), its opposite for
+    the other two. p = f is then a fixed point; with diagonal=True, K positive definite, those two run to it: they are
+    the only readings that learn (see `KernelGradientLoss`). With a zero diagonal K has eigenvalues of both signs (its
+    trace is 0), p = f is a saddle, and p runs to 0 and 1. Two-sided and not detached, p = f is not even a fixed point.
+
+    Differs from the paper: its claim to beat the binary cross-entropy (Fig. 12) does not hold at matched tuning; see
+    docs/reproduction/diffusion-fig12.md. Use `torch.nn.BCEWithLogitsLoss`.
+    """
+
+    def __init__(
+        self,
+        kernel: int | Tensor,
+        *,
+        sigma: float | None = None,
+        orientation: Orientation = "target_minus_prediction",
+        sign: Sign = "eq13",
+        detach: bool = True,
+        diagonal: bool = False,
+        two_sided: bool = False,
+        reduction: Reduction = "mean",
+    ):
+        super().__init__(kernel, sigma, reduction)
+        _check_choice("orientation", orientation)
+        _check_choice("sign", sign)
+        self.orientation, self.sign = orientation, sign
+        self.detach, self.diagonal, self.two_sided = detach, diagonal, two_sided
+        if not diagonal:
+            self.kernel.fill_diagonal_(0)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        y = self._checked(logits, targets)
+        difference = y - logits.sigmoid()
+        if self.orientation == "prediction_minus_target":
+            difference = -difference
+        if not self.two_sided:
+            difference = difference.clamp(max=0)
+        gradient = difference @ self.kernel.to(logits.dtype)
+        if self.sign == "eq14":
+            gradient = -gradient
+        if self.detach:
+            gradient = gradient.detach()
+        return self._reduced(-(gradient * F.logsigmoid(logits)).sum(-1))
+
+
+class KernelGradientLoss(_KernelLoss):
+    """The gradient on the logits is K (p - y): the idea of D §4, both signs of L and the diagonal kept, made to work.
+
+    kernel: the number A of attributes, for phi(j - k; 0, sigma) with `sigma` in attributes (default 1), or a symmetric
+        positive definite K (A, A). ValueError for one that is not, to rounding.
+
+    The value of `forward(logits (..., A), targets (..., A))` is the binary cross-entropy, summed over attributes; only
+    its gradient is replaced. For K = 1 it is the cross-entropy. Otherwise K (p - y) is the gradient of nothing: its
+    Jacobian K diag(p (1 - p)) is not symmetric.
+
+    The only fixed point is p = E[y | x]: E[K (p - y) | x] = K (p - E[y | x]), and K has no null space. Logits that are
+    free move along dz/dt = -K (p - E y), and the expected cross-entropy then falls: its derivative is
+    -(p - E y)^T K (p - E y) < 0. So its value is the one to look at. In a network, whose logits are not free,
+    p = E[y | x] stays a fixed point, but nothing guarantees that the cross-entropy falls on the way.
+    """
+
+    def __init__(self, kernel: int | Tensor, *, sigma: float | None = None, reduction: Reduction = "mean"):
+        super().__init__(kernel, sigma, reduction)
+        _check_positive_definite(self.kernel)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        y = self._checked(logits, targets)
+        return self._reduced(_WithKernelGradient.apply(logits, y, self.kernel.to(logits.dtype)))  # pyright: ignore[reportArgumentType]
+
+
+class KernelBrierLoss(_KernelLoss):
+    """(p - y)^T K (p - y) / 2 of each picture: the squared error with a kernel between attributes.
+
+    kernel: as in `KernelGradientLoss`, symmetric and positive definite. With the kernel over the index this is half
+    the squared maximum mean discrepancy between sum_j p_j delta_j and sum_j y_j delta_j, two measures on 0..A-1.
+
+    Proper: given x, its expectation is (p - m)^T K (p - m) / 2 + trace(K Cov(y)) / 2 with m = E[y | x], and K is
+    positive definite, so p = m is the only minimiser. K = 1: half the squared error (Brier's score).
+    """
+
+    def __init__(self, kernel: int | Tensor, *, sigma: float | None = None, reduction: Reduction = "mean"):
+        super().__init__(kernel, sigma, reduction)
+        _check_positive_definite(self.kernel)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        error = logits.sigmoid() - self._checked(logits, targets)
+        return self._reduced(0.5 * ((error @ self.kernel.to(logits.dtype)) * error).sum(-1))
+
+
+class _WithKernelGradient(torch.autograd.Function):
+    """The cross-entropy (...) of logits (..., A), with the gradient K (p - y)."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, kernel: Tensor) -> Tensor:
+        ctx.save_for_backward(logits, targets, kernel)
+        return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        logits, targets, kernel = ctx.saved_tensors
+        return grads[0][..., None] * ((logits.sigmoid() - targets) @ kernel), None, None
+
+
+def index_kernel(n: int, sigma: float | None = None) -> Tensor:
+    """(n, n) phi(j - k; 0, sigma) in PyTorch's default dtype; sigma in attributes, 1 if not given."""
+    if n < 1:
+        raise ValueError(f"the number of attributes is {n}; it must be at least 1")
+    width = 1.0 if sigma is None else float(sigma)
+    if not (math.isfinite(width) and width > 0):
+        raise ValueError(f"sigma is {sigma}; give a positive standard deviation, in attributes")
+    index = torch.arange(n, dtype=torch.float64)
+    kernel = (-0.5 * ((index[:, None] - index) / width) ** 2).exp() / (width * math.sqrt(2 * math.pi))
+    return kernel.to(torch.get_default_dtype())
+
+
+def _given(kernel: Tensor, sigma: float | None) -> Tensor:
+    if sigma is not None:
+        raise TypeError(f"sigma is {sigma}, but the kernel is given; give the number of attributes, or no sigma")
+    if not isinstance(kernel, Tensor) or not kernel.is_floating_point():
+        raise TypeError(f"kernel is {kernel!r}; give the number of attributes or a tensor (A, A) of float numbers")
+    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or not len(kernel):
+        raise ValueError(f"kernel has shape {tuple(kernel.shape)}; it must be (A, A)")
+    if not kernel.isfinite().all():
+        raise ValueError("kernel contains NaN or infinity; give finite numbers")
+    if not torch.allclose(kernel, kernel.T):
+        off = float((kernel - kernel.T).abs().max())
+        raise ValueError(f"kernel differs from its transpose by up to {off:.6g}; it must be symmetric")
+    return kernel.detach().clone()
+
+
+def _check_positive_definite(kernel: Tensor) -> None:
+    values = torch.linalg.eigvalsh(kernel.double())
+    low, high = float(values[0]), float(values[-1])
+    if low <= len(kernel) * torch.finfo(kernel.dtype).eps * high:
+        raise ValueError(
+            f"kernel has eigenvalues from {low:.3g} to {high:.3g} and is not positive definite to rounding; use a "
+            "smaller sigma, or add a multiple of the identity"
+        )
+
+
+def _check_choice(name: str, value: str) -> None:
+    if value not in _CHOICES[name]:
+        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(map(repr, _CHOICES[name]))}")

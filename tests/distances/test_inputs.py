@@ -1,0 +1,104 @@
+"""What the distances accept, and the sentences for what they do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gaussmix import GaussianBasis, GaussianMixture1D, GMMExpansion
+from gaussmix.distances.inputs import Sample, as_law, as_mixture, as_weight_rows, check_weight_rows
+
+BASIS = GaussianBasis.spanning(0.0, 1.0, 4)
+NORMAL = GaussianMixture1D([1.0], [0.0], [1.0])
+X = np.random.default_rng(0).normal(3.0, 2.0, 2000)
+
+
+def test_laws_come_as_mixtures_models_and_numbers() -> None:
+    model = GMMExpansion("fast").fit(X)
+    assert as_law(NORMAL, "a") is NORMAL
+    assert as_law(model, "a") is model.distribution_
+    for numbers in ([1, 2, 3], np.array([1.0, 2.0, 3.0], np.float32), pd.Series([1, 2, 3]), (True, 2, 3)):
+        law = as_law(numbers, "a")
+        assert isinstance(law, Sample)
+        assert law.values.dtype == np.float64
+        np.testing.assert_array_equal(law.values, [1, 2, 3])
+        assert law.masses is None
+
+
+def test_weights_of_a_sample_are_normalised() -> None:
+    law = as_law([1.0, 2.0], "a", [3, 1])
+    assert isinstance(law, Sample)
+    np.testing.assert_array_equal(law.masses, [0.75, 0.25])
+
+
+def test_a_sample_is_learnt_where_a_density_is_needed() -> None:
+    assert as_mixture(NORMAL, "a") is NORMAL
+    learnt = as_mixture(X, "a")
+    assert learnt == GMMExpansion().fit(X).distribution_
+    weighted = as_mixture(X, "a", np.where(X > 3, 1.0, 0.0))
+    assert weighted.ppf(0.05) > 2.5
+
+
+@pytest.mark.parametrize(
+    ("value", "weights", "error", "message"),
+    [
+        ("word", None, TypeError, "a is a str; give a GaussianMixture1D, a fitted GMMExpansion or numbers"),
+        (GMMExpansion(), None, TypeError, "a is a GMMExpansion; give .* a fitted GMMExpansion"),
+        ([], None, ValueError, "a is empty"),
+        (np.ones((2, 3)), None, ValueError, r"a has shape \(2, 3\); give a sample \(N,\), or basis="),
+        (1.5, None, ValueError, r"a has shape \(\)"),
+        ([1.0, np.nan], None, ValueError, "a contains nan"),
+        ([1.0, np.inf], None, ValueError, "a contains inf"),
+        ([1.0, 2.0], [1.0], ValueError, r"a_weights has shape \(1,\); give one weight for each of the 2 numbers"),
+        ([1.0, 2.0], [1.0, -1.0], ValueError, "a_weights contains -1; weights must not be negative"),
+        ([1.0, 2.0], [0.0, 0.0], ValueError, "a_weights sums to 0; at least one weight must be positive"),
+        ([1.0, 2.0], [1.0, np.nan], ValueError, "a_weights contains nan"),
+        (NORMAL, [1.0], TypeError, "a_weights are for samples, but a is a mixture"),
+    ],
+)
+def test_laws_that_are_none(value, weights, error, message) -> None:
+    with pytest.raises(error, match=message):
+        as_law(value, "a", weights)
+
+
+def test_weights_on_a_basis_are_broadcast() -> None:
+    a, b = np.full((2, 3, 4), 0.25), np.array([1.0, 0, 0, 0], np.float32)
+    first, second, shape = as_weight_rows(a, b, BASIS)
+    assert shape == (2, 3)
+    assert first.shape == second.shape == (6, 4)
+    assert second.dtype == np.float64
+    np.testing.assert_array_equal(second, np.tile(b, (6, 1)))
+    assert as_weight_rows(b, b, BASIS)[2] == ()
+
+
+def test_weights_of_another_basis() -> None:
+    with pytest.raises(ValueError, match=r"b has shape \(5,\), but the basis has 4 components"):
+        as_weight_rows(np.full(4, 0.25), np.full(5, 0.2), BASIS)
+    with pytest.raises(TypeError, match="a is a GaussianMixture1D; with basis=, give weights"):
+        as_weight_rows(NORMAL, np.full(4, 0.25), BASIS)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match="basis is a tuple; give the GaussianBasis"):
+        as_weight_rows(np.full(4, 0.25), np.full(4, 0.25), (0, 1))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"a has shape \(2, 4\) and b \(3, 4\), which do not broadcast"):
+        as_weight_rows(np.full((2, 4), 0.25), np.full((3, 4), 0.25), BASIS)
+
+
+def test_weights_are_normalised_exactly_and_only_then() -> None:
+    exact = np.array([[0.25, 0.25, 0.5]])
+    np.testing.assert_array_equal(check_weight_rows(exact, "a"), exact)
+    near = exact * (1 + 5e-7)
+    assert check_weight_rows(near, "a").sum() == pytest.approx(1, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([0.5, 0.6], "a has weights that sum to 1.1; they must sum to 1: divide by their sum"),
+        ([1.5, -0.5], "a contains -0.5; weights must not be negative"),
+        ([np.nan, 1.0], "a contains nan"),
+        ([np.inf, 0.0], "a contains inf"),
+    ],
+)
+def test_weights_that_are_none(row, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_weight_rows(np.array([[0.5, 0.5], row]), "a")
