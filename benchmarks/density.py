@@ -11,21 +11,17 @@ is scaled, as the line says.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import boost_histogram
 import numpy as np
+import timing
 import torch
 from accuracy_targets import TARGETS, draw
 from fast_histogram import histogram1d
@@ -33,6 +29,7 @@ from KDEpy import FFTKDE
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
+from timing import Line, Scale, cpu_medians, cpu_once, figure, versions_of, write_report
 
 from gaussmix.density import _direct
 from gaussmix.density.axis import Axis
@@ -55,55 +52,6 @@ PACKAGES = (
     "fast-histogram",
     "boost-histogram",
 )
-
-
-@dataclass(frozen=True)
-class Line:
-    """One figure. `target` is the most, or the least if `at_least`, that was aimed at; None: for information."""
-
-    section: str
-    what: str
-    measured: float
-    unit: str = "x"
-    target: float | None = None
-    at_least: bool = False
-    note: str = ""
-
-    @property
-    def met(self) -> bool | None:
-        if self.target is None:
-            return None
-        return self.measured >= self.target if self.at_least else self.measured <= self.target
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much of everything: `of` shrinks a number of points."""
-
-    rounds: int
-    divisor: int = 1
-
-    def of(self, n: int) -> int:
-        return max(n // self.divisor, 1000)
-
-
-def cpu_medians(cases: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median CPU seconds of each case, over rounds in which all take turns, after one that warms up."""
-    times: dict[str, list[float]] = {name: [] for name in cases}
-    for turn in range(rounds + 1):
-        for name, case in cases.items():
-            started = time.process_time()
-            case()
-            if turn > 0:
-                times[name].append(time.process_time() - started)
-    return {name: float(np.median(values)) for name, values in times.items()}
-
-
-def cpu_once(case: Callable[[], Any]) -> tuple[Any, float]:
-    """A result and the CPU seconds that it took."""
-    started = time.process_time()
-    result = case()
-    return result, time.process_time() - started
 
 
 def bimodal(n: int) -> NDArray[np.float64]:
@@ -339,44 +287,9 @@ def stream(scale: Scale) -> Iterator[Line]:
 SECTIONS = (counting, kernel_fit, ml_fit, log_densities, draws, automatic_fit, stream)
 
 
-def figure(value: float, unit: str) -> str:
-    text = (
-        f"{value:.1e}"
-        if 0 < abs(value) < 0.01
-        else f"{value:,.0f}"
-        if value >= 100
-        else f"{value:.3g}"
-        if value < 1
-        else f"{value:.2f}"
-    )
-    return f"{text} {unit}".strip()
-
-
 def page(lines: list[Line], versions: dict[str, str]) -> str:
     """docs/benchmarks-density.md."""
-    met = [line.met for line in lines if line.met is not None]
-    parts = [
-        "# Density: speed",
-        "",
-        (__doc__ or "").split("\n\n")[1].replace("\n", " "),
-        "",
-        f"{sum(met)} of {len(met)} targets are met. Written by `benchmarks/density.py`; lines without a target are for "
-        "information.",
-        "",
-        "| | target | measured | |",
-        "|---|---:|---:|---|",
-    ]
-    section = ""
-    for line in lines:
-        if line.section != section:
-            section = line.section
-            parts.append(f"| **{section}** | | | |")
-        target = "" if line.target is None else f"{'≥' if line.at_least else '≤'} {figure(line.target, line.unit)}"
-        verdict = {None: "", True: "met", False: "**not met**"}[line.met]
-        what = f"{line.what} ({line.note})" if line.note else line.what
-        parts.append(f"| {what} | {target} | {figure(line.measured, line.unit)} | {verdict} |")
-    parts += ["", "With " + ", ".join(f"{name} {number}" for name, number in versions.items()) + "."]
-    return "\n".join(parts) + "\n"
+    return timing.page("Density: speed", (__doc__ or "").split("\n\n")[1], "density.py", lines, versions)
 
 
 def main(
@@ -397,10 +310,8 @@ def main(
                 for line in section(scale):
                     print(f"{line.section}: {line.what}: {figure(line.measured, line.unit)}", flush=True)
                     lines.append(line)
-    versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    report = {"versions": versions, "quick": quick, "lines": [{**asdict(line), "met": line.met} for line in lines]}
-    out.write_text(json.dumps(report, indent=1) + "\n")
+    versions = versions_of(PACKAGES)
+    write_report(out, lines, versions, quick)
     text = page(lines, versions)
     print("\n" + text)
     if docs is not None:

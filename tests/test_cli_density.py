@@ -157,7 +157,8 @@ def test_compare_two_columns_of_a_file(table: Path, prices: np.ndarray, tmp_path
     out = tmp_path / "new folder" / "c.png"
     assert cli.main(["density", "compare", str(table), "--columns", "price", "cost", "-o", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert f"A: sales.csv, price, mean {prices.mean():.2f}"[:-1] in printed
+    assert f"A: sales.csv, price, 20 000 numbers, mean {prices.mean():.0f}." in printed
+    assert f"picture: {out}" in printed
     assert "B: sales.csv, cost" in printed
     for name in ("W1", "W2", "means", "total variation", "Jensen-Shannon", "A from B", "B from A", "MMD", "binned L1"):
         assert name in printed
@@ -172,6 +173,8 @@ def test_compare_numbers_are_those_of_the_library(
     assert cli.main(["density", "compare", str(model), str(table), *flags]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["a"]["name"] == "model"
+    assert facts["a"]["n"] == len(prices)
+    assert facts["picture"] == f"{tmp_path}/c.svg"
     assert facts["b"]["mean"] == pytest.approx(0.5 * prices.mean() + 2, rel=1e-3)
     learnt = GMMExpansion().fit(np.round(prices * 0.5 + 2.0, 2)).distribution_
     expected = compare(GMMExpansion.load(model), learnt)
@@ -184,7 +187,7 @@ def test_compare_numbers_are_those_of_the_library(
 def test_compare_a_model_with_itself_is_zero(model: Path, tmp_path: Path, capsys) -> None:
     assert cli.main(["density", "compare", str(model), str(model), "--json", "-o", f"{tmp_path}/c.png"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert {facts[name] for name in facts if name not in ("a", "b", "mmd_sigma", "wasserstein_1_error")} == {0.0}
+    assert {facts[name] for name in facts if name not in ("a", "b", "mmd_sigma", "picture")} == {0.0}
 
 
 def test_compare_says_where_kl_is_infinite(tmp_path: Path, capsys) -> None:
@@ -211,6 +214,9 @@ def test_compare_says_where_kl_is_infinite(tmp_path: Path, capsys) -> None:
         (["{table}", "{table}", "--columns", "price", "cost", "--column", "cost"], "not both flags"),
         (["{table}", "{table}", "--column", "cost", "-o", "c.bmp"], "cannot write the picture"),
         (["{table}", "missing.safetensors", "--column", "cost"], "missing.safetensors"),
+        (["m.safetensors", "--columns", "price", "cost"], "m.safetensors is a model, which has no columns"),
+        (["{table}", "m.safetensors", "--columns", "price", "cost"], "m.safetensors is a model, which has no columns"),
+        (["m.safetensors", "o.safetensors", "--column", "x"], "m.safetensors is a model, which has no columns"),
     ],
 )
 def test_compare_says_what_is_wrong(table: Path, tmp_path: Path, capsys, monkeypatch, words, message) -> None:
@@ -219,3 +225,14 @@ def test_compare_says_what_is_wrong(table: Path, tmp_path: Path, capsys, monkeyp
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_compare_counts_what_is_missing(tmp_path: Path, capsys) -> None:
+    x = np.random.default_rng(0).normal(size=2000)
+    np.save(tmp_path / "a.npy", x)
+    np.save(tmp_path / "b.npy", np.append(x, [np.nan, np.nan]))
+    files = [f"{tmp_path}/a.npy", f"{tmp_path}/b.npy"]
+    assert cli.main(["density", "compare", *files, "-o", f"{tmp_path}/c.png"]) == 0
+    printed = capsys.readouterr().out
+    assert "A: a.npy, 2 000 numbers, mean" in printed
+    assert "B: b.npy, 2 000 numbers, 2 missing, mean" in printed

@@ -21,6 +21,7 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _APART = 0.3  # inches: quantiles that are nearer stack their labels
 _MENTION = 0.003  # share of the distribution outside the picture from which the axis says so
 _SPIKE = 3.0  # a line may rise above the highest bar by this factor before it is cut
+_MARGIN = 0.03  # beside two distributions, in lengths of both: one of them may be a point
 _HEADROOM = 1.25  # above the highest curve, for the legend
 _GUARD_ONLY = 0.98  # mass of atoms from which, without counts, the rest is taken for the guard of a discrete column
 
@@ -97,6 +98,7 @@ def plot_comparison(
     upper, lower = figure.subplots(2, 1, sharex=True)
     spans = np.array([_span(law, log) for law in (a, b)])
     low, high = float(spans[:, 0].min()), float(spans[:, 1].max())
+    low, high = low - _MARGIN * (high - low), high + _MARGIN * (high - low)
     x = np.union1d(_grid(a, low, high), _grid(b, low, high))
     atoms = np.union1d(a.atoms.positions, b.atoms.positions)
     smooth = np.setdiff1d(x, atoms)

@@ -81,17 +81,33 @@ def test_random_laws_agree_with_quadrature(first: int, second: int):
     assert abs(value - twice_variation_of_densities(a, b)) <= 1e-8 * value
 
 
-@pytest.mark.parametrize("cumulative", [True, False], ids=["cdf", "density"])
+@pytest.mark.parametrize("kind", ["cdf", "density", "sample"])
 @given(first=seeds, second=seeds, digits=st.floats(0, 9))
 @settings(max_examples=50, deadline=None)
-def test_the_bound_holds_at_any_tolerance(cumulative: bool, first: int, second: int, digits: float):
+def test_the_bound_holds_at_any_tolerance(kind: str, first: int, second: int, digits: float):
     a, b = law(oracle.random_law(first)), law(oracle.random_law(second))
+    cumulative = kind != "density"
+    if kind == "sample":
+        b = Sample(b.rvs(20, second), None)
     exact, rest = absolute_difference(a, b, cumulative=cumulative)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_absolute, "_FIRST_TOLERANCE", 10**-digits)
         patch.setattr(_absolute, "ACCURACY", math.inf)
         value, error = absolute_difference(a, b, cumulative=cumulative)
     assert abs(value - exact) <= error + rest
+
+
+@pytest.mark.parametrize("cumulative", [True, False], ids=["cdf", "density"])
+@pytest.mark.parametrize("tolerance", [1e-1, 1e-3, 1e-5])
+def test_the_bound_holds_for_guards_alone(cumulative: bool, tolerance: float):
+    """The Gaussians cancel."""
+    a, b = (GaussianMixture1D([1.0], [0.0], [1.0], tail=(0.5, 0.0, scale)) for scale in (1.0, 2.0))
+    exact, rest = absolute_difference(a, b, cumulative=cumulative)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_absolute, "_FIRST_TOLERANCE", tolerance)
+        patch.setattr(_absolute, "ACCURACY", math.inf)
+        value, error = absolute_difference(a, b, cumulative=cumulative)
+    assert rest < abs(value - exact) <= error
 
 
 def test_a_coarse_tolerance_is_coarse():
@@ -129,6 +145,17 @@ def test_a_shift(shift: float):
     value, error = absolute_difference(a, b, cumulative=False)
     assert abs(value - 2 * math.erf(shift / 4 / math.sqrt(2))) <= error
     assert error <= 1e-10 * value + 5e-14
+
+
+def test_rounding_is_in_the_bound():
+    """A shift by 2^-30 of means that are multiples of 2^-20 is exact, and so is the distance."""
+    rng = np.random.default_rng(6)
+    means, stds = rng.integers(-(2**22), 2**22, 300) * 2.0**-20, rng.uniform(0.05, 2, 300)
+    weights = rng.dirichlet(np.ones(300))
+    for shift in (2.0**-10, 2.0**-30):
+        a, b = (GaussianMixture1D(weights, means + s, stds) for s in (0.0, shift))
+        value, error = absolute_difference(a, b, cumulative=True)
+        assert 0 < abs(value - shift) <= error <= 2e-13
 
 
 def test_expansions_on_different_bases():

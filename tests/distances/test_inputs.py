@@ -38,15 +38,28 @@ def test_a_sample_is_learnt_where_a_density_is_needed() -> None:
     assert learnt == GMMExpansion().fit(X).distribution_
     weighted = as_mixture(X, "a", np.where(X > 3, 1.0, 0.0))
     assert weighted.ppf(0.05) > 2.5
+    counts = np.random.default_rng(1).poisson(3, X.size)
+    assert as_mixture(X, "a", counts) == as_mixture(np.repeat(X, counts), "a")
 
 
 @pytest.mark.parametrize(
     ("value", "weights", "error", "message"),
     [
         ("word", None, TypeError, "a is a str; give a GaussianMixture1D, a fitted GMMExpansion or numbers"),
-        (GMMExpansion(), None, TypeError, "a is a GMMExpansion; give .* a fitted GMMExpansion"),
+        (GMMExpansion(), None, ValueError, "a has no distribution to compare: .*not fitted yet"),
+        (
+            GMMExpansion("histogram").fit(np.c_[X, X]),
+            None,
+            ValueError,
+            r"a has .*: 2 columns were fitted: use distributions_\[column\]",
+        ),
         ([], None, ValueError, "a is empty"),
-        (np.ones((2, 3)), None, ValueError, r"a has shape \(2, 3\); give a sample \(N,\), or basis="),
+        (
+            np.ones((2, 3)),
+            None,
+            ValueError,
+            r"a has shape \(2, 3\); give numbers \(N,\), such as one column",
+        ),
         (1.5, None, ValueError, r"a has shape \(\)"),
         ([1.0, np.nan], None, ValueError, "a contains nan"),
         ([1.0, np.inf], None, ValueError, "a contains inf"),

@@ -16,7 +16,6 @@ from gaussmix.cli.flags import parse_flags
 
 if TYPE_CHECKING:
     from gaussmix.density.estimator import GMMExpansion
-    from gaussmix.density.mixture import GaussianMixture1D
 
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
@@ -201,7 +200,11 @@ def compare(args: list[str]) -> int:
         raise ValueError("give a second model or file, or --columns with two columns of the one")
     files = (config.a, config.b or config.a)
     columns = config.columns or (config.column, config.column)
-    laws = (_law(files[0], columns[0]), _law(files[1], columns[1]))
+    are_models = [file.suffix == ".safetensors" for file in files]
+    if any(are_models) if config.columns else config.column is not None and all(are_models):
+        raise ValueError(f"{files[are_models.index(True)].name} is a model, which has no columns to choose from")
+    models = (_model(files[0], columns[0]), _model(files[1], columns[1]))
+    laws = (models[0].distribution_, models[1].distribution_)
     names = _names(files, columns)
 
     from gaussmix.distances import compare as compare_laws
@@ -212,27 +215,37 @@ def compare(args: list[str]) -> int:
     save_figure(figure, config.out)
     if config.json:
         about = {
-            letter: {"name": name, "mean": float(law.mean()), "std": float(law.std())}
-            for letter, name, law in zip("ab", names, laws, strict=True)
+            letter: {
+                "name": name,
+                "n": model.report_.n,
+                "n_missing": model.report_.n_missing,
+                "mean": float(law.mean()),
+                "std": float(law.std()),
+            }
+            for letter, name, model, law in zip("ab", names, models, laws, strict=True)
         }
         numbers = {name: value if math.isfinite(value) else str(value) for name, value in found.to_dict().items()}
-        print(json.dumps(about | numbers, indent=2))  # JSON has no infinity
-    else:
-        for letter, name, law in zip("AB", names, laws, strict=True):
-            print(f"{letter}: {name}, mean {law.mean():.6g}, standard deviation {law.std():.6g}")
-        print(f"\n{found}\n\npicture: {config.out}")
+        print(json.dumps({**about, **numbers, "picture": str(config.out)}, indent=2))  # JSON has no infinity
+        return 0
+    for letter, name, model, law in zip("AB", names, models, laws, strict=True):
+        about = [f"{model.report_.n:,} numbers".replace(",", " ")]
+        if model.report_.n_missing:
+            about.append(f"{model.report_.n_missing:,} missing".replace(",", " "))
+        about += [f"mean {law.mean():.6g}", f"standard deviation {law.std():.6g}"]
+        print(f"{letter}: {', '.join([name, *about])}")
+    print(f"\n{found}\n\nof the densities that were learnt; picture: {config.out}")
     return 0
 
 
-def _law(file: Path, column: str | None) -> GaussianMixture1D:
-    """The distribution in a model file, or that of a column."""
+def _model(file: Path, column: str | None) -> GMMExpansion:
+    """The model in a file, or what is learnt of a column."""
     if file.suffix == ".safetensors":
-        return _load(file).distribution_
+        return _load(file)
     from gaussmix.density.estimator import GMMExpansion
 
     model = GMMExpansion(nan_policy="omit")
     _learn(model, file, column)
-    return model.distribution_
+    return model
 
 
 def _names(files: tuple[Path, Path], columns: tuple[str | None, str | None]) -> tuple[str, str]:

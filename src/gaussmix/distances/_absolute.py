@@ -101,7 +101,7 @@ def _start(stretch: int, s: Signed, stretches: Stretches, arena: NDArray[np.int3
         stack.rows[0, k] = 0.0
     stack.rows[0, 0], stack.rows[0, 1] = constant + rise, rise
     stack.edges[0, 0], stack.edges[0, 1] = low, high
-    stack.errors[0, 0], stack.errors[0, 1] = 0.0, EPS * (4 + n_inside) * (abs(constant) + abs(rise))
+    stack.errors[0, 0], stack.errors[0, 1] = 0.0, stretches.error[stretch] + EPS * abs(rise)
     lists = stack.lists[0]
     lists[0], lists[1] = stretches.steps[stretch]
     lists[2], lists[3], lists[4] = 0, n_inside, (1 << s.guard_mass.size) - 1
@@ -145,10 +145,11 @@ def _integrate(
             half = 0.5 * (high - low)
             if cumulative:
                 p[0] += s.passed[upper, step]
-                slips += s.passed_error[upper, step] + EPS * abs(p[0])
+                slips += s.passed_error[upper, step]
+            slips += EPS * (4 * abs(p[0]) + 3 * N_TERMS * _series.rise(p))
             if position.size:
                 value, at = _taylor_panels.against_sample(low, high, p, position, level[upper], at)
-                doubt, slips = 6 * blur, 6 * (slips + 8 * EPS * abs(p[0]))
+                doubt, slips = 6 * blur, 3 * slips
             else:
                 value, doubt = _series.absolute_integral(p, 2 * (blur + slips), _SURE * tolerance * size / half, work)
                 doubt += 2 * blur

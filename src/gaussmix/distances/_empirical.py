@@ -97,7 +97,7 @@ def _in_cells(x: Points, y: Points) -> float:
         for points, intervals in ((x, x_in), (y, y_in)):
             table = tabulate(points.values, points.masses, intervals, axes, n_cells)
             tables.append(table if points.masses.size else points.each * table)
-        certain, ends, before = settle(*tables, before, axes, ends, n_cells, doubtful)
+        certain, ends, before = settle(tables[0], tables[1], before, axes, ends, n_cells, doubtful)
         area += certain
         x, x_in = _picked(x, x_in, axes, n_cells, doubtful)
         y, y_in = _picked(y, y_in, axes, n_cells, doubtful)

@@ -47,11 +47,23 @@ def _marks(c, pad, n, words, negligible, last, first):
                 left -= 1
             while right < n and abs(c[pad + right]) <= negligible:
                 right += 1
-            if left >= 0 and right < n and (c[pad + left] > 0) != (c[pad + right] > 0):
-                if m == 0 or last[m - 1] != left:
-                    last[m], first[m] = left, right
-                    m += 1
+            differ = left >= 0 and right < n and (c[pad + left] > 0) != (c[pad + right] > 0)
+            if differ and (m == 0 or last[m - 1] != left):
+                last[m], first[m] = left, right
+                m += 1
     return m
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _first_guess(c, pad, last, first, limits):
+    """Where g is zero if c is a parabola near its sign change: g = c + c'' variance / 2."""
+    left, right = c[pad + last], c[pad + first]
+    s = left / (left - right)
+    if first > last + 1:
+        return last + (first - last) * s
+    curve = 0.5 * (c[pad + last - 1] - left - right + c[pad + first + 1])
+    shift = 0.5 * (limits.variance - s * (1 - s)) * curve / (left - right)
+    return last + s + (shift if abs(shift) < 1 else 0.0)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -59,11 +71,9 @@ def _by_proved_zeros(c, pad, last, first, m, total, at_values, limits):
     """integral |g| and its error; an error of -1 where a zero is missing."""
     value, error, reached = total, 0.0, -math.inf
     for k in range(m):
-        left, right = c[pad + last[k]], c[pad + first[k]]
-        near = last[k] + (first[k] - last[k]) * left / (left - right)
-        z, away, j, e, wrong = proved_zero(
-            near, left > 0, c, pad, 0.0, total, at_values, limits
-        )
+        left = c[pad + last[k]]
+        near = _first_guess(c, pad, last[k], first[k], limits)
+        z, away, j, e, wrong = proved_zero(near, left > 0, c, pad, 0.0, total, at_values, limits)
         if wrong < 0 or z - away <= reached:
             return 0.0, -1.0
         reached = z + away
@@ -110,9 +120,7 @@ def integrals(a, b, running, tolerance, values, limits, out, errors):
         m = _marks(c, pad, n_used, words, NEGLIGIBLE * total, last, first)
         value, error = _by_proved_zeros(c, pad, last, first, m, total, at_values, limits)
         if error < 0:
-            value, error = by_cells(
-                c, pad, last, first, m, total, at_values, limits, alone, tops, ends, sums
-            )
+            value, error = by_cells(c, pad, last, first, m, total, at_values, limits, alone, tops, ends, sums)
         out[row] = value
         errors[row] = error + UNIT * (4 * n * total + 8 * n)
     return a.shape[0]

@@ -1,7 +1,7 @@
-"""One pass over a pair of weights, eight at a time: differences, running sums, their signs and their sum.
+"""Two loops in LLVM's vectors of eight doubles: running sums of a pair of weights, and eight weighted sums at once.
 
-Compilers do not vectorise running sums, so the loop over blocks is written in LLVM's vectors, which exist on every
-processor (eight doubles are one register, two or four). A running sum within a block takes three shifted additions.
+Compilers vectorise neither well. The vectors exist on every processor, as one register, two or four. A running sum
+within a block takes three shifted additions. What comes in are addresses; nothing is checked here.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from numba.extending import intrinsic
 
 LANES = 8
 CHAINS = 4
+"""Sums that are taken side by side, since an addition waits for the one before."""
 ROWS_AHEAD = 2
+"""Where memory is asked for in advance."""
 _DOUBLE, _LONG, _BYTE = ir.DoubleType(), ir.IntType(64), ir.IntType(8)
 _VECTOR, _LONGS = ir.VectorType(_DOUBLE, LANES), ir.VectorType(_LONG, LANES)
 
 
-@intrinsic
-def scan(typingctx: Any, a: Any, b: Any, c: Any, signs: Any, n: Any, running: Any) -> Any:
+def _scan(typingctx: Any, a: Any, b: Any, c: Any, signs: Any, n: Any, running: Any) -> Any:
     """(sum a, sum c, sum |c|, least sign) of the first n of rows a and b: n is a multiple of `LANES`.
 
     c becomes a - b or its running sums, and each byte of `signs` says, a bit each, which of eight c are negative.
     The sign is below 0 if a bit pattern in a or b is. Arguments are addresses, n an integer, running a boolean.
     """
     signature = types.Tuple((types.float64, types.float64, types.float64, types.int64))(a, b, c, signs, n, running)
-    return signature, _emit
+    return signature, _emit_scan
 
 
-def _emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def _emit_scan(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     a, b, c, signs, n, running = arguments
     zero, no_bits = ir.Constant(_VECTOR, [0.0] * LANES), ir.Constant(_LONGS, [0] * LANES)
     sum_a, size, sums, *previous = (cgutils.alloca_once_value(builder, zero) for _ in range(6))
@@ -80,10 +81,9 @@ def _emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return context.make_tuple(builder, signature.return_type, results)
 
 
-@intrinsic
-def weigh(typingctx: Any, c: Any, table: Any, taps: Any) -> Any:
-    """sum_k c_k table[k] for table (taps, LANES), the first six columns. Arguments are two addresses and an integer."""
-    return types.UniTuple(types.float64, 6)(c, table, taps), _emit_weigh
+def _weigh(typingctx: Any, c: Any, table: Any, taps: Any) -> Any:
+    """sum_k c_k table[k] for table (taps, LANES). Arguments are two addresses and an integer."""
+    return types.UniTuple(types.float64, LANES)(c, table, taps), _emit_weigh
 
 
 def _emit_weigh(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -104,14 +104,16 @@ def _emit_weigh(context: Any, builder: Any, signature: Any, arguments: Any) -> A
     whole = builder.load(sums[0])
     for chain in range(1, CHAINS):
         whole = builder.fadd(whole, builder.load(sums[chain]))
-    results = [builder.extract_element(whole, ir.Constant(ir.IntType(32), i)) for i in range(6)]
+    results = [builder.extract_element(whole, ir.Constant(ir.IntType(32), i)) for i in range(LANES)]
     return context.make_tuple(builder, signature.return_type, results)
 
 
 def _prefetch(builder: Any, pointer: Any) -> None:
     """Ask for a line of memory, for reading; nothing happens where there is none."""
     byte, number = _BYTE.as_pointer(), ir.IntType(32)
-    prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte] + 3 * [number]))
+    prefetch = builder.module.declare_intrinsic(
+        "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte] + 3 * [number])
+    )
     read, keep, data = (ir.Constant(number, value) for value in (0, 3, 1))
     builder.call(prefetch, [builder.bitcast(pointer, byte), read, keep, data])
 
@@ -120,11 +122,15 @@ def _lanes(builder: Any, vector: Any, other: Any, order: list[int]) -> Any:
     return builder.shuffle_vector(vector, other, ir.Constant(ir.VectorType(ir.IntType(32), LANES), order))
 
 
-@intrinsic
-def trailing_zeros(typingctx: Any, word: Any) -> Any:
+def _trailing_zeros(typingctx: Any, word: Any) -> Any:
     """How many bits below the lowest that is set."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.int64), emit
+
+
+scan: Any = intrinsic(_scan)
+weigh: Any = intrinsic(_weigh)
+trailing_zeros: Any = intrinsic(_trailing_zeros)

@@ -15,19 +15,21 @@ import numpy as np
 from gaussmix.distances._lattice_tables import NEAREST
 from gaussmix.distances._lattice_vectors import LANES, weigh
 
-NEWTON_STEPS = 4
+NEWTON_STEPS = 6
 HALVINGS = 20
 """After which a cell's doubt goes into the error."""
 TINY = 1e-14
 """A cell whose integral is at most this share of the whole is not looked into."""
-THIRD = 1 / 3
+THIRD, FIFTH, SIXTH, SEVENTH, FIFTEENTH = 1 / 3, 1 / 5, 1 / 6, 1 / 7, 1 / 15
 NONE, ONE, UNKNOWN = 0, 1, 2
+"""Zeros in a cell."""
 BLOCK = 8
+"""Coefficients of which the largest is noted."""
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def series(step, at_c, at_values, limits):
-    """j = floor(x) at a step, the window's part of the integral, g, g', and g's derivatives over m!, m = 2..4."""
+    """j = floor(x) at a step, the window's part of the integral, g, g', and g's derivatives over m!, m = 2..6."""
     j = step // limits.fractions
     q = step - j * limits.fractions
     return j, weigh(at_c + 8 * (j - limits.reach + 1), at_values + 8 * LANES * limits.taps * q, limits.taps)
@@ -35,17 +37,18 @@ def series(step, at_c, at_values, limits):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _value(d, s):
-    return s[1] + d * (s[2] + d * (s[3] + d * (s[4] + d * s[5])))
+    return s[1] + d * (s[2] + d * (s[3] + d * (s[4] + d * (s[5] + d * (s[6] + d * s[7])))))
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _slope(d, s):
-    return s[2] + d * (2 * s[3] + d * (3 * s[4] + d * 4 * s[5]))
+    return s[2] + d * (2 * s[3] + d * (3 * s[4] + d * (4 * s[5] + d * (5 * s[6] + d * 6 * s[7]))))
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _integral(d, s):
-    return s[0] + d * (s[1] + d * (0.5 * s[2] + d * (THIRD * s[3] + d * (0.25 * s[4] + d * 0.2 * s[5]))))
+    inner = 0.25 * s[4] + d * (0.2 * s[5] + d * (SIXTH * s[6] + d * SEVENTH * s[7]))
+    return s[0] + d * (s[1] + d * (0.5 * s[2] + d * (THIRD * s[3] + d * inner)))
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -66,7 +69,7 @@ def proved_zero(z, falling, c, pad, top, total, at_values, limits):
     """
     at_c = np.int64(c.ctypes.data) + 8 * pad
     furthest = c.size - 2 * pad + limits.reach
-    step = int(math.floor(z * limits.fractions + 0.5))
+    step = math.floor(z * limits.fractions + 0.5)
     for _ in range(NEWTON_STEPS):
         if not -limits.reach * limits.fractions <= step <= furthest * limits.fractions:
             break
@@ -75,20 +78,26 @@ def proved_zero(z, falling, c, pad, top, total, at_values, limits):
             break
         d = -s[1] * s[2] / (s[2] * s[2] - s[1] * s[3])
         if abs(d) * limits.fractions <= NEAREST:
-            rest, slope = _value(d, s), _slope(d, s)
-            d -= rest / slope
+            rest, slope, before = 0.0, s[2], d
+            for _ in range(NEWTON_STEPS):
+                rest, slope, before = _value(d, s), _slope(d, s), d
+                d -= rest / slope
+                if abs(rest) <= limits.noise[1] * total:
+                    break
             if top == 0:
                 top = largest(c, pad + j - limits.reach + 1, 2 * limits.reach)
-            rest = abs(rest) + (limits.noise[1] + limits.series[1]) * top + limits.outside[1] * total
-            slope = abs(slope) - (limits.noise[2] + limits.series[2]) * top - limits.outside[2] * total
-            if not (slope > 0 and 4 * limits.second * top * rest < slope * slope and abs(d) * limits.fractions < 1):
+            r = max(abs(d), abs(before))
+            left_out = limits.seventh * top * r**6  # by Taylor's series
+            rest = abs(rest) + left_out * r / 5040 + limits.noise[1] * top + limits.outside[1] * total
+            slope = abs(slope) - left_out / 720 - limits.noise[2] * top - limits.outside[2] * total
+            if not (slope > 0 and 4 * limits.second * top * rest < slope * slope and r * limits.fractions < 1):
                 break
             away = 3 * rest / slope
-            wrong = 4 * away * rest + (limits.noise[0] + limits.series[0]) * top + limits.outside[0] * total
+            wrong = 4 * away * rest + left_out * r * r / 40320 + limits.noise[0] * top + limits.outside[0] * total
             return step / limits.fractions + d, away, j, _integral(d, s), wrong
         if not abs(d) <= limits.reach:
             break
-        step += int(math.floor(d * limits.fractions + 0.5))
+        step += math.floor(d * limits.fractions + 0.5)
     return 0.0, 0.0, 0, 0.0, -1.0
 
 
@@ -113,29 +122,43 @@ def _outermost(c, pad, mark, side, total, at_values, limits, alone):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
+def _plainly_none(s, r, rest):
+    """Whether the first term of Taylor's series outweighs all others up to a distance r."""
+    r2 = r * r
+    near = abs(s[2]) * r + abs(s[3]) * r2
+    far = (abs(s[4]) * r + abs(s[5]) * r2) + (abs(s[6]) * r + abs(s[7]) * r2) * r2
+    return abs(s[1]) > (near + far * r2) + rest
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
 def _verdict(low, high, s, step, top, total, limits):
     """What Taylor's series at a step tells of g in [low, high]: NONE, ONE zero, or UNKNOWN; and a bound of |g|.
 
     b are the series' coefficients in Bernstein's basis: between the least and the largest lie all values.
     """
-    x = step / limits.fractions
-    r = max(x - low, high - x)
-    r2 = r * r
-    first, second, third, fourth = s[2] * r, s[3] * r2, s[4] * r2 * r, s[5] * r2 * r2
-    b0, b1 = s[1] - first + second - third + fourth, s[1] - 0.5 * (first - third) - fourth
-    b2 = s[1] - THIRD * second + fourth
-    b3, b4 = s[1] + 0.5 * (first - third) - fourth, s[1] + first + second + third + fourth
-    rest = limits.fifth * top * r2 * r2 * r / 120 + limits.noise[1] * top + limits.outside[1] * total
-    least, most = min(b0, b1, b2, b3, b4) - rest, max(b0, b1, b2, b3, b4) + rest
+    d, r = 0.5 * (low + high) - step / limits.fractions, 0.5 * (high - low)
+    r2, furthest = r * r, abs(d) + r
+    a0, a1, a6 = _value(d, s), r * _slope(d, s), r2 * r2 * r2 * s[7]
+    a2 = r2 * (s[3] + d * (3 * s[4] + d * (6 * s[5] + d * (10 * s[6] + d * 15 * s[7]))))
+    a3 = r2 * r * (s[4] + d * (4 * s[5] + d * (10 * s[6] + d * 20 * s[7])))
+    a4, a5 = r2 * r2 * (s[5] + d * (5 * s[6] + d * 15 * s[7])), r2 * r2 * r * (s[6] + d * 6 * s[7])
+    even0, odd0 = a0 + a2 + a4 + a6, a1 + a3 + a5
+    even1, odd1 = a0 + THIRD * (a2 - a4) - a6, 2 * THIRD * (a1 - a5)
+    even2, odd2 = a0 - FIFTEENTH * (a2 + a4) + a6, THIRD * (a1 + a5) - FIFTH * a3
+    b0, b1, b2, b3 = even0 - odd0, even1 - odd1, even2 - odd2, a0 - FIFTH * (a2 - a4) - a6
+    b4, b5, b6 = even2 + odd2, even1 + odd1, even0 + odd0
+    left_out = limits.seventh * top * furthest**6
+    rest = left_out * furthest / 5040 + limits.noise[1] * top + limits.outside[1] * total
+    least = min(min(min(b0, b1), min(b2, b3)), min(min(b4, b5), b6)) - rest
+    most = max(max(max(b0, b1), max(b2, b3)), max(max(b4, b5), b6)) + rest
     if least > 0 or most < 0:
         return NONE, 0.0
-    slope_rest = limits.fifth * top * r2 * r2 / 24 + limits.noise[2] * top + limits.outside[2] * total
-    if b0 > b4:
-        b0, b1, b2, b3, b4 = b4, b3, b2, b1, b0
-    if min(b1 - b0, b2 - b1, b3 - b2, b4 - b3) * 2 > slope_rest * r:
-        left, right = _value(low - x, s), _value(high - x, s)
-        if min(abs(left), abs(right)) > rest:
-            return NONE if (left > 0) == (right > 0) else ONE, 0.0
+    slope_rest = left_out / 720 + limits.noise[2] * top + limits.outside[2] * total
+    if b0 > b6:
+        b0, b1, b2, b3, b4, b5, b6 = b6, b5, b4, b3, b2, b1, b0
+    shallow = min(min(min(b1 - b0, b2 - b1), min(b3 - b2, b4 - b3)), min(b5 - b4, b6 - b5))
+    if 3 * shallow > slope_rest * r and min(abs(b0), abs(b6)) > rest:
+        return NONE if (b0 > 0) == (b6 > 0) else ONE, 0.0
     return UNKNOWN, max(most, -least)
 
 
@@ -155,79 +178,93 @@ def _turn(sums, c, pad, j, e):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _turn_at(x, sums, c, pad, at_values, limits):
-    step = int(math.floor(x * limits.fractions + 0.5))
+def _turn_at(x, total, sums, c, pad, at_values, limits):
+    """`_turn` at a real x; tells the error."""
+    step = math.floor(x * limits.fractions + 0.5)
     j, s = series(step, np.int64(c.ctypes.data) + 8 * pad, at_values, limits)
     _turn(sums, c, pad, j, _integral(x - step / limits.fractions, s))
+    return 2 * (limits.noise[0] + limits.series + limits.outside[0]) * total
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _in_cell(low, high, positive, c, pad, total, at_values, limits, tops, ends, sums):
+    """Looks for the zeros in [low, high], before which g is `positive`, or not: what it is after them, and the error.
+
+    Halves the cell until Taylor's series tells all, the rest does not matter, or HALVINGS are spent.
+    """
+    at_c, fractions, error = np.int64(c.ctypes.data) + 8 * pad, limits.fractions, 0.0
+    around = limits.reach + limits.cell // fractions + 1
+    narrow = (high - low) * 0.5**HALVINGS
+    ends[0], depth = high, 0
+    while depth >= 0:
+        high = ends[depth]
+        center = 0.5 * (low + high)
+        step = math.floor(center * fractions + 0.5)
+        j, s = series(step, at_c, at_values, limits)
+        top = largest(tops, (pad + j - around) // BLOCK, 2 * around // BLOCK + 2)
+        zeros, most = _verdict(low, high, s, step, top, total, limits)
+        x, z, e, wrong = step / fractions, 0.0, 0.0, 0.0
+        before = _value(center - x, s) > 0
+        if zeros == ONE:
+            left, right = _value(low - x, s), _value(high - x, s)
+            before = left > 0
+            z = low + (high - low) * left / (left - right)
+            z -= _value(z - x, s) / _slope(z - x, s)
+            z, _, j, e, wrong = proved_zero(z, before, c, pad, top, total, at_values, limits)
+            if wrong < 0 or not low <= z <= high:
+                zeros, most = UNKNOWN, abs(left) + abs(right)
+        if zeros == UNKNOWN and (high - low) * most > TINY * total and high - low > narrow:
+            depth += 1
+            ends[depth] = center
+            continue
+        if zeros == UNKNOWN:
+            error += 2 * (high - low) * most
+        else:
+            if before != positive:  # there was a zero in doubtful halves
+                error += _turn_at(low, total, sums, c, pad, at_values, limits)
+            if zeros == ONE:
+                _turn(sums, c, pad, j, e)
+                error += 2 * wrong
+            positive = before != (zeros == ONE)
+        low = high
+        depth -= 1
+    return positive, error
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def by_cells(c, pad, last, first, n_marks, total, at_values, limits, alone, tops, ends, sums):
     """integral |g| and its error, whatever the number of zeros.
 
-    Cells lie where a window meets coefficients of both signs. In each, Taylor's series about its middle tells that g has
-    no zero, or that it is monotone and has one, which `proved_zero` finds. Else the cell is halved.
+    Cells lie where a window meets coefficients of both signs. In each, Taylor's series about its middle tells that g
+    has no zero, or that it is monotone and has one, which `proved_zero` finds. Else the cell is halved.
+    Room to work in: `alone` of c's size, `tops` of its number of blocks, `ends` (HALVINGS + 2,) and `sums` (4,).
     """
-    at_c, n, fractions = np.int64(c.ctypes.data) + 8 * pad, c.size - 2 * pad, limits.fractions
+    at_c, fractions, reach = np.int64(c.ctypes.data) + 8 * pad, limits.fractions, limits.reach
     for block in range(tops.size):
         tops[block] = largest(c, block * BLOCK, BLOCK)
-    around = limits.reach + limits.cell // fractions + 1
-    a_turn = 2 * ((limits.noise[0] + limits.series[0]) + limits.outside[0]) * total
-    error, tiny, narrow = 0.0, TINY * total, limits.cell / fractions * 0.5**HALVINGS
+    half, top = limits.cell // 2, largest(tops, 0, tops.size)
+    rest = limits.seventh * top * (half / fractions) ** 7 / 5040 + limits.noise[1] * top + limits.outside[1] * total
+    positive, error = c[pad + last[0]] > 0, 0.0
     sums[:] = 0.0
-    positive = c[pad + last[0]] > 0
     step = _outermost(c, pad, last[0], -1, total, at_values, limits, alone)
     stop = _outermost(c, pad, first[n_marks - 1], 1, total, at_values, limits, alone)
     mark = 0
     while mark < n_marks:
-        step = max(step, (last[mark] - limits.reach) * fractions + limits.cell * 3 // 8)
-        end = (first[mark] + limits.reach) * fractions
+        step = max(step, (last[mark] - reach) * fractions + limits.cell * 3 // 8)
+        end = (first[mark] + reach) * fractions
         mark += 1
-        while mark < n_marks and (last[mark] - limits.reach) * fractions <= end:
-            end = (first[mark] + limits.reach) * fractions
+        while mark < n_marks and (last[mark] - reach) * fractions <= end:
+            end = (first[mark] + reach) * fractions
             mark += 1
-        low = step / fractions
         while step < min(end, stop):
+            _, s = series(step + half, at_c, at_values, limits)
+            if (s[1] > 0) != positive or not _plainly_none(s, half / fractions, rest):
+                low, high = step / fractions, (step + limits.cell) / fractions
+                positive, wrong = _in_cell(low, high, positive, c, pad, total, at_values, limits, tops, ends, sums)
+                error += wrong
             step += limits.cell
-            ends[0] = step / fractions
-            depth = 0
-            while depth >= 0:
-                high = ends[depth]
-                middle = int(math.floor(0.5 * (low + high) * fractions + 0.5))
-                j, s = series(middle, at_c, at_values, limits)
-                top = largest(tops, (pad + j - around) // BLOCK, 2 * around // BLOCK + 2)
-                zeros, most = _verdict(low, high, s, middle, top, total, limits)
-                z, e, wrong, before = 0.0, 0.0, 0.0, s[1] > 0
-                if zeros == ONE:
-                    x = middle / fractions
-                    left, right = _value(low - x, s), _value(high - x, s)
-                    before = left > 0
-                    z = low + (high - low) * left / (left - right)
-                    z -= _value(z - x, s) / _slope(z - x, s)
-                    z, _, j, e, wrong = proved_zero(
-                        z, before, c, pad, top, total, at_values, limits
-                    )
-                    if wrong < 0 or not low <= z <= high:
-                        zeros, most = UNKNOWN, abs(left) + abs(right)
-                if zeros == UNKNOWN and (high - low) * most > tiny and high - low > narrow:
-                    depth += 1
-                    ends[depth] = 0.5 * (low + high)
-                    continue
-                if zeros == UNKNOWN:
-                    error += 2 * (high - low) * most
-                else:
-                    if before != positive:  # a zero in the doubtful cells before
-                        _turn_at(low, sums, c, pad, at_values, limits)
-                        error += a_turn
-                    if zeros == ONE:
-                        _turn(sums, c, pad, j, e)
-                        error += 2 * wrong
-                    positive = before != (zeros == ONE)
-                low = high
-                depth -= 1
         if positive != (c[pad + first[mark - 1]] > 0):
-            _turn_at(low, sums, c, pad, at_values, limits)
-            error += a_turn
+            error += _turn_at(step / fractions, total, sums, c, pad, at_values, limits)
             positive = not positive
-    _turn(sums, c, pad, n - 1, 0.0)
+    _turn(sums, c, pad, c.size - 2 * pad - 1, 0.0)
     return sums[0], error

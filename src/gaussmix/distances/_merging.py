@@ -6,6 +6,7 @@ A sample is `values` in order, `masses` or none where each point has the mass `e
 from __future__ import annotations
 
 import numba as nb
+
 CHUNK = 4096
 """Terms are added up in chunks, which keeps the error of long sums small."""
 
@@ -39,9 +40,7 @@ def _area_between(x, x_masses, x_each, i, i_end, y, y_masses, y_each, j, j_end, 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def area(x, x_masses, x_each, y, y_masses, y_each):
     """integral |F - G| of all points."""
-    total, _ = _area_between(
-        x, x_masses, x_each, 0, x.size, y, y_masses, y_each, 0, y.size, 0.0, min(x[0], y[0])
-    )
+    total, _ = _area_between(x, x_masses, x_each, 0, x.size, y, y_masses, y_each, 0, y.size, 0.0, min(x[0], y[0]))
     return total
 
 

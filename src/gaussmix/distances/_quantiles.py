@@ -29,17 +29,21 @@ TOLERANCE = 1e-9
 """Of the integral, by the rules' differences, which are larger than the errors."""
 _MOST_HALVINGS, _MOST_PANELS = 60, 4000
 """Where quantiles differ by little more than their rounding, halving further would not help."""
-_FIRST, _FIRST_EQUAL_GUARDS = 1e-300, 1e-30
-"""Start of the first panel; where guards are alike, quantiles beyond would differ by rounding alone."""
+_FIRST, _FIRST_AFTER_ALL = 1e-22, 1e-300
+"""Start of the first panel, and where what lies beyond it matters after all."""
+_FIRST_EQUAL_GUARDS = 1e-30
+"""Quantiles of guards alike differ by rounding alone beyond."""
+QUANTILE_ERROR = 1e-13
+"""Of quantiles by a mixture's table, in its standard deviations."""
 _CHUNK = 1 << 17
 STARTS = np.array([-4.0, -1.5, 0.0, 1.5, 4.0])
 """Standard deviations from the means, between which no component hides from a panel's points."""
 _NODES = np.array([-1, -math.sqrt(2 / 3), -math.sqrt(1 / 5), 0, math.sqrt(1 / 5), math.sqrt(2 / 3), 1])
-_NODES[[0, -1]] *= 1 - 2.0**-36  # quantiles may jump at the ends
+_NODES[[0, -1]] *= 1 - 2.0**-36  # inside: quantiles may jump at the ends
 _KRONROD = np.array([11 / 210, 72 / 245, 125 / 294, 16 / 35, 125 / 294, 72 / 245, 11 / 210])
 _LOBATTO = np.array([1 / 6, 0, 5 / 6, 0, 5 / 6, 0, 1 / 6])
 _ZERO = 1e-9
-"""Of the largest difference on a panel: smaller ones have no sign."""
+"""Of the largest difference on a panel: smaller ones have no sign. Of its length: zeros so near an end need no cut."""
 
 
 class _Panels(NamedTuple):
@@ -63,20 +67,34 @@ def power_distance(a: GaussianMixture1D, b: Law, p: float) -> tuple[float, float
             stacklevel=4,
         )
         return math.inf, 0.0
-    first = _FIRST_EQUAL_GUARDS if alike and reach[0] > 0 else _FIRST
-    differences = _Differences(a, b, p)
-    panels = differences.panels(first)
+    last = _FIRST_EQUAL_GUARDS if alike and reach[0] > 0 else _FIRST_AFTER_ALL
+    for first in (_FIRST, last):
+        differences = _Differences(a, b, p, first)
+        total, error = _integral_from_first(differences, alike)
+        if error <= 2 * TOLERANCE * total:
+            break
+    if total == 0:
+        return 0.0, 0.0
+    root = differences.unit * total ** (1 / p)
+    return root, root * error / (p * total) + QUANTILE_ERROR * sum(law.std() for law in differences.laws)
+
+
+def _integral_from_first(differences: _Differences, alike: bool) -> tuple[float, float]:
+    """The integral from v = `first` on and, where guards are not alike, what their power -p/3 of v adds; its error."""
+    panels, first = differences.panels(), differences.first
     if differences.unit == 0:
         return 0.0, 0.0
     total, error = _integral(differences, panels)
+    order = differences.p / 3
     for upper in (False, True):
         outermost = panels.number[panels.upper == upper][:1]
-        beyond = first * float(np.abs(differences(np.array([[first]]), upper, outermost)[0, 0])) ** p
-        if not alike:  # the power -p/3 of v
-            total += beyond / (1 - p / 3)
-        error += beyond * (abs(p / 3 / (1 - p / 3)) * first ** (1 / 3) if not alike else 1.0)
-    root = differences.unit * total ** (1 / p)
-    return root, root * error / (p * total)
+        beyond = first * float(np.abs(differences(np.array([[first]]), upper, outermost)[0, 0])) ** differences.p
+        if alike:
+            error += beyond
+        else:
+            total += beyond / (1 - order)
+            error += beyond * order / (1 - order) * first ** (1 / 3)
+    return total, error
 
 
 def _guard_reach(law: GaussianMixture1D) -> float:
@@ -88,25 +106,28 @@ def _guard_reach(law: GaussianMixture1D) -> float:
 class _Differences:
     """Q_a - Q_b, in a `unit` of length in which p-th powers neither overflow nor vanish."""
 
-    def __init__(self, a: GaussianMixture1D, b: Law, p: float):
-        self.a, self.b, self.p, self.unit = a, b, p, 1.0
+    def __init__(self, a: GaussianMixture1D, b: Law, p: float, first: float):
+        self.p, self.unit, self.first = p, 1.0, first
+        self.laws = [law for law in (a, b) if isinstance(law, GaussianMixture1D)]
+        self.sample = b if isinstance(b, Sample) else None
+        self.ends = [(float(law.ppf(first)), float(law.isf(first))) for law in self.laws]
 
     def __call__(self, v: Array, upper: bool, number: Array) -> Array:
-        """At v (M, k) in M panels."""
-        points = v.ravel()
-        place = (self.a.isf if upper else self.a.ppf)(points).reshape(v.shape)
-        if isinstance(self.b, Sample):
-            return (place - number[:, None]) / self.unit
-        return (place - (self.b.isf if upper else self.b.ppf)(points).reshape(v.shape)) / self.unit
+        """At v (M, k) in M panels. By rounding, the quantile of a sum at an atom can be infinite: it is cut off."""
+        places = [
+            (law.isf if upper else law.ppf)(v.ravel()).reshape(v.shape).clip(*ends)
+            for law, ends in zip(self.laws, self.ends, strict=True)
+        ]
+        return (places[0] - (number[:, None] if self.sample else places[1])) / self.unit
 
-    def panels(self, first: float) -> _Panels:
+    def panels(self) -> _Panels:
         """Those to start with, from v = `first` to 1/2; sets the unit."""
-        cuts = [np.append(first, 0.5 ** (1.0 + np.array([512, 256, 128, 64, 32, 16, 8, 4, 2, 1, 0])))]
+        cuts = [np.append(self.first, 0.5 ** (1.0 + np.array([512, 256, 128, 64, 32, 16, 8, 4, 2, 1, 0])))]
         sides, sizes = [], [0.0]
         for upper in (False, True):
-            sums, numbers = _from_end(self.b, upper) if isinstance(self.b, Sample) else (np.empty(0), np.zeros(1))
-            turns = [_turns(law, upper) for law in (self.a, self.b) if isinstance(law, GaussianMixture1D)]
-            edges = np.unique(np.concatenate([*cuts, sums, *turns]).clip(first, 0.5))
+            sums, numbers = _from_end(self.sample, upper) if self.sample else (np.empty(0), np.zeros(1))
+            turns = [_turns(law, upper) for law in self.laws]
+            edges = np.unique(np.concatenate([*cuts, sums, *turns]).clip(self.first, 0.5))
             low, high = edges[:-1], edges[1:]
             own = np.searchsorted(sums, 0.5 * low + 0.5 * high).clip(max=numbers.size - 1)
             sides.append(_Panels(low, high, np.full(low.size, upper), numbers[own]))
@@ -122,9 +143,10 @@ def _integral(differences: _Differences, panels: _Panels) -> tuple[float, float]
     for halving in range(_MOST_HALVINGS):
         values, errors, cuts = _rules(differences, panels)
         order = np.argsort(errors)
-        spare = max(0.0, 0.5 * TOLERANCE * (total + values.sum()) - error)
-        n_done = int(np.searchsorted(np.cumsum(errors[order]), spare, "right"))
-        if halving == _MOST_HALVINGS - 1 or (halving > 0 and order.size - n_done > _MOST_PANELS):
+        spare = TOLERANCE * (total + float(values.sum()))
+        n_done = int(np.searchsorted(np.cumsum(errors[order]), 0.1 * spare, "right"))
+        hopeless = halving == _MOST_HALVINGS - 1 or (halving > 0 and order.size - n_done > _MOST_PANELS)
+        if hopeless or error + errors.sum() <= spare:
             n_done = order.size
         done, left = order[:n_done], order[n_done:]
         total, error = total + float(values[done].sum()), error + float(errors[done].sum())
@@ -154,8 +176,10 @@ def _rules(differences: _Differences, panels: _Panels) -> tuple[Array, Array, Ar
             errors[own] = np.abs(values[own] - powers @ _LOBATTO)
             sign = np.sign(away) * (np.abs(away) > _ZERO * np.abs(away).max(axis=1, keepdims=True))
             turning = np.flatnonzero(sign.max(axis=1) > sign.min(axis=1) + 1)
-            errors[own[turning]] = values[own[turning]]
-            cuts[own[turning]] = _zeros(differences, v[turning], sign[turning], upper, number[turning])
+            zeros = _zeros(differences, v[turning], sign[turning], upper, number[turning])
+            inside = np.minimum(zeros - low[turning], high[turning] - zeros) > _ZERO * (high - low)[turning]
+            turning, zeros = own[turning[inside]], zeros[inside]
+            errors[turning], cuts[turning] = values[turning], zeros
     return values, errors, cuts
 
 
@@ -168,7 +192,7 @@ def _points(low: Array, high: Array) -> tuple[Array, Array, Array]:
     v[wide] = high[wide, None] * np.exp(ratio * (_NODES - 1))
     weight[wide] = ratio * v[wide]
     middle[wide] = np.sqrt(low[wide]) * np.sqrt(high[wide])
-    return v.clip(low[:, None], high[:, None]), weight, middle
+    return v.clip(np.nextafter(low, high)[:, None], np.nextafter(high, low)[:, None]), weight, middle
 
 
 def _zeros(differences: _Differences, v: Array, sign: NDArray[np.float64], upper: bool, number: Array) -> Array:

@@ -128,6 +128,15 @@ def restrict(p: Array, scale: float, shift: float, out: Array) -> None:
 
 
 @nb.njit(cache=True, nogil=True)
+def rise(p: Array) -> float:
+    """sum_k |p_k| from k = 1: the most that p can differ from p_0 on its panel."""
+    total = 0.0
+    for k in range(1, N_TERMS):
+        total += abs(p[k])
+    return total
+
+
+@nb.njit(cache=True, nogil=True)
 def value_and_slope(p: Array, t: float) -> tuple[float, float]:
     """p(t) and p'(t)."""
     value, slope = p[DEGREE], 0.0
@@ -185,22 +194,21 @@ def absolute_integral(p: Array, blur: float, small: float, work: Array) -> tuple
     while pending:
         pending -= 1
         q, width = work[pending], widths[pending]
-        rise, steep = 0.0, 0.0
-        for k in range(1, N_TERMS):
-            rise += abs(q[k])
+        most, steep = rise(q), 0.0
+        for k in range(2, N_TERMS):
             steep += k * abs(q[k])
         left, right = integral(q, -1.0), integral(q, 1.0)
         whole = abs(right - left)
-        if abs(q[0]) >= rise:
+        if abs(q[0]) >= most:
             total += width * whole
-        elif 2 * abs(q[1]) >= steep:
+        elif abs(q[1]) >= steep:
             if (value_and_slope(q, -1.0)[0] > 0) != (value_and_slope(q, 1.0)[0] > 0):
                 middle = integral(q, zero(q, 0.0, -1.0, 1.0))
                 whole = abs(middle - left) + abs(right - middle)
             total += width * whole
-        elif 2 * width * (abs(q[0]) + rise) <= small or abs(q[0]) + rise <= blur or pending + 2 > work.shape[0]:
+        elif 2 * width * (abs(q[0]) + most) <= small or abs(q[0]) + most <= blur or pending + 2 > work.shape[0]:
             total += width * whole
-            error += width * max(0.0, 2 * (abs(q[0]) + rise) - whole)
+            error += width * max(0.0, 2 * (abs(q[0]) + most) - whole)
         else:
             restrict(q, 0.5, 0.5, work[pending + 1])
             restrict(q, 0.5, -0.5, q)

@@ -61,6 +61,8 @@ class Stretches(NamedTuple):
     constant: Array
     slope: Array
     """constant + slope (x - low): what flat parts, and Gaussians that are cut off, add to the function."""
+    error: Array
+    """Of the constant, by rounding."""
     inside: NDArray[np.bool_]
     """(S, 2): whether the Gaussians of a group live here."""
     steps: NDArray[np.int64]
@@ -167,7 +169,7 @@ def _stretches(
     edges = np.unique(np.concatenate([cuts, ends[np.abs(ends - center) < reach]]))
     low, high = edges[:-1], edges[1:]
     upper = low >= center
-    constant, slope = np.zeros(low.size), np.zeros(low.size)
+    constant, slope, size = np.zeros((3, low.size))
     inside = np.zeros((low.size, 2), bool)
     for g, (start, stop) in enumerate(ends):
         before, after = high <= start, low >= stop
@@ -181,10 +183,13 @@ def _stretches(
         constant[after & ~upper] += mass[g]
         if math.isfinite(start):
             constant[here & ~upper] -= c @ ndtr((start - m) * k)
+            size[here & ~upper] += np.abs(c) @ ndtr((start - m) * k)
         if math.isfinite(stop):
             constant[here & upper] += c @ ndtr((m - stop) * k)
+            size[here & upper] += np.abs(c) @ ndtr((m - stop) * k)
         if flat[g] != 0:
             constant[here] += flat[g] * np.where(upper, low - stop, low - start)[here]
             slope[here] += flat[g]
     steps = np.stack([np.searchsorted(signed.step, low, "right"), np.searchsorted(signed.step, high)], axis=1)
-    return Stretches(low, high, upper.astype(np.int64), constant, slope, inside, steps.astype(np.int64))
+    error = EPS * (4 + signed.mean.size) * (np.abs(constant) + size)
+    return Stretches(low, high, upper.astype(np.int64), constant, slope, error, inside, steps.astype(np.int64))

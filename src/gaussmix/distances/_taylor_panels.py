@@ -66,9 +66,7 @@ def add_gaussians(
     """
     middle, half, shifted, hopeless = _shape(low, high)
     log_tolerance = math.log(0.5 * tolerance)
-    end, blur, rounding, size = last, 0.0, 0.0, 0.0
-    for k in range(1, N_TERMS):
-        size += abs(p[k])
+    end, blur, rounding, size = last, 0.0, 0.0, _series.rise(p)
     for k in range(first, last):
         i = int(arena[k])
         c, inverse = s.coefficient[i], s.inverse_std[i]
@@ -131,9 +129,7 @@ def split(place: int, cut: int, s: Signed, p: Array, blur: float, slips: float, 
     middle, half = 0.5 * low + 0.5 * high, 0.5 * (high - low)
     unit = math.ldexp(0.25, math.frexp(half)[1])
     at = math.floor(middle / unit + 0.5) * unit if cut < 0 else s.step[cut]
-    size = 0.0
-    for k in range(1, N_TERMS):
-        size += abs(p[k])
+    size = _series.rise(p)
     for child in range(2):
         a, b = (at, high) if child == 0 else (low, at)
         stack.edges[place + child, 0], stack.edges[place + child, 1] = a, b

@@ -51,7 +51,7 @@ class Comparison:
 
     def __str__(self) -> str:
         rows = (
-            ("Wasserstein distance W1", self.wasserstein_1, f"error below {self.wasserstein_1_error:.1g}"),
+            ("Wasserstein distance W1", self.wasserstein_1, _about_error(self.wasserstein_1_error)),
             ("Wasserstein distance W2", self.wasserstein_2, "weighs far moves more"),
             ("difference of the means", self.mean_difference, "at most W1"),
             ("total variation", self.total_variation, "0 equal, 1 nothing in common"),
@@ -69,23 +69,24 @@ def compare(a: Any, b: Any, *, a_weights: ArrayLike | None = None, b_weights: Ar
     """Every distance of `gaussmix.distances` between two distributions.
 
     a, b: a `GaussianMixture1D`, a fitted one-column `GMMExpansion`, or a sample (N,), which is learnt first so that all
-    numbers speak of the same pair of densities; `a_weights` and `b_weights` (N,) weigh a sample. Raises as they do.
+    numbers speak of the same pair of densities (`wasserstein_distance` and `gaussian_mmd2` of the samples themselves
+    need no density, and differ a little); `a_weights` and `b_weights` (N,) weigh a sample. Raises as they do.
     """
     a, b = as_mixture(a, "a", a_weights), as_mixture(b, "b", b_weights)
     w1, error = wasserstein_distance(a, b, return_error=True)
     sigma, cells = _pooled_std(a, b), _cells(a, b)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of infinities: the table says it
+        warnings.filterwarnings("ignore", ".* is infinite", RuntimeWarning)  # the table says it
         return Comparison(
             wasserstein_1=w1,
             wasserstein_1_error=error,
             wasserstein_2=wasserstein_distance(a, b, 2),
-            mean_difference=mean_difference_bound(a, b),
-            total_variation=total_variation_distance(a, b),
-            jensen_shannon=jensen_shannon_divergence(a, b),
-            kl_a_b=kl_divergence(a, b),
-            kl_b_a=kl_divergence(b, a),
-            mmd2=gaussian_mmd2(a, b, sigma),
+            mean_difference=float(mean_difference_bound(a, b)),
+            total_variation=float(total_variation_distance(a, b)),
+            jensen_shannon=float(jensen_shannon_divergence(a, b)),
+            kl_a_b=float(kl_divergence(a, b)),
+            kl_b_a=float(kl_divergence(b, a)),
+            mmd2=float(gaussian_mmd2(a, b, sigma)),
             mmd_sigma=sigma,
             binned_l1=binned_l1(a, b, cells),
             density_information_loss=density_information_loss(a, b, cells, parts=PARTS),
@@ -94,15 +95,26 @@ def compare(a: Any, b: Any, *, a_weights: ArrayLike | None = None, b_weights: Ar
 
 def _pooled_std(a: GaussianMixture1D, b: GaussianMixture1D) -> float:
     """Standard deviation of half of each; 1 where both are the same point."""
-    variance = (a.var() + b.var()) / 2 + ((a.mean() - b.mean()) / 2) ** 2
-    return math.sqrt(variance) or 1.0
+    with np.errstate(over="ignore"):
+        within = math.hypot(a.std(), b.std()) * math.sqrt(0.5)
+    pooled = math.hypot(within, a.mean() / 2 - b.mean() / 2)
+    if not math.isfinite(pooled):
+        raise ValueError("a and b spread too wide for double precision to square; divide both by one large number")
+    return pooled or 1.0
 
 
 def _cells(a: GaussianMixture1D, b: GaussianMixture1D) -> GaussianBasis:
+    """`CELLS` between the outer quantiles of both; around them where both are one point, or all but one."""
     ends = np.concatenate([law.ppf([_CENTRAL, 1 - _CENTRAL]) for law in (a, b)])
     low, high = float(ends.min()), float(ends.max())
-    least = 1e-9 * max(abs(low), abs(high), 1.0)  # both the same point
-    return GaussianBasis.spanning(low - least, high + least, CELLS)
+    least = 4 * CELLS * math.ulp(max(abs(low), abs(high)))
+    if high - low < least:
+        low, high = low - least, high + least
+    return GaussianBasis.spanning(low, high, CELLS)
+
+
+def _about_error(error: float) -> str:
+    return f"error of the integration below {error:.1g}" if error else "exact"
 
 
 def _about_kl(value: float, first: str, second: str) -> str:

@@ -30,8 +30,8 @@ def as_law(value: Any, name: str, weights: ArrayLike | None = None) -> Law:
 
     Weights of a sample need not sum to 1. Raises TypeError and ValueError, naming the argument `name`.
     """
-    mixture = value if isinstance(value, GaussianMixture1D) else getattr(value, "distribution_", None)
-    if isinstance(mixture, GaussianMixture1D):
+    mixture = value if isinstance(value, GaussianMixture1D) else _learnt(value, name)
+    if mixture is not None:
         if weights is not None:
             raise TypeError(f"{name}_weights are for samples, but {name} is a mixture, which has its own")
         return mixture
@@ -42,7 +42,7 @@ def as_law(value: Any, name: str, weights: ArrayLike | None = None) -> Law:
         )
     if values.ndim != 1:
         raise ValueError(
-            f"{name} has shape {values.shape}; give a sample (N,), or basis= for weights (n,) or (B, n) on that basis"
+            f"{name} has shape {values.shape}; give numbers (N,), such as one column, or with basis= weights (..., n)"
         )
     if values.size == 0:
         raise ValueError(f"{name} is empty; give at least one number")
@@ -52,13 +52,16 @@ def as_law(value: Any, name: str, weights: ArrayLike | None = None) -> Law:
 
 
 def as_mixture(value: Any, name: str, weights: ArrayLike | None = None) -> GaussianMixture1D:
-    """Like `as_law`, but a sample, which has no density, is learnt first: `GMMExpansion()` with its default rule."""
+    """Like `as_law`, but a sample, which has no density, is learnt first: `GMMExpansion()` with its default rule.
+
+    As there, integer weights are frequencies, and a thousand of one number tell more than one; floats are importances.
+    """
     law = as_law(value, name, weights)
     if isinstance(law, GaussianMixture1D):
         return law
     from gaussmix.density.estimator import GMMExpansion
 
-    return GMMExpansion().fit(law.values, sample_weight=law.masses).distribution_
+    return GMMExpansion().fit(law.values, sample_weight=weights).distribution_
 
 
 def as_weight_rows(
@@ -104,6 +107,16 @@ def check_weight_rows(rows: Array, name: str) -> Array:
     if off.any():
         raise ValueError(f"{name} has weights that sum to {sums[off][0]:.9g}; they must sum to 1: divide by their sum")
     return rows / np.where(np.abs(sums - 1) <= 4 * np.finfo(float).eps, 1.0, sums)
+
+
+def _learnt(value: Any, name: str) -> GaussianMixture1D | None:
+    """The mixture of a fitted estimator; None for what is no estimator of ours."""
+    if not hasattr(type(value), "distribution_"):
+        return None
+    try:
+        return value.distribution_
+    except AttributeError as error:  # not fitted, or of several columns: it says what to do
+        raise ValueError(f"{name} has no distribution to compare: {error}") from error
 
 
 def _masses(weights: ArrayLike, n: int, name: str) -> Array:

@@ -39,7 +39,7 @@ def gaussian_mmd2(
     a_weights: ArrayLike | None = None,
     b_weights: ArrayLike | None = None,
 ) -> float | Array:
-    """Squared maximum mean discrepancy of the kernel exp(-(x - y)^2 / (2 sigma^2)): at least 0 and below 2.
+    """Squared maximum mean discrepancy of the kernel exp(-(x - y)^2 / (2 sigma^2)): from 0 to 2.
 
     a, b: a `GaussianMixture1D`, a fitted one-column `GMMExpansion` or a sample (N,) with `a_weights` or `b_weights`
     (N,); with `basis`, weights (..., n) on it, which broadcast: the answer has their leading shape (...).

@@ -8,7 +8,7 @@ between certified zeros (`_absolute`; `_lattice` for weights on one basis).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,12 @@ from gaussmix.distances.inputs import as_mixture
 Array = NDArray[np.float64]
 
 
+@overload
+def total_variation_distance(
+    a: Any, b: Any, *, basis: None = None, a_weights: ArrayLike | None = None, b_weights: ArrayLike | None = None
+) -> float: ...
+@overload
+def total_variation_distance(a: ArrayLike, b: ArrayLike, *, basis: GaussianBasis) -> float | Array: ...
 def total_variation_distance(
     a: Any,
     b: Any,

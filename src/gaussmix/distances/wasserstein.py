@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,32 @@ from gaussmix.distances.inputs import Law, Sample, as_law
 Array = NDArray[np.float64]
 
 
+@overload
+def wasserstein_distance(
+    a: Any,
+    b: Any,
+    p: float = 1,
+    *,
+    basis: None = None,
+    a_weights: ArrayLike | None = None,
+    b_weights: ArrayLike | None = None,
+    return_error: Literal[False] = False,
+) -> float: ...
+@overload
+def wasserstein_distance(
+    a: Any,
+    b: Any,
+    p: float = 1,
+    *,
+    basis: None = None,
+    a_weights: ArrayLike | None = None,
+    b_weights: ArrayLike | None = None,
+    return_error: Literal[True],
+) -> tuple[float, float]: ...
+@overload
+def wasserstein_distance(
+    a: ArrayLike, b: ArrayLike, p: float = 1, *, basis: GaussianBasis, return_error: bool = False
+) -> Any: ...
 def wasserstein_distance(
     a: Any,
     b: Any,

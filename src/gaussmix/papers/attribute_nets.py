@@ -50,6 +50,8 @@ class Curves:
     steps: NDArray[np.int64]
     valid: Array
     test: Array
+    undecided: Array
+    """How far a probability is from the nearer of 0 and 1: mean over attributes and pictures of the test split."""
 
 
 def train(loss: Loss, fit: Pictures, valid: Pictures, test: Pictures, how: Training) -> Curves:
@@ -62,7 +64,7 @@ def train(loss: Loss, fit: Pictures, valid: Pictures, test: Pictures, how: Train
     for step in range(how.n_steps + 1):
         if step % how.every == 0 or step == how.n_steps:
             looks.append(step)
-            found.append([_errors(weights, part, how) for part in (valid, test)])
+            found.append([_look(weights, part, how) for part in (valid, test)])
         if step == how.n_steps:
             break
         picked = torch.from_numpy(np.stack([rng.integers(0, len(fit.y), how.batch_size) for rng in orders]))
@@ -72,9 +74,9 @@ def train(loss: Loss, fit: Pictures, valid: Pictures, test: Pictures, how: Train
             for weight, velocity, slope in zip(weights, speed, slopes, strict=True):
                 velocity.mul_(MOMENTUM).add_(slope)
                 weight.sub_(rate * velocity)
-    errors = np.array(found, np.float64)
-    errors = np.where(np.isfinite(errors), errors, np.inf)
-    return Curves(np.array(looks), errors[:, 0], errors[:, 1])
+    seen = np.array(found, np.float64)
+    seen = np.where(np.isfinite(seen), seen, np.inf)
+    return Curves(np.array(looks), seen[:, 0, 0], seen[:, 1, 0], seen[:, 1, 1])
 
 
 def _start(fit: Pictures, how: Training) -> list[Tensor]:
@@ -97,7 +99,9 @@ def _logits(weights: list[Tensor], x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _errors(weights: list[Tensor], part: Pictures, how: Training) -> Array:
-    """(R, S) mean over pictures of the squared error."""
+def _look(weights: list[Tensor], part: Pictures, how: Training) -> Array:
+    """(2, R, S) means over pictures: of the squared error, and of how far a probability is from 0 and 1."""
     p = _logits(weights, part.x.expand(len(weights[0]), -1, -1)).sigmoid()
-    return (p - part.y).square().sum(-1).mean(-1).reshape(len(how.rates), len(how.seeds)).double().numpy()
+    error = (p - part.y).square().sum(-1).mean(-1)
+    undecided = torch.minimum(p, 1 - p).mean((-2, -1))
+    return torch.stack([error, undecided]).reshape(2, len(how.rates), len(how.seeds)).double().numpy()

@@ -49,6 +49,8 @@ class Study(NamedTuple):
     """Test error of the training frequencies."""
     least: float
     """Test error of the test split's own frequencies: the least a constant can have."""
+    zeros: float
+    """Test error of a probability of 0 for everything."""
     steps: np.ndarray
     runs: dict[str, Curves]
     tuned: dict[str, Tuned]
@@ -162,5 +164,6 @@ def study(data: AttributeDataset, kind: str, how: Training, sigma: float, on_tra
     summed = _loss(literal, fit.y, sigma)
     add(UNMATCHED_BCE, lambda z, y: _cross_entropy(z, y) / n)
     add(UNMATCHED_SUM, lambda z, y: summed(z, y) * how.batch_size)
-    constant, least = (float((y.mean(0) - test.y).square().sum(-1).mean()) for y in (fit.y, test.y))
-    return Study(data.name, kind, n, constant, least, runs[BCE].steps, runs, tuned, literal)
+    answers = fit.y.mean(0), test.y.mean(0), torch.zeros(n)
+    constant, least, zeros = (float((p - test.y).square().sum(-1).mean()) for p in answers)
+    return Study(data.name, kind, n, constant, least, zeros, runs[BCE].steps, runs, tuned, literal)

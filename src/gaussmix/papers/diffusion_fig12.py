@@ -60,7 +60,7 @@ class Config:
     """Built-in faces to draw."""
     repetitions: int = 5
     """Networks a learning rate, each with its own start and batches."""
-    rates: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+    rates: tuple[float, ...] = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
     training_steps: int = 500
     batch_size: int = 64
     n_hidden: int = 32

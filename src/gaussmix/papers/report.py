@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,9 +88,10 @@ def table_lines(table: Table) -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, of us and of what computes."""
+    """Of Python, of us and of what computes; torch where it did."""
     found = {"python": platform.python_version(), "gaussmix": __version__}
-    return found | {package: importlib.metadata.version(package) for package in PACKAGES}
+    used = [*PACKAGES, *(["torch"] if "torch" in sys.modules else [])]
+    return found | {package: importlib.metadata.version(package) for package in used}
 
 
 def commit() -> str | None:
