@@ -3,9 +3,11 @@
 Both sides of a line run in turns in one process, on one thread, in CPU time; figures are medians over rounds. Ratios
 hold on a busy machine where milliseconds do not. Where a peer would take minutes it runs on fewer pairs or points and
 its time is scaled, as the line says. For weights on a basis SciPy and POT take the components as point masses, which is
-an upper bound of the distance between the mixtures; ours is the distance itself, with a bound of its error.
+an upper bound of the distance between the mixtures; ours is the distance itself, with a bound of its error. One pass
+over the weights, checks included, takes about as long as the two sums; each zero of the difference adds about 0.1 us.
+The difference of rough weights changes its sign where the mixtures' does not: to prove that takes microseconds a pair.
 
-    python benchmarks/distances.py --out results/distances.json --docs docs    # 2 minutes
+    python benchmarks/distances.py --out results/distances.json --docs docs    # 1 minute
     python benchmarks/distances.py --quick                                     # seconds: figures mean little
 """
 
@@ -145,9 +147,10 @@ def ngmg(scale: Scale) -> Iterator[Line]:
     section = "NGMG, sigma of 20 spacings"
     for n in sizes:
         yield Line(section, f"n = {n}, time", 1e3 * seconds[str(n)], "ms")
-    first, last = sizes[0], sizes[-1]
-    growth = seconds[str(last)] / seconds[str(first)] * (first * np.log(first)) / (last * np.log(last))
-    yield Line(section, f"growth from n = {first} to {last}, over that of n log n", float(growth), "", 1.5)
+    last = sizes[-1]
+    for first in sizes[:-1]:
+        growth = seconds[str(last)] / seconds[str(first)] * (first * np.log(first)) / (last * np.log(last))
+        yield Line(section, f"growth from n = {first} to {last}, over that of n log n", float(growth), "", 1.5)
 
 
 def mixtures(scale: Scale) -> Iterator[Line]:

@@ -424,3 +424,16 @@ def test_atoms_may_lie_outside_the_bounds() -> None:
     assert (drawn == 9).mean() == pytest.approx(0.1, abs=0.01)
     rest = drawn[(drawn != 0) & (drawn != 9)]
     assert 1 <= rest.min() < rest.max() <= 5
+
+
+def test_quantiles_beside_an_atom_stay_beside_it() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        positions = np.sort(rng.choice(12, 3, replace=False)) - 6.0
+        law = GaussianMixture1D(
+            [1.0], [rng.uniform(-5, 5)], [rng.uniform(0.01, 1)], atoms=(positions, rng.uniform(0.01, 0.3, 3))
+        )
+        for ends, quantile in ((law.cdf(positions), law.ppf), (law.sf(positions), law.isf)):
+            near = np.concatenate([ends, np.nextafter(ends, 0), np.nextafter(ends, 1)])
+            inside = near[(near > 1e-300) & (near < 1 - 1e-9)]
+            assert np.isfinite(quantile(inside)).all()

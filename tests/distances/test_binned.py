@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,7 @@ from scipy.stats import norm, uniform
 
 from gaussmix import GaussianMixture1D, GMMExpansion
 from gaussmix.density.basis import GaussianBasis
+from gaussmix.distances import binned
 from gaussmix.distances.binned import binned_l1, density_information_loss
 
 BASIS = GaussianBasis.as_paper(-3, 5, 23, 1.5)
@@ -96,6 +98,41 @@ def test_information_loss_tends_to_the_integral() -> None:
     assert losses[-1] <= integral + 1e-9
 
 
+@pytest.mark.parametrize(
+    "basis",
+    [
+        GaussianBasis(-2.0, 0.4, 17, 1.3),
+        GaussianBasis(-3.0, 0.4, 17, center=1.0, scale=0.5),
+        GaussianBasis(0.1, 0.2, 17, bounds=(0.0, None)),
+        GaussianBasis(-2.0, 0.25, 17, center=1.0, scale=0.5, bounds=(-3.0, math.inf)),
+    ],
+    ids=["lattice", "warped", "bounded", "warped and bounded"],
+)
+@pytest.mark.parametrize("cells", [BASIS, WARPED, GaussianBasis(0.5, 2.0, 1)], ids=["lattice", "warped", "one"])
+def test_rows_are_pairs_of_mixtures(
+    basis: GaussianBasis, cells: GaussianBasis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binned, "_NUMBERS", 4)  # a row at a time
+    rng = np.random.default_rng(0)
+    a, b = rng.dirichlet(np.ones(17), (3, 1)), rng.dirichlet(np.ones(17), 2)
+    cases: list[tuple[Any, dict[str, Any]]] = [
+        (binned_l1, {}),
+        (binned_l1, {"half_width": 0.3 * cells.spacing}),
+        (density_information_loss, {"parts": 3}),
+    ]
+    for distance, options in cases:
+        found = distance(a, b, cells, basis=basis, **options)
+        assert found.shape == (3, 2)
+        for i, j in np.ndindex(3, 2):
+            pair = distance(basis.mixture(a[i, 0]), basis.mixture(b[j]), cells, **options)
+            assert found[i, j] == pytest.approx(pair, abs=1e-9)
+        single = distance(a[0, 0], b[1], cells, basis=basis, **options)
+        assert isinstance(single, float)
+        assert single == pytest.approx(found[0, 1], abs=1e-14)
+        assert np.all(distance(a, a, cells, basis=basis, **options) == 0)
+        assert distance(a[:0], b[:1], cells, basis=basis, **options).shape == (0, 1)
+
+
 @given(seed=st.integers(0, 10**6), parts=st.integers(1, 9))
 @settings(max_examples=25, deadline=None)
 def test_bounds_and_metric_properties(seed: int, parts: int) -> None:
@@ -119,6 +156,22 @@ def test_bad_input_is_refused() -> None:
             ValueError, match=r"half_width is .*; it must be positive and at most half the spacing, 0\.5"
         ):
             binned_l1(SAMPLE, SAMPLE, GaussianBasis(0.0, 1.0, 3), half_width=half_width)
+    with pytest.raises(ValueError, match=r"half_width is 0\.2500001; .* at most half the spacing, 0\.25, or"):
+        binned_l1(SAMPLE, SAMPLE, GaussianBasis(0.0, 0.5, 3), half_width=0.2500001)
+    with pytest.raises(TypeError, match="half_width is 'a'; give a positive number of at most half the spacing"):
+        binned_l1(SAMPLE, SAMPLE, BASIS, half_width="a")  # pyright: ignore[reportArgumentType]
+    pi = np.full(23, 1 / 23)
+    for distance in (binned_l1, density_information_loss):
+        with pytest.raises(TypeError, match="cells is a int; give the GaussianBasis whose regions are compared"):
+            distance(SAMPLE, SAMPLE, 20)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(TypeError, match="basis is a tuple; give the GaussianBasis that the weights belong to"):
+            distance(pi, pi, BASIS, basis=(0, 1))  # pyright: ignore[reportArgumentType]
+        with pytest.raises(TypeError, match="a_weights and b_weights are for samples"):
+            distance(pi, pi, BASIS, basis=BASIS, b_weights=pi)
+        with pytest.raises(ValueError, match=r"a has shape \(22,\), but the basis has 23 components"):
+            distance(pi[1:], pi, BASIS, basis=BASIS)
+        with pytest.raises(ValueError, match="b has weights that sum to 2; they must sum to 1"):
+            distance(pi, 2 * pi, BASIS, basis=BASIS)
     for parts in (0, -1, 2.5):
         with pytest.raises(ValueError, match=f"parts is {parts}; it must be a whole number, at least 1"):
             density_information_loss(SAMPLE, SAMPLE, BASIS, parts=parts)  # pyright: ignore[reportArgumentType]

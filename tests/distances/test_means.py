@@ -143,5 +143,11 @@ def test_bad_input_is_refused() -> None:
         mean_difference_bound(pi, pi, basis=basis, a_weights=pi)
     with pytest.raises(ValueError, match=r"condition number inf for 23 components and sigma=0\.001: no inverse"):
         inverted_ngmg_distance(pi, pi, basis, sigma=0.001)
+    with pytest.raises(TypeError, match="sigma is 'a'; give a positive number"):
+        inverted_ngmg_distance(pi, pi, basis, sigma="a")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"current has shape \(22,\), but the basis has 23"):
+        inverted_ngmg_distance(pi[1:], pi, basis)
+    with pytest.raises(ValueError, match=r"target has weights that sum to 2"):
+        inverted_ngmg_distance(pi, 2 * pi, basis)
     with pytest.raises(ValueError, match="sigma is not given, and the components of a warped basis differ"):
         inverted_ngmg_distance(pi, pi, BASES["warped"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import cmath
 import math
+from itertools import combinations
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -147,6 +149,55 @@ def test_rows_on_other_bases(basis: GaussianBasis) -> None:
     np.testing.assert_allclose(gaussian_mmd2(a, b, 0.7, basis=basis), expected, rtol=1e-12)
 
 
+def laws_in_place(at: float, unit: float) -> dict[str, Any]:
+    """Laws of every kind, in units of `unit` and moved by `at` of them, exactly."""
+
+    def moved(x: Any) -> Any:
+        return (np.asarray(x) + at) * unit
+
+    tail = (0.1, float(moved(0.0)), unit)
+    return {
+        "points": moved(np.arange(-3, 4.0)),
+        "fewer points": moved([-1.0, 0.5]),
+        "guard": GaussianMixture1D([0.4, 0.6], moved([0.0, 2.0]), np.array([1.0, 0.5]) * unit, tail=tail),
+        "atoms": GaussianMixture1D([1.0], moved([1.0]), unit, atoms=(moved([1.0, 3.0]), [0.5, 0.25])),
+        "bounds": GaussianMixture1D([1.0], moved([0.5]), 2 * unit, bounds=(float(moved(-1.0)), float(moved(4.0)))),
+    }
+
+
+@pytest.mark.parametrize(("at", "unit"), [(2.0**40, 1.0), (2.0**31, 1.0), (0.0, 2.0**532), (0.0, 2.0**-532)])
+def test_neither_place_nor_unit_matters(at: float, unit: float) -> None:
+    moved, here = laws_in_place(at, unit), laws_in_place(0.0, 1.0)
+    for first, second in combinations(here, 2):
+        expected = gaussian_mmd2(here[first], here[second], 1.0)
+        assert gaussian_mmd2(moved[first], moved[second], unit) == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("sigma", [1e-12, 1e-160, 1e-300])
+def test_a_kernel_far_narrower_than_all_else(sigma: float) -> None:
+    """Points are on their own, and densities are integrals of squares."""
+    a, b = GaussianMixture1D([1.0], [0.0], 1.0), GaussianMixture1D([1.0], [1.0], 0.5)
+    expected = sigma * (1 + 1 / 0.5 - 2 * math.sqrt(2 / 1.25) * math.exp(-0.5 / 1.25)) / math.sqrt(2)
+    assert gaussian_mmd2(a, b, sigma) == pytest.approx(expected, rel=1e-13)
+    assert gaussian_mmd2([0.0, 1.0, 2.0], [0.0, 1.5, 1e10], sigma) == pytest.approx(4 / 9, rel=1e-13)
+    assert gaussian_mmd2([0.0, 1.0], a, sigma) == pytest.approx(0.5, abs=10 * sigma)
+
+
+@pytest.mark.parametrize("sigma", [20.0, 22.0, 24.0, 1e3, 1e6, 1e100])
+def test_rows_under_a_kernel_wider_than_their_basis(sigma: float) -> None:
+    """Against the double sum in 300 digits, of weights that sum to 1 exactly: relatively, however small."""
+    basis = GaussianBasis(-3.0, 1.0, 24, 1.5)
+    numbers = np.random.default_rng(0).integers(1, 1000, (2, 24))
+    p, q = numbers / numbers.sum(1, keepdims=True)
+    with mpmath.workdps(300):
+        S2 = mpmath.mpf(sigma) ** 2 + 2 * mpmath.mpf(1.5) ** 2
+        delta = [mpmath.mpf(int(i)) / int(numbers[0].sum()) - mpmath.mpf(int(j)) / int(numbers[1].sum())
+                 for i, j in numbers.T]  # fmt: skip
+        terms = (delta[i] * delta[j] * mpmath.exp(-((i - j) ** 2) / (2 * S2)) for i, j in np.ndindex(24, 24))
+        expected = float(mpmath.mpf(sigma) / mpmath.sqrt(S2) * mpmath.fsum(terms))
+    assert gaussian_mmd2(p, q, sigma, basis=basis) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("name", MIXTURES)
 def test_equal_laws_are_at_zero(name: str) -> None:
     law = GaussianMixture1D(**MIXTURES[name], atoms=([0.1, 0.7], [0.2, 0.1]))
@@ -200,6 +251,9 @@ def test_bad_input_is_refused() -> None:
     for sigma in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match=f"sigma is {sigma}; it must be positive and finite"):
             gaussian_mmd2(pi, pi, sigma)
+    for wrong in (None, "a"):
+        with pytest.raises(TypeError, match=f"sigma is {wrong!r}; give a positive number"):
+            gaussian_mmd2(pi, pi, wrong)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="b has weights that sum to 2; they must sum to 1"):
         gaussian_mmd2(pi, 2 * pi, 1.0, basis=basis)
     with pytest.raises(ValueError, match=r"a has shape \(2,\), but the basis has 3 components"):

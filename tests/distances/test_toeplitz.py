@@ -83,3 +83,5 @@ def test_bad_input_is_refused() -> None:
     for sigma in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match=f"sigma is {sigma}; it must be positive and finite"):
             kernel_product(np.ones(23), LATTICE, sigma, diagonal=False)
+    with pytest.raises(TypeError, match="sigma is None; give a positive number"):
+        kernel_row(LATTICE, None, diagonal=True)  # pyright: ignore[reportArgumentType]

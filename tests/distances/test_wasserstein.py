@@ -15,6 +15,7 @@ from scipy.stats import norm
 from scipy.stats import wasserstein_distance as scipys
 
 from gaussmix import GaussianBasis, GaussianMixture1D, GMMExpansion
+from gaussmix.distances.total_variation import total_variation_distance
 from gaussmix.distances.wasserstein import wasserstein_distance
 
 seeds = st.integers(0, 2**32 - 1)
@@ -291,3 +292,21 @@ def test_weights_of_points_are_for_samples():
         distance(right, right, basis=BASES["lattice"], a_weights=right)
     with pytest.raises(TypeError, match="a_weights are for samples, but a is a mixture"):
         wasserstein_distance(normal(0, 1), [1.0], a_weights=[1.0])
+
+
+@pytest.mark.parametrize("shift", [1.7e9, -1.7e9, 2.0**50])
+def test_far_from_zero_nothing_is_lost(shift: float) -> None:
+    guard, atoms = (0.125, 0.5, 1.0), np.array([0.25, 1.0])
+    means = np.array([-1.0, 2.0])
+    a = GaussianMixture1D([0.4, 0.6], means, [1.0, 0.5], bounds=(-4.0, None), atoms=(atoms, [0.1, 0.2]))
+    b = GaussianMixture1D([1.0], [0.5], [2.0], tail=guard)
+    a_far = GaussianMixture1D(
+        [0.4, 0.6], means + shift, [1.0, 0.5], bounds=(shift - 4, None), atoms=(atoms + shift, [0.1, 0.2])
+    )
+    b_far = GaussianMixture1D([1.0], [0.5 + shift], [2.0], tail=(0.125, 0.5 + shift, 1.0))
+    x = np.round(np.random.default_rng(0).normal(size=500) * 4) / 4
+    for p in (1, 2):
+        for near, far in ((b, b_far), (x, x + shift)):
+            expected = wasserstein_distance(a, near, p)
+            assert wasserstein_distance(a_far, far, p) == pytest.approx(expected, rel=1e-9)
+    assert total_variation_distance(a_far, b_far) == pytest.approx(total_variation_distance(a, b), rel=1e-9)

@@ -162,6 +162,6 @@ def test_fitted_expansions_bring_their_basis() -> None:
     basis = start.bases_[0]
     assert basis is not None
     weights = [model.distribution_.weights[:60] / model.distribution_.weights[:60].sum() for model in (start, target)]
-    np.testing.assert_array_equal(ngmg(start, target), ngmg(*weights, basis))
+    np.testing.assert_array_equal(ngmg(start, target), ngmg(*weights, basis=basis))
     with pytest.raises(ValueError, match="weights need the basis that they belong to"):
         ngmg(*weights)

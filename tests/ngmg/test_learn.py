@@ -264,6 +264,23 @@ def test_bad_input(arguments: dict[str, Any], message: str) -> None:
         learn_weights(**({"target": TWO, "basis": BASIS} | arguments))
 
 
+@pytest.mark.parametrize("function", [learn_weights, negative_gaussian_mixture_gradient])
+def test_wrong_types(function: Any) -> None:
+    goal, others = [0.5, 0.5], () if function is learn_weights else ([0.5, 0.5],)
+    with pytest.raises(TypeError, match="basis is a int; give the GaussianBasis that the weights belong to, such as"):
+        function(goal, *others, 2)
+    law = BASIS.mixture(TWO)
+    for basis in (None, BASIS):
+        with pytest.raises(TypeError, match=r"target is a GaussianMixture1D.* give the fitted GMMExpansion"):
+            function(**{"target": law, "basis": basis} | ({} if function is learn_weights else {"current": TWO}))
+
+
+def test_steps_are_counted_in_whole_numbers() -> None:
+    with pytest.raises(TypeError, match=r"n_steps is 2\.5; give a whole number"):
+        learn_weights(TWO, BASIS, n_steps=2.5)  # pyright: ignore[reportArgumentType]
+    assert learn_weights(TWO, BASIS, n_steps=np.int64(2)).n_steps == 2  # pyright: ignore[reportArgumentType]
+
+
 def test_expansions_that_cannot_be_learnt() -> None:
     x = np.random.default_rng(0).normal(size=500)
     with pytest.raises(
@@ -274,6 +291,8 @@ def test_expansions_that_cannot_be_learnt() -> None:
         ValueError, match=r"start is -5\.9\d* for target and -6\.875\d* for initial; fit both with the same"
     ):
         learn_weights(expansion(0), initial=expansion(0, range=(-7, 8)))
+    with pytest.raises(ValueError, match="n_components is 60 for target and 30 for initial"):
+        learn_weights(expansion(0), initial=expansion(0, n_components=30))
     with pytest.raises(ValueError, match=r"bandwidth is 2\.0 for basis and 3\.0 for target"):
         learn_weights(expansion(0, bandwidth=3.0), expansion(0).bases_[0])
     model = GMMExpansion("histogram", range=(-6, 6)).fit(np.r_[x, np.zeros(500)])
@@ -286,5 +305,7 @@ def test_data_that_cannot_be_learnt() -> None:
         learn_weights_from_data([1.0, 5.0, 101.0, -3.0], BASIS)
     with pytest.raises(ValueError, match="x contains nan"):
         learn_weights_from_data([1.0, np.nan], BASIS)
+    with pytest.raises(TypeError, match="basis is a str; give the GaussianBasis"):
+        learn_weights_from_data([1.0, 2.0], "b")  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match="x is a mixture"):
         learn_weights_from_data(expansion(0), BASIS)  # pyright: ignore[reportArgumentType]

@@ -272,3 +272,36 @@ def test_bad_input(which: str) -> None:
 def test_mmd_needs_a_width(sigma: float) -> None:
     with pytest.raises(ValueError, match=r"sigma is .*positive standard deviation"):
         gaussian_mmd2(*pair(0, 12), BASES["smooth"], sigma)
+
+
+def test_mmd_needs_a_width_that_the_dtype_holds() -> None:
+    p, q = pair(0, 12)
+    for sigma in (1e-50, 1e50):
+        with pytest.raises(ValueError, match=r"sigma is .*positive standard deviation"):
+            gaussian_mmd2(p.float(), q.float(), BASES["smooth"], sigma)
+    with pytest.raises(TypeError, match="sigma is None; give a positive standard deviation"):
+        gaussian_mmd2(p, q, BASES["smooth"], None)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("unit", [1e-160, 1e-300, 1e160, 1e200])
+def test_mmd_has_no_unit(unit: float) -> None:
+    p, q = pair(1, 12)
+    found = gaussian_mmd2(p, q, GaussianBasis(0.0, unit, 12), unit).item()
+    assert found == pytest.approx(gaussian_mmd2(p, q, GaussianBasis(0.0, 1.0, 12), 1.0).item(), rel=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), log_size=st.floats(-17, -3), name=st.sampled_from(["smooth", "narrow", "wide"]))
+def test_kl_of_nearly_equal_weights(seed: int, log_size: float, name: str) -> None:
+    """Half the chi-squared distance, by quadrature, and never below 0."""
+    basis = BASES[name]
+    p, direction = pair(seed, basis.n_components)
+    q = p + 10**log_size * (direction - p)
+    found = kl_divergence(p, q / q.sum(), basis).item()
+    assert found >= 0
+    if log_size > -9:
+        x = np.linspace(-40, 60, 20_001)
+        f, g = (basis.mixture(w.numpy()).pdf(x) for w in (p, direction))
+        there = f > 1e-200
+        chi2 = float(((g - f)[there] ** 2 / f[there]).sum() * (x[1] - x[0]))
+        assert found == pytest.approx(10 ** (2 * log_size) * chi2 / 2, rel=1e-4 + 10 ** (log_size + 2), abs=1e-22)

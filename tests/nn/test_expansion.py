@@ -18,7 +18,7 @@ from gaussmix import nn
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.nn import Components, ExpansionDistribution
+from gaussmix.nn import Components, ExpansionDistribution, expansion
 from gaussmix.nn.expansion import _Follow
 
 BASIS = GaussianBasis(-3.0, 0.8, 9, 1.3)
@@ -132,6 +132,37 @@ def test_pathwise_gradients_of_expectations(function: str) -> None:
     error = slopes.std(0) / math.sqrt(len(slopes))
     assert ((slopes.mean(0) - expected).abs() <= 4 * error).all()
     assert (expected.abs() > 8 * error).any()  # a gradient of 0 would not pass
+
+
+def test_blocks_of_draws_are_all_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = weights(12, 2, 9).requires_grad_()
+    q = torch.linspace(0.01, 0.99, 10, dtype=torch.float64).reshape(5, 2).requires_grad_()
+    law = ExpansionDistribution(BASIS, probs=p, validate_args=False)
+    slopes = []
+    for numbers in (10**6, 40, 1):  # all at once, two draws, one draw
+        monkeypatch.setattr(expansion, "_NUMBERS", numbers)
+        first = torch.autograd.grad(law.icdf(q).sin().sum(), (p, q), create_graph=True)
+        second = torch.autograd.grad(sum((slope**2).sum() for slope in first), (p, q))
+        slopes.append([*first, *second])
+    for blocks in slopes[1:]:
+        for found, expected in zip(blocks, slopes[0], strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_infinity_has_no_density(dtype: torch.dtype) -> None:
+    largest = torch.finfo(dtype).max
+    x = torch.tensor([-torch.inf, torch.inf, largest, -largest, 1.0], dtype=dtype, requires_grad=True)
+    p = weights(13, 9).to(dtype).requires_grad_()
+    for law in (ExpansionDistribution(BASIS, probs=p), ExpansionDistribution(BASIS, logits=p)):
+        found = law.log_prob(x)
+        assert (found[:4] == -torch.inf).all()
+        assert found[4].isfinite()
+        slopes = torch.autograd.grad(found[found.isfinite()].sum(), (x, p), retain_graph=True)
+        assert all(slope.isfinite().all() for slope in slopes)
+        for slope, alone in zip(torch.autograd.grad(found.sum(), (x, p)), slopes, strict=True):
+            torch.testing.assert_close(slope, alone)
+    assert ExpansionDistribution(BASIS, probs=p).log_prob(x.detach().sign() * largest**0.4).isfinite().all()
 
 
 def test_upper_tail_keeps_its_digits_in_float32() -> None:

@@ -65,6 +65,9 @@ class AtomOverlay:
         if self.continuous > 0:
             rest = np.clip((q - sums[passed]) / self.continuous, 0.0, 1.0)
             between = continuous(np.where((q >= 0) & (q <= 1), rest, math.nan))
+            ends = np.concatenate([[math.inf if upper else -math.inf], positions, [-math.inf if upper else math.inf]])
+            sides = np.sort([ends[passed], ends[passed + 1]], axis=0)
+            between = np.clip(between, *sides)  # where rounding leaves a mass of 0 or 1 beside an atom
         else:
             between = np.where((q >= 0) & (q <= 1), positions[candidate], math.nan)
         return np.where(in_atom, positions[candidate], between)

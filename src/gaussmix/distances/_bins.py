@@ -90,8 +90,8 @@ def settle(x_table, y_table, before, axes, ends, n_cells, doubtful):
 def pick(values, masses, intervals, axes, n_cells, doubtful):
     """The points in doubtful cells, their masses, and their cells' numbers among the doubtful ones."""
     ranks, last = (np.cumsum(doubtful.astype(np.int64)) - 1).astype(np.int32), np.float64(n_cells - 1)
-    some, theirs = np.empty(values.size + 1), np.empty(masses.size + 1)
-    numbers, cells = np.empty(values.size + 1, np.int32), np.empty(BLOCK, np.uint32)
+    some, theirs = np.empty(values.size), np.empty(masses.size)
+    numbers, cells = np.empty(values.size, np.int32), np.empty(BLOCK, np.uint32)
     m = 0
     for start in range(0, values.size, BLOCK):
         part = values[start : start + BLOCK]
@@ -104,8 +104,9 @@ def pick(values, masses, intervals, axes, n_cells, doubtful):
                 k = intervals[start + i]
                 cells[i] = np.uint32(k * n_cells + _cell(part[i], axes[k, 0], axes[k, 2], last))
         for i in range(part.size):
-            some[m], numbers[m] = part[i], ranks[cells[i]]
-            if masses.size > 0:
-                theirs[m] = masses[start + i]
-            m += doubtful[cells[i]]
+            if doubtful[cells[i]]:
+                some[m], numbers[m] = part[i], ranks[cells[i]]
+                if masses.size > 0:
+                    theirs[m] = masses[start + i]
+                m += 1
     return some[:m].copy(), theirs[: m if masses.size > 0 else 0].copy(), numbers[:m].copy()

@@ -36,7 +36,7 @@ SORT_BELOW = 2**15
 N_LOOKED_AT = 2**11
 """How many points of each sample tell where most points are."""
 OUTSIDE = 1 / 256
-"""The share of them beyond either end: heavy tails must not make the cells wide."""
+"""The share of these beyond either end: heavy tails must not make the cells wide."""
 SMALLEST = np.finfo(float).tiny
 """Width of a cell where all points are equal."""
 
@@ -58,8 +58,9 @@ def wasserstein(x: Sample, y: Sample, p: float) -> float:
         first, second = (Points(sample.values, np.empty(0), mass / sample.values.size) for sample in (x, y))
     else:
         first, second, mass = _with_masses(x), _with_masses(y), 1
-    if p == 1 and n + m >= SORT_BELOW:
-        return _in_cells(first, second) / mass
+    few = _few(x.values, y.values)
+    if p == 1 and n + m >= SORT_BELOW and np.unique(few).size > few.size // 2:  # equal points are sorted fast
+        return _in_cells(first, second, few) / mass
     first, second = _ordered(first), _ordered(second)
     if p == 1:
         return area(*first, *second) / mass
@@ -82,11 +83,12 @@ def _ordered(points: Points) -> Points:
     return points._replace(values=points.values[order], masses=points.masses[order])
 
 
-def _in_cells(x: Points, y: Points) -> float:
+def _in_cells(x: Points, y: Points, few: Array) -> float:
     """The area between the masses of x and of y up to a point, by cells, and finer ones, until few points are left."""
     before, area = np.zeros(1), 0.0
     ends = np.array([[min(x.values.min(), y.values.min()), max(x.values.max(), y.values.max())]])
-    inside = _where_most_are(x.values, y.values)
+    outside = int(OUTSIDE * few.size)
+    inside = np.array([[few[outside], few[-1 - outside]]])
     x_in = y_in = np.empty(0, np.int32)
     left, idle = x.values.size + y.values.size, 0
     while left >= SORT_BELOW and idle < 2 and len(ends) <= N_CELLS // 4:
@@ -102,17 +104,15 @@ def _in_cells(x: Points, y: Points) -> float:
         x, x_in = _picked(x, x_in, axes, n_cells, doubtful)
         y, y_in = _picked(y, y_in, axes, n_cells, doubtful)
         inside, was, left = ends, left, x.values.size + y.values.size
-        idle += left > 0.5 * was  # ties or almost equal samples, which are better sorted, or cells that were too wide
+        idle += left > 0.5 * was  # almost equal samples are best sorted; or the cells were too wide
     counts = [np.bincount(intervals, minlength=len(ends)) for intervals in (x_in, y_in)]
     x, y = _ordered(x), _ordered(y)
     return area + area_of_cells(*x, counts[0], *y, counts[1], ends, before)
 
 
-def _where_most_are(x: Array, y: Array) -> Array:
-    """(1, 2): between these lie all but `OUTSIDE` of a few points of both, at either end."""
-    few = np.sort(np.concatenate([values[:: max(values.size // N_LOOKED_AT, 1)] for values in (x, y)]))
-    outside = int(OUTSIDE * few.size)
-    return np.array([[few[outside], few[-1 - outside]]])
+def _few(x: Array, y: Array) -> Array:
+    """Some of the points of both, in order."""
+    return np.sort(np.concatenate([values[:: max(values.size // N_LOOKED_AT, 1)] for values in (x, y)]))
 
 
 def _picked(

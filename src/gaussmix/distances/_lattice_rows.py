@@ -110,8 +110,11 @@ def integrals(a, b, running, tolerance, values, limits, out, errors):
         if not (sign >= 0 and abs(of_a - 1) <= tolerance and abs(of_b - 1) <= tolerance):
             return row
         if abs(of_a - 1) > NORMAL or abs(of_b - 1) > NORMAL:
+            a_scale, b_scale = 1 / of_a, 1 / of_b
             for i in range(n):
-                copies[0, i], copies[1, i] = a[row, i] / of_a, b[row, i] / of_b
+                copies[0, i] = a[row, i] * a_scale
+            for i in range(n):
+                copies[1, i] = b[row, i] * b_scale
             _, _, total, _ = scan(at_copies, at_copies + 8 * n_scanned, at_c, at_words, n_scanned, running)
         n_used = n - 1 if running else n  # the last running sum is 0 but for rounding
         for i in range(pad + n_used, pad + n_scanned):

@@ -20,6 +20,8 @@ HALVINGS = 20
 """After which a cell's doubt goes into the error."""
 TINY = 1e-14
 """A cell whose integral is at most this share of the whole is not looked into."""
+SETTLED = 1e-16
+"""A zero is near enough where the integral of g up to the true one is at most this share of the whole."""
 THIRD, FIFTH, SIXTH, SEVENTH, FIFTEENTH = 1 / 3, 1 / 5, 1 / 6, 1 / 7, 1 / 15
 NONE, ONE, UNKNOWN = 0, 1, 2
 """Zeros in a cell."""
@@ -61,6 +63,18 @@ def largest(c, first, n):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
+def _proof(rest, slope, r, top, total, limits):
+    """Whether g, found to be `rest` with this slope at a distance r from an offset, has a zero near; how far; and what
+    the integral of g up to there can be wrong by. |c| <= `top` near, and `total` in sum."""
+    left_out = limits.seventh * top * r**6  # by Taylor's series
+    rest = abs(rest) + left_out * r / 5040 + limits.noise[1] * top + limits.outside[1] * total
+    slope = abs(slope) - left_out / 720 - limits.noise[2] * top - limits.outside[2] * total
+    away = 3 * rest / slope
+    wrong = 4 * away * rest + left_out * r * r / 40320 + limits.noise[0] * top + limits.outside[0] * total
+    return slope > 0 and 4 * limits.second * top * rest < slope * slope and r * limits.fractions < 1, away, wrong
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
 def proved_zero(z, falling, c, pad, top, total, at_values, limits):
     """The zero of g near z where g falls or rises: (it, its distance from the true one at most, j, e, error of e).
 
@@ -82,18 +96,16 @@ def proved_zero(z, falling, c, pad, top, total, at_values, limits):
             for _ in range(NEWTON_STEPS):
                 rest, slope, before = _value(d, s), _slope(d, s), d
                 d -= rest / slope
-                if abs(rest) <= limits.noise[1] * total:
+                if rest * rest <= SETTLED * total * abs(slope):
                     break
-            if top == 0:
-                top = largest(c, pad + j - limits.reach + 1, 2 * limits.reach)
-            r = max(abs(d), abs(before))
-            left_out = limits.seventh * top * r**6  # by Taylor's series
-            rest = abs(rest) + left_out * r / 5040 + limits.noise[1] * top + limits.outside[1] * total
-            slope = abs(slope) - left_out / 720 - limits.noise[2] * top - limits.outside[2] * total
-            if not (slope > 0 and 4 * limits.second * top * rest < slope * slope and r * limits.fractions < 1):
+            proved, away, wrong = _proof(
+                rest, slope, max(abs(d), abs(before)), top if top > 0 else total, total, limits
+            )
+            if not proved and top == 0:
+                near = largest(c, pad + j - limits.reach + 1, 2 * limits.reach)
+                proved, away, wrong = _proof(rest, slope, max(abs(d), abs(before)), near, total, limits)
+            if not proved:
                 break
-            away = 3 * rest / slope
-            wrong = 4 * away * rest + left_out * r * r / 40320 + limits.noise[0] * top + limits.outside[0] * total
             return step / limits.fractions + d, away, j, _integral(d, s), wrong
         if not abs(d) <= limits.reach:
             break

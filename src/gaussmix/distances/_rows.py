@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -12,15 +14,30 @@ Array = NDArray[np.float64]
 
 
 def weight_rows(
-    a: ArrayLike, b: ArrayLike, basis: GaussianBasis, a_weights: ArrayLike | None, b_weights: ArrayLike | None
+    a: ArrayLike,
+    b: ArrayLike,
+    basis: GaussianBasis,
+    a_weights: ArrayLike | None = None,
+    b_weights: ArrayLike | None = None,
+    names: tuple[str, str] = ("a", "b"),
 ) -> tuple[Array, Array, tuple[int, ...]]:
-    """Both as checked (B, n) with sum 1, and the shape of the answer. Raises ValueError and TypeError."""
+    """Both as checked (B, n) with sum 1, and the shape of the answer. Raises ValueError and TypeError with `names`."""
     if a_weights is not None or b_weights is not None:
         raise TypeError("a_weights and b_weights are for samples; with basis=, a and b are the weights")
-    first, second, shape = as_weight_rows(a, b, basis)
-    return check_weight_rows(first, "a"), check_weight_rows(second, "b"), shape
+    first, second, shape = as_weight_rows(a, b, basis, names)
+    return check_weight_rows(first, names[0]), check_weight_rows(second, names[1]), shape
 
 
 def shaped(values: Array, shape: tuple[int, ...]) -> float | Array:
     """(B,) in the caller's shape: a float where that is ()."""
     return values.reshape(shape) if shape else float(values[0])
+
+
+def is_open(basis: GaussianBasis) -> bool:
+    """Whether nothing is reflected: both sides are open."""
+    return not any(end is not None and math.isfinite(end) for end in basis.bounds)
+
+
+def is_lattice(basis: GaussianBasis) -> bool:
+    """Whether all components are alike and equally far from their neighbours: neither warped nor bounded."""
+    return basis.scale is None and is_open(basis)

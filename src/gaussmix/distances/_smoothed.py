@@ -18,6 +18,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix.density import _direct
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._panels import REACH, Features
 
@@ -48,9 +49,14 @@ class Smoothed(NamedTuple):
     high: Array
 
 
-def smoothed_difference(a: GaussianMixture1D | None, b: GaussianMixture1D | None, tau: float) -> Smoothed:
-    """a's continuous part less b's, None having none; pieces that both have are merged, and gone where equal."""
-    columns = [_columns(law) for law in (a, b)]
+def smoothed_difference(
+    a: GaussianMixture1D | None, b: GaussianMixture1D | None, tau: float, origin: float
+) -> Smoothed:
+    """a's continuous part less b's, None having none, with positions from `origin` on.
+
+    Pieces that both have are merged, and gone where equal.
+    """
+    columns = [_columns(law, origin) for law in (a, b)]
     places, inverse = np.unique(np.concatenate([place for _, place in columns]), axis=0, return_inverse=True)
     (first, _), (second, _) = columns
     inverse = inverse.ravel()
@@ -63,12 +69,15 @@ def smoothed_difference(a: GaussianMixture1D | None, b: GaussianMixture1D | None
     return Smoothed(amount[used] / width, mean, 1 / S, (tau / S) ** 2, np.hypot(1 / std, 1 / tau), low, high)
 
 
-def _columns(law: GaussianMixture1D | None) -> tuple[Array, Array]:
+def _columns(law: GaussianMixture1D | None, origin: float) -> tuple[Array, Array]:
     """Weights (n,) and mean, std, low, high (n, 4) of a law's pieces; std is infinite for a flat one."""
     share = 0.0 if law is None else max(0.0, 1 - float(law.atoms.masses.sum()))
     if law is None or share == 0:
         return np.empty(0), np.empty((0, 4))
-    p = law._pieces
+    low, high = law.bounds
+    tail = (law.tail.mass, law.tail.loc - origin, law.tail.scale)
+    # Moved before it is mirrored: images of a law far from zero would be rounded
+    p = _direct.expand(law.weights, law.means - origin, law.stds, (low - origin, high - origin), tail)
     ends = [p.low, p.high]
     weights, places = [p.weight], [np.column_stack([p.mean, 1 / p.inverse_std, np.tile(ends, (p.mean.size, 1))])]
     if p.flat > 0:

@@ -3,6 +3,8 @@
 The lattice has a step of tau / sqrt(8), where the trapezoidal rule is exact to rounding. A point u steps from a node
 adds, to the node j steps from that, exp(-(u - j)^2 / 16) = exp(-u^2 / 16) exp(u / 8)^j exp(-j^2 / 16): two exponentials
 a point. Points come in order, so that only a window of the lattice is kept, and gaps between them cost nothing.
+
+What the nodes hold is d / height, height = 1 / (tau sqrt(2 pi)), so that no power of tau over- or underflows.
 """
 
 from __future__ import annotations
@@ -41,11 +43,11 @@ def _add(nodes: Array, u: float, mass: float, fall: Array) -> None:
 
 
 @nb.njit(cache=True, nogil=True)
-def _sums(a: Array, b: Array, end: int, start: float, step: float, height: float, p: Smoothed) -> tuple[float, float]:
+def _sums(a: Array, b: Array, end: int, start: float, step: float, p: Smoothed) -> tuple[float, float]:
     """Of d^2 and d g over nodes up to `end`, d the difference of a and b and g that of the mixtures."""
     squares = products = 0.0
     for k in range(end):
-        d = height * (a[k] - b[k])
+        d = a[k] - b[k]
         squares += d * d
         if d != 0 and p.mean.size > 0:
             products += d * value(start + (k - TAPS) * step, p)
@@ -53,10 +55,10 @@ def _sums(a: Array, b: Array, end: int, start: float, step: float, height: float
 
 
 @nb.njit(cache=True, nogil=True)
-def _integrals(
+def _all_sums(
     x: Array, x_mass: Array, y: Array, y_mass: Array, tau: float, p: Smoothed, fall: Array
 ) -> tuple[float, float]:
-    step, height = tau / math.sqrt(8.0), 1 / (tau * math.sqrt(2 * math.pi))
+    step = tau / math.sqrt(8.0)
     a, b = np.zeros(_BLOCK + 2 * TAPS + 1), np.zeros(_BLOCK + 2 * TAPS + 1)
     squares = products = 0.0
     i = j = 0
@@ -79,7 +81,7 @@ def _integrals(
             continue
         near = u - last <= 2 * TAPS + 1
         end = _BLOCK if near else min(int(last) + 2 * TAPS + 2, a.size)
-        more = _sums(a, b, end, start, step, height, p)
+        more = _sums(a, b, end, start, step, p)
         squares += more[0]
         products += more[1]
         for k in range(end):
@@ -91,10 +93,14 @@ def _integrals(
         fresh = not near
         start += _BLOCK * step
         last = last - _BLOCK if near else 0.0
-    more = _sums(a, b, a.size, start, step, height, p)
-    return step * (squares + more[0]), step * (products + more[1])
+    more = _sums(a, b, a.size, start, step, p)
+    return squares + more[0], products + more[1]
 
 
-def integrals(x: Array, x_mass: Array, y: Array, y_mass: Array, tau: float, p: Smoothed) -> tuple[float, float]:
-    """int d^2 and int d g: d the smoothed points x less the points y, sorted, with their masses; g the mixtures `p`."""
-    return _integrals(x, x_mass, y, y_mass, tau, p, _FALL)
+def integral(x: Array, x_mass: Array, y: Array, y_mass: Array, tau: float, p: Smoothed) -> float:
+    """2 sqrt(pi) tau int (d^2 + 2 d g) dx, without a unit.
+
+    d: the smoothed points x less the points y, sorted, with their masses; g: the mixtures `p`.
+    """
+    squares, products = _all_sums(x, x_mass, y, y_mass, tau, p, _FALL)
+    return squares / math.sqrt(8 * math.pi) + tau * products

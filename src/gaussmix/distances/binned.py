@@ -11,80 +11,124 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
 
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
+from gaussmix.distances._rows import is_open, shaped, weight_rows
 from gaussmix.distances.inputs import Sample, as_law
 
 Array = NDArray[np.float64]
 _ROUNDING = 1e-9  # by which another's distribution function may leave [0, 1]
+_NUMBERS = 1 << 20  # at a time, to bound the memory
 
 
 def binned_l1(
     a: Any,
     b: Any,
-    basis: GaussianBasis,
+    cells: GaussianBasis,
     *,
+    basis: GaussianBasis | None = None,
     half_width: float | None = None,
     a_weights: ArrayLike | None = None,
     b_weights: ArrayLike | None = None,
-) -> float:
+) -> float | Array:
     """L of E Eq. 9, from 0 to 2: the sum of absolute differences of the regions' probabilities.
 
     a, b: a `GaussianMixture1D`, a fitted one-column `GMMExpansion`, a sample (N,) with `a_weights` or `b_weights` (N,),
-    or any object whose ``cdf(x)`` takes arrays, such as a frozen SciPy distribution. Arrays are samples here, never
-    weights on `basis`, which only says where the regions lie.
-    half_width: d, in the unit of `basis.spacing` (on a warped basis that of the asinh axis, where regions then lie
+    or any object whose ``cdf(x)`` takes arrays, such as a frozen SciPy distribution; with `basis`, weights (..., n) on
+    it, which broadcast: the answer has their leading shape (...).
+    cells: the basis around whose centres the regions lie; it may be another one than `basis`.
+    half_width: d, in the unit of `cells.spacing` (on a warped basis that of the asinh axis, where regions then lie
     around the centres); r/2 if not given. A smaller one leaves gaps that nothing looks at. With a larger one regions
     would overlap and L could exceed 2.
 
     As the paper. With d = r/2, L is at most the integral of |f - g| and at least twice the difference of the two
-    distribution functions at any edge. Raises ValueError for a `half_width` outside (0, r/2] and as `as_law`.
+    distribution functions at any edge. Raises ValueError for a `half_width` outside (0, r/2] and for what is no
+    distribution, TypeError for `cells` that are no basis and for no numbers.
     """
-    r = basis.spacing
+    _check_cells(cells)
+    r = cells.spacing
+    if half_width is not None and not isinstance(half_width, Real):
+        raise TypeError(f"half_width is {half_width!r}; give a positive number of at most half the spacing, {r / 2}")
     if half_width is not None and not 0 < half_width <= r / 2:
         raise ValueError(
-            f"half_width is {half_width:g}; it must be positive and at most half the spacing, {r / 2:g}, or regions "
+            f"half_width is {half_width}; it must be positive and at most half the spacing, {r / 2}, or regions "
             "overlap and L can exceed 2"
         )
     if half_width is None or half_width == r / 2:
-        edges = basis.axis().edges[::SUB_BINS]
+        edges = cells.axis().edges[::SUB_BINS]
+        counted = np.arange(edges.size + 1)
     else:
-        u = basis.start + r * np.arange(basis.n_components)
-        edges = basis.axis().inverse(np.column_stack([u - half_width, u + half_width]).ravel())
-    difference = _masses(a, edges, "a", a_weights) - _masses(b, edges, "b", b_weights)
-    if edges.size > basis.n_components + 1:
-        difference[2:-1:2] = 0.0  # the gaps between the regions
-    return float(np.abs(difference).sum())
+        u = cells.start + r * np.arange(cells.n_components)
+        edges = cells.axis().inverse(np.column_stack([u - half_width, u + half_width]).ravel())
+        counted = np.append(np.append(0, np.arange(1, edges.size, 2)), edges.size)  # not the gaps between the regions
+    return _loss(a, b, edges, counted, basis, a_weights, b_weights)
 
 
 def density_information_loss(
     a: Any,
     b: Any,
-    basis: GaussianBasis,
+    cells: GaussianBasis,
     *,
+    basis: GaussianBasis | None = None,
     parts: int = 4,
     a_weights: ArrayLike | None = None,
     b_weights: ArrayLike | None = None,
-) -> float:
-    """DIL of E section 2.3, Eq. 1: every region (mu_i - r/2, mu_i + r/2] is split into `parts` equal ones.
+) -> float | Array:
+    """DIL of E section 2.3, Eq. 1: every region (mu_i - r/2, mu_i + r/2] of `cells` is split into `parts` equal ones.
 
-    a, b: as `binned_l1` takes them. It grows with `parts` = 2, 4, 8, ... and tends to the integral of |f - g| over the
-    regions, twice the total variation distance if neither law has mass elsewhere: what lies outside is not counted.
-    Where no part's probabilities differ by more than tau, it is at most n * parts * tau.
+    a, b, `cells` and `basis`: as `binned_l1` takes them.
+
+    It grows with `parts` = 2, 4, 8, ... and tends to the integral of |f - g| over the regions, twice the total
+    variation distance if neither law has mass elsewhere: what lies outside is not counted. Where no part's
+    probabilities differ by more than tau, it is at most cells.n_components * parts * tau.
 
     As the paper, whose proof in section 2.3 uses half-width r/2; section 2.2 prints r, with which regions would
-    overlap. Raises ValueError for `parts` < 1 and as `as_law`.
+    overlap. Raises ValueError for `parts` < 1 and as `binned_l1`.
     """
+    _check_cells(cells)
     if not (isinstance(parts, int | np.integer) and parts >= 1):
         raise ValueError(f"parts is {parts}; it must be a whole number, at least 1")
-    n, u = basis.n_components, basis.start - basis.spacing / 2
-    edges = basis.axis().inverse(u + basis.spacing / parts * np.arange(n * parts + 1))
-    difference = _masses(a, edges, "a", a_weights) - _masses(b, edges, "b", b_weights)
-    return float(np.abs(difference[1:-1]).sum())
+    n, u = cells.n_components, cells.start - cells.spacing / 2
+    edges = cells.axis().inverse(u + cells.spacing / parts * np.arange(n * parts + 1))
+    return _loss(a, b, edges, np.arange(1, edges.size), basis, a_weights, b_weights)
+
+
+def _check_cells(cells: GaussianBasis) -> None:
+    if not isinstance(cells, GaussianBasis):
+        raise TypeError(f"cells is a {type(cells).__name__}; give the GaussianBasis whose regions are compared")
+
+
+def _loss(
+    a: Any,
+    b: Any,
+    edges: Array,
+    counted: NDArray[np.intp],
+    basis: GaussianBasis | None,
+    a_weights: ArrayLike | None,
+    b_weights: ArrayLike | None,
+) -> float | Array:
+    """Sum of |P_a - P_b| over the regions `counted` of the M + 2 that lie below, between and above `edges` (M + 1,)."""
+    if basis is None:
+        difference = _masses(a, edges, "a", a_weights) - _masses(b, edges, "b", b_weights)
+        return float(np.abs(difference[counted]).sum())
+    first, second, shape = weight_rows(a, b, basis, a_weights, b_weights)
+    if not is_open(basis):
+        pairs = zip(first, second, strict=True)
+        values = [_loss(basis.mixture(p), basis.mixture(q), edges, counted, None, None, None) for p, q in pairs]
+        return shaped(np.array(values, float), shape)
+    below = ndtr((edges - basis.centers[:, None]) / basis.stds[:, None])
+    of_components = np.diff(below, prepend=0.0, append=1.0)[:, counted]
+    out, rows = np.empty(len(first)), max(1, _NUMBERS // of_components.shape[1])
+    for k in range(0, len(out), rows):
+        part = slice(k, k + rows)
+        out[part] = np.abs((first[part] - second[part]) @ of_components).sum(1)
+    return shaped(out, shape)
 
 
 def _masses(value: Any, edges: Array, name: str, weights: ArrayLike | None) -> Array:

@@ -88,8 +88,8 @@ def compare(a: Any, b: Any, *, a_weights: ArrayLike | None = None, b_weights: Ar
             kl_b_a=float(kl_divergence(b, a)),
             mmd2=float(gaussian_mmd2(a, b, sigma)),
             mmd_sigma=sigma,
-            binned_l1=binned_l1(a, b, cells),
-            density_information_loss=density_information_loss(a, b, cells, parts=PARTS),
+            binned_l1=float(binned_l1(a, b, cells)),
+            density_information_loss=float(density_information_loss(a, b, cells, parts=PARTS)),
         )
 
 

@@ -22,7 +22,7 @@ from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances import _integrands
 from gaussmix.distances._lattice_logs import Integrand, integrals
 from gaussmix.distances._panels import features, integral, panels
-from gaussmix.distances._rows import shaped, weight_rows
+from gaussmix.distances._rows import is_lattice, shaped, weight_rows
 from gaussmix.distances.inputs import as_mixture
 
 Array = NDArray[np.float64]
@@ -84,7 +84,7 @@ def jensen_shannon_divergence(
 def _of_rows(a: Array, b: Array, basis: GaussianBasis, integrand: Integrand) -> Array:
     """For weights (B, n): (B,)."""
     values, left = np.empty(len(a)), np.arange(len(a))
-    if basis.scale is None and not any(end is not None and math.isfinite(end) for end in basis.bounds):
+    if is_lattice(basis):
         values, left = integrals(a, b, basis, integrand)
     for k in left:
         values[k] = _of_pair(basis.mixture(a[k]), basis.mixture(b[k]), integrand)

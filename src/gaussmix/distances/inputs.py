@@ -109,6 +109,45 @@ def check_weight_rows(rows: Array, name: str) -> Array:
     return rows / np.where(np.abs(sums - 1) <= 4 * np.finfo(float).eps, 1.0, sums)
 
 
+def near_zero(a: Law, b: Law) -> tuple[Law, Law]:
+    """Both moved together to the neighbourhood of 0, where double precision is finest, if that can be done exactly.
+
+    It can where no place is more than twice as far from 0 as another: differences of such numbers are not rounded.
+    """
+    places = np.concatenate([_places(a), _places(b)])
+    low, high = float(places.min()), float(places.max())
+    if low > 0 and high <= 2 * low:
+        return _moved(a, low), _moved(b, low)
+    if high < 0 and low >= 2 * high:
+        return _moved(a, high), _moved(b, high)
+    return a, b
+
+
+def _places(law: Law) -> Array:
+    """Ends of everything in the law that has a place."""
+    if isinstance(law, Sample):
+        return np.array([law.values.min(), law.values.max()])
+    guard = [law.tail.loc] if law.tail.mass else []
+    bounds = [end for end in law.bounds if np.isfinite(end)]
+    return np.concatenate([[law.means.min(), law.means.max()], law.atoms.positions, guard, bounds])
+
+
+def _moved(law: Law, origin: float) -> Law:
+    """The law of X - origin."""
+    if isinstance(law, Sample):
+        return law._replace(values=law.values - origin)
+    low, high = law.bounds
+    mass, loc, scale = law.tail
+    return GaussianMixture1D(
+        law.weights,
+        law.means - origin,
+        law.stds,
+        bounds=(low - origin, high - origin),
+        tail=(mass, loc - origin, scale) if mass else None,
+        atoms=(law.atoms.positions - origin, law.atoms.masses),
+    )
+
+
 def _learnt(value: Any, name: str) -> GaussianMixture1D | None:
     """The mixture of a fitted estimator; None for what is no estimator of ours."""
     if not hasattr(type(value), "distribution_"):

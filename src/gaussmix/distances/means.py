@@ -80,9 +80,9 @@ def inverted_ngmg_distance(
 
     As the paper: M^-1 takes back what NGMG did, so that this is Eq. 6, the difference of the means and not W1, with a
     relative error of about the condition number times 1e-16. M is indefinite. Raises ValueError where M has no inverse
-    in double precision, for a warped basis without `sigma` and for what is no distribution.
+    in double precision, for a warped basis without `sigma` and for what is no distribution; TypeError for no numbers.
     """
-    first, second, shape = weight_rows(current, target, basis, None, None)
+    first, second, shape = weight_rows(current, target, basis, names=("current", "target"))
     if sigma is None:
         if basis.scale is not None:
             raise ValueError("sigma is not given, and the components of a warped basis differ in theirs; give sigma")

@@ -5,12 +5,12 @@
 
 X, X' from a and Y, Y' from b, independent; a * kappa: the law a convolved with a normal law kappa of variance
 sigma^2 / 2. The second form is integrated: it cannot come out negative, and nothing cancels where the laws are close.
+All positions are taken from where a lies: only differences matter, and far from zero those would lose their digits.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances import _smoothed, _spread
 from gaussmix.distances._panels import panels, rule
-from gaussmix.distances._rows import shaped, weight_rows
+from gaussmix.distances._rows import is_lattice, shaped, weight_rows
 from gaussmix.distances.inputs import Law, Sample, as_law
-from gaussmix.distances.toeplitz import kernel_product
+from gaussmix.distances.toeplitz import check_sigma, kernel_product
 
 Array = NDArray[np.float64]
 _FINE = math.sqrt(8.0)
@@ -49,34 +49,44 @@ def gaussian_mmd2(
     differ by about 1/N + 1/M. Relatively accurate, however close the laws, between two samples, two laws without
     atoms and weights on one basis; between points and densities to about 1e-15, absolutely. Not in the papers; with
     both signs and the diagonal, NGMG (D Eq. 13) is the gradient of such an MMD^2 in the weights.
-    Raises ValueError for a `sigma` that is not positive and for what is no distribution.
+    Raises ValueError for a `sigma` that is not positive and for what is no distribution, TypeError for no numbers.
     """
-    if not sys.float_info.min <= sigma < math.inf:
-        raise ValueError(f"sigma is {sigma}; it must be positive and finite: a standard deviation in units of the data")
+    check_sigma(sigma)
     if basis is None:
         return _of_laws(as_law(a, "a", a_weights), as_law(b, "b", b_weights), sigma)
     first, second, shape = weight_rows(a, b, basis, a_weights, b_weights)
-    if basis.scale is None and not any(end is not None and math.isfinite(end) for end in basis.bounds):
+    if is_lattice(basis):
         return shaped(_on_lattice(first - second, basis, sigma), shape)
     pairs = zip(first, second, strict=True)
     return shaped(np.array([_of_laws(basis.mixture(p), basis.mixture(q), sigma) for p, q in pairs]), shape)
 
 
 def _of_laws(a: Law, b: Law, sigma: float) -> float:
-    tau = sigma * math.sqrt(0.5)
+    tau, origin = sigma * math.sqrt(0.5), _location(a)
     first, second = (None if isinstance(law, Sample) else law for law in (a, b))
-    densities = _smoothed.smoothed_difference(first, second, tau)
-    squares, products = _spread.integrals(*_points(a), *_points(b), tau, densities)
+    densities = _smoothed.smoothed_difference(first, second, tau, origin)
+    (x, x_mass), (y, y_mass) = _points(a), _points(b)
+    total = _spread.integral(x - origin, x_mass, y - origin, y_mass, tau, densities)
     if densities.mean.size:
-        x, w = rule(*panels(_smoothed.features(densities, tau)))
-        squares += float(w.ravel() @ _smoothed.values(x.ravel(), densities) ** 2)
-    return max(0.0, sigma * math.sqrt(2 * math.pi) * (squares + 2 * products))
+        at, w = rule(*panels(_smoothed.features(densities, tau)))
+        values = _smoothed.values(at.ravel(), densities)
+        total += 2 * math.sqrt(math.pi) * tau * float(values @ (w.ravel() * values))  # w first: squares may underflow
+    return max(0.0, total)
+
+
+def _location(law: Law) -> float:
+    """A place where the law has much of its mass."""
+    if isinstance(law, Sample):
+        return float(np.median(law.values))
+    if law.atoms.masses.sum() > 0.5:
+        return float(law.atoms.positions[law.atoms.masses.argmax()])
+    return float(law.means[law.weights.argmax()])
 
 
 def _points(law: Law) -> tuple[Array, Array]:
     """Positions in order and masses: of a sample, or of a mixture's atoms."""
     if not isinstance(law, Sample):
-        return law.atoms.positions.copy(), law.atoms.masses.copy()  # writeable, for which the sums are compiled
+        return law.atoms.positions, law.atoms.masses.copy()  # writeable, for which the sums are compiled
     if law.masses is None:
         return np.sort(law.values), np.full(law.values.size, 1 / law.values.size)
     order = np.argsort(law.values)
@@ -89,6 +99,8 @@ def _on_lattice(delta: Array, basis: GaussianBasis, sigma: float) -> Array:
     sum_i delta_i N(x; mu_i, S^2), S^2 = s^2 + sigma^2 / 2, on a lattice that has the centres among its points.
     """
     S = math.hypot(basis.bandwidth * basis.spacing, sigma * math.sqrt(0.5))
+    if basis.n_components * basis.spacing < S:
+        return _within_one_kernel(delta, basis, sigma, S)
     between = math.ceil(_FINE * basis.spacing / S)
     step = basis.spacing / between
     beyond = math.ceil(_REACH * S / step)
@@ -104,3 +116,17 @@ def _on_lattice(delta: Array, basis: GaussianBasis, sigma: float) -> Array:
         g = kernel_product(masses, lattice, S, diagonal=True)
         out[k : k + rows] = np.einsum("bi,bi->b", g, g)
     return sigma * math.sqrt(2 * math.pi) * step * out
+
+
+def _within_one_kernel(delta: Array, basis: GaussianBasis, sigma: float, S: float) -> Array:
+    """The same where all centres lie within S, by differences from the normal density in their middle.
+
+    sum_i delta_i exp(-(x - t_i)^2 / 2) = exp(-x^2 / 2) sum_i delta_i expm1(x t_i - t_i^2 / 2),
+    t_i = (mu_i - middle) / S, as the delta_i add up to 0.
+    """
+    n = basis.n_components
+    t = (np.arange(n) - 0.5 * (n - 1)) * (basis.spacing / S)
+    nodes = round((_REACH + 0.5) * _FINE)
+    x = np.arange(-nodes, nodes + 1)[:, None] / _FINE
+    g = delta @ (np.exp(-0.5 * x**2) * np.expm1(x * t - 0.5 * t**2)).T
+    return sigma / S / (_FINE * math.sqrt(2 * math.pi)) * np.einsum("bi,bi->b", g, g)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -81,8 +82,15 @@ def kernel_product(v: ArrayLike, basis: GaussianBasis, sigma: float, *, diagonal
     return np.asarray(irfft(transformed * spectrum, length), np.float64)[..., :n]
 
 
-def _density(distance: Array, sigma: float) -> Array:
+def check_sigma(sigma: float) -> None:
+    """Raises TypeError for what is no number, ValueError for one that is not positive and finite."""
+    if not isinstance(sigma, Real):
+        raise TypeError(f"sigma is {sigma!r}; give a positive number: a standard deviation in units of the data")
     if not sys.float_info.min <= sigma < math.inf:
         raise ValueError(f"sigma is {sigma}; it must be positive and finite: a standard deviation in units of the data")
+
+
+def _density(distance: Array, sigma: float) -> Array:
+    check_sigma(sigma)
     with np.errstate(over="ignore"):  # to infinity, whose density is zero
         return np.exp(-0.5 * (distance / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))

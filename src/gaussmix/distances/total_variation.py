@@ -18,7 +18,7 @@ from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._absolute import absolute_difference
 from gaussmix.distances._pairs import of_rows
 from gaussmix.distances._signed import atom_difference
-from gaussmix.distances.inputs import as_mixture
+from gaussmix.distances.inputs import as_mixture, near_zero
 
 Array = NDArray[np.float64]
 
@@ -55,6 +55,8 @@ def _twice(a: GaussianMixture1D, b: GaussianMixture1D) -> tuple[float, float]:
     """2 TV and a bound on its error."""
     if a == b:
         return 0.0, 0.0
-    value, error = absolute_difference(a, b, cumulative=False)
+    first, second = near_zero(a, b)
+    assert isinstance(first, GaussianMixture1D)
+    value, error = absolute_difference(first, second, cumulative=False)
     heights, _ = atom_difference([(1.0, a), (-1.0, b)])
     return value + float(np.abs(heights).sum()), error

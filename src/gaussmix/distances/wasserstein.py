@@ -21,7 +21,7 @@ from gaussmix.distances import _empirical
 from gaussmix.distances._absolute import absolute_difference
 from gaussmix.distances._pairs import of_rows
 from gaussmix.distances._quantiles import power_distance
-from gaussmix.distances.inputs import Law, Sample, as_law
+from gaussmix.distances.inputs import Law, Sample, as_law, near_zero
 
 Array = NDArray[np.float64]
 
@@ -98,6 +98,8 @@ def _of_pair(a: Law, b: Law, p: float) -> tuple[float, float]:
         raise ValueError("p is inf, which is for two samples; with a mixture give a finite p >= 1")
     if isinstance(b, GaussianMixture1D) and a == b:
         return 0.0, 0.0
+    a, b = near_zero(a, b)
+    assert isinstance(a, GaussianMixture1D)
     return absolute_difference(a, b, cumulative=True) if p == 1 else power_distance(a, b, p)
 
 

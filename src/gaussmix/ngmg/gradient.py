@@ -43,7 +43,7 @@ def negative_gaussian_mixture_gradient(
 
     Up to `toeplitz.DENSE_UP_TO` components by the matrix, beyond that by FFT in n log n. Raises ValueError for weights
     of another n, below 0, not finite or of another sum than 1, for a warped basis without `sigma`, and for expansions
-    without a basis, with point masses or on different bases.
+    without a basis, with point masses or on different bases. TypeError for a mixture and for a basis that is none.
     """
     basis = common_basis(basis, current=current, target=target)
     first, second, shape = as_weight_rows(weights_of(current), weights_of(target), basis, ("current", "target"))

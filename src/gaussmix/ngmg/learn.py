@@ -109,12 +109,14 @@ def learn_weights(
     An interrupt leaves nothing behind. Raises ValueError for weights of another n, below 0, not finite or of another
     sum than 1; for expansions without a basis, with point masses or on different bases; for a warped basis without
     `sigma` and, in "paper", `step`; and for a `step` of "projected" from 2 / max_j sum_i K_ij on, which need not
-    descend.
+    descend. TypeError for a mixture, for a basis that is none, and for an `n_steps` that is no whole number.
     """
     basis = common_basis(basis, target=target, initial=initial)
     goal, start = _checked(weights_of(target), None if initial is None else weights_of(initial), basis)
     if mode not in ("projected", "paper"):
         raise ValueError(f"mode is {mode!r}; use 'projected' or 'paper'")
+    if not hasattr(n_steps, "__index__"):
+        raise TypeError(f"n_steps is {n_steps!r}; give a whole number of steps")
     if n_steps < 0 or not tolerance >= 0:
         raise ValueError(f"n_steps is {n_steps} and tolerance {tolerance}; neither may be negative")
     if sigma is None:
@@ -151,9 +153,10 @@ def learn_weights_from_data(x: ArrayLike, basis: GaussianBasis, **options: Any) 
 
     The shares are those of `density.weights.histogram_weights`. ``options`` as in `learn_weights`. Raises ValueError
     for data that are empty or not finite, or lie outside the cells of the basis, half a spacing beyond its outermost
-    centres.
+    centres; TypeError for x or a basis of another type.
     """
     sample = as_law(x, "x")
+    basis = common_basis(basis)
     if not isinstance(sample, Sample):
         raise TypeError("x is a mixture or a fitted expansion; give data (N,), or the expansion to learn_weights")
     counts = BinnedCounts(basis.axis()).add(sample.values)

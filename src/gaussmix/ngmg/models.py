@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
+from gaussmix.density.mixture import GaussianMixture1D
 
 Array = NDArray[np.float64]
 
@@ -16,21 +17,33 @@ Array = NDArray[np.float64]
 def common_basis(given: GaussianBasis | None, **values: ArrayLike | GMMExpansion | None) -> GaussianBasis:
     """The basis that all of them live on: `given`, and those of the fitted expansions among the named `values`.
 
-    Raises ValueError where two differ, naming in what, for an expansion without a basis, and where there is none.
+    Raises ValueError where two differ, naming in what, for an expansion without a basis, and where there is none;
+    TypeError for another `given`, and for a mixture, whose weights need not be on a basis.
     """
+    if not isinstance(given, GaussianBasis | None):
+        raise TypeError(
+            f"basis is a {type(given).__name__}; give the GaussianBasis that the weights belong to, such as "
+            "GaussianBasis.spanning(low, high, n_components)"
+        )
     found = {"basis": given} if given is not None else {}
     for name, value in values.items():
+        if isinstance(value, GaussianMixture1D):
+            raise TypeError(
+                f"{name} is a GaussianMixture1D, which does not know its basis; give the fitted GMMExpansion that it "
+                "came from, or weights (n,) with basis="
+            )
         if isinstance(value, GMMExpansion):
             found[name] = _basis_of(value, name)
     if not found:
         raise ValueError("weights need the basis that they belong to: give basis=, or fitted expansions")
     (first, basis), *others = found.items()
+    fields = ["n_components", *(field.name for field in dataclasses.fields(basis))]  # it moves start and spacing too
     for name, other in others:
-        for field in dataclasses.fields(basis):
-            ours, theirs = getattr(basis, field.name), getattr(other, field.name)
+        for field in fields:
+            ours, theirs = getattr(basis, field), getattr(other, field)
             if ours != theirs:
                 raise ValueError(
-                    f"the bases differ: {field.name} is {ours} for {first} and {theirs} for {name}; fit both with the "
+                    f"the bases differ: {field} is {ours} for {first} and {theirs} for {name}; fit both with the "
                     "same range=(low, high), n_components and bandwidth"
                 )
     return basis

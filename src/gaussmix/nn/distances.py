@@ -2,7 +2,7 @@
 
     delta = p - q,   D(x) = sum_i delta_i Phi((x - mu_i) / sigma_i)
     W1    = integral |D| dx = sum_i delta_i w_i,   w_i = dW1/d delta_i = integral sign(D) Phi((x - mu_i) / sigma_i) dx
-    KL    = integral f_p log(f_p / f_q) dx
+    KL    = integral f_p log(f_p / f_q) dx = integral f_p (e^t - 1 - t) dx,   t = log f_q - log f_p
     MMD^2 = sum_ij delta_i delta_j s / s_ij exp(-(mu_i - mu_j)^2 / (2 s_ij^2)),   s_ij^2 = s^2 + sigma_i^2 + sigma_j^2
 
 p, q: weights (..., n), at least 0, with sum 1, float32 or float64 (as from a softmax); they are broadcast, and the
@@ -15,6 +15,7 @@ gradients, where p == q. `gaussmix.distances` has the same for NumPy, and for la
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import torch
@@ -51,15 +52,18 @@ def gaussian_mmd2(p: Tensor, q: Tensor, basis: GaussianBasis, sigma: float) -> T
     """Squared maximum mean discrepancy with the kernel exp(-(x - y)^2 / (2 sigma^2)), `sigma` in data units.
 
     A quadratic form in p - q; rounding below 0 is set to 0. Raises ValueError as `wasserstein_distance`, and for a
-    sigma that is not positive.
+    sigma that is not positive and finite in the dtype of the weights; TypeError for one that is no number.
     """
-    if not (math.isfinite(sigma) and sigma > 0):
-        raise ValueError(f"sigma is {sigma}; give a positive standard deviation in the units of the data")
+    if not isinstance(sigma, Real):
+        raise TypeError(f"sigma is {sigma!r}; give a positive standard deviation in the units of the data")
     components = components_of(basis, p)
+    width = torch.tensor(float(sigma), dtype=torch.float64).to(components.means)
+    if not torch.finfo(p.dtype).tiny <= float(width) < math.inf:
+        raise ValueError(f"sigma is {sigma}; give a positive standard deviation in the units of the data")
     first, second, shape = _pairs(p, q, components)
-    means, variances = components.means, components.stds**2
-    spread = sigma**2 + variances[:, None] + variances
-    kernel = sigma * spread.rsqrt() * (-0.5 * (means[:, None] - means) ** 2 / spread).exp()
+    means, stds = components
+    spread = torch.hypot(torch.hypot(stds[:, None], stds), width)
+    kernel = width / spread * (-0.5 * ((means[:, None] - means) / spread) ** 2).exp()
     delta = first - second
     return ((delta @ kernel) * delta).sum(-1).clamp(min=0).reshape(shape)
 
@@ -84,8 +88,11 @@ def mixture_kl(p: Tensor, ours: Components, q: Tensor, theirs: Components) -> Te
     row, node = (lost & ~empty).nonzero(as_tuple=True)
     if len(row):  # far from all that q has, and p has something there
         log_g = log_g.index_put((row, node), log_mixture(q[row], theirs.log_densities(x[node])))
-    # - f + g integrates to 0; with it no panel is negative, and all of it vanishes where p == q
-    return (f * (log_f - log_g) - f + g) @ dx
+    t = log_g - log_f
+    close = (t.abs() <= 1) & ~empty & ~lost
+    near = torch.where(close, t, 0)
+    terms = torch.where(close, f * (near.expm1() - near), g - f - f * t)  # the same; the first does not cancel
+    return (terms @ dx).clamp(min=0)  # what lies below the floors could put it that far below 0
 
 
 def mixture_entropy(p: Tensor, components: Components) -> Tensor:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LARGEST_GUARD = 0.01
 """Mass of a guard that `from_mixture` leaves out; a fitted one has 0.2 / N."""
 _FAR = 40.0  # standard deviations beyond which a float64 cdf is 0 or 1
+_NUMBERS = 1 << 18  # draws times components at a time in a backward pass
 
 
 class ExpansionDistribution(Distribution):
@@ -135,13 +136,21 @@ class ExpansionDistribution(Distribution):
         return (self.probs * (self.components.stds**2 + offsets**2)).sum(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log f(value), by log-sum-exp: finite for every finite value that float arithmetic can square."""
+        """log f(value), by log-sum-exp: finite for every finite value that float arithmetic can square.
+
+        Beyond (half the root of the largest float, in the largest standard deviation) and at infinity it is -inf, with
+        gradient 0.
+        """
         if self._validate_args:
             self._validate_sample(value)
-        logs = self.components.log_densities(value)
+        largest = math.sqrt(torch.finfo(self.probs.dtype).max)
+        beyond = value.abs() > 0.5 * largest * self.components.stds.max()
+        logs = self.components.log_densities(torch.where(beyond, 0, value))
         if self._log_weights is not None:
-            return torch.logsumexp(self._log_weights + logs, -1)
-        return log_mixture(*torch.broadcast_tensors(self.probs, logs))
+            found = torch.logsumexp(self._log_weights + logs, -1)
+        else:
+            found = log_mixture(*torch.broadcast_tensors(self.probs, logs))
+        return torch.where(beyond, -torch.inf, found)
 
     def cdf(self, value: Tensor) -> Tensor:
         """F(value), relatively accurate where it is small."""
@@ -158,7 +167,10 @@ class ExpansionDistribution(Distribution):
         return _Follow.apply(self._quantiles(q.detach()), self.probs, q, self.components)  # pyright: ignore[reportReturnType]
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draws (*sample_shape, *batch_shape), from torch's global generator; differentiable in the weights.
+        """Draws (*sample_shape, *batch_shape), differentiable in the weights.
+
+        They come from torch's global generator, as those of `torch.distributions` do: `torch.manual_seed` fixes them,
+        and inside `torch.random.fork_rng()` they leave others' draws as they were.
 
         A component and a normal number decide the value; the derivative -Phi(u_i) / f is that of moving along F, so
         that gradients of expectations are pathwise and unbiased.
@@ -202,7 +214,8 @@ class ExpansionDistribution(Distribution):
 class _Follow(torch.autograd.Function):
     """x (S..., *batch) as a function of weights (*batch, n) and of q = F(x), where q is given.
 
-    The backward uses the output, so that derivatives of any order come out right.
+    The backward uses the output, so that derivatives of any order come out right. It takes draws block by block: its
+    memory does not grow with draws times components, unless its own derivative is asked for.
     """
 
     @staticmethod
@@ -215,15 +228,26 @@ class _Follow(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor | None, None]:
         x, weights = ctx.saved_tensors
-        u = ctx.components.standardised(x)
-        density = (weights * ctx.components.log_densities(x).exp()).sum(-1)
-        per_mass = torch.where(density > 0, grads[0] / density, 0)  # at infinity nothing moves
-        # The weights' changes sum to 0, so a constant may be added to Phi: above the middle of a component's mass, the
-        # upper tail keeps its digits where 1 - Phi would lose them.
-        upper = ((weights * normal_cdf(u)).sum(-1, keepdim=True) > 0.5).to(u)
-        tail = normal_cdf((1 - 2 * upper) * u) * (1 - 2 * upper)
-        of_weights = (-per_mass[..., None] * tail).sum_to_size(weights.shape)
-        return None, of_weights, per_mass if ctx.follows_q else None, None
+        shape = (math.prod(x.shape[: x.ndim - weights.ndim + 1]), *weights.shape[:-1])
+        draws = max(1, _NUMBERS // max(1, weights.numel()))
+        of_weights, per_mass = torch.zeros_like(weights), []
+        for block, grad in zip(x.reshape(shape).split(draws), grads[0].reshape(shape).split(draws), strict=True):
+            change, part = _followed(block, weights, grad, ctx.components)
+            of_weights = of_weights + change
+            per_mass.append(part)
+        return None, of_weights, torch.cat(per_mass).reshape(x.shape) if ctx.follows_q else None, None
+
+
+def _followed(x: Tensor, weights: Tensor, grad: Tensor, components: Components) -> tuple[Tensor, Tensor]:
+    """Gradients of `_Follow` for draws x (S, *batch): of the weights (*batch, n) and of q (S, *batch)."""
+    u = components.standardised(x)
+    density = (weights * components.log_densities(x).exp()).sum(-1)
+    per_mass = torch.where(density > 0, grad / density, 0)  # at infinity nothing moves
+    # The weights' changes sum to 0, so a constant may be added to Phi: above the middle of a component's mass, the
+    # upper tail keeps its digits where 1 - Phi would lose them.
+    upper = ((weights * normal_cdf(u)).sum(-1, keepdim=True) > 0.5).to(u)
+    tail = normal_cdf((1 - 2 * upper) * u) * (1 - 2 * upper)
+    return -(per_mass[..., None] * tail).sum(0), per_mass
 
 
 @register_kl(ExpansionDistribution, ExpansionDistribution)

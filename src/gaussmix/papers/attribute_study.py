@@ -23,7 +23,7 @@ ORIENTATIONS = {"target_minus_prediction": "y - p", "prediction_minus_target": "
 SIGNS = {"eq13": "Eq. 13", "eq14": "Eq. 14"}
 VARIANTS = {(True, False): "diagonal", (False, True): "two-sided", (True, True): "two-sided, diagonal"}
 LEARNS = "Eq. 18, y - p, Eq. 13, detached, two-sided, diagonal"
-INPUTS = ("constant", "picture")
+INPUTS = {"constant": "a constant as input", "picture": "the picture as input"}
 UNMATCHED_BCE, UNMATCHED_SUM = "unmatched BCE", "unmatched sum"
 
 
@@ -56,6 +56,21 @@ class Study(NamedTuple):
     tuned: dict[str, Tuned]
     literal: str
     """The reading as printed that does best on the valid split."""
+
+    @property
+    def label(self) -> str:
+        """The data set's name as it is written."""
+        return written(self.data)
+
+    def unmatched(self, rate: int) -> dict[str, np.ndarray]:
+        """(T,) mean test errors at one learning rate for all: cross-entropy, Eq. 18 averaged and summed."""
+        names = {"BCE": UNMATCHED_BCE, "mean": self.literal, "sum": UNMATCHED_SUM}
+        return {key: self.runs[name].test[:, rate].mean(-1) for key, name in names.items()}
+
+
+def written(name: str) -> str:
+    """A data set's name as it is written."""
+    return "CelebA" if name == "celeba" else name
 
 
 def reading_name(orientation: str, sign: str, detach: bool, variant: tuple[bool, bool] = (False, False)) -> str:

@@ -128,7 +128,7 @@ def run(config: Config, on_step: Callable[[int], None]) -> Result:
             "Single: NGMG is rounded to single precision, as a network would hold it, before M is inverted.",
             GENERATOR,
         ),
-        findings=_findings(ours),
+        findings=_findings(config, ours),
         pictures=(
             Picture(
                 "",
@@ -142,26 +142,33 @@ def run(config: Config, on_step: Callable[[int], None]) -> Result:
     )
 
 
-def _findings(ours: dict[str, dict[str, float]]) -> tuple[str, ...]:
+def _findings(config: Config, ours: dict[str, dict[str, float]]) -> tuple[str, ...]:
     columns = {name: np.array([row[name] for row in ours.values()]) for name in next(iter(ours.values()))}
     errors = ("error_to_eq6", "error_single_precision")
     ranks = {name: np.corrcoef(rankdata(columns["condition"]), rankdata(columns[name]))[0, 1] for name in errors}
+    powers = {name: np.polyfit(np.log(columns["condition"]), np.log(columns[name]), 1)[0] for name in errors}
+    by_size = columns["condition"].reshape(len(config.sizes), len(SIGMAS))
+    lost = columns["condition_with_diagonal"].reshape(by_size.shape) > 1 / np.finfo(float).eps
     shares = columns["negative"] / (columns["positive"] + columns["negative"])
     return (
         "Eq. 15 can be computed: M has an inverse for every basis here, and Eq. 15 agrees with Eq. 6 to "
         f"{columns['error_to_eq6'].max():.0e}. Hence it is the difference of the means and not W1: between "
         f"{columns['least_of_w1'].min():.2g} and 1 times W1, near 1 for pairs that differ in their means above all.",
         f"M is indefinite: {100 * shares.min():.0f} to {100 * shares.max():.0f} % of its eigenvalues are negative. "
-        f"Its condition number lies between {columns['condition'].min():.2g} and {columns['condition'].max():.2g}; it "
-        "depends on how near to zero an eigenvalue happens to lie, and grows slowly with n.",
+        f"Its condition number lies between {columns['condition'].min():.2g} and {columns['condition'].max():.2g} (at "
+        f"{list(ours)[columns['condition'].argmax()]}): it depends on how near to zero an eigenvalue happens to lie. "
+        f"From n = {config.sizes[0]} to n = {config.sizes[-1]}, {config.sizes[-1] / config.sizes[0]:g} times as many, "
+        f"it grows {', '.join(f'{k:.3g}' for k in by_size[-1] / by_size[0])} times at sigma = "
+        f"{', '.join(f'{t:g}' for t in SIGMAS)} r.",
         "Positive and negative eigenvalues are also why steps along NGMG need not come nearer to the target "
         "(diffusion-fig11).",
         "The error against Eq. 6 grows with the condition of M (rank correlation "
         f"{ranks['error_to_eq6']:.2f} in double precision; {ranks['error_single_precision']:.2f} and up to "
-        f"{columns['error_single_precision'].max():.0e} from an NGMG in single precision), but less than in proportion "
-        "to it.",
-        "With its diagonal the kernel is positive definite, but for sigma = 3 r and more and n = 50 and more its "
-        "inverse is lost to rounding: the zero diagonal is what makes Eq. 15 computable.",
+        f"{columns['error_single_precision'].max():.0e} from an NGMG in single precision), about like its powers "
+        f"{powers['error_to_eq6']:.2g} and {powers['error_single_precision']:.2g}.",
+        f"With its diagonal the kernel is positive definite, but on {lost.sum()} of {lost.size} bases its inverse is "
+        f"lost to rounding: sigma = {', '.join(f'{t:g}' for t in np.array(SIGMAS)[lost.any(0)])} r, from some n on. "
+        "The zero diagonal is what makes Eq. 15 computable there.",
     )
 
 

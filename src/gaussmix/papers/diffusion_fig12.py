@@ -15,12 +15,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gaussmix.data.dataset import AttributeDataset, load_dataset
 from gaussmix.papers.attribute_nets import Training
+from gaussmix.papers.attribute_pictures import draw_matched, draw_unmatched
 from gaussmix.papers.attribute_study import (
     BCE,
     INPUTS,
@@ -29,8 +30,6 @@ from gaussmix.papers.attribute_study import (
     SHRINKAGE,
     SIDE,
     SIZE,
-    UNMATCHED_BCE,
-    UNMATCHED_SUM,
     VARIANTS,
     WORKING,
     Study,
@@ -38,15 +37,9 @@ from gaussmix.papers.attribute_study import (
     least_valid,
     n_trainings,
     study,
+    written,
 )
 from gaussmix.papers.result import Cell, Picture, Result, Table
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-INPUT_NAMES = {"constant": "a constant as input", "picture": "the picture as input"}
-COLORS = {BCE: "#d9822b", "literal": "#1f5fa8", LEARNS: "#4b9b5f", WORKING[2]: "#8a5fa8"}
 
 
 @dataclass(frozen=True)
@@ -108,14 +101,14 @@ def run(config: Config, on_step: Callable[[int], None]) -> Result:
                 f"with its best learning rate, mean and spread (one standard deviation) of {config.repetitions} "
                 "networks. Best reading of Eq. 18: the one of the eight as printed with the least valid error. "
                 "Dotted: the training frequencies as the prediction.",
-                lambda: _draw(studies),
+                lambda: draw_matched(studies),
             ),
             Picture(
                 "-unmatched",
                 "The same networks with one learning rate for both losses and the reductions that come to hand: the "
                 "cross-entropy averaged over pictures and attributes (PyTorch's default), Eq. 18 averaged over the "
                 "pictures (as printed) or summed. With small steps Eq. 18 lies lower because it moves further.",
-                lambda: _draw_unmatched(studies, config),
+                lambda: draw_unmatched(studies[-1], config.rates),
             ),
         ),
     )
@@ -155,9 +148,7 @@ def _table(part: Study) -> Table:
     rows.append(("the training frequencies", None, part.constant, None, None, None))
     rows.append(("the test frequencies: the least a constant can have", None, part.least, None, None, None))
     columns = ("loss", "learning rate", "test error", "sd", "best stop: test error", "at step")
-    return Table(
-        f"{_data_name(part.data)}, {part.n_attributes} attributes, {INPUT_NAMES[part.kind]}", columns, tuple(rows)
-    )
+    return Table(f"{part.label}, {part.n_attributes} attributes, {INPUTS[part.kind]}", columns, tuple(rows))
 
 
 def _row(name: str, one: Tuned) -> tuple[Cell, ...]:
@@ -166,21 +157,15 @@ def _row(name: str, one: Tuned) -> tuple[Cell, ...]:
     return name, one.rate, last, spread, stopped, float(one.stop)
 
 
-def _unmatched(part: Study, rate: int) -> dict[str, np.ndarray]:
-    """(T,) mean test errors at one learning rate for all."""
-    names = {"BCE": UNMATCHED_BCE, "mean": part.literal, "sum": UNMATCHED_SUM}
-    return {key: part.runs[name].test[:, rate].mean(-1) for key, name in names.items()}
-
-
 def _unmatched_table(studies: list[Study], config: Config) -> Table:
     rows = []
     for part in studies:
         for i, rate in enumerate(config.rates):
-            errors = _unmatched(part, i)
+            errors = part.unmatched(i)
             early = len(part.steps) // 10
             rows.append(
                 (
-                    f"{_data_name(part.data)}, {part.kind}", rate,
+                    f"{part.label}, {part.kind}", rate,
                     *(_finite(errors[key][at]) for at in (early, -1) for key in ("BCE", "mean", "sum")),
                 )
             )  # fmt: skip
@@ -202,7 +187,7 @@ def _how_read(config: Config, sets: list[AttributeDataset]) -> tuple[str, ...]:
         " CelebA, the paper's data, was left out: it may not be passed on with this project. Set GAUSSMIX_CELEBA to a "
         "folder in its official layout to have it here as well."
     )  # fmt: skip
-    names = " and ".join(f"{_data_name(data.name)} ({len(data)} pictures)" for data in sets)
+    names = " and ".join(f"{written(data.name)} ({len(data)} pictures)" for data in sets)
     return (
         f"Data: {names}, split at random, a tenth each for valid and test: the data set's own splits may differ in the "
         f"frequencies of their attributes.{missing}",
@@ -229,7 +214,7 @@ def _findings(studies: list[Study], config: Config) -> tuple[str, ...]:
         return ", ".join(f"{getattr(part.tuned[name(part)], field).mean():.3g}" for part in studies)
 
     def lower(at: int, reduction: str) -> str:
-        found = [[_unmatched(part, i) for i in range(len(config.rates))] for part in studies]
+        found = [[part.unmatched(i) for i in range(len(config.rates))] for part in studies]
         return ", ".join(str(sum(bool(one[reduction][at] < one["BCE"][at]) for one in rates)) for rates in found)
 
     places = ", ".join(_place(part) for part in studies)
@@ -267,67 +252,5 @@ def _findings(studies: list[Study], config: Config) -> tuple[str, ...]:
     )
 
 
-def _data_name(name: str) -> str:
-    return "CelebA" if name == "celeba" else name
-
-
 def _place(part: Study) -> str:
-    return f"{_data_name(part.data)} with {INPUT_NAMES[part.kind]}"
-
-
-def _style(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_ylim(bottom=0)
-
-
-def _draw(studies: list[Study]) -> Figure:
-    from matplotlib.figure import Figure
-
-    rows = len(studies) // 2
-    figure = Figure(figsize=(10, 0.6 + 3.4 * rows), layout="constrained")
-    panels = figure.subplots(rows, 2, sharey="row", sharex=True, squeeze=False)
-    names = {
-        BCE: "binary cross-entropy",
-        "literal": "Eq. 18, best reading as printed",
-        LEARNS: "Eq. 18, two-sided, with its diagonal",
-        WORKING[2]: "kernel gradient, correlation",
-    }
-    for axes, part in zip(panels.flat, studies, strict=True):
-        for key, label in names.items():
-            curve = part.tuned[part.literal if key == "literal" else key].curve
-            mean, spread = curve.mean(-1), curve.std(-1, ddof=1)
-            axes.plot(part.steps, mean, color=COLORS[key], label=label)
-            axes.fill_between(part.steps, mean - spread, mean + spread, color=COLORS[key], alpha=0.2, linewidth=0)
-        axes.axhline(part.constant, color="#555555", linestyle=":", linewidth=1, label="training frequencies")
-        _style(axes, f"{_data_name(part.data)}, {part.n_attributes} attributes; {INPUT_NAMES[part.kind]}")
-    for axes in panels[:, 0]:
-        axes.set_ylabel("squared error of a test picture")
-    for axes in panels[-1]:
-        axes.set_xlabel("training step")
-    panels[0, 0].legend(frameon=False, fontsize=8)
-    return figure
-
-
-def _draw_unmatched(studies: list[Study], config: Config) -> Figure:
-    from matplotlib.figure import Figure
-
-    part = studies[-1]
-    shown = range(0, len(config.rates), 2)
-    figure = Figure(figsize=(3.0 * len(shown) + 0.6, 3.6), layout="constrained")
-    panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
-    lines = {
-        "BCE": ("binary cross-entropy, mean", COLORS[BCE], "-"),
-        "mean": ("Eq. 18, mean over pictures", COLORS["literal"], "-"),
-        "sum": ("Eq. 18, sum over pictures", COLORS["literal"], "--"),
-    }
-    for axes, i in zip(panels, shown, strict=True):
-        for key, errors in _unmatched(part, i).items():
-            label, color, style = lines[key]
-            axes.plot(part.steps, errors, color=color, linestyle=style, label=label)
-        axes.axhline(part.constant, color="#555555", linestyle=":", linewidth=1, label="training frequencies")
-        _style(axes, f"learning rate {config.rates[i]:g}")
-        axes.set_xlabel("training step")
-    panels[0].set_ylabel("squared error of a test picture")
-    panels[0].legend(frameon=False, fontsize=8)
-    return figure
+    return f"{part.label} with {INPUTS[part.kind]}"

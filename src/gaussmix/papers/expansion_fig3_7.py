@@ -122,7 +122,7 @@ def _learn(name: str, target: Target, config: Config, rng: np.random.Generator) 
         "algorithm2": basis.mixture(histogram_weights(counts, basis)),
         "auto": GMMExpansion().fit(x).distribution_,
     }
-    losses = {rule: binned_l1(target, model, basis) for rule, model in models.items()}
+    losses = {rule: float(binned_l1(target, model, basis)) for rule, model in models.items()}
     return Example(name, target, basis, models, losses)
 
 

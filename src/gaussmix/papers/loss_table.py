@@ -73,9 +73,9 @@ def run_loss_table(
         bases = [replace(basis, bandwidth=float(t)) for t in SIGMAS]
         for name, (_, weights) in RULES.items():
             models = [b.mixture(weights(counts, b)) for b in bases]
-            losses[name].append([binned_l1(target, model, basis) for model in models])
+            losses[name].append([float(binned_l1(target, model, basis)) for model in models])
         for name, (_, estimator) in DEFAULTS.items():
-            losses[name].append([binned_l1(target, estimator.fit(x).distribution_, basis)])
+            losses[name].append([float(binned_l1(target, estimator.fit(x).distribution_, basis))])
         on_step(repetition + 1)
 
     means = {name: np.mean(values, axis=0) for name, values in losses.items()}
