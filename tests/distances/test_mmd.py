@@ -165,12 +165,23 @@ def laws_in_place(at: float, unit: float) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("at", "unit"), [(2.0**40, 1.0), (2.0**31, 1.0), (0.0, 2.0**532), (0.0, 2.0**-532)])
+@pytest.mark.parametrize(("at", "unit"), [(2.0**40, 1.0), (2.0**31, 1.0), (0.0, 2.0**500), (0.0, 2.0**-500)])
 def test_neither_place_nor_unit_matters(at: float, unit: float) -> None:
     moved, here = laws_in_place(at, unit), laws_in_place(0.0, 1.0)
     for first, second in combinations(here, 2):
         expected = gaussian_mmd2(here[first], here[second], 1.0)
         assert gaussian_mmd2(moved[first], moved[second], unit) == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-160, 1e160, 1e200, 1e300])
+def test_units_that_cannot_be_squared(unit: float) -> None:
+    a, b = GaussianMixture1D([1.0], [0.0], unit), GaussianMixture1D([1.0], [unit], unit / 2)
+    expected = 1 / math.sqrt(3) + 1 / math.sqrt(1.5) - 2 * math.exp(-0.5 / 2.25) / 1.5
+    assert gaussian_mmd2(a, b, unit) == pytest.approx(expected, rel=1e-13)
+    basis = GaussianBasis(-2 * unit, unit, 5, 1.0)
+    p, q = np.eye(5)[[2, 3]]
+    expected = 2 / math.sqrt(3) * -math.expm1(-1 / 6)
+    assert gaussian_mmd2(p, q, unit, basis=basis) == pytest.approx(expected, rel=1e-13)
 
 
 @pytest.mark.parametrize("sigma", [1e-12, 1e-160, 1e-300])

@@ -137,12 +137,12 @@ def test_pathwise_gradients_of_expectations(function: str) -> None:
 def test_blocks_of_draws_are_all_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     p = weights(12, 2, 9).requires_grad_()
     q = torch.linspace(0.01, 0.99, 10, dtype=torch.float64).reshape(5, 2).requires_grad_()
-    law = ExpansionDistribution(BASIS, probs=p, validate_args=False)
     slopes = []
     for numbers in (10**6, 40, 1):  # all at once, two draws, one draw
         monkeypatch.setattr(expansion, "_NUMBERS", numbers)
+        law = ExpansionDistribution(BASIS, probs=p, validate_args=False)
         first = torch.autograd.grad(law.icdf(q).sin().sum(), (p, q), create_graph=True)
-        second = torch.autograd.grad(sum((slope**2).sum() for slope in first), (p, q))
+        second = torch.autograd.grad([(slope**2).sum() for slope in first], (p, q))
         slopes.append([*first, *second])
     for blocks in slopes[1:]:
         for found, expected in zip(blocks, slopes[0], strict=True):

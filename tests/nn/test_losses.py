@@ -228,6 +228,8 @@ def test_bad_input(make: Any) -> None:
         make(torch.tensor([[1.0, 1.0], [0.0, 1.0]]))
     with pytest.raises(ValueError, match="kernel contains NaN"):
         make(torch.full((2, 2), torch.nan))
+    with pytest.raises(TypeError, match="sigma is 'a'; give a positive standard deviation, in attributes"):
+        KernelBrierLoss(3, sigma="a")  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match=r"sigma is 2.0, but the kernel is given"):
         make(torch.eye(2), sigma=2.0)
     with pytest.raises(TypeError, match="give the number of attributes or a tensor"):

@@ -34,7 +34,7 @@ def test_networks_train_as_one_by_itself() -> None:
     how = Training(rates=(0.01, 0.3), seeds=(4, 5, 6), n_steps=7, batch_size=8, n_hidden=5, every=3)
     curves = train(squared, fit, valid, test, how)
     assert curves.steps.tolist() == [0, 3, 6, 7]
-    assert curves.test.shape == (4, 2, 3)
+    assert curves.test.shape == curves.undecided.shape == (4, 2, 3)
 
     generator = torch.Generator().manual_seed(5)
     first, last = torch.nn.Linear(3, 5), torch.nn.Linear(5, 4)
@@ -50,23 +50,29 @@ def test_networks_train_as_one_by_itself() -> None:
     for step in range(8):
         if step in (0, 3, 6, 7):
             with torch.no_grad():
-                found.append([float(squared(net(part.x), part.y).mean()) for part in (valid, test)])
+                p = net(test.x).sigmoid()
+                undecided = (0.5 - (p - 0.5).abs()).mean()
+                errors = [squared(net(part.x), part.y).mean() for part in (valid, test)]
+                found.append([float(value) for value in (*errors, undecided)])
         rows = torch.from_numpy(rng.integers(0, 40, 8))
         optimizer.zero_grad()
         squared(net(fit.x[rows]), fit.y[rows]).mean().backward()
         optimizer.step()
-    np.testing.assert_allclose(np.stack([curves.valid, curves.test], -1)[:, 1, 1], found, rtol=1e-5)
+    np.testing.assert_allclose(np.stack([curves.valid, curves.test, curves.undecided], -1)[:, 1, 1], found, rtol=1e-5)
 
 
 def test_what_diverges_is_not_chosen() -> None:
     steps = np.array([0, 1, 2])
     valid = np.array([[[4.0, 4.0], [4, 4]], [[3, 3], [1, 2]], [[2, 2], [np.inf, 1]]])
-    tuned = tune(Curves(steps, valid, valid + 10), (0.1, 1.0))
+    tuned = tune(Curves(steps, valid, valid + 10, valid / 10), (0.1, 1.0))
     assert tuned.rate == 0.1
     assert tuned.last.tolist() == [12, 12]
     assert tuned.curve.tolist() == [[14, 14], [13, 13], [12, 12]]
     assert tuned.stop == 1
     assert tuned.stopped.tolist() == [11, 12]
+    assert (tuned.pushed, tuned.pushed_error, tuned.pushed_undecided) == (0.1, 12, 0.2)
+    both = tune(Curves(steps[:2], valid[:2], valid[:2], valid[:2] / 10), (0.1, 1.0))
+    assert (both.pushed, both.pushed_error, both.pushed_undecided) == (1.0, 1.5, pytest.approx(0.15))
 
 
 def faces(n: int = 600) -> AttributeDataset:
@@ -103,6 +109,7 @@ def test_only_losses_with_the_right_fixed_point_learn(kind: str) -> None:
     test = valid_and_test[60:]
     assert part.constant == pytest.approx(float((fit.mean(0) - test).square().sum(-1).mean()), rel=1e-5)
     assert part.least == pytest.approx(float(test.var(0, correction=0).sum()), rel=1e-5)
+    assert part.zeros == pytest.approx(float(test.sum(1).mean()), rel=1e-5)
 
 
 def test_celeba_is_taken_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ def test_drawn_weights_are_smooth_laws() -> None:
 def test_claims_on_the_gradient(t: float) -> None:
     found = diffusion_fig10.check_claims(diffusion_fig10.Config(triples=60), t)
     assert found["within_bounds"] == found["zero_if_equal"] == found["positive_if_not"] == found["triangle"] == 1
+    assert found["within_bounds_eq14"] == 0
     assert found["printed_equality"] < 0.1
     inner = 2 * norm.pdf(np.arange(1, 100), scale=t).sum()  # the sum of a row of M far from the ends, times r
     assert inner / 2 - 1e-12 <= found["norm_to_tv_least"] <= found["norm_to_tv_most"] <= inner + 1e-12

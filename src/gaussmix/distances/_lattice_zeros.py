@@ -23,8 +23,8 @@ TINY = 1e-14
 SETTLED = 1e-16
 """A zero is near enough where the integral of g up to the true one is at most this share of the whole."""
 THIRD, FIFTH, SIXTH, SEVENTH, FIFTEENTH = 1 / 3, 1 / 5, 1 / 6, 1 / 7, 1 / 15
-NONE, ONE, UNKNOWN = 0, 1, 2
-"""Zeros in a cell."""
+NONE, ONE, UNKNOWN, LOST = 0, 1, 2, 3
+"""Zeros in a cell. LOST: g is rounding there, and halves would tell no more."""
 BLOCK = 8
 """Coefficients of which the largest is noted."""
 
@@ -144,7 +144,7 @@ def _plainly_none(s, r, rest):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _verdict(low, high, s, step, top, total, limits):
-    """What Taylor's series at a step tells of g in [low, high]: NONE, ONE zero, or UNKNOWN; and a bound of |g|.
+    """What Taylor's series at a step tells of g in [low, high]: NONE, ONE zero, UNKNOWN or LOST; and a bound of |g|.
 
     b are the series' coefficients in Bernstein's basis: between the least and the largest lie all values.
     """
@@ -160,7 +160,8 @@ def _verdict(low, high, s, step, top, total, limits):
     b0, b1, b2, b3 = even0 - odd0, even1 - odd1, even2 - odd2, a0 - FIFTH * (a2 - a4) - a6
     b4, b5, b6 = even2 + odd2, even1 + odd1, even0 + odd0
     left_out = limits.seventh * top * furthest**6
-    rest = left_out * furthest / 5040 + limits.noise[1] * top + limits.outside[1] * total
+    noise = limits.noise[1] * top + limits.outside[1] * total
+    rest = left_out * furthest / 5040 + noise
     least = min(min(min(b0, b1), min(b2, b3)), min(min(b4, b5), b6)) - rest
     most = max(max(max(b0, b1), max(b2, b3)), max(max(b4, b5), b6)) + rest
     if least > 0 or most < 0:
@@ -171,7 +172,8 @@ def _verdict(low, high, s, step, top, total, limits):
     shallow = min(min(min(b1 - b0, b2 - b1), min(b3 - b2, b4 - b3)), min(b5 - b4, b6 - b5))
     if 3 * shallow > slope_rest * r and min(abs(b0), abs(b6)) > rest:
         return NONE if (b0 > 0) == (b6 > 0) else ONE, 0.0
-    return UNKNOWN, max(most, -least)
+    most = max(most, -least)
+    return (UNKNOWN if most > 4 * noise else LOST), most
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -229,7 +231,7 @@ def _in_cell(low, high, positive, c, pad, total, at_values, limits, tops, ends, 
             depth += 1
             ends[depth] = center
             continue
-        if zeros == UNKNOWN:
+        if zeros >= UNKNOWN:
             error += 2 * (high - low) * most
         else:
             if before != positive:  # there was a zero in doubtful halves

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -12,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._lattice import absolute_integrals
-from gaussmix.distances.inputs import as_weight_rows, check_weight_rows
+from gaussmix.distances._rows import is_lattice, unchecked_rows
+from gaussmix.distances.inputs import check_weight_rows
 
 Array = NDArray[np.float64]
 
@@ -30,11 +30,8 @@ def of_rows(
 
     Raises ValueError for what are no weights, and TypeError if there are also weights of points.
     """
-    if any(weights is not None for weights in point_weights):
-        raise TypeError("a_weights and b_weights are for samples; with basis=, a and b are the weights")
-    first, second, shape = as_weight_rows(a, b, basis)
-    is_open = all(end is None or math.isinf(end) for end in basis.bounds)
-    if kind is not None and basis.scale is None and is_open:
+    first, second, shape = unchecked_rows(a, b, basis, *point_weights)
+    if kind is not None and is_lattice(basis):
         values, errors = absolute_integrals(first, second, basis.spacing, basis.bandwidth, kind)
     else:
         rows = zip(check_weight_rows(first, "a"), check_weight_rows(second, "b"), strict=True)

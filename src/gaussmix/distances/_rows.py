@@ -13,6 +13,20 @@ from gaussmix.distances.inputs import as_weight_rows, check_weight_rows
 Array = NDArray[np.float64]
 
 
+def unchecked_rows(
+    a: ArrayLike,
+    b: ArrayLike,
+    basis: GaussianBasis,
+    a_weights: ArrayLike | None = None,
+    b_weights: ArrayLike | None = None,
+    names: tuple[str, str] = ("a", "b"),
+) -> tuple[Array, Array, tuple[int, ...]]:
+    """Both as (B, n), and the shape of the answer: shapes only. Raises ValueError and TypeError with `names`."""
+    if a_weights is not None or b_weights is not None:
+        raise TypeError("a_weights and b_weights are for samples; with basis=, a and b are the weights")
+    return as_weight_rows(a, b, basis, names)
+
+
 def weight_rows(
     a: ArrayLike,
     b: ArrayLike,
@@ -21,10 +35,8 @@ def weight_rows(
     b_weights: ArrayLike | None = None,
     names: tuple[str, str] = ("a", "b"),
 ) -> tuple[Array, Array, tuple[int, ...]]:
-    """Both as checked (B, n) with sum 1, and the shape of the answer. Raises ValueError and TypeError with `names`."""
-    if a_weights is not None or b_weights is not None:
-        raise TypeError("a_weights and b_weights are for samples; with basis=, a and b are the weights")
-    first, second, shape = as_weight_rows(a, b, basis, names)
+    """The same, checked and with sum 1."""
+    first, second, shape = unchecked_rows(a, b, basis, a_weights, b_weights, names)
     return check_weight_rows(first, names[0]), check_weight_rows(second, names[1]), shape
 
 

@@ -14,6 +14,7 @@ ours it is A times smaller, and so is its gradient.)
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -202,6 +203,8 @@ def index_kernel(n: int, sigma: float | None = None) -> Tensor:
     """(n, n) phi(j - k; 0, sigma) in PyTorch's default dtype; sigma in attributes, 1 if not given."""
     if n < 1:
         raise ValueError(f"the number of attributes is {n}; it must be at least 1")
+    if not isinstance(sigma, Real | None):
+        raise TypeError(f"sigma is {sigma!r}; give a positive standard deviation, in attributes")
     width = 1.0 if sigma is None else float(sigma)
     if not (math.isfinite(width) and width > 0):
         raise ValueError(f"sigma is {sigma}; give a positive standard deviation, in attributes")

@@ -37,6 +37,12 @@ class Tuned(NamedTuple):
     stopped: np.ndarray
     """Errors where rate and step are both the best ones on the valid split."""
     stop: int
+    pushed: float
+    """The largest rate with which no network diverged."""
+    pushed_error: float
+    """At the end, with that rate; means over the repetitions."""
+    pushed_undecided: float
+    """How far a probability is from the nearer of 0 and 1, likewise."""
 
 
 class Study(NamedTuple):
@@ -140,12 +146,20 @@ def _splits(data: AttributeDataset, kind: str, seed: int) -> tuple[Pictures, Pic
 
 
 def tune(curves: Curves, rates: tuple[float, ...]) -> Tuned:
-    """The rate with the least valid error at the end, and the rate and step with the least anywhere."""
+    """The rate with the least valid error at the end, the rate and step with the least anywhere, the largest rate."""
     valid = curves.valid.mean(-1)
     rate = int(valid[-1].argmin())
     stop, stop_rate = np.unravel_index(int(valid.argmin()), valid.shape)
+    pushed = np.flatnonzero(np.isfinite(curves.test[-1]).all(-1)).max(initial=0)
     return Tuned(
-        rates[rate], curves.test[:, rate], curves.test[-1, rate], curves.test[stop, stop_rate], int(curves.steps[stop])
+        rate=rates[rate],
+        curve=curves.test[:, rate],
+        last=curves.test[-1, rate],
+        stopped=curves.test[stop, stop_rate],
+        stop=int(curves.steps[stop]),
+        pushed=rates[pushed],
+        pushed_error=float(curves.test[-1, pushed].mean()),
+        pushed_undecided=float(curves.undecided[-1, pushed].mean()),
     )
 
 

@@ -146,7 +146,7 @@ def _findings(config: Config, ours: dict[str, dict[str, float]]) -> tuple[str, .
     columns = {name: np.array([row[name] for row in ours.values()]) for name in next(iter(ours.values()))}
     errors = ("error_to_eq6", "error_single_precision")
     ranks = {name: np.corrcoef(rankdata(columns["condition"]), rankdata(columns[name]))[0, 1] for name in errors}
-    powers = {name: np.polyfit(np.log(columns["condition"]), np.log(columns[name]), 1)[0] for name in errors}
+    power = np.polyfit(np.log(columns["condition"]), np.log(columns["error_single_precision"]), 1)[0]
     by_size = columns["condition"].reshape(len(config.sizes), len(SIGMAS))
     lost = columns["condition_with_diagonal"].reshape(by_size.shape) > 1 / np.finfo(float).eps
     shares = columns["negative"] / (columns["positive"] + columns["negative"])
@@ -164,8 +164,8 @@ def _findings(config: Config, ours: dict[str, dict[str, float]]) -> tuple[str, .
         "(diffusion-fig11).",
         "The error against Eq. 6 grows with the condition of M (rank correlation "
         f"{ranks['error_to_eq6']:.2f} in double precision; {ranks['error_single_precision']:.2f} and up to "
-        f"{columns['error_single_precision'].max():.0e} from an NGMG in single precision), about like its powers "
-        f"{powers['error_to_eq6']:.2g} and {powers['error_single_precision']:.2g}.",
+        f"{columns['error_single_precision'].max():.0e} from an NGMG in single precision), there about like its "
+        f"power {power:.2g}.",
         f"With its diagonal the kernel is positive definite, but on {lost.sum()} of {lost.size} bases its inverse is "
         f"lost to rounding: sigma = {', '.join(f'{t:g}' for t in np.array(SIGMAS)[lost.any(0)])} r, from some n on. "
         "The zero diagonal is what makes Eq. 15 computable there.",

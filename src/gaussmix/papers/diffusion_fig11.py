@@ -203,8 +203,8 @@ def _by_sigma(config: Config, ours: dict[str, Any]) -> str:
         narrow += [f"{most:.2g} against {comb:.2g} at {t:g} r"] if t > narrowest else []
     return (
         f"Where no part of the target is narrower than sigma (sigma up to {narrowest:g} r), this L1 depends on sigma "
-        f"and hardly on the target: it is that of a comb on a flat target to {100 * max(wide):.1f} % (Table 2). Beyond, it depends on the "
-        f"target too, up to {', '.join(narrow)}."
+        f"and hardly on the target: it is that of a comb on a flat target to {100 * max(wide):.1f} % (Table 2). "
+        f"Beyond, it depends on the target too, up to {', '.join(narrow)}."
     )
 
 

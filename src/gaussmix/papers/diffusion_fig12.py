@@ -27,6 +27,7 @@ from gaussmix.papers.attribute_study import (
     INPUTS,
     LEARNS,
     LITERAL,
+    READINGS,
     SHRINKAGE,
     SIDE,
     SIZE,
@@ -118,6 +119,7 @@ def _numbers(part: Study) -> dict[str, Any]:
     return {
         "training_frequencies": part.constant,
         "test_frequencies": part.least,
+        "zeros": part.zeros,
         "best_literal_reading": part.literal,
         "losses": {
             name: {
@@ -126,6 +128,9 @@ def _numbers(part: Study) -> dict[str, Any]:
                 "standard_deviation": _finite(one.last.std(ddof=1)),
                 "early_stopped": _finite(one.stopped.mean()),
                 "early_stopped_at": one.stop,
+                "largest_finite_rate": one.pushed,
+                "test_error_there": _finite(one.pushed_error),
+                "from_0_or_1_there": _finite(one.pushed_undecided),
             }
             for name, one in part.tuned.items()
         },
@@ -145,16 +150,30 @@ def _table(part: Study) -> Table:
             rows.append(_row(f"{name} (best of 8)", part.tuned[name]))
     else:
         rows.append(_row(LEARNS, part.tuned[LEARNS]))
-    rows.append(("the training frequencies", None, part.constant, None, None, None))
-    rows.append(("the test frequencies: the least a constant can have", None, part.least, None, None, None))
-    columns = ("loss", "learning rate", "test error", "sd", "best stop: test error", "at step")
+    answers = {
+        "the training frequencies": part.constant,
+        "the test frequencies: the least a constant can have": part.least,
+        "0 for everything": part.zeros,
+    }
+    rows += [(name, None, error, *[None] * 6) for name, error in answers.items()]
+    columns = (
+        "loss",
+        "learning rate",
+        "test error",
+        "sd",
+        "best stop: test error",
+        "at step",
+        "largest rate",
+        "test error there",
+        "p from 0 or 1 there",
+    )
     return Table(f"{part.label}, {part.n_attributes} attributes, {INPUTS[part.kind]}", columns, tuple(rows))
 
 
 def _row(name: str, one: Tuned) -> tuple[Cell, ...]:
-    values = one.last.mean(), one.last.std(ddof=1), one.stopped.mean()
-    last, spread, stopped = (_finite(value) for value in values)
-    return name, one.rate, last, spread, stopped, float(one.stop)
+    last, spread, stopped = map(_finite, (one.last.mean(), one.last.std(ddof=1), one.stopped.mean()))
+    pushed = one.pushed, _finite(one.pushed_error), _finite(one.pushed_undecided)
+    return name, one.rate, last, spread, stopped, float(one.stop), *pushed
 
 
 def _unmatched_table(studies: list[Study], config: Config) -> Table:
@@ -196,8 +215,10 @@ def _how_read(config: Config, sets: list[AttributeDataset]) -> tuple[str, ...]:
         f"network has one hidden layer of {config.n_hidden} and A logits.",
         "The paper names no optimizer, learning rate, batch size or number of steps. Here: gradient descent with "
         f"momentum 0.9, {config.training_steps} steps on batches of {config.batch_size}, {config.repetitions} networks "
-        f"a learning rate; the rate out of {', '.join(map(str, config.rates))} that has the least valid error at the "
-        'end, for each loss by itself. "Best stop" also chooses the step that way.',
+        f"a learning rate; the rate out of {', '.join(f'{rate:g}' for rate in config.rates)} that has the least valid "
+        'error at the end, for each loss by itself. "Best stop" also chooses the step that way. The largest rate is '
+        "the largest of these with which no network left the range of numbers; there, p from 0 or 1 is how far a "
+        "probability is from the nearer of the two at the end, on average.",
         "Eq. 18 leaves open which of target and prediction comes first in L (y - p or p - y), the sign of NGMG (Eq. 13 "
         "against Eq. 14) and whether NGMG is differentiated (not detached): eight readings as printed, L one-sided "
         "(Eq. 11) and the kernel's diagonal zero (Eq. 14). Variants keep the diagonal, both signs of L, or both.",
@@ -210,47 +231,86 @@ def _how_read(config: Config, sets: list[AttributeDataset]) -> tuple[str, ...]:
 
 
 def _findings(studies: list[Study], config: Config) -> tuple[str, ...]:
-    def listed(name: Callable[[Study], str], field: str = "last") -> str:
-        return ", ".join(f"{getattr(part.tuned[name(part)], field).mean():.3g}" for part in studies)
+    def listed(value: Callable[[Study], float]) -> str:
+        return ", ".join(f"{value(part):.3g}" for part in studies)
 
-    def lower(at: int, reduction: str) -> str:
-        found = [[part.unmatched(i) for i in range(len(config.rates))] for part in studies]
-        return ", ".join(str(sum(bool(one[reduction][at] < one["BCE"][at]) for one in rates)) for rates in found)
+    def last(name: str) -> str:
+        return listed(lambda part: part.tuned[name].last.mean())
 
-    places = ", ".join(_place(part) for part in studies)
-    constants = ", ".join(f"{part.constant:.3g}" for part in studies)
+    def gains(name: Callable[[Study], str]) -> str:
+        errors = [part.tuned[name(part)].last.mean() for part in studies]
+        return ", ".join(f"{a - b:.2f}" for a, b in zip(errors[::2], errors[1::2], strict=True))
+
+    places = ", ".join(f"{part.label} with {INPUTS[part.kind]}" for part in studies)
     ahead = [part for part in studies if part.tuned[part.literal].last.mean() < part.tuned[BCE].last.mean()]
     verdict = (
         f"At matched tuning Eq. 18 is ahead in {len(ahead)} of {len(studies)} cases"
         if ahead
         else "Figure 12 does not reproduce at matched tuning"
     )
-    worst = ", ".join(f"{max(part.tuned[name].last.mean() for name in LITERAL):.3g}" for part in studies)
-    early = len(studies[0].steps) // 10
+    partly = [name for name in READINGS if name.endswith(("detached, diagonal", "detached, two-sided"))]
+    partial = [part.tuned[least_valid(partly, part.runs)].last.mean() for part in studies[::2]]
+    pushed = [part.tuned[name] for part in studies for name in LITERAL]
     return (
-        f"{verdict}. Test error ({places}): binary cross-entropy {listed(lambda part: BCE)}; best of the eight "
-        f"readings of Eq. 18 as printed {listed(lambda part: part.literal)}; the training frequencies, without any "
-        f"network, {constants}.",
+        f"{verdict}. Test error ({places}): binary cross-entropy {last(BCE)}; best of the eight readings of Eq. 18 as "
+        f"printed {listed(lambda part: part.tuned[part.literal].last.mean())}; the training frequencies, without any "
+        f"network, {listed(lambda part: part.constant)}; 0 for everything {listed(lambda part: part.zeros)}.",
         "Stopped where the valid error is least, that reading has "
-        f"{listed(lambda part: part.literal, 'stopped')}: on the way from 1/2 to 0 it passes near the frequencies of "
-        "rare attributes, so it is best where it is trained least (the smallest learning rates). It does no "
-        "better with the picture as input than without.",
-        "Every reading as printed drives all probabilities to 0 or to 1 (`NGMGEntropyLoss` says why for each); the "
-        f"worst of the eight ends at {worst}. With a one-sided L or a zero diagonal no variant recovers.",
-        "With both signs of L, the diagonal kept, NGMG detached and the sign right, Eq. 18 learns: "
-        f"{listed(lambda part: LEARNS)}. Its gradient is then K (p - y) (1 - p).",
+        f"{listed(lambda part: part.tuned[part.literal].stopped.mean())}: on the way from 1/2 to 0 it passes near the "
+        "frequencies of rare attributes. The picture as input instead of a constant lowers the error by "
+        f"{gains(lambda part: BCE)} with the cross-entropy, by {gains(lambda part: part.literal)} with that reading.",
+        "Small rates stop on the way. The readings as printed run towards 0 and 1 (`NGMGEntropyLoss` says why for "
+        "each): with the largest rate that does not diverge, a probability is at most "
+        f"{max(one.pushed_undecided for one in pushed):.2g} from 0 or 1 on average after {config.training_steps} "
+        f"steps, for each reading and case, and the test error "
+        f"{min(one.pushed_error for one in pushed):.3g} to {max(one.pushed_error for one in pushed):.3g}.",
+        "The diagonal alone, or both signs alone, changes little: with a constant as input the best of these has "
+        f"{', '.join(f'{error:.3g}' for error in partial)}. With both signs of L, the diagonal kept, NGMG detached and "
+        f"the sign right, Eq. 18 learns: {last(LEARNS)}. Its gradient is then K (p - y) (1 - p).",
+        _edges(studies, config.rates),
         "Relatives with the right fixed point come near the cross-entropy: the gradient K (p - y) with K over the "
-        f"index {listed(lambda part: WORKING[1])}, with K the correlation of the attributes "
-        f"{listed(lambda part: WORKING[2])}; (p - y)^T K (p - y) / 2 {listed(lambda part: WORKING[3])}; plain squared "
-        f"error {listed(lambda part: WORKING[0])}. No kernel is needed: the default stays the cross-entropy.",
-        "What could have drawn Figure 12: one small learning rate for both losses and PyTorch's mean, which divides "
-        f"the cross-entropy by the number of attributes as well. Of {len(config.rates)} learning rates, Eq. 18 "
-        f"averaged over pictures lies below that cross-entropy after {studies[0].steps[early]} steps for "
-        f"{lower(early, 'mean')}, at the end for {lower(-1, 'mean')}; summed over pictures for "
-        f"{lower(early, 'sum')} and {lower(-1, 'sum')} ({places}). They are the smallest rates, with which the "
-        "cross-entropy has hardly left p = 1/2 while Eq. 18 has set nearly everything to 0, right for most attributes.",
+        f"index {last(WORKING[1])}, with K the correlation of the attributes {last(WORKING[2])}; "
+        f"(p - y)^T K (p - y) / 2 {last(WORKING[3])}; plain squared error {last(WORKING[0])}. No kernel is needed: the "
+        "default stays the cross-entropy.",
+        _what_drew_it(studies, config.rates),
     )
 
 
-def _place(part: Study) -> str:
-    return f"{part.label} with {INPUTS[part.kind]}"
+def _edges(studies: list[Study], rates: tuple[float, ...]) -> str:
+    """Where the grid of rates ends too early."""
+    tuned = [(f"{name} ({part.label}, {part.kind})", one) for part in studies for name, one in part.tuned.items()]
+    at_edge = [(name, one) for name, one in tuned if one.rate in (rates[0], rates[-1])]
+    others = [name for name, one in at_edge if one.stop > 0]
+    return (
+        f"The best learning rate lies on the edge of the grid for {len(at_edge)} of {len(tuned)} trained losses. For "
+        f"{len(at_edge) - len(others)} of them the valid error is least at step 0: not to train at all is best, and a "
+        f"smaller rate does less harm. The others: {'; '.join(others) or 'none'}."
+    )
+
+
+def _what_drew_it(studies: list[Study], rates: tuple[float, ...]) -> str:
+    early = len(studies[0].steps) // 10
+    found = [[part.unmatched(i) for i in range(len(rates))] for part in studies]
+
+    def up_to(at: int, reduction: str) -> str:
+        below = [[one[reduction][at] < one["BCE"][at] for one in case] for case in found]
+        counts = [int(np.cumprod(case).sum()) for case in below]
+        return ", ".join(f"{rates[k - 1]:g}" if k else "none" for k in counts)
+
+    leads = [int(np.argmax([one["BCE"][early] - one["mean"][early] for one in case])) for case in found]
+
+    def there(key: str) -> str:
+        return ", ".join(f"{case[i][key][early]:.3g}" for case, i in zip(found, leads, strict=True))
+
+    halves = ", ".join(f"{part.n_attributes / 4:.3g}" for part in studies)
+    zeros = ", ".join(f"{part.zeros:.3g}" for part in studies)
+    return (
+        "What could have drawn Figure 12: one small learning rate for both losses and PyTorch's mean, which divides "
+        "the cross-entropy by the number of attributes as well. Eq. 18 averaged over pictures lies below that "
+        f"cross-entropy after {studies[0].steps[early]} steps with every rate up to {up_to(early, 'mean')}, at the end "
+        f"up to {up_to(-1, 'mean')}; summed over pictures up to {up_to(early, 'sum')} and {up_to(-1, 'sum')}. Its lead "
+        f"after {studies[0].steps[early]} steps is largest with {', '.join(f'{rates[i]:g}' for i in leads)}: "
+        f"{there('mean')} against {there('BCE')}; 1/2 for everything has {halves}, 0 for everything {zeros}. There Eq. "
+        "18 is on its way from 1/2 to 0, close to the frequencies of rare attributes, while the cross-entropy, whose "
+        "steps are shorter by the number of attributes, is still nearer to 1/2."
+    )
