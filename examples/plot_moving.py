@@ -10,6 +10,7 @@ python examples/plot_moving.py --out moving.png
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
@@ -20,7 +21,7 @@ from gaussmix import GaussianBasis
 from gaussmix.ngmg import learn_weights
 from gaussmix.plots import INK, LINE, save_figure
 
-MODES = (
+MODES: tuple[tuple[Literal["paper", "projected"], str, str], ...] = (
     ("paper", "the paper's algorithm", "#c2402a"),
     ("projected", "projected gradient, the default", LINE),
 )

@@ -310,3 +310,11 @@ def test_far_from_zero_nothing_is_lost(shift: float) -> None:
             expected = wasserstein_distance(a, near, p)
             assert wasserstein_distance(a_far, far, p) == pytest.approx(expected, rel=1e-9)
     assert total_variation_distance(a_far, b_far) == pytest.approx(total_variation_distance(a, b), rel=1e-9)
+
+
+@pytest.mark.parametrize("bandwidth", [1e-4, 0.009, 0.011, 99.0, 101.0, 1e4])
+def test_any_bandwidth_of_a_basis(bandwidth: float) -> None:
+    basis = GaussianBasis(0.0, 0.5, 7, bandwidth)
+    a, b = np.random.default_rng(0).dirichlet(np.ones(7), (2, 2))
+    for i, value in enumerate(wasserstein_distance(a, b, basis=basis)):
+        assert value == pytest.approx(wasserstein_distance(basis.mixture(a[i]), basis.mixture(b[i])), rel=1e-7)

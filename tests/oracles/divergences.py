@@ -33,7 +33,7 @@ def log_density(x: Array, law: dict[str, Any]) -> Array:
     mass, loc, scale = law.get("tail", (0.0, 0.0, 1.0))
     with np.errstate(divide="ignore"):
         parts = (-0.5 * ((part[:, None] - m) / s) ** 2 for part in np.array_split(x, 1 + x.size * m.size // 10**6))
-        logs = np.concatenate([logsumexp(part, 1, w / (s * math.sqrt(2 * math.pi))) for part in parts])
+        logs = np.concatenate([np.asarray(logsumexp(part, 1, w / (s * math.sqrt(2 * math.pi)))) for part in parts])
         logs[(x < low) | (x > high)] = -np.inf
         return np.logaddexp(math.log1p(-mass) + logs, np.log(mass) + student.logpdf(x, 3, loc, scale))
 

@@ -15,6 +15,8 @@ from gaussmix.distances._rows import is_lattice, unchecked_rows
 from gaussmix.distances.inputs import check_weight_rows
 
 Array = NDArray[np.float64]
+LATTICE = (0.01, 100.0)
+"""Bandwidths, in spacings, for which the tables of the fast way are small."""
 
 
 def of_rows(
@@ -25,13 +27,13 @@ def of_rows(
     kind: Literal["cdf", "density"] | None,
     of_pair: Callable[[GaussianMixture1D, GaussianMixture1D], tuple[float, float]],
 ) -> tuple[Array, Array]:
-    """Values and errors (...) for weights a, b (..., n) on `basis`: int |difference| of `kind` if that is given and all
-    components are alike, else `of_pair`.
+    """Values and errors (...) for weights a, b (..., n) on `basis`: int |difference| of `kind` if that is given, all
+    components are alike and their bandwidth is within `LATTICE`, else `of_pair`.
 
     Raises ValueError for what are no weights, and TypeError if there are also weights of points.
     """
     first, second, shape = unchecked_rows(a, b, basis, *point_weights)
-    if kind is not None and is_lattice(basis):
+    if kind is not None and is_lattice(basis) and LATTICE[0] <= basis.bandwidth <= LATTICE[1]:
         values, errors = absolute_integrals(first, second, basis.spacing, basis.bandwidth, kind)
     else:
         rows = zip(check_weight_rows(first, "a"), check_weight_rows(second, "b"), strict=True)

@@ -68,7 +68,8 @@ def markdown(name: str, facts: dict[str, Any], result: Result) -> str:
     for title, texts in (("What was found", result.findings), ("How the paper was read", result.readings)):
         lines += ["", f"## {title}", "", *(f"- {text}" for text in texts)]
     for picture in result.pictures:
-        lines += ["", f"![{result.title}]({name}{picture.suffix}.png)", "", f"*{picture.caption}*"]
+        part = f", {picture.suffix.strip('-')}" if picture.suffix else ""
+        lines += ["", f"![{result.title}{part}]({name}{picture.suffix}.png)", "", f"*{picture.caption}*"]
     settings = ", ".join(f"{key} {_setting(value)}" for key, value in facts["config"].items())
     lines += [
         "",
