@@ -10,7 +10,6 @@ is scaled, as the line says.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,7 @@ from KDEpy import FFTKDE
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
-from timing import Line, Scale, cpu_medians, cpu_once, figure, versions_of, write_report
+from timing import Line, Scale, arguments, cpu_medians, cpu_once, measured, versions_of, write_report
 
 from gaussmix.density import _direct
 from gaussmix.density.axis import Axis
@@ -302,14 +301,9 @@ def main(
     """Measures, prints the page, writes the JSON and, with `docs`, the page."""
     scale = Scale(1, 500) if quick else Scale(rounds)
     torch.set_num_threads(1)
-    lines: list[Line] = []
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="sklearn")  # log of a weight of 0
-        for section in SECTIONS:
-            if section.__name__ in sections:
-                for line in section(scale):
-                    print(f"{line.section}: {line.what}: {figure(line.measured, line.unit)}", flush=True)
-                    lines.append(line)
+        lines = measured(SECTIONS, sections, scale)
     versions = versions_of(PACKAGES)
     write_report(out, lines, versions, quick)
     text = page(lines, versions)
@@ -320,11 +314,4 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("results/density.json"), help="every figure (JSON)")
-    parser.add_argument("--docs", type=Path, help="folder for benchmarks-density.md")
-    parser.add_argument("--rounds", type=int, default=7)
-    names = tuple(section.__name__ for section in SECTIONS)
-    parser.add_argument("--sections", nargs="+", choices=names, default=names)
-    parser.add_argument("--quick", action="store_true", help="small sizes, one round")
-    main(**vars(parser.parse_args()))
+    main(**arguments(__doc__ or "", "density", SECTIONS, 7))

@@ -13,7 +13,6 @@ The difference of rough weights changes its sign where the mixtures' does not: t
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ import timing
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance as scipy_wasserstein
 from threadpoolctl import threadpool_limits
-from timing import Line, Scale, cpu_medians, figure, versions_of, write_report
+from timing import Line, Scale, arguments, cpu_medians, measured, versions_of, write_report
 
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
@@ -214,13 +213,8 @@ def main(
 ) -> list[Line]:
     """Measures, prints the page, writes the JSON and, with `docs`, the page."""
     scale = Scale(1, 100) if quick else Scale(rounds)
-    lines: list[Line] = []
     with threadpool_limits(1):
-        for section in SECTIONS:
-            if section.__name__ in sections:
-                for line in section(scale):
-                    print(f"{line.section}: {line.what}: {figure(line.measured, line.unit)}", flush=True)
-                    lines.append(line)
+        lines = measured(SECTIONS, sections, scale)
     versions = versions_of(PACKAGES)
     write_report(out, lines, versions, quick)
     text = page(lines, versions)
@@ -231,11 +225,4 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("results/distances.json"), help="every figure (JSON)")
-    parser.add_argument("--docs", type=Path, help="folder for benchmarks-distances.md")
-    parser.add_argument("--rounds", type=int, default=9)
-    names = tuple(section.__name__ for section in SECTIONS)
-    parser.add_argument("--sections", nargs="+", choices=names, default=names)
-    parser.add_argument("--quick", action="store_true", help="small sizes, one round")
-    main(**vars(parser.parse_args()))
+    main(**arguments(__doc__ or "", "distances", SECTIONS, 9))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +43,9 @@ class Scale:
 
     def of(self, n: int) -> int:
         return max(n // self.divisor, 1000)
+
+
+Section = Callable[[Scale], Iterator[Line]]
 
 
 def cpu_medians(cases: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -112,3 +116,25 @@ def write_report(out: Path, lines: list[Line], versions: dict[str, str], quick: 
     out.parent.mkdir(parents=True, exist_ok=True)
     report = {"versions": versions, "quick": quick, "lines": [{**asdict(line), "met": line.met} for line in lines]}
     out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def measured(sections: tuple[Section, ...], names: tuple[str, ...], scale: Scale) -> list[Line]:
+    """The lines of the sections of these names, printed as they come."""
+    lines: list[Line] = []
+    for section in sections:
+        for line in section(scale) if section.__name__ in names else ():
+            print(f"{line.section}: {line.what}: {figure(line.measured, line.unit)}", flush=True)
+            lines.append(line)
+    return lines
+
+
+def arguments(about: str, name: str, sections: tuple[Section, ...], rounds: int) -> dict[str, Any]:
+    """The command line of a benchmark that writes results/NAME.json and benchmarks-NAME.md."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(f"results/{name}.json"), help="every figure (JSON)")
+    parser.add_argument("--docs", type=Path, help=f"folder for benchmarks-{name}.md")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    names = tuple(section.__name__ for section in sections)
+    parser.add_argument("--sections", nargs="+", choices=names, default=names)
+    parser.add_argument("--quick", action="store_true", help="small sizes, one round")
+    return vars(parser.parse_args())
