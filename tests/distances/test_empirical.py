@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from oracles.distances import wasserstein_of_atoms
 from scipy.stats import wasserstein_distance as scipy_wasserstein
 
-from gaussmix.distances import _empirical
+from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.distances import _empirical, wasserstein_distance
 from gaussmix.distances._empirical import wasserstein
 from gaussmix.distances.inputs import Sample
 
@@ -167,3 +169,50 @@ def test_near_the_ends_of_what_can_be_written(cells: None) -> None:
     assert tiny == pytest.approx(1e-300 * np.abs(x).mean(), rel=1e-12)
     huge = wasserstein(sample(1e300 * x), sample(2e300 * x), 1)
     assert huge == pytest.approx(1e300 * np.abs(x).mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("p", [2.0, 7.0, math.inf])
+def test_little_mass_far_away_counts(p: float) -> None:
+    x, masses = np.append(np.arange(50.0), 1e12), np.append(np.ones(50), 5e-14)
+    share = 5e-14 / masses.sum()
+    expected = 1e12 - 49 if p == math.inf else (share * (1e12 - 49) ** p) ** (1 / p)
+    assert wasserstein_distance(x, np.arange(50.0), p, a_weights=masses) == pytest.approx(expected, rel=1e-3)
+    assert wasserstein_distance(-x, -np.arange(50.0), p, a_weights=masses) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("n", [1000, 40_000])
+@pytest.mark.parametrize("far", [-1e30, 1e9, 1e16])
+def test_points_without_weight_do_not_count(n: int, far: float) -> None:
+    rng = np.random.default_rng(0)
+    x, y, masses = rng.normal(size=n), rng.normal(size=n), rng.random(n)
+    for p in (1, 2, math.inf):
+        expected = wasserstein_distance(x, y, p, a_weights=masses)
+        found = wasserstein_distance(np.append(x, far), y, p, a_weights=np.append(masses, 0.0))
+        assert found == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5, 3.0])
+def test_weights_against_point_transport(p: float) -> None:
+    rng = np.random.default_rng(1)
+    for n, m in ((1, 1), (7, 4), (300, 200)):
+        x, y = rng.normal(size=n), rng.standard_cauchy(size=m)
+        a, b = rng.random(n), rng.random(m)
+        expected = wasserstein_of_atoms(x, a / a.sum(), y, b / b.sum(), p)
+        assert wasserstein_distance(x, y, p, a_weights=a, b_weights=b) == pytest.approx(expected, rel=1e-9)
+        assert wasserstein_distance(x, x[::-1], p, a_weights=a, b_weights=a[::-1]) == 0
+
+
+@pytest.mark.parametrize("scale", [1e-308, 1e-306, 1e305, 4e306])
+@pytest.mark.parametrize("sizes", [(20_011, 20_000), (2003, 2000), (20_000, 20_000)])
+def test_numbers_at_the_ends_of_double_precision(scale: float, sizes: tuple[int, int]) -> None:
+    rng = np.random.default_rng(2)
+    x, y = (np.clip(rng.normal(size=n), -8, 8) for n in sizes)
+    for p in (1, 2):
+        assert wasserstein_distance(x * scale, y * scale, p) / scale == pytest.approx(
+            wasserstein_distance(x, y, p), rel=1e-3 if scale == 1e-308 else 1e-9
+        )
+
+
+def test_orders_beyond_what_quadrature_can_do() -> None:
+    with pytest.raises(ValueError, match="p is 1000; with a mixture it can be at most 100"):
+        wasserstein_distance(GaussianMixture1D([1.0], [0.0], [1.0]), [1.0], 1000)

@@ -2,8 +2,8 @@
 
 K intervals in order are each cut into S equal cells; cell c = k S + s. `axes` (K, 3) holds the left end of an interval,
 the width of its cells, and 1 / width; what lies outside counts to the nearest cell. Where K > 1 points come with the
-numbers of their intervals. A table (K S, 2) holds the mass in each cell, and the sum of mass times distance from its
-left end.
+numbers of their intervals. A table (K S, 2) holds the number of points in each cell, and the sum of their distances
+from its left end.
 """
 
 from __future__ import annotations
@@ -24,21 +24,20 @@ def _cell(v, low, per_width, last):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _add(table, c, mass, offset):
-    table[c, 0] += mass
-    table[c, 1] += mass * offset
+def _add(table, c, offset):
+    table[c, 0] += 1.0
+    table[c, 1] += offset
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def tabulate(values, masses, intervals, axes, n_cells):
-    """The table of points, each of mass 1 where there are no masses."""
+def tabulate(values, intervals, axes, n_cells):
+    """The table of points."""
     table, last = np.zeros((axes.shape[0] * n_cells, 2)), np.float64(n_cells - 1)
     if intervals.size > 0:
         for i in range(values.size):
             low, width, per_width = axes[intervals[i]]
             s = _cell(values[i], low, per_width, last)
-            mass = 1.0 if masses.size == 0 else masses[i]
-            _add(table, intervals[i] * n_cells + s, mass, values[i] - (low + s * width))
+            _add(table, intervals[i] * n_cells + s, values[i] - (low + s * width))
         return table
     low, width, per_width = axes[0]
     cells, offsets = np.empty(BLOCK, np.uint32), np.empty(BLOCK)
@@ -48,12 +47,8 @@ def tabulate(values, masses, intervals, axes, n_cells):
             s = _cell(part[i], low, per_width, last)
             cells[i] = np.uint32(s)
             offsets[i] = part[i] - (low + np.float64(s) * width)
-        if masses.size == 0:
-            for i in range(part.size):
-                _add(table, cells[i], 1.0, offsets[i])
-        else:
-            for i in range(part.size):
-                _add(table, cells[i], masses[start + i], offsets[i])
+        for i in range(part.size):
+            _add(table, cells[i], offsets[i])
     return table
 
 
@@ -87,11 +82,10 @@ def settle(x_table, y_table, before, axes, ends, n_cells, doubtful):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def pick(values, masses, intervals, axes, n_cells, doubtful):
-    """The points in doubtful cells, their masses, and their cells' numbers among the doubtful ones."""
+def pick(values, intervals, axes, n_cells, doubtful):
+    """The points in doubtful cells, and their cells' numbers among the doubtful ones."""
     ranks, last = (np.cumsum(doubtful.astype(np.int64)) - 1).astype(np.int32), np.float64(n_cells - 1)
-    some, theirs = np.empty(values.size), np.empty(masses.size)
-    numbers, cells = np.empty(values.size, np.int32), np.empty(BLOCK, np.uint32)
+    some, numbers, cells = np.empty(values.size), np.empty(values.size, np.int32), np.empty(BLOCK, np.uint32)
     m = 0
     for start in range(0, values.size, BLOCK):
         part = values[start : start + BLOCK]
@@ -106,7 +100,5 @@ def pick(values, masses, intervals, axes, n_cells, doubtful):
         for i in range(part.size):
             if doubtful[cells[i]]:
                 some[m], numbers[m] = part[i], ranks[cells[i]]
-                if masses.size > 0:
-                    theirs[m] = masses[start + i]
                 m += 1
-    return some[:m].copy(), theirs[: m if masses.size > 0 else 0].copy(), numbers[:m].copy()
+    return some[:m].copy(), numbers[:m].copy()

@@ -10,8 +10,8 @@ and G only rise: where F - G at the left end is at least what G rises, or at mos
 and |integral| is the integral of the absolute value. The other cells are cut into finer ones, until few points are left
 in them, which are sorted.
 
-Masses of samples without weights are whole numbers, M for each of x and N for each of y over the greatest common
-divisor, so that F - G is exact.
+Masses are whole numbers, M for each of x and N for each of y over their greatest common divisor, so that F - G is
+exact. Samples with weights are sorted (`_weighted`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix.distances import _weighted
 from gaussmix.distances._bins import pick, settle, tabulate
 from gaussmix.distances._merging import area, area_of_cells, largest_gap, mean_power
 from gaussmix.distances.inputs import Sample
@@ -39,54 +40,52 @@ OUTSIDE = 1 / 256
 """The share of these beyond either end: heavy tails must not make the cells wide."""
 SMALLEST = np.finfo(float).tiny
 """Width of a cell where all points are equal."""
+LARGEST_EXPONENT = 900
+"""Of 2: numbers beyond, or all below its inverse, are first brought near 1, where neither sums nor powers overflow.
+Powers of 2 do not round."""
 
 
 class Points(NamedTuple):
-    """`values` (N,), `masses` (N,) or (0,), where each has the mass `each`."""
+    """`values` (N,), each of the mass `each`."""
 
     values: Array
-    masses: Array
     each: float
 
 
 def wasserstein(x: Sample, y: Sample, p: float) -> float:
     """W_p, in the units of the values, for p >= 1 or inf."""
+    low, high = min(x.values.min(), y.values.min()), max(x.values.max(), y.values.max())
+    exponent = math.frexp(max(abs(low), abs(high)))[1]
+    if abs(exponent) > LARGEST_EXPONENT:
+        x, y = (sample._replace(values=np.ldexp(sample.values, -exponent)) for sample in (x, y))
+        return float(np.ldexp(wasserstein(x, y, p), exponent))
     n, m = x.values.size, y.values.size
-    common = math.gcd(n, m)
-    whole, mass = x.masses is None and y.masses is None, n * m // common
-    if whole:
-        first, second = (Points(sample.values, np.empty(0), mass / sample.values.size) for sample in (x, y))
-    else:
-        first, second, mass = _with_masses(x), _with_masses(y), 1
+    mass = n * m // math.gcd(n, m)
+    if x.masses is not None or y.masses is not None or mass >= 2**53:
+        return _weighted.wasserstein(x, y, p)
+    first, second = Points(x.values, mass / n), Points(y.values, mass / m)
     few = _few(x.values, y.values)
     if p == 1 and n + m >= SORT_BELOW and np.unique(few).size > few.size // 2:  # equal points are sorted fast
-        return _in_cells(first, second, few) / mass
+        return _in_cells(first, second, few, np.array([[low, high]])) / mass
     first, second = _ordered(first), _ordered(second)
     if p == 1:
         return area(*first, *second) / mass
-    slack = 0.0 if whole and mass < 2**53 else mass * (n + m) * 2.0**-53  # sums of weights are not exact
-    gap = largest_gap(*first, *second, slack)
+    gap = largest_gap(*first, *second)
     if p == math.inf or gap == 0:
         return gap
-    return gap * (mean_power(*first, *second, slack, gap, p) / mass) ** (1 / p)
-
-
-def _with_masses(sample: Sample) -> Points:
-    masses = np.empty(0) if sample.masses is None else sample.masses
-    return Points(sample.values, masses, 1 / sample.values.size)
+    return gap * (mean_power(*first, *second, gap, p) / mass) ** (1 / p)
 
 
 def _ordered(points: Points) -> Points:
-    if points.masses.size == 0:
-        return points._replace(values=np.sort(points.values))
-    order = np.argsort(points.values, kind="stable")
-    return points._replace(values=points.values[order], masses=points.masses[order])
+    return points._replace(values=np.sort(points.values))
 
 
-def _in_cells(x: Points, y: Points, few: Array) -> float:
-    """The area between the masses of x and of y up to a point, by cells, and finer ones, until few points are left."""
-    before, area = np.zeros(1), 0.0
-    ends = np.array([[min(x.values.min(), y.values.min()), max(x.values.max(), y.values.max())]])
+def _in_cells(x: Points, y: Points, few: Array, ends: Array) -> float:
+    """The area between the masses of x and of y up to a point, by cells, and finer ones, until few points are left.
+
+    `few` of the points, and the `ends` (1, 2) of all.
+    """
+    before, total = np.zeros(1), 0.0
     outside = int(OUTSIDE * few.size)
     inside = np.array([[few[outside], few[-1 - outside]]])
     x_in = y_in = np.empty(0, np.int32)
@@ -95,19 +94,19 @@ def _in_cells(x: Points, y: Points, few: Array) -> float:
         n_cells = max(N_CELLS // len(ends), FINER)
         width = np.maximum((inside[:, 1] - inside[:, 0]) / n_cells, SMALLEST)
         axes, doubtful = np.column_stack([inside[:, 0], width, 1 / width]), np.empty(len(ends) * n_cells, np.uint8)
-        tables = []
-        for points, intervals in ((x, x_in), (y, y_in)):
-            table = tabulate(points.values, points.masses, intervals, axes, n_cells)
-            tables.append(table if points.masses.size else points.each * table)
-        certain, ends, before = settle(tables[0], tables[1], before, axes, ends, n_cells, doubtful)
-        area += certain
+        x_table, y_table = (
+            points.each * tabulate(points.values, intervals, axes, n_cells)
+            for points, intervals in ((x, x_in), (y, y_in))
+        )
+        certain, ends, before = settle(x_table, y_table, before, axes, ends, n_cells, doubtful)
+        total += certain
         x, x_in = _picked(x, x_in, axes, n_cells, doubtful)
         y, y_in = _picked(y, y_in, axes, n_cells, doubtful)
         inside, was, left = ends, left, x.values.size + y.values.size
         idle += left > 0.5 * was  # almost equal samples are best sorted; or the cells were too wide
     counts = [np.bincount(intervals, minlength=len(ends)) for intervals in (x_in, y_in)]
     x, y = _ordered(x), _ordered(y)
-    return area + area_of_cells(*x, counts[0], *y, counts[1], ends, before)
+    return total + area_of_cells(*x, counts[0], *y, counts[1], ends, before)
 
 
 def _few(x: Array, y: Array) -> Array:
@@ -119,5 +118,5 @@ def _picked(
     points: Points, intervals: NDArray[np.int32], axes: Array, n_cells: int, doubtful: NDArray[np.uint8]
 ) -> tuple[Points, NDArray[np.int32]]:
     """Those in doubtful cells, and these cells' numbers among the doubtful ones."""
-    values, masses, cells = pick(points.values, points.masses, intervals, axes, n_cells, doubtful)
-    return points._replace(values=values, masses=masses), cells
+    values, cells = pick(points.values, intervals, axes, n_cells, doubtful)
+    return points._replace(values=values), cells

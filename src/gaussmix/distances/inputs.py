@@ -165,10 +165,11 @@ def _masses(weights: ArrayLike, n: int, name: str) -> Array:
     _check_finite(masses, name, "weights are finite")
     if masses.min() < 0:
         raise ValueError(f"{name} contains {masses.min():.6g}; weights must not be negative")
-    total = masses.sum()
-    if not 0 < total < np.inf:
-        raise ValueError(f"{name} sums to {total:.6g}; at least one weight must be positive")
-    return masses / total
+    largest = masses.max()
+    if largest == 0:
+        raise ValueError(f"{name} sums to 0; at least one weight must be positive")
+    masses = masses / largest  # whose sum does not overflow
+    return masses / masses.sum()
 
 
 def _check_finite(values: Array, name: str, advice: str) -> None:
