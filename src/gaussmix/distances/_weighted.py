@@ -39,11 +39,11 @@ def wasserstein(x: Sample, y: Sample, p: float) -> float:
 
 
 def _ordered(sample: Sample) -> tuple[Array, Array]:
-    """Increasing values and their masses, those of equal values increasing as well."""
+    """Increasing values and their masses."""
     values = sample.values
     masses = np.full(values.size, 1 / values.size) if sample.masses is None else sample.masses
     values, masses = values[masses > 0], masses[masses > 0]
-    order = np.lexsort((masses, values))
+    order = np.argsort(values)
     return values[order], masses[order]
 
 
