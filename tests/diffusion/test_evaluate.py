@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from metrics.coloured_squares import NAMES, SIZE, coloured_squares, draw_squares
 from rich.console import Console
 
+from gaussmix import cli
 from gaussmix.data.dataset import AttributeDataset
 from gaussmix.diffusion import evaluate as module
 from gaussmix.diffusion.evaluate import EvaluationReport, evaluate
@@ -24,12 +26,14 @@ class SquarePainter:
 
     def __init__(self, names: tuple[str, ...] = NAMES, ignores: tuple[str, ...] = (), guesses: bool = False):
         self.attribute_names, self.ignores, self.guesses = names, ignores, guesses
-        self.unet = SimpleNamespace(config={"sample_size": SIZE, "in_channels": 3}, device=torch.device("cpu"))
+        self.unet = SimpleNamespace(
+            config={"sample_size": SIZE, "in_channels": 3}, device=torch.device("cpu"), dtype=torch.float32
+        )
         self.asked: list[np.ndarray] = []
 
     def set_progress_bar_config(self, **_: object) -> None: ...
 
-    def draw_latents(self, count: int, generator: torch.Generator) -> torch.Tensor:
+    def draw_latents(self, count: int, generator: torch.Generator, _components: None) -> torch.Tensor:
         return torch.randn(count, 1, 1, generator=generator)
 
     def __call__(self, attributes: np.ndarray, latents: torch.Tensor, *, noise: torch.Tensor, **_: Any):
@@ -139,6 +143,8 @@ def test_report_as_table_and_json(dataset: AttributeDataset, cache: Path):
     assert plain["attributes"][1]["changes"] == 0
     assert plain["attributes"][3] == {"attribute": "Striped", **dict.fromkeys(plain["mean"])}
     assert plain["worst"] == "Left"
+    assert report.quality is not None
+    assert plain["quality"]["generated"]["precision"] == report.quality.generated.precision
     assert (plain["data"], plain["count"], plain["seed"]) == ("squares", 100, 2)
 
 
@@ -201,3 +207,97 @@ def test_exclusive_attributes_give_way():
     assert (flips[1] == colours[1]).all()
     always = np.ones((4, 1), np.uint8)
     assert module._nearest_flips(always, always, np.random.default_rng(0)) == [None]
+
+
+class Brightness:
+    """Two features: how red and how bright a picture is."""
+
+    name = "brightness"
+
+    def __init__(self):
+        self.seen: list[np.ndarray] = []
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        self.seen.append(images)
+        return np.stack([images[..., 0].mean((1, 2)), images.mean((1, 2, 3))], axis=1, dtype=np.float32) / 255
+
+
+def test_quality_of_a_perfect_model_is_that_of_real_pictures(dataset: AttributeDataset, cache: Path):
+    quality = run(SquarePainter(), dataset, cache).quality
+    assert quality is not None
+    assert (quality.extractor, quality.n_features) == ("attribute classifier", 64)
+    assert (quality.n_generated, quality.n_real, quality.n_control, quality.n_training) == (100, 40, 40, 320)
+    assert quality.generated.precision == pytest.approx(quality.reference.precision, abs=0.1)
+    assert quality.generated.diversity == pytest.approx(quality.reference.diversity, rel=0.1)
+    wrong = run(SquarePainter(guesses=True), dataset, cache).quality
+    assert wrong is not None
+    assert wrong.generated.frechet_distance > 3 * quality.generated.frechet_distance
+
+
+def test_pictures_are_held_against_others_than_those_they_were_drawn_for(dataset: AttributeDataset, cache: Path):
+    extractor = Brightness()
+    run(SquarePainter(), dataset, cache, extractor=extractor)
+    drawn, real, control = extractor.seen
+    assert len(drawn) == 100
+    assert {image.tobytes() for image in real} == {image.tobytes() for image in dataset.images[8::10]}
+    assert {image.tobytes() for image in control} == {image.tobytes() for image in dataset.images[9::10]}
+
+
+def test_no_more_real_pictures_than_drawn_ones(dataset: AttributeDataset, cache: Path):
+    extractor = Brightness()
+    run(SquarePainter(), dataset, cache, extractor=extractor, count=15)
+    assert [len(images) for images in extractor.seen] == [15, 15, 15]
+
+
+def test_without_a_valid_split_the_test_split_is_halved(dataset: AttributeDataset, cache: Path):
+    extractor, painter = Brightness(), SquarePainter()
+    no_valid = dataclasses.replace(dataset, split=np.where(dataset.split == 1, 0, dataset.split))
+    report = run(painter, no_valid, cache, extractor=extractor, count=80)
+    drawn, real, control = extractor.seen
+    assert [len(drawn), len(real), len(control)] == [40, 20, 20]  # every row was asked for twice
+    both = [image.tobytes() for image in np.concatenate([real, control])]
+    assert sorted(both) == sorted(image.tobytes() for image in dataset.images[9::10])
+    assert report.quality is not None
+    asked = np.concatenate(painter.asked)[:80]
+    reds = dataset.attributes[9::10, 0].sum()
+    assert asked[:, 0].sum() == 2 * reds  # accuracy is still that of all
+
+
+def test_too_few_for_quality(dataset: AttributeDataset, cache: Path):
+    report = run(SquarePainter(), dataset, cache, count=3)
+    assert report.quality is None
+    assert "there are 3 generated pictures" in report.without_quality
+    assert json.loads(report.to_json())["quality"] is None
+
+
+class MeanColour(torch.nn.Module):
+    """A stand-in for InceptionV3."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean([2, 3])
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_the_command(
+    dataset: AttributeDataset, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+):
+    network, out = tmp_path / "network.pt", tmp_path / "new" / "report.json"
+    torch.jit.script(MeanColour()).save(str(network))
+    painter = cast(Any, SquarePainter())
+    painter.training = {"data": "squares"}
+    painter.scheduler = SimpleNamespace(config={"num_train_timesteps": 20})
+    monkeypatch.setattr("gaussmix.cli.faces.load_model", lambda *_: painter)
+    monkeypatch.setattr("gaussmix.data.dataset.load_dataset", lambda *_, **__: dataset)
+    assert cli.main(f"evaluate --count 60 --features {network} --json {out}".split()) == 0
+    printed = capsys.readouterr().out
+    assert "Balanced accuracy" in printed
+    assert "3 of the InceptionV3" in printed
+    written = json.loads(out.read_text())
+    assert written["mean"]["generated"] == 1
+    assert written["quality"]["extractor"] == "InceptionV3"
+    assert written["quality"]["real_against_real"]["recall"] > 0
+    assert [path.name for path in out.parent.iterdir()] == ["report.json"]
+    assert cli.main(["evaluate", "--count", "2"]) == 0
+    assert "No quality: there are 2 generated pictures" in " ".join(capsys.readouterr().out.split())
+    assert cli.main(["evaluate", "--features", str(tmp_path / "none.pt")]) != 0
+    assert "there is no file" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from tiny import squares_dataset, tiny_config, tiny_unet
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.presets import PRESETS, TrainConfig
 from gaussmix.diffusion.run import TrainingError, train
-from gaussmix.diffusion.train import Diffusion, Trainer, detail_weights
+from gaussmix.diffusion.train import Diffusion, Losses, Trainer, detail_weights
 from gaussmix.training.checkpoints import CheckpointStore
 
 TESTS = Path(__file__).parents[1]
@@ -73,8 +73,9 @@ def test_25_steps_a_kill_and_35_steps_equal_60_steps(tmp_path, uninterrupted):
     assert CheckpointStore(tmp_path / "checkpoints").paths()[-1].name == "step-00000025"
     train(tiny_config(tmp_path, resume=True), squares_dataset(), progress=False)
     assert weights_hash(tmp_path) == weights_hash(uninterrupted)
-    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert steps == [10, 20, 30, 40, 50, 60]
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [10, 20, 30, 40, 50, 60]
+    assert all(row["denoising"] == row["loss"] and "classification" not in row for row in rows)
 
 
 def test_a_kill_in_the_middle_of_a_checkpoint_costs_that_checkpoint_only(tmp_path, uninterrupted):
@@ -132,6 +133,7 @@ def test_a_finished_run_left_everything(uninterrupted):
     [
         {"pairing": "fixed", "conditioning": "concat", "objective": "epsilon", "timestep_sampling": "uniform"},
         {"pairing": "fresh", "conditioning": "cross_attention", "injection": "mid_up", "accumulate": 2},
+        {"conditioning": "multi_hot", "injection": "up", "detail_weight": 1.0},
         {"mixed_precision": "bf16", "minutes": 5.0, "sample_every": 3, "detail_weight": 2.0},
     ],
 )
@@ -149,10 +151,11 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path):
 
         def noiseless(model, images, attributes, latents, _generator):
             steps = torch.full((len(images),), 7)
-            return model(images, steps, latents, attributes, return_dict=False)[0].square().mean()
+            loss = model(images, steps, latents, attributes, return_dict=False)[0].square().mean()
+            return Losses(loss, loss)
 
         trainer.diffusion.loss = noiseless  # pyright: ignore[reportAttributeAccessIssue]
-        return [(float(loss), float(norm)) for loss, norm in trainer.steps()]
+        return [(float(losses.total), float(norm)) for losses, norm in trainer.steps()]
 
     whole = losses_and_norms(tmp_path / "a", batch_size=10)
     halves = losses_and_norms(tmp_path / "b", batch_size=5, accumulate=2)
@@ -170,7 +173,7 @@ def test_stopping_by_minutes_ends_the_schedule_too(tmp_path):
 
 def test_training_learns(tmp_path):
     trainer = Trainer(tiny_config(tmp_path, steps=250, batch_size=16), squares_dataset())
-    losses = [float(loss) for loss, _ in trainer.steps()]
+    losses = [float(step_losses.total) for step_losses, _ in trainer.steps()]
     assert np.mean(losses[-30:]) < 0.6 * np.mean(losses[:30])
 
 
@@ -183,7 +186,8 @@ def test_loss_is_the_squared_error_of_the_target():
         return (torch.zeros_like(x),)
 
     g = torch.Generator().manual_seed(0)
-    loss = Diffusion(config, torch.device("cpu")).loss(zero, images, torch.zeros(64, 3), torch.zeros(64, 3, 8), g)  # pyright: ignore
+    diffusion = Diffusion(config, torch.device("cpu"))
+    loss = diffusion.loss(zero, images, torch.zeros(64, 3), torch.zeros(64, 3, 8), g).total  # pyright: ignore
     assert float(loss) == pytest.approx(1, abs=0.03)
 
 
@@ -200,7 +204,8 @@ def test_target_is_the_one_that_the_schedulers_expect(objective):
         eps = (x - a * images) / b
         return (eps if objective == "epsilon" else a * eps - b * images,)
 
-    loss = diffusion.loss(oracle, images, torch.zeros(8, 3), torch.zeros(8, 3, 8), torch.Generator().manual_seed(0))  # pyright: ignore
+    g = torch.Generator().manual_seed(0)
+    loss = diffusion.loss(oracle, images, torch.zeros(8, 3), torch.zeros(8, 3, 8), g).total  # pyright: ignore
     assert float(loss) == pytest.approx(0, abs=1e-6)
 
 
@@ -226,7 +231,7 @@ def test_detail_weights_enter_the_loss():
         return (torch.zeros_like(x),)
 
     g = torch.Generator().manual_seed(0)
-    loss = diffusion.loss(spy, torch.zeros(4, 3, 8, 8), torch.zeros(4, 3), torch.zeros(4, 3, 8), g)  # pyright: ignore
+    loss = diffusion.loss(spy, torch.zeros(4, 3, 8, 8), torch.zeros(4, 3), torch.zeros(4, 3, 8), g).total  # pyright: ignore
     assert float(loss) == pytest.approx(float((seen["noise"] ** 2).mean()), rel=1e-5)
 
 
@@ -259,7 +264,7 @@ def test_two_processes_share_one_run(tmp_path):
         weights = torch.cat([p.detach().flatten() for p in self.unet.parameters()])
         both = gather(weights[None])
         assert len(both) == 2 and torch.equal(both[0], both[1])
-        losses = gather(result[0][None])
+        losses = gather(result[0].total[None])
         assert losses[0] != losses[1]
     train.Trainer.steps = checked
     result = run.train(tiny_config(Path({str(tmp_path)!r}), steps=3), squares_dataset())
@@ -294,7 +299,8 @@ def test_nan_stops_the_run_and_names_the_step_and_the_last_good_checkpoint(tmp_p
     def poisoned(self):
         for loss, norm in steps(self):
             bad = torch.tensor(float("nan"))
-            yield (bad, norm) if poison == "loss" and self.step == 13 else (loss, bad if self.step == 13 else norm)
+            now = self.step == 13
+            yield (loss._replace(total=bad), norm) if poison == "loss" and now else (loss, bad if now else norm)
 
     monkeypatch.setattr(Trainer, "steps", poisoned)
     with pytest.raises(
@@ -365,6 +371,10 @@ def test_wrong_settings_are_refused():
         TrainConfig(minutes=0)
     with pytest.raises(ValueError, match="--condition-dropout is 1"):
         TrainConfig(condition_dropout=1)
+    with pytest.raises(ValueError, match=r"--classifier-weight is -1; it must be 0 or more"):
+        TrainConfig(classifier_weight=-1)
+    with pytest.raises(ValueError, match=r"--classifier-loss and --classifier-pass need a --classifier-weight above 0"):
+        TrainConfig(classifier_pass="unconditioned")
     with pytest.raises(ValueError, match=r"--detail-weight is 1\.0"):
         TrainConfig(detail_weight=1.0, pairing="fixed")
 

@@ -34,6 +34,22 @@ def test_latents_of_absent_attributes_change_nothing(conditioning, injection):
     assert (before - changed).abs().amax((1, 2, 3)).min() > 1e-6  # a present one does change the picture
 
 
+@torch.no_grad()
+def test_multi_hot_sees_attributes_and_no_latents():
+    unet = tiny_unet(conditioning="multi_hot")
+    sample, timestep, latents, attributes = inputs()
+    before = unet(sample, timestep, latents, attributes).sample
+    assert torch.equal(before, unet(sample, timestep, latents + 5, attributes).sample)
+    # By hand: an embedding of the attributes, as a gated network has it whose maps from Z are zero.
+    gated = tiny_unet(conditioning="gated")
+    gated.load_state_dict(unet.state_dict(), strict=False)
+    gated.token_map.zero_()
+    assert torch.allclose(before, gated(sample, timestep, latents, attributes).sample, atol=1e-6)
+    flipped = attributes.clone()
+    flipped[:, 1] = 1 - flipped[:, 1]
+    assert (before - unet(sample, timestep, latents, flipped).sample).abs().amax((1, 2, 3)).min() > 1e-6
+
+
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
 @torch.no_grad()
 def test_no_attributes_leave_the_null_token_alone(conditioning):
@@ -78,11 +94,14 @@ def test_tokens_of_two_attributes_differ_for_the_same_latent():
     assert (tokens[0, 0] - tokens[0, 1]).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
-def test_mid_up_injection_hides_the_condition_from_the_way_down(conditioning):
-    unet = tiny_unet(conditioning=conditioning, injection="mid_up")
+@pytest.mark.parametrize("conditioning", [*CONDITIONINGS, "multi_hot"])
+@pytest.mark.parametrize("injection", ["mid_up", "up"])
+def test_injection_hides_the_condition_from_the_way_down(conditioning, injection):
+    unet = tiny_unet(conditioning=conditioning, injection=injection)
     seen: list[torch.Tensor] = []
-    handle = unet.unet.down_blocks[-1].register_forward_hook(lambda _m, _i, out: seen.append(out[0].detach()))
+    last = {"mid_up": unet.unet.down_blocks[-1], "up": unet.unet.mid_block}[injection]
+    assert last is not None
+    handle = last.register_forward_hook(lambda _m, _i, out: seen.append(out if torch.is_tensor(out) else out[0]))
     sample, timestep, latents, attributes = inputs()
     with torch.no_grad():
         first = unet(sample, timestep, latents, attributes).sample
@@ -92,7 +111,7 @@ def test_mid_up_injection_hides_the_condition_from_the_way_down(conditioning):
     assert not torch.allclose(first, second, atol=1e-6)
 
 
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+@pytest.mark.parametrize("conditioning", [*CONDITIONINGS, "multi_hot"])
 def test_every_parameter_gets_a_gradient(conditioning):
     unet = tiny_unet(conditioning=conditioning).train()
     sample, timestep, latents, attributes = inputs()
@@ -113,9 +132,9 @@ def test_saved_and_loaded_it_answers_the_same(tmp_path):
 
 
 def test_wrong_settings_are_refused():
-    with pytest.raises(ValueError, match="conditioning is 'sum'; choose gated, cross_attention or concat"):
+    with pytest.raises(ValueError, match="conditioning is 'sum'; choose gated, cross_attention, concat or multi_hot"):
         tiny_unet(conditioning="sum")
-    with pytest.raises(ValueError, match="injection is 'up'"):
-        tiny_unet(injection="up")
+    with pytest.raises(ValueError, match="injection is 'down'; choose all, mid_up or up"):
+        tiny_unet(injection="down")
     with pytest.raises(ValueError, match="9 pixels cannot be halved 1 times; choose a multiple of 2"):
         tiny_unet(sample_size=9)

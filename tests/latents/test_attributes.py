@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -26,10 +28,38 @@ def test_every_mixture_has_mean_zero_and_unit_variance(components, separation):
 def test_default_is_three_modes_of_sd_0378_with_nearest_mean_recovery_of_91_percent():
     latents = AttributeLatents(1)
     assert latents.sigma == pytest.approx(1 / np.sqrt(7))
-    drawn = torch.cat([latents.draw(10_000, generator(c), {0: c})[:, 0, 0] for c in range(3)])
-    nearest = (drawn[:, None] - torch.as_tensor(latents.means)).abs().argmin(1)
-    truth = torch.arange(3).repeat_interleave(10_000)
-    assert (nearest == truth).float().mean() == pytest.approx(0.91, abs=0.01)
+    apart = (latents.means[1] - latents.means[0]) / latents.sigma
+    assert apart == pytest.approx(3)
+    assert 1 - (4 / 3) * stats.norm.sf(apart / 2) == pytest.approx(0.91, abs=0.002)
+
+
+@pytest.mark.parametrize("weights", [None, (0.5, 0.3, 0.2), (0.8, 0.0, 0.2)])
+def test_chosen_components_in_their_shares_make_the_mixture(weights):
+    latents = AttributeLatents(2, shares=None if weights is None else ((1.0, 0.0, 0.0), weights))
+    shares = latents.weights(1)
+    drawn = [
+        latents.draw(round(12_000 * share), generator(c), {1: c})[:, 1, 0] for c, share in enumerate(shares) if share
+    ]
+    for c, values in zip(np.flatnonzero(shares), drawn, strict=True):
+        z = torch.zeros(len(values), 2, 8)
+        z[:, 1, 0] = values
+        assert (latents.components(z)[:, 1] == c).mean() > 0.999
+    assert all(low.max() <= high.min() for low, high in itertools.pairwise(drawn))  # no value is in two components
+
+    def cdf(x):
+        return stats.norm.cdf((np.asarray(x)[:, None] - latents.means) / latents.sigma) @ shares
+
+    assert stats.kstest(torch.cat(drawn).numpy(), cdf).pvalue > 1e-3
+    for c, values in zip(np.flatnonzero(shares), drawn, strict=True):
+        assert values.median().item() == pytest.approx(latents.means[c], abs=0.06)
+
+
+def test_a_chosen_component_changes_nothing_else():
+    latents = AttributeLatents(3, base_token=True)
+    free, chosen = latents.draw(5, generator()), latents.draw(5, generator(), {1: 2})
+    assert not torch.equal(free[:, 1, 0], chosen[:, 1, 0])
+    chosen[:, 1, 0] = free[:, 1, 0]
+    assert torch.equal(free, chosen)
 
 
 def test_draws_follow_the_mixture():
@@ -45,8 +75,10 @@ def test_draws_follow_the_mixture():
 def test_quantile_inverts_the_distribution_function():
     latents = AttributeLatents(1)
     q = np.linspace(0.001, 0.999, 301)
-    x = latents.quantile(q)
-    assert stats.norm.cdf((x[:, None] - latents.means) / latents.sigma).mean(1) == pytest.approx(q, abs=1e-5)
+    for weights in (None, np.array([0.2, 0.7, 0.1])):
+        x = latents.quantile(q, weights)
+        shares = np.full(3, 1 / 3) if weights is None else weights
+        assert stats.norm.cdf((x[:, None] - latents.means) / latents.sigma) @ shares == pytest.approx(q, abs=1e-5)
 
 
 def test_sample_is_zero_exactly_where_an_attribute_is_absent():
@@ -114,3 +146,5 @@ def test_wrong_attributes_and_components_are_refused():
         latents.gate([[1, -1]])
     with pytest.raises(ValueError, match="component 3 does not exist"):
         latents.draw(1, generator(), {0: 3})
+    with pytest.raises(ValueError, match="component 1 of token 0 has share 0"):
+        AttributeLatents(1, shares=((0.5, 0.0, 0.5),)).draw(1, generator(), {0: 1})

@@ -9,6 +9,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from gaussmix.latents.attributes import AttributeLatents
 from gaussmix.latents.matching import match_latents
+from gaussmix.latents.shares import latent_correlations
 
 
 def bars(count: int, seed: int = 0):
@@ -43,15 +44,18 @@ def test_clusters_are_the_modes_and_shares_their_frequencies(matched):
     assert sorted(result.latents.shares[0]) == pytest.approx([0.1, 0.3, 0.6], abs=0.05)
 
 
-def test_first_number_lies_at_the_mean_of_its_mode(matched):
+def test_first_number_follows_the_mixture_and_tells_the_mode(matched):
     result, attributes, _, _ = matched
     on = attributes[:, 0] == 1
-    z = result.table[on, 0, 0]
-    means = result.latents.means
+    z, mode, latents = result.table[on, 0, 0], result.clusters[on, 0], result.latents
+
+    def cdf(x):
+        return stats.norm.cdf((np.asarray(x)[:, None] - latents.means) / latents.sigma) @ latents.weights(0)
+
+    assert stats.kstest(z, cdf).pvalue > 0.01
     for c in range(3):
-        inside = z[result.clusters[on, 0] == c]
-        assert inside.mean() == pytest.approx(means[c], abs=0.05)
-        assert inside.std() == pytest.approx(result.latents.sigma, rel=0.1)
+        low, high = latents.quantile(latents.band(0, c), latents.weights(0))
+        assert ((z >= low - 1e-6) & (z <= high + 1e-6))[mode == c].all()
 
 
 def test_latents_order_a_continuous_attribute():
@@ -137,3 +141,43 @@ def test_mismatched_inputs_are_refused():
         match_latents(np.zeros((3, 8, 8, 3), np.uint8), np.zeros((2, 2), np.uint8), AttributeLatents(2))
     with pytest.raises(ValueError, match="attributes have 3 columns; the latents expect 2"):
         match_latents(np.zeros((3, 8, 8, 3), np.uint8), np.zeros((3, 3), np.uint8), AttributeLatents(2))
+
+
+def hats(count: int, seed: int = 0):
+    """Pictures with a stripe across or down, in one of many colours, where attribute 0 is on. Returns images,
+    attributes and whether it lies across."""
+    rng = np.random.default_rng(seed)
+    attributes = rng.integers(0, 2, (count, 1)).astype(np.uint8)
+    across = rng.integers(0, 2, count)
+    images = rng.normal(128, 3, (count, 16, 16, 3))
+    colours = rng.choice([0, 40, 215, 255], (count, 3))
+    for i in np.flatnonzero(attributes[:, 0]):
+        if across[i]:
+            images[i, 6:9, 3:13] = colours[i]
+        else:
+            images[i, 3:13, 6:9] = colours[i]
+    return images.clip(0, 255).astype(np.uint8), attributes, across
+
+
+def test_modes_of_shape_are_found_among_many_colours():
+    images, attributes, across = hats(1200)
+    result = match_latents(images, attributes, AttributeLatents(1))
+    on = attributes[:, 0] == 1
+    joint = np.array([np.bincount(result.clusters[on & (across == a), 0], minlength=3) for a in (0, 1)])
+    assert joint.min(0).sum() < 0.05 * on.sum()  # no component has stripes of both kinds
+
+
+def test_numbers_of_two_attributes_that_share_their_looks_are_not_correlated():
+    """Both attributes tint the same region by an amount of the image: the second one must not repeat the first."""
+    rng = np.random.default_rng(0)
+    attributes = rng.integers(0, 2, (2000, 2)).astype(np.uint8)
+    tint = rng.normal(0, 30, 2000)
+    images = rng.normal(128, 3, (2000, 8, 8, 3))
+    images[:, 2:6, 2:6] += (attributes @ [[25, 5, 0], [0, 5, 25]])[:, None, None]
+    images[:, 2:6, 2:6] += (tint * attributes.any(1))[:, None, None, None]
+    result = match_latents(images.clip(0, 255).astype(np.uint8), attributes, AttributeLatents(2))
+    worst = latent_correlations(result.table, attributes)
+    assert worst[0, 1] < 0.3
+    alone = (attributes == [1, 0]).all(1)
+    told = np.corrcoef(stats.rankdata(result.table[alone, 0, 0]), stats.rankdata(tint[alone]))[0, 1]
+    assert abs(told) > 0.9  # the first one does tell

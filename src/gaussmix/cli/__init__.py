@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from gaussmix.cli import density, faces
+from gaussmix.cli import density, editing, faces
 from gaussmix.cli.flags import one_line
 from gaussmix.papers.command import reproduce
 
@@ -27,6 +27,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "density compare": density.compare,
     "train": faces.train,
     "sample": faces.sample,
+    "edit": editing.edit,
     "attributes": faces.attributes,
     "evaluate": faces.evaluate,
     "reproduce": reproduce,

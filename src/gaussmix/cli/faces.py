@@ -12,13 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from gaussmix.cli.components import describe, read_components
 from gaussmix.cli.flags import one_line, parse_flags
 from gaussmix.diffusion.presets import PRESETS, TrainConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from gaussmix.diffusion.draw import DrawnBatch
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 
 _NO_STEP_LIMIT = 10_000_000
+_MOST_ON_A_SHEET = 256
 
 
 @dataclass(frozen=True)
@@ -29,18 +38,23 @@ class SampleConfig:
     """Attributes that every picture shall have, separated by commas."""
     absent: Annotated[str, tyro.conf.arg(name="without", metavar="A,B,...")] = ""
     """Attributes that no picture shall have. All others vary as in the training data."""
+    component: Annotated[str, tyro.conf.arg(metavar="A=N,...")] = ""
+    """Kinds of attributes by number, such as Eyeglasses=2; these attributes are then asked for too. Wearing_Hat=all
+    draws a row for each kind, with the same noise and otherwise the same Z."""
     model: Path | None = None
     """A model folder or a training run's folder; the built-in faces if not given."""
-    count: int = 16
-    """Number of pictures."""
+    count: int | None = None
+    """Number of pictures, in each row of --component A=all; 16, or 8 a row, if not given."""
     seed: int = 0
     """The same seed draws the same pictures; picture i does not depend on --count."""
     steps: int | None = None
-    """Denoising steps: 20 for dpm++ and ddim, all T for renoise and ddpm if not given."""
+    """Denoising steps: 10 for dpm++, 20 for ddim, all T for renoise and ddpm if not given."""
     scheduler: Literal["dpm++", "ddim", "ddpm", "renoise"] = "dpm++"
     """The sampler; renoise is the paper's (D Eq. 10)."""
     guidance: float = 2.0
     """1 follows the data, more follows the request more closely and varies less."""
+    classifier_scale: float = 0.0
+    """How much a classifier on the bottleneck guides, if the model has one (--classifier-weight of gaussmix train)."""
     out: Path = Path("faces.png")
     """The picture to write."""
     folder: Path | None = None
@@ -65,7 +79,7 @@ class AttributesConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Measure how well the pictures show what was asked for.
+    """Measure how well the pictures show what was asked for, and how much they resemble real ones.
 
     An independent classifier, trained once on the real images and kept in the cache, looks at generated pictures and
     at held-out real ones.
@@ -80,11 +94,14 @@ class EvaluateConfig:
     seed: int = 0
     """Of noise and latents."""
     steps: int | None = None
-    """Denoising steps: 20 for dpm++ and ddim, all T for renoise and ddpm if not given."""
+    """Denoising steps: 10 for dpm++, 20 for ddim, all T for renoise and ddpm if not given."""
     scheduler: Literal["dpm++", "ddim", "ddpm", "renoise"] = "dpm++"
     """The sampler."""
     guidance: float = 2.0
     """Guidance scale."""
+    features: Path | None = None
+    """TorchScript file of an InceptionV3: quality in its features (FID), not in the classifier's. Such a file is a
+    program; use one that you trust."""
     json: Path | None = None
     """Also write the report to this file."""
     skip_bad: bool = False
@@ -128,7 +145,7 @@ def train(args: list[str]) -> int:
     return 0
 
 
-def _load(model: Path | None, scheduler: str, threads: int) -> AttributeDiffusionPipeline:
+def load_model(model: Path | None, scheduler: str, threads: int) -> AttributeDiffusionPipeline:
     """The model that was asked for, or the one in the package, with the scheduler that was asked for."""
     import torch
     from diffusers.utils import logging as diffusers_logging
@@ -146,68 +163,104 @@ def _load(model: Path | None, scheduler: str, threads: int) -> AttributeDiffusio
     return pipeline
 
 
-def _names(text: str) -> list[str]:
+def split_names(text: str) -> list[str]:
     return [name for name in (part.strip() for part in text.split(",")) if name]
 
 
 def sample(args: list[str]) -> int:
     """Draw pictures with the attributes you ask for."""
     config: SampleConfig = parse_flags(SampleConfig, args, "sample")
-    if config.count < 1:
+    if config.count is not None and config.count < 1:
         raise ValueError(f"--count is {config.count}; it must be at least 1")
-    from gaussmix.pictures import contact_sheet, picture_format, save_atomic
+    from gaussmix.pictures import picture_format, save_atomic
 
     picture_format(config.out)  # a wrong suffix is said before the drawing, not after
     started = time.perf_counter()
-    pipeline = _load(config.model, config.scheduler, config.threads)
-    present, absent = _names(config.present), _names(config.absent)
-    attributes = pipeline.choose_attributes(present, absent, count=config.count, seed=config.seed)
+    pipeline = load_model(config.model, config.scheduler, config.threads)
+    kinds = read_components(config.component, pipeline)
+    present, absent = split_names(config.present), split_names(config.absent)
+    asked = list(dict.fromkeys([*present, *kinds[0]]))
+    count = config.count or (8 if len(kinds) > 1 else 16)
+    attributes = pipeline.choose_attributes(asked, absent, count=count, seed=config.seed)
     if config.fix_latent or config.fix_noise:
         attributes[:] = attributes[0]
 
-    from gaussmix.diffusion.draw import default_steps, draw, label, write_folder
+    from gaussmix.diffusion.draw import default_steps, draw_batches, first_pictures, label, stream_to_folder
     from gaussmix.progress import progress_bar
 
     total = int(pipeline.scheduler.config["num_train_timesteps"])
     steps = default_steps(config.scheduler, total) if config.steps is None else config.steps
-    with progress_bar("drawing", config.count * steps, show=True) as show:
-        images, path = draw(
-            pipeline,
-            attributes,
-            seed=config.seed,
-            steps=steps,
-            guidance=config.guidance,
-            fix_latent=config.fix_latent,
-            fix_noise=config.fix_noise,
-            trajectory=config.trajectory,
-            on_step=show,
-        )
-    request = label(present, absent)
-    about = f"{config.scheduler}, {steps} steps, guidance {config.guidance:g}, seed {config.seed}"
+    with progress_bar("drawing", len(kinds) * count * steps, show=True) as show:
+
+        def rows() -> Iterator[DrawnBatch]:
+            for row, components in enumerate(kinds):
+                before = row * count
+                for batch in draw_batches(
+                    pipeline,
+                    attributes,
+                    seed=config.seed,
+                    steps=steps,
+                    guidance=config.guidance,
+                    classifier_scale=config.classifier_scale,
+                    components=components,
+                    fix_latent=config.fix_latent,
+                    fix_noise=config.fix_noise,
+                    trajectory=config.trajectory,
+                    on_step=lambda done, before=before: show(before * steps + done),
+                ):
+                    yield batch._replace(start=before + batch.start)
+
+        batches = rows()
+        if config.folder is not None:
+            of_all = attributes[list(range(count)) * len(kinds)]
+            batches = stream_to_folder(config.folder, batches, of_all, pipeline.attribute_names)
+        images, path = first_pictures(batches, len(kinds) * count if len(kinds) > 1 else _MOST_ON_A_SHEET)
+    request = label(asked, absent)
+    about = [f"{config.scheduler}, {steps} steps, guidance {config.guidance:g}, seed {config.seed}"]
+    if config.classifier_scale:
+        about[0] += f", classifier scale {config.classifier_scale:g}"
+    about += [text for on, text in ((config.fix_latent, "one Z"), (config.fix_noise, "one noise")) if on]
+    if len(kinds) == 1 and kinds[0]:
+        about.append(describe(kinds[0]))
+    if len(images) < count:
+        about.append(f"the first {len(images)} of {count}")
+    timesteps = [int(t) + 1 for t in pipeline.scheduler.timesteps]
+    save_atomic(_sample_sheet(images, path, timesteps, kinds, request, ", ".join(about) + "."), config.out)
+    if config.folder is not None:
+        print(f"single pictures and metadata.csv: {config.folder}")
+    print(f"{len(kinds) * count} x {request}: {config.out} ({time.perf_counter() - started:.1f} s)")
+    return 0
+
+
+def _sample_sheet(
+    images: NDArray[np.uint8],
+    path: NDArray[np.uint8] | None,
+    timesteps: list[int],
+    kinds: list[dict[str, int]],
+    request: str,
+    about: str,
+) -> Image.Image:
+    """All pictures, a row for each of several kinds; with the estimates ``path``, a row a picture."""
+    from gaussmix.pictures import contact_sheet
+
     if path is not None:
         shown = sorted({round(i) for i in _spread(len(path), 10)})
-        timesteps = [int(t) + 1 for t in pipeline.scheduler.timesteps]
-        sheet = contact_sheet(
+        return contact_sheet(
             path[shown].swapaxes(0, 1).reshape(-1, *images.shape[1:]),
             columns=len(shown),
             title=request,
             column_labels=[f"t = {timesteps[i]}" for i in shown],
-            caption=f"The estimate x0* on the way from noise, a row a picture. {about}.",
+            caption=f"The estimate x0* on the way from noise, a row a picture. {about}",
         )
-    else:
-        held = [text for on, text in ((config.fix_latent, "one Z"), (config.fix_noise, "one noise")) if on]
-        sheet = contact_sheet(
-            images,
-            columns=min(8, config.count),
-            title=request,
-            caption=", ".join([about, *held]) + ".",
-        )
-    save_atomic(sheet, config.out)
-    if config.folder is not None:
-        write_folder(config.folder, images, attributes, pipeline.attribute_names)
-        print(f"single pictures and metadata.csv: {config.folder}")
-    print(f"{config.count} x {request}: {config.out} ({time.perf_counter() - started:.1f} s)")
-    return 0
+    if len(kinds) == 1:
+        return contact_sheet(images, columns=min(8, len(images)), title=request, caption=about)
+    return contact_sheet(
+        images,
+        columns=len(images) // len(kinds),
+        row_labels=[describe(kind) for kind in kinds],
+        title=request,
+        caption=f"A row is a kind. A column is one noise and one Z but for that. {about}",
+    )
 
 
 def _spread(length: int, most: int) -> list[float]:
@@ -219,7 +272,7 @@ def _spread(length: int, most: int) -> list[float]:
 def attributes(args: list[str]) -> int:
     """List the attributes that a model knows."""
     config: AttributesConfig = parse_flags(AttributesConfig, args, "attributes")
-    pipeline = _load(config.model, "dpm++", 1)
+    pipeline = load_model(config.model, "dpm++", 1)
 
     from gaussmix.diffusion.requests import unpack_rows
 
@@ -233,11 +286,11 @@ def attributes(args: list[str]) -> int:
 
 
 def evaluate(args: list[str]) -> int:
-    """Measure how well the pictures show what was asked for."""
+    """Measure how well the pictures show what was asked for, and how much they resemble real ones."""
     config: EvaluateConfig = parse_flags(EvaluateConfig, args, "evaluate")
     if config.count < 1:
         raise ValueError(f"--count is {config.count}; it must be at least 1")
-    pipeline = _load(config.model, config.scheduler, config.threads)
+    pipeline = load_model(config.model, config.scheduler, config.threads)
     trained = pipeline.training
     source = config.data or trained.get("data")
     if source is None:
@@ -246,6 +299,12 @@ def evaluate(args: list[str]) -> int:
     from gaussmix.data.dataset import load_dataset
     from gaussmix.diffusion.draw import default_steps
     from gaussmix.diffusion.evaluate import evaluate
+    from gaussmix.metrics import InceptionFeatures
+    from gaussmix.whole_file import whole_file
+
+    extractor = None if config.features is None else InceptionFeatures(config.features, pipeline.unet.device)
+    if config.json is not None:  # a folder that cannot be made is said before the drawing, not after
+        config.json.parent.mkdir(parents=True, exist_ok=True)
 
     same = config.data in (None, trained.get("data"))
     dataset = load_dataset(
@@ -263,11 +322,14 @@ def evaluate(args: list[str]) -> int:
         seed=config.seed,
         guidance_scale=config.guidance,
         num_inference_steps=default_steps(config.scheduler, total) if config.steps is None else config.steps,
+        extractor=extractor,
     )
     from rich.console import Console
 
-    Console().print(report.table())
+    console = Console()
+    console.print(report.table())
+    console.print(f"No quality: {report.without_quality}." if report.quality is None else report.quality.table())
     if config.json is not None:
-        config.json.parent.mkdir(parents=True, exist_ok=True)
-        config.json.write_text(report.to_json() + "\n")
+        with whole_file(config.json) as aside:
+            aside.write_text(report.to_json() + "\n", encoding="utf-8")
     return 0

@@ -1,6 +1,7 @@
 """The one interface to pictures with attributes: N images, K binary attributes each, and a split.
 
-`load_dataset` reads the built-in avatars, an image folder with `metadata.csv`, or CelebA's official layout.
+`load_dataset` reads the built-in avatars, an image folder with `metadata.csv`, or the official layouts of CelebA and
+CIFAR-10.
 Every image is decoded once, into a memory-mapped cache keyed by content (`gaussmix.data.cache`).
 """
 
@@ -26,7 +27,7 @@ class AttributeDataset:
 
     Attributes
     ----------
-    name : "avatars", "celeba", or the folder's name.
+    name : "avatars", "celeba", "cifar10", or the folder's name.
     images : (N, H, W, 3) uint8, usually a read-only memory map.
     attributes : (N, K) uint8, 0 or 1.
     attribute_names : K names.
@@ -77,17 +78,20 @@ def load_dataset(
     Parameters
     ----------
     source : "avatars" for the built-in faces (write "./avatars" for a folder of that name); else a folder:
-        CelebA's layout if `list_attr_celeba.txt` lies in it or in its `Anno` sub-folder, an image folder if
-        `metadata.csv` lies in it or in a sub-folder named after a split.
+        CelebA's layout if `list_attr_celeba.txt` lies in it or in its `Anno` sub-folder; CIFAR-10's if
+        `batches.meta.txt` (binary) or `batches.meta` (pickled) lies in it or in the archive's own sub-folder; an image
+        folder if `metadata.csv` lies in it or in a sub-folder named after a split.
     size : height and width in pixels. Pictures of any size are cropped to their centre square and resized;
         avatars come in 32 and 64.
     count : avatars: how many to draw (default 4000). A folder: use only the first `count` images it lists.
     seed : avatars only: which faces are drawn; 0 or more.
-    skip_bad : leave out images that are missing or damaged, with a warning, instead of raising.
+    skip_bad : leave out images that are missing or damaged, with a warning, instead of raising. CIFAR-10's files
+        hold ten thousand images each and are whole or refused.
     cache : root of the cache, default `cache_dir()`.
     progress : show progress bars on standard error.
 
-    Avatars are split by position: of every ten the first eight train, the ninth is valid, the tenth test.
+    Avatars are split by position: of every ten the first eight train, the ninth is valid, the tenth test. CIFAR-10
+    keeps its test images; of its training images every tenth is valid. Its classes are K = 10 attributes.
 
     Raises
     ------
@@ -97,6 +101,7 @@ def load_dataset(
     from gaussmix.data._images import load_table
     from gaussmix.data.cache import cache_dir
     from gaussmix.data.celeba import find_celeba, read_celeba
+    from gaussmix.data.cifar10 import find_cifar10, load_cifar10
     from gaussmix.data.image_folder import find_tables, read_image_folder
 
     _check_whole("size", size, 1)
@@ -113,12 +118,14 @@ def load_dataset(
         raise DataError(f"{folder} {problem}; give a folder of images, or 'avatars' for the built-in faces")
     if find_celeba(folder) is not None:
         name, table = "celeba", read_celeba(folder)
+    elif (place := find_cifar10(folder)) is not None:
+        return load_cifar10(place, size=size, count=count, root=root, progress=progress)
     elif find_tables(folder):
         name, table = folder.resolve().name, read_image_folder(folder)
     else:
         raise DataError(
-            f"{folder} holds no data set; expected list_attr_celeba.txt (CelebA), or metadata.csv (image "
-            "folder) in it or in its train/, validation/, test/"
+            f"{folder} holds no data set; expected list_attr_celeba.txt (CelebA), batches.meta.txt (CIFAR-10), or "
+            "metadata.csv (image folder) in it or in its train/, validation/, test/"
         )
     if count is not None:
         table = table.first(count)

@@ -5,9 +5,9 @@ Picture ``i`` of seed ``s`` takes its noise and its Z from ``(s, i)`` alone, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,81 +17,126 @@ from PIL import Image
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.requests import unpack_rows
 from gaussmix.pictures import contact_sheet, save_atomic
+from gaussmix.training.precision import has_fast_bfloat16
 from gaussmix.training.schedule import step_generator
 
-BATCH = 32
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 8
+_PIXELS_AT_ONCE = {"cpu": 32 * 32 * 32}
+"""Pixels of the pictures drawn at once. On a CPU an evaluation costs the same an image from 16 images of 32 x 32 up."""
+_PIXELS_ELSEWHERE = 512 * 32 * 32
+
+
+class DrawnBatch(NamedTuple):
+    """Consecutive pictures.
+
+    ``start``: number of the first; ``images``: ``(B, H, W, 3)`` uint8; ``trajectory``: None, or the estimates x0* of
+    each step, ``(steps, B, H, W, 3)`` uint8.
+    """
+
+    start: int
+    images: NDArray[np.uint8]
+    trajectory: NDArray[np.uint8] | None
 
 
 def default_steps(scheduler_name: str, timesteps: int) -> int:
-    """Enough steps for a good picture: 20 for the solvers of a deterministic path, all T for the random ones."""
-    return min(20, timesteps) if scheduler_name in ("dpm++", "ddim") else timesteps
+    """Enough steps for a good picture: few for the solvers of a deterministic path, all T for the random ones.
+
+    Ten of DPM-Solver++ are as good as twenty (docs/sampling.md); DDIM is of first order and wants more.
+    """
+    return min({"dpm++": 10, "ddim": 20}.get(scheduler_name, timesteps), timesteps)
 
 
-def draw(
+def batch_size(size: int, device: torch.device) -> int:
+    """How many pictures of ``size`` x ``size`` pixels to draw at once: enough to be fast, few enough for memory."""
+    return max(1, _PIXELS_AT_ONCE.get(device.type, _PIXELS_ELSEWHERE) // size**2)
+
+
+def draw_batches(
     pipeline: AttributeDiffusionPipeline,
     attributes: NDArray[np.uint8],
     *,
     seed: int = 0,
-    steps: int = 20,
+    steps: int = 10,
     guidance: float = 2.0,
+    classifier_scale: float = 0.0,
+    components: Mapping[str, int] | None = None,
     fix_latent: bool = False,
     fix_noise: bool = False,
     trajectory: bool = False,
     on_step: Callable[[int], None] | None = None,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Draw pictures for attributes ``(M, K)``, `BATCH` at a time.
+) -> Iterator[DrawnBatch]:
+    """Draw pictures for attributes ``(M, K)``, one batch after the other: memory does not grow with M.
 
     Args:
+        seed: picture ``i`` takes its noise and its Z from ``(seed, i)``.
+        steps, guidance, classifier_scale: the pipeline's ``num_inference_steps``, ``guidance_scale`` and
+            ``classifier_scale``.
+        components: modes of attributes, by name: ``{"Eyeglasses": 2}``.
         fix_latent: all pictures share the Z of the first (D Fig. 5: what the noise decides).
         fix_noise: all share its starting noise (what Z decides).
-        trajectory: also return the estimates x0* of each step.
+        trajectory: keep the estimates x0* of each step.
         on_step: called after each step with the number of picture-steps done, ``M * steps`` in all.
 
-    Returns ``(M, H, W, 3)`` uint8 and, if asked for, ``(steps, M, H, W, 3)``.
+    Raises ValueError for what the pipeline refuses.
     """
-    size, channels = pipeline.unet.config["sample_size"], pipeline.unet.config["in_channels"]
-    device = pipeline.unet.device
-    # bf16 is up to 1.6 times faster on a CPU; parameters in half precision are computed with as they are elsewhere.
-    precision = torch.autocast("cpu", torch.bfloat16) if device.type == "cpu" else nullcontext()
+    size, device = pipeline.unet.config["sample_size"], pipeline.unet.device
+    # Parameters in half precision are computed with as they are.
+    fast = has_fast_bfloat16(device) and pipeline.unet.dtype == torch.float32
     pipeline.set_progress_bar_config(disable=True)
-    pictures, paths, done = [], [], 0
-    for start in range(0, len(attributes), BATCH):
-        part = attributes[start : start + BATCH]
+    first_latent, first_noise = _start(pipeline, step_generator(seed, 0, stream=0), components)
+    at_once = batch_size(size, device)
+    for start in range(0, len(attributes), at_once):
+        part = attributes[start : start + at_once]
         generators = [step_generator(seed, start + i, stream=0) for i in range(len(part))]
-        first = step_generator(seed, 0, stream=0)
-        first_latent, first_noise = _start(pipeline, first, channels, size)
-        pairs = [_start(pipeline, generator, channels, size) for generator in generators]
+        pairs = [_start(pipeline, generator, components) for generator in generators]
         latents = torch.cat([first_latent if fix_latent else z for z, _ in pairs])
         noise = torch.cat([first_noise if fix_noise else x for _, x in pairs])
 
-        def report(step: int, _timestep: int, _estimate: torch.Tensor, done: int = done, n: int = len(part)) -> None:
+        def report(step: int, _timestep: int, _estimate: torch.Tensor, start: int = start, n: int = len(part)) -> None:
             if on_step is not None:
-                on_step(done + (step + 1) * n)
+                on_step(start * steps + (step + 1) * n)
 
-        with precision:
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             out = pipeline(
                 part,
                 latents,
                 num_inference_steps=steps,
                 guidance_scale=guidance,
+                classifier_scale=classifier_scale,
                 generator=generators,
                 noise=noise,
                 output_type="np",
-                callback=report,
+                callback=report if on_step is not None else None,
                 return_trajectory=trajectory,
             )
-        pictures.append(np.asarray(out.images))
-        paths.append(out.trajectory)
-        done += len(part) * steps
-    return np.concatenate(pictures), np.concatenate(paths, axis=1) if trajectory else None
+        yield DrawnBatch(start, np.asarray(out.images), out.trajectory)
+
+
+def draw(
+    pipeline: AttributeDiffusionPipeline, attributes: NDArray[np.uint8], **options: Any
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """All pictures of `draw_batches` at once; takes its options.
+
+    Returns ``(M, H, W, 3)`` uint8 and, with ``trajectory``, ``(steps, M, H, W, 3)``.
+    """
+    return first_pictures(draw_batches(pipeline, attributes, **options), len(attributes))
+
+
+def first_pictures(batches: Iterable[DrawnBatch], most: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Run through all batches and keep the first ``most`` pictures, and trajectories where there are."""
+    kept = [batch for batch in batches if batch.start < most]
+    images = np.concatenate([batch.images for batch in kept])[:most]
+    paths = [batch.trajectory for batch in kept if batch.trajectory is not None]
+    return images, np.concatenate(paths, axis=1)[:, :most] if paths else None
 
 
 def _start(
-    pipeline: AttributeDiffusionPipeline, generator: torch.Generator, channels: int, size: int
+    pipeline: AttributeDiffusionPipeline, generator: torch.Generator, components: Mapping[str, int] | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Z ``(1, T, N)`` and noise ``(1, C, H, W)`` of one picture."""
-    return pipeline.draw_latents(1, generator), torch.randn((1, channels, size, size), generator=generator)
+    size, channels = pipeline.unet.config["sample_size"], pipeline.unet.config["in_channels"]
+    latents = pipeline.draw_latents(1, generator, components)
+    return latents, torch.randn((1, channels, size, size), generator=generator)
 
 
 def sheet_requests(pipeline: AttributeDiffusionPipeline, rows: int = _SHEET_ROWS) -> list[list[str]]:
@@ -123,7 +168,7 @@ def draw_sheet(
     guidance: float,
     seed: int,
     step: int,
-    num_steps: int = 20,
+    num_steps: int = 10,
 ) -> None:
     """Draw an overview after ``step`` training steps: each row a request, all else as in the data."""
     requests = sheet_requests(pipeline)
@@ -152,12 +197,32 @@ def label(present: list[str], absent: list[str] | None = None) -> str:
     return words.replace("_", " ") or "as in the data"
 
 
-def write_folder(
-    folder: Path, images: NDArray[np.uint8], attributes: NDArray[np.uint8], names: tuple[str, ...]
-) -> None:
-    """Write single PNGs and a metadata.csv, an image folder that `gaussmix.load_dataset` reads back."""
-    for i, image in enumerate(images):
-        save_atomic(Image.fromarray(image), folder / f"{i:05d}.png")
-    lines = ["file_name," + ",".join(names)]
-    lines += [f"{i:05d}.png," + ",".join(str(int(a)) for a in row) for i, row in enumerate(attributes)]
-    (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
+def stream_to_folder(
+    folder: Path, batches: Iterable[DrawnBatch], attributes: NDArray[np.uint8], names: Sequence[str]
+) -> Iterator[DrawnBatch]:
+    """Write each batch as single PNGs and rows of a metadata.csv, and pass it on.
+
+    After each batch the folder is an image folder that `gaussmix.load_dataset` reads, also if nothing comes after it.
+
+    Args:
+        attributes: ``(M, K)`` of all pictures.
+        names: of the K attributes.
+    """
+    digits = max(5, len(str(len(attributes) - 1)))
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "metadata.csv").open("w", encoding="utf-8") as table:
+        table.write("file_name," + ",".join(names) + "\n")
+        for batch in batches:
+            rows = []
+            for i, image in enumerate(batch.images, batch.start):
+                save_atomic(Image.fromarray(image), folder / f"{i:0{digits}d}.png")
+                rows.append(f"{i:0{digits}d}.png," + ",".join(str(int(a)) for a in attributes[i]))
+            table.write("\n".join(rows) + "\n")
+            table.flush()
+            yield batch
+
+
+def write_folder(folder: Path, images: NDArray[np.uint8], attributes: NDArray[np.uint8], names: Sequence[str]) -> None:
+    """`stream_to_folder` of pictures ``(M, H, W, 3)`` that are all there."""
+    for _ in stream_to_folder(folder, [DrawnBatch(0, images, None)], attributes, names):
+        pass

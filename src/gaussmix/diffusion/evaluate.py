@@ -1,4 +1,4 @@
-"""Does the model draw what it was asked for? An independent classifier looks at its pictures.
+"""Does the model draw what it was asked for, and do its pictures resemble real ones? An independent judge looks.
 
 *Accuracy.* Pictures are drawn for the attributes of held-out images. `balanced_accuracy` compares what the classifier
 finds in them with what was asked for, beside the same figure on the real held-out images: the judge's own errors.
@@ -8,6 +8,10 @@ one without. The change shows if the classifier finds k in the first and not in 
 contradict itself (bald with long hair, or a head of hair of no colour), so the other side of a pair is the nearest row
 of the data in Hamming distance in which k is flipped: k alone wherever that occurs in the data. How many other
 attributes had to change along is reported. All attributes share the rows, the noise and Z.
+
+*Quality.* The pictures drawn for accuracy and the held-out images whose attributes they were drawn for, the control,
+are both held against other real images, those of the valid split: `gaussmix.metrics.quality` says why. Where there are
+hardly any, one half of the test split is control and the other half is what pictures are held against.
 """
 
 from __future__ import annotations
@@ -20,10 +24,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
-from gaussmix.data.dataset import AttributeDataset
+from gaussmix.data.dataset import SPLITS, AttributeDataset
 from gaussmix.diffusion.draw import draw
 from gaussmix.metrics.attributes import balanced_accuracy
 from gaussmix.metrics.classifier import load_or_train_classifier
+from gaussmix.metrics.quality import FeatureExtractor, QualityReport, measure_quality, too_few
 from gaussmix.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -45,6 +50,8 @@ class EvaluationReport:
         count: pictures behind ``generated``.
         change_count: pairs behind ``changes``, for each attribute.
         seed, guidance_scale, num_inference_steps: how they were drawn.
+        quality: how much the pictures resemble real ones; None if there are too few for that.
+        without_quality: why ``quality`` is None, else empty.
     """
 
     attribute_names: tuple[str, ...]
@@ -59,6 +66,8 @@ class EvaluationReport:
     seed: int
     guidance_scale: float
     num_inference_steps: int
+    quality: QualityReport | None = None
+    without_quality: str = ""
 
     @property
     def means(self) -> dict[str, float]:
@@ -107,10 +116,13 @@ class EvaluationReport:
             **{name: getattr(self, name) for name in settings},
             "mean": {name: plain(value) for name, value in self.means.items()},
             "attributes": rows,
+            "quality": None if self.quality is None else self.quality.to_dict(),
         }
         return json.dumps(report, indent=2)
 
 
+_TRAINING = 20_000
+"""Of the training pictures at most so many, chosen at random, are searched for copies: more do not fit in memory."""
 _COLUMNS = {  # field of the report -> heading, number format
     "real": ("real", ".3f"),
     "generated": ("generated", ".3f"),
@@ -138,6 +150,7 @@ def evaluate(
     seed: int = 0,
     guidance_scale: float = 2.0,
     num_inference_steps: int = 20,
+    extractor: FeatureExtractor | None = None,
     cache: Path | None = None,
     progress: bool = True,
 ) -> EvaluationReport:
@@ -145,7 +158,8 @@ def evaluate(
 
     Draws ``count + change_count * (K + 1)`` pictures with the pipeline's scheduler. Rows of attributes are taken in
     random order, and again from the start if ``count`` asks for more than the split has. The classifier is trained
-    on first use and kept under ``cache`` (by default `gaussmix.data.cache_dir`). One seed, one result.
+    on first use and kept under ``cache`` (by default `gaussmix.data.cache_dir`); quality is measured in its features
+    unless an ``extractor`` is given. One seed, one result.
 
     Raises ValueError if the data set lacks attributes of the model, or if its images have another size than the
     model's pictures, or for a count below 1; DataError (a ValueError) if the train or test split is empty.
@@ -160,9 +174,11 @@ def evaluate(
             f"the model draws {size} x {size} pixels and {dataset.name} was loaded at "
             f"{dataset.images.shape[1]}; load it with size={size}"
         )
-    held_out = dataset.attributes[dataset.indices("test")][:, columns]
+    test = dataset.indices("test")
+    held_out = dataset.attributes[test][:, columns]
     rng = np.random.default_rng(seed)
-    wanted = held_out[np.resize(rng.permutation(len(held_out)), count)]
+    chosen = np.resize(rng.permutation(len(held_out)), count)
+    wanted = held_out[chosen]
     base = held_out[np.resize(rng.permutation(len(held_out)), change_count)]
     partners = _nearest_flips(base, np.unique(dataset.attributes[:, columns], axis=0), rng)
 
@@ -185,7 +201,8 @@ def evaluate(
             finished += len(attributes) * num_inference_steps
             return images
 
-        found = classifier.predict(pictures(wanted, seed))[:, columns]
+        drawn = pictures(wanted, seed)
+        found = classifier.predict(drawn)[:, columns]
         own = pictures(base, seed + 1)
         own_found = classifier.predict(own)[:, columns]
         for k, other in enumerate(partners):
@@ -196,6 +213,7 @@ def evaluate(
             changes[k] = follows.mean()
             pixel_change[k] = np.abs(images.astype(np.float64) - own).mean()
             companions[k] = (other != base).sum(1).mean() - 1
+    quality, without_quality = _quality(drawn, test[chosen], dataset, extractor or classifier, seed, progress)
     return EvaluationReport(
         attribute_names=pipeline.attribute_names,
         real=real[columns],
@@ -209,7 +227,41 @@ def evaluate(
         seed=seed,
         guidance_scale=guidance_scale,
         num_inference_steps=num_inference_steps,
+        quality=quality,
+        without_quality=without_quality,
     )
+
+
+def _quality(
+    drawn: np.ndarray,
+    rows: np.ndarray,
+    dataset: AttributeDataset,
+    extractor: FeatureExtractor,
+    seed: int,
+    progress: bool,
+) -> tuple[QualityReport | None, str]:
+    """The quality of pictures ``drawn`` for the attributes of ``rows`` of the data set, or why there is none."""
+    rng = np.random.default_rng(seed)
+    control = np.unique(rows)
+    real = rng.permutation(np.flatnonzero(dataset.split == SPLITS.index("valid")))
+    if 2 * len(real) < len(control):  # hardly any: halves of the test split
+        real, control = np.array_split(rng.permutation(dataset.indices("test")), 2)
+        drawn = drawn[np.isin(rows, control)]
+    real = real[: len(drawn)]  # more would cost time and tell little
+    problem = too_few(len(drawn), len(real), len(control))
+    if problem is not None:
+        return None, problem
+    images, training = dataset.images, rng.permutation(dataset.indices("train"))[:_TRAINING]
+    report = measure_quality(
+        drawn,
+        images[real],
+        extractor,
+        control=images[control],
+        training=images[np.sort(training)],
+        seed=seed,
+        progress=progress,
+    )
+    return report, ""
 
 
 def _find_columns(names: tuple[str, ...], dataset: AttributeDataset) -> list[int]:

@@ -3,6 +3,11 @@
 Sampling starts from noise x_T and follows the scheduler down. With guidance scale ``w`` the network's answer is
 
     f = f(no condition) + w (f(Z, A) - f(no condition))        (classifier-free guidance; w = 1 uses f(Z, A) alone)
+
+A classifier on the bottleneck that does not see the condition can guide too (Dhariwal and Nichol 2021, Alg. 2), with
+scale ``s`` and ``g`` the gradient by x_t of ``sum_k log p(A_k | x_t)``:
+
+    eps' = eps - s sqrt(1-ab) g,   so   v' = v - s sqrt((1-ab) / ab) g   and   x0' = x0 + s (1-ab) / sqrt(ab) g
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from gaussmix.diffusion.encoder import AttributeEncoder
 from gaussmix.diffusion.requests import choose_attributes, find_attributes, unpack_rows
 from gaussmix.diffusion.schedulers import set_steps
 from gaussmix.diffusion.unet import AttributeUNet
@@ -59,10 +65,13 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         latents: `AttributeLatents.to_config`; by default the distribution of the network's config, equal shares.
         attribute_rows: rows of real attributes, packed by `gaussmix.diffusion.requests.pack_rows`.
         training: what the model was trained on, for the record and for `gaussmix evaluate`.
+        encoder: what reads attributes and Z off pictures, for `gaussmix.diffusion.edit`.
     """
 
     unet: AttributeUNet
     scheduler: Any
+    encoder: AttributeEncoder | None
+    _optional_components = ["encoder"]  # noqa: RUF012, diffusers' name: a folder without one still loads
 
     def __init__(
         self,
@@ -72,13 +81,14 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         latents: dict[str, Any] | None = None,
         attribute_rows: list[str] | None = None,
         training: dict[str, Any] | None = None,
+        encoder: AttributeEncoder | None = None,
     ):
         super().__init__()
         n_attributes = unet.config["n_attributes"]
         names = list(attribute_names or ()) or [f"attribute_{k}" for k in range(n_attributes)]
         if len(names) != n_attributes:
             raise ValueError(f"{len(names)} attribute names for a network with {n_attributes} attributes")
-        self.register_modules(unet=unet, scheduler=scheduler)
+        self.register_modules(unet=unet, scheduler=scheduler, encoder=encoder)
         self.register_to_config(
             attribute_names=names,
             latents=dict(latents or unet.latents.to_config()),
@@ -113,6 +123,8 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
                 try:
                     pipeline = cls.from_pretrained(candidate, local_files_only=True)
                     pipeline.unet.float()
+                    if pipeline.encoder is not None:
+                        pipeline.encoder.float()
                     return pipeline
                 except Exception as error:
                     raise ValueError(f"the model in {candidate} cannot be loaded: {error}") from error
@@ -158,6 +170,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         output_type: Literal["np", "pil"] = "pil",
         callback: StepCallback | None = None,
         return_trajectory: bool = False,
+        classifier_scale: float = 0.0,
     ) -> AttributePipelineOutput:
         """Draw one picture for each row of attributes.
 
@@ -171,8 +184,10 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             output_type: ``"pil"`` for images, ``"np"`` for an array.
             callback: called as ``callback(step, timestep, x0_estimate)`` after every step.
             return_trajectory: keep x0* of every step.
+            classifier_scale: how much the classifier on the bottleneck guides, 0 not at all.
 
-        Raises ValueError for shapes that do not fit, a number of steps the scheduler cannot take, NaN guidance.
+        Raises ValueError for shapes that do not fit, a number of steps the scheduler cannot take, NaN guidance, and
+        for classifier guidance by a model without a classifier, or with one that sees the condition.
         """
         latents_distribution = self.attribute_latents
         latents_distribution.gate(attributes)  # checks the shape and the values
@@ -183,6 +198,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             raise ValueError(f"output_type is {output_type!r}; choose 'np' or 'pil'")
         if not np.isfinite(guidance_scale):
             raise ValueError(f"guidance_scale is {guidance_scale}; it must be a finite number")
+        self._check_classifier_scale(classifier_scale)
         if isinstance(generator, list) and len(generator) != count:
             raise ValueError(f"{len(generator)} generators for {count} pictures; give one each or one for all")
         if latents is None:
@@ -216,8 +232,10 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
                 if guided:
                     conditional, free = answer.chunk(2)
                     answer = free + guidance_scale * (conditional - free)
+                if classifier_scale:
+                    answer = answer - classifier_scale * self._classifier_pull(sample, timestep, wanted[:count])
                 if callback is not None or return_trajectory:
-                    estimate = self._clean_estimate(answer, timestep, sample)
+                    estimate = self.clean_estimate(answer, timestep, sample)
                     if return_trajectory:
                         trajectory.append(to_uint8(estimate))
                     if callback is not None:
@@ -230,7 +248,35 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             trajectory=np.stack(trajectory) if trajectory else None,
         )
 
-    def _clean_estimate(self, answer: torch.Tensor, timestep: torch.Tensor, sample: torch.Tensor) -> torch.Tensor:
+    def _check_classifier_scale(self, scale: float) -> None:
+        if not np.isfinite(scale):
+            raise ValueError(f"classifier_scale is {scale}; it must be a finite number")
+        if not scale:
+            return
+        if self.unet.head is None:
+            raise ValueError(
+                f"classifier_scale is {scale:g}, but the model has no classifier; "
+                "train one with --classifier-weight 0.1 --injection up"
+            )
+        if self.unet.classifier_leaks:
+            raise ValueError(
+                f"classifier_scale is {scale:g}, but the model's classifier was trained to see the condition and need "
+                "not know the image; train with --injection up or --classifier-pass unconditioned"
+            )
+
+    def _classifier_pull(self, sample: torch.Tensor, timestep: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
+        """What classifier guidance of scale 1 takes from the network's answer, ``(B, C, H, W)``."""
+        with torch.enable_grad():
+            x = sample.detach().requires_grad_()
+            logits = self.unet.classify(x, timestep).float()
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, attributes.float(), reduction="sum")
+            (gradient,) = torch.autograd.grad(-loss, x)
+        alpha_bar = self.scheduler.alphas_cumprod[int(timestep)].to(sample.device, sample.dtype)
+        if self.scheduler.config.prediction_type == "v_prediction":
+            return ((1 - alpha_bar) / alpha_bar).sqrt() * gradient
+        return (1 - alpha_bar).sqrt() * gradient
+
+    def clean_estimate(self, answer: torch.Tensor, timestep: torch.Tensor | int, sample: torch.Tensor) -> torch.Tensor:
         """x0* from the network's answer at ``timestep``, clamped to [-1, 1]."""
         alpha_bar = self.scheduler.alphas_cumprod[int(timestep)].to(sample.device, sample.dtype)
         if self.scheduler.config.prediction_type == "v_prediction":

@@ -27,10 +27,10 @@ class TrainConfig:
     skip_bad: bool = False
     """Leave out missing and damaged images (they are counted) instead of stopping."""
 
-    conditioning: Literal["gated", "cross_attention", "concat"] = "gated"
-    """How the tokens enter the network; 'concat' is the paper's."""
-    injection: Literal["all", "mid_up"] = "all"
-    """Which blocks see the condition."""
+    conditioning: Literal["gated", "cross_attention", "concat", "multi_hot"] = "gated"
+    """How the tokens enter the network; 'concat' is the paper's, 'multi_hot' knows no Z."""
+    injection: Literal["all", "mid_up", "up"] = "all"
+    """Which blocks see the condition; with 'up' the bottleneck knows the image and not the request."""
     pairing: Literal["matched", "fixed", "fresh"] = "matched"
     """Z that describes each image, a random one for ever ('fixed', the paper's), or a new one at each step."""
     latent_dim: int = 8
@@ -65,6 +65,14 @@ class TrainConfig:
     detail_weight: float = 0.0
     """Extra weight in the loss of pixels where attributes act, small attributes most; needs matched latents."""
 
+    classifier_weight: float = 0.0
+    """Weight of the bottleneck classifier's loss (D Fig. 8); 0 leaves the classifier out."""
+    classifier_loss: Literal["bce", "ngmg"] = "bce"
+    """Binary cross-entropy, or the paper's NGMG entropy (D Eq. 18)."""
+    classifier_pass: Literal["same", "unconditioned"] = "same"
+    """What the classifier looks at: the bottleneck of the pass that denoises (with --injection all it can read the
+    condition back, the paper's), or of a second one without the condition."""
+
     batch_size: int = 8
     """Images a step and process."""
     accumulate: int = 1
@@ -82,7 +90,7 @@ class TrainConfig:
     condition_dropout: float = 0.12
     """Share of images that see no condition, for guidance."""
     mixed_precision: Literal["no", "bf16"] = "bf16"
-    """bf16 autocast."""
+    """bf16 autocast, where the processor has instructions for it."""
     threads: int = 1
     """Threads of the CPU; 0 leaves torch's own choice. More than one can be far slower on a busy machine."""
 
@@ -115,6 +123,10 @@ class TrainConfig:
             raise ValueError(f"--condition-dropout is {self.condition_dropout}; choose 0 or more, below 1")
         if self.detail_weight < 0 or (self.detail_weight > 0 and self.pairing != "matched"):
             raise ValueError(f"--detail-weight is {self.detail_weight}; it must be 0 or more, and 0 unless matched")
+        if self.classifier_weight < 0:
+            raise ValueError(f"--classifier-weight is {self.classifier_weight}; it must be 0 or more")
+        if not self.classifier_weight and (self.classifier_loss, self.classifier_pass) != ("bce", "same"):
+            raise ValueError("--classifier-loss and --classifier-pass need a --classifier-weight above 0, such as 0.1")
         if not 0 < self.ema_decay < 1:
             raise ValueError(f"--ema-decay is {self.ema_decay}; choose above 0, below 1")
 
@@ -156,11 +168,11 @@ PRESETS: dict[str, TrainConfig] = {
         steps=15_000,
         checkpoint_every=1000,
     ),
-    # D Fig. 7, left: 64 px, T = 100, constant beta, 63 M parameters.
+    # D Fig. 7, left: 64 px, T = 100, constant beta, 63 M parameters. For a GPU.
     "celeba64": replace(
         _PAPER, data="celeba", out=Path("runs/celeba64"), size=64, channels=(128, 256, 416), batch_size=64
     ),
-    # D Fig. 7, right: 32 px, T = 1000, linear beta, 71 M parameters.
+    # D Fig. 7, right: 32 px, T = 1000, linear beta, 71 M parameters. For a GPU.
     "cifar10": replace(
         _PAPER,
         data="cifar10",
@@ -169,5 +181,24 @@ PRESETS: dict[str, TrainConfig] = {
         timesteps=1000,
         beta_schedule="linear",
         batch_size=128,
+    ),
+    # The same data for an hour of one CPU, 3.5 M and 2.9 M parameters. Nothing of the paper but the data: our recipe.
+    "celeba64-small": TrainConfig(
+        data="celeba",
+        out=Path("runs/celeba64-small"),
+        size=64,
+        channels=(16, 48, 96, 128),
+        detail_weight=2.0,
+        learning_rate=1e-3,
+        ema_decay=0.998,
+        steps=9000,
+    ),
+    "cifar10-small": TrainConfig(
+        data="cifar10",
+        out=Path("runs/cifar10-small"),
+        channels=(32, 64, 128),
+        batch_size=16,
+        ema_decay=0.999,
+        steps=9000,
     ),
 }

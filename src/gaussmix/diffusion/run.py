@@ -26,7 +26,7 @@ from gaussmix.data.dataset import AttributeDataset
 from gaussmix.diffusion.draw import draw_sheet
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.presets import TrainConfig
-from gaussmix.diffusion.train import Trainer
+from gaussmix.diffusion.train import Losses, Trainer
 from gaussmix.training.checkpoints import CheckpointStore
 from gaussmix.training.log import MetricsLog, TrainingBar
 
@@ -50,10 +50,11 @@ class TrainResult:
     samples: Path | None
 
 
-def train(config: TrainConfig, dataset: AttributeDataset, *, progress: bool = True) -> TrainResult:
+def train(config: TrainConfig, dataset: AttributeDataset, *, progress: bool = True, sheet: bool = True) -> TrainResult:
     """Train on ``dataset`` as ``config`` says, writing everything to ``config.out``.
 
-    Ctrl-C or SIGTERM end the run after the current step with a checkpoint; ``resume`` continues it.
+    Ctrl-C or SIGTERM end the run after the current step with a checkpoint; ``resume`` continues it. ``sheet=False``
+    leaves out the overview of the finished model.
 
     Raises ValueError if the folder holds another run, or if resuming with settings that do not fit the checkpoint;
     TrainingError if the loss or a gradient is no longer finite.
@@ -88,6 +89,8 @@ def train(config: TrainConfig, dataset: AttributeDataset, *, progress: bool = Tr
         return TrainResult(trainer.step, False, None, None)
     pipeline = trainer.pipeline()
     model = _save_model(pipeline, config.out / "model")
+    if not sheet:
+        return TrainResult(trainer.step, False, model, None)
     samples = config.out / "samples.png"
     draw_sheet(pipeline, samples, guidance=config.guidance, seed=config.seed, step=trainer.step)
     return TrainResult(trainer.step, False, model, samples)
@@ -100,12 +103,13 @@ def _loop(
     images_a_step = config.batch_size * config.accumulate * world
     # Reading a number off a GPU waits for it, so there the losses are looked at in groups.
     look_every = 1 if trainer.accelerator.device.type == "cpu" else min(10, config.log_every)
-    unseen: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+    unseen: list[tuple[int, Losses, torch.Tensor]] = []
     recent: deque[float] = deque(maxlen=100)
     since, since_step = perf_counter(), trainer.step
 
     def look() -> None:
-        for step, loss, norm in unseen:
+        for step, losses, norm in unseen:
+            loss = losses.total
             if not (math.isfinite(float(loss)) and math.isfinite(float(norm))):
                 paths = store.paths()
                 good = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
@@ -116,9 +120,9 @@ def _loop(
             recent.append(float(loss))
         unseen.clear()
 
-    for loss, norm in trainer.steps():
+    for losses, norm in trainer.steps():
         step = trainer.step
-        unseen.append((step, loss, norm))
+        unseen.append((step, losses, norm))
         logging, saving = step % config.log_every == 0, step % config.checkpoint_every == 0
         stopping = _anyone(trainer, stop)
         if step % look_every == 0 or logging or saving or stopping:
@@ -129,7 +133,7 @@ def _loop(
                 learning_rate = trainer.optimizer.param_groups[0]["lr"]
                 log.write(
                     step,
-                    loss=float(loss),
+                    **losses.numbers(),
                     gradient_norm=float(norm),
                     learning_rate=learning_rate,
                     images_per_second=rate,
@@ -193,9 +197,10 @@ def _stop_on_signal() -> Iterator[threading.Event]:
 
 def _check_same_run(config: TrainConfig, before: dict, key: str, key_before: str) -> None:
     now = json.loads(json.dumps(config.to_dict()))
-    changed = [name for name in now if name not in _MAY_CHANGE and now[name] != before.get(name)]
+    before = json.loads(json.dumps(TrainConfig().to_dict())) | before  # a field that is newer than the run
+    changed = [name for name in now if name not in _MAY_CHANGE and now[name] != before[name]]
     if changed:
-        flags = ", ".join(f"--{name.replace('_', '-')} was {before.get(name)} and is {now[name]}" for name in changed)
+        flags = ", ".join(f"--{name.replace('_', '-')} was {before[name]} and is {now[name]}" for name in changed)
         raise ValueError(f"cannot resume {config.out}: {flags}")
     if key != key_before:
         raise ValueError(f"cannot resume {config.out}: the data in {config.data} have changed since the checkpoint")

@@ -6,6 +6,11 @@ with target eps (the paper) or v = sqrt(ab_t) eps - sqrt(1-ab_t) x_0 (default). 
 v-prediction with t drawn evenly along the angle arccos sqrt(ab_t), and Z matched to the images; the presets
 ``celeba64`` and ``cifar10`` train as the paper.
 
+With a classifier on the bottleneck (D Sec. 3.3, Fig. 8) its loss for the attributes A of every image, dropped
+conditions or not, is added, at all noise levels alike:
+
+    L = L_simple + classifier_weight * classification
+
 One step is a function of the weights, the optimiser's state and the step's number: batch, noise levels, noise and
 dropped conditions are drawn from generators seeded by (seed, step). That is why a resumed run is bit-identical to one
 that was never interrupted, on the same machine and number of processes.
@@ -15,9 +20,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,7 +40,9 @@ from gaussmix.diffusion.schedulers import angle_weights, make_betas, make_schedu
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.latents.attributes import AttributeLatents
 from gaussmix.latents.matching import match_latents
+from gaussmix.nn import NGMGEntropyLoss
 from gaussmix.training.checkpoints import Checkpoint, fsync
+from gaussmix.training.precision import has_fast_bfloat16
 from gaussmix.training.schedule import ShuffledBatches, step_generator, warmup_cosine
 
 
@@ -118,10 +125,38 @@ def detail_weights(maps: NDArray[np.float32], strength: float, size: int) -> tor
     return weights / weights.mean()
 
 
+class Losses(NamedTuple):
+    """Scalars: ``total = denoising + classifier_weight * classification``; the last is None without a classifier."""
+
+    total: torch.Tensor
+    denoising: torch.Tensor
+    classification: torch.Tensor | None = None
+
+    def numbers(self) -> dict[str, float]:
+        """For the log."""
+        named = {"loss": self.total, "denoising": self.denoising, "classification": self.classification}
+        return {name: float(value) for name, value in named.items() if value is not None}
+
+
+def _mean(parts: list[Losses]) -> Losses:
+    """Of the accumulated batches of a step, without their graphs."""
+
+    def mean(values: Iterable[torch.Tensor]) -> torch.Tensor:
+        return torch.stack([value.detach() for value in values]).mean()
+
+    classification = [part.classification for part in parts if part.classification is not None]
+    return Losses(
+        mean(part.total for part in parts),
+        mean(part.denoising for part in parts),
+        mean(classification) if classification else None,
+    )
+
+
 class Diffusion:
     """The forward process and the loss: ``q(x_t | x_0)`` with constants on one device.
 
-    ``weights``: ``(1, 1, H, W)`` of the pixels in the loss, all equal if not given.
+    ``weights``: ``(1, 1, H, W)`` of the pixels in the loss, all equal if not given. The classifier's loss is the mean
+    over images and attributes of the binary cross-entropy, or `gaussmix.nn.NGMGEntropyLoss` as the paper prints it.
     """
 
     def __init__(self, config: TrainConfig, device: torch.device, weights: torch.Tensor | None = None):
@@ -135,6 +170,9 @@ class Diffusion:
         )
         self.objective = config.objective
         self.dropout = config.condition_dropout
+        self.classifier_weight = config.classifier_weight
+        self.classifier_loss = config.classifier_loss
+        self.unconditioned_logits = config.classifier_pass == "unconditioned"
         alpha_bar = torch.from_numpy(np.cumprod(1 - self.betas))
         self.signal = alpha_bar.sqrt().float().to(device)
         self.noise = (1 - alpha_bar).sqrt().float().to(device)
@@ -148,18 +186,36 @@ class Diffusion:
         attributes: torch.Tensor,
         latents: torch.Tensor,
         generator: torch.Generator,
-    ) -> torch.Tensor:
-        """Mean squared error of the network's answer at random noise levels, a scalar."""
+    ) -> Losses:
+        """Mean squared error of the network's answer at random noise levels, and what the classifier adds."""
         count, device = len(images), images.device
         timesteps = torch.multinomial(self.timestep_weights, count, replacement=True, generator=generator)
         noise = torch.randn(images.shape, generator=generator, device=device)
         dropped = torch.rand(count, generator=generator, device=device) < self.dropout
         a, b = self.signal[timesteps].view(-1, 1, 1, 1), self.noise[timesteps].view(-1, 1, 1, 1)
         target = noise if self.objective == "epsilon" else a * noise - b * images
-        answer = model(a * images + b * noise, timesteps, latents, attributes, dropped, return_dict=False)[0]
+        answer, *logits = model(
+            a * images + b * noise,
+            timesteps,
+            latents,
+            attributes,
+            dropped,
+            unconditioned_logits=self.unconditioned_logits,
+            return_dict=False,
+        )
         if self.weights is None:
-            return torch.nn.functional.mse_loss(answer.float(), target)
-        return (self.weights * (answer.float() - target) ** 2).mean()
+            denoising = torch.nn.functional.mse_loss(answer.float(), target)
+        else:
+            denoising = (self.weights * (answer.float() - target) ** 2).mean()
+        if not self.classifier_weight:
+            return Losses(denoising, denoising)
+        classification = self._classification(logits[0].float(), attributes)
+        return Losses(denoising + self.classifier_weight * classification, denoising, classification)
+
+    def _classification(self, logits: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
+        if self.classifier_loss == "bce":
+            return torch.nn.functional.binary_cross_entropy_with_logits(logits, attributes)
+        return NGMGEntropyLoss(logits.shape[1]).to(logits.device)(logits, attributes)
 
 
 class Trainer:
@@ -167,9 +223,10 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, dataset: AttributeDataset):
         self.config = config
+        device = torch.accelerator.current_accelerator() or torch.device("cpu")
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),  # several processes without a GPU need to be told
-            mixed_precision=config.mixed_precision,
+            mixed_precision=config.mixed_precision if has_fast_bfloat16(device) else "no",
             gradient_accumulation_steps=config.accumulate,
         )
         if config.threads and self.accelerator.device.type == "cpu":
@@ -200,6 +257,8 @@ class Trainer:
                 block_out_channels=tuple(config.channels),
                 layers_per_block=config.layers_per_block,
                 scale_shift=config.scale_shift,
+                classifier=config.classifier_weight > 0,
+                classifier_pass=config.classifier_pass,
             )
         self.unet.to(self.accelerator.device)
         # use_ema_warmup raises the decay as 1 - (1 + step)^(-3/4) towards its end value.
@@ -228,8 +287,8 @@ class Trainer:
         by_time = broadcast(by_time)  # all processes go by the first one's clock
         return max(by_steps, float(by_time))
 
-    def steps(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Train until the run's end; after each step yields the loss and the gradient's norm, scalars on the device."""
+    def steps(self) -> Iterator[tuple[Losses, torch.Tensor]]:
+        """Train until the run's end; after each step yields the losses and the gradient's norm, on the device."""
         config, rank = self.config, self.accelerator.process_index
         self.model.train()
         while (progress := self.progress()) < 1:
@@ -237,7 +296,7 @@ class Trainer:
             rate = config.learning_rate * warmup_cosine(self.step, progress, config.warmup_steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            total = torch.zeros((), device=self.accelerator.device)
+            parts: list[Losses] = []
             norm = torch.zeros((), device=self.accelerator.device)
             for part in range(config.accumulate):
                 stream = rank * config.accumulate + part
@@ -245,17 +304,17 @@ class Trainer:
                 rows = slice(stream * config.batch_size, (stream + 1) * config.batch_size)
                 images, attributes, latents = self.batches.load(self.step, rows, generator)
                 with self.accelerator.accumulate(self.model):
-                    loss = self.diffusion.loss(self.model, images, attributes, latents, generator)
-                    self.accelerator.backward(loss)
+                    losses = self.diffusion.loss(self.model, images, attributes, latents, generator)
+                    self.accelerator.backward(losses.total)
                     if self.accelerator.sync_gradients:
                         norm = self.accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm)
                     self.optimizer.step()
                     self.optimizer.zero_grad(set_to_none=True)
-                total += loss.detach() / config.accumulate
+                parts.append(losses)
             self.ema.step(self.parameters)
             self.step += 1
             self.seconds += time.perf_counter() - started
-            yield total, torch.as_tensor(norm)
+            yield _mean(parts), torch.as_tensor(norm)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 

@@ -93,21 +93,50 @@ class AttributeLatents:
     ) -> torch.Tensor:
         """Draw ungated Z ``(count, T, N)`` float32, all tokens and numbers independent.
 
-        ``components`` fixes the component of ``z_1`` for some tokens, ``{token: component}``.
+        ``components`` fixes the component of ``z_1`` for some tokens, ``{token: component}``; all else stays as
+        without it. A fixed component is drawn from its `band` of the mixture and not from its Gaussian, whose tails
+        lie among its neighbours' values: nobody could tell from ``z_1`` that they are not theirs.
         """
         shape = (count, self.n_tokens, self.latent_dim)
         device = generator.device if generator is not None else "cpu"
         picked = torch.randint(0, self.n_components, shape, generator=generator, device=device)
-        if self.shares is not None:
+        if self.shares is not None and count:
             table = torch.tensor(self.shares, device=device)
             picked[:, :, 0] = torch.multinomial(table, count, replacement=True, generator=generator).T
-        for token, component in (components or {}).items():
-            if not 0 <= component < self.n_components:
-                raise ValueError(f"component {component} does not exist; there are {self.n_components}, from 0")
-            picked[:, token, 0] = component
         means = torch.tensor(self.means, dtype=torch.float32, device=device)
-        noise = torch.randn(shape, generator=generator, device=device)
-        return means[picked] + self.sigma * noise
+        latents = means[picked] + self.sigma * torch.randn(shape, generator=generator, device=device)
+        for token, component in (components or {}).items():
+            low, high = self.band(token, component)
+            uniform = torch.rand(count, generator=generator, device=device).cpu().numpy()
+            values = self.quantile(low + (high - low) * uniform, self.weights(token))
+            latents[:, token, 0] = torch.from_numpy(values).to(latents)
+        return latents
+
+    def weights(self, token: int) -> NDArray[np.float64]:
+        """``(C,)`` weights of the mixture of ``z_1`` of a token."""
+        return (
+            np.full(self.n_components, 1 / self.n_components) if self.shares is None else np.array(self.shares[token])
+        )
+
+    def band(self, token: int, component: int) -> tuple[float, float]:
+        """The probabilities between which ``z_1`` of a token lies in one of its components.
+
+        Component ``c`` owns the quantiles from ``pi_0 + ... + pi_{c-1}`` to ``pi_0 + ... + pi_c``: its Gaussian, but
+        for the tails, which nearly all lie there when ``separation`` is 3 or more. Raises ValueError for a component
+        that does not exist, or never occurs.
+        """
+        if not 0 <= component < self.n_components:
+            raise ValueError(f"component {component} does not exist; there are {self.n_components}, from 0")
+        weights = self.weights(token)
+        if weights[component] == 0:
+            raise ValueError(f"component {component} of token {token} has share 0; choose one that occurs in the data")
+        return float(weights[:component].sum()), float(weights[: component + 1].sum())
+
+    def components(self, latents: torch.Tensor) -> NDArray[np.intp]:
+        """The component in whose `band` ``z_1`` lies: ``(B, T, N)`` to ``(B, T)``."""
+        first = latents[:, :, 0].cpu().numpy()
+        edges = [self.quantile(np.cumsum(w)[:-1], w) for w in map(self.weights, range(self.n_tokens))]
+        return np.stack([np.searchsorted(edge, column) for edge, column in zip(edges, first.T, strict=True)], 1)
 
     def sample(
         self,
@@ -134,11 +163,15 @@ class AttributeLatents:
         means = torch.as_tensor(self.means, dtype=latents.dtype, device=latents.device)
         return torch.softmax(-((latents[..., None] - means) ** 2) / (2 * self.sigma**2), -1)
 
-    def quantile(self, probability: ArrayLike) -> NDArray[np.float64]:
-        """Inverse distribution function of the mixture with equal weights, by interpolation (error below 1e-5)."""
+    def quantile(self, probability: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Inverse distribution function of the mixture, by interpolation (error below 1e-5 where there is mass).
+
+        ``weights`` ``(C,)`` of the components are equal if not given.
+        """
+        shares = np.full(self.n_components, 1 / self.n_components) if weights is None else np.asarray(weights)
         edge = abs(self.means[0]) + 6 * self.sigma
         grid = np.linspace(-edge, edge, 20_001)
-        cdf = ndtr((grid[:, None] - self.means) / self.sigma).mean(1)
+        cdf = ndtr((grid[:, None] - self.means) / self.sigma) @ shares
         return np.interp(np.asarray(probability), cdf, grid)
 
     def to_config(self) -> dict[str, Any]:

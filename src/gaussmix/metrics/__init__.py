@@ -1,15 +1,60 @@
-"""How good a generator is: does it draw what it was asked for?"""
+"""How good a generator is: does it draw what it was asked for, and do its pictures resemble real ones?
+
+Numbers come from rows of features and need NumPy alone; what looks at pictures needs torch and loads on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from gaussmix.metrics.attributes import balanced_accuracy
-from gaussmix.metrics.classifier import (
-    AttributeClassifier,
-    load_or_train_classifier,
-    train_attribute_classifier,
-)
+from gaussmix.metrics.diversity import nearest_distances, nearest_pictures, pairwise_diversity
+from gaussmix.metrics.frechet import frechet_distance, frechet_distance_of_gaussians
+from gaussmix.metrics.kernel_distance import KernelDistance, kernel_distance
+from gaussmix.metrics.manifolds import ManifoldScores, manifold_scores
+from gaussmix.metrics.quality import FeatureExtractor, QualityReport, QualityScores, measure_quality
+
+if TYPE_CHECKING:
+    from gaussmix.metrics.classifier import (
+        AttributeClassifier,
+        load_or_train_classifier,
+        train_attribute_classifier,
+    )
+    from gaussmix.metrics.inception import InceptionFeatures
 
 __all__ = [
     "AttributeClassifier",
+    "FeatureExtractor",
+    "InceptionFeatures",
+    "KernelDistance",
+    "ManifoldScores",
+    "QualityReport",
+    "QualityScores",
     "balanced_accuracy",
+    "frechet_distance",
+    "frechet_distance_of_gaussians",
+    "kernel_distance",
     "load_or_train_classifier",
+    "manifold_scores",
+    "measure_quality",
+    "nearest_distances",
+    "nearest_pictures",
+    "pairwise_diversity",
     "train_attribute_classifier",
 ]
+
+_NEEDS_TORCH = {
+    "AttributeClassifier": "classifier",
+    "InceptionFeatures": "inception",
+    "load_or_train_classifier": "classifier",
+    "train_attribute_classifier": "classifier",
+}  # public name -> module of this package
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEEDS_TORCH:
+        raise AttributeError(f"module 'gaussmix.metrics' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"gaussmix.metrics.{_NEEDS_TORCH[name]}"), name)
+    globals()[name] = value  # the next access does not come here
+    return value

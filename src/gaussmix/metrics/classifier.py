@@ -32,6 +32,7 @@ from gaussmix.data.cache import cache_dir
 from gaussmix.data.dataset import SPLITS, AttributeDataset
 from gaussmix.metrics.attributes import balanced_accuracy
 from gaussmix.training.log import TrainingBar
+from gaussmix.training.precision import has_fast_bfloat16
 from gaussmix.training.schedule import ShuffledBatches, warmup_cosine
 
 VERSION = 1
@@ -57,6 +58,7 @@ class AttributeClassifier(nn.Module):
     layers until they are below 64 pixels, so that they cost little more.
     """
 
+    name = "attribute classifier"
     thresholds: Tensor  # (K,), in logits
 
     def __init__(self, attribute_names: tuple[str, ...], image_size: int, num_features: int = 64):
@@ -159,7 +161,7 @@ def train_attribute_classifier(
         picked = batches[step]
         x = _augmented(dataset.images, rows[picked], rng, device)
         wanted = torch.from_numpy(truth[picked]).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=_has_fast_bfloat16(device)):
+        with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device)):
             logits = classifier(x)
         weight = torch.where(wanted > 0, 0.5 / frequency, 0.5 / (1 - frequency))
         loss = F.binary_cross_entropy_with_logits(logits.float(), wanted, weight)
@@ -189,13 +191,6 @@ def _augmented(images: np.ndarray, rows: np.ndarray, rng: np.random.Generator, d
     brightness = torch.from_numpy(rng.uniform(0.95, 1.05, (len(rows), 1, 1, 1)).astype(np.float32))
     x = (_to_tensor(picked, device) + 1) * brightness.to(device) - 1
     return x.clamp(-1, 1)
-
-
-def _has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether half of the bits cost less time here; without the instructions they cost more."""
-    if device.type == "cpu":
-        return torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _best_thresholds(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -1,0 +1,88 @@
+"""The modes of an attribute: clusters of scores, and of two sets of scores the one that falls apart more clearly.
+
+k-means, from several starts, then a Gaussian mixture begun at its clusters: modes may be of unlike width and shape
+(glasses with dark rims vary less than those with pale ones). Clearness is the mean silhouette of the k-means clusters.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import silhouette_score
+from sklearn.mixture import GaussianMixture
+
+_SILHOUETTE_ROWS = 1500  # its cost grows with the square
+_RIDGE = 1e-3  # share of the scores' variance that is added to the Gaussians' variances
+_NO_SPREAD = 1e-9  # variance below which scores are all the same
+_LEAST_SHARE = 0.04  # a Gaussian with less has caught outliers and not a mode: k-means is kept
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Gaussians in the space of scores: ``means`` ``(C, D)``, ``covariances`` ``(C, D, D)``, ``weights`` ``(C,)``."""
+
+    means: NDArray[np.float64]
+    covariances: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    def labels(self, scores: NDArray) -> NDArray[np.intp]:
+        """The likeliest mode of each row of ``(M, D)``."""
+        logs = []
+        for mean, covariance, weight in zip(self.means, self.covariances, self.weights, strict=True):
+            lower = np.linalg.cholesky(covariance)
+            distance = np.linalg.solve(lower, (scores - mean).T)
+            logs.append(np.log(weight) - np.log(np.diag(lower)).sum() - 0.5 * (distance**2).sum(0))
+        return np.argmax(np.stack(logs, 1), 1)
+
+
+def find_modes(scores: NDArray[np.float32], n_modes: int, rng: np.random.Generator) -> tuple[Modes, float]:
+    """The modes of ``(M, D)`` scores, numbered by ascending mean of the first score, and how clear they are (-1 ... 1).
+
+    Deterministic given ``rng``. Scores without spread have modes that are all alike, and clearness -1.
+    """
+    spread = float(scores.var(0).mean())
+    if spread < _NO_SPREAD:
+        same = np.tile(np.eye(scores.shape[1]), (n_modes, 1, 1))
+        return Modes(np.zeros((n_modes, scores.shape[1])), same, np.full(n_modes, 1 / n_modes)), -1.0
+    unit = (scores / np.sqrt(spread)).astype(np.float64)
+    seed = int(rng.integers(2**31))
+    start = KMeans(n_modes, n_init=8, random_state=seed).fit(unit)  # pyright: ignore[reportArgumentType]
+    labels = start.predict(unit)
+    if len(np.unique(labels)) < 2:
+        clear = -1.0
+    else:
+        clear = float(silhouette_score(unit, labels, sample_size=min(len(unit), _SILHOUETTE_ROWS), random_state=seed))
+    modes = _gaussians_of(unit, labels, n_modes)
+    mixture = GaussianMixture(
+        n_modes,
+        weights_init=modes.weights,
+        means_init=modes.means,
+        precisions_init=np.linalg.inv(modes.covariances),
+        reg_covar=_RIDGE,
+        max_iter=100,
+        random_state=seed,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the clusters at the last iteration are good enough
+        mixture.fit(unit)
+    found = np.bincount(mixture.predict(unit), minlength=n_modes) / len(unit)
+    if found.min() >= _LEAST_SHARE:
+        modes = Modes(*(np.asarray(a) for a in (mixture.means_, mixture.covariances_, mixture.weights_)))
+    order = np.argsort(modes.means[:, 0], kind="stable")
+    scaled = Modes(modes.means * np.sqrt(spread), modes.covariances * spread, modes.weights)
+    return Modes(scaled.means[order], scaled.covariances[order], scaled.weights[order]), clear
+
+
+def _gaussians_of(scores: NDArray[np.float64], labels: Any, n_modes: int) -> Modes:
+    """Mean, covariance and share of each cluster; one that is empty is like the whole."""
+    parts = [scores[labels == c] if (labels == c).any() else scores for c in range(n_modes)]
+    ridge = _RIDGE * np.eye(scores.shape[1])
+    covariances = [(part - part.mean(0)).T @ (part - part.mean(0)) / len(part) + ridge for part in parts]
+    weights = np.array([len(part) for part in parts], float)
+    return Modes(np.stack([part.mean(0) for part in parts]), np.stack(covariances), weights / weights.sum())
