@@ -49,5 +49,6 @@ def tiny_config(out: Path, **settings) -> TrainConfig:
         warmup_steps=5,
         checkpoint_every=5,
         mixed_precision="no",
+        reader_steps=0,
     )
     return dataclasses.replace(base, **settings)

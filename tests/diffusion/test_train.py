@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from tiny import squares_dataset, tiny_config, tiny_unet
 
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
@@ -308,6 +309,37 @@ def test_nan_stops_the_run_and_names_the_step_and_the_last_good_checkpoint(tmp_p
     ):
         train(tiny_config(tmp_path), squares_dataset(), progress=False)
     assert CheckpointStore(tmp_path / "checkpoints").paths()[-1].name == "step-00000010"
+
+
+def test_training_with_matched_latents_leaves_a_reader_of_pictures(tmp_path):
+    """After the training, and after more of it from a checkpoint, pictures are read as they were matched."""
+    squares = squares_dataset()
+    settings = {"pairing": "matched", "reader_steps": 30, "steps": 4}
+    train(tiny_config(tmp_path, **settings), squares, progress=False)
+    first = AttributeDiffusionPipeline.load(tmp_path).encoder
+    train(tiny_config(tmp_path, **settings | {"steps": 6, "resume": True}), squares, progress=False)
+    again = AttributeDiffusionPipeline.load(tmp_path).encoder
+    assert first is not None
+    assert again is not None
+    rows = squares.indices("train")
+    images, attributes = squares.images[rows], squares.attributes[rows]
+    table = load_file(tmp_path / "latents.safetensors")["table"]
+    for encoder in (first, again):
+        assert (encoder.read_attributes(images) == attributes).mean() > 0.9
+        assert encoder.encode(images, attributes).shape == table.shape
+    assert torch.equal(first.encode(images, attributes), again.encode(images, attributes))
+
+
+def test_a_run_from_before_the_encoder_is_matched_anew(tmp_path):
+    squares, settings = squares_dataset(), {"pairing": "matched", "steps": 3}
+    train(tiny_config(tmp_path, **settings), squares, progress=False)
+    file = tmp_path / "latents.safetensors"
+    kept = load_file(file)
+    save_file({name: kept[name] for name in ("table", "maps")}, file)
+    train(tiny_config(tmp_path, **settings | {"steps": 5, "resume": True}), squares, progress=False)
+    now = load_file(file)
+    assert now.keys() == kept.keys()
+    assert np.array_equal(now["table"], kept["table"])
 
 
 def test_a_folder_with_a_run_is_not_overwritten(uninterrupted):

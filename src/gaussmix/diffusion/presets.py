@@ -73,6 +73,10 @@ class TrainConfig:
     """What the classifier looks at: the bottleneck of the pass that denoises (with --injection all it can read the
     condition back, the paper's), or of a second one without the condition."""
 
+    reader_steps: int = 400
+    """Steps of the classifier that reads attributes off pictures for `gaussmix edit`, after the training; 0 saves the
+    model without an encoder. Needs matched latents."""
+
     batch_size: int = 8
     """Images a step and process."""
     accumulate: int = 1
@@ -114,7 +118,7 @@ class TrainConfig:
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1")
-        for name in ("warmup_steps", "sample_every", "threads", "seed"):
+        for name in ("warmup_steps", "sample_every", "threads", "seed", "reader_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must not be negative")
         if self.minutes is not None and self.minutes <= 0:

@@ -24,15 +24,17 @@ import torch
 
 from gaussmix.data.dataset import AttributeDataset
 from gaussmix.diffusion.draw import draw_sheet
+from gaussmix.diffusion.encoder import train_encoder
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.presets import TrainConfig
 from gaussmix.diffusion.train import Losses, Trainer
+from gaussmix.progress import progress_bar
 from gaussmix.training.checkpoints import CheckpointStore
 from gaussmix.training.log import MetricsLog, TrainingBar
 
 _MAY_CHANGE = {
     *("out", "resume", "steps", "minutes", "threads", "checkpoint_every", "keep_checkpoints"),
-    *("sample_every", "guidance", "log_every", "skip_bad"),
+    *("sample_every", "guidance", "log_every", "skip_bad", "reader_steps"),
 }
 
 
@@ -88,6 +90,7 @@ def train(config: TrainConfig, dataset: AttributeDataset, *, progress: bool = Tr
     if not main:
         return TrainResult(trainer.step, False, None, None)
     pipeline = trainer.pipeline()
+    _add_encoder(pipeline, trainer, progress)
     model = _save_model(pipeline, config.out / "model")
     if not sheet:
         return TrainResult(trainer.step, False, model, None)
@@ -151,6 +154,23 @@ def _loop(
             draw_sheet(trainer.pipeline(), path, guidance=config.guidance, seed=config.seed, step=step, num_steps=10)
     look()
     _save_checkpoint(trainer, store)
+
+
+def _add_encoder(pipeline: AttributeDiffusionPipeline, trainer: Trainer, progress: bool) -> None:
+    """What `gaussmix edit` needs, where Z is matched to the pictures: a reader of their attributes and of Z."""
+    config, batches = trainer.config, trainer.batches
+    if not config.reader_steps or batches.encoder is None or batches.maps is None:
+        return
+    with progress_bar("learning to read", config.reader_steps, progress) as show:
+        encoder = train_encoder(
+            batches.dataset,
+            batches.encoder,
+            batches.maps,
+            steps=config.reader_steps,
+            device=trainer.accelerator.device,
+            on_progress=lambda step, _loss: show(step),
+        )
+    pipeline.register_modules(encoder=encoder)
 
 
 def _save_checkpoint(trainer: Trainer, store: CheckpointStore) -> None:

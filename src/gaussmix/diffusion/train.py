@@ -39,11 +39,14 @@ from gaussmix.diffusion.requests import MAX_ROWS, pack_rows
 from gaussmix.diffusion.schedulers import angle_weights, make_betas, make_scheduler
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.latents.attributes import AttributeLatents
+from gaussmix.latents.encoder import LatentEncoder
 from gaussmix.latents.matching import match_latents
 from gaussmix.nn import NGMGEntropyLoss
 from gaussmix.training.checkpoints import Checkpoint, fsync
 from gaussmix.training.precision import has_fast_bfloat16
 from gaussmix.training.schedule import ShuffledBatches, step_generator, warmup_cosine
+
+_ENCODER = "encoder."  # before the names of the encoder's tensors in a run's latents.safetensors
 
 
 class TrainingBatches:
@@ -66,8 +69,9 @@ class TrainingBatches:
         )
         self.table: NDArray[np.float32] | None = None
         self.maps: NDArray[np.float32] | None = None
+        self.encoder: LatentEncoder | None = None
         if config.pairing == "matched":
-            self.table, self.maps, self.latents = _matched(
+            self.table, self.maps, self.latents, self.encoder = _matched(
                 dataset, self.positions, self.latents, config.seed, table_file
             )
         self.order = ShuffledBatches(len(self.positions), batch_size, config.seed)
@@ -92,23 +96,30 @@ class TrainingBatches:
 
 def _matched(
     dataset: AttributeDataset, positions: NDArray, latents: AttributeLatents, seed: int, file: Path
-) -> tuple[NDArray[np.float32], NDArray[np.float32], AttributeLatents]:
-    """Matched Z ``(M, T, N)`` and maps ``(K, H, W)``, computed once a run and kept beside the checkpoints."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], AttributeLatents, LatentEncoder]:
+    """Matched Z ``(M, T, N)``, maps ``(K, H, W)``, the distribution to sample from and what reads Z off new pictures.
+
+    Computed once a run and kept beside the checkpoints. A run from before there was an encoder is matched anew.
+    """
     wanted = {"dataset": dataset.key, "seed": seed, **latents.to_config()}
     note = file.with_suffix(".json")
     if file.exists() and note.exists():
         known = json.loads(note.read_text())
         if known["wanted"] == json.loads(json.dumps(wanted)):
             kept = load_file(file)
-            return kept["table"], kept["maps"], AttributeLatents.from_config(known["latents"])
+            own = {name.removeprefix(_ENCODER): tensor for name, tensor in kept.items() if name.startswith(_ENCODER)}
+            if own:
+                found = AttributeLatents.from_config(known["latents"])
+                return kept["table"], kept["maps"], found, LatentEncoder.from_tensors(own)
     matched = match_latents(np.asarray(dataset.images[positions]), dataset.attributes[positions], latents, seed=seed)
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".writing-{file.name}")
-    save_file({"table": matched.table, "maps": matched.maps}, aside)
+    encoder = {f"{_ENCODER}{name}": tensor for name, tensor in matched.encoder.to_tensors().items()}
+    save_file({"table": matched.table, "maps": matched.maps, **encoder}, aside)
     fsync(aside)
     aside.replace(file)
     note.write_text(json.dumps({"wanted": wanted, "latents": matched.latents.to_config()}))
-    return matched.table, matched.maps, matched.latents
+    return matched.table, matched.maps, matched.latents, matched.encoder
 
 
 def detail_weights(maps: NDArray[np.float32], strength: float, size: int) -> torch.Tensor:

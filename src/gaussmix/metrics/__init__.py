@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         train_attribute_classifier,
     )
     from gaussmix.metrics.inception import InceptionFeatures
+    from gaussmix.metrics.subtypes import SubtypeJudge, train_subtype_judge
 
 __all__ = [
     "AttributeClassifier",
@@ -31,6 +32,7 @@ __all__ = [
     "ManifoldScores",
     "QualityReport",
     "QualityScores",
+    "SubtypeJudge",
     "balanced_accuracy",
     "frechet_distance",
     "frechet_distance_of_gaussians",
@@ -42,13 +44,16 @@ __all__ = [
     "nearest_pictures",
     "pairwise_diversity",
     "train_attribute_classifier",
+    "train_subtype_judge",
 ]
 
 _NEEDS_TORCH = {
     "AttributeClassifier": "classifier",
     "InceptionFeatures": "inception",
+    "SubtypeJudge": "subtypes",
     "load_or_train_classifier": "classifier",
     "train_attribute_classifier": "classifier",
+    "train_subtype_judge": "subtypes",
 }  # public name -> module of this package
 
 

@@ -81,6 +81,7 @@ class StudyConfig:
                 "keep_checkpoints": 1,
                 "guidance": 1.0,
                 "log_every": 1,
+                "reader_steps": 0,
                 **changes,
             }
         )

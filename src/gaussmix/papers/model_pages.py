@@ -198,17 +198,33 @@ class Artist:
         Picture i has Z number ``latents[i]``, with the given ``components`` of some attributes, and starts from noise
         number ``noises[i]``; each has its own by default.
         """
+        z = self.latents(pipeline, latents or range(len(attributes)), components)
+        return self.draw_with(pipeline, attributes, z, noises)
+
+    def latents(
+        self,
+        pipeline: AttributeDiffusionPipeline,
+        numbers: Sequence[int],
+        components: Sequence[Mapping[str, int]] | None = None,
+    ) -> torch.Tensor:
+        """Z of these numbers, ``(M, T, N)``, ungated, with the given ``components`` of some attributes."""
+        chosen = components or [{}] * len(numbers)
+        return torch.cat([pipeline.draw_latents(1, self._generator(j, 0), chosen[i]) for i, j in enumerate(numbers)])
+
+    def _generator(self, number: int, stream: int) -> torch.Generator:
+        return step_generator(self.config.seed, number, stream)
+
+    def draw_with(
+        self,
+        pipeline: AttributeDiffusionPipeline,
+        attributes: NDArray[np.uint8],
+        z: torch.Tensor,
+        noises: Sequence[int] | None = None,
+    ) -> Pictures:
+        """As `draw`, for a given Z ``(M, T, N)``."""
         count, unet = len(attributes), pipeline.unet
         shape = (1, unet.config["in_channels"], unet.config["sample_size"], unet.config["sample_size"])
-        chosen = components or [{}] * count
-
-        def generator(number: int, stream: int) -> torch.Generator:
-            return step_generator(self.config.seed, number, stream)
-
-        z = torch.cat(
-            [pipeline.draw_latents(1, generator(j, 0), chosen[i]) for i, j in enumerate(latents or range(count))]
-        )
-        x = torch.cat([torch.randn(shape, generator=generator(j, 1)) for j in noises or range(count)])
+        x = torch.cat([torch.randn(shape, generator=self._generator(j, 1)) for j in noises or range(count)])
         at_once = batch_size(shape[-1], unet.device)
         fast = has_fast_bfloat16(unet.device) and unet.dtype == torch.float32
         pipeline.set_progress_bar_config(disable=True)

@@ -22,6 +22,10 @@ MODULES = {
     "expansion-fig3-7": ("expansion_fig3_7", "E Figures 3-7: targets, the initial mixture, trained mixtures"),
     "diffusion-fig1": ("diffusion_fig1", "D Figure 1: real faces beside drawn ones, and numbers on how alike they are"),
     "diffusion-fig4": ("diffusion_fig4", "D Figure 4: faces of one set of features, a Z of its own each"),
+    "diffusion-components": (
+        "diffusion_components",
+        "D Sec. 3.1: which kinds of hats, glasses and mouths the components of Z select",
+    ),
     "diffusion-fig5": ("diffusion_fig5", "D Figure 5: one Z, many noises; how much of the picture Z decides"),
     "diffusion-fig6": ("diffusion_fig6", "D Figure 6: x0* at each step of Eq. 10; quality by number of steps"),
     "diffusion-fig7": ("diffusion_fig7", "D Figure 7, Eq. 7: features against classes, on the same images"),

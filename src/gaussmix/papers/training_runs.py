@@ -27,7 +27,9 @@ from gaussmix.diffusion.presets import TrainConfig
 from gaussmix.diffusion.run import TrainResult, train
 from gaussmix.whole_file import whole_file
 
-_WHERE_AND_WHEN = ("out", "resume", "data", "threads", "checkpoint_every", "keep_checkpoints", "guidance")
+_WHERE_AND_WHEN = {
+    *("out", "resume", "data", "threads", "checkpoint_every", "keep_checkpoints", "guidance", "reader_steps"),
+}
 """Settings that do not change what is learnt; the data are told by their key."""
 _COST = "cost.json"
 
