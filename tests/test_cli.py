@@ -99,7 +99,7 @@ def test_attributes_lists_names_and_shares(model, capsys):
 def test_train_on_a_folder_then_resume(folder, tmp_path, capsys):
     flags = (
         f"train --data {folder} --size 8 --channels 8 16 --batch-size 4 --timesteps 100 --out {tmp_path}/run "
-        "--checkpoint-every 2 --mixed-precision no"
+        "--checkpoint-every 2 --mixed-precision no --reader-steps 5"
     )
     assert cli.main([*flags.split(), "--steps", "3"]) == 0
     assert (tmp_path / "run" / "samples.png").exists()
@@ -135,6 +135,8 @@ def test_naming_one_limit_lifts_the_other(monkeypatch, folder, tmp_path):
         ("sample --with Sunglases", "unknown attribute 'Sunglases'; did you mean Sunglasses? Known: Bald, Long_Hair"),
         ("sample --with Bald --without bald", "Bald is asked for and ruled out at once"),
         ("sample --count 0", "--count is 0; it must be at least 1"),
+        ("sample --seed -1", "--seed is -1; it must be at least 0"),
+        ("sample --steps 21 --folder single", "choose 1 to 20"),
         ("sample --steps 21", "choose 1 to 20"),
         ("sample --scheduler ddim --steps 7", "cannot take 7 even steps of T=20: try"),
         ("sample --out faces.qqq", ".qqq"),
@@ -169,7 +171,9 @@ def test_nan_stops_with_status_1(folder, tmp_path, capsys):
 
 def test_skip_bad_counts_damaged_images(folder, tmp_path, capsys):
     (folder / "3.png").write_bytes(b"damaged")
-    flags = f"train --data {folder} --size 8 --channels 8 16 --batch-size 4 --steps 1 --out {tmp_path}/run"
+    flags = (
+        f"train --data {folder} --size 8 --channels 8 16 --batch-size 4 --steps 1 --reader-steps 0 --out {tmp_path}/run"
+    )
     assert cli.main(flags.split()) == 2
     error = capsys.readouterr().err
     assert "3.png" in error

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from tiny import NAMES, squares_dataset, tiny_unet
 
+from gaussmix import cli
 from gaussmix.cli import faces
 from gaussmix.cli.components import read_components
 from gaussmix.cli.editing import edit
@@ -96,11 +97,22 @@ def test_a_row_for_each_component(model, picture, tmp_path, capsys):
         assert sheet.height > 6 * 96  # six edits a row, the other two in a second one
 
 
+def test_what_the_data_never_show_is_said_once(model, picture, tmp_path, capsys):
+    pipe = AttributeDiffusionPipeline.load(model)
+    pipe.register_to_config(attribute_rows=pack_rows(np.repeat([[1, 0, 0], [0, 1, 0], [0, 1, 1]], 30, axis=0)))
+    pipe.save_pretrained(tmp_path / "model")
+    where = f"--model {tmp_path}/model --out {tmp_path}/x.png"
+    flags = f"--component Sunglasses=all --with Bald --attributes Long_Hair --count 1 --steps 1 {where}"
+    assert cli.main(["edit", str(picture), *flags.split()]) == 0
+    assert capsys.readouterr().err.count("no training picture has Bald and Sunglasses") == 1
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         ("", "nothing to change: say what with --with, --without or --component"),
         ("--with Bald --count 0", "--count is 0"),
+        ("--with Bald --seed -1", "--seed is -1; it must be at least 0"),
         ("--with Bald", "nothing to change: face.png has Bald, Sunglasses; if that is wrong, say .* with --attributes"),
         ("--with Bold", "unknown attribute 'Bold'; did you mean Bald"),
         ("--with Bald --attributes Bold", "unknown attribute 'Bold'; did you mean Bald"),
@@ -142,9 +154,9 @@ def pipeline_of(model) -> AttributeDiffusionPipeline:
     [
         ("Bald", "--component has 'Bald'; write an attribute and a number, such as"),
         ("Bold=1", "did you mean Bald"),
-        ("Bald=3", "--component Bald is '3'; choose 0 to 2, or all"),
-        ("Bald=-1", "choose 0 to 2"),
-        ("Bald=1.0", "choose 0 to 2"),
+        ("Bald=3", "--component Bald is '3'; choose 0, 1, 2 or all"),
+        ("Bald=-1", "choose 0, 1, 2"),
+        ("Bald=1.0", "choose 0, 1, 2"),
         ("Bald=1,bald=2", "--component names Bald twice"),
         ("Bald=all,Sunglasses=all", "all of Bald and of Sunglasses; choose one"),
     ],
@@ -152,6 +164,24 @@ def pipeline_of(model) -> AttributeDiffusionPipeline:
 def test_wrong_components_are_refused(pipeline_of, text, message):
     with pytest.raises(ValueError, match=message):
         read_components(text, pipeline_of)
+
+
+def test_kinds_that_never_occur_are_left_out(model):
+    pipe = AttributeDiffusionPipeline.load(model)
+    latents = {**pipe.config["latents"], "shares": [[0.5, 0, 0.5], [0.25, 0.25, 0.5], [1, 0, 0], [0.5, 0.5, 0]]}
+    pipe.register_to_config(latents=latents)
+    assert read_components("Bald=all", pipe) == [{"Bald": 0}, {"Bald": 2}]
+    with pytest.raises(ValueError, match="Bald is '1'; choose 0, 2 or all"):
+        read_components("Bald=1", pipe)
+
+
+def test_a_long_row_of_components_is_cut_on_the_sheet_alone(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(faces, "_MOST_ON_A_SHEET", 6)
+    flags = f"--component Bald=all --model {model} --count 5 --steps 1 --out {tmp_path}/x.png --folder {tmp_path}/f"
+    assert faces.sample([*flags.split(), "--trajectory"]) == 0
+    assert len(load_dataset(tmp_path / "f", size=8, progress=False)) == 15
+    with Image.open(tmp_path / "x.png") as sheet:
+        assert 6 * 96 < sheet.height < 8 * 96
 
 
 def test_sample_asks_for_the_attribute_of_a_component(model, tmp_path, capsys):

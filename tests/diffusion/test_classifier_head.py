@@ -240,7 +240,7 @@ class Reader(torch.nn.Module):
     def __init__(self, says: str):
         super().__init__()
         self.says, self.head, self.device, self.dtype = says, object(), torch.device("cpu"), torch.float32
-        self.config = {"classifier_pass": "same"}
+        self.config = {"classifier_pass": "same", "sample_size": 8}
 
     def classify(self, sample, _timestep, _latents=None, attributes=None):
         if self.says == "image":
@@ -286,6 +286,8 @@ def test_the_leak_control_refuses_what_says_nothing():
         measure_leak(pipe, data.images, data.attributes, timestep=20)
     with pytest.raises(ValueError, match="got 3 images and 2 rows"):
         measure_leak(pipe, data.images[:3], data.attributes[:2], timestep=1)
+    with pytest.raises(ValueError, match=r"pictures are uint8 \(40, 4, 4, 3\); give uint8 \(count, 8, 8, 3\)"):
+        measure_leak(pipe, data.images[:, :4, :4], data.attributes, timestep=1)
     with pytest.raises(ValueError, match="no attribute of the 5 images differs"):
         measure_leak(pipe, data.images[:5], np.ones((5, 3), np.uint8), timestep=1)
     with pytest.raises(ValueError, match="no classifier"):

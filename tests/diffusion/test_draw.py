@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,16 @@ from tiny import NAMES
 
 from gaussmix.data import load_dataset
 from gaussmix.diffusion import draw as drawing
-from gaussmix.diffusion.draw import DrawnBatch, batch_size, draw, draw_batches, first_pictures, stream_to_folder
+from gaussmix.diffusion.draw import (
+    DrawnBatch,
+    batch_size,
+    default_steps,
+    draw,
+    draw_batches,
+    first_pictures,
+    stream_to_folder,
+)
+from gaussmix.diffusion.evaluate import evaluate
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.training.schedule import step_generator
 
@@ -109,6 +119,13 @@ def test_half_precision_where_it_is_fast(
     assert used == {torch.bfloat16 if fast else torch.float32}
 
 
+@pytest.mark.parametrize("function", [draw_batches, drawing.draw_sheet, evaluate, AttributeDiffusionPipeline.__call__])
+def test_all_draw_with_the_same_number_of_steps(function: Any) -> None:
+    defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
+    given = {defaults[name] for name in ("steps", "num_steps", "num_inference_steps") if name in defaults}
+    assert given == {default_steps("dpm++", 100)}
+
+
 def test_batch_size_keeps_the_pixels() -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert batch_size(8, cpu) == 2
@@ -132,6 +149,25 @@ def test_first_pictures_runs_through_all_and_keeps_some(most: int) -> None:
     assert images[:, 0, 0, 0].tolist() == list(range(min(5, most)))
     assert path[1, :, 0, 0, 0].tolist() == [2 * i for i in range(min(5, most))]
     assert next(batches, None) is None
+
+
+def test_first_pictures_of_each_row() -> None:
+    images, path = first_pictures(fake(9), 2, row=3)
+    assert path is not None
+    assert images[:, 0, 0, 0].tolist() == [0, 1, 3, 4, 6, 7]
+    assert path[1, :, 0, 0, 0].tolist() == [0, 2, 6, 8, 12, 14]
+
+
+def test_a_request_that_is_refused_leaves_the_folder_of_an_earlier_one(
+    pipeline: AttributeDiffusionPipeline, tmp_path: Path
+) -> None:
+    list(stream_to_folder(tmp_path / "old", fake(5), ROWS, NAMES))
+    before = (tmp_path / "old" / "metadata.csv").read_bytes()
+    for folder in ("old", "new"):
+        with pytest.raises(ValueError, match="choose 1 to 20"):
+            list(stream_to_folder(tmp_path / folder, draw_batches(pipeline, ROWS, steps=99), ROWS, NAMES))
+    assert (tmp_path / "old" / "metadata.csv").read_bytes() == before
+    assert not (tmp_path / "new").exists()
 
 
 def test_folder_reads_back_as_a_data_set(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gaussmix.diffusion.presets import PRESETS
+from gaussmix.diffusion.presets import PRESETS, TrainConfig
 from gaussmix.diffusion.schedulers import make_betas
 from gaussmix.diffusion.unet import AttributeUNet
 
@@ -67,6 +67,12 @@ def test_work_of_an_evaluation(name: str, expected: float) -> None:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         unet(**inputs)
     assert counter.get_total_flops() / 1e9 == pytest.approx(expected, rel=0.01)
+
+
+def test_pictures_too_small_for_the_reader_are_refused_before_the_training() -> None:
+    with pytest.raises(ValueError, match="--size is 4; reading needs at least 8 pixels, or --reader-steps 0"):
+        TrainConfig(size=4)
+    assert TrainConfig(size=4, reader_steps=0).size == TrainConfig(size=4, pairing="fixed").size == 4
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -141,6 +141,10 @@ def test_mismatched_inputs_are_refused():
         match_latents(np.zeros((3, 8, 8, 3), np.uint8), np.zeros((2, 2), np.uint8), AttributeLatents(2))
     with pytest.raises(ValueError, match="attributes have 3 columns; the latents expect 2"):
         match_latents(np.zeros((3, 8, 8, 3), np.uint8), np.zeros((3, 3), np.uint8), AttributeLatents(2))
+    with pytest.raises(ValueError, match="attributes must be 0 or 1"):
+        match_latents(np.zeros((3, 8, 8, 3), np.uint8), -np.ones((3, 2), int), AttributeLatents(2))
+    with pytest.raises(ValueError, match="images hold float64; give uint8"):
+        match_latents(np.zeros((3, 8, 8, 3)), np.ones((3, 2), np.uint8), AttributeLatents(2))
 
 
 def hats(count: int, seed: int = 0):

@@ -50,10 +50,12 @@ def test_it_names_the_kind_of_each_part(dataset: AttributeDataset):
         assert kinds.shape == (0,), part
 
 
-def test_parts_that_nobody_knows_are_refused(dataset: AttributeDataset):
+def test_parts_that_nobody_knows_and_no_steps_are_refused(dataset: AttributeDataset):
     with pytest.raises(ValueError, match="parts are hat, side; patterns knows colour, side"):
         train_subtype_judge(dataset, ("hat", "side"))
     with pytest.raises(ValueError, match="parts are none"):
         train_subtype_judge(dataset, ())
     with pytest.raises(ValueError, match="patterns knows none"):
         train_subtype_judge(dataclasses.replace(dataset, parts=None), ("side",))
+    with pytest.raises(ValueError, match="steps is 0; it must be at least 1"):
+        train_subtype_judge(dataset, ("side",), steps=0)

@@ -72,6 +72,7 @@ def test_quick_run_writes_the_contract(name: str, tmp_path: Path, capsys: pytest
         assert len(data) > 10_000
     assert facts["findings"][0] in printed.out
     assert name in printed.err  # the progress bar
+    assert "Loading" not in printed.err  # of diffusers
 
 
 def test_same_seed_same_numbers() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from gaussmix.training.log import MetricsLog, TrainingBar
 
 
@@ -23,6 +25,22 @@ def test_resuming_forgets_what_came_after_the_checkpoint(tmp_path):
     log.close()
     assert steps(tmp_path) == [10, 20, 30]
     assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["loss"] == 2.0
+
+
+def test_a_resume_that_is_cut_off_loses_nothing(tmp_path, monkeypatch):
+    log = MetricsLog(tmp_path)
+    log.write(10, loss=1.0)
+    log.close()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            MetricsLog(tmp_path, first_step=10)
+    assert steps(tmp_path) == [10]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_new_run_starts_an_empty_log(tmp_path):

@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("always", module="gaussmix")
+            warnings.filterwarnings("default", module="gaussmix")  # each text once, not for each of several rows
             show = warnings.showwarning
             warnings.showwarning = lambda text, category, file, *rest: (
                 print(f"gaussmix: {text}", file=sys.stderr)

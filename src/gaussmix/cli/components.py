@@ -11,32 +11,35 @@ if TYPE_CHECKING:
 def read_components(text: str, pipeline: AttributeDiffusionPipeline) -> list[dict[str, int]]:
     """What to draw, ``{attribute: component}``; one entry for each component of the attribute that is ``all``, if any.
 
-    Raises ValueError for what is not ``NAME=NUMBER``, unknown attributes (naming the nearest), components that do not
-    exist, and for more than one ``all``.
+    Components that the training data never show are left out of ``all``. Raises ValueError for what is not
+    ``NAME=NUMBER``, unknown attributes (naming the nearest), components that do not exist or never occur, and for more
+    than one ``all``.
     """
     from gaussmix.diffusion.requests import find_attributes
 
-    count = pipeline.attribute_latents.n_components
+    latents = pipeline.attribute_latents
     fixed: dict[str, int] = {}
-    every: list[str] = []
+    every: dict[str, list[int]] = {}
     for part in (part.strip() for part in text.split(",")):
         if not part:
             continue
         given, equals, value = (word.strip() for word in part.partition("="))
         if not equals:
             raise ValueError(f"--component has {part!r}; write an attribute and a number, such as Eyeglasses=1")
-        name = pipeline.attribute_names[find_attributes([given], pipeline.attribute_names)[0]]
+        token = find_attributes([given], pipeline.attribute_names)[0]
+        name = pipeline.attribute_names[token]
+        occur = [c for c, share in enumerate(latents.weights(token)) if share > 0]
         if name in fixed or name in every:
             raise ValueError(f"--component names {name} twice; choose one component")
         if value == "all":
-            every.append(name)
-        elif value.isdecimal() and int(value) < count:
+            every[name] = occur
+        elif value.isdecimal() and int(value) in occur:
             fixed[name] = int(value)
         else:
-            raise ValueError(f"--component {name} is {value!r}; choose 0 to {count - 1}, or all")
+            raise ValueError(f"--component {name} is {value!r}; choose {', '.join(map(str, occur))} or all")
     if len(every) > 1:
         raise ValueError(f"--component asks for all of {' and of '.join(every)}; choose one of them")
-    return [{**fixed, every[0]: c} for c in range(count)] if every else [fixed]
+    return [{**fixed, name: c} for name, occur in every.items() for c in occur] or [fixed]
 
 
 def describe(components: dict[str, int]) -> str:

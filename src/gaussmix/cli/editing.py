@@ -11,7 +11,7 @@ import tyro
 
 from gaussmix.cli.components import describe, read_components
 from gaussmix.cli.faces import load_model, split_names
-from gaussmix.cli.flags import parse_flags
+from gaussmix.cli.flags import check_at_least, parse_flags
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,8 +60,8 @@ class EditConfig:
 def edit(args: list[str]) -> int:
     """Change attributes of a picture and keep the rest of it."""
     config: EditConfig = parse_flags(EditConfig, args, "edit")
-    if config.count < 1:
-        raise ValueError(f"--count is {config.count}; it must be at least 1")
+    check_at_least(1, count=config.count)
+    check_at_least(0, seed=config.seed)
     if not (config.present or config.absent or config.component):
         raise ValueError("nothing to change: say what with --with, --without or --component")
     import numpy as np

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from gaussmix.cli.components import describe, read_components
-from gaussmix.cli.flags import one_line, parse_flags
+from gaussmix.cli.flags import check_at_least, one_line, parse_flags
 from gaussmix.diffusion.presets import PRESETS, TrainConfig
 
 if TYPE_CHECKING:
@@ -170,8 +170,10 @@ def split_names(text: str) -> list[str]:
 def sample(args: list[str]) -> int:
     """Draw pictures with the attributes you ask for."""
     config: SampleConfig = parse_flags(SampleConfig, args, "sample")
-    if config.count is not None and config.count < 1:
-        raise ValueError(f"--count is {config.count}; it must be at least 1")
+    check_at_least(1, count=config.count)
+    check_at_least(0, seed=config.seed)
+    import numpy as np
+
     from gaussmix.pictures import picture_format, save_atomic
 
     picture_format(config.out)  # a wrong suffix is said before the drawing, not after
@@ -212,9 +214,10 @@ def sample(args: list[str]) -> int:
 
         batches = rows()
         if config.folder is not None:
-            of_all = attributes[list(range(count)) * len(kinds)]
+            of_all = np.tile(attributes, (len(kinds), 1))
             batches = stream_to_folder(config.folder, batches, of_all, pipeline.attribute_names)
-        images, path = first_pictures(batches, len(kinds) * count if len(kinds) > 1 else _MOST_ON_A_SHEET)
+        shown = min(count, max(1, _MOST_ON_A_SHEET // len(kinds)))
+        images, path = first_pictures(batches, shown, row=count)
     request = label(asked, absent)
     about = [f"{config.scheduler}, {steps} steps, guidance {config.guidance:g}, seed {config.seed}"]
     if config.classifier_scale:
@@ -222,8 +225,8 @@ def sample(args: list[str]) -> int:
     about += [text for on, text in ((config.fix_latent, "one Z"), (config.fix_noise, "one noise")) if on]
     if len(kinds) == 1 and kinds[0]:
         about.append(describe(kinds[0]))
-    if len(images) < count:
-        about.append(f"the first {len(images)} of {count}")
+    if shown < count:
+        about.append(f"the first {shown} of {count}")
     timesteps = [int(t) + 1 for t in pipeline.scheduler.timesteps]
     save_atomic(_sample_sheet(images, path, timesteps, kinds, request, ", ".join(about) + "."), config.out)
     if config.folder is not None:
@@ -249,6 +252,9 @@ def _sample_sheet(
             path[shown].swapaxes(0, 1).reshape(-1, *images.shape[1:]),
             columns=len(shown),
             title=request,
+            row_labels=[describe(kind) for kind in kinds for _ in range(len(images) // len(kinds))]
+            if len(kinds) > 1
+            else None,
             column_labels=[f"t = {timesteps[i]}" for i in shown],
             caption=f"The estimate x0* on the way from noise, a row a picture. {about}",
         )
@@ -288,8 +294,8 @@ def attributes(args: list[str]) -> int:
 def evaluate(args: list[str]) -> int:
     """Measure how well the pictures show what was asked for, and how much they resemble real ones."""
     config: EvaluateConfig = parse_flags(EvaluateConfig, args, "evaluate")
-    if config.count < 1:
-        raise ValueError(f"--count is {config.count}; it must be at least 1")
+    check_at_least(1, count=config.count)
+    check_at_least(0, seed=config.seed)
     pipeline = load_model(config.model, config.scheduler, config.threads)
     trained = pipeline.training
     source = config.data or trained.get("data")

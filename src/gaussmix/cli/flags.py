@@ -19,6 +19,13 @@ def parse_flags(config: type, args: list[str], command: str, default: Any = None
     )
 
 
+def check_at_least(least: int, **flags: int | None) -> None:
+    """Raises ValueError for a flag that was given and is below ``least``."""
+    for name, value in flags.items():
+        if value is not None and value < least:
+            raise ValueError(f"--{name} is {value}; it must be at least {least}")
+
+
 def one_line(error: BaseException) -> str:
     """What went wrong, as one line for standard error."""
     if isinstance(error, OSError) and error.strerror:

@@ -227,9 +227,9 @@ class _Unpickler(pickle.Unpickler):
             ) from None
 
 
-def _new_array(kind: type, shape: tuple[int, ...], code: bytes | str) -> np.ndarray:
+def _new_array(kind: object, shape: tuple[int, ...], code: bytes | str) -> np.ndarray:
     """NumPy's way to begin an array that its bytes follow; of another size it could fill the memory."""
-    if kind is not np.ndarray or shape != (0,):
+    if kind is not _ARRAY or shape != (0,):
         raise ValueError(f"an array that begins with shape {shape}")
     return np.empty(0, np.uint8)
 
@@ -241,8 +241,9 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+_ARRAY = object()  # stands for the class, which a pickle could call for an array of any size
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "ndarray"): _ARRAY,
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _latin1,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _new_array for core in ("core", "_core")},

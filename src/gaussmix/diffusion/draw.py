@@ -6,6 +6,7 @@ Picture ``i`` of seed ``s`` takes its noise and its Z from ``(s, i)`` alone, so 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,12 +123,21 @@ def draw(
     return first_pictures(draw_batches(pipeline, attributes, **options), len(attributes))
 
 
-def first_pictures(batches: Iterable[DrawnBatch], most: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Run through all batches and keep the first ``most`` pictures, and trajectories where there are."""
-    kept = [batch for batch in batches if batch.start < most]
-    images = np.concatenate([batch.images for batch in kept])[:most]
-    paths = [batch.trajectory for batch in kept if batch.trajectory is not None]
-    return images, np.concatenate(paths, axis=1)[:, :most] if paths else None
+def first_pictures(
+    batches: Iterable[DrawnBatch], most: int, row: int | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Run through all batches and keep the first ``most`` pictures, and trajectories where there are.
+
+    With ``row``, pictures come in rows of so many, and the first ``most`` of each row are kept.
+    """
+    images, paths = [], []
+    for batch in batches:
+        place = np.arange(batch.start, batch.start + len(batch.images))
+        kept = (place if row is None else place % row) < most
+        if kept.any():
+            images.append(batch.images[kept])
+            paths += [] if batch.trajectory is None else [batch.trajectory[:, kept]]
+    return np.concatenate(images), np.concatenate(paths, axis=1) if paths else None
 
 
 def _start(
@@ -203,16 +213,19 @@ def stream_to_folder(
     """Write each batch as single PNGs and rows of a metadata.csv, and pass it on.
 
     After each batch the folder is an image folder that `gaussmix.load_dataset` reads, also if nothing comes after it.
+    Before the first one is there nothing is touched, so that a request that is refused leaves an older folder whole.
 
     Args:
         attributes: ``(M, K)`` of all pictures.
         names: of the K attributes.
     """
     digits = max(5, len(str(len(attributes) - 1)))
+    remaining = iter(batches)
+    first = list(islice(remaining, 1))
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "metadata.csv").open("w", encoding="utf-8") as table:
         table.write("file_name," + ",".join(names) + "\n")
-        for batch in batches:
+        for batch in chain(first, remaining):
             rows = []
             for i, image in enumerate(batch.images, batch.start):
                 save_atomic(Image.fromarray(image), folder / f"{i:0{digits}d}.png")

@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 from gaussmix.diffusion.companions import settle
 from gaussmix.diffusion.draw import batch_size
 from gaussmix.diffusion.encoder import AttributeEncoder
-from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline, to_uint8
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline, check_pictures, to_uint8
 from gaussmix.diffusion.requests import find_attributes, unpack_rows
 from gaussmix.training.precision import has_fast_bfloat16
 from gaussmix.training.schedule import step_generator
@@ -94,7 +94,8 @@ def edit(
         seed: picture i takes its noise, and Z of what is new, from ``(seed, i)``.
         steps: levels of noise, evenly spaced along the angle arccos sqrt(ab); 2 to 3 network evaluations each.
         guidance: w.
-        on_step: called after each step with the number of picture-steps done, ``M * steps`` in all.
+        on_step: called after each step with the number of picture-steps done, ``M * steps`` in all, or less where
+            ``steps`` are more than the angle can tell apart.
 
     Warns if the data never show what was asked for together. Raises ValueError for a model without an encoder, pictures
     of another size, unknown names, a name on both sides, and for values out of range.
@@ -106,8 +107,12 @@ def edit(
     if not np.isfinite(guidance):
         raise ValueError(f"guidance is {guidance}; it must be a finite number")
     levels = _levels(pipeline, steps)
-    before = encoder.read_attributes(images) if attributes is None else np.array(attributes, np.uint8)
-    pipeline.attribute_latents.gate(before)  # checks the shape and the values
+    check_pictures(images, pipeline.unet.config["sample_size"])
+    if not len(images):
+        raise ValueError("there are no pictures to edit; give at least one")
+    given = encoder.read_attributes(images) if attributes is None else np.asarray(attributes)
+    pipeline.attribute_latents.gate(given)  # checks the shape and the values
+    before = given.astype(np.uint8)
     if len(before) != len(images):
         raise ValueError(f"{len(before)} rows of attributes for {len(images)} pictures; give one each")
     latents = encoder.encode(images, before, seed)
@@ -149,7 +154,7 @@ def find_encoder(pipeline: AttributeDiffusionPipeline) -> AttributeEncoder:
 
 
 def reconstruct(
-    pipeline: AttributeDiffusionPipeline, result: EditResult, *, seed: int = 0, steps: int = 20
+    pipeline: AttributeDiffusionPipeline, result: EditResult, *, seed: int = 0, steps: int = EDIT_STEPS
 ) -> NDArray[np.uint8]:
     """What A and Z say of each picture by themselves: drawn from noise of ``(seed, i)``, ``(M, S, S, 3)`` uint8.
 

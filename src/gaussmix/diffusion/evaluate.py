@@ -149,7 +149,7 @@ def evaluate(
     change_count: int = 32,
     seed: int = 0,
     guidance_scale: float = 2.0,
-    num_inference_steps: int = 20,
+    num_inference_steps: int = 10,
     extractor: FeatureExtractor | None = None,
     cache: Path | None = None,
     progress: bool = True,

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline, check_pictures
 from gaussmix.metrics.attributes import balanced_accuracy
 
 _BATCH = 64
@@ -81,6 +81,7 @@ def measure_leak(
         raise ValueError("the model has no classifier; train one with --classifier-weight 0.1")
     if not 2 <= len(images) == len(truth):
         raise ValueError(f"got {len(images)} images and {len(truth)} rows of attributes; give two or more of both")
+    check_pictures(images, unet.config["sample_size"])
     levels = pipeline.scheduler.alphas_cumprod
     if not 0 <= timestep < len(levels):
         raise ValueError(f"timestep is {timestep}; choose 0 to {len(levels) - 1}")

@@ -55,6 +55,12 @@ def to_uint8(images: torch.Tensor) -> NDArray[np.uint8]:
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
+def check_pictures(images: NDArray[np.uint8], size: int) -> None:
+    """Raises ValueError unless ``images`` are ``(M, size, size, 3)`` uint8."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
+        raise ValueError(f"pictures are {images.dtype} {images.shape}; give uint8 (count, {size}, {size}, 3)")
+
+
 class AttributeDiffusionPipeline(DiffusionPipeline):
     """A trained network, its scheduler, the names of its attributes and the distribution of its latents.
 
@@ -163,7 +169,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         self,
         attributes: ArrayLike | torch.Tensor,
         latents: torch.Tensor | None = None,
-        num_inference_steps: int = 20,
+        num_inference_steps: int = 10,
         guidance_scale: float = 2.0,
         generator: torch.Generator | list[torch.Generator] | None = None,
         noise: torch.Tensor | None = None,

@@ -127,6 +127,8 @@ class TrainConfig:
             raise ValueError(f"--condition-dropout is {self.condition_dropout}; choose 0 or more, below 1")
         if self.detail_weight < 0 or (self.detail_weight > 0 and self.pairing != "matched"):
             raise ValueError(f"--detail-weight is {self.detail_weight}; it must be 0 or more, and 0 unless matched")
+        if self.reader_steps and self.pairing == "matched" and self.size < 8:  # said before the training, not after
+            raise ValueError(f"--size is {self.size}; reading needs at least 8 pixels, or --reader-steps 0")
         if self.classifier_weight < 0:
             raise ValueError(f"--classifier-weight is {self.classifier_weight}; it must be 0 or more")
         if not self.classifier_weight and (self.classifier_loss, self.classifier_pass) != ("bce", "same"):

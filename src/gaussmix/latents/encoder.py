@@ -57,7 +57,7 @@ class LatentEncoder:
         """Z ``(M, T, N)`` float32, ungated, of pictures ``(M, H, W, 3)`` uint8 with attributes ``(M, K)`` of 0/1.
 
         ``seed`` is for the numbers that no picture decides: those of absent and of unmatched attributes, and those
-        after the details. Raises ValueError for shapes that do not fit.
+        after the details. Raises ValueError for shapes that do not fit, and for what is not uint8 or not 0 and 1.
         """
         return self.read(images, attributes, seed).table
 
@@ -136,7 +136,9 @@ class LatentEncoder:
 
 
 def side_of(images: NDArray[np.uint8]) -> int:
-    """Height and width of the colour view of images ``(M, H, H, 3)``."""
+    """Height and width of the colour view of images ``(M, H, H, 3)``. ValueError unless they are such uint8."""
+    if images.dtype != np.uint8:
+        raise ValueError(f"images hold {images.dtype}; give uint8 from 0 to 255")
     if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
         raise ValueError(f"images have shape {images.shape}; expected squares (count, size, size, 3)")
     return images.shape[1] // -(-images.shape[1] // MAX_SIZE)
@@ -149,7 +151,9 @@ def views_of(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def design_of(attributes: NDArray) -> NDArray[np.float32]:
-    """``d = [1, A]``, ``(M, 1 + K)``."""
+    """``d = [1, A]``, ``(M, 1 + K)``. ValueError unless the attributes are 0 and 1."""
+    if not np.isin(attributes, (0, 1)).all():
+        raise ValueError("attributes must be 0 or 1")
     return np.column_stack([np.ones(len(attributes)), attributes]).astype(np.float32)
 
 

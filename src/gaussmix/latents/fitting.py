@@ -38,8 +38,8 @@ class Fit:
         self.attributes, self.latents = attributes, latents
         self.rng = np.random.default_rng(seed)
         self.n_details = min(N_DETAILS, latents.latent_dim)
-        self.residual = np.concatenate([views_of(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)])
         self.design = design_of(attributes)
+        self.residual = np.concatenate([views_of(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)])
         self.effect = np.linalg.lstsq(self.design, self.residual, rcond=None)[0]
         self.residual -= self.design @ self.effect
         self.side = side_of(images)

@@ -74,6 +74,7 @@ def match_latents(
         on_progress: called with the number of attributes done.
 
     About 3 ms of CPU time an image at 32 px and 16 attributes; memory is two float32 copies of the images at 32 px.
+    Raises ValueError for shapes that do not fit, and for what is not uint8 or not 0 and 1.
     """
     if len(images) != len(attributes) or len(images) == 0:
         raise ValueError(f"{len(images)} images and {len(attributes)} attribute rows; both must be the same, above 0")

@@ -58,8 +58,11 @@ def train_subtype_judge(
 
     AdamW and pictures shifted and brightened as for the judge of attributes. One seed gives one result on one machine;
     the global random state stays as it was. ``on_progress`` gets the number of steps done and the loss.
-    Raises ValueError for parts that the data set does not know.
+    Raises ValueError for parts that the data set does not know and for less than one step, DataError (a ValueError)
+    if the train split is empty.
     """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; it must be at least 1")
     known = dataset.parts or {}
     missing = [part for part in parts if part not in known]
     if missing or not parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,8 @@ def reproduce(args: list[str]) -> int:
     """Run one table or figure of the papers."""
     if not args:
         print("usage: gaussmix reproduce NAME [--quick] [--out DIR] [--seed N]\n")
-        print("\n".join(f"  {name:<18}{about}" for name, (_, about) in MODULES.items()))
+        width = max(map(len, MODULES))
+        print("\n".join(f"  {name:<{width}} {about}" for name, (_, about) in MODULES.items()))
         return 0
     given = tyro.cli(
         ReproduceConfig,
@@ -48,6 +50,10 @@ def reproduce(args: list[str]) -> int:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     reproduction = find_reproduction(given.name)
+    if "diffusers" in sys.modules:  # a page with networks: its own bar is enough
+        from diffusers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
     config = reproduction.config.quick() if given.quick else reproduction.config
     if given.seed is not None:
         config = dataclasses.replace(config, seed=given.seed)

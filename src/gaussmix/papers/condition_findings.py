@@ -129,12 +129,14 @@ def what_z_adds(values: Values) -> str:
             each = gap(values, measure, other, "features")
             if each.sign:
                 told.append(f"{measure} {_WORDS[each.sign]} by {abs(each.mean):.2g} ± {each.half:.2g}")
-        sentences.append(f"{TOLD[other]}: {', '.join(told) or 'nothing that three seeds can tell'}")
+        sentences.append(f"{TOLD[other]}: {', '.join(told) or 'nothing that these seeds can tell'}")
     return f"What Z is good for, against {TOLD['features']}: {'; '.join(sentences)}."
 
 
 def resolution(values: Values) -> str:
     """The smallest difference that could have been seen."""
+    if len(values["features"]["FD"]) < 2:
+        return "One seed: no difference can be told from chance."
     halves = {m: [gap(values, m, "features", key).half for key in CLASSES] for m in ("defect rate", "recall", "FD")}
     listed = ", ".join(f"{measure} {np.max(each):.2g}" for measure, each in halves.items())
     return f"Smaller differences than these could not have been seen against the classes: {listed}."

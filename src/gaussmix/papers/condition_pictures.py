@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from gaussmix.papers.condition_findings import Values
 from gaussmix.papers.condition_study import Faces, Measured
 from gaussmix.papers.intervals import interval
+from gaussmix.papers.model_pages import Faces as Block
+from gaussmix.papers.model_pages import draw_faces as draw_blocks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,23 +21,14 @@ if TYPE_CHECKING:
 GREY = "#555555"
 COLORS = ("#8c8c8c", "#d9822b", "#c2402a", "#7f9fc6", "#4b9b5f", "#1f5fa8", "#8a5fa8", "#1b1b1b")
 LINES = ("#d9822b", "#1f5fa8", "#4b9b5f", "#8c8c8c", "#8a5fa8")
-_COLUMNS = 14
+_COLUMNS = 8
 
 
 def draw_faces(faces: Faces, runs: Mapping[str, list[Measured]], labels: Mapping[str, str]) -> Figure:
     """Held-out faces, and for each a picture of the first network of every kind."""
-    from matplotlib.figure import Figure
-
     rows = {"held-out faces": faces.asked, **{labels[key]: measured[0].pictures for key, measured in runs.items()}}
-    figure = Figure(figsize=(10.5, 0.3 + 0.62 * len(rows)), layout="constrained")
-    for axes, (name, images) in zip(figure.subplots(len(rows), 1), rows.items(), strict=True):
-        axes.imshow(np.concatenate(images[:_COLUMNS], axis=1), interpolation="nearest", aspect="equal")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[:].set_visible(False)
-        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-    figure.suptitle("What is drawn for the same faces, by what the network is told", fontsize=10)
-    return figure
+    shown = np.stack([images[:_COLUMNS] for images in rows.values()])
+    return draw_blocks("The same faces asked for, by what the network was told", Block("", shown, list(rows)))
 
 
 def draw_measures(values: Values, labels: Mapping[str, str], real: Mapping[str, float]) -> Figure:
@@ -44,12 +37,11 @@ def draw_measures(values: Values, labels: Mapping[str, str], real: Mapping[str, 
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
-    for i, (key, each) in enumerate(values.items()):
+    for i, each in enumerate(values.values()):
         precision, recall, distance = (interval(v) for v in (1 - each["defect rate"], each["recall"], each["FD"]))
         bars = {"color": COLORS[i], "fmt": "o", "markersize": 5, "linewidth": 1, "capsize": 2}
-        left.errorbar(recall.mean, precision.mean, precision.half, recall.half, label=labels[key], **bars)
+        left.errorbar(recall.mean, precision.mean, precision.half, recall.half, **bars)
         right.errorbar(distance.mean, -i, xerr=distance.half, **bars)
-    left.plot(real["recall"], 1 - real["defect rate"], "*", color=GREY, markersize=11, label="real faces")
     right.axvline(real["FD"], color=GREY, linestyle=":", linewidth=1)
     right.text(real["FD"], 0.5, " real faces", color=GREY, fontsize=8, va="center")
     right.set_yticks([-i for i in range(len(values))], [labels[key] for key in values], fontsize=8)
@@ -57,7 +49,8 @@ def draw_measures(values: Values, labels: Mapping[str, str], real: Mapping[str, 
     right.set_xlim(left=0)
     _style(left, "precision and recall", "recall", "precision = 1 - defect rate")
     _style(right, "Frechet distance", "Frechet distance of the judge's features", "")
-    left.legend(frameon=False, fontsize=7)
+    reference = f"real faces: recall {real['recall']:.3g}, precision {1 - real['defect rate']:.3g}"
+    left.text(0.02, 0.98, reference, transform=left.transAxes, color=GREY, fontsize=8, va="top")
     return figure
 
 
@@ -84,11 +77,13 @@ def draw_curves(runs: Mapping[str, list[Measured]], labels: Mapping[str, str], c
         if name in controls:
             gap = each - losses[controls[name]]
             middle, half = zip(*(interval(column) for column in gap.T), strict=True)
-            right.plot(centre, middle, color=color, linewidth=1.2, label=f"{labels[name]} - {labels[controls[name]]}")
+            right.plot(centre, middle, color=color, linewidth=1.2, label=labels[name])
             low, high = np.subtract(middle, half), np.add(middle, half)
             right.fill_between(centre, low, high, color=color, alpha=0.15, linewidth=0)
     right.axhline(0, color=GREY, linestyle=":", linewidth=1)
     left.set_yscale("log")
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_formatter("{x:.3g}")
     _style(left, f"running mean over {window} steps", "training step", "denoising loss")
     _style(right, "with a classifier minus without", "training step", "difference of the denoising loss")
     left.legend(frameon=False, fontsize=8)

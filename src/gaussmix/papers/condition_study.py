@@ -24,6 +24,7 @@ from gaussmix.data.dataset import AttributeDataset, load_dataset
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.presets import TrainConfig
 from gaussmix.diffusion.schedulers import angle_weights, make_betas
+from gaussmix.diffusion.train import TrainingBatches
 from gaussmix.metrics.attributes import balanced_accuracy
 from gaussmix.metrics.classifier import STEPS, AttributeClassifier, load_or_train_classifier
 from gaussmix.metrics.frechet import frechet_distance
@@ -188,10 +189,16 @@ def run_variant(
     if draws:
         how = {"seed": config.seed, "steps": config.sampling_steps, "guidance": config.guidance}
         images = drawn(pipeline, conditions, out, **how)
+    batches = TrainingBatches(
+        variant.conditioning.of(faces.dataset), settings, out / "latents.safetensors", settings.batch_size
+    )
+    latents = None  # drawn, as in training ...
+    if batches.encoder is not None:  # ... unless they were read off the pictures
+        latents = torch.from_numpy(batches.encoder.encode(faces.asked, conditions, config.seed))
     last = max(1, round(LAST * len(curve.steps)))
     values = (quality(faces, images) if draws else {}) | {
         "training loss": float(curve.denoising[-last:].mean()),
-        "held-out loss": held_out_loss(pipeline, settings, faces.asked, conditions, config.seed),
+        "held-out loss": held_out_loss(pipeline, settings, faces.asked, conditions, config.seed, latents),
     }
     return Measured(values, curve, images)
 
@@ -203,17 +210,20 @@ def held_out_loss(
     images: NDArray[np.uint8],
     conditions: NDArray[np.uint8],
     seed: int,
+    latents: torch.Tensor | None = None,
 ) -> float:
     """The training objective, of the averaged weights, on pictures ``(M, H, W, 3)`` with conditions ``(M, K')``.
 
-    Noise levels and noise follow from ``seed`` alone: two models see the same. Z is drawn, as for sampling.
+    Noise levels and noise follow from ``seed`` alone: two models see the same. ``latents`` ``(M, T, N)`` are the
+    pictures' Z; drawn, as for sampling, if not given.
     """
     betas = make_betas(settings.beta_schedule, settings.timesteps, beta=settings.beta)
     alpha_bar = torch.from_numpy(np.cumprod(1 - betas)).float()
     generator = torch.Generator().manual_seed(seed)
     levels = torch.multinomial(torch.from_numpy(angle_weights(betas)).float(), len(images), True, generator=generator)
     noise = torch.randn((len(images), 3, *images.shape[1:3]), generator=generator)
-    latents = pipeline.draw_latents(len(images), generator)
+    if latents is None:
+        latents = pipeline.draw_latents(len(images), generator)
     total = 0.0
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)

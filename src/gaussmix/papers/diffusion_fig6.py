@@ -37,18 +37,18 @@ class Config:
     seed: int = 0
     model: str = "$GAUSSMIX_MODEL"
     """A model's or a training run's folder; the model in the package where the variable is not set."""
-    pictures: int = 1000
+    pictures: int = 400
     """Of each sampler and number of steps."""
     reference: int = 4000
     """Unseen faces that they are compared with."""
     samplers: tuple[str, ...] = (
         *("renoise 100", "renoise 20", "ddpm 100", "ddpm 20", "ddim 20", "ddim 10"),
-        *("dpm++ 20", "dpm++ 15", "dpm++ 10", "dpm++ 8", "dpm++ 5"),
+        *("dpm++ 20", "dpm++ 10", "dpm++ 8", "dpm++ 5"),
     )
     """Name and number of steps. The first is the paper's: it is shown step by step, and the others are held to it."""
     guidance: float = 1.0
     """1: none, as the paper."""
-    guidances: tuple[float, ...] = (1.5, 2.0, 3.0)
+    guidances: tuple[float, ...] = (1.5, 2.0)
     """Guidance scales tried with the default sampler."""
     resamplings: int = 200
     faces: int = 0

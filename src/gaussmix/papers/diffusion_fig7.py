@@ -131,14 +131,13 @@ def run(config: Config, on_step: Callable[[int], None]) -> Result:
             Picture(
                 "",
                 "First row: held-out faces. Below, for each of them a picture from a network that was told what the "
-                "row's name says of this face. Told features, a network repeats hair, glasses, hat and skin; told "
-                "classes or nothing, it draws other faces that may be as good.",
+                "row's name says of this face; the networks of the first seed.",
                 lambda: draw_faces(faces, runs, TOLD),
             ),
             Picture(
                 "-measures",
-                f"Left: precision (1 - defect rate) against recall. Right: Frechet distance. Means of "
-                f"{config.repetitions} networks with 95 % intervals (Student's t); grey: real faces.",
+                "Left: precision (1 - defect rate) against recall, colours as on the right. Right: Frechet distance. "
+                f"Means of {config.repetitions} networks with 95 % intervals (Student's t); grey: real faces.",
                 lambda: draw_measures(values_of(runs), TOLD, real),
             ),
         ),
@@ -244,6 +243,7 @@ def _how_read(config: Config, told: dict[str, Variant], seconds: float) -> tuple
         f"of {config.pictures} held-out faces; the reference are {config.reference} others. Features: the 64 of a "
         "classifier of attributes, k = 5 neighbours. A network told classes is asked for the held-out face's class and "
         "judged by the face's attributes: of what the class does not say it can only guess.",
-        "The held-out loss of matched Z is that of Z drawn at random, not of the Z that describe the held-out faces.",
+        "Held-out loss: Z is drawn at random, as in training. Matched Z are read off the held-out faces, as they were "
+        "off the training faces: their network knows more of the picture.",
         "Intervals: Student's t over the seeds. They say how far another seed may lie, not another data set.",
     )

@@ -18,6 +18,10 @@ from gaussmix.whole_file import whole_file
 
 PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "matplotlib")
 
+_LARGE = 120_000
+"""Bytes of a picture from which it gets a palette: rows of faces do not compress."""
+_COLOURS = 128
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -36,6 +40,8 @@ def write_report(name: str, config: Any, result: Result, cost: Cost, out: Path, 
     for picture in result.pictures:
         path = docs / f"{name}{picture.suffix}.png"
         save_figure(picture.draw(), path, dpi=110)
+        if path.stat().st_size > _LARGE:
+            _give_palette(path)
         written.append(path)
     facts = {
         "name": name,
@@ -119,6 +125,15 @@ def device() -> str:
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     return f"CPU: {name}"
+
+
+def _give_palette(path: Path) -> None:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        few = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+    with whole_file(path) as aside:
+        few.save(aside, format="PNG", optimize=True)
 
 
 def _write(path: Path, text: str) -> None:

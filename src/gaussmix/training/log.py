@@ -10,6 +10,8 @@ from time import perf_counter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from gaussmix.whole_file import whole_file
+
 _PARTS = 1_000_000  # rich counts in whole numbers
 _LINE_EVERY = 30.0  # seconds
 
@@ -23,9 +25,9 @@ class MetricsLog:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
         kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= first_step] if first_step else []
-        self._file = path.open("w")
-        self._file.writelines(line + "\n" for line in kept)
-        self._file.flush()
+        with whole_file(path) as aside:  # a kill while the curve is copied does not lose it
+            aside.write_text("".join(line + "\n" for line in kept))
+        self._file = path.open("a")
         self._board = _summary_writer(folder / "tensorboard", first_step)
 
     def write(self, step: int, **values: float) -> None:
