@@ -201,6 +201,7 @@ def test_a_harmful_pickle_is_refused_and_not_run(pickled: Path, tmp_path: Path, 
             Harmful(np.zeros(0).__reduce__()[0], np.ndarray, (10**12,), b"b"),
             r"damaged \(an array that begins with shape",
         ),
+        (Harmful(np.ndarray, (10**12,)), r"damaged .*not callable"),
         (Harmful(cifar10._latin1, "a", "b"), r"asks for gaussmix\.data\.cifar10\._latin1"),
     ],
 )

@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_refused(stored: LatentEncoder):
     with pytest.raises(ValueError, match="expected squares"):
         stored.encode(images[:, :4], attributes)
     with pytest.raises(ValueError, match="images hold float64; give uint8"):
-        stored.encode(images / 255, attributes)
+        stored.encode(images / 255, attributes)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="attributes must be 0 or 1"):
         stored.encode(images, 2 * attributes.astype(int) - 1)
     with pytest.raises(ValueError, match="'shares' is missing"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -143,8 +145,9 @@ def test_mismatched_inputs_are_refused():
         match_latents(np.zeros((3, 8, 8, 3), np.uint8), np.zeros((3, 3), np.uint8), AttributeLatents(2))
     with pytest.raises(ValueError, match="attributes must be 0 or 1"):
         match_latents(np.zeros((3, 8, 8, 3), np.uint8), -np.ones((3, 2), int), AttributeLatents(2))
+    images: Any = np.zeros((3, 8, 8, 3))
     with pytest.raises(ValueError, match="images hold float64; give uint8"):
-        match_latents(np.zeros((3, 8, 8, 3)), np.ones((3, 2), np.uint8), AttributeLatents(2))
+        match_latents(images, np.ones((3, 2), np.uint8), AttributeLatents(2))
 
 
 def hats(count: int, seed: int = 0):

@@ -132,6 +132,9 @@ def test_report_as_table_and_json():
     )
     assert "20 generated and 20 real pictures, each set against 20 other real ones." in more.notes
     assert not any("few" in note for note in more.notes)
+    assert not any("unlike size" in note for note in more.notes)
+    unlike = measure_quality(pictures(30, 0), pictures(20, 1), Colours(), control=pictures(20, 2))
+    assert any("sets of unlike size" in note for note in unlike.notes)
     assert more.table().row_count == report.table().row_count + 2
 
 

@@ -213,7 +213,10 @@ def evaluate(
             changes[k] = follows.mean()
             pixel_change[k] = np.abs(images.astype(np.float64) - own).mean()
             companions[k] = (other != base).sum(1).mean() - 1
-    quality, without_quality = _quality(drawn, test[chosen], dataset, extractor or classifier, seed, progress)
+    once = np.unique(chosen, return_index=True)[1]  # as many pictures as real ones: distances are biased by the number
+    quality, without_quality = _quality(
+        drawn[once], test[chosen[once]], dataset, extractor or classifier, seed, progress
+    )
     return EvaluationReport(
         attribute_names=pipeline.attribute_names,
         real=real[columns],

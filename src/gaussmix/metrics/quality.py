@@ -123,6 +123,11 @@ class QualityReport:
                 "other: the smaller the samples, the larger a Frechet distance."
             ]
         notes.append(f"Features: {self.n_features} of the {self.extractor}; {self.k} neighbours.")
+        if self.n_control and self.n_control != self.n_generated:
+            notes.append(
+                "Frechet distances are biased upward, the more the smaller a set: those of sets of unlike size "
+                "compare only roughly."
+            )
         few = min(self.n_generated, self.n_real, self.n_control or half)
         if few <= self.n_features:
             notes.append(
