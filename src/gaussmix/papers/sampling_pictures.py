@@ -61,7 +61,6 @@ def draw_quality(study: Study) -> Figure:
     on_the_way.fill_between(
         study.kept, middle - half, middle + half, color=LOOKS["renoise"][1], alpha=0.25, linewidth=0
     )
-    on_the_way.set_yscale("log")
     for axes, title, label in (
         (by_steps, "by number of steps", "steps"),
         (by_time, "by time", "CPU milliseconds an image"),
