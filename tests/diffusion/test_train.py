@@ -21,7 +21,7 @@ from tiny import squares_dataset, tiny_config, tiny_unet
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.presets import PRESETS, TrainConfig
 from gaussmix.diffusion.run import TrainingError, train
-from gaussmix.diffusion.train import Diffusion, Losses, Trainer, detail_weights
+from gaussmix.diffusion.train import Diffusion, Losses, Trainer, TrainingBatches, detail_weights
 from gaussmix.training.checkpoints import CheckpointStore
 
 TESTS = Path(__file__).parents[1]
@@ -208,6 +208,29 @@ def test_target_is_the_one_that_the_schedulers_expect(objective):
     g = torch.Generator().manual_seed(0)
     loss = diffusion.loss(oracle, images, torch.zeros(8, 3), torch.zeros(8, 3, 8), g).total  # pyright: ignore
     assert float(loss) == pytest.approx(0, abs=1e-6)
+
+
+def test_redrawn_details_keep_z_1_and_most_of_the_tokens(tmp_path):
+    squares = squares_dataset()
+
+    def z(share: float) -> tuple[torch.Tensor, torch.Tensor]:
+        config = tiny_config(tmp_path, pairing="matched", redraw_details=share)
+        batches = TrainingBatches(squares, config, tmp_path / "latents.safetensors", batch_size=64)
+        _, attributes, latents = batches.load(0, slice(0, 64), torch.Generator().manual_seed(1))
+        assert batches.table is not None
+        assert latents.shape == (64, *batches.table.shape[1:])
+        return latents, attributes
+
+    (plain, attributes), (some, _), (all_of_them, _) = z(0), z(0.3), z(1)
+    n = attributes.shape[1]
+    changed = (some != plain).any(2).double()
+    assert 0.2 < changed.mean() < 0.4
+    assert torch.equal(some[:, :n, 0], plain[:, :n, 0])
+    assert (some[:, n, 0] != plain[:, n, 0]).any()  # in the base token z_1 is a detail too
+    assert torch.equal(all_of_them[:, :n, 0], plain[:, :n, 0])
+    assert (all_of_them[:, :, 1:] != plain[:, :, 1:]).all()
+    assert abs(float(all_of_them.mean())) < 0.1
+    assert abs(float(all_of_them.std()) - 1) < 0.1
 
 
 def test_detail_weights_give_small_attributes_their_share():
@@ -409,6 +432,8 @@ def test_wrong_settings_are_refused():
         TrainConfig(classifier_pass="unconditioned")
     with pytest.raises(ValueError, match=r"--detail-weight is 1\.0"):
         TrainConfig(detail_weight=1.0, pairing="fixed")
+    with pytest.raises(ValueError, match=r"--redraw-details is 0\.3; choose 0 to 1, and 0 unless matched"):
+        TrainConfig(redraw_details=0.3, pairing="fresh")
 
 
 def test_sheet_requests_use_each_attribute_once(pipeline):

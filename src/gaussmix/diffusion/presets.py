@@ -65,6 +65,10 @@ class TrainConfig:
     detail_weight: float = 0.0
     """Extra weight in the loss of pixels where attributes act, small attributes most; needs matched latents."""
 
+    redraw_details: float = 0.0
+    """Probability with which the details in a matched Z_k (all numbers but z_1) are drawn anew at each step: so the
+    network learns to go by the component of z_1 where details that were drawn independently speak against it."""
+
     classifier_weight: float = 0.0
     """Weight of the bottleneck classifier's loss (D Fig. 8); 0 leaves the classifier out."""
     classifier_loss: Literal["bce", "ngmg"] = "bce"
@@ -127,6 +131,8 @@ class TrainConfig:
             raise ValueError(f"--condition-dropout is {self.condition_dropout}; choose 0 or more, below 1")
         if self.detail_weight < 0 or (self.detail_weight > 0 and self.pairing != "matched"):
             raise ValueError(f"--detail-weight is {self.detail_weight}; it must be 0 or more, and 0 unless matched")
+        if not 0 <= self.redraw_details <= 1 or (self.redraw_details > 0 and self.pairing != "matched"):
+            raise ValueError(f"--redraw-details is {self.redraw_details}; choose 0 to 1, and 0 unless matched")
         if self.reader_steps and self.pairing == "matched" and self.size < 8:  # said before the training, not after
             raise ValueError(f"--size is {self.size}; reading needs at least 8 pixels, or --reader-steps 0")
         if self.classifier_weight < 0:

@@ -60,6 +60,7 @@ class TrainingBatches:
         self.positions = dataset.indices("train")
         self.attributes = np.asarray(dataset.attributes[self.positions])
         self.pairing, self.seed = config.pairing, config.seed
+        self.redraw_details = config.redraw_details
         self.latents = AttributeLatents(
             self.attributes.shape[1],
             config.latent_dim,
@@ -84,7 +85,9 @@ class TrainingBatches:
         images = torch.from_numpy(np.ascontiguousarray(self.dataset.images[self.positions[rank]]))
         attributes = torch.from_numpy(self.attributes[rank].astype(np.float32))
         if self.table is not None:
-            latents = torch.from_numpy(self.table[rank])
+            latents = torch.from_numpy(self.table[rank]).to(generator.device)
+            if self.redraw_details:
+                latents = self._with_details_redrawn(latents, generator)
         elif self.pairing == "fixed":
             latents = self.latents.fixed(self.positions[rank], self.seed)
         else:
@@ -92,6 +95,14 @@ class TrainingBatches:
         device = generator.device
         pixels = images.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
         return pixels, attributes.to(device), latents.to(device)
+
+    def _with_details_redrawn(self, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Z ``(B, T, N)`` with new numbers after the first in some of the tokens; in the base token all are details."""
+        fresh = self.latents.draw(len(latents), generator)
+        first = torch.zeros(latents.shape[1:], dtype=torch.bool, device=latents.device)
+        first[: self.latents.n_attributes, 0] = True
+        chosen = torch.rand(latents.shape[:2], generator=generator, device=latents.device) < self.redraw_details
+        return torch.where(chosen[:, :, None] & ~first, fresh, latents)
 
 
 def _matched(

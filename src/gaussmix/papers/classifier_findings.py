@@ -88,7 +88,7 @@ def claim(values: Values) -> str:
     if len(lower) == len(CONTROLS):
         verdict = "D's second claim, a lower loss, holds here"
     elif lower:
-        verdict = "D's second claim, a lower loss, holds here in part"
+        verdict = f"D's second claim, a lower loss, holds here only with: {', '.join(FORMS[form] for form in lower)}"
     elif any(held[form].sign > 0 for form in CONTROLS):
         verdict = "D's second claim, a lower loss, does not hold here"
     else:

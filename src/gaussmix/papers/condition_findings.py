@@ -77,20 +77,18 @@ def equation_7(values: Values) -> str:
     defects = {key: gap(values, "defect rate", "features", key) for key in CLASSES}
     wider = [key for key in CLASSES if recall[key].sign > 0]
     narrower = [key for key in CLASSES if recall[key].sign < 0]
-    if wider:
-        inclusion = f"The inclusion fails: recall with features is higher than with {_named(wider)}"
-    elif narrower:
-        inclusion = f"The inclusion is borne out: recall with features is lower than with {_named(narrower)}"
-    else:
-        inclusion = "The inclusion is neither borne out nor refuted: the recalls cannot be told apart"
+    inclusion = _both(
+        (f"The inclusion fails: recall with features is higher than with {_named(wider)}", wider),
+        (f"the inclusion is borne out: recall with features is lower than with {_named(narrower)}", narrower),
+        "The inclusion is neither borne out nor refuted: the recalls cannot be told apart",
+    )
     more = [key for key in CLASSES if defects[key].sign > 0]
     fewer = [key for key in CLASSES if defects[key].sign < 0]
-    if more:
-        equation = f"Eq. 7 fails: more defects than with {_named(more)}"
-    elif fewer:
-        equation = f"Eq. 7 agrees with the numbers: fewer defects than with {_named(fewer)}"
-    else:
-        equation = "Eq. 7 is neither borne out nor refuted"
+    equation = _both(
+        (f"Eq. 7 fails: more defects than with {_named(more)}", more),
+        (f"Eq. 7 agrees with the numbers: fewer defects than with {_named(fewer)}", fewer),
+        "Eq. 7 is neither borne out nor refuted",
+    )
     recalls = ", ".join(f"{TOLD[key]} {_mean(values, 'recall', key)}" for key in ("features", *CLASSES))
     return (
         "Eq. 7 does not follow from what D sets out from: if the good pictures of the features lie among the good ones "
@@ -123,14 +121,24 @@ def loss(values: Values) -> str:
 def what_z_adds(values: Values) -> str:
     """Three Gaussians against one, none, fresh and matched Z."""
     sentences = []
-    for other in ("multi_hot", "one_gaussian", "fresh", "matched"):
+    others, measures = ("multi_hot", "one_gaussian", "fresh", "matched"), ("defect rate", "recall", "FD", "accuracy")
+    for other in others:
         told = []
-        for measure in ("defect rate", "recall", "FD", "accuracy"):
+        for measure in measures:
             each = gap(values, measure, other, "features")
             if each.sign:
                 told.append(f"{measure} {_WORDS[each.sign]} by {abs(each.mean):.2g} ± {each.half:.2g}")
         sentences.append(f"{TOLD[other]}: {', '.join(told) or 'nothing that these seeds can tell'}")
-    return f"What Z is good for, against {TOLD['features']}: {'; '.join(sentences)}."
+    tests = len(others) * len(measures)
+    return (
+        f"What Z is good for, against {TOLD['features']}: {'; '.join(sentences)}. Of these {tests} comparisons at 95 % "
+        f"about {by_chance(tests)} would be seen by chance alone."
+    )
+
+
+def by_chance(tests: int) -> str:
+    """How many of so many true nulls an interval of 95 % calls a difference."""
+    return f"{0.05 * tests:.1g}"
 
 
 def resolution(values: Values) -> str:
@@ -140,6 +148,12 @@ def resolution(values: Values) -> str:
     halves = {m: [gap(values, m, "features", key).half for key in CLASSES] for m in ("defect rate", "recall", "FD")}
     listed = ", ".join(f"{measure} {np.max(each):.2g}" for measure, each in halves.items())
     return f"Smaller differences than these could not have been seen against the classes: {listed}."
+
+
+def _both(first: tuple[str, list[str]], second: tuple[str, list[str]], neither: str) -> str:
+    """The sentences whose lists are not empty."""
+    said = "; ".join(sentence for sentence, keys in (first, second) if keys) or neither
+    return said[0].upper() + said[1:]
 
 
 def _mean(values: Values, measure: str, key: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gaussmix.data.dataset import load_dataset
-from gaussmix.papers.condition_findings import TOLD, findings, values_of
+from gaussmix.papers.condition_findings import TOLD, by_chance, findings, values_of
 from gaussmix.papers.condition_pictures import draw_faces, draw_measures
 from gaussmix.papers.condition_study import (
     LOSSES,
@@ -211,8 +211,10 @@ def _paired(runs: Runs) -> Table:
         if key != "features":
             gaps = {name: difference(values[key][name], values["features"][name]) for name in (*QUALITY, *LOSSES)}
             rows.append((TOLD[key], *(f"**{gap}**" if gap.sign else str(gap) for gap in gaps.values())))
+    tests = len(rows) * len((*QUALITY, *LOSSES))
     return Table(
-        f"Difference to “{TOLD['features']}”, seed by seed: mean ± 95 % interval, bold if it leaves out 0",
+        f"Difference to “{TOLD['features']}”, seed by seed: mean ± 95 % interval, bold if it leaves out 0 (about "
+        f"{by_chance(tests)} of {tests} would by chance)",
         ("told", *QUALITY, *LOSSES),
         tuple(rows),
     )
