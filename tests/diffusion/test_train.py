@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,23 @@ def test_target_is_the_one_that_the_schedulers_expect(objective):
     g = torch.Generator().manual_seed(0)
     loss = diffusion.loss(oracle, images, torch.zeros(8, 3), torch.zeros(8, 3, 8), g).total  # pyright: ignore
     assert float(loss) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_run_can_start_from_a_model(tmp_path, uninterrupted):
+    first = AttributeDiffusionPipeline.load(uninterrupted)
+    config = tiny_config(tmp_path / "further", init=str(uninterrupted), steps=1, learning_rate=0.0, weight_decay=0.0)
+    result = train(config, squares_dataset(), progress=False, sheet=False)
+    assert result.model is not None
+    further = AttributeDiffusionPipeline.load(result.model)
+    assert all(map(torch.equal, further.unet.state_dict().values(), first.unet.state_dict().values()))
+    assert further.training["init"] == str(uninterrupted)
+    assert "init" not in first.training
+    with pytest.raises(ValueError, match=r"is another network: layers_per_block 1 there and 2 here; use its settings"):
+        Trainer(replace(config, layers_per_block=2), squares_dataset())
+    with pytest.raises(ValueError, match=r"--init built-in knows \('Black_Hair', .*; the data have \("):
+        Trainer(replace(config, init="built-in"), squares_dataset())
+    with pytest.raises(ValueError, match="no model in nowhere"):
+        Trainer(replace(config, init="nowhere"), squares_dataset())
 
 
 def test_redrawn_details_keep_z_1_and_most_of_the_tokens(tmp_path):

@@ -17,6 +17,8 @@ class TrainConfig:
     """Folder for checkpoints, logs, pictures and the model."""
     resume: bool = False
     """Continue from the newest checkpoint in --out, or start if there is none."""
+    init: str = ""
+    """Start from the weights of this model (its folder, or 'built-in') and not from random ones."""
     seed: int = 0
     """Of the drawing of avatars, the weights, the batches and all noise."""
 

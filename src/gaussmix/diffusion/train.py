@@ -299,6 +299,27 @@ class Trainer:
         self.parameters = list(self.model.parameters())  # walking through the modules costs a millisecond a time
         self.step = 0
         self.seconds = 0.0  # spent in training, over all resumed parts
+        if config.init:
+            self.start_from(AttributeDiffusionPipeline.load(None if config.init == "built-in" else config.init))
+
+    def start_from(self, known: AttributeDiffusionPipeline) -> None:
+        """Begin at the weights of a model of the same attributes and the same network; its pictures' size may differ.
+
+        The distribution of Z is this run's own. Raises ValueError for another network or other attributes.
+        """
+        names = self.batches.dataset.attribute_names
+        if known.attribute_names != tuple(names):
+            raise ValueError(f"--init {self.config.init} knows {known.attribute_names}; the data have {tuple(names)}")
+        theirs, ours = dict(known.unet.config), dict(self.unet.config)
+        parts = [name for name in ours if not name.startswith("_") and name not in ("sample_size", "shares")]
+        other = [name for name in parts if json.dumps(theirs.get(name)) != json.dumps(ours[name])]
+        if other:
+            listed = ", ".join(f"{name} {theirs.get(name)} there and {ours[name]} here" for name in other)
+            raise ValueError(f"--init {self.config.init} is another network: {listed}; use its settings")
+        self.unet.load_state_dict(known.unet.state_dict())
+        with torch.no_grad():
+            for shadow, parameter in zip(self.ema.shadow_params, self.unet.parameters(), strict=True):
+                shadow.copy_(parameter)
 
     def progress(self) -> float:
         """The finished share of the run: by steps or by minutes, whichever is further."""
@@ -388,6 +409,7 @@ class Trainer:
                 "data": record["data"],
                 "dataset_key": self.batches.dataset.key,
                 **{key: record[key] for key in ("size", "count", "seed", "pairing", "objective", "batch_size")},
+                **({"init": record["init"]} if record["init"] else {}),
                 "steps": self.step,
                 "seconds": round(self.seconds, 1),
                 "processes": self.accelerator.num_processes,
