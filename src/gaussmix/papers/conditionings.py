@@ -73,7 +73,7 @@ def entropy(rows: NDArray) -> float:
     """Entropy in bits of the distribution over distinct rows ``(N, ...)``."""
     counts = np.unique(rows, axis=0, return_counts=True)[1]
     shares = counts / counts.sum()
-    return float(-(shares * np.log2(shares)).sum())
+    return float((shares * np.log2(1 / shares)).sum())
 
 
 def _category(rows: Rows, columns: list[int]) -> NDArray[np.intp]:
