@@ -177,6 +177,7 @@ PRESETS: dict[str, TrainConfig] = {
         count=12_000,
         channels=(32, 64, 128),
         detail_weight=4.0,
+        redraw_details=0.3,
         batch_size=16,
         ema_decay=0.999,
         steps=15_000,
