@@ -6,34 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
-from gaussmix.latents.shares import attributes_told, component_information, latent_correlations, variance_share
-
-
-def pictures(share: float, n_latents: int, n_noises: int, rng: np.random.Generator) -> np.ndarray:
-    decided = rng.normal(0, np.sqrt(share), (n_latents, 1, 20))
-    return decided + rng.normal(0, np.sqrt(1 - share), (n_latents, n_noises, 20))
-
-
-def test_pure_latents_have_share_one_and_pure_noise_none():
-    rng = np.random.default_rng(0)
-    assert variance_share(pictures(1, 5, 3, rng)) == pytest.approx(1)
-    shares = [variance_share(pictures(0, 6, 4, rng)) for _ in range(200)]
-    assert abs(np.mean(shares)) < 3 * np.std(shares) / np.sqrt(200)
-    assert min(shares) < 0 < max(shares)
-
-
-@pytest.mark.parametrize("n_noises", [2, 8])
-def test_the_share_of_a_mixture_does_not_depend_on_how_many_noises(n_noises):
-    rng = np.random.default_rng(1)
-    shares = [variance_share(pictures(0.3, 40, n_noises, rng)) for _ in range(60)]
-    assert np.mean(shares) == pytest.approx(0.3, abs=0.01)  # the variance of the means alone gives .65 and .39
-
-
-def test_pictures_all_alike_and_too_few():
-    assert np.isnan(variance_share(np.ones((3, 3, 2))))
-    for shape in [(1, 5, 4), (5, 1, 4), (5,)]:
-        with pytest.raises(ValueError, match="at least 2 of each"):
-            variance_share(np.zeros(shape))
+from gaussmix.latents.shares import attributes_told, component_information, latent_correlations
 
 
 def test_information_agrees_with_scikit_learn():

@@ -96,26 +96,27 @@ def test_sentences() -> None:
     ceiling = dict.fromkeys(CASES, 0.8)
     pair = Pair(0.3, "Red_Hair", "Bald")
     equal = Accuracy(0.97, 0.975, 0.01, 0.98)
-    first, second, third = findings(dict.fromkeys(CASES, strong), ceiling, pair, pair, equal)
-    assert first.startswith("The component selects the kind, with an NMI of 0.5 or more, in 6 of 6 cases: Eyeglasses")
+    first, second, third = findings(dict.fromkeys(CASES, strong), ceiling, pair, pair, equal, 2.0)
+    assert first.startswith("The component selects the kind, with an NMI of 0.5 or more, for 4 of 4: Eyeglasses 0.70")
+    assert "More finely: Mouth Open, with Smiling 0.70" in first
     assert "Eyeglasses 0.70 ± 0.05 (in the clusters 0.80)" in first
     assert "It does not" not in first
     assert "Within two" not in first
     assert "chance" not in second
-    assert third.startswith("Drawing each Z by itself is not shown to cost")
+    assert third.startswith("Drawing each Z by itself is not shown to cost attributes, with guidance 2: ")
     assert "another: R² 0.30, Red Hair and Bald." in third
 
     mixed = {**dict.fromkeys(CASES, weak), CLAIMED[0]: strong, CLAIMED[1]: Information(0.45, 0.04, 0.02, 100)}
-    first, second, third = findings(mixed, ceiling, None, None, Accuracy(0.90, 0.97, 0.01, 0.98))
-    assert "in 1 of 6 cases: Eyeglasses 0.70" in first
+    first, second, third = findings(mixed, ceiling, None, None, Accuracy(0.90, 0.97, 0.01, 0.98), 1.0)
+    assert "for 1 of 4: Eyeglasses 0.70" in first
     assert "It does not for Sunglasses 0.45" in first
     assert first.endswith("Within two standard errors of 0.5: Sunglasses.")
     assert "Not shown to differ from chance: Smiling; " in second
     assert third.startswith("Drawing each Z by itself costs attributes")
     assert "correlation" not in third
-    assert "gains" in findings(mixed, ceiling, None, None, Accuracy(0.97, 0.90, 0.01, 0.98))[2]
+    assert "gains" in findings(mixed, ceiling, None, None, Accuracy(0.97, 0.90, 0.01, 0.98), 1.0)[2]
 
-    nothing = findings(dict.fromkeys(CASES), ceiling, None, None, equal)
+    nothing = findings(dict.fromkeys(CASES), ceiling, None, None, equal, 1.0)
     assert all(text.startswith("There are too few pictures") for text in nothing[:2])
 
 

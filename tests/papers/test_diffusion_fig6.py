@@ -18,7 +18,7 @@ from gaussmix.diffusion.schedulers import make_betas, make_scheduler
 from gaussmix.metrics.classifier import AttributeClassifier
 from gaussmix.papers import diffusion_fig6, sampling_study
 from gaussmix.papers.diffusion_fig6 import Config, kept_steps, shown_steps
-from gaussmix.papers.sampling_study import Faces, Run, draw_run, measure
+from gaussmix.papers.sampling_study import Faces, Run, Study, draw_run, measure
 
 NAMES = ["odd", "all"]
 ASKED = np.array([[0, 1], [1, 1], [0, 0], [1, 0]], np.uint8)
@@ -69,6 +69,8 @@ def test_pictures_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert calls == []
     np.testing.assert_array_equal(again.estimates, first.estimates)
     assert again.seconds == first.seconds
+    assert again.cost == first.cost >= first.seconds * len(ASKED)
+    assert (first.kept, again.kept) == (False, True)
     with torch.no_grad():
         pipeline.unet.unet.conv_out.weight[0, 0, 0, 0] += 1
     with pytest.raises(IndexError):
@@ -94,10 +96,33 @@ def test_scores_tell_good_from_bad(faces: Faces) -> None:
     same = measure(faces, faces.control.copy(), faces.asked, 20)
     bad = measure(faces, faces.control // 2, faces.asked, 20)
     assert good.beyond(same) == (0.0, 0.0), "resampled alike"
-    excess, error = bad.beyond(good)
-    assert excess > 5 * error > 0
+    assert good.beyond(same).sign == 0
+    excess = bad.beyond(good)
+    assert excess.value > 2.5 * excess.half > 0
+    assert (excess.sign, good.beyond(bad).sign) == (1, -1)
+    assert str(excess) == f"+{excess.value:.3f} ± {excess.half:.3f}"
     assert bad.kernel > good.kernel + 3 * good.kernel_error
-    assert 0 < good.error < excess
+    assert 0 < good.error < excess.value
+
+
+def test_ties_and_the_claim_in_words(faces: Faces) -> None:
+    paper, other, third = Run("renoise", 100, 1.0), Run("dpm++", 20, 1.0), Run("dpm++", 5, 1.0)
+    good = measure(faces, faces.control, faces.asked, 20)
+    bad = measure(faces, faces.control // 2, faces.asked, 20)
+
+    def said(**scores: Any) -> str:
+        by_run = dict(zip((paper, other, third), scores.values(), strict=True))
+        study = Study(by_run, dict.fromkeys(by_run, 1.0), (100,), [good], good)
+        return " ".join(diffusion_fig6._findings(study))
+
+    tied = said(paper=good, other=good, third=good)
+    assert "20 steps +0.000 ± 0.000 (+0.0 %, not told apart) in 1.00 of the time" in tied
+    assert "a tie: none of the other 2 can be told from it. The fastest of these: dpm++ 5," in tied
+    worse = said(paper=good, other=good, third=bad)
+    assert "not told from it: dpm++ 20. The fastest of these: dpm++ 20," in worse
+    assert ", higher) in 1.00 of the time" in worse
+    assert "renoise 100, " in said(paper=good, other=bad, third=bad).split("Least: ")[1]
+    assert "all others are higher." in said(paper=good, other=bad, third=bad)
 
 
 def test_any_model_and_its_data(tmp_path: Path) -> None:
@@ -112,3 +137,8 @@ def test_any_model_and_its_data(tmp_path: Path) -> None:
     assert len(result.ours["runs"]) == len(result.tables[0].rows) - 1 == len(done) - 1
     assert len(result.ours["estimates_by_step"]) == len(kept_steps(4))
     assert str(tmp_path) not in str(result)
+    pipeline = tiny_pipeline()
+    pipeline.register_to_config(training={})
+    pipeline.save_pretrained(tmp_path / "unknown")
+    with pytest.raises(ValueError, match="does not say what it was trained on; set GAUSSMIX_CELEBA"):
+        diffusion_fig6.run(replace(config, model=str(tmp_path / "unknown")), done.append)

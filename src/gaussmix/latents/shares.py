@@ -1,11 +1,9 @@
-r"""What the latents decide: their share of a picture, what a component says of a sub-type, what they say of each other.
+r"""What the latents decide: what a component says of a sub-type, and what the latents say of each other.
 
-- Share of Z, from ``n`` noises for each of ``L`` latents. With :math:`B` the mean square between the latents' means
-  (times ``n``) and :math:`W` the mean square within them, summed over pixels, the one-way analysis of variance has
-  :math:`\sigma_Z^2 = (B - W) / n`, unbiased, and the share :math:`\sigma_Z^2 / (\sigma_Z^2 + W)`. The plain variance of
-  the means would count :math:`W / n` of noise as decided by Z.
 - Information of a component: :math:`2 I(C; S) / (H(C) + H(S))`, normalised mutual information (arithmetic).
 - Latents may be drawn independently only if they are nearly so in the data, also of the attributes beside them.
+
+Their share of a picture is estimated by `gaussmix.papers.variance_parts`.
 """
 
 from __future__ import annotations
@@ -15,25 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 
 LEAST_IMAGES = 100
 """With fewer images that have both attributes, the largest of their correlations is mostly chance: NaN."""
-
-
-def variance_share(pictures: ArrayLike) -> float:
-    """Bias-corrected share of pixel variance that the latents decide.
-
-    ``pictures``: ``(n_latents, n_noises, ...)``, every picture from a noise of its own: noises shared between latents
-    bias the result. 1 if Z decides everything, about 0 (it may fall below) if it decides nothing, NaN for pictures
-    that are all alike.
-    Raises ValueError for fewer than two latents or noises.
-    """
-    x = np.asarray(pictures, float)
-    if x.ndim < 2 or min(x.shape[:2]) < 2:
-        raise ValueError(f"pictures have shape {x.shape}; give (n_latents, n_noises, ...), at least 2 of each")
-    n_noises = x.shape[1]
-    within = x.var(1, ddof=1).mean(0).sum()
-    between = n_noises * x.mean(1).var(0, ddof=1).sum()
-    decided = (between - within) / n_noises
-    total = decided + within
-    return float(decided / total) if total else float("nan")
 
 
 def component_information(components: ArrayLike, kinds: ArrayLike) -> float:

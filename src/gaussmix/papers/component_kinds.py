@@ -156,13 +156,18 @@ ENOUGH = 0.5
 
 
 def findings(
-    drawn: Found, ceiling: Mapping[Case, float], told: Pair | None, correlated: Pair | None, accuracy: Accuracy
+    drawn: Found,
+    ceiling: Mapping[Case, float],
+    told: Pair | None,
+    correlated: Pair | None,
+    accuracy: Accuracy,
+    guidance: float,
 ) -> tuple[str, ...]:
     """What the numbers say, in sentences."""
     return (
         _selected([(case, drawn[case], ceiling[case]) for case in CLAIMED]),
         _others([(case, drawn[case], ceiling[case]) for case in CASES if case not in CLAIMED]),
-        _independence(told, correlated, accuracy),
+        _independence(told, correlated, accuracy, guidance),
     )
 
 
@@ -170,16 +175,20 @@ Row = tuple[Case, Information | None, float]
 
 
 def _selected(rows: Sequence[Row]) -> str:
-    known = [(case, found, most) for case, found, most in rows if found is not None]
-    if not known:
+    """By part: a mouth's finer cases, with the other attribute given, are listed but not counted."""
+    whole = [row for row in rows if row[0].given is None and row[1] is not None]
+    finer = [row for row in rows if row[0].given is not None and row[1] is not None]
+    if not whole:
         return "There are too few pictures to say what components select."
-    above = [(case, found, most) for case, found, most in known if found.value >= ENOUGH]
-    below = [(case, found, most) for case, found, most in known if found.value < ENOUGH]
-    near = [case for case, found, _ in known if abs(found.value - ENOUGH) < 2 * found.error]
-    text = f"The component selects the kind, with an NMI of {ENOUGH:g} or more, in {len(above)} of {len(known)} cases"
+    above = [row for row in whole if row[1] and row[1].value >= ENOUGH]
+    below = [row for row in whole if row[1] and row[1].value < ENOUGH]
+    near = [case for case, found, _ in whole + finer if found and abs(found.value - ENOUGH) < 2 * found.error]
+    text = f"The component selects the kind, with an NMI of {ENOUGH:g} or more, for {len(above)} of {len(whole)}"
     text += f": {_listed(above)}." if above else "."
     if below:
         text += f" It does not for {_listed(below)}."
+    if finer:
+        text += f" More finely: {_listed(finer)}."
     if near:
         text += f" Within two standard errors of {ENOUGH:g}: {'; '.join(case.label for case in near)}."
     return text
@@ -202,15 +211,16 @@ def _listed(rows: Sequence[Row]) -> str:
     )
 
 
-def _independence(told: Pair | None, correlated: Pair | None, accuracy: Accuracy) -> str:
+def _independence(told: Pair | None, correlated: Pair | None, accuracy: Accuracy, guidance: float) -> str:
     gap = accuracy.drawn - accuracy.taken
     if abs(gap) <= 2 * accuracy.error:
         verdict = "Drawing each Z by itself is not shown to cost attributes"
     else:
         verdict = f"Drawing each Z by itself {'gains' if gap > 0 else 'costs'} attributes"
     text = (
-        f"{verdict}: balanced accuracy {accuracy.drawn:.3f}, against {accuracy.taken:.3f} with all of Z read off one "
-        f"real face (difference {gap:+.3f} ± {accuracy.error:.3f}), {accuracy.real:.3f} in the real faces."
+        f"{verdict}, with guidance {guidance:g}: balanced accuracy {accuracy.drawn:.3f}, against {accuracy.taken:.3f} "
+        f"with all of Z read off one real face (difference {gap:+.3f} ± {accuracy.error:.3f}), "
+        f"{accuracy.real:.3f} in the real faces."
     )
     if correlated is not None:
         text += f" Strongest correlation of two Z in the training data: {correlated.value:.2f}, {_of(correlated)}."

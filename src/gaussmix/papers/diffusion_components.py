@@ -45,8 +45,8 @@ from gaussmix.papers.model_pages import (
     PageConfig,
     Pictures,
     Subject,
-    _given,
     draw_faces,
+    given_folder,
     load_subject,
     words,
 )
@@ -96,7 +96,7 @@ class Kinds(NamedTuple):
 
 def run(config: Config, on_step: Callable[[int], None]) -> Result:
     """The page of components. Raises ValueError for a model of other faces than the built-in ones."""
-    if AttributeDiffusionPipeline.load(_given(config.model)).training.get("data") != "avatars":
+    if AttributeDiffusionPipeline.load(given_folder(config.model)).training.get("data") != "avatars":
         raise ValueError(
             "kinds are known of the built-in faces alone, and the model is of others; unset GAUSSMIX_MODEL"
         )
@@ -143,12 +143,12 @@ def run(config: Config, on_step: Callable[[int], None]) -> Result:
             _kind_table(drawn, clusters, subject),
         ),
         readings=_readings(subject, matched, config),
-        findings=findings(found, ceiling, told, correlated, accuracy),
+        findings=findings(found, ceiling, told, correlated, accuracy, config.guidance),
         pictures=(
             Picture(
                 "",
-                f"NMI of component and kind. Drawn: with its standard error. Clusters: of the training faces, the most "
-                f"that a network that follows Z could reach. Chance: components shuffled. {ENOUGH:g} is asked for.",
+                f"NMI of component and kind. Drawn: with its standard error. Clusters: of the training faces, what "
+                f"following Z exactly would give. Chance: components shuffled. {ENOUGH:g} is asked for.",
                 lambda: draw_information(found, ceiling),
             ),
             Picture(

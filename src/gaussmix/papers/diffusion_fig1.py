@@ -1,10 +1,8 @@
 """D Figure 1 "Real vs. Fake": held-out faces beside drawn ones, and whether one can tell them apart.
 
-    accuracy = share of faces that a logistic regression on features, fitted on other faces, calls real or drawn rightly
-
-It is 1/2 where the two laws agree in what the features show: a two-sample test (Lopez-Paz and Oquab 2017). D shows 64
-faces and has no number; here are the accuracy of the attributes, the distances and manifold scores of
-`gaussmix.metrics`, that test, and the distance to the nearest training picture, each beside the same of real faces.
+D shows 64 faces and has no number; here are the accuracy of the attributes, the distances and manifold scores of
+`gaussmix.metrics`, how often a classifier tells real from drawn (`gaussmix.papers.telling_apart`), and the distance to
+the nearest training picture, each beside the same of real faces.
 """
 
 from __future__ import annotations
@@ -15,10 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from gaussmix.diffusion.requests import find_attributes
 from gaussmix.metrics.attributes import balanced_accuracy
@@ -40,11 +34,10 @@ from gaussmix.papers.model_pages import (
     words,
 )
 from gaussmix.papers.result import Cell, Picture, Result, Table
+from gaussmix.papers.telling_apart import CELLS, FOLDS, SPLITS, Told, fine_detail, tell_apart, told_sentence
 
 _ROWS, _COLUMNS = 4, 6
 _NEAREST = 10
-_FOLDS = 5
-_CELLS = 8  # of the grid on which fine detail is averaged
 
 
 @dataclass(frozen=True)
@@ -61,18 +54,6 @@ class Config(PageConfig):
 
     def quick(self) -> Config:
         return replace(self, pictures=20, **QUICK)
-
-
-class Told(NamedTuple):
-    """How often a fresh face is called real or drawn rightly, and the standard error of that share."""
-
-    accuracy: float
-    error: float
-
-    @property
-    def apart(self) -> bool:
-        """Whether this is more than chance."""
-        return self.accuracy > 0.5 + 2 * self.error
 
 
 class Nearness(NamedTuple):
@@ -144,9 +125,10 @@ def run(config: Config, on_step: Callable[[int], None]) -> Result:
             f"splits), against {len(others)} other held-out faces. The column of real faces has those whose attributes "
             "were asked for in place of the drawn ones: what a perfect model would get. Features: the "
             f"{subject.judge.features(real[:1]).shape[1]} of the judge, a classifier of attributes; k = 5 neighbours.",
-            f"Told apart by logistic regression, {_FOLDS} folds, on the judge's features (what makes attributes), and "
-            f"on fine detail: the absolute Laplacian of the grey picture, averaged over {_CELLS} x {_CELLS} squares. "
-            "Standard error: binomial.",
+            f"Told apart by logistic regression, the mean over {SPLITS} splits into {FOLDS} folds, on the judge's "
+            "features (what makes attributes), and on fine detail: the absolute Laplacian of the grey picture, "
+            f"averaged over {CELLS} x {CELLS} squares. Standard error: over folds, corrected for the faces that they "
+            "share (Nadeau and Bengio 2003). Told apart: more than two of these above .5, drawn and real faces alike.",
         ),
         findings=findings(ours, theirs, len(drawn), _worst(subject.names, by_attribute)),
         pictures=(
@@ -208,27 +190,6 @@ def _nearest(face: Pictures, training: Pictures) -> Pictures:
     return training[int(np.concatenate(gaps).argmin())]
 
 
-def fine_detail(images: Pictures) -> NDArray[np.float64]:
-    """Absolute Laplacian of the grey pictures, averaged over squares: ``(N, _CELLS^2)``; a rim is left out."""
-    grey = images.astype(np.float64).mean(-1)
-    inner = 4 * grey[:, 1:-1, 1:-1] - grey[:, :-2, 1:-1] - grey[:, 2:, 1:-1] - grey[:, 1:-1, :-2] - grey[:, 1:-1, 2:]
-    cells = min(_CELLS, inner.shape[1])
-    side = inner.shape[1] // cells
-    kept = np.abs(inner)[:, : cells * side, : cells * side]
-    return kept.reshape(len(images), cells, side, cells, side).mean((2, 4)).reshape(len(images), -1)
-
-
-def tell_apart(real: NDArray, other: NDArray, seed: int) -> Told:
-    """Cross-validated accuracy of a logistic regression that tells features ``real`` (N, D) from ``other`` (M, D)."""
-    rows = np.concatenate([real, other])
-    label = np.arange(len(rows)) < len(real)
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    said: Any = cross_val_predict(model, rows, label, cv=folds)
-    accuracy = float((said == label).mean())
-    return Told(accuracy, float(np.sqrt(accuracy * (1 - accuracy) / len(rows))))
-
-
 def findings(ours: Numbers, theirs: Numbers, count: int, worst: tuple[str, float]) -> tuple[str, ...]:
     """What the numbers of ``count`` drawn and as many real faces say, in sentences; ``worst``: attribute, accuracy."""
     chance = 2 * np.sqrt(2 * CLOSE * (1 - CLOSE) / count)
@@ -239,23 +200,14 @@ def findings(ours: Numbers, theirs: Numbers, count: int, worst: tuple[str, float
         f"The judge finds the attributes asked for with a balanced accuracy of {ours.accuracy:.3f} in drawn faces and "
         f"{theirs.accuracy:.3f} in real ones; worst in drawn ones: {words(worst[:1])}, {worst[1]:.3f}.",
         f"Frechet distance to held-out faces {ours.frechet:.3g}, of real faces {theirs.frechet:.3g}; kernel distance "
-        f"{ours.kernel.value:.3g} ± {ours.kernel.standard_error:.2g}, {'not' if agree else 'clearly'} different from "
-        f"0. {made.precision:.1%} of the drawn faces lie among held-out ones (of real faces {true.precision:.1%}), and "
-        f"{made.recall:.1%} of the held-out ones among drawn ones ({true.recall:.1%}).",
-        _told_sentence(ours.told, theirs.told),
+        f"{ours.kernel.value:.3g} ± {ours.kernel.standard_error:.2g}, {'not shown to be' if agree else 'clearly'} "
+        f"different from 0. {made.precision:.1%} of the drawn faces lie among held-out ones (of real faces "
+        f"{true.precision:.1%}), and {made.recall:.1%} of the held-out ones among drawn ones ({true.recall:.1%}).",
+        told_sentence(ours.told, theirs.told),
         f"{'Some training pictures are repeated' if copied else 'No sign of copies'}: {ours.near.close:.1%} of the "
         f"drawn faces are nearer to a training picture than all but {CLOSE:.0%} of the held-out faces; their median "
         f"distance is {ours.near.median:.3g} levels, that of held-out faces {theirs.near.median:.3g}.",
     )
-
-
-def _told_sentence(ours: dict[str, Told], theirs: dict[str, Told]) -> str:
-    parts = [
-        f"{kind} {'tells' if one.apart else 'cannot tell'} drawn faces from real ones: {one.accuracy:.3f} ± "
-        f"{one.error:.3f} are named rightly, of real against real {theirs[kind].accuracy:.3f}"
-        for kind, one in ours.items()
-    ]
-    return f"A logistic regression on {'; one on '.join(parts)}. Chance is .5, full separation 1."
 
 
 def _worst(names: tuple[str, ...], accuracy: NDArray[np.float64]) -> tuple[str, float]:

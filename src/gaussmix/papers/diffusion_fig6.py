@@ -21,13 +21,10 @@ from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.metrics.classifier import STEPS
 from gaussmix.papers.result import Picture, Result, Table
 from gaussmix.papers.sampling_pictures import draw_path, draw_quality
-from gaussmix.papers.sampling_study import Faces, Run, Scores, Study, draw_run, measure, read_faces
+from gaussmix.papers.sampling_study import Faces, Run, Scores, Study, Z, draw_run, measure, read_faces
 from gaussmix.papers.training_runs import runs_under
 
-NEAR = 0.02
-"""Share by which a default may be worse than the best."""
 FACES = 6
-_Z = 1.96
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,8 @@ class Config:
     seed: int = 0
     model: str = "$GAUSSMIX_MODEL"
     """A model's or a training run's folder; the model in the package where the variable is not set."""
+    data: str = "$GAUSSMIX_CELEBA"
+    """Folder of the model's faces; where the variable is not set, the one that the model was trained on."""
     pictures: int = 400
     """Of each sampler and number of steps."""
     reference: int = 4000
@@ -78,7 +77,7 @@ class Config:
     def quick(self) -> Config:
         samplers = ("renoise 4", "ddpm 4", "ddim 4", "dpm++ 4", "dpm++ 2")
         small = replace(self, pictures=8, reference=40, samplers=samplers, guidances=(2.0,), resamplings=5)
-        return replace(small, model="", faces=60, judge_steps=3, runs="")
+        return replace(small, model="", data="", faces=60, judge_steps=3, runs="")
 
 
 def run(config: Config, on_step: Callable[[int], None]) -> Result:
@@ -86,6 +85,7 @@ def run(config: Config, on_step: Callable[[int], None]) -> Result:
     pipeline = AttributeDiffusionPipeline.load(config.folder)
     faces = read_faces(
         pipeline,
+        data=config.data,
         count=config.pictures,
         reference=config.reference,
         known=config.faces or None,
@@ -96,7 +96,7 @@ def run(config: Config, on_step: Callable[[int], None]) -> Result:
     kept = kept_steps(plan[0].steps)
     scores: dict[Run, Scores] = {}
     seconds: dict[Run, float] = {}
-    estimates = np.empty(0, np.uint8)
+    estimates, costs = np.empty(0, np.uint8), []
     with runs_under(config.runs) as folder:
         for i, one in enumerate(plan):
             drawn = draw_run(
@@ -104,6 +104,7 @@ def run(config: Config, on_step: Callable[[int], None]) -> Result:
             )
             estimates = estimates if i else drawn.estimates
             seconds[one] = drawn.seconds
+            costs.append((drawn.cost, drawn.kept))
             scores[one] = measure(faces, drawn.images, faces.asked, config.resamplings)
             on_step(2 + i)
     along = [measure(faces, np.asarray(images), faces.asked, config.resamplings) for images in estimates]
@@ -117,7 +118,7 @@ def run(config: Config, on_step: Callable[[int], None]) -> Result:
         ours=_numbers(study),
         paper={"claim": "x0* from steps 80-100 reach similar generation quality", "steps": 100},
         tables=(_quality_table(study), _path_table(study)),
-        readings=_readings(config, faces),
+        readings=_readings(config, faces, costs),
         findings=_findings(study),
         pictures=(
             Picture(
@@ -175,8 +176,7 @@ def _named(one: Run) -> str:
 def _quality_table(study: Study) -> Table:
     rows = []
     for run, scores in study.scores.items():
-        excess, error = scores.beyond(study.scores[study.paper])
-        difference = "" if run is study.paper else f"{excess:+.3f} ± {_Z * error:.3f}"
+        difference = "" if run is study.paper else str(scores.beyond(study.scores[study.paper]))
         rows.append((_named(run), 1000 * study.seconds[run], *_cells(scores), difference))
     rows.append(("real faces with these attributes", None, *_cells(study.real), ""))
     columns = ("sampler and steps", "CPU ms an image", *_HEADINGS, f"beyond {_named(study.paper)}")
@@ -187,20 +187,20 @@ _HEADINGS = ("Frechet distance", "kernel distance", "accuracy", "precision", "re
 
 
 def _cells(one: Scores) -> tuple[str, str, float, float, float]:
-    frechet = f"{one.frechet:.3f} ± {_Z * one.error:.3f}"
-    kernel = f"{1000 * one.kernel:.2f} ± {_Z * 1000 * one.kernel_error:.2f} e-3"
+    frechet = f"{one.frechet:.3f} ± {Z * one.error:.3f}"
+    kernel = f"{1000 * one.kernel:.2f} ± {Z * 1000 * one.kernel_error:.2f} e-3"
     return frechet, kernel, one.accuracy, one.precision, one.recall
 
 
 def _path_table(study: Study) -> Table:
     rows = []
     for step, scores in zip(study.kept, study.along, strict=True):
-        excess, error = scores.beyond(study.along[-1])
-        rows.append((float(step), *_cells(scores), f"{excess:+.3f} ± {_Z * error:.3f}"))
+        rows.append((float(step), *_cells(scores), str(scores.beyond(study.along[-1]))))
     return Table(f"x0* along {_named(study.paper)}", ("step", *_HEADINGS, "beyond the last step"), tuple(rows))
 
 
-def _readings(config: Config, faces: Faces) -> tuple[str, ...]:
+def _readings(config: Config, faces: Faces, costs: list[tuple[float, bool]]) -> tuple[str, ...]:
+    earlier = sum(cost for cost, kept in costs if kept)
     return (
         "Steps are counted as the paper draws them, from 1 (noise) to 100 (picture), so step s estimates x0 from "
         "t = 101 - s. Eq. 10 is read with its indices restored: the estimate is noised to t - 1.",
@@ -210,9 +210,11 @@ def _readings(config: Config, faces: Faces) -> tuple[str, ...]:
         "The Frechet distance is biased by the number of pictures: compare with the last row, the very faces whose "
         "attributes were asked for.",
         "± is 1.96 standard deviations over resamplings of the pictures; differences are resampled in pairs. They "
-        "leave out what another model, or another judge, would change.",
+        "leave out what another model, or another judge, would change. Resampled pictures repeat, which makes ± of "
+        "nearly equal runs too wide: “not told apart” does not mean equal.",
         "CPU time is that of the fastest batch, one thread, and includes the scheduler. Fewer steps than T are spaced "
-        "as `gaussmix sample` does.",
+        f"as `gaussmix sample` does. Drawing everything took {sum(cost for cost, _ in costs):.0f} s; the time below "
+        f"leaves out the {earlier:.0f} s of pictures that were kept from before.",
         f"Guidance {config.guidance:g}{' (none), as the paper' if config.guidance == 1 else ''}; a scale other than 1 "
         "evaluates the network twice a step.",
     )
@@ -220,18 +222,15 @@ def _readings(config: Config, faces: Faces) -> tuple[str, ...]:
 
 def _findings(study: Study) -> tuple[str, ...]:
     scores, seconds, paper = study.scores, study.seconds, study.paper
-    best = min(study.unguided, key=lambda run: scores[run].frechet)
-    near = [run for run in study.unguided if scores[run].frechet <= (1 + NEAR) * scores[best].frechet]
-    fastest = min(near, key=lambda run: run.evaluations)
+    beyond = {run: scores[run].beyond(scores[paper]) for run in study.unguided if run.scheduler == "dpm++"}
     held = "; ".join(
-        f"{run.steps} steps {excess:+.3f} ± {_Z * error:.3f} ({100 * excess / scores[paper].frechet:+.1f} %) in "
+        f"{run.steps} steps {excess} ({100 * excess.value / scores[paper].frechet:+.1f} %, {_WORDS[excess.sign]}) in "
         f"{seconds[run] / seconds[paper]:.2f} of the time"
-        for run in study.unguided
-        if run.scheduler == "dpm++"
-        for excess, error in [scores[run].beyond(scores[paper])]
+        for run, excess in beyond.items()
     )
+    fastest = min(study.tied, key=lambda run: run.evaluations)
     late = [one for step, one in zip(study.kept, study.along, strict=True) if step >= round(0.8 * paper.steps)]
-    widest = max((one.beyond(late[-1]) for one in late), key=lambda pair: abs(pair[0]))
+    widest = max((one.beyond(late[-1]) for one in late), key=lambda excess: abs(excess.value))
     last = list(scores)[-1]
     guided = "; ".join(
         f"{run.guidance:g}: {scores[run].frechet:.3f}, accuracy {scores[run].accuracy:.3f}, precision "
@@ -242,10 +241,23 @@ def _findings(study: Study) -> tuple[str, ...]:
     return (
         f"Frechet distance of {_named(paper)}, the paper's: {scores[paper].frechet:.3f} "
         f"(the real faces with the same attributes: {study.real.frechet:.3f}). DPM-Solver++ beyond it: {held}.",
-        f"Best: {_named(best)}, {scores[best].frechet:.3f}. Fastest within {100 * NEAR:g} % of it: {_named(fastest)}, "
-        f"{1000 * seconds[fastest]:.0f} ms of CPU time an image against {1000 * seconds[paper]:.0f} of the paper's.",
-        f"x0* from step {round(0.8 * paper.steps)} on: the Frechet distance is within {abs(widest[0]):.3f} "
-        f"(± {_Z * widest[1]:.3f}) of the last step's, {100 * abs(widest[0]) / late[-1].frechet:.1f} % of it. At the "
+        f"Least: {_named(study.best)}, {scores[study.best].frechet:.3f}; {_tie(study)} The fastest of these: "
+        f"{_named(fastest)}, {1000 * seconds[fastest]:.0f} ms of CPU time an image against "
+        f"{1000 * seconds[paper]:.0f} of the paper's.",
+        f"x0* from step {round(0.8 * paper.steps)} on: the Frechet distance is within {abs(widest.value):.3f} "
+        f"(± {widest.half:.3f}) of the last step's, {100 * abs(widest.value) / late[-1].frechet:.1f} % of it. At the "
         f"first step it is {study.along[0].frechet:.1f}.",
         f"Guidance with {last.scheduler} {last.steps}, Frechet distance by scale: {guided}.",
     )
+
+
+_WORDS = {-1: "lower", 0: "not told apart", 1: "higher"}
+
+
+def _tie(study: Study) -> str:
+    others = [run for run in study.tied if run != study.best]
+    if not others:
+        return "all others are higher."
+    if len(others) == len(study.unguided) - 1:
+        return f"a tie: none of the other {len(others)} can be told from it."
+    return f"not told from it: {', '.join(map(_named, others))}."

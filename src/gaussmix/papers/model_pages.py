@@ -140,14 +140,10 @@ def load_subject(config: PageConfig) -> Subject:
 
     Raises ValueError if there is no model, if its faces are not to be found, or if these lack its attributes.
     """
-    folder = _given(config.model)
+    folder = given_folder(config.model)
     pipeline = AttributeDiffusionPipeline.load(folder)
     trained = pipeline.training
-    source: Any = trained.get("data")
-    if source != "avatars":
-        source = _given(config.data) or source
-    if source is None:
-        raise ValueError("the model does not say what it was trained on; set GAUSSMIX_CELEBA to the folder of its data")
+    source = source_of(pipeline, config.data)
     size = pipeline.unet.config["sample_size"]
     count = config.faces or trained.get("count")
     dataset = load_dataset(source, size=size, count=count, seed=trained.get("seed", 0), progress=False)
@@ -168,7 +164,19 @@ def load_subject(config: PageConfig) -> Subject:
     )
 
 
-def _given(path: str) -> Path | None:
+def source_of(pipeline: AttributeDiffusionPipeline, data: str) -> str | Path:
+    """What the model was trained on: "avatars", or the folder of ``data``, else the one that the model names.
+
+    Raises ValueError if none is known.
+    """
+    source = pipeline.training.get("data")
+    found = source if source == "avatars" else given_folder(data) or source
+    if found is None:
+        raise ValueError("the model does not say what it was trained on; set GAUSSMIX_CELEBA to the folder of its data")
+    return found
+
+
+def given_folder(path: str) -> Path | None:
     """A folder from a setting that may name an environment variable; None if that is not set."""
     expanded = os.path.expandvars(path)
     return Path(expanded).expanduser() if expanded and "$" not in expanded else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussmix.papers.sampling_study import Study
+from gaussmix.papers.sampling_study import Study, Z
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,6 @@ LOOKS = {
     "dpm++": ("DPM-Solver++", "#1f5fa8"),
 }
 GREY = "#555555"
-_Z = 1.96
 _TICKS = [digit * 10**power for power in range(5) for digit in (1, 2, 5)]
 
 
@@ -51,12 +50,12 @@ def draw_quality(study: Study) -> Figure:
     for name, (label, color) in LOOKS.items():
         mine = sorted((one for one in study.unguided if one.scheduler == name), key=lambda one: one.steps)
         distances = [study.scores[one].frechet for one in mine]
-        errors = [_Z * study.scores[one].error for one in mine]
+        errors = [Z * study.scores[one].error for one in mine]
         style = {"color": color, "label": label, "marker": "o", "markersize": 4, "linewidth": 1.2, "capsize": 2}
         by_steps.errorbar([one.steps for one in mine], distances, errors, **style)
         by_time.errorbar([1000 * study.seconds[one] for one in mine], distances, errors, **style)
     middle = np.array([one.frechet for one in study.along])
-    half = _Z * np.array([one.error for one in study.along])
+    half = Z * np.array([one.error for one in study.along])
     on_the_way.plot(study.kept, middle, color=LOOKS["renoise"][1], marker="o", markersize=3, linewidth=1.2)
     on_the_way.fill_between(
         study.kept, middle - half, middle + half, color=LOOKS["renoise"][1], alpha=0.25, linewidth=0

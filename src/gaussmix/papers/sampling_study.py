@@ -8,6 +8,8 @@ are the N faces themselves, which a perfect model would draw.
     error  = standard deviation of d over resamplings of the N pictures, the same rows for every run
 
 The M faces are the same throughout: an error says how far d would move with other pictures, not with other faces.
+Resampled rows repeat, which runs that are nearly alike do not show in their difference alone: its error is then too
+large, so that two runs that cannot be told apart may still differ.
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ from gaussmix.data.cache import digest
 from gaussmix.data.dataset import load_dataset
 from gaussmix.diffusion.draw import draw_batches
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+from gaussmix.diffusion.requests import find_attributes
 from gaussmix.diffusion.schedulers import SchedulerName, switch_scheduler
 from gaussmix.metrics.attributes import balanced_accuracy
 from gaussmix.metrics.classifier import AttributeClassifier, load_or_train_classifier
 from gaussmix.metrics.frechet import frechet_distance
 from gaussmix.metrics.kernel_distance import kernel_distance
 from gaussmix.metrics.manifolds import manifold_scores
+from gaussmix.papers.model_pages import source_of
 from gaussmix.whole_file import whole_file
 
 Images = NDArray[np.uint8]
@@ -50,31 +54,38 @@ class Faces(NamedTuple):
 
 
 def read_faces(
-    pipeline: AttributeDiffusionPipeline, *, count: int, reference: int, known: int | None, judge_steps: int
+    pipeline: AttributeDiffusionPipeline,
+    *,
+    data: str,
+    count: int,
+    reference: int,
+    known: int | None,
+    judge_steps: int,
 ) -> Faces:
     """Attributes for ``count`` pictures, and ``reference`` faces to measure them against.
 
-    ``known`` is the number of avatars that the judge learns from, by default as many as the model did. Of other data,
-    the test split is the reference and the valid split is asked for.
+    ``known`` is the number of avatars that the judge learns from, by default as many as the model did. Of other
+    ``data`` (see `source_of`), the test split is the reference and the valid split is asked for.
+    Raises ValueError if it is not known what the model was trained on.
     """
     record = pipeline.training
-    source, seed = record.get("data", "avatars"), record.get("seed", 0)
+    source, seed = source_of(pipeline, data), record.get("seed", 0)
     size = pipeline.unet.config["sample_size"]
     if source == "avatars":
-        data = load_dataset(source, size=size, count=known or record.get("count"), seed=seed, progress=False)
+        dataset = load_dataset(source, size=size, count=known or record.get("count"), seed=seed, progress=False)
         others = [
             load_dataset(source, size=size, count=n, seed=seed + i, progress=False)
             for i, n in enumerate((reference, count), 1)
         ]
         images, control, wanted = others[0].images, others[1].images, others[1].attributes
     else:
-        data = load_dataset(source, size=size, count=record.get("count"), progress=False)
-        images = data.images[data.indices("test")[:reference]]
-        rows = data.indices("valid")[:count]
-        control, wanted = data.images[rows], data.attributes[rows]
-    judge, _ = load_or_train_classifier(data, steps=judge_steps, progress=False)
-    columns = [data.attribute_names.index(name) for name in pipeline.attribute_names]
-    return Faces(data.name, judge, judge.features(images), control, wanted[:, columns], columns)
+        dataset = load_dataset(source, size=size, count=record.get("count"), progress=False)
+        images = dataset.images[dataset.indices("test")[:reference]]
+        rows = dataset.indices("valid")[:count]
+        control, wanted = dataset.images[rows], dataset.attributes[rows]
+    judge, _ = load_or_train_classifier(dataset, steps=judge_steps, progress=False)
+    columns = find_attributes(pipeline.attribute_names, dataset.attribute_names)
+    return Faces(dataset.name, judge, judge.features(images), control, wanted[:, columns], columns)
 
 
 @dataclass(frozen=True)
@@ -92,11 +103,14 @@ class Run:
 
 
 class Drawn(NamedTuple):
-    """``images`` ``(N, H, W, 3)``, CPU ``seconds`` an image, ``estimates`` x0* of some steps ``(S, N, H, W, 3)``."""
+    """``images`` ``(N, H, W, 3)``, CPU ``seconds`` an image, ``estimates`` x0* of some steps ``(S, N, H, W, 3)``;
+    ``cost``: CPU seconds of all of it, spent in an earlier run if it was ``kept``."""
 
     images: Images
     seconds: float
     estimates: Images
+    cost: float
+    kept: bool = False
 
 
 def draw_run(
@@ -115,11 +129,12 @@ def draw_run(
     file = folder / f"{_fingerprint(pipeline, run, asked, seed, kept_steps)}.npz"
     if file.is_file():
         with np.load(file) as found:
-            return Drawn(found["images"], float(found["seconds"]), found["estimates"])
+            seconds, cost = float(found["seconds"]), float(found["cost"])
+            return Drawn(found["images"], seconds, found["estimates"], cost, kept=True)
     pipeline.scheduler = switch_scheduler(pipeline.scheduler, run.scheduler)
     images, estimates, seconds = [], [], []
     positions = [step - 1 for step in kept_steps]
-    started = time.process_time()
+    began = started = time.process_time()
     for batch in draw_batches(
         pipeline, asked, seed=seed, steps=run.steps, guidance=run.guidance, trajectory=bool(positions)
     ):
@@ -129,7 +144,8 @@ def draw_run(
             estimates.append(batch.trajectory[positions])
         started = time.process_time()
     empty = np.empty((0, *images[0].shape), np.uint8)
-    drawn = Drawn(np.concatenate(images), min(seconds), np.concatenate(estimates, 1) if estimates else empty)
+    cost = time.process_time() - began
+    drawn = Drawn(np.concatenate(images), min(seconds), np.concatenate(estimates, 1) if estimates else empty, cost)
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(file) as aside, aside.open("wb") as stream:
         np.savez(stream, **drawn._asdict())
@@ -145,7 +161,26 @@ def _fingerprint(
         weights.update(tensor.cpu().numpy().tobytes())
     facts = run.scheduler, run.steps, run.guidance, seed, kept_steps, asked.shape, asked.tobytes().hex()
     scheduler = switch_scheduler(pipeline.scheduler, run.scheduler)
-    return digest("samples", weights.hexdigest(), scheduler.to_json_string(), facts)
+    return digest("samples with cost", weights.hexdigest(), scheduler.to_json_string(), facts)
+
+
+Z = 1.96
+"""Standard deviations to either side of a 95 % interval."""
+
+
+class Excess(NamedTuple):
+    """A paired difference and the half width of its 95 % interval, from resampling."""
+
+    value: float
+    half: float
+
+    @property
+    def sign(self) -> int:
+        """-1 or 1 if the interval lies on one side of 0, else 0."""
+        return int(np.sign(self.value)) if abs(self.value) > self.half else 0
+
+    def __str__(self) -> str:
+        return f"{self.value:+.3f} ± {self.half:.3f}"
 
 
 @dataclass(frozen=True)
@@ -165,9 +200,9 @@ class Scores:
         """Standard deviation of the Frechet distance."""
         return float(self.resampled.std(ddof=1))
 
-    def beyond(self, other: Scores) -> tuple[float, float]:
-        """By how much the Frechet distance exceeds another run's, with the standard deviation of that."""
-        return self.frechet - other.frechet, float((self.resampled - other.resampled).std(ddof=1))
+    def beyond(self, other: Scores) -> Excess:
+        """By how much the Frechet distance exceeds another run's."""
+        return Excess(self.frechet - other.frechet, Z * float((self.resampled - other.resampled).std(ddof=1)))
 
 
 def measure(faces: Faces, images: NDArray[Any], attributes: NDArray[np.uint8], resamplings: int) -> Scores:
@@ -206,3 +241,13 @@ class Study:
     def unguided(self) -> list[Run]:
         """Those with the paper's guidance."""
         return [run for run in self.scores if run.guidance == self.paper.guidance]
+
+    @property
+    def best(self) -> Run:
+        """Of these, the one with the least Frechet distance."""
+        return min(self.unguided, key=lambda run: self.scores[run].frechet)
+
+    @property
+    def tied(self) -> list[Run]:
+        """The best one and those that cannot be told from it."""
+        return [run for run in self.unguided if not self.scores[run].beyond(self.scores[self.best]).sign]
