@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from gaussmix.training.settings import check_whole_numbers, json_fields
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,8 @@ class TrainConfig:
 
     def __post_init__(self):
         at_least_one = "size batch_size accumulate timesteps steps checkpoint_every keep_checkpoints log_every".split()
-        for name in at_least_one:
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1")
-        for name in ("warmup_steps", "sample_every", "threads", "seed", "reader_steps"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must not be negative")
+        not_negative = "warmup_steps sample_every threads seed reader_steps".split()
+        check_whole_numbers(self, at_least_one, not_negative)
         if self.minutes is not None and self.minutes <= 0:
             raise ValueError(f"--minutes is {self.minutes}; it must be above 0")
         if not 0 <= self.condition_dropout < 1:
@@ -146,8 +144,7 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready fields."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+        return json_fields(self)
 
 
 # What D says, or what its time did by default, of both of its models: one U-Net conditioned through tokens, epsilon,

@@ -26,8 +26,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import broadcast
 from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
@@ -43,7 +41,9 @@ from gaussmix.latents.encoder import LatentEncoder
 from gaussmix.latents.matching import match_latents
 from gaussmix.nn import NGMGEntropyLoss
 from gaussmix.training.checkpoints import Checkpoint, fsync
-from gaussmix.training.precision import has_fast_bfloat16
+from gaussmix.training.device import make_accelerator
+from gaussmix.training.loop import finished_share
+from gaussmix.training.optimizers import optimizer_tensors, restore_optimizer
 from gaussmix.training.schedule import ShuffledBatches, step_generator, warmup_cosine
 
 _ENCODER = "encoder."  # before the names of the encoder's tensors in a run's latents.safetensors
@@ -245,14 +245,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, dataset: AttributeDataset):
         self.config = config
-        device = torch.accelerator.current_accelerator() or torch.device("cpu")
-        self.accelerator = Accelerator(
-            cpu=not torch.accelerator.is_available(),  # several processes without a GPU need to be told
-            mixed_precision=config.mixed_precision if has_fast_bfloat16(device) else "no",
-            gradient_accumulation_steps=config.accumulate,
-        )
-        if config.threads and self.accelerator.device.type == "cpu":
-            torch.set_num_threads(config.threads)
+        self.accelerator = make_accelerator(config.threads, config.mixed_precision, config.accumulate)
         world = self.accelerator.num_processes
         with self.accelerator.main_process_first():
             self.batches = TrainingBatches(
@@ -321,14 +314,19 @@ class Trainer:
             for shadow, parameter in zip(self.ema.shadow_params, self.unet.parameters(), strict=True):
                 shadow.copy_(parameter)
 
+    @property
+    def images_per_step(self) -> int:
+        """Of all processes."""
+        return self.batches.order.batch_size
+
+    @property
+    def data_key(self) -> str:
+        """Names the content of the data."""
+        return self.batches.dataset.key
+
     def progress(self) -> float:
         """The finished share of the run: by steps or by minutes, whichever is further."""
-        by_steps = self.step / self.config.steps
-        if self.config.minutes is None:
-            return by_steps
-        by_time: Any = torch.tensor(self.seconds / (60 * self.config.minutes), device=self.accelerator.device)
-        by_time = broadcast(by_time)  # all processes go by the first one's clock
-        return max(by_steps, float(by_time))
+        return finished_share(self.config, self.step, self.seconds, self.accelerator.device)
 
     def steps(self) -> Iterator[tuple[Losses, torch.Tensor]]:
         """Train until the run's end; after each step yields the losses and the gradient's norm, on the device."""
@@ -364,15 +362,10 @@ class Trainer:
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         """All tensors of the run's state, by group."""
         names = [name for name, _ in self.unet.named_parameters()]
-        moments = self.optimizer.state_dict()["state"]
         return {
             "unet": dict(self.unet.state_dict()),
             "ema": dict(zip(names, self.ema.shadow_params, strict=True)),
-            "optimizer": {
-                f"{names[i]}.{key}": torch.as_tensor(value)
-                for i, held in moments.items()
-                for key, value in held.items()
-            },
+            "optimizer": optimizer_tensors(self.optimizer, names),
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -382,12 +375,7 @@ class Trainer:
         self.unet.load_state_dict(checkpoint.tensors["unet"])
         self.ema.shadow_params = [checkpoint.tensors["ema"][name].to(device) for name in names]
         self.ema.optimization_step = checkpoint.step
-        state = self.optimizer.state_dict()
-        held: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in checkpoint.tensors["optimizer"].items():
-            name, _, field = key.rpartition(".")
-            held.setdefault(names.index(name), {})[field] = value
-        self.optimizer.load_state_dict({**state, "state": held})
+        restore_optimizer(self.optimizer, names, checkpoint.tensors["optimizer"])
         self.step, self.seconds = checkpoint.step, float(checkpoint.state["seconds"])
 
     def pipeline(self) -> AttributeDiffusionPipeline:
