@@ -1,0 +1,167 @@
+"""ClassConditionalAutoencoder (E Sec. 3.2.1, Fig. 8): encoder, decoder, and a discriminator with two heads.
+
+    z = E(x)                       image to latents, (B, d)
+    G(z)                           latents to image, each pixel in [0, 1]
+    D(x), c(x)                     logit of "x is a real image", logits of its class
+
+What makes generation class-conditional is the distribution of z in each class, fitted afterwards (for example
+`gaussmix.latents.ExpansionSampler`): the decoder itself is not told the class.
+
+Differs from the paper: E shows no layer sizes and names the network of Kolouri et al. 2018. Ours is two levels of
+strided convolutions each way, without normalisation, so that an image's latents do not depend on its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+_BATCH = 512  # images at once outside training
+_SLOPE = 0.2  # of the leaky rectifiers
+_MODEL = "model"  # a run's sub-folder with the finished model
+
+
+def _down(inputs: int, channels: Sequence[int]) -> list[nn.Module]:
+    """Each level halves height and width."""
+    layers: list[nn.Module] = []
+    for outputs in channels:
+        layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(_SLOPE)]
+        inputs = outputs
+    return layers
+
+
+class Discriminator(nn.Module):
+    """Images ``(B, C, S, S)`` to the logits of "real" ``(B,)`` and of the class ``(B, K)``."""
+
+    def __init__(self, in_channels: int, channels: Sequence[int], features: int, hidden: int, n_classes: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            *_down(in_channels, channels), nn.Flatten(), nn.Linear(features, hidden), nn.LeakyReLU(_SLOPE)
+        )
+        self.adversarial = nn.Linear(hidden, 1)
+        self.classes = nn.Linear(hidden, n_classes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.body(images)
+        return self.adversarial(found).squeeze(1), self.classes(found)
+
+
+class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
+    """Encoder, decoder and discriminator for square images of K classes.
+
+    Args:
+        class_names: K names, at least one.
+        image_size: height and width S of the images, a multiple of 2 for each level.
+        in_channels: 1 for grey images, 3 for colours.
+        latent_dim: numbers d that describe an image.
+        channels: of each level of the convolutions.
+        hidden: width of the layer between feature maps and latents, or heads.
+        training: what to remember of the training, JSON-able.
+
+    Raises ValueError for a size that the levels do not divide.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        image_size: int = 8,
+        in_channels: int = 1,
+        latent_dim: int = 16,
+        channels: Sequence[int] = (32, 64),
+        hidden: int = 128,
+        training: dict | None = None,
+    ):
+        super().__init__()
+        if not class_names:
+            raise ValueError("class_names is empty; give at least one")
+        if image_size % 2 ** len(channels):
+            raise ValueError(
+                f"images are {image_size} pixels high and wide, but {len(channels)} levels of channels need a multiple "
+                f"of {2 ** len(channels)}: resize the images or use fewer levels"
+            )
+        small = image_size // 2 ** len(channels)
+        features = channels[-1] * small**2
+        self.encoder = nn.Sequential(
+            *_down(in_channels, channels),
+            nn.Flatten(),
+            nn.Linear(features, hidden),
+            nn.LeakyReLU(_SLOPE),
+            nn.Linear(hidden, latent_dim),
+        )
+        up: list[nn.Module] = []
+        for inputs, outputs in zip(channels[::-1], [*channels[-2::-1], in_channels], strict=True):
+            up += [nn.LeakyReLU(_SLOPE), nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)]
+        self.decoder = nn.Sequential(
+            nn.Linear(latent_dim, hidden),
+            nn.LeakyReLU(_SLOPE),
+            nn.Linear(hidden, features),
+            nn.Unflatten(1, (channels[-1], small, small)),
+            *up,
+            nn.Sigmoid(),
+        )
+        self.discriminator = Discriminator(in_channels, channels, features, hidden, len(class_names))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The K names, in the order of the labels."""
+        return tuple(self.config["class_names"])
+
+    def encode(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Latents ``(N, d)`` of images ``(N, S, S)`` or ``(N, S, S, C)`` uint8. Raises ValueError for another shape."""
+        return self._in_batches(self.encoder, to_tensor(images, self.config["image_size"], self.config["in_channels"]))
+
+    def decode(self, latents: ArrayLike) -> NDArray[np.uint8]:
+        """Images ``(N, S, S, C)`` uint8 of latents ``(N, d)``. Raises ValueError for another shape or NaN."""
+        rows = np.asarray(latents, np.float32)
+        if rows.ndim != 2 or rows.shape[1] != self.config["latent_dim"]:
+            raise ValueError(f"latents have shape {rows.shape}; expected (N, {self.config['latent_dim']})")
+        if not np.isfinite(rows).all():
+            raise ValueError("latents hold numbers that are not finite; leave those rows out")
+        pixels = self._in_batches(self.decoder, torch.from_numpy(rows))
+        return np.round(255 * pixels).astype(np.uint8).transpose(0, 2, 3, 1)
+
+    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities ``(N, K)`` that the discriminator's class head gives images as in `encode`.
+
+        It took part in the training of the decoder and is no independent judge of decoded images.
+        """
+        pixels = to_tensor(images, self.config["image_size"], self.config["in_channels"])
+        return self._in_batches(lambda part: self.discriminator(part)[1].softmax(1), pixels)
+
+    @torch.no_grad()
+    def _in_batches(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> NDArray[np.float32]:
+        parts = [function(part.to(self.device, self.dtype)).float().cpu() for part in rows.split(_BATCH)]
+        return torch.cat(parts).numpy()
+
+    @classmethod
+    def load(cls, folder: str | Path) -> ClassConditionalAutoencoder:
+        """From a training run's folder or a saved model's. Raises ValueError, in one line, if there is none."""
+        folder = Path(folder)
+        for candidate in (folder / _MODEL, folder):
+            if (candidate / "config.json").is_file() and any(candidate.glob("*.safetensors")):
+                try:
+                    model = cls.from_pretrained(candidate, local_files_only=True)
+                except Exception as error:
+                    raise ValueError(f"the model in {candidate} cannot be loaded: {error}") from error
+                return model.eval()
+        raise ValueError(f"no model in {folder}: expected a folder with config.json and weights, or a run with model/")
+
+
+def to_tensor(images: NDArray[np.uint8], size: int, channels: int) -> Tensor:
+    """Images ``(N, S, S)`` (grey) or ``(N, S, S, C)`` uint8 as ``(N, C, S, S)`` in [0, 1]."""
+    pixels = np.asarray(images)
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    if pixels.dtype != np.uint8 or not len(pixels) or pixels.shape[1:] != (size, size, channels):
+        raise ValueError(
+            f"images are {np.shape(images)} {pixels.dtype}; expected at least one of ({size}, {size}, {channels}) uint8"
+        )
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float() / 255

@@ -1,0 +1,77 @@
+"""A training run of the autoencoder from start to finish.
+
+A run's folder holds ``config.json``, ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/``, ``samples/step-*.png``, and
+at the end ``samples.png``, ``model/`` and ``latents.safetensors``: z ``(M, d)`` and labels y ``(M,)`` of the training
+split, to which a distribution for each class is fitted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from gaussmix.autoencoder.model import ClassConditionalAutoencoder
+from gaussmix.autoencoder.pictures import draw_reconstructions
+from gaussmix.autoencoder.presets import AutoencoderConfig
+from gaussmix.autoencoder.train import AutoencoderTrainer, LabelledPictures
+from gaussmix.training.folder import open_run, save_whole_folder
+from gaussmix.training.loop import TrainingError, TrainResult, run_steps
+from gaussmix.whole_file import whole_file
+
+__all__ = ["TrainResult", "TrainingError", "load_latents", "train"]
+
+_MAY_CHANGE = {
+    *("out", "resume", "steps", "minutes", "threads", "checkpoint_every", "keep_checkpoints"),
+    *("sample_every", "log_every"),
+}
+_LATENTS = "latents.safetensors"
+
+
+def train(config: AutoencoderConfig, dataset: LabelledPictures, *, progress: bool = True) -> TrainResult:
+    """Train on the training split of ``dataset`` as ``config`` says, writing everything to ``config.out``.
+
+    Ctrl-C or SIGTERM end the run after the current step with a checkpoint; ``resume`` continues it.
+
+    Raises ValueError if the folder holds another run, for data the network cannot take, or if resuming with settings
+    that do not fit the checkpoint; TrainingError if a loss or a gradient is no longer finite.
+    """
+    store, checkpoint = open_run(config, AutoencoderConfig(), dataset.key, _MAY_CHANGE)
+    trainer = AutoencoderTrainer(config, dataset)
+    if checkpoint is not None:
+        trainer.restore(checkpoint)
+
+    def draw(path: Path) -> None:
+        draw_reconstructions(trainer.finished(), trainer.images, trainer.labels, path)
+        trainer.model.train()
+
+    if run_steps(trainer, store, draw, progress=progress):
+        return TrainResult(trainer.step, True, None, None)
+    trainer.accelerator.wait_for_everyone()
+    if not trainer.accelerator.is_main_process:
+        return TrainResult(trainer.step, False, None, None)
+    model = trainer.finished()
+    folder = save_whole_folder(config.out / "model", model.save_pretrained)
+    _save_latents(model, trainer.images, trainer.labels, config.out / _LATENTS)
+    samples = config.out / "samples.png"
+    draw(samples)
+    return TrainResult(trainer.step, False, folder, samples)
+
+
+def _save_latents(
+    model: ClassConditionalAutoencoder, images: NDArray[np.uint8], labels: NDArray[np.int64], path: Path
+) -> None:
+    with whole_file(path) as aside:
+        save_file({"z": model.encode(images), "y": labels}, aside)
+
+
+def load_latents(folder: str | Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Latents ``(M, d)`` and labels ``(M,)`` of the training split of a finished run. ValueError if there are none."""
+    path = Path(folder) / _LATENTS
+    try:
+        tensors = load_file(path)
+        return tensors["z"], tensors["y"]
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read ({error}); it is written when a run ends: finish it first") from error
