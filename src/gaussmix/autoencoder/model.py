@@ -121,8 +121,8 @@ class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
     def decode(self, latents: ArrayLike) -> NDArray[np.uint8]:
         """Images ``(N, S, S, C)`` uint8 of latents ``(N, d)``. Raises ValueError for another shape or NaN."""
         rows = np.asarray(latents, np.float32)
-        if rows.ndim != 2 or rows.shape[1] != self.config["latent_dim"]:
-            raise ValueError(f"latents have shape {rows.shape}; expected (N, {self.config['latent_dim']})")
+        if rows.ndim != 2 or not len(rows) or rows.shape[1] != self.config["latent_dim"]:
+            raise ValueError(f"latents have shape {rows.shape}; expected (N, {self.config['latent_dim']}), N > 0")
         if not np.isfinite(rows).all():
             raise ValueError("latents hold numbers that are not finite; leave those rows out")
         pixels = self._in_batches(self.decoder, torch.from_numpy(rows))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.pictures import contact_sheet, save_atomic
 
-_PAIRS, _CLASSES, _SCALED = 4, 12, 48
+_PAIRS, _CLASSES, _SCALED = 4, 12, 64
 
 
 def draw_reconstructions(

@@ -36,7 +36,7 @@ class AutoencoderConfig:
 
     batch_size: int = 64
     """Images a step and process."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     """Of Adam for encoder and decoder, after warm-up."""
     discriminator_learning_rate: float = 5e-4
     """Of Adam for the discriminator."""

@@ -1,0 +1,196 @@
+"""Training the autoencoder: it learns, resumes bit-identically after a kill, stops on Ctrl-C, refuses bad settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from autoencoder.digits import digits_dataset, tiny_config
+
+from gaussmix.autoencoder.model import ClassConditionalAutoencoder
+from gaussmix.autoencoder.presets import PRESETS, AutoencoderConfig
+from gaussmix.autoencoder.run import TrainingError, load_latents, train
+from gaussmix.autoencoder.train import AutoencoderTrainer
+from gaussmix.training.checkpoints import CheckpointStore
+
+
+def state_of(out: Path) -> dict[str, bytes]:
+    """Weights and optimisers in the newest checkpoint."""
+    checkpoint = CheckpointStore(out / "checkpoints").latest()
+    assert checkpoint is not None
+    assert set(checkpoint.tensors) == {"model", "optimizer", "discriminator_optimizer"}
+    return {
+        f"{checkpoint.step}.{group}.{name}": tensor.numpy().tobytes()
+        for group, named in checkpoint.tensors.items()
+        for name, tensor in named.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("whole")
+    train(tiny_config(out), digits_dataset(), progress=False)
+    return out
+
+
+def test_a_kill_and_the_rest_equal_an_uninterrupted_run(tmp_path, uninterrupted):
+    code = f"""
+    import os, signal
+    from pathlib import Path
+    from autoencoder.digits import digits_dataset, tiny_config
+    from gaussmix.autoencoder import run, train
+    steps = train.AutoencoderTrainer.steps
+    def until_killed(self):
+        for result in steps(self):
+            yield result
+            if self.step == 17:
+                os.kill(os.getpid(), signal.SIGKILL)
+    train.AutoencoderTrainer.steps = until_killed
+    run.train(tiny_config(Path({str(tmp_path)!r})), digits_dataset())
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert CheckpointStore(tmp_path / "checkpoints").paths()[-1].name == "step-00000015"
+    train(tiny_config(tmp_path, resume=True), digits_dataset(), progress=False)
+    assert state_of(tmp_path) == state_of(uninterrupted)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [10, 20, 30]
+
+
+def test_ctrl_c_leaves_a_checkpoint(tmp_path, uninterrupted, monkeypatch):
+    steps = AutoencoderTrainer.steps
+
+    def interrupted(self):
+        for result in steps(self):
+            yield result
+            if self.step == 12:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(AutoencoderTrainer, "steps", interrupted)
+    result = train(tiny_config(tmp_path), digits_dataset(), progress=False)
+    assert result.interrupted
+    assert result.model is None
+    assert not (tmp_path / "latents.safetensors").exists()
+    assert CheckpointStore(tmp_path / "checkpoints").paths()[-1].name == f"step-{result.step:08d}"
+    monkeypatch.undo()
+    assert not train(tiny_config(tmp_path, resume=True), digits_dataset(), progress=False).interrupted
+    assert state_of(tmp_path) == state_of(uninterrupted)
+
+
+def test_pictures_on_the_way_change_nothing(tmp_path, uninterrupted):
+    train(tiny_config(tmp_path, sample_every=10), digits_dataset(), progress=False)
+    assert [p.name for p in sorted((tmp_path / "samples").iterdir())] == [
+        f"step-{step:08d}.png" for step in (10, 20, 30)
+    ]
+    assert state_of(tmp_path) == state_of(uninterrupted)
+
+
+def test_a_finished_run_left_everything(uninterrupted):
+    names = {p.name for p in uninterrupted.iterdir()}
+    assert {"config.json", "metrics.jsonl", "checkpoints", "model", "samples.png", "latents.safetensors"} <= names
+    model, digits = ClassConditionalAutoencoder.load(uninterrupted), digits_dataset()
+    assert model.class_names == digits.class_names
+    assert model.config["training"]["steps"] == 30
+    z, y = load_latents(uninterrupted)
+    rows = digits.indices("train")
+    assert np.array_equal(y, digits.labels[rows])
+    assert z == pytest.approx(model.encode(digits.images[rows]), abs=1e-6)
+
+
+def test_it_learns(tmp_path):
+    """Unseen digits come back far nearer than the mean image, and the class head names most of them."""
+    digits = digits_dataset(count=1797)
+    config = replace(PRESETS["digits"], out=tmp_path, steps=300)
+    train(config, digits, progress=False)
+    model = ClassConditionalAutoencoder.load(tmp_path)
+    images, labels = digits.images[digits.indices("test")], digits.labels[digits.indices("test")]
+    mean = digits.images[digits.indices("train")].mean(0)
+    error = np.square(model.decode(model.encode(images))[..., 0] / 255.0 - images / 255.0).mean()
+    assert error < 0.4 * np.square((images - mean) / 255.0).mean()
+    assert (model.classify(images).argmax(1) == labels).mean() > 0.8
+
+
+def test_the_two_steps_move_what_they_should(tmp_path):
+    """The discriminator's step leaves encoder and decoder alone and the other way round; each lowers its own loss."""
+    trainer = AutoencoderTrainer(tiny_config(tmp_path, batch_size=64, adversarial_weight=1.0), digits_dataset())
+    model = trainer.model
+    images, labels = trainer.batch(0)
+
+    def weights(*parts: torch.nn.Module) -> torch.Tensor:
+        return torch.cat([p.detach().flatten().clone() for part in parts for p in part.parameters()])
+
+    own, judge = weights(model.encoder, model.decoder), weights(model.discriminator)
+    decoded = model.decoder(model.encoder(images))
+    first, _ = trainer.judge_step(images, decoded.detach(), labels)
+    assert torch.equal(own, weights(model.encoder, model.decoder))
+    assert not torch.equal(judge, weights(model.discriminator))
+    judge = weights(model.discriminator)
+    losses, _ = trainer.generator_step(images, decoded, labels, first)
+    assert torch.equal(judge, weights(model.discriminator))
+    assert not torch.equal(own, weights(model.encoder, model.decoder))
+    decoded = model.decoder(model.encoder(images))
+    again, _ = trainer.generator_step(images, decoded, labels, first)
+    assert again.total < losses.total
+    assert trainer.judge_step(images, decoded.detach(), labels)[0] < first
+
+
+def test_nan_stops_the_run(tmp_path, monkeypatch):
+    steps = AutoencoderTrainer.steps
+
+    def poisoned(self):
+        for losses, norm in steps(self):
+            yield losses, torch.tensor(float("nan")) if self.step == 8 else norm
+
+    monkeypatch.setattr(AutoencoderTrainer, "steps", poisoned)
+    with pytest.raises(TrainingError, match=r"at step 8; the last good checkpoint is .*step-00000005"):
+        train(tiny_config(tmp_path), digits_dataset(), progress=False)
+
+
+def test_another_run_is_not_continued_or_overwritten(uninterrupted):
+    with pytest.raises(ValueError, match="already holds a run; continue it with --resume or choose another --out"):
+        train(tiny_config(uninterrupted), digits_dataset(), progress=False)
+    with pytest.raises(ValueError, match=r"cannot resume .*: --latent-dim was 4 and is 5"):
+        train(tiny_config(uninterrupted, resume=True, latent_dim=5), digits_dataset(), progress=False)
+    with pytest.raises(ValueError, match=r"cannot resume .*: the data in digits have changed"):
+        train(tiny_config(uninterrupted, resume=True), digits_dataset("other"), progress=False)
+
+
+def test_wrong_data_are_refused(tmp_path):
+    digits = digits_dataset()
+    digits.labels = digits.labels + 1
+    with pytest.raises(ValueError, match="labels are 1 to 10, but there are 10 class names"):
+        train(tiny_config(tmp_path), digits)
+    digits = digits_dataset()
+    digits.images = digits.images[:, :6]
+    with pytest.raises(ValueError, match=r"images are \(\d+, 6, 8\); expected .* square"):
+        train(tiny_config(tmp_path), digits)
+    with pytest.raises(ValueError, match="it is written when a run ends"):
+        load_latents(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"latent_dim": 0}, "--latent-dim is 0; it must be at least 1"),
+        ({"channels": ()}, r"--channels is \(\); give at least one level"),
+        ({"channels": (8, 0)}, r"--channels is \(8, 0\)"),
+        ({"adversarial_weight": -1}, "--adversarial-weight is -1; it must be 0 or more"),
+        ({"class_weight": float("nan")}, "--class-weight is nan; it must be 0 or more"),
+        ({"learning_rate": 0}, "--learning-rate is 0; it must be above 0"),
+        ({"minutes": 0}, "--minutes is 0; it must be above 0"),
+        ({"seed": -1}, "--seed is -1; it must not be negative"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        AutoencoderConfig(**settings)
