@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -12,17 +12,25 @@ from sklearn.datasets import load_digits
 from gaussmix.autoencoder.presets import AutoencoderConfig
 
 
-def digits_dataset(key: str = "digits-1", count: int = 500) -> SimpleNamespace:
+@dataclass
+class Digits:
+    """Labelled images as the trainer takes them; ``split`` is 0 for training, 2 for the test."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    split: np.ndarray
+    key: str
+    class_names: tuple[str, ...] = tuple("0123456789")
+
+    def indices(self, split: str) -> np.ndarray:
+        return np.flatnonzero(self.split == ("train", "valid", "test").index(split))
+
+
+def digits_dataset(key: str = "digits-1", count: int = 500) -> Digits:
     """scikit-learn's digits, 8 x 8; of every five, four train and one is for the test."""
     images, labels = load_digits(return_X_y=True)
-    split = np.where(np.arange(count) % 5 == 4, 2, 0)
-    return SimpleNamespace(
-        images=np.round(images[:count] * 255 / 16).astype(np.uint8).reshape(-1, 8, 8),
-        labels=labels[:count],
-        class_names=tuple("0123456789"),
-        key=key,
-        indices=lambda name: np.flatnonzero(split == ("train", "valid", "test").index(name)),
-    )
+    pixels = np.round(np.asarray(images[:count]) * 255 / 16).astype(np.uint8).reshape(-1, 8, 8)
+    return Digits(pixels, np.asarray(labels[:count]), np.where(np.arange(count) % 5 == 4, 2, 0), key)
 
 
 def tiny_config(out: Path, **settings) -> AutoencoderConfig:

@@ -57,9 +57,11 @@ def test_losses_are_the_cross_entropies_of_the_docstring():
         - 0.5 * np.log(1 - 1 / (1 + np.exp(-fake))).mean()
         - np.log(p[np.arange(5), labels]).mean()
     )
-    tensors = [torch.from_numpy(a) for a in (real, fake, classes, labels)]
-    assert float(discriminator_loss(*tensors)) == pytest.approx(expected)
-    assert float(generator_adversarial_loss(tensors[1])) == pytest.approx(-0.5 * np.log(1 / (1 + np.exp(-fake))).mean())
+    real_logits, fake_logits, class_logits, y = (torch.from_numpy(a) for a in (real, fake, classes, labels))
+    assert float(discriminator_loss(real_logits, fake_logits, class_logits, y)) == pytest.approx(expected)
+    assert float(generator_adversarial_loss(fake_logits)) == pytest.approx(
+        -0.5 * np.log(1 / (1 + np.exp(-fake))).mean()
+    )
 
 
 def test_the_squared_error_does_not_grow_with_the_image():
@@ -70,9 +72,9 @@ def test_the_squared_error_does_not_grow_with_the_image():
 
 
 def test_weights_and_names_in_the_log():
-    parts = [torch.tensor(v) for v in (0.5, 2.0, 3.0)]
-    total = generator_loss(*parts, alpha=0.1, beta=0.01)
+    mse, adversarial, classification = (torch.tensor(v) for v in (0.5, 2.0, 3.0))
+    total = generator_loss(mse, adversarial, classification, alpha=0.1, beta=0.01)
     assert float(total) == pytest.approx(0.5 + 0.2 + 0.03)
-    numbers = AutoencoderLosses(total, *parts, torch.tensor(0.25)).numbers()
+    numbers = AutoencoderLosses(total, mse, adversarial, classification, torch.tensor(0.25)).numbers()
     assert list(numbers) == ["loss", "reconstruction", "adversarial", "classification", "discriminator"]
     assert numbers["discriminator"] == 0.25

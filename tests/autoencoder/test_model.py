@@ -70,7 +70,7 @@ def test_wrong_input_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"images are \(2, 9, 9\) uint8; expected at least one of \(8, 8, 1\) uint8"):
         model.encode(np.zeros((2, 9, 9), np.uint8))
     with pytest.raises(ValueError, match=r"images are \(2, 8, 8\) float64"):
-        model.classify(np.zeros((2, 8, 8)))
+        model.classify(np.zeros((2, 8, 8)))  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"images are \(0, 8, 8\)"):
         model.encode(np.zeros((0, 8, 8), np.uint8))
     with pytest.raises(ValueError, match=r"images are \(8,\)"):

@@ -18,8 +18,9 @@ from autoencoder.digits import digits_dataset, tiny_config
 
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.autoencoder.presets import PRESETS, AutoencoderConfig
-from gaussmix.autoencoder.run import TrainingError, load_latents, train
+from gaussmix.autoencoder.run import TrainingError, fit_sampler, load_latents, train
 from gaussmix.autoencoder.train import AutoencoderTrainer
+from gaussmix.latents.expansion_sampler import ExpansionSampler
 from gaussmix.training.checkpoints import CheckpointStore
 
 
@@ -98,6 +99,7 @@ def test_pictures_on_the_way_change_nothing(tmp_path, uninterrupted):
 def test_a_finished_run_left_everything(uninterrupted):
     names = {p.name for p in uninterrupted.iterdir()}
     assert {"config.json", "metrics.jsonl", "checkpoints", "model", "samples.png", "latents.safetensors"} <= names
+    assert {"reconstructions.png", "sampler.safetensors"} <= names
     model, digits = ClassConditionalAutoencoder.load(uninterrupted), digits_dataset()
     assert model.class_names == digits.class_names
     assert model.config["training"]["steps"] == 30
@@ -105,6 +107,10 @@ def test_a_finished_run_left_everything(uninterrupted):
     rows = digits.indices("train")
     assert np.array_equal(y, digits.labels[rows])
     assert z == pytest.approx(model.encode(digits.images[rows]), abs=1e-6)
+    kept = ExpansionSampler.load(uninterrupted / "sampler.safetensors")
+    drawn = kept.sample(5, class_label=7, random_state=0)
+    assert np.array_equal(drawn, fit_sampler(z, y).sample(5, class_label=7, random_state=0))
+    assert model.decode(drawn).shape == (5, 8, 8, 1)
 
 
 def test_it_learns(tmp_path):
@@ -173,6 +179,11 @@ def test_wrong_data_are_refused(tmp_path):
     digits = digits_dataset()
     digits.images = digits.images[:, :6]
     with pytest.raises(ValueError, match=r"images are \(\d+, 6, 8\); expected .* square"):
+        train(tiny_config(tmp_path), digits)
+    digits = digits_dataset()
+    digits.labels = np.where(digits.labels == 3, 4, digits.labels)
+    digits.labels[0] = 3
+    with pytest.raises(ValueError, match="class '3' has 1 images to train on; give at least 2, or leave it out"):
         train(tiny_config(tmp_path), digits)
     with pytest.raises(ValueError, match="it is written when a run ends"):
         load_latents(tmp_path)

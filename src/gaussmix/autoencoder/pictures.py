@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
+from gaussmix.latents.expansion_sampler import ExpansionSampler
 from gaussmix.pictures import contact_sheet, save_atomic
 
-_PAIRS, _CLASSES, _SCALED = 4, 12, 64
+_PAIRS, _SAMPLES, _CLASSES, _SCALED = 4, 8, 12, 64
 
 
 def draw_reconstructions(
@@ -30,6 +31,21 @@ def draw_reconstructions(
         column_labels=["image", "decoded"] * _PAIRS,
         caption=f"d = {model.config['latent_dim']}; mean squared error of these pixels in [0, 1]: {error:.4f}",
         scale=max(1, round(_SCALED / chosen.shape[1])),
+    )
+    save_atomic(sheet, path)
+
+
+def draw_samples(model: ClassConditionalAutoencoder, sampler: ExpansionSampler, path: Path, *, seed: int = 0) -> None:
+    """New images of each class that ``sampler`` knows by its position in ``model.class_names``; a row is a class."""
+    labels = np.repeat(np.arange(len(model.class_names))[:_CLASSES], _SAMPLES)
+    images = model.decode(sampler.sample(len(labels), class_label=labels, random_state=seed))
+    sheet = contact_sheet(
+        as_rgb(images),
+        columns=_SAMPLES,
+        title="New images of each class",
+        row_labels=list(model.class_names[:_CLASSES]),
+        caption=f"Decoded latents from the distribution of each class ({sampler.coupling}), not chosen by hand.",
+        scale=max(1, round(_SCALED / images.shape[1])),
     )
     save_atomic(sheet, path)
 

@@ -1,8 +1,8 @@
 """A training run of the autoencoder from start to finish.
 
 A run's folder holds ``config.json``, ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/``, ``samples/step-*.png``, and
-at the end ``samples.png``, ``model/`` and ``latents.safetensors``: z ``(M, d)`` and labels y ``(M,)`` of the training
-split, to which a distribution for each class is fitted.
+at the end ``model/``, ``latents.safetensors``: z ``(M, d)`` and labels y ``(M,)`` of the training split,
+``sampler.safetensors``: the distribution of each class fitted to them, ``reconstructions.png`` and ``samples.png``.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-from gaussmix.autoencoder.pictures import draw_reconstructions
+from gaussmix.autoencoder.pictures import draw_reconstructions, draw_samples
 from gaussmix.autoencoder.presets import AutoencoderConfig
 from gaussmix.autoencoder.train import AutoencoderTrainer, LabelledPictures
+from gaussmix.latents.expansion_sampler import ExpansionSampler
 from gaussmix.training.folder import open_run, save_whole_folder
 from gaussmix.training.loop import TrainingError, TrainResult, run_steps
 from gaussmix.whole_file import whole_file
 
-__all__ = ["TrainResult", "TrainingError", "load_latents", "train"]
+__all__ = ["TrainResult", "TrainingError", "fit_sampler", "load_latents", "train"]
 
 _MAY_CHANGE = {
     *("out", "resume", "steps", "minutes", "threads", "checkpoint_every", "keep_checkpoints"),
     *("sample_every", "log_every"),
 }
-_LATENTS = "latents.safetensors"
+_LATENTS, _SAMPLER = "latents.safetensors", "sampler.safetensors"
+_CLUSTERS, _ROWS_A_CLUSTER = 10, 20
 
 
 def train(config: AutoencoderConfig, dataset: LabelledPictures, *, progress: bool = True) -> TrainResult:
@@ -55,8 +57,12 @@ def train(config: AutoencoderConfig, dataset: LabelledPictures, *, progress: boo
     model = trainer.finished()
     folder = save_whole_folder(config.out / "model", model.save_pretrained)
     _save_latents(model, trainer.images, trainer.labels, config.out / _LATENTS)
+    draw(config.out / "reconstructions.png")
+    z, y = load_latents(config.out)
+    sampler = fit_sampler(z, y, seed=config.seed)
+    sampler.save(config.out / _SAMPLER)
     samples = config.out / "samples.png"
-    draw(samples)
+    draw_samples(model, sampler, samples, seed=config.seed)
     return TrainResult(trainer.step, False, folder, samples)
 
 
@@ -65,6 +71,14 @@ def _save_latents(
 ) -> None:
     with whole_file(path) as aside:
         save_file({"z": model.encode(images), "y": labels}, aside)
+
+
+def fit_sampler(z: NDArray[np.float32], y: NDArray[np.int64], *, seed: int = 0) -> ExpansionSampler:
+    """A distribution of latents ``(M, d)`` for each label: `ExpansionSampler`, with 10 clusters a class if the
+    smallest class has 200 rows, else fewer."""
+    smallest = int(np.unique(y, return_counts=True)[1].min())
+    clusters = min(_CLUSTERS, max(1, smallest // _ROWS_A_CLUSTER))
+    return ExpansionSampler(n_clusters=clusters, random_state=seed).fit(z, y)
 
 
 def load_latents(folder: str | Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

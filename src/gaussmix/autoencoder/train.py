@@ -49,7 +49,7 @@ class LabelledPictures(Protocol):
 def training_rows(dataset: LabelledPictures) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images ``(M, S, S, C)`` and labels ``(M,)`` of the training split.
 
-    Raises ValueError for images that are not square, or labels that no class name belongs to.
+    Raises ValueError for images that are not square, labels without a class name and a class of fewer than 2 images.
     """
     rows = dataset.indices("train")
     images, labels = np.asarray(dataset.images[rows]), np.asarray(dataset.labels[rows]).astype(np.int64)
@@ -60,6 +60,12 @@ def training_rows(dataset: LabelledPictures) -> tuple[NDArray[np.uint8], NDArray
         raise ValueError(
             f"labels are {labels.min()} to {labels.max()}, but there are {len(dataset.class_names)} class names; "
             "number the classes from 0"
+        )
+    counts = np.bincount(labels, minlength=len(dataset.class_names))
+    if counts.min() < 2:
+        k = int(counts.argmin())
+        raise ValueError(
+            f"class {dataset.class_names[k]!r} has {counts[k]} images to train on; give at least 2, or leave it out"
         )
     return images, labels
 
