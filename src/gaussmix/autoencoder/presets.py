@@ -89,6 +89,7 @@ PRESETS: dict[str, AutoencoderConfig] = {
         latent_dim=32,
         hidden=256,
         batch_size=128,
+        learning_rate=1e-3,  # at 4e-3 the sigmoid of the mostly black images saturates and training stalls
         threads=2,
         steps=6000,
         minutes=13.0,
