@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gaussmix.diffusion.schedulers import RenoiseScheduler
     from gaussmix.diffusion.unet import AttributeUNet
     from gaussmix.latents.attributes import AttributeLatents
+    from gaussmix.latents.expansion_sampler import ExpansionSampler
 
 __all__ = [
     "AttributeDataset",
@@ -32,6 +33,7 @@ __all__ = [
     "AttributeLatents",
     "AttributeUNet",
     "BinnedCounts",
+    "ExpansionSampler",
     "GMMExpansion",
     "GaussianBasis",
     "GaussianMixture1D",
@@ -53,6 +55,7 @@ _LAZY = {
     "GaussianBasis": ("gaussmix.density.basis", None),
     "GaussianMixture1D": ("gaussmix.density.mixture", None),
     "GMMExpansion": ("gaussmix.density.estimator", None),
+    "ExpansionSampler": ("gaussmix.latents.expansion_sampler", None),
     "load_dataset": ("gaussmix.data.dataset", None),
     "AttributeLatents": ("gaussmix.latents.attributes", "diffusion"),
     "AttributeUNet": ("gaussmix.diffusion.unet", "diffusion"),
