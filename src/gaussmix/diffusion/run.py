@@ -58,7 +58,8 @@ def train(config: TrainConfig, dataset: AttributeDataset, *, progress: bool = Tr
     Ctrl-C or SIGTERM end the run after the current step with a checkpoint; ``resume`` continues it. ``sheet=False``
     leaves out the overview of the finished model.
 
-    Raises ValueError if the folder holds another run, or if resuming with settings that do not fit the checkpoint;
+    Raises ValueError if the folder holds another run, if resuming with settings that do not fit the checkpoint, or if
+    ``init`` names no model, or one of another network or other attributes;
     TrainingError if the loss or a gradient is no longer finite.
     """
     store = CheckpointStore(config.out / "checkpoints", config.keep_checkpoints)
@@ -67,7 +68,12 @@ def train(config: TrainConfig, dataset: AttributeDataset, *, progress: bool = Tr
         raise ValueError(f"{config.out} already holds a run; continue it with --resume or choose another --out")
     if checkpoint is not None:
         _check_same_run(config, checkpoint.state["config"], dataset.key, checkpoint.state["dataset"])
+    begin_with = None
+    if config.init and checkpoint is None:
+        begin_with = AttributeDiffusionPipeline.load(None if config.init == "built-in" else config.init)
     trainer = Trainer(config, dataset)
+    if begin_with is not None:
+        trainer.start_from(begin_with)
     if checkpoint is not None:
         trainer.restore(checkpoint)
     main = trainer.accelerator.is_main_process

@@ -299,8 +299,6 @@ class Trainer:
         self.parameters = list(self.model.parameters())  # walking through the modules costs a millisecond a time
         self.step = 0
         self.seconds = 0.0  # spent in training, over all resumed parts
-        if config.init:
-            self.start_from(AttributeDiffusionPipeline.load(None if config.init == "built-in" else config.init))
 
     def start_from(self, known: AttributeDiffusionPipeline) -> None:
         """Begin at the weights of a model of the same attributes and the same network; its pictures' size may differ.
