@@ -227,6 +227,11 @@ def test_a_run_can_start_from_a_model(tmp_path, uninterrupted):
         ({"layers_per_block": 2}, "is another network: layers_per_block 1 there and 2 here; use its settings"),
         ({"init": "built-in"}, r"--init built-in knows \('Black_Hair', .*; the data have \("),
         ({"init": "nowhere"}, "no model in nowhere"),
+        (
+            {"objective": "epsilon"},
+            "was trained with v_prediction on .*; give the same --objective, --timesteps",
+        ),
+        ({"timesteps": 25}, "on .* noise levels; give the same --objective, --timesteps and betas"),
     ]:
         with pytest.raises(ValueError, match=says):
             train(replace(config, out=tmp_path / "other", **changes), squares_dataset(), progress=False)
