@@ -220,12 +220,21 @@ def test_a_run_can_start_from_a_model(tmp_path, uninterrupted):
     assert all(map(torch.equal, further.unet.state_dict().values(), first.unet.state_dict().values()))
     assert further.training["init"] == str(uninterrupted)
     assert "init" not in first.training
-    with pytest.raises(ValueError, match=r"is another network: layers_per_block 1 there and 2 here; use its settings"):
-        Trainer(replace(config, layers_per_block=2), squares_dataset())
-    with pytest.raises(ValueError, match=r"--init built-in knows \('Black_Hair', .*; the data have \("):
-        Trainer(replace(config, init="built-in"), squares_dataset())
-    with pytest.raises(ValueError, match="no model in nowhere"):
-        Trainer(replace(config, init="nowhere"), squares_dataset())
+    again = replace(config, resume=True, steps=2, init="gone")
+    with pytest.raises(ValueError, match=r"cannot resume .*: --init was .* and is gone"):
+        train(again, squares_dataset(), progress=False)
+    for changes, says in [
+        ({"layers_per_block": 2}, "is another network: layers_per_block 1 there and 2 here; use its settings"),
+        ({"init": "built-in"}, r"--init built-in knows \('Black_Hair', .*; the data have \("),
+        ({"init": "nowhere"}, "no model in nowhere"),
+        (
+            {"objective": "epsilon"},
+            "was trained with v_prediction on .*; give the same --objective, --timesteps",
+        ),
+        ({"timesteps": 25}, "on .* noise levels; give the same --objective, --timesteps and betas"),
+    ]:
+        with pytest.raises(ValueError, match=says):
+            train(replace(config, out=tmp_path / "other", **changes), squares_dataset(), progress=False)
 
 
 def test_redrawn_details_keep_z_1_and_most_of_the_tokens(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
+from sklearn.mixture import GaussianMixture
 
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.latents.expansion_sampler import COUPLINGS, Coupling, ExpansionSampler
@@ -51,7 +52,8 @@ def test_covariance_and_marginals_of_what_is_drawn(coupling: Coupling, kept: boo
     z = correlated(4000)
     drawn = ExpansionSampler(coupling, n_clusters=3, random_state=0).fit(z).sample(4000, random_state=1)
     for ours, theirs in zip(drawn.T, z.T, strict=True):
-        assert ks_2samp(ours, theirs)[1] > 1e-3
+        pvalue: Any = ks_2samp(ours, theirs)[1]
+        assert pvalue > 1e-3
     expected = np.cov(z.T) if kept else np.diag(z.var(0))
     np.testing.assert_allclose(np.cov(drawn.T), expected, atol=0.1)
 
@@ -108,10 +110,62 @@ def test_a_constant_dimension_is_drawn_as_it_is(coupling: Coupling) -> None:
     np.testing.assert_allclose(sampler.sample(50, random_state=0)[:, 2], 5.0, atol=1e-6)
 
 
+@pytest.mark.parametrize("coupling", ["pca", "cluster-pca"])
+def test_a_row_off_the_data_has_no_density(coupling: Coupling) -> None:
+    z = np.column_stack([correlated(400), np.full(400, 5.0)])
+    sampler = ExpansionSampler(coupling, n_clusters=2, random_state=0).fit(z)
+    flat = ExpansionSampler(coupling, n_clusters=2, random_state=0).fit(z[:, :2])
+    np.testing.assert_allclose(sampler.score_samples(z[:9]), flat.score_samples(z[:9, :2]), atol=1e-6)
+    assert np.isneginf(sampler.score_samples(z[:9] + np.array([0.0, 0.0, 0.1]))).all()
+    point = ExpansionSampler("pca").fit(np.full((4, 2), 3.0))
+    np.testing.assert_array_equal(point.sample(2), np.full((2, 2), 3.0))
+    assert point.score_samples([[3.0, 3.0], [3.0, 4.0]]).tolist() == [0.0, -np.inf]
+
+
+def ring(count: int, seed: int) -> NDArray[np.float64]:
+    rng = np.random.default_rng(seed)
+    angle, radius = rng.uniform(0, 2 * np.pi, count), rng.normal(4, 0.3, count)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
+
+
+def test_clusters_follow_what_axes_cannot() -> None:
+    """A ring: uncorrelated, not independent. As many Gaussians by EM are no better."""
+    z, held = ring(4000, 0), ring(2000, 1)
+    found = {c: np.median(ExpansionSampler(c, random_state=0).fit(z).score_samples(held)) for c in COUPLINGS}
+    assert found["cluster-pca"] > max(found["pca"], found["independent"]) + 0.5
+    em = GaussianMixture(10, random_state=0).fit(z)
+    assert found["cluster-pca"] > np.median(em.score_samples(held)) - 0.1
+
+
+def test_small_clusters_share_their_shape() -> None:
+    """About ten rows a cluster in ten dimensions: held-out rows have a density, samples the variance."""
+    rng = np.random.default_rng(0)
+    z, held = rng.standard_normal((60, 10)), rng.standard_normal((200, 10))
+    sampler = ExpansionSampler(n_clusters=6, random_state=0).fit(z)
+    assert len({id(part.marginals) for part in sampler.parts_[0]}) == 1
+    assert np.isfinite(sampler.score_samples(held)).all()
+    assert sampler.sample(4000, random_state=0).var(0).mean() == pytest.approx(1, abs=0.2)
+
+
+def test_damaged_and_foreign_files(tmp_path: Path) -> None:
+    z, y = labelled()
+    ExpansionSampler("pca").fit(z, y).save(tmp_path / "s.safetensors")
+    whole = (tmp_path / "s.safetensors").read_bytes()
+    (tmp_path / "s.safetensors").write_bytes(whole[:-10])
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        ExpansionSampler.load(tmp_path / "s.safetensors")
+    GMMExpansion().fit(z[:, 0]).save(tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"not gaussmix\.expansion_sampler"):
+        ExpansionSampler.load(tmp_path / "other.safetensors")
+
+
 def test_number_of_clusters_by_held_out_rows() -> None:
     rng = np.random.default_rng(0)
     z = np.concatenate([0.1 * rng.standard_normal((300, 2)) + centre for centre in ([0, 0], [9, 0], [0, 9], [5, 4])])
     assert ExpansionSampler(n_clusters="auto", random_state=0).fit(z).n_clusters_ > 1
+    assert ExpansionSampler(n_clusters="auto", random_state=0).fit(rng.standard_normal((800, 3))).n_clusters_ <= 2
+    few = ExpansionSampler(n_clusters="auto", random_state=0).fit(rng.standard_normal((6, 3)))
+    assert few.n_clusters_ <= 4  # of the 6 rows 4 are left to fit
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,9 @@ def test_ties_and_the_claim_in_words(faces: Faces) -> None:
 
     tied = said(paper=good, other=good, third=good)
     assert "20 steps +0.000 ± 0.000 (+0.0 %, not told apart) in 1.00 of the time" in tied
+    assert "That they are at or below it is not shown; nor that any is above." in tied
+    assert "Not all are at or below it." in said(paper=good, other=good, third=bad)
+    assert "All are below it." in said(paper=bad, other=good, third=good)
     assert "a tie: none of the other 2 can be told from it. The fastest of these: dpm++ 5," in tied
     worse = said(paper=good, other=good, third=bad)
     assert "not told from it: dpm++ 20. The fastest of these: dpm++ 20," in worse

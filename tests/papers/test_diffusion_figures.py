@@ -95,7 +95,7 @@ def test_laws_are_told_apart_only_if_they_differ() -> None:
 
 
 def test_the_error_of_telling_apart_covers_its_spread() -> None:
-    """Nadeau and Bengio's is a little too large; the binomial one was too small."""
+    """Within a fifth below, and not twice above; it does not tell it from the binomial error."""
     draws = [np.random.default_rng(i).standard_normal((2, 60, 3)) for i in range(40)]
     found = [telling_apart.tell_apart(a, b, 0) for a, b in draws]
     spread = np.std([one.accuracy for one in found])

@@ -32,11 +32,17 @@ def train(config: TrainConfig, dataset: AttributeDataset, *, progress: bool = Tr
     Ctrl-C or SIGTERM end the run after the current step with a checkpoint; ``resume`` continues it. ``sheet=False``
     leaves out the overview of the finished model.
 
-    Raises ValueError if the folder holds another run, or if resuming with settings that do not fit the checkpoint;
+    Raises ValueError if the folder holds another run, if resuming with settings that do not fit the checkpoint, or if
+    ``init`` names no model, or one of another network or other attributes;
     TrainingError if the loss or a gradient is no longer finite.
     """
     store, checkpoint = open_run(config, TrainConfig(), dataset.key, _MAY_CHANGE)
+    begin_with = None
+    if config.init and checkpoint is None:
+        begin_with = AttributeDiffusionPipeline.load(None if config.init == "built-in" else config.init)
     trainer = Trainer(config, dataset)
+    if begin_with is not None:
+        trainer.start_from(begin_with)
     if checkpoint is not None:
         trainer.restore(checkpoint)
 

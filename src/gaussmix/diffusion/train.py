@@ -292,8 +292,6 @@ class Trainer:
         self.parameters = list(self.model.parameters())  # walking through the modules costs a millisecond a time
         self.step = 0
         self.seconds = 0.0  # spent in training, over all resumed parts
-        if config.init:
-            self.start_from(AttributeDiffusionPipeline.load(None if config.init == "built-in" else config.init))
 
     def start_from(self, known: AttributeDiffusionPipeline) -> None:
         """Begin at the weights of a model of the same attributes and the same network; its pictures' size may differ.
@@ -309,6 +307,14 @@ class Trainer:
         if other:
             listed = ", ".join(f"{name} {theirs.get(name)} there and {ours[name]} here" for name in other)
             raise ValueError(f"--init {self.config.init} is another network: {listed}; use its settings")
+        theirs = known.scheduler.config
+        levels, ours_levels = known.scheduler.alphas_cumprod.numpy(), np.cumprod(1 - self.diffusion.betas)
+        same_levels = levels.shape == ours_levels.shape and np.allclose(levels, ours_levels, rtol=1e-3)
+        if theirs["prediction_type"] != self.config.objective or not same_levels:
+            raise ValueError(
+                f"--init {self.config.init} was trained with {theirs['prediction_type']} on {len(levels)} noise "
+                "levels; give the same --objective, --timesteps and betas"
+            )
         self.unet.load_state_dict(known.unet.state_dict())
         with torch.no_grad():
             for shadow, parameter in zip(self.ema.shadow_params, self.unet.parameters(), strict=True):

@@ -10,18 +10,13 @@ with ``g_kr`` a `gaussmix.GMMExpansion` each. Three couplings of the dimensions:
 - "cluster-pca": k-means within the class, principal axes within each cluster. What is left to know of each other within
   a cluster is little.
 
-A cluster with fewer rows than twice its dimensions does not show its own axes: such clusters of a class share those,
-and the expansions, of their rows about their centres, widened by ``sqrt(n / (n - k))`` for the k centres taken out.
-Directions without variance hold a point: they are drawn as it, and a row off it has log-density minus infinity; the
-density is that of the other directions.
+`gaussmix.latents.expansion_parts` has the terms, and what becomes of small clusters and of directions without variance.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -34,54 +29,23 @@ from sklearn.utils.validation import check_is_fitted
 
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.fitting import Rule
-from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.storage import read_tensors, write_tensors
-from gaussmix.latents.packing import pack_mixtures, unpack_mixtures
+from gaussmix.latents.expansion_parts import (
+    Part,
+    independent_part,
+    log_density,
+    pack_parts,
+    parts_of_clusters,
+    unpack_parts,
+)
 
 Coupling = Literal["independent", "pca", "cluster-pca"]
 
 COUPLINGS: tuple[Coupling, ...] = ("independent", "pca", "cluster-pca")
 CLUSTERS_TRIED = (1, 2, 5, 10, 20, 40)
 """Numbers of clusters that ``n_clusters="auto"`` chooses from."""
-OWN_AXES = 2
-"""A cluster has axes of its own from this many rows a dimension."""
 _HELD_OUT = 0.25
-_FLAT = 1e-12  # share of the largest variance below which a direction holds a point
-_OFF = 1e-6  # how far from the point, in units of the widest direction or of the values, a row is off it
 _KIND = "expansion_sampler"
-
-
-@dataclass(frozen=True)
-class Part:
-    """One term of a class's density: ``weight``, ``mean`` ``(D,)``, ``axes`` ``(D, R)``, R ``marginals``."""
-
-    weight: float
-    mean: NDArray[np.float64]
-    axes: NDArray[np.float64]
-    marginals: tuple[GaussianMixture1D, ...]
-
-    def logpdf(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``(M, D)`` to ``(M,)``, without the weight."""
-        centred = z - self.mean
-        scores = centred @ self.axes
-        log = np.zeros(len(z))
-        for marginal, column in zip(self.marginals, scores.T, strict=True):
-            log += marginal.logpdf(column)
-        if self.axes.shape[1] < len(self.mean):
-            widest = max((float(marginal.std()) for marginal in self.marginals), default=0.0)
-            scale = max(widest, float(np.abs(self.mean).max()))
-            log[np.abs(centred - scores @ self.axes.T).max(1) > _OFF * scale] = -np.inf
-        return log
-
-    def draw(self, count: int, truncation: float | None, rng: np.random.RandomState) -> NDArray[np.float64]:
-        """``(count, D)``."""
-        scores = np.empty((count, len(self.marginals)))
-        for r, marginal in enumerate(self.marginals):
-            if truncation is None:
-                scores[:, r] = marginal.rvs(count, random_state=rng)
-            else:
-                scores[:, r] = marginal.ppf(0.5 + truncation * (rng.uniform(size=count) - 0.5))
-        return self.mean + scores @ self.axes.T
 
 
 class ExpansionSampler(BaseEstimator):
@@ -185,14 +149,13 @@ class ExpansionSampler(BaseEstimator):
             raise ValueError("some chunks have labels and some have none; give them all, or none")
         for label in [None] if labels is None else np.unique(labels).tolist():
             own = rows if labels is None else rows[labels == label]
-            counter, before = self._counters.get(label, (self._marginals(), 0))
+            counter, before = self._counters.get(label, (self._expansion(), 0))
             self._counters[label] = counter.partial_fit(own), before + len(own)
         self.classes_ = np.array([None]) if labels is None else np.array(sorted(self._counters))
         counted = [self._counters[label] for label in self.classes_.tolist()]
         sizes = np.array([size for _, size in counted], float)
         self.shares_ = sizes / sizes.sum()
-        mean, axes = np.zeros(self.n_features_in_), np.eye(self.n_features_in_)
-        self.parts_ = [(Part(1.0, mean, axes, counter.distributions_),) for counter, _ in counted]
+        self.parts_ = [(independent_part(counter.distributions_),) for counter, _ in counted]
         return self
 
     def sample(
@@ -234,29 +197,24 @@ class ExpansionSampler(BaseEstimator):
             return np.asarray(logsumexp(self.class_log_densities(rows) + np.log(self.shares_), axis=1))
         log, positions = np.empty(len(rows)), self._positions(labels)
         for c in np.unique(positions):
-            log[positions == c] = _logpdf(self.parts_[c], rows[positions == c])
+            log[positions == c] = log_density(self.parts_[c], rows[positions == c])
         return log
 
     def class_log_densities(self, z: ArrayLike) -> NDArray[np.float64]:
         """``log p(z | class)`` of rows ``(M, D)``, ``(M, len(classes_))``."""
         check_is_fitted(self, "parts_")
         rows, _ = self._checked(z, None)
-        return np.stack([_logpdf(parts, rows) for parts in self.parts_], 1)
+        return np.stack([log_density(parts, rows) for parts in self.parts_], 1)
 
     # -- on disk
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, whole or not at all; labels must be numbers or strings."""
         check_is_fitted(self, "parts_")
-        parts = [part for own in self.parts_ for part in own]
         tensors = {
             "shares": self.shares_,
             "n_parts": np.array([len(own) for own in self.parts_]),
-            "part_weights": np.array([part.weight for part in parts]),
-            "part_means": np.stack([part.mean for part in parts]),
-            "part_axes": np.concatenate([part.axes.T for part in parts]),
-            **pack_mixtures([marginal for part in parts for marginal in part.marginals]),
-            "n_marginals": np.array([len(part.marginals) for part in parts]),
+            **pack_parts([part for own in self.parts_ for part in own]),
         }
         labels = [None] if self.classes_[0] is None else self.classes_.tolist()
         about = {"classes": json.dumps(labels), "settings": json.dumps({**self.get_params(), "random_state": None})}
@@ -271,23 +229,8 @@ class ExpansionSampler(BaseEstimator):
             sampler.classes_ = np.array(json.loads(about["classes"]))
             sampler.n_clusters_ = int(about["n_clusters"])
             sampler.shares_ = tensors["shares"]
-            marginals = unpack_mixtures(tensors)
-            ends = np.cumsum(tensors["n_marginals"])
-            parts = [
-                Part(
-                    float(weight),
-                    mean,
-                    np.ascontiguousarray(tensors["part_axes"][end - size : end].T),
-                    marginals[end - size : end],
-                )
-                for weight, mean, size, end in zip(
-                    tensors["part_weights"], tensors["part_means"], tensors["n_marginals"], ends, strict=True
-                )
-            ]
-            last = np.cumsum(tensors["n_parts"])
-            sampler.parts_ = [
-                tuple(parts[end - size : end]) for size, end in zip(tensors["n_parts"], last, strict=True)
-            ]
+            parts, last = unpack_parts(tensors), np.cumsum(tensors["n_parts"])
+            sampler.parts_ = [tuple(parts[i - n : i]) for n, i in zip(tensors["n_parts"], last, strict=True)]
             sampler.n_features_in_ = tensors["part_means"].shape[1]
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} holds no usable sampler: {error} is missing or unknown") from error
@@ -341,57 +284,23 @@ class ExpansionSampler(BaseEstimator):
         most = min(len(known) for known, _ in split)
 
         def held_out(n_clusters: int) -> float:
-            logs = [_logpdf(self._fit_class(known, n_clusters), held) for known, held in split]
+            logs = [log_density(self._fit_class(known, n_clusters), held) for known, held in split]
             return float(np.median(np.concatenate(logs)))
 
         return max((n for n in CLUSTERS_TRIED if n <= most), key=held_out)
 
     def _fit_class(self, rows: NDArray[np.float64], n_clusters: int) -> tuple[Part, ...]:
-        dimensions = rows.shape[1]
         if self.coupling == "independent":
-            mean, axes = np.zeros(dimensions), np.eye(dimensions)
-            return (Part(1.0, mean, axes, self._marginals().fit(rows).distributions_),)
-        if n_clusters == 1:
-            cluster = np.zeros(len(rows), np.intp)
-        else:
+            return (independent_part(self._expansion().fit(rows).distributions_),)
+        cluster: Any = np.zeros(len(rows), np.intp)
+        if n_clusters > 1:
             seed = check_random_state(self.random_state).randint(2**31 - 1)
             cluster = KMeans(n_clusters, n_init=1, random_state=seed).fit_predict(rows)  # pyright: ignore[reportArgumentType]
-        return tuple(self._parts(rows, cluster))
+        return tuple(parts_of_clusters(rows, cluster, self._expansion()))
 
-    def _parts(self, rows: NDArray[np.float64], cluster: NDArray[np.intp]) -> Iterator[Part]:
-        """Those of clusters with axes of their own, then those of small clusters."""
-        names, sizes = np.unique(cluster, return_counts=True)
-        own = sizes >= OWN_AXES * rows.shape[1] if len(names) > 1 else np.array([True])
-        centres = {name: rows[cluster == name].mean(0) for name in names}
-        for name, size in zip(names[own], sizes[own], strict=True):
-            axes, marginals = self._shape(rows[cluster == name] - centres[name])
-            yield Part(size / len(rows), centres[name], axes, marginals)
-        if own.all():
-            return
-        small = np.concatenate([rows[cluster == name] - centres[name] for name in names[~own]])
-        freedom = max(1, len(small) - int((~own).sum()))
-        axes, marginals = self._shape(small * np.sqrt(len(small) / freedom))
-        for name, size in zip(names[~own], sizes[~own], strict=True):
-            yield Part(size / len(rows), centres[name], axes, marginals)
-
-    def _shape(self, centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[GaussianMixture1D, ...]]:
-        """Principal axes ``(D, R)`` with variance, and the expansions of the scores."""
-        variance, axes = np.linalg.eigh(centred.T @ centred / len(centred))
-        wide = variance > _FLAT * max(float(variance[-1]), np.finfo(float).tiny)
-        axes = np.ascontiguousarray(axes[:, wide][:, ::-1])
-        if not axes.shape[1]:
-            return axes, ()
-        return axes, self._marginals().fit(centred @ axes).distributions_
-
-    def _marginals(self) -> GMMExpansion:
+    def _expansion(self) -> GMMExpansion:
         return GMMExpansion(self.weights, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)
 
 
 def _named(label: Any) -> str:
     return "" if label is None else f"class {label} has "
-
-
-def _logpdf(parts: tuple[Part, ...], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    logs = np.stack([np.log(part.weight) + part.logpdf(rows) for part in parts], 1)
-    with np.errstate(invalid="ignore"):  # minus infinity in all parts
-        return np.where(np.isneginf(logs).all(1), -np.inf, logsumexp(logs, axis=1))
