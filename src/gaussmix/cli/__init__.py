@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from gaussmix.cli import density, editing, faces
+from gaussmix.cli import density, editing, faces, style
 from gaussmix.cli.flags import one_line
 from gaussmix.papers.command import reproduce
 
@@ -30,9 +30,11 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "edit": editing.edit,
     "attributes": faces.attributes,
     "evaluate": faces.evaluate,
+    "style fit": style.fit,
+    "style transfer": style.transfer,
     "reproduce": reproduce,
 }
-_EXTRAS = {"pyarrow": "parquet", "dask": "dask", "tensorboard": "tensorboard"}  # all others: diffusion
+_EXTRAS = {"pyarrow": "parquet", "dask": "dask", "tensorboard": "tensorboard"}  # all others: diffusion, or style
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,7 +78,8 @@ def main(argv: list[str] | None = None) -> int:
         missing = (error.name or "").partition(".")[0]
         if missing == "gaussmix":
             raise
-        extra = f"pip install 'gaussmix[{_EXTRAS.get(missing, 'diffusion')}]'"
+        usual = "style" if command.startswith("style ") else "diffusion"
+        extra = f"pip install 'gaussmix[{_EXTRAS.get(missing, usual)}]'"
         print(f"gaussmix {command} needs {missing}, which is not installed: {extra}", file=sys.stderr)
         return 1
     except ImportError as error:  # our own: it names the extra

@@ -20,6 +20,9 @@ MODULES = {
     "expansion-table3": ("expansion_table3", "E Table 3: loss by number of components, 20 000 and 50 000 points"),
     "expansion-fig1-2": ("expansion_fig1_2", "E Figures 1-2: target and mixture inside one region; conditions, bounds"),
     "expansion-fig3-7": ("expansion_fig3_7", "E Figures 3-7: targets, the initial mixture, trained mixtures"),
+    "expansion-fig11": ("expansion_fig11", "E Figure 11: from a painting to the Gram matrices of five layers"),
+    "expansion-fig12": ("expansion_fig12", "E Figure 12: Gram matrices of crops as a distribution; three couplings"),
+    "expansion-fig13": ("expansion_fig13", "E Figure 13: two styles blended at 0, 10, 20 and 80 %, ten pictures each"),
     "diffusion-fig1": ("diffusion_fig1", "D Figure 1: real faces beside drawn ones, and numbers on how alike they are"),
     "diffusion-fig4": ("diffusion_fig4", "D Figure 4: faces of one set of features, a Z of its own each"),
     "diffusion-components": (

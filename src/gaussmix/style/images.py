@@ -1,0 +1,71 @@
+"""Pictures in and out: any file that Pillow reads to (H, W, 3) uint8, and to and from the tensors of a network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from gaussmix.data._images import FORMATS, BadImageError, _to_rgb
+from gaussmix.data.dataset import DataError
+
+MIN_SIDE = 32
+"""Pixels: the deepest style layer halves a picture four times, and needs a few places to take a mean over."""
+
+
+def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """``(H, W, 3)`` RGB: upright as EXIF says, transparency laid over white, 16-bit grey scaled down.
+
+    Raises `DataError` naming the file that is no picture, is damaged or has a side under 32 pixels, OSError for one
+    that cannot be opened.
+    """
+    path = Path(path)
+    path.open("rb").close()  # a missing file is the system's to say
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            pixels = np.array(_to_rgb(ImageOps.exif_transpose(image)))
+    except BadImageError as error:
+        raise DataError(f"{path} {error}") from error
+    except UnidentifiedImageError:
+        raise DataError(f"{path} is not an image ({', '.join(FORMATS)})") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
+        raise DataError(f"{path} is damaged ({' '.join(str(error).split()) or type(error).__name__})") from error
+    height, width = pixels.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise DataError(f"{path} has {width} x {height} pixels; give a picture of at least {MIN_SIDE} x {MIN_SIDE}")
+    return pixels
+
+
+def fit_size(height: int, width: int, size: float) -> tuple[int, int]:
+    """Height and width in whole pixels with the longer side `size`, in the same proportion."""
+    scale = size / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """``(height, width, 3)`` from ``(H, W, 3)`` uint8, smoothed where it shrinks."""
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def to_tensor(pictures: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
+    """``(B, 3, H, W)`` float32 in [0, 1] for ``(B, H, W, 3)`` uint8."""
+    return torch.tensor(pictures, device=device).permute(0, 3, 1, 2).contiguous().float() / 255
+
+
+def to_uint8(images: Tensor) -> NDArray[np.uint8]:
+    """``(B, H, W, 3)`` for ``(B, 3, H, W)`` in [0, 1]."""
+    return (images.detach() * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def with_colors_of(content: NDArray[np.uint8], picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lightness of `picture`, colours (Cb and Cr) of `content`, all ``(H, W, 3)`` uint8."""
+    lightness = Image.fromarray(picture).convert("YCbCr").getchannel(0)
+    _, blue, red = Image.fromarray(content).convert("YCbCr").split()
+    return np.asarray(Image.merge("YCbCr", (lightness, blue, red)).convert("RGB"))

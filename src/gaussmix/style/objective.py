@@ -1,0 +1,145 @@
+"""What a picture in a style minimises: the losses of K pictures of one size, and the gradients to their pixels.
+
+    F^l, G^l    features and Gram matrix of a picture at layer l (`gaussmix.style.vgg`); F0^l of the content; T^l target
+    style       mean over the style layers of  mean_ij (G^l_ij - T^l_ij)^2 / mean_ij (T^l_ij)^2     (1 for no G)
+    content     mean over the content layers of  mean (F^l - F0^l)^2 / mean (F0^l)^2
+    variation   mean of the squared differences between neighbouring pixels, along y plus along x
+    loss        style_weight style + content_weight content + tv_weight variation
+
+Divided by the size of what they compare, a weight means the same at any layer, size of picture and scale of the
+network. Differs from the paper, whose losses (those of Gatys et al. 2016) are not.
+
+A picture of more than `max_pixels` goes through the network in tiles (`gaussmix.style.tiles`). Its loss depends on the
+tiles through sums of F F^T alone, so a first pass adds these up, which gives dloss/dG, and a second one has each tile's
+<dloss/dG, F F^T> / (h w) passed back to its pixels: the gradient of the whole picture, in the memory of one tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from gaussmix.style.tiles import Tile, make_tiles
+from gaussmix.style.vgg import CONTENT_LAYERS, VGG19Features, layer_stride
+
+Grams = Mapping[str, Tensor]
+
+
+class Objective:
+    """Losses and gradients of K pictures ``(K, 3, H, W)``, each by itself.
+
+    Args:
+        features: the network, with all layers that are compared.
+        content: ``(1, 3, H, W)`` in [0, 1].
+        targets: T^l ``(K, C, C)`` for each style layer l.
+        style_weight, content_weight, tv_weight: as above.
+        max_pixels: most pixels of a picture in one pass through the network.
+        half_precision: whether the network computes in bfloat16; Gram matrices and losses never do.
+
+    Raises ValueError for a target without energy, and content in which the network sees nothing.
+    """
+
+    def __init__(
+        self,
+        features: VGG19Features,
+        content: Tensor,
+        targets: Grams,
+        *,
+        style_weight: float,
+        content_weight: float,
+        tv_weight: float,
+        max_pixels: int,
+        half_precision: bool,
+    ):
+        self.features, self.half_precision = features, half_precision
+        self.style_weight, self.content_weight, self.tv_weight = style_weight, content_weight, tv_weight
+        height, width = content.shape[2:]
+        self.tiles = make_tiles(height, width, features.stride, features.reach, max_pixels)
+        self.content = [self._content_of(tile, content) for tile in self.tiles] if content_weight else []  # F0
+        self.places = {layer: (height // layer_stride(layer)) * (width // layer_stride(layer)) for layer in targets}
+        self.content_energy = {
+            layer: torch.stack([part[layer].square().sum() for part in self.content]).sum()
+            for layer in (CONTENT_LAYERS if content_weight else ())
+        }
+        _check_energy("content", self.content_energy)
+        self.aim(targets)
+
+    def aim(self, targets: Grams) -> None:
+        """Take other targets, of the same layers."""
+        self.targets = dict(targets)
+        self.target_energy = {layer: target.square().mean((1, 2)) for layer, target in targets.items()}
+        _check_energy("target", self.target_energy)
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses ``(K,)`` and the gradients of their sum ``(K, 3, H, W)`` at images ``(K, 3, H, W)``."""
+        images = images.detach().requires_grad_()
+        variation = self.tv_weight * _variation(images)
+        if len(self.tiles) == 1:
+            found = self._look(self.tiles[0], images)
+            losses = variation + self._style_loss(self._grams(found)) + self._content_loss(0, found)
+            return losses.detach(), torch.autograd.grad(losses.sum(), images)[0]
+        losses, gradient = variation.detach(), torch.autograd.grad(variation.sum(), images)[0]
+        images = images.detach()
+        slopes, style = self._slopes(images)
+        losses += style
+        for number, tile in enumerate(self.tiles):
+            part = tile.cut(images).clone().requires_grad_()
+            found = self._look(tile, part)
+            content = self._content_loss(number, found)
+            grams = self._grams(found)
+            passed = sum(((slopes[layer] * grams[layer]).sum() for layer in grams), content.sum())
+            tile.cut(gradient).add_(torch.autograd.grad(passed, part)[0])
+            losses += content.detach()
+        return losses, gradient
+
+    def _slopes(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """dloss/dG of each layer and the style losses ``(K,)``, from a pass over all tiles."""
+        with torch.no_grad():
+            parts = [self._grams(self._look(tile, tile.cut(images))) for tile in self.tiles]
+        grams = {layer: torch.stack([part[layer] for part in parts]).sum(0).requires_grad_() for layer in self.targets}
+        losses = self._style_loss(grams)
+        slopes = torch.autograd.grad(losses.sum(), list(grams.values()))
+        return dict(zip(grams, slopes, strict=True)), losses.detach()
+
+    @torch.no_grad()
+    def _content_of(self, tile: Tile, content: Tensor) -> dict[str, Tensor]:
+        found = self._look(tile, tile.cut(content))
+        return {layer: found[layer].clone() for layer in CONTENT_LAYERS}  # without the margin
+
+    def _look(self, tile: Tile, images: Tensor) -> dict[str, Tensor]:
+        """The features in the core of a tile."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.half_precision):
+            found = self.features(images)
+        return {layer: tile.inside(found[layer], layer_stride(layer)).to(images.dtype) for layer in found}
+
+    def _grams(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What a tile adds to the Gram matrices of the picture."""
+        rows = {layer: found[layer].flatten(2) for layer in self.targets}
+        return {layer: row @ row.mT / self.places[layer] for layer, row in rows.items()}
+
+    def _style_loss(self, grams: dict[str, Tensor]) -> Tensor:
+        losses = [
+            (grams[layer] - target).square().mean((1, 2)) / self.target_energy[layer]
+            for layer, target in self.targets.items()
+        ]
+        return self.style_weight * torch.stack(losses).mean(0)
+
+    def _content_loss(self, tile: int, found: dict[str, Tensor]) -> Tensor:
+        """What tile number `tile` adds to the content loss, ``(K,)``."""
+        total = found[next(iter(self.targets))].new_zeros(1)
+        for layer, energy in self.content_energy.items():
+            total = total + (found[layer] - self.content[tile][layer]).square().sum((1, 2, 3)) / energy
+        return self.content_weight * total / len(CONTENT_LAYERS)
+
+
+def _variation(images: Tensor) -> Tensor:
+    """``(K,)``: mean squared difference of neighbours, along y plus along x."""
+    return images.diff(dim=2).square().mean((1, 2, 3)) + images.diff(dim=3).square().mean((1, 2, 3))
+
+
+def _check_energy(what: str, energies: Grams) -> None:
+    for layer, energy in energies.items():
+        if not (energy > 0).all():
+            raise ValueError(f"the {what} is zero at layer {layer}; give a picture in which the network sees something")

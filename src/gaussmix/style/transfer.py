@@ -1,0 +1,297 @@
+"""Pictures of one content in K variants of a style: `StyleTransfer`.
+
+    x_k = argmin_x  style_weight style(x, T_k) + content_weight content(x) + tv_weight variation(x),   x in [0, 1]
+
+T_k are the Gram matrices that variant k shall have: those of one picture (Gatys et al. 2016), or a draw from the
+distribution of a style (E Sec. 3.2.2). The losses are in `gaussmix.style.objective`. Descent goes up a pyramid, its
+sizes sqrt 2 apart: large forms settle where a step is cheap. Every next size begins with the picture so far, enlarged,
+plus the detail that enlarging the content would lose; without detail Adam's first steps, which are equally large in all
+pixels, leave blotches. After each step values are clamped to [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gaussmix.style.descent import Descent, OptimizerName, enlarge
+from gaussmix.style.images import MIN_SIDE, fit_size, resize, to_tensor, to_uint8, with_colors_of
+from gaussmix.style.objective import Objective
+from gaussmix.style.vgg import CONTENT_LAYERS, VGG19Features
+from gaussmix.training.precision import has_fast_bfloat16
+from gaussmix.training.schedule import step_generator
+
+PYRAMID_FROM = 128
+"""Pixels of the longer side at which the pyramid begins."""
+MAX_PIXELS = 1 << 20
+"""In one pass through the network, by default."""
+
+Target = Mapping[str, Tensor]  # {style layer: Gram matrix (C, C)}
+
+
+@dataclass(frozen=True, eq=False)
+class TransferStep:
+    """Where a run stands after a step.
+
+    Attributes:
+        step, steps: of this group of variants, this one counted.
+        done, total: the work of the whole run, in pixels times steps.
+        variants: which variants the group holds.
+        losses: ``(len(variants),)`` before the step.
+        pixels: the pictures, ``(len(variants), 3, h, w)`` in [0, 1], of the pyramid's present size; the next step
+            changes them.
+    """
+
+    step: int
+    steps: int
+    done: int
+    total: int
+    variants: range
+    losses: NDArray[np.float32]
+    pixels: Tensor
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """The pictures ``(len(variants), h, w, 3)``."""
+        return to_uint8(self.pixels)
+
+
+@dataclass(frozen=True, eq=False)
+class TransferResult:
+    """Pictures and how the loss fell.
+
+    Attributes:
+        images: ``(K, H, W, 3)`` uint8.
+        losses: ``(K, steps)``, before each step; NaN for steps that were not made.
+        interrupted: whether Ctrl-C ended the run; then K counts the variants that were begun.
+    """
+
+    images: NDArray[np.uint8]
+    losses: NDArray[np.float32]
+    interrupted: bool
+
+
+class StyleTransfer:
+    """Renders a content picture in variants of a style.
+
+    Args:
+        features: the network, on the device to compute on.
+        optimizer: "adam", or "lbfgs", which takes one variant at a time and gets to a lower loss.
+        steps: at the pyramid's first size; at each further one half as many.
+        learning_rate: of Adam, in units of the pixels' range; L-BFGS finds its own steps.
+        style_weight, content_weight, tv_weight: weights of the losses; only their ratios matter.
+        size: pixels of the longer side of the result.
+        start: begin with the "content", or with "noise", which `seed` chooses for each variant.
+        original_colors: keep the colours of the content and take only lightness from the result.
+        max_pixels: most pixels in one pass through the network, at about 3 kB each in single precision: as many
+            variants at once as this holds, and a larger picture in tiles.
+        half_precision: compute the network in bfloat16; if None, where that saves time.
+
+    Raises ValueError for values out of range.
+    """
+
+    def __init__(
+        self,
+        features: VGG19Features,
+        *,
+        optimizer: OptimizerName = "adam",
+        steps: int = 200,
+        learning_rate: float = 0.03,
+        style_weight: float = 1.0,
+        content_weight: float = 0.1,
+        tv_weight: float = 0.5,
+        size: int = 512,
+        start: Literal["content", "noise"] = "content",
+        original_colors: bool = False,
+        max_pixels: int = MAX_PIXELS,
+        half_precision: bool | None = None,
+    ):
+        weights = {"style_weight": style_weight, "content_weight": content_weight, "tv_weight": tv_weight}
+        for name, weight in weights.items():
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"{name} is {weight}; it must be finite and not negative")
+        if not (style_weight or content_weight):
+            raise ValueError("style_weight and content_weight are both 0; nothing is left to draw")
+        if content_weight and not set(CONTENT_LAYERS) <= set(features.layers):
+            raise ValueError(f"the network gives {features.layers}; the content needs {CONTENT_LAYERS}, too")
+        if optimizer not in ("adam", "lbfgs"):
+            raise ValueError(f"optimizer is {optimizer!r}; choose adam or lbfgs")
+        if start not in ("content", "noise"):
+            raise ValueError(f"start is {start!r}; choose content or noise")
+        for name, value, least in (("steps", steps, 1), ("size", size, MIN_SIDE)):
+            if value < least:
+                raise ValueError(f"{name} is {value}; it must be at least {least}")
+        if not 0 < learning_rate <= 1:
+            raise ValueError(f"learning_rate is {learning_rate}; it must lie in (0, 1], the range of a pixel")
+        self.features, self.weights = features, weights
+        self.optimizer: OptimizerName = optimizer
+        self.steps, self.learning_rate, self.size, self.start = steps, learning_rate, size, start
+        self.original_colors, self.max_pixels = original_colors, max_pixels
+        self.device = features.mean.device
+        self.half_precision = has_fast_bfloat16(self.device) if half_precision is None else half_precision
+
+    def run(
+        self,
+        content: NDArray[np.uint8],
+        targets: Sequence[Target],
+        *,
+        seed: int = 0,
+        on_step: Callable[[TransferStep], None] | None = None,
+    ) -> TransferResult:
+        """Pictures of `content`, one for each of `targets`.
+
+        Ctrl-C ends the run with what it has so far; before the first step it is raised.
+
+        Args:
+            content: ``(H, W, 3)`` uint8, of any size.
+            targets: T_k, ``{style layer: (C, C)}``, one mapping a variant, of E Eq. 11 divided by ``h w``.
+            seed: variant k that starts from noise takes it from ``(seed, k)``.
+            on_step: called after each step.
+
+        The same seed, device, number of threads and `max_pixels` give the same pictures.
+        Raises ValueError for a picture of another type or too slender, and for targets that do not fit the network.
+        """
+        plan = self._plan(content)
+        stacked = self._stack(targets)
+        steps = sum(n for _, n in plan)
+        work = self.work(content, len(targets))
+        height, width = plan[-1][0]
+        at_once = 1 if self.optimizer == "lbfgs" else max(1, self.max_pixels // (height * width))
+
+        images, losses = [], np.full((len(targets), steps), np.nan, np.float32)
+        done, interrupted = 0, False
+        for first in range(0, len(targets), at_once):
+            variants = range(first, min(first + at_once, len(targets)))
+            part = {layer: target[variants.start : variants.stop] for layer, target in stacked.items()}
+            pixels = None
+            try:
+                for step, (pixels, before) in enumerate(self._descend(content, part, plan, variants, seed)):
+                    losses[variants.start : variants.stop, step] = before
+                    done += pixels[:, 0].numel()
+                    if on_step is not None:
+                        on_step(TransferStep(step + 1, steps, done, work, variants, before, pixels))
+            except KeyboardInterrupt:
+                if pixels is None and not images:
+                    raise
+                interrupted = True
+            if pixels is not None:
+                images.append(self._finish(pixels, content))
+            if interrupted:
+                break
+        drawn = np.concatenate(images)
+        return TransferResult(drawn, losses[: len(drawn)], interrupted)
+
+    def follow(
+        self, content: NDArray[np.uint8], targets: Sequence[Target], first: NDArray[np.uint8], *, steps: int
+    ) -> Iterator[NDArray[np.uint8]]:
+        """A film: a picture ``(H, W, 3)`` for each of `targets` in turn, each begun with the one before.
+
+        Args:
+            content: as for `run`.
+            targets: a path, such as `GramExpansion.walk` takes.
+            first: ``(H, W, 3)`` of this size, a result of `run`, to begin with.
+            steps: for each picture; the optimizer's memory lasts from one to the next, so that nothing jumps.
+        """
+        stacked = self._stack(targets)
+        pixels = to_tensor(first[None], self.device)
+        descent = None
+        for k in range(len(targets)):
+            part = {layer: target[k : k + 1] for layer, target in stacked.items()}
+            if descent is None:
+                descent = self._begin(content, part, pixels)
+            descent.objective.aim(part)
+            for _ in range(steps):
+                descent.step()
+            yield self._finish(pixels, content)[0]
+
+    def work(self, content: NDArray[np.uint8], variants: int) -> int:
+        """Pixels times steps of `run` for so many variants."""
+        return variants * sum(height * width * steps for (height, width), steps in self._plan(content))
+
+    def _plan(self, content: NDArray[np.uint8]) -> list[tuple[tuple[int, int], int]]:
+        """Heights and widths of the pyramid, the smallest first, and how many steps to make at each."""
+        if content.ndim != 3 or content.shape[2] != 3 or content.dtype != np.uint8 or 0 in content.shape:
+            raise ValueError(f"content is {content.dtype} {content.shape}; give uint8 (H, W, 3)")
+        height, width = content.shape[:2]
+        sizes, side = [fit_size(height, width, self.size)], self.size / 2**0.5
+        if min(sizes[0]) < MIN_SIDE:
+            raise ValueError(
+                f"content of {width} x {height} pixels is {min(sizes[0])} pixels thin at size {self.size}; "
+                f"crop it, or ask for a size that leaves at least {MIN_SIDE}"
+            )
+        while side >= PYRAMID_FROM and min(fit_size(height, width, side)) >= MIN_SIDE:
+            sizes.append(fit_size(height, width, side))
+            side /= 2**0.5
+        later = max(1, self.steps // 2)
+        return [(size, later if level else self.steps) for level, size in enumerate(reversed(sizes))]
+
+    def _stack(self, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """``{layer: (K, C, C)}`` on the device."""
+        if not targets:
+            raise ValueError("there are no targets; give the Gram matrices of at least one variant")
+        layers = set(targets[0])
+        for k, target in enumerate(targets):
+            if set(target) != layers or not layers or not layers <= set(self.features.layers):
+                allowed = f"some of {self.features.layers}, for all variants the same"
+                raise ValueError(f"target {k} has the layers {list(target)}; give {allowed}")
+            for layer, gram in target.items():
+                channels = self.features.channels[layer]
+                if gram.shape != (channels, channels) or not bool(gram.isfinite().all()):
+                    found = f"{tuple(gram.shape)}, {int(gram.isfinite().sum())} values finite"
+                    raise ValueError(f"target {k} at {layer} is {found}; give finite ({channels}, {channels})")
+        return {layer: torch.stack([t[layer] for t in targets]).float().to(self.device) for layer in targets[0]}
+
+    def _descend(
+        self,
+        content: NDArray[np.uint8],
+        targets: dict[str, Tensor],
+        plan: list[tuple[tuple[int, int], int]],
+        variants: range,
+        seed: int,
+    ) -> Iterator[tuple[Tensor, NDArray[np.float32]]]:
+        """Up the pyramid: the pictures after each step, and their losses before it."""
+        size = plan[0][0]
+        if self.start == "content":
+            pixels = to_tensor(resize(content, *size)[None], self.device).repeat(len(variants), 1, 1, 1)
+        else:
+            generators = [step_generator(seed, variant, stream=0) for variant in variants]
+            pixels = torch.stack([torch.rand((3, *size), generator=g) for g in generators]).to(self.device)
+        smaller = None
+        for (height, width), steps in plan:
+            larger = to_tensor(resize(content, height, width)[None], self.device)
+            pixels = enlarge(pixels, height, width)
+            if smaller is not None:
+                pixels = (pixels + larger - enlarge(smaller, height, width)).clamp_(0, 1)
+            smaller = larger
+            descent = self._begin(content, targets, pixels)
+            for _ in range(steps):
+                losses = descent.step()
+                yield pixels, losses
+
+    def _begin(self, content: NDArray[np.uint8], targets: dict[str, Tensor], pixels: Tensor) -> Descent:
+        """Descent on `pixels`, at their size."""
+        height, width = pixels.shape[2:]
+        objective = Objective(
+            self.features,
+            to_tensor(resize(content, height, width)[None], self.device),
+            targets,
+            **self.weights,
+            max_pixels=self.max_pixels,
+            half_precision=self.half_precision,
+        )
+        return Descent(pixels, objective, self.optimizer, self.learning_rate)
+
+    def _finish(self, pixels: Tensor, content: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """``(K, H, W, 3)`` of the full size."""
+        height, width = fit_size(content.shape[0], content.shape[1], self.size)
+        images = to_uint8(enlarge(pixels, height, width))
+        if not self.original_colors:
+            return images
+        colors = resize(content, height, width)
+        return np.stack([with_colors_of(colors, image) for image in images])

@@ -1,0 +1,109 @@
+"""Pictures of every kind in, pictures out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gaussmix.data.dataset import DataError
+from gaussmix.style.images import fit_size, read_picture, resize, to_tensor, to_uint8, with_colors_of
+
+RED, GREEN = (200, 10, 30), (20, 180, 40)
+
+
+def two_halves(width: int = 40, height: int = 36) -> Image.Image:
+    """Red on the left, green on the right."""
+    image = Image.new("RGB", (width, height), RED)
+    image.paste(GREEN, (width // 2, 0, width, height))
+    return image
+
+
+def assert_halves(pixels: np.ndarray, tolerance: int = 0) -> None:
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (36, 40, 3)
+    assert np.abs(pixels[10, 5].astype(int) - RED).max() <= tolerance
+    assert np.abs(pixels[10, 35].astype(int) - GREEN).max() <= tolerance
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.bmp", "x.webp", "x.jpg", "x.tif"])
+def test_formats(tmp_path, name):
+    two_halves().save(tmp_path / name, quality=95)
+    assert_halves(read_picture(tmp_path / name), 0 if name in ("x.png", "x.bmp", "x.tif") else 8)
+
+
+def test_palette_and_cmyk(tmp_path):
+    two_halves().quantize(8).save(tmp_path / "palette.png")
+    assert_halves(read_picture(tmp_path / "palette.png"), 1)
+    two_halves().convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    assert_halves(read_picture(tmp_path / "cmyk.jpg"), 10)
+
+
+def test_transparency_is_laid_over_white(tmp_path):
+    image = two_halves().convert("RGBA")
+    image.putalpha(Image.new("L", image.size, 255))
+    image.paste((9, 9, 9, 0), (0, 20, 40, 36))
+    image.save(tmp_path / "alpha.png")
+    pixels = read_picture(tmp_path / "alpha.png")
+    assert_halves(pixels)
+    assert (pixels[20:] == 255).all()
+
+
+def test_16_bits_and_grey(tmp_path):
+    values = np.full((40, 40), 257 * 77, np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    assert (read_picture(tmp_path / "deep.png") == 77).all()
+    Image.new("L", (32, 32), 5).save(tmp_path / "grey.png")
+    assert read_picture(tmp_path / "grey.png").tolist() == np.full((32, 32, 3), 5).tolist()
+
+
+def test_exif_turns_the_picture(tmp_path):
+    image = two_halves().transpose(Image.Transpose.ROTATE_90)  # as a camera held upright stores it
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned clockwise by 90 degrees
+    image.save(tmp_path / "turned.png", exif=exif)
+    assert_halves(read_picture(tmp_path / "turned.png"))
+
+
+def test_what_is_no_picture_is_named_in_one_line(tmp_path):
+    (tmp_path / "note.png").write_text("no picture")
+    (tmp_path / "empty.png").touch()
+    two_halves().save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
+    Image.new("RGB", (31, 400)).save(tmp_path / "tiny.png")
+    for name, message in (
+        ("note.png", "is not an image"),
+        ("empty.png", "is not an image"),
+        ("cut.png", "is damaged"),
+        ("tiny.png", "has 31 x 400 pixels; give a picture of at least 32 x 32"),
+    ):
+        with pytest.raises(DataError, match=f"^[^\n]*{name} {message}[^\n]*$"):
+            read_picture(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        read_picture(tmp_path / "nothing.png")
+
+
+def test_sizes_and_tensors():
+    assert fit_size(600, 752, 512) == (409, 512)
+    assert fit_size(40, 20, 80.4) == (80, 40)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
+    tensor = to_tensor(pixels)
+    assert tensor.shape == (2, 3, 5, 7)
+    assert float(tensor[1, 2, 3, 4]) == pytest.approx(pixels[1, 3, 4, 2] / 255)
+    assert (to_uint8(tensor) == pixels).all()
+    assert to_uint8(torch.tensor([-0.1, 1.2, 0.5]).reshape(1, 3, 1, 1)).tolist() == [[[[0, 255, 128]]]]
+    assert resize(np.asarray(two_halves()), 9, 10).shape == (9, 10, 3)
+
+
+def test_colours_of_the_content_with_the_lightness_of_the_picture():
+    content = np.full((2, 2, 3), (150, 100, 90), np.uint8)
+    picture = np.stack([np.full((2, 3), value, np.uint8) for value in (90, 140)])
+    mixed = with_colors_of(content, picture).astype(float)
+    lightness, blue, red = (
+        mixed @ np.array(w) for w in ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))
+    )
+    assert lightness == pytest.approx(picture[..., 0], abs=1.5)
+    wanted = content[0, 0] @ np.array([[-0.169, 0.5], [-0.331, -0.419], [0.5, -0.081]])
+    assert blue == pytest.approx(np.full((2, 2), wanted[0]), abs=1.5)
+    assert red == pytest.approx(np.full((2, 2), wanted[1]), abs=1.5)

@@ -1,0 +1,130 @@
+"""The losses against their formulas, their gradients against differences, and tiles against the whole picture."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from gaussmix.style.objective import Objective
+from gaussmix.style.tiles import make_tiles
+from gaussmix.style.vgg import STYLE_LAYERS, VGG19Features
+
+LAYERS = (*STYLE_LAYERS, "relu4_2")
+WEIGHTS = {"style_weight": 1.3, "content_weight": 0.4, "tv_weight": 0.2}
+
+
+@pytest.fixture(scope="module")
+def network() -> VGG19Features:
+    return VGG19Features.random(width=2).double()
+
+
+def pictures(*shape: int, seed: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def targets(network: VGG19Features, k: int) -> dict[str, Tensor]:
+    found = network(pictures(k, 3, 48, 40, seed=9))
+    return {
+        layer: torch.einsum("kihw,kjhw->kij", f, f) / f[0, 0].numel()
+        for layer, f in found.items()
+        if layer != "relu4_2"
+    }
+
+
+def test_losses_are_the_formulas(network):
+    x, content, wanted = pictures(2, 3, 45, 52, seed=0), pictures(1, 3, 45, 52, seed=1), targets(network, 2)
+    losses, _ = Objective(network, content, wanted, **WEIGHTS, max_pixels=10**6, half_precision=False)(x)
+    found, still = network(x), network(content)
+    for k in range(2):
+        style = 0.0
+        for layer in STYLE_LAYERS:
+            rows = found[layer][k].flatten(1)
+            gram = rows @ rows.T / rows.shape[1]
+            style += float((gram - wanted[layer][k]).square().mean() / wanted[layer][k].square().mean()) / 5
+        c = found["relu4_2"][k] - still["relu4_2"][0]
+        content_loss = float(c.square().mean() / still["relu4_2"].square().mean())
+        tv = float((x[k, :, 1:] - x[k, :, :-1]).square().mean() + (x[k, :, :, 1:] - x[k, :, :, :-1]).square().mean())
+        assert float(losses[k]) == pytest.approx(1.3 * style + 0.4 * content_loss + 0.2 * tv, rel=1e-10)
+
+
+def test_gradient_is_that_of_differences(network):
+    x, content = pictures(1, 3, 34, 33, seed=0), pictures(1, 3, 34, 33, seed=1)
+    objective = Objective(network, content, targets(network, 1), **WEIGHTS, max_pixels=10**6, half_precision=False)
+    _, gradient = objective(x)
+    way = pictures(1, 3, 34, 33, seed=2) - 0.5
+    h = 1e-6
+    difference = (objective(x + h * way)[0] - objective(x - h * way)[0]) / (2 * h)
+    assert float(difference) == pytest.approx(float((gradient * way).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("content_weight", [0.0, 0.4])
+def test_tiles_give_what_the_whole_picture_gives(network, content_weight):
+    x, content, wanted = pictures(2, 3, 250, 333, seed=0), pictures(1, 3, 250, 333, seed=1), targets(network, 2)
+    weights = {**WEIGHTS, "content_weight": content_weight}
+    whole = Objective(network, content, wanted, **weights, max_pixels=250 * 333, half_precision=False)
+    tiled = Objective(network, content, wanted, **weights, max_pixels=60_000, half_precision=False)
+    assert (len(whole.tiles), len(tiled.tiles)) == (1, 5)
+    (losses, gradient), (expected, slope) = tiled(x), whole(x)
+    torch.testing.assert_close(losses, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradient, slope, rtol=0, atol=1e-12 * float(slope.abs().max()))
+
+
+def test_tiles_without_their_margin_do_not(network):
+    """The test above can fail."""
+    x, wanted = pictures(1, 3, 250, 333, seed=0), targets(network, 1)
+    objective = Objective(network, x, wanted, **WEIGHTS, max_pixels=250 * 333, half_precision=False)
+    expected, _ = objective(x * 0.9)
+    objective.tiles = make_tiles(250, 333, 16, 0, 60_000)
+    objective.content = [objective._content_of(tile, x) for tile in objective.tiles]
+    losses, _ = objective(x * 0.9)
+    assert abs(float(losses / expected) - 1) > 1e-6
+
+
+def test_half_precision_is_near(network):
+    single = VGG19Features.random(width=4)
+    x, content = pictures(1, 3, 48, 48, seed=0).float(), pictures(1, 3, 48, 48, seed=1).float()
+    wanted = {layer: gram.detach() for layer, gram in targets(single.double(), 1).items()}
+    single = single.float()
+    wanted = {layer: gram.float() for layer, gram in wanted.items()}
+    kinds = [
+        Objective(single, content, wanted, **WEIGHTS, max_pixels=10**6, half_precision=half)(x)
+        for half in (False, True)
+    ]
+    (loss, gradient), (near, slope) = kinds
+    assert gradient.dtype == slope.dtype == torch.float32
+    assert float(near) == pytest.approx(float(loss), rel=0.02)
+    assert float(torch.cosine_similarity(gradient.flatten(), slope.flatten(), 0)) > 0.98
+    assert float(near) != float(loss)
+
+
+def test_a_target_or_content_of_nothing_is_refused(network):
+    x, wanted = pictures(1, 3, 32, 32, seed=0), targets(network, 1)
+    wanted["relu3_1"] = torch.zeros_like(wanted["relu3_1"])
+    with pytest.raises(ValueError, match="the target is zero at layer relu3_1"):
+        Objective(network, x, wanted, **WEIGHTS, max_pixels=10**6, half_precision=False)
+
+
+# -- tiles -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("height", "width"), [(250, 333), (1000, 48), (1024, 1024), (999, 640)])
+def test_cores_cover_the_picture_once_within_margins(height, width):
+    tiles = make_tiles(height, width, 16, 70, 60_000)
+    covered = torch.zeros(height, width, dtype=torch.int)
+    for tile in tiles:
+        (top, bottom), (left, right) = tile.core
+        covered[top:bottom, left:right] += 1
+        for (first, last), (start, end), side in zip(tile.core, tile.outer, (height, width), strict=True):
+            assert start % 16 == 0
+            assert end % 16 == 0 or end == side
+            assert start == 0 or first - start >= 70
+            assert end == side or end - last >= 70
+        assert tile.cut(covered).numel() <= 60_000
+    assert (covered == 1).all()
+
+
+def test_a_small_picture_is_one_tile_and_tiles_need_room():
+    assert len(make_tiles(200, 300, 16, 70, 60_000)) == 1
+    with pytest.raises(ValueError, match="max_pixels is 20000; tiles of this network take at least 36864"):
+        make_tiles(400, 300, 16, 70, 20_000)

@@ -1,0 +1,184 @@
+"""VGG19's features against a literal loop, Gram matrices, and weights from files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gaussmix.data.dataset import DataError
+from gaussmix.style import vgg
+from gaussmix.style.vgg import CONTENT_LAYERS, STYLE_LAYERS, VARIABLE, VGG19Features, gram_matrix, layer_stride
+
+ALL = tuple(f"relu{b}_{n}" for b, count in enumerate((2, 2, 4, 4, 4), 1) for n in range(1, count + 1))
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Tensor]:
+    """Under torchvision's keys, an eighth as wide; those of the classifier as well."""
+    kept = {key: value.clone() for key, value in VGG19Features.random(3, layers=ALL, width=8).state_dict().items()}
+    biases = torch.Generator().manual_seed(1)
+    for key in kept:
+        if key.endswith("bias"):
+            kept[key] = 0.1 * torch.randn(kept[key].shape, generator=biases)
+    return {**kept, "classifier.0.weight": torch.zeros(2, 2)}
+
+
+def images(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("pooling", ["average", "max"])
+def test_features_are_those_of_a_literal_loop(weights, pooling):
+    x = images(2, 3, 37, 50)
+    found = VGG19Features(weights, ALL, pooling, width=8)(x)
+    index = 0
+    y = (x - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    for block, count in enumerate((2, 2, 4, 4, 4), 1):
+        for number in range(1, count + 1):
+            y = F.pad(y, (1, 1, 1, 1), mode="replicate")
+            y = F.conv2d(y, weights[f"features.{index}.weight"], weights[f"features.{index}.bias"]).clamp(min=0)
+            torch.testing.assert_close(found[f"relu{block}_{number}"], y)
+            index += 2
+        y = F.avg_pool2d(y, 2) if pooling == "average" else F.max_pool2d(y, 2)
+        index += 1
+
+
+def test_layers_come_in_the_order_asked_for_and_no_deeper_one_is_computed(weights):
+    network = VGG19Features(weights, ("relu2_2", "relu1_1"), width=8)
+    found = network(images(1, 3, 16, 20))
+    assert [(name, tuple(f.shape)) for name, f in found.items()] == [
+        ("relu2_2", (1, 16, 8, 10)),
+        ("relu1_1", (1, 8, 16, 20)),
+    ]
+    assert (len(network.features), network.stride, network.reach) == (9, 2, 1 + 1 + 2 + 2)
+    assert network.channels["relu2_2"] == 16
+    assert layer_stride("relu2_2") == 2
+
+
+def test_a_place_sees_its_reach_and_no_further(weights):
+    network = VGG19Features(weights, ("relu3_1",), width=8).double()
+    x = images(1, 3, 64, 64).double().requires_grad_()
+    network(x)["relu3_1"][0, :, 7, 7].sum().backward()  # the pixels 28..31
+    assert x.grad is not None
+    seen = x.grad[0].abs().sum(0).sum(0).nonzero().flatten()
+    assert (seen.min(), seen.max()) == (28 - network.reach, 31 + network.reach)
+
+
+def test_gram_matrix_is_eq_11_by_place():
+    f = images(2, 3, 4, 5)
+    expected = torch.zeros(2, 3, 3)
+    for b in range(2):
+        for i in range(3):
+            for j in range(3):
+                expected[b, i, j] = sum(f[b, i, y, x] * f[b, j, y, x] for y in range(4) for x in range(5)) / 20
+    torch.testing.assert_close(gram_matrix(f), expected)
+
+
+def test_weights_stay_as_they_are(weights):
+    network = VGG19Features(weights, width=8)
+    assert not any(p.requires_grad for p in network.parameters())
+    x = images(1, 3, 32, 32).requires_grad_()
+    torch.stack([f.sum() for f in network(x).values()]).sum().backward()
+    assert x.grad is not None
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Networks an eighth as wide as VGG19, so that files are small."""
+    monkeypatch.setattr(vgg, "WIDTH", 8)
+
+
+@pytest.mark.parametrize("name", ["half.safetensors", "half.pth", "single.pth"])
+def test_a_file_gives_the_network_in_single_precision(narrow, weights, tmp_path, name):
+    kept = {key: value.half() if "half" in name else value for key, value in weights.items()}
+    save_file(kept, tmp_path / name) if name.endswith("safetensors") else torch.save(kept, tmp_path / name)
+    network = VGG19Features.load(tmp_path / name, layers=ALL)
+    for key, value in network.state_dict().items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, kept[key].float(), rtol=0, atol=0)
+
+
+def test_the_variable_names_the_file(narrow, weights, tmp_path, monkeypatch):
+    save_file(weights, tmp_path / "v.safetensors")
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "v.safetensors"))
+    assert VGG19Features.load().layers == (*STYLE_LAYERS, *CONTENT_LAYERS)
+
+
+def test_without_weights_it_says_how_to_get_them(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", "/nonexistent")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nonexistent")
+    with pytest.raises(DataError, match=r"weights are not here, and .* hub does not answer; .*GAUSSMIX_VGG19"):
+        VGG19Features.load()
+
+
+def test_another_networks_file_is_refused_with_its_keys_and_shapes(narrow, weights, tmp_path):
+    missing = {key: value for key, value in weights.items() if not key.startswith("features.28")}
+    save_file(missing, tmp_path / "missing.safetensors")
+    with pytest.raises(DataError, match=r"missing\.safetensors holds no VGG19: it lacks features\.28\.weight, feat"):
+        VGG19Features.load(tmp_path / "missing.safetensors")
+    torch.save({**weights, "features.2.weight": torch.zeros(4, 8, 3, 3)}, tmp_path / "shape.pth")
+    with pytest.raises(DataError, match=r"features\.2\.weight is \(4, 8, 3, 3\), not \(8, 8, 3, 3\)"):
+        VGG19Features.load(tmp_path / "shape.pth")
+    save_file({"conv1.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(DataError, match=r"it lacks features\.0\.weight, .* and \d+ more"):
+        VGG19Features.load(tmp_path / "other.safetensors")
+
+
+class Stranger:
+    """Unpickling one runs a program."""
+
+    def __reduce__(self):
+        return os.mkdir, ("unpickled",)
+
+
+def test_what_is_no_weights_file_is_named(weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("cut.safetensors", "cut.pth"):
+        Path(name).write_bytes(b"\x80\x02 no weights")
+    torch.save({"features.0.weight": Stranger()}, "stranger.pth")
+    torch.save([1, 2], "list.pth")
+    for name in ("cut.safetensors", "cut.pth", "stranger.pth"):
+        with pytest.raises(DataError, match=f"{name} cannot be read as weights"):
+            VGG19Features.load(name)
+    assert not Path("unpickled").exists()
+    with pytest.raises(DataError, match=r"list\.pth holds a list, not tensors by name"):
+        VGG19Features.load("list.pth")
+    with pytest.raises(DataError, match=r"there is no file nothing\.pth with VGG19's weights; .*GAUSSMIX_VGG19"):
+        VGG19Features.load("nothing.pth")
+
+
+def test_wrong_use_is_refused(weights):
+    with pytest.raises(ValueError, match=r"layers are \('relu6_1',\); choose from relu1_1, .*relu5_4"):
+        VGG19Features(weights, ("relu6_1",), width=8)
+    with pytest.raises(ValueError, match=r"layers are \(\)"):
+        VGG19Features(weights, (), width=8)
+    with pytest.raises(ValueError, match="pooling is 'mean'; choose average or max"):
+        VGG19Features(weights, pooling="mean", width=8)  # pyright: ignore[reportArgumentType]
+    network = VGG19Features(weights, width=8)
+    for shape in ((3, 32, 32), (1, 1, 32, 32), (1, 3, 15, 32)):
+        with pytest.raises(ValueError, match=r"give \(B, 3, H, W\), H and W at least 16"):
+            network(torch.zeros(shape))
+
+
+@pytest.mark.skipif(VARIABLE not in os.environ, reason=f"{VARIABLE} does not name VGG19's weights")
+def test_trained_weights_tell_textures_apart():
+    network = VGG19Features.load()
+    rows = torch.arange(64.0)
+    waves = (0.5 + 0.5 * torch.sin(rows[:, None] / 2 + rows / 5)).expand(1, 3, 64, 64)
+    grains = images(1, 3, 64, 64)
+    with torch.no_grad():
+        one, two, other = (
+            torch.cat([gram_matrix(f).flatten() / gram_matrix(f).norm() for f in network(x).values()])
+            for x in (waves, waves.roll(20, 2), grains)
+        )
+    assert (one - two).norm() < 0.3 * (one - other).norm()
