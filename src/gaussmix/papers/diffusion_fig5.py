@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.papers import condition_study
-from gaussmix.papers.condition_study import StudyConfig, avatar_faces, trained_variant
+from gaussmix.papers.condition_study import StudyConfig, avatar_faces, run_variant, trained_variant
 from gaussmix.papers.diffusion_fig7 import variants
 from gaussmix.papers.intervals import Interval, difference, interval
 from gaussmix.papers.model_pages import (
@@ -51,6 +51,7 @@ LONG = ("features", "matched")
 _LATENTS, _NOISES = 4, 4  # of a cell of the design
 _SHOWN_LATENTS, _SHOWN_NOISES, _SHOWN_OF_RUNS = 5, 7, 3
 _STRETCH = 3  # of the standard deviation, to be seen
+_LONG_VALUES = ("accuracy", "FD", "recall", "held-out loss")
 _ERRORS = 2.0  # standard errors that a difference must have
 
 
@@ -77,8 +78,14 @@ class Config(PageConfig, StudyConfig):
 
 
 Shares = dict[str, list[float]]
-Long = dict[str, tuple[float, float]]
-"""Z's share and its standard error, by pairing."""
+
+
+class Long(NamedTuple):
+    """Of a longer run: Z's share, its standard error, and how good its pictures are."""
+
+    share: float
+    error: float
+    values: dict[str, float]
 
 
 def run(config: Config, on_step: Callable[[int], None]) -> Result:
@@ -105,7 +112,7 @@ def run(config: Config, on_step: Callable[[int], None]) -> Result:
             "deviation": parts.deviation,
             "real_variance": real,
             "pairings": shares,
-            "longer": long,
+            "longer": {name: one._asdict() for name, one in long.items()},
         },
         paper={"claim": "very subtle detail variations, akin to Gaussian distribution with a mean and small variance"},
         tables=(_parts_table(parts, real), _pairing_table(shares), _long_table(long, config)),
@@ -178,17 +185,18 @@ def _pairings(config: Config, artist: Artist) -> tuple[Shares, dict[str, Picture
     return shares, examples
 
 
-def _long(config: Config, artist: Artist) -> Long:
+def _long(config: Config, artist: Artist) -> dict[str, Long]:
     """Z's share in networks that differ in the pairing alone, trained for long enough to use Z."""
     faces = avatar_faces(config)
     told = variants(faces, config.seed)
     longer = replace(config, training_steps=config.long_steps)
-    found: Long = {}
+    found: dict[str, Long] = {}
     with runs_under(config.runs) as folder:
         for name in LONG:
+            values = run_variant(told[name], faces, longer, config.seed, folder).values
             pipeline = trained_variant(told[name], faces, longer, config.seed, folder)[0]
             pictures = crossed(artist, pipeline, faces.attributes[: config.attribute_rows])
-            found[name] = variance_parts(pictures).share, share_error(pictures)
+            found[name] = Long(variance_parts(pictures).share, share_error(pictures), values)
     return found
 
 
@@ -227,20 +235,23 @@ def _paper_like(fixed: Interval) -> str:
     return " With D's pairing, too, Z decides something."
 
 
-def _long_sentence(long: Long, config: Config) -> str:
+def _long_sentence(long: dict[str, Long], config: Config) -> str:
     fixed, matched = long["features"], long["matched"]
-    apart = matched[0] - fixed[0] > _ERRORS * float(np.hypot(matched[1], fixed[1]))
+    apart = matched.share - fixed.share > _ERRORS * float(np.hypot(matched.error, fixed.error))
     verdict = "Z speaks where it describes its image" if apart else "the pairings are not told apart"
     return (
-        f"Trained equally for {config.long_steps} steps, {verdict}: it decides {matched[0]:.2f} ± {matched[1]:.2f} "
-        f"matched, {fixed[0]:.3f} ± {fixed[1]:.3f} with D's pairing (standard errors)."
+        f"Trained equally for {config.long_steps} steps, {verdict}: it decides {matched.share:.2f} ± "
+        f"{matched.error:.2f} matched, {fixed.share:.3f} ± {fixed.error:.3f} with D's pairing (standard errors)."
     )
 
 
-def _long_table(long: Long, config: Config) -> Table:
-    rows = tuple((PAIRINGS[name], f"{share:.3f} ± {error:.2g}") for name, (share, error) in long.items())
-    title = f"Share of Z given the attributes after {config.long_steps} steps of the same network"
-    return Table(title, ("Z", "share ± standard error"), rows)
+def _long_table(long: dict[str, Long], config: Config) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (PAIRINGS[name], f"{one.share:.3f} ± {one.error:.2g}", *(one.values[key] for key in _LONG_VALUES))
+        for name, one in long.items()
+    ]
+    title = f"After {config.long_steps} steps of the same network, one seed: share of Z given the attributes, quality"
+    return Table(title, ("Z", "share ± standard error", *_LONG_VALUES), tuple(rows))
 
 
 def _parts_table(parts: VarianceParts, real: float) -> Table:
