@@ -20,6 +20,9 @@ MODULES = {
     "expansion-table3": ("expansion_table3", "E Table 3: loss by number of components, 20 000 and 50 000 points"),
     "expansion-fig1-2": ("expansion_fig1_2", "E Figures 1-2: target and mixture inside one region; conditions, bounds"),
     "expansion-fig3-7": ("expansion_fig3_7", "E Figures 3-7: targets, the initial mixture, trained mixtures"),
+    "expansion-fig8": ("expansion_fig8", "E Figure 8, Eq. 10: the autoencoder, its reconstructions, the loss's sign"),
+    "expansion-fig9": ("expansion_fig9", "E Figure 9: new digits from latents learnt in different ways, judged"),
+    "expansion-fig10": ("expansion_fig10", "E Figure 10: random mixing of classes"),
     "diffusion-fig1": ("diffusion_fig1", "D Figure 1: real faces beside drawn ones, and numbers on how alike they are"),
     "diffusion-fig4": ("diffusion_fig4", "D Figure 4: faces of one set of features, a Z of its own each"),
     "diffusion-components": (
