@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -113,3 +114,41 @@ def test_wrong_flags(words):
     with pytest.raises(SystemExit) as stopped:
         run(words)
     assert stopped.value.code == 2
+
+
+def test_evaluate_prints_a_row_for_each_way_and_writes_the_numbers(trained, tmp_path, capsys, monkeypatch):
+    from gaussmix.metrics import label_classifier
+
+    full = label_classifier.load_or_train_label_classifier
+    monkeypatch.setattr(
+        label_classifier,
+        "load_or_train_label_classifier",
+        lambda data: full(data, steps=40, cache=tmp_path, progress=False),
+    )
+    flags = "--samplers independent,cluster-pca,em --components 2"
+    assert run(f"evaluate --run {trained} {flags} --json {tmp_path}/e.json") == 0
+    printed = capsys.readouterr()
+    for row in ("real images", "reconstructions", "independent", "cluster-pca", "em"):
+        assert f"\n {row} " in printed.out or f"\n{row} " in printed.out
+    assert "not the data" not in printed.err
+    report = json.loads((tmp_path / "e.json").read_text())
+    assert list(report["rows"]) == ["real images", "reconstructions", "independent", "cluster-pca", "em"]
+    assert report["n_images"] == 177  # half of the test images
+    assert report["rows"]["real images"]["fit_seconds"] is None
+    assert report["judge_accuracy"] == report["rows"]["real images"]["accuracy"]
+
+
+def test_evaluate_says_when_the_data_are_others(trained, tmp_path, capsys, monkeypatch):
+    from gaussmix.data import labelled
+
+    full = labelled.load_labelled
+    monkeypatch.setattr(labelled, "load_labelled", lambda source: full("digits", count=60))
+    assert run(f"evaluate --run {trained} --samplers em") == 2
+    errors = capsys.readouterr().err
+    assert "these are not the data that the run was trained on" in errors
+    assert "too few to measure; give more test images" in errors
+
+
+def test_evaluate_names_the_samplers(trained, capsys):
+    assert run(f"evaluate --run {trained} --samplers em,magic") == 2
+    assert "--samplers: no 'magic'; choose from independent, algorithm2, pca" in capsys.readouterr().err

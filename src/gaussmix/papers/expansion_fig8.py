@@ -29,7 +29,7 @@ from gaussmix.papers.training_runs import counted, runs_under
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SIGNS = {"working": "-log D(G(z)), ours", "printed": "-log(1 - D(G(z))) with a minus, as printed"}
+SIGNS = {"working": "-log D(G(z)), ours", "printed": "+log(1 - D(G(z))) with the weight -alpha, as printed"}
 _PCA_ROWS = 10_000
 _SHOWN = 8
 
@@ -83,8 +83,9 @@ def run(config: Config, on_step: OnStep) -> Result:
         readings=(
             f"{data_words(config)} {config.repetitions} seeds.",
             'E takes "exactly" the structure of Kolouri et al. 2018 and shows no sizes. Ours: strided convolutions '
-            "each way without normalisation, so that an image's latents do not depend on its batch. A head for the "
-            "class is in the picture and not in Eq. 10; it has the weight .002, as the discriminator's judgement.",
+            "each way without normalisation, so that an image's latents do not depend on its batch. E's "
+            'discriminator has "classification output", which Eq. 10 does not use; its weight in our loss is .002, '
+            "that of real or decoded too.",
             "Error: mean squared difference of pixels in [0, 1] over the test images. Principal components: of "
             f"{_PCA_ROWS} training images at most, as many as the autoencoder has latents.",
             f"Signs: scikit-learn's digits, {config.sign_steps} steps with alpha = {config.sign_weight:g}, all else "
@@ -166,17 +167,22 @@ def _structure(model: ClassConditionalAutoencoder) -> Table:
         "discriminator": f"{down}, {hidden} units, two heads: real or decoded, and {len(own['class_names'])} classes",
     }
     weights = _weights(model)
-    return Table("Structure", ("part", "layers", "weights"), tuple((n, layers[n], float(weights[n])) for n in layers))
+    return Table(
+        "Structure",
+        ("part", "layers", "weights"),
+        tuple((n, layers[n], f"{weights[n]:,}".replace(",", " ")) for n in layers),
+    )
 
 
 def _reconstruction_table(measured: Rows) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for name, runs in measured.items():
-        values = {key: str(interval([run[key] for run in runs])) for key in runs[0]}
+        same = {key: f"{runs[0][key]:.3g}" for key in ("PCA", "mean image", REAL)}  # for all seeds
+        own = {key: str(interval([run[key] for run in runs])) for key in ("error", RECONSTRUCTION)}
         rows.append(
             (
                 f"{name}, d = {runs[0]['latent_dim']:g}",
-                *(values[key] for key in ("error", "PCA", "mean image", REAL, RECONSTRUCTION)),
+                *({**same, **own}[key] for key in ("error", "PCA", "mean image", REAL, RECONSTRUCTION)),
                 f"{np.mean([run['cpu_seconds'] for run in runs]) / 60:.1f}",
             )
         )
