@@ -117,7 +117,7 @@ def run(config: Config, on_step: OnStep) -> Result:
         pictures=tuple(
             Picture(
                 "" if not i else f"-{name.lower()}",
-                f"{name}, the first seed: the first {_SHOWN} mixes of four pairs, those that E names first.",
+                f"{name}, the first seed: the first {_SHOWN} mixes, half and half, of four pairs; E names those of classes 0 and 3, and 0 and 4.",
                 lambda images=images, own=names[name]: _draw(images, own),
             )
             for i, (name, images) in enumerate(shown.items())
@@ -150,8 +150,16 @@ def _see(subject: Subject, images: NDArray[np.uint8], a: int, b: int) -> Seen:
 
 
 def _numbers(mixes: Mixes) -> dict[str, Any]:
-    pairs = {f"{a}+{b}": [one._asdict() for one in each] for (a, b), each in mixes.pairs.items()}
-    return {"pairs": pairs, "precision": mixes.precision}
+    """Means over the pairs by seed, and of each pair how often each class is seen, the mean over the seeds."""
+    by_seed = {
+        name: np.mean([[getattr(one, name) for one in each] for each in mixes.pairs.values()], axis=0).tolist()
+        for name in ("either", "unsure")
+    }
+    pairs = {
+        f"{a}+{b}": np.mean([one.classes for one in each], axis=0).round(4).tolist()
+        for (a, b), each in mixes.pairs.items()
+    }
+    return {**by_seed, "precision": mixes.precision, "pairs": pairs}
 
 
 def _summary(name: str, modes: Modes) -> Table:
@@ -185,7 +193,7 @@ def _findings(name: str, modes: Modes, classes: tuple[str, ...]) -> list[str]:
     precise = {mode: interval(mixes.precision) for mode, mixes in modes.items()}
     found = [
         f"{name}: of E's mixes the judge takes {either['dims']} for one of the two classes, of mixes between two draws "
-        f"{either['lerp']}; on the manifold of real images lie {precise['dims']} and {precise['lerp']}."
+        f"{either['lerp']} (by chance {2 / len(classes):.2f}); on the manifold of real images lie {precise['dims']} and {precise['lerp']}."
     ]
     if classes[9] == "9":
         nines = interval([one.classes[9] for one in modes["dims"].pairs[0, 4]])
