@@ -117,7 +117,8 @@ def run(config: Config, on_step: OnStep) -> Result:
         pictures=tuple(
             Picture(
                 "" if not i else f"-{name.lower()}",
-                f"{name}, the first seed: the first {_SHOWN} mixes, half and half, of four pairs; E names those of classes 0 and 3, and 0 and 4.",
+                f"{name}, the first seed: the first {_SHOWN} mixes, half and half, of four pairs. E "
+                "names those of the classes 0 and 3, and 0 and 4.",
                 lambda images=images, own=names[name]: _draw(images, own),
             )
             for i, (name, images) in enumerate(shown.items())
@@ -193,7 +194,8 @@ def _findings(name: str, modes: Modes, classes: tuple[str, ...]) -> list[str]:
     precise = {mode: interval(mixes.precision) for mode, mixes in modes.items()}
     found = [
         f"{name}: of E's mixes the judge takes {either['dims']} for one of the two classes, of mixes between two draws "
-        f"{either['lerp']} (by chance {2 / len(classes):.2f}); on the manifold of real images lie {precise['dims']} and {precise['lerp']}."
+        f"{either['lerp']} (by chance {2 / len(classes):.2f}); on the manifold of real images lie {precise['dims']} and "
+        f"{precise['lerp']}."
     ]
     if classes[9] == "9":
         nines = interval([one.classes[9] for one in modes["dims"].pairs[0, 4]])
