@@ -194,8 +194,8 @@ def _findings(name: str, modes: Modes, classes: tuple[str, ...]) -> list[str]:
     precise = {mode: interval(mixes.precision) for mode, mixes in modes.items()}
     found = [
         f"{name}: of E's mixes the judge takes {either['dims']} for one of the two classes, of mixes between two draws "
-        f"{either['lerp']} (by chance {2 / len(classes):.2f}); on the manifold of real images lie {precise['dims']} and "
-        f"{precise['lerp']}."
+        f"{either['lerp']} (by chance {2 / len(classes):.2f}); on the manifold of real images lie "
+        f"{precise['dims']} and {precise['lerp']}."
     ]
     if classes[9] == "9":
         nines = interval([one.classes[9] for one in modes["dims"].pairs[0, 4]])
