@@ -37,7 +37,7 @@ NAMES = {
     "algorithm2": "the same with Algorithm 2 as printed",
     "pca": "principal axes",
     "cluster-pca": "k-means, principal axes (ours)",
-    "cluster-pca-equal": "the same, as few parts as the rivals",
+    "cluster-pca-equal": "the same, as few parts as rivals",
     "gaussian": "one Gaussian",
     "em": "EM, full covariance",
     "sliced-wasserstein": "sliced Wasserstein",
@@ -142,8 +142,12 @@ def _compare(
 
 
 def _samplers(config: Config, seed: int) -> dict[str, Sampler]:
-    found = samplers(config.n_clusters, config.n_components, seed)
-    return {**found, EQUAL: ExpansionSampler(n_clusters=config.n_components, random_state=seed)}
+    found: dict[str, Sampler] = {}
+    for name, each in samplers(config.n_clusters, config.n_components, seed).items():
+        found[name] = each
+        if name == OURS:
+            found[EQUAL] = ExpansionSampler(n_clusters=config.n_components, random_state=seed)
+    return found
 
 
 def _claims(subject: Subject, images: NDArray[np.uint8]) -> dict[str, float]:
@@ -177,15 +181,14 @@ def _table(name: str, rows: Rows) -> Table:
 
 
 def _numbers(each: list[Scores]) -> list[Cell]:
-    """A cell for each score: its interval, or one value where all seeds have the same or there is one."""
+    """A cell for each score."""
     cells: list[Cell] = []
     for field, (_, _, form) in FORMATS.items():
         values = [getattr(one, field) for one in each]
         if values[0] is None:
             cells.append(None)
             continue
-        found = interval(values)
-        cells.append(f"{found.mean:{form}}" + ("" if not found.half > 0 else f" ± {found.half:.2g}"))
+        cells.append(interval(values).text(form))
     return cells
 
 
@@ -253,17 +256,17 @@ def _claim_findings(claims: Claims) -> list[str]:
 def _wide_findings(wide: dict[int, dict[str, Scores]]) -> list[str]:
     return [
         f"d = {d}: accuracy {rows[OURS].accuracy:.3f} (EM {rows[EM].accuracy:.3f}), Frechet distance "
-        f"{rows[OURS].frechet:.1f} ({rows[EM].frechet:.1f}), recall {rows[OURS].recall:.3f} ({rows[EM].recall:.3f}); "
+        f"{rows[OURS].frechet:.2f} ({rows[EM].frechet:.2f}), recall {rows[OURS].recall:.3f} ({rows[EM].recall:.3f}); "
         f"fitted {(rows[EM].fit_seconds or 0) / (rows[OURS].fit_seconds or 1):.1f} times as fast."
         for d, rows in wide.items()
     ]
 
 
 def _readings(config: Config) -> tuple[str, ...]:
-    count = "half of the test images" if config.pictures is None else f"{config.pictures}"
+    count = "as many images as half of the test images" if config.pictures is None else f"{config.pictures} images"
     return (
         f"{data_words(config)} Autoencoders as on the page of Figure 8, {config.repetitions} seeds.",
-        f"Every row: {count} images with the labels of real test images, against as many others. The judge, a "
+        f"Every row: {count} with the labels of real test images, against as many others. The judge, a "
         f"{LabelClassifier.name}, learnt from the training images; its features give Frechet distance, precision, "
         "recall and distances. Unsure: its highest probability below .9. Diversity (within classes) and the median "
         "distance to the nearest training image are multiples of those of real test images; close: nearer than 95 % of "
@@ -278,5 +281,8 @@ def _readings(config: Config) -> tuple[str, ...]:
 
 
 def _draw(images: dict[str, NDArray[np.uint8]]) -> Figure:
-    blocks = [Faces(NAMES[name], each) for name, each in images.items()]
+    """A block for each class, a row in it for each way."""
+    rows = np.stack(list(images.values()), axis=1)
+    names = [NAMES[name] for name in images]
+    blocks = [Faces("", block, names if not i else ()) for i, block in enumerate(rows)]
     return draw_faces("New images, by what their latents were drawn from", *blocks)
