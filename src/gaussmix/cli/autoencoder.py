@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from gaussmix.autoencoder.presets import PRESETS, AutoencoderConfig
-from gaussmix.cli.editing import _read_picture
-from gaussmix.cli.flags import check_at_least, one_line, parse_flags
+from gaussmix.cli.editing import read_picture
+from gaussmix.cli.flags import check_at_least, one_line, parse_flags, parse_run_flags
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
     from gaussmix.autoencoder.generate import LatentGenerator
 
-_NO_STEP_LIMIT = 10_000_000
 _MOST_ON_A_SHEET = 400
 
 
@@ -76,18 +73,7 @@ class AutoencoderMixConfig:
 
 def train(args: list[str]) -> int:
     """Train an autoencoder on labelled images, and fit the distribution of each class."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", choices=list(PRESETS), default="digits")
-    chosen, rest = first.parse_known_args(args)
-    preset = PRESETS[chosen.preset]
-    given = {arg.partition("=")[0] for arg in rest}
-    if "--steps" in given and "--minutes" not in given:  # whoever names one limit means that one
-        preset = dataclasses.replace(preset, minutes=None)
-    if "--minutes" in given and "--steps" not in given:
-        preset = dataclasses.replace(preset, steps=_NO_STEP_LIMIT)
-    if "-h" in given or "--help" in given:
-        print(f"--preset {{{','.join(PRESETS)}}} chooses the defaults of all flags below; here: {chosen.preset}\n")
-    config: AutoencoderConfig = parse_flags(AutoencoderConfig, rest, "autoencoder train", preset)
+    config: AutoencoderConfig = parse_run_flags(AutoencoderConfig, PRESETS, "digits", args, "autoencoder train")
 
     from gaussmix.data.labelled import load_labelled
 
@@ -185,7 +171,7 @@ def _like(
     from PIL import Image
 
     settings = generator.model.config
-    image = _read_picture(path, settings["image_size"]).copy()  # torch wants to be able to write to it
+    image = read_picture(path, settings["image_size"]).copy()  # torch wants to be able to write to it
     if settings["in_channels"] == 1:
         image = np.array(Image.fromarray(image).convert("L"))[..., None]
     images = generator.more_like(image, config.count, strength=config.strength, random_state=config.seed)
