@@ -3,7 +3,8 @@
 `GMMExpansion` learns the density of a column of numbers in one pass (`gaussmix.density`); `gaussmix.distances` says how
 far two of them are apart, `gaussmix.ngmg` moves one to the other, `gaussmix.nn` has both for torch.
 `AttributeDiffusionPipeline` draws pictures from chosen attributes, each attribute a Gaussian mixture and not one fixed
-embedding (`gaussmix.diffusion`), with datasets, latents and metrics around it.
+embedding (`gaussmix.diffusion`), `LatentGenerator` new images of a class, mixed, or like a given one
+(`gaussmix.autoencoder`), with datasets, latents and metrics around them.
 Nothing heavy loads on `import gaussmix`; a name loads what it needs when it is first used.
 """
 
@@ -16,7 +17,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from gaussmix import distances, ngmg, nn
+    from gaussmix.autoencoder.generate import LatentGenerator
+    from gaussmix.autoencoder.model import ClassConditionalAutoencoder
     from gaussmix.data.dataset import AttributeDataset, load_dataset
+    from gaussmix.data.labelled import load_labelled
     from gaussmix.density.basis import GaussianBasis
     from gaussmix.density.counts import BinnedCounts
     from gaussmix.density.estimator import GMMExpansion
@@ -33,14 +37,17 @@ __all__ = [
     "AttributeLatents",
     "AttributeUNet",
     "BinnedCounts",
+    "ClassConditionalAutoencoder",
     "ExpansionSampler",
     "GMMExpansion",
     "GaussianBasis",
     "GaussianMixture1D",
+    "LatentGenerator",
     "RenoiseScheduler",
     "__version__",
     "distances",
     "load_dataset",
+    "load_labelled",
     "ngmg",
     "nn",
 ]
@@ -57,10 +64,13 @@ _LAZY = {
     "GMMExpansion": ("gaussmix.density.estimator", None),
     "ExpansionSampler": ("gaussmix.latents.expansion_sampler", None),
     "load_dataset": ("gaussmix.data.dataset", None),
+    "load_labelled": ("gaussmix.data.labelled", None),
     "AttributeLatents": ("gaussmix.latents.attributes", "diffusion"),
     "AttributeUNet": ("gaussmix.diffusion.unet", "diffusion"),
     "RenoiseScheduler": ("gaussmix.diffusion.schedulers", "diffusion"),
     "AttributeDiffusionPipeline": ("gaussmix.diffusion.pipeline", "diffusion"),
+    "ClassConditionalAutoencoder": ("gaussmix.autoencoder.model", "diffusion"),
+    "LatentGenerator": ("gaussmix.autoencoder.generate", "diffusion"),
 }
 
 

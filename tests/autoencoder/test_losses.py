@@ -16,8 +16,7 @@ from gaussmix.autoencoder.losses import (
 
 
 def printed_adversarial_loss(fake_logits: torch.Tensor) -> torch.Tensor:
-    """E Eq. 10 as printed, with D the probability of "real"."""
-    return -torch.log(1 - fake_logits.sigmoid()).mean() / 2
+    return generator_adversarial_loss(fake_logits, literal=True)
 
 
 def confidence_of_fake_after_a_step(loss) -> tuple[float, float]:
@@ -39,6 +38,12 @@ def test_a_step_of_the_generator_makes_its_pictures_look_less_fake():
 def test_the_printed_sign_makes_them_look_more_fake():
     before, after = confidence_of_fake_after_a_step(printed_adversarial_loss)
     assert after > before + 0.01
+
+
+def test_the_printed_term_is_the_equation_written_out():
+    logits = torch.linspace(-3.0, 3.0, 7, dtype=torch.float64)
+    expected = -torch.log(1 - logits.sigmoid()).mean() / 2
+    assert float(printed_adversarial_loss(logits)) == pytest.approx(float(expected), rel=1e-12)
 
 
 def test_the_gradient_does_not_vanish_when_the_discriminator_is_sure():

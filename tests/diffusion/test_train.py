@@ -220,6 +220,9 @@ def test_a_run_can_start_from_a_model(tmp_path, uninterrupted):
     assert all(map(torch.equal, further.unet.state_dict().values(), first.unet.state_dict().values()))
     assert further.training["init"] == str(uninterrupted)
     assert "init" not in first.training
+    elsewhere = replace(config, out=tmp_path / "elsewhere", seed=config.seed + 1)
+    with pytest.warns(UserWarning, match="Z is matched anew to other data or with another seed"):
+        train(elsewhere, squares_dataset(), progress=False, sheet=False)
     again = replace(config, resume=True, steps=2, init="gone")
     with pytest.raises(ValueError, match=r"cannot resume .*: --init was .* and is gone"):
         train(again, squares_dataset(), progress=False)

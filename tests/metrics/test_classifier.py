@@ -238,7 +238,7 @@ def test_an_interrupted_write_leaves_nothing(
     dataset: AttributeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(module.json, "dumps", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(json, "dumps", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             _load(dataset, tmp_path, steps=1)
     assert not list((tmp_path / "classifiers").iterdir())

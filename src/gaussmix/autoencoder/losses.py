@@ -9,7 +9,8 @@ Differs from the paper. E Eq. 10 prints ``-alpha / 2 * E[log(1 - D(G(z)))]`` in 
 the probability of "real", which the discriminator's own loss makes it, the generator would learn to be recognised as a
 fake. With the sign turned it is the minimax loss of Goodfellow et al. 2014, whose gradient vanishes as long as the
 discriminator is sure; ``-log D(G(z))``, their non-saturating form, has the same fixed point and does not stall. The
-squared error is a mean over pixels (E's text: "Mean Square Loss"), so that alpha does not depend on the image size.
+printed term is there with ``literal=True``. The squared error is a mean over pixels (E's text: "Mean Square Loss"), so
+that alpha does not depend on the image size.
 The term of the class (as in an auxiliary-classifier GAN) is not in E's equation; beta = 0 leaves it out.
 """
 
@@ -40,9 +41,9 @@ def reconstruction_loss(decoded: Tensor, images: Tensor) -> Tensor:
     return F.mse_loss(decoded, images)
 
 
-def generator_adversarial_loss(fake_logits: Tensor) -> Tensor:
-    """``E[-log D(G(z))] / 2`` from D's logits ``(B,)``."""
-    return F.softplus(-fake_logits).mean() / 2
+def generator_adversarial_loss(fake_logits: Tensor, *, literal: bool = False) -> Tensor:
+    """``E[-log D(G(z))] / 2`` from D's logits ``(B,)``; with ``literal``, as printed, ``-E[log(1 - D(G(z)))] / 2``."""
+    return F.softplus(fake_logits if literal else -fake_logits).mean() / 2
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, class_logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,17 +1,23 @@
-"""Sheets of what an autoencoder does."""
+"""Sheets of what an autoencoder does: reconstructions, classes, mixes, paths between two images, images around one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from gaussmix.autoencoder.generate import ClassName, LatentGenerator
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-from gaussmix.latents.expansion_sampler import ExpansionSampler
 from gaussmix.pictures import contact_sheet, save_atomic
 
-_PAIRS, _SAMPLES, _CLASSES, _SCALED = 4, 8, 12, 64
+_PAIRS, _SAMPLES, _CLASSES, _SCALED = 4, 8, 12, 48
+_MIXED_PAIRS = 5
+_PROPORTIONS = (1.0, 0.85, 0.7, 0.5, 0.3, 0.15, 0.0)
+_STRENGTHS = (0.0, 0.3, 0.6, 1.0)
 
 
 def draw_reconstructions(
@@ -23,31 +29,100 @@ def draw_reconstructions(
     chosen = images[np.concatenate(list(rows.values()))]
     pairs = np.stack([chosen, model.decode(model.encode(chosen))], axis=1).reshape(-1, *chosen.shape[1:])
     error = np.mean((pairs[::2] / 255.0 - pairs[1::2] / 255.0) ** 2)
-    sheet = contact_sheet(
-        as_rgb(pairs),
+    sheet = sheet_of(
+        pairs,
         columns=2 * _PAIRS,
         title="Images and their reconstructions",
         row_labels=list(rows),
         column_labels=["image", "decoded"] * _PAIRS,
         caption=f"d = {model.config['latent_dim']}; mean squared error of these pixels in [0, 1]: {error:.4f}",
-        scale=max(1, round(_SCALED / chosen.shape[1])),
     )
     save_atomic(sheet, path)
 
 
-def draw_samples(model: ClassConditionalAutoencoder, sampler: ExpansionSampler, path: Path, *, seed: int = 0) -> None:
-    """New images of each class that ``sampler`` knows by its position in ``model.class_names``; a row is a class."""
-    labels = np.repeat(np.arange(len(model.class_names))[:_CLASSES], _SAMPLES)
-    images = model.decode(sampler.sample(len(labels), class_label=labels, random_state=seed))
-    sheet = contact_sheet(
-        as_rgb(images),
+def draw_samples(generator: LatentGenerator, path: Path, *, seed: int = 0) -> None:
+    """New images of each class; a row is a class."""
+    names = generator.class_names[:_CLASSES]
+    images = [
+        generator.sample(_SAMPLES, class_name=name, random_state=np.random.RandomState([seed, k]))
+        for k, name in enumerate(names)
+    ]
+    sheet = sheet_of(
+        np.concatenate(images),
         columns=_SAMPLES,
         title="New images of each class",
-        row_labels=list(model.class_names[:_CLASSES]),
-        caption=f"Decoded latents from the distribution of each class ({sampler.coupling}), not chosen by hand.",
-        scale=max(1, round(_SCALED / images.shape[1])),
+        row_labels=names,
+        caption=f"Decoded latents from the distribution of each class ({generator.sampler.coupling}), not chosen by "
+        "hand.",
     )
     save_atomic(sheet, path)
+
+
+def draw_mixes(generator: LatentGenerator, path: Path, *, seed: int = 0) -> None:
+    """Pairs of classes, from one to the other, in both modes; a row is one pair of draws."""
+    pairs = list(combinations(generator.class_names, 2))
+    pairs = pairs[:: -(-len(pairs) // _MIXED_PAIRS)]
+    rows, labels = [], []
+    for a, b in pairs:
+        for mode in ("dims", "lerp"):
+            labels.append(f"{a} + {b}, {mode}")
+            rows += [
+                generator.mix([a, b], mode=mode, proportions=[share, 1 - share], random_state=seed)
+                for share in _PROPORTIONS
+            ]
+    sheet = sheet_of(
+        np.concatenate(rows),
+        columns=len(_PROPORTIONS),
+        title="Mixes of two classes",
+        row_labels=labels,
+        column_labels=[f"{share:.0%}" for share in _PROPORTIONS],
+        caption="Above: share of the first class. A row mixes one draw of each: dims takes each latent number from one "
+        "of them, lerp their weighted mean.",
+    )
+    save_atomic(sheet, path)
+
+
+def draw_interpolations(
+    generator: LatentGenerator,
+    pairs: Sequence[tuple[ClassName | NDArray[np.uint8], ClassName | NDArray[np.uint8]]],
+    path: Path,
+    *,
+    steps: int = 9,
+    seed: int = 0,
+) -> None:
+    """From the first to the second of each pair, images or classes; a row is a pair."""
+    rows = [generator.interpolate(a, b, steps, random_state=seed) for a, b in pairs]
+    sheet = sheet_of(
+        np.concatenate(rows),
+        columns=steps,
+        title="From one image to another",
+        column_labels=[f"{t:.0%}" for t in np.linspace(0, 1, steps)],
+        caption="Decoded latents on the straight line between those of two images.",
+    )
+    save_atomic(sheet, path)
+
+
+def draw_like(generator: LatentGenerator, image: NDArray[np.uint8], path: Path, *, count: int = 8, seed: int = 0):
+    """Images around one ``(S, S, C)``, further away from row to row."""
+    rows = [
+        [image, *generator.more_like(image, count, strength=strength, random_state=seed)] for strength in _STRENGTHS
+    ]
+    sheet = sheet_of(
+        np.stack([each for row in rows for each in row]),
+        columns=count + 1,
+        title="More like this",
+        row_labels=[f"strength {strength:g}" for strength in _STRENGTHS],
+        column_labels=["given", *[""] * count],
+        caption=f"Taken for a {generator.class_of(image)}. Strength 0 is the reconstruction, 1 any image of the "
+        "cluster of latents that it falls into.",
+    )
+    save_atomic(sheet, path)
+
+
+def sheet_of(images: NDArray[np.uint8], **texts) -> Image.Image:
+    """`contact_sheet` of images ``(N, S, S, 1 or 3)``; grey as they are."""
+    sheet = contact_sheet(as_rgb(images), scale=max(1, round(_SCALED / images.shape[1])), **texts)
+    return sheet.convert("L") if images.shape[3] == 1 else sheet
 
 
 def as_rgb(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

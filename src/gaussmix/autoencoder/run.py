@@ -2,7 +2,8 @@
 
 A run's folder holds ``config.json``, ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/``, ``samples/step-*.png``, and
 at the end ``model/``, ``latents.safetensors``: z ``(M, d)`` and labels y ``(M,)`` of the training split,
-``sampler.safetensors``: the distribution of each class fitted to them, ``reconstructions.png`` and ``samples.png``.
+``sampler.safetensors``: the distribution of each class fitted to them, ``novelty.safetensors``: how strange held-out
+images are, and pictures: ``reconstructions``, ``samples``, ``mixes``, ``marginals`` and ``map.png``.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from gaussmix.autoencoder.generate import NOVELTY_FILE, SAMPLER_FILE, LatentGenerator
+from gaussmix.autoencoder.latent_plots import draw_map, draw_marginals
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-from gaussmix.autoencoder.pictures import draw_reconstructions, draw_samples
+from gaussmix.autoencoder.pictures import draw_mixes, draw_reconstructions, draw_samples
 from gaussmix.autoencoder.presets import AutoencoderConfig
-from gaussmix.autoencoder.train import AutoencoderTrainer, LabelledPictures
+from gaussmix.autoencoder.train import AutoencoderTrainer, LabelledPictures, as_stack
 from gaussmix.latents.expansion_sampler import ExpansionSampler
 from gaussmix.training.folder import open_run, save_whole_folder
 from gaussmix.training.loop import TrainingError, TrainResult, run_steps
@@ -28,8 +31,8 @@ _MAY_CHANGE = {
     *("out", "resume", "steps", "minutes", "threads", "checkpoint_every", "keep_checkpoints"),
     *("sample_every", "log_every"),
 }
-_LATENTS, _SAMPLER = "latents.safetensors", "sampler.safetensors"
-_CLUSTERS, _ROWS_A_CLUSTER = 10, 20
+_LATENTS = "latents.safetensors"
+_CLUSTERS, _ROWS_A_CLUSTER = 20, 20
 
 
 def train(config: AutoencoderConfig, dataset: LabelledPictures, *, progress: bool = True) -> TrainResult:
@@ -60,10 +63,23 @@ def train(config: AutoencoderConfig, dataset: LabelledPictures, *, progress: boo
     draw(config.out / "reconstructions.png")
     z, y = load_latents(config.out)
     sampler = fit_sampler(z, y, seed=config.seed)
-    sampler.save(config.out / _SAMPLER)
+    sampler.save(config.out / SAMPLER_FILE)
+    generator = LatentGenerator(model, sampler)
+    generator.calibrate(_held_out(dataset)).save(config.out / NOVELTY_FILE)
     samples = config.out / "samples.png"
-    draw_samples(model, sampler, samples, seed=config.seed)
+    draw_samples(generator, samples, seed=config.seed)
+    if len(generator.class_names) > 1:
+        draw_mixes(generator, config.out / "mixes.png", seed=config.seed)
+    draw_marginals(generator, z, y, config.out / "marginals.png", seed=config.seed)
+    if config.latent_dim > 1:
+        draw_map(generator, z, y, config.out / "map.png", seed=config.seed)
     return TrainResult(trainer.step, False, folder, samples)
+
+
+def _held_out(dataset: LabelledPictures) -> NDArray[np.uint8]:
+    """Images that took no part in the training; those that did, whose errors are lower, if there are none."""
+    rows = np.flatnonzero(~np.isin(np.arange(len(dataset.images)), dataset.indices("train")))
+    return as_stack(dataset.images[rows if len(rows) > 1 else dataset.indices("train")])
 
 
 def _save_latents(
@@ -74,11 +90,15 @@ def _save_latents(
 
 
 def fit_sampler(z: NDArray[np.float32], y: NDArray[np.int64], *, seed: int = 0) -> ExpansionSampler:
-    """A distribution of latents ``(M, d)`` for each label: `ExpansionSampler`, with 10 clusters a class if the
-    smallest class has 200 rows, else fewer."""
+    """A distribution of latents ``(M, d)`` for each label: `ExpansionSampler`, with 20 clusters a class if the
+    smallest class has 400 rows, else fewer."""
+    return ExpansionSampler(n_clusters=fitting_clusters(y), random_state=seed).fit(z, y)
+
+
+def fitting_clusters(y: NDArray[np.int64]) -> int:
+    """How many clusters a class has in `fit_sampler`, by labels ``(M,)``."""
     smallest = int(np.unique(y, return_counts=True)[1].min())
-    clusters = min(_CLUSTERS, max(1, smallest // _ROWS_A_CLUSTER))
-    return ExpansionSampler(n_clusters=clusters, random_state=seed).fit(z, y)
+    return min(_CLUSTERS, max(1, smallest // _ROWS_A_CLUSTER))
 
 
 def load_latents(folder: str | Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

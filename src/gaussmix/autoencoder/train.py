@@ -46,14 +46,19 @@ class LabelledPictures(Protocol):
     def indices(self, split: str) -> np.ndarray: ...
 
 
+def as_stack(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images ``(N, S, S)`` or ``(N, S, S, C)`` as ``(N, S, S, C)``."""
+    images = np.asarray(images)
+    return images[..., None] if images.ndim == 3 else images
+
+
 def training_rows(dataset: LabelledPictures) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images ``(M, S, S, C)`` and labels ``(M,)`` of the training split.
 
     Raises ValueError for images that are not square, labels without a class name and a class of fewer than 2 images.
     """
     rows = dataset.indices("train")
-    images, labels = np.asarray(dataset.images[rows]), np.asarray(dataset.labels[rows]).astype(np.int64)
-    images = images[..., None] if images.ndim == 3 else images
+    images, labels = as_stack(dataset.images[rows]), np.asarray(dataset.labels[rows]).astype(np.int64)
     if images.ndim != 4 or images.shape[1] != images.shape[2]:
         raise ValueError(f"images are {dataset.images.shape}; expected (N, S, S) or (N, S, S, C), square")
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(dataset.class_names):
@@ -76,7 +81,7 @@ class AutoencoderTrainer:
     def __init__(self, config: AutoencoderConfig, dataset: LabelledPictures):
         self.config = config
         self.data_key = dataset.key
-        self.accelerator = make_accelerator(config.threads)
+        self.accelerator = make_accelerator(config.threads, config.mixed_precision)
         self.images_per_step = config.batch_size * self.accelerator.num_processes
         self.images, self.labels = training_rows(dataset)
         self.order = ShuffledBatches(len(self.images), self.images_per_step, config.seed)
@@ -160,7 +165,7 @@ class AutoencoderTrainer:
         finally:
             judge.requires_grad_(True)
         reconstruction = reconstruction_loss(decoded, images)
-        adversarial = generator_adversarial_loss(fake)
+        adversarial = generator_adversarial_loss(fake, literal=config.adversarial_sign == "printed")
         classification = F.cross_entropy(class_logits, labels)
         total = generator_loss(
             reconstruction, adversarial, classification, config.adversarial_weight, config.class_weight

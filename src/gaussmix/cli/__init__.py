@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from gaussmix.cli import density, editing, faces, style
+from gaussmix.cli import autoencoder, autoencoder_evaluate, density, editing, faces, style
 from gaussmix.cli.flags import one_line
 from gaussmix.papers.command import reproduce
 
@@ -30,6 +30,10 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "edit": editing.edit,
     "attributes": faces.attributes,
     "evaluate": faces.evaluate,
+    "autoencoder train": autoencoder.train,
+    "autoencoder sample": autoencoder.sample,
+    "autoencoder mix": autoencoder.mix,
+    "autoencoder evaluate": autoencoder_evaluate.evaluate,
     "style fit": style.fit,
     "style transfer": style.transfer,
     "reproduce": reproduce,
@@ -98,6 +102,6 @@ def find_command(args: list[str]) -> str | None:
 def _usage(group: str | None) -> str:
     shown = {name: run for name, run in COMMANDS.items() if group is None or name.startswith(f"{group} ")}
     lines = [f"usage: gaussmix {group or ''}{' ' if group else ''}COMMAND ...", ""]
-    lines += [f"  {name:<16}{(run.__doc__ or '').splitlines()[0]}" for name, run in shown.items()]
+    lines += [f"  {name:<22}{(run.__doc__ or '').splitlines()[0]}" for name, run in shown.items()]
     lines += ["", "gaussmix COMMAND --help lists a command's flags."]
     return "\n".join(lines)

@@ -75,7 +75,7 @@ def edit(args: list[str]) -> int:
     from gaussmix.diffusion.edit import find_encoder, reconstruct
 
     find_encoder(pipeline)  # a model without one is named before the picture is looked at
-    picture = _read_picture(config.picture, pipeline.unet.config["sample_size"])
+    picture = read_picture(config.picture, pipeline.unet.config["sample_size"])
     kinds = read_components(config.component, pipeline)
     results = _edits(config, pipeline, picture, kinds)
 
@@ -138,7 +138,7 @@ def _edits(
     return results
 
 
-def _read_picture(path: Path, size: int) -> NDArray[np.uint8]:
+def read_picture(path: Path, size: int) -> NDArray[np.uint8]:
     """``(size, size, 3)``. Raises ValueError for what is no picture, OSError for what cannot be read."""
     from gaussmix.data._images import BadImageError, decode
 

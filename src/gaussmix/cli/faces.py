@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import sys
 import time
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from gaussmix.cli.components import describe, read_components
-from gaussmix.cli.flags import check_at_least, one_line, parse_flags
+from gaussmix.cli.flags import check_at_least, one_line, parse_flags, parse_run_flags
 from gaussmix.diffusion.presets import PRESETS, TrainConfig
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from gaussmix.diffusion.draw import DrawnBatch
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 
-_NO_STEP_LIMIT = 10_000_000
 _MOST_ON_A_SHEET = 256
 
 
@@ -112,18 +109,7 @@ class EvaluateConfig:
 
 def train(args: list[str]) -> int:
     """Train an attribute-conditioned diffusion model."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", choices=list(PRESETS), default="demo")
-    chosen, rest = first.parse_known_args(args)
-    preset = PRESETS[chosen.preset]
-    given = {arg.partition("=")[0] for arg in rest}
-    if "--steps" in given and "--minutes" not in given:  # whoever names one limit means that one
-        preset = dataclasses.replace(preset, minutes=None)
-    if "--minutes" in given and "--steps" not in given:
-        preset = dataclasses.replace(preset, steps=_NO_STEP_LIMIT)
-    if "-h" in given or "--help" in given:
-        print(f"--preset {{{','.join(PRESETS)}}} chooses the defaults of all flags below; here: {chosen.preset}\n")
-    config: TrainConfig = parse_flags(TrainConfig, rest, "train", preset)
+    config: TrainConfig = parse_run_flags(TrainConfig, PRESETS, "demo", args, "train")
 
     from gaussmix.data.dataset import load_dataset
 

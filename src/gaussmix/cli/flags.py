@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import tyro
+
+_NO_STEP_LIMIT = 10_000_000
 
 
 def parse_flags(config: type, args: list[str], command: str, default: Any = None) -> Any:
@@ -17,6 +22,22 @@ def parse_flags(config: type, args: list[str], command: str, default: Any = None
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
         **extra,
     )
+
+
+def parse_run_flags(config: type, presets: Mapping[str, Any], preset: str, args: list[str], command: str) -> Any:
+    """As `parse_flags` for a training run: ``--preset`` chooses the defaults, ``preset`` if it is not given."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset", choices=list(presets), default=preset)
+    chosen, rest = first.parse_known_args(args)
+    defaults = presets[chosen.preset]
+    given = {arg.partition("=")[0] for arg in rest}
+    if "--steps" in given and "--minutes" not in given:  # whoever names one limit means that one
+        defaults = dataclasses.replace(defaults, minutes=None)
+    if "--minutes" in given and "--steps" not in given:
+        defaults = dataclasses.replace(defaults, steps=_NO_STEP_LIMIT)
+    if "-h" in given or "--help" in given:
+        print(f"--preset {{{','.join(presets)}}} chooses the defaults of all flags below; here: {chosen.preset}\n")
+    return parse_flags(config, rest, command, defaults)
 
 
 def check_at_least(least: int, **flags: int | None) -> None:

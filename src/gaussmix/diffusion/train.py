@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -314,6 +315,14 @@ class Trainer:
             raise ValueError(
                 f"--init {self.config.init} was trained with {theirs['prediction_type']} on {len(levels)} noise "
                 "levels; give the same --objective, --timesteps and betas"
+            )
+        learnt = known.training
+        same_data = (learnt.get("dataset_key"), learnt.get("seed")) == (self.batches.dataset.key, self.config.seed)
+        if self.config.pairing == "matched" and not same_data:
+            warnings.warn(
+                f"Z is matched anew to other data or with another seed than --init {self.config.init} knows: its "
+                "components will mean something else, and the network has to learn them again",
+                stacklevel=2,
             )
         self.unet.load_state_dict(known.unet.state_dict())
         with torch.no_grad():

@@ -21,8 +21,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
-from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -30,6 +28,7 @@ from sklearn.utils.validation import check_is_fitted
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.fitting import Rule
 from gaussmix.density.storage import read_tensors, write_tensors
+from gaussmix.latents.class_sampler import ClassSampler, checked_rows, of_class
 from gaussmix.latents.expansion_parts import (
     Part,
     independent_part,
@@ -48,7 +47,7 @@ _HELD_OUT = 0.25
 _KIND = "expansion_sampler"
 
 
-class ExpansionSampler(BaseEstimator):
+class ExpansionSampler(ClassSampler):
     """A density of latent vectors, of each class if there are any, to draw from and to score with.
 
     Parameters
@@ -81,16 +80,13 @@ class ExpansionSampler(BaseEstimator):
     coupling: Coupling
     n_clusters: int | Literal["auto"]
     weights: Rule
-    classes_: NDArray[Any]
-    shares_: NDArray[np.float64]
     n_clusters_: int
-    n_features_in_: int
 
     def __init__(
         self,
         coupling: Coupling = "cluster-pca",
         *,
-        n_clusters: int | Literal["auto"] = 10,
+        n_clusters: int | Literal["auto"] = 20,
         weights: Rule = "histogram",
         n_components: int = 100,
         bandwidth: float = 2.0,
@@ -109,19 +105,16 @@ class ExpansionSampler(BaseEstimator):
         Raises ValueError for what is not finite, shapes that do not fit, a class with one row, and more clusters than
         a class has rows.
         """
-        rows, labels = self._checked(z, y)
-        self.__dict__.pop("_counters", None)
-        self.n_features_in_ = rows.shape[1]
-        self._set_classes(labels)
-        by_class = [rows] if labels is None else [rows[labels == label] for label in self.classes_]
-        for label, own in zip(self.classes_, by_class, strict=True):
-            if len(own) < 2:
-                raise ValueError(f"{_named(label)}{len(own)} row; give at least 2, or leave the class out")
+        self._check_settings()
+        rows, labels = checked_rows(z, y)
+        if hasattr(self, "_counters"):
+            del self._counters
+        by_class = self._rows_by_class(rows, labels)
         self.n_clusters_ = self._choose_clusters(by_class)
         for label, own in zip(self.classes_, by_class, strict=True):
             if len(own) < self.n_clusters_:
                 raise ValueError(
-                    f"{_named(label)}{len(own)} rows for {self.n_clusters_} "
+                    f"{of_class(label)}{len(own)} rows for {self.n_clusters_} "
                     "clusters; ask for fewer, or n_clusters='auto'"
                 )
         self.parts_ = [self._fit_class(own, self.n_clusters_) for own in by_class]
@@ -137,7 +130,8 @@ class ExpansionSampler(BaseEstimator):
         """
         if self.coupling != "independent":
             raise ValueError(f"coupling {self.coupling!r} needs all rows at once: use fit, or coupling='independent'")
-        rows, labels = self._checked(z, y)
+        self._check_settings()
+        rows, labels = checked_rows(z, y)
         if not hasattr(self, "_counters"):
             if hasattr(self, "parts_"):
                 raise ValueError("this sampler was fitted or loaded whole; begin a new one with partial_fit")
@@ -167,44 +161,11 @@ class ExpansionSampler(BaseEstimator):
         keeps the central share of each expansion: less variety, fewer outliers; None, or 1, keeps all.
         Raises ValueError for an unknown label and a truncation outside (0, 1].
         """
-        check_is_fitted(self, "parts_")
-        if n < 0:
-            raise ValueError(f"n is {n}; it must not be negative")
         if truncation is not None and not 0 < truncation <= 1:
             raise ValueError(f"truncation is {truncation}; choose above 0, up to 1, or None")
-        rng = check_random_state(random_state)
-        if class_label is None:
-            chosen = rng.choice(len(self.classes_), n, p=self.shares_)
-        else:
-            chosen = self._positions(np.broadcast_to(np.asarray(class_label), (n,)))
-        drawn = np.empty((n, self.n_features_in_))
-        for c in np.unique(chosen):
-            mine = np.flatnonzero(chosen == c)
-            parts = self.parts_[c]
-            terms = rng.choice(len(parts), len(mine), p=[part.weight for part in parts])
-            for k in np.unique(terms):
-                places = mine[terms == k]
-                drawn[places] = parts[k].draw(len(places), truncation, rng)
-        return drawn
-
-    def score_samples(self, z: ArrayLike, y: ArrayLike | None = None) -> NDArray[np.float64]:
-        """Log-density of rows ``(M, D)``, given labels ``(M,)`` or of the mixture of the classes; ``(M,)``."""
-        check_is_fitted(self, "parts_")
-        rows, labels = self._checked(z, y)
-        if rows.shape[1] != self.n_features_in_:
-            raise ValueError(f"rows have {rows.shape[1]} numbers; the sampler knows {self.n_features_in_}")
-        if labels is None:
-            return np.asarray(logsumexp(self.class_log_densities(rows) + np.log(self.shares_), axis=1))
-        log, positions = np.empty(len(rows)), self._positions(labels)
-        for c in np.unique(positions):
-            log[positions == c] = log_density(self.parts_[c], rows[positions == c])
-        return log
-
-    def class_log_densities(self, z: ArrayLike) -> NDArray[np.float64]:
-        """``log p(z | class)`` of rows ``(M, D)``, ``(M, len(classes_))``."""
-        check_is_fitted(self, "parts_")
-        rows, _ = self._checked(z, None)
-        return np.stack([log_density(parts, rows) for parts in self.parts_], 1)
+        return self._drawn(
+            n, class_label, random_state, lambda parts, count, rng: self._draw(parts, count, rng, truncation)
+        )
 
     # -- on disk
 
@@ -238,41 +199,24 @@ class ExpansionSampler(BaseEstimator):
 
     # -- the work
 
-    def _checked(self, z: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
+    def _draw(
+        self, part: tuple[Part, ...], count: int, rng: np.random.RandomState, truncation: float | None = None
+    ) -> NDArray[np.float64]:
+        drawn = np.empty((count, self.n_features_in_))
+        terms = rng.choice(len(part), count, p=[term.weight for term in part])
+        for k in np.unique(terms):
+            places = np.flatnonzero(terms == k)
+            drawn[places] = part[k].draw(len(places), truncation, rng)
+        return drawn
+
+    def _log_density(self, part: tuple[Part, ...], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        return log_density(part, rows)
+
+    def _check_settings(self) -> None:
         if self.coupling not in COUPLINGS:
             raise ValueError(f"coupling is {self.coupling!r}; choose from {', '.join(COUPLINGS)}")
         if self.n_clusters != "auto" and self.n_clusters < 1:
             raise ValueError(f"n_clusters is {self.n_clusters}; give at least 1, or 'auto'")
-        rows = np.asarray(z, float)
-        if rows.ndim != 2 or not rows.size:
-            raise ValueError(f"rows have shape {rows.shape}; expected (count, dimensions), neither 0")
-        if not np.isfinite(rows).all():
-            bad = np.flatnonzero(~np.isfinite(rows).all(1))
-            raise ValueError(
-                f"{len(bad)} of {len(rows)} rows are not finite, the first is row {bad[0]}; leave them out"
-            )
-        if y is None:
-            return rows, None
-        labels = np.asarray(y)
-        if labels.shape != (len(rows),):
-            raise ValueError(f"labels have shape {labels.shape}; expected ({len(rows)},), one a row")
-        return rows, labels
-
-    def _set_classes(self, labels: NDArray[Any] | None) -> None:
-        if labels is None:
-            self.classes_, self.shares_ = np.array([None]), np.ones(1)
-        else:
-            self.classes_, sizes = np.unique(labels, return_counts=True)
-            self.shares_ = sizes / sizes.sum()
-
-    def _positions(self, labels: NDArray[Any]) -> NDArray[np.intp]:
-        if self.classes_[0] is None:
-            raise ValueError("the sampler was fitted without labels; leave the label out")
-        unknown = np.setdiff1d(labels, self.classes_)
-        if len(unknown):
-            known = ", ".join(map(str, self.classes_.tolist()))
-            raise ValueError(f"no class {unknown[0]!s}; the sampler knows {known}")
-        return np.searchsorted(self.classes_, labels)
 
     def _choose_clusters(self, by_class: list[NDArray[np.float64]]) -> int:
         if self.coupling != "cluster-pca":
@@ -300,7 +244,3 @@ class ExpansionSampler(BaseEstimator):
 
     def _expansion(self) -> GMMExpansion:
         return GMMExpansion(self.weights, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)
-
-
-def _named(label: Any) -> str:
-    return "" if label is None else f"class {label} has "

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
+_ROUNDING = 1e-12
+
 
 class Interval(NamedTuple):
     """``mean`` and the half width of its 95 % interval; NaN for the latter with fewer than two values."""
@@ -22,7 +24,12 @@ class Interval(NamedTuple):
     half: float
 
     def __str__(self) -> str:
-        return f"{self.mean:.3g}" if np.isnan(self.half) else f"{self.mean:.3g} ± {self.half:.2g}"
+        return self.text(".3g")
+
+    def text(self, form: str) -> str:
+        """With the mean in this format; without the half width where there is one value, or all are equal."""
+        equal = np.isnan(self.half) or self.half <= _ROUNDING * abs(self.mean)
+        return f"{self.mean:{form}}" + ("" if equal else f" ± {self.half:.2g}")
 
     @property
     def sign(self) -> int:

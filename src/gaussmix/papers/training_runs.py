@@ -1,7 +1,8 @@
 """Training runs that a page of results is made from: each is trained once, and goes on where it was stopped.
 
-A run lies in ``<folder>/<digest>``, the digest taken over the settings in which it differs from `TrainConfig`'s
-defaults, and over the data. So two pages that ask for the same run share it. Pictures drawn from it are kept there too.
+A run lies in ``<folder>/<digest>``, the digest taken over the settings in which it differs from the defaults of its
+kind, `TrainConfig` or `AutoencoderConfig`, and over the data. So two pages that ask for the same run share it. Pictures
+drawn from it are kept there too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from gaussmix.diffusion.draw import draw
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.presets import TrainConfig
 from gaussmix.diffusion.run import TrainResult, train
+from gaussmix.training.folder import RunSettings
 from gaussmix.whole_file import whole_file
 
 _WHERE_AND_WHEN = {
@@ -32,6 +34,13 @@ _WHERE_AND_WHEN = {
 }
 """Settings that do not change what is learnt; the data are told by their key."""
 _COST = "cost.json"
+
+
+class Keyed(Protocol):
+    """Data, named by their content."""
+
+    @property
+    def key(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -60,17 +69,17 @@ class Curve:
 
         steps = np.array([row["step"] for row in rows], np.int64)
         losses = column("loss"), column("denoising"), column("classification")
-        return cls(steps, *losses, column("gradient_norm"), _cpu_seconds(out))
+        return cls(steps, *losses, column("gradient_norm"), cpu_seconds(out))
 
 
-def run_folder(config: TrainConfig, dataset: AttributeDataset, folder: Path) -> Path:
+def run_folder(config: RunSettings, dataset: Keyed, folder: Path) -> Path:
     """Where the run of these settings on these data lies."""
     return folder / digest("run", _decisive(config), dataset.key)[:16]
 
 
-def _decisive(config: TrainConfig) -> dict[str, Any]:
+def _decisive(config: RunSettings) -> dict[str, Any]:
     """Settings that differ from the defaults: a new setting, off by default, leaves old runs what they are."""
-    plain = TrainConfig().to_dict()
+    plain = type(config)().to_dict()
     return {
         name: value
         for name, value in config.to_dict().items()
@@ -88,29 +97,34 @@ def trained(config: TrainConfig, dataset: AttributeDataset, folder: Path) -> tup
     """
     out = run_folder(config, dataset, folder)
     config = replace(config, out=out, resume=True)
-    if (out / "model" / "model_index.json").is_file():
-        _check_settings(config, out)
-    elif _train(config, dataset).interrupted:
-        raise KeyboardInterrupt
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)  # a finished run goes on no more
+    finish(config, out / "model" / "model_index.json", lambda: train(config, dataset, progress=False, sheet=False))
     return AttributeDiffusionPipeline.load(out), Curve.read(out)
 
 
-def _train(config: TrainConfig, dataset: AttributeDataset) -> TrainResult:
-    """A sitting, with its cost written down."""
-    before = time.process_time()
-    result = train(config, dataset, progress=False, sheet=False)
-    total = _cpu_seconds(config.out) + time.process_time() - before
-    (config.out / _COST).write_text(json.dumps({"cpu_seconds": round(total, 1)}) + "\n")
-    return result
+def finish(config: RunSettings, last: Path, sitting: Callable[[], TrainResult]) -> None:
+    """Have ``sitting`` bring a run to its end unless ``last``, what a run writes at its end, is there; note its cost.
+
+    Raises as `trained`.
+    """
+    if last.is_file():
+        _check_settings(config, config.out)
+    else:
+        before = time.process_time()
+        result = sitting()
+        total = cpu_seconds(config.out) + time.process_time() - before
+        (config.out / _COST).write_text(json.dumps({"cpu_seconds": round(total, 1)}) + "\n")
+        if result.interrupted:
+            raise KeyboardInterrupt
+    shutil.rmtree(config.out / "checkpoints", ignore_errors=True)  # a finished run goes on no more
 
 
-def _cpu_seconds(out: Path) -> float:
+def cpu_seconds(out: Path) -> float:
+    """What the run in this folder cost, over all sittings."""
     file = out / _COST
     return json.loads(file.read_text())["cpu_seconds"] if file.is_file() else 0.0
 
 
-def _check_settings(config: TrainConfig, out: Path) -> None:
+def _check_settings(config: RunSettings, out: Path) -> None:
     """A finished run whose settings were defaults that have changed since is another run."""
     before = json.loads((out / "config.json").read_text())
     now = json.loads(json.dumps(config.to_dict()))

@@ -1,0 +1,231 @@
+"""How good are images that are decoded from drawn latents? Every number beside real images and reconstructions.
+
+An independent judge, a classifier that never sees a decoded image in training, gives probabilities and features. Of the
+test images one half is the reference; the other, the control, gives the labels that images are drawn for, and is what a
+perfect generator would have drawn. So every row of the table stands for equally many images of the same labels:
+
+    accuracy    share of images whose label the judge finds
+    unsure      share in which its highest probability is below .9
+    frechet     Frechet distance to the reference in the judge's features
+    precision   share of images on the manifold of the reference, recall the reverse; `gaussmix.metrics.manifold_scores`
+    diversity   mean distance of two images of a class, as a multiple of the control's; mean over the classes
+    nearest     median distance to the nearest training image as a multiple of the control's: far below 1, copies
+    close       share nearer to a training image than all but 5 % of the control
+
+A distribution of latents whose samples collapse to the middle of each class is accurate and precise: look at recall and
+diversity too.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaussmix.autoencoder.model import ClassConditionalAutoencoder
+from gaussmix.autoencoder.train import LabelledPictures, as_stack, training_rows
+from gaussmix.latents.baselines import EMSampler, SlicedWassersteinSampler
+from gaussmix.latents.expansion_sampler import ExpansionSampler
+from gaussmix.metrics import frechet_distance, manifold_scores, nearest_distances, pairwise_diversity
+from gaussmix.metrics.quality import CLOSE
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SURE = 0.9
+"""The judge is unsure of an image in which its highest probability is below this."""
+REAL, RECONSTRUCTION = "real images", "reconstructions"
+_NEIGHBOURS = 5
+
+
+class Judge(Protocol):
+    """A classifier of images ``(N, S, S, C)`` uint8: probabilities ``(N, K)`` and features ``(N, F)``."""
+
+    @property
+    def name(self) -> str: ...
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+
+
+class Sampler(Protocol):
+    """A distribution of latents ``(N, d)`` by label."""
+
+    def fit(self, z: Any, y: Any) -> Any: ...
+    def sample(self, n: int, *, class_label: Any, random_state: Any) -> NDArray[np.float64]: ...
+
+
+def samplers(n_clusters: int = 20, n_components: int = 10, seed: int = 0) -> dict[str, Sampler]:
+    """What is compared: the paper's reading, Algorithm 2 as printed, ours in ``n_clusters``, rivals' mixtures."""
+    return {
+        "independent": ExpansionSampler("independent"),
+        "algorithm2": ExpansionSampler("independent", weights="algorithm2"),
+        "pca": ExpansionSampler("pca"),
+        "cluster-pca": ExpansionSampler("cluster-pca", n_clusters=n_clusters, random_state=seed),
+        "gaussian": EMSampler(1, random_state=seed),
+        "em": EMSampler(n_components, random_state=seed),
+        "sliced-wasserstein": SlicedWassersteinSampler(n_components, random_state=seed),
+    }
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One row of the table; see the module. ``fit_seconds``: CPU time, None where nothing was fitted."""
+
+    accuracy: float
+    unsure: float
+    frechet: float
+    precision: float
+    recall: float
+    diversity: float
+    nearest: float
+    close: float
+    fit_seconds: float | None = None
+
+
+FORMATS = {  # field -> heading, the same for a narrow table, number format
+    "accuracy": ("class accuracy", "class", ".3f"),
+    "unsure": ("unsure", "unsure", ".3f"),
+    "frechet": ("Frechet", "FD", ".2f"),
+    "precision": ("precision", "prec.", ".3f"),
+    "recall": ("recall", "recall", ".3f"),
+    "diversity": ("diversity", "div.", ".2f"),
+    "nearest": ("nearest training", "near", ".2f"),
+    "close": ("close", "close", ".3f"),
+    "fit_seconds": ("fit, CPU-s", "fit s", ".2f"),
+}
+
+
+class Reference:
+    """Test images in two halves, the training images, and a judge; scores sets of images against them.
+
+    Args:
+        count: images in each half; half of the test images if not given.
+        seed: of the halves.
+
+    Raises ValueError if a half has fewer than 2 images of a class.
+    """
+
+    def __init__(self, dataset: LabelledPictures, judge: Judge, *, count: int | None = None, seed: int = 0):
+        rows = np.random.default_rng(seed).permutation(dataset.indices("test"))
+        half = len(rows) // 2 if count is None else min(count, len(rows) // 2)
+        real, control = rows[:half], rows[half : 2 * half]
+        self.judge = judge
+        self.n_classes = len(dataset.class_names)
+        self.images, self.labels = as_stack(dataset.images[control]), np.asarray(dataset.labels[control])
+        fewest = np.bincount(self.labels, minlength=self.n_classes).min()
+        if fewest < 2 or half <= _NEIGHBOURS:
+            raise ValueError(
+                f"{half} test images in each half, of a class only {fewest}: too few to measure; give more test images"
+            )
+        self.real = judge.features(as_stack(dataset.images[real]))
+        self.training = judge.features(training_rows(dataset)[0])
+        control_features = judge.features(self.images)
+        near = nearest_distances(control_features, self.training)
+        self.near, self.limit = float(np.median(near)), float(np.quantile(near, CLOSE))
+        self.spread = self._spread(control_features)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def score(self, images: NDArray[np.uint8], fit_seconds: float | None = None) -> Scores:
+        """Of images ``(len(self), S, S, C)`` drawn for ``self.labels``."""
+        probabilities, features = self.judge.probabilities(images), self.judge.features(images)
+        near = nearest_distances(features, self.training)
+        manifold = manifold_scores(self.real, features, k=_NEIGHBOURS)
+        return Scores(
+            accuracy=float((probabilities.argmax(1) == self.labels).mean()),
+            unsure=float((probabilities.max(1) < SURE).mean()),
+            frechet=frechet_distance(features, self.real),
+            precision=manifold.precision,
+            recall=manifold.recall,
+            diversity=float(np.mean(self._spread(features) / self.spread)),
+            nearest=float(np.median(near)) / self.near,
+            close=float((near < self.limit).mean()),
+            fit_seconds=fit_seconds,
+        )
+
+    def _spread(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Mean distance of two images of each class, ``(K,)``."""
+        return np.array([pairwise_diversity(features[self.labels == k]) for k in range(self.n_classes)])
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores by name, the bounds `REAL` and `RECONSTRUCTION` first."""
+
+    rows: dict[str, Scores]
+    judge: str
+    judge_accuracy: float
+    n_images: int
+
+    def table(self) -> Table:
+        """A table to print with rich."""
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+
+        caption = (
+            f"{self.n_images} images a row against as many test images, in the features of the {self.judge}. Class: "
+            f"share whose class it finds. Unsure: its highest probability below {SURE}. FD: Frechet distance. Div., "
+            "near: diversity within classes and distance to the nearest training image as multiples of real ones. "
+            f"Close: nearer to one than all but {CLOSE:.0%} of real test images. Fit: CPU time."
+        )
+        table = Table(
+            title="Images from drawn latents",
+            caption=caption,
+            caption_justify="left",
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+        )
+        table.add_column("", no_wrap=True)
+        for _, heading, _ in FORMATS.values():
+            table.add_column(heading, justify="right", no_wrap=True)
+        for name, scores in self.rows.items():
+            table.add_row(name, *(_cell(getattr(scores, field), form) for field, (_, _, form) in FORMATS.items()))
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        rows = {name: asdict(scores) for name, scores in self.rows.items()}
+        return {"rows": rows, **{f.name: getattr(self, f.name) for f in fields(self) if f.name != "rows"}}
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
+
+
+def evaluate_samplers(
+    model: ClassConditionalAutoencoder,
+    latents: tuple[NDArray[np.float32], NDArray[np.int64]],
+    reference: Reference,
+    compared: Mapping[str, Sampler],
+    *,
+    seed: int = 0,
+    on_row: Callable[[str, NDArray[np.uint8]], object] = lambda name, images: None,
+) -> Evaluation:
+    """Fit each of ``compared`` to ``latents``, z ``(N, d)`` and y ``(N,)``, and score what ``model`` decodes from it.
+
+    ``on_row`` is called with the name and the images of each row when it is done.
+    """
+    rows: dict[str, Scores] = {}
+
+    def add(name: str, images: NDArray[np.uint8], seconds: float | None = None) -> None:
+        rows[name] = reference.score(images, seconds)
+        on_row(name, images)
+
+    add(REAL, reference.images)
+    add(RECONSTRUCTION, model.decode(model.encode(reference.images)))
+    for name, sampler in compared.items():
+        before = time.process_time()
+        with warnings.catch_warnings():  # of the printed Algorithm 2, for each of hundreds of fits
+            warnings.filterwarnings("ignore", message="algorithm2 as printed", category=UserWarning)
+            sampler.fit(*latents)
+        seconds = time.process_time() - before
+        z = sampler.sample(len(reference), class_label=reference.labels, random_state=seed)
+        add(name, model.decode(z), seconds)
+    return Evaluation(rows, reference.judge.name, rows[REAL].accuracy, len(reference))
