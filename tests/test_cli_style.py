@@ -28,7 +28,7 @@ def pictures(tmp_path, monkeypatch):
     return tmp_path
 
 
-SMALL = "--size 64 --steps 2 --count 2"
+SMALL: str = "--size 64 --steps 2 --count 2"  # not a literal to the type checker: split() gives plain strings
 
 
 def test_variants_a_sheet_and_the_blend_that_is_said(pictures, capsys):

@@ -4,7 +4,8 @@
 far two of them are apart, `gaussmix.ngmg` moves one to the other, `gaussmix.nn` has both for torch.
 `AttributeDiffusionPipeline` draws pictures from chosen attributes, each attribute a Gaussian mixture and not one fixed
 embedding (`gaussmix.diffusion`), `LatentGenerator` new images of a class, mixed, or like a given one
-(`gaussmix.autoencoder`), with datasets, latents and metrics around them.
+(`gaussmix.autoencoder`), `StyleTransfer` renderings in a style whose Gram matrices are a distribution
+(`gaussmix.style`), with datasets, latents and metrics around them.
 Nothing heavy loads on `import gaussmix`; a name loads what it needs when it is first used.
 """
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from gaussmix.diffusion.unet import AttributeUNet
     from gaussmix.latents.attributes import AttributeLatents
     from gaussmix.latents.expansion_sampler import ExpansionSampler
+    from gaussmix.style.gram import GramExpansion
+    from gaussmix.style.transfer import StyleTransfer
+    from gaussmix.style.vgg import VGG19Features
 
 __all__ = [
     "AttributeDataset",
@@ -42,8 +46,11 @@ __all__ = [
     "GMMExpansion",
     "GaussianBasis",
     "GaussianMixture1D",
+    "GramExpansion",
     "LatentGenerator",
     "RenoiseScheduler",
+    "StyleTransfer",
+    "VGG19Features",
     "__version__",
     "distances",
     "load_dataset",
@@ -71,6 +78,9 @@ _LAZY = {
     "AttributeDiffusionPipeline": ("gaussmix.diffusion.pipeline", "diffusion"),
     "ClassConditionalAutoencoder": ("gaussmix.autoencoder.model", "diffusion"),
     "LatentGenerator": ("gaussmix.autoencoder.generate", "diffusion"),
+    "GramExpansion": ("gaussmix.style.gram", "style"),
+    "StyleTransfer": ("gaussmix.style.transfer", "style"),
+    "VGG19Features": ("gaussmix.style.vgg", "style"),
 }
 
 
