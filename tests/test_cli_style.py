@@ -28,7 +28,7 @@ def pictures(tmp_path, monkeypatch):
     return tmp_path
 
 
-SMALL: str = "--size 64 --steps 2 --count 2"  # not a literal to the type checker: split() gives plain strings
+SMALL: str = "--size 64 --steps 2 --count 2"
 
 
 def test_variants_a_sheet_and_the_blend_that_is_said(pictures, capsys):
@@ -43,7 +43,7 @@ def test_variants_a_sheet_and_the_blend_that_is_said(pictures, capsys):
 
 
 def test_a_saved_style_serves_and_a_film_is_made(pictures, capsys):
-    assert fit("starry.png --out starry.safetensors --size 64 --crops 6".split()) == 0
+    assert cli.main([*"style fit starry.png --out starry.safetensors --size 64 --crops 6".split()]) == 0
     assert "6 crops of 1 pictures: starry.safetensors" in capsys.readouterr().out
     flags = "--animate film/flow.gif --frames 3 --frame-steps 1 --save-every 1"
     assert transfer(f"content.png --style starry.safetensors --style auvers.png {SMALL} {flags}".split()) == 0
@@ -102,7 +102,7 @@ def test_wrong_use_is_one_line(pictures, capsys, flags, message):
 
 def test_fit_refuses(pictures):
     with pytest.raises(ValueError, match=r"--out is starry\.npz; a style is a \.safetensors file"):
-        fit("starry.png --out starry.npz".split())
+        fit([*"starry.png --out starry.npz".split()])
 
 
 def test_shares():

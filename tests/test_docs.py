@@ -18,7 +18,7 @@ PRINTED = {
     "metrics.md": "real against real",
     "sampling.md": "pictures 32 to 39",
 }
-GUIDES = (*PRINTED, "classifier.md", "editing.md")
+GUIDES = (*PRINTED, "classifier.md", "editing.md", "style.md")
 
 
 def anchors(text: str) -> set[str]:

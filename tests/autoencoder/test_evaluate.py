@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from gaussmix.autoencoder.evaluate import REAL, RECONSTRUCTION, Reference, evaluate_samplers, samplers
+from gaussmix.autoencoder.evaluate import REAL, RECONSTRUCTION, Evaluation, Reference, evaluate_samplers, samplers
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.data.labelled import LabelledImages
 
@@ -119,3 +121,14 @@ def test_every_sampler_gets_a_row_after_the_bounds(data: LabelledImages, referen
     assert report.judge_accuracy == 1
     assert set(report.to_dict()["rows"]["em"]) == set(vars(report.rows["em"]))
     assert len(report.table().rows) == len(report.rows)
+
+
+def test_no_number_is_cut_off_in_a_narrow_terminal(reference: Reference) -> None:
+    scores = replace(reference.score(reference.images), frechet=10.1, fit_seconds=14.08)
+    rows = {REAL: scores, RECONSTRUCTION: scores, **dict.fromkeys(samplers(), scores)}
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(Evaluation(rows, "label classifier", 1.0, 177, 64).table())
+    printed = console.export_text()
+    assert "…" not in printed
+    assert "sliced-wasserstein" in printed
+    assert "177 images are few for 64 features" in " ".join(printed.split())

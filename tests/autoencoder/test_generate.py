@@ -132,6 +132,7 @@ def test_pictures(generator, tmp_path):
     draw_like(generator, pictures(1)[0], tmp_path / "like.png")
     draw_marginals(generator, z, y, tmp_path / "marginals.png")
     draw_map(generator, z, y, tmp_path / "map.png")
+    draw_map(generator, z[[0, 1] * 60], np.repeat([0, 1, 2], 40), tmp_path / "map.png")  # classes that are alike
     assert len(list(tmp_path.glob("*.png"))) == 5
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from scipy.stats import ks_2samp
 from sklearn.mixture import GaussianMixture
 
@@ -217,3 +219,25 @@ def test_counting_alone_gives_what_the_estimator_gives():
         np.testing.assert_allclose(own.pdf(x), whole.pdf(x), rtol=1e-3, atol=1e-5 * whole.pdf(x).max())
         far = column.max() + 50 * column.std()
         assert own.logpdf(far) == pytest.approx(whole.logpdf(far), rel=0.1)  # the guard
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("shares", lambda a: a[:1]),
+        ("n_parts", lambda a: a[:1]),
+        ("n_parts", lambda a: a * 2),
+        ("part_means", lambda a: np.full_like(a, np.nan)),
+        ("part_axes", lambda a: a[:, :1].copy()),
+        ("n_marginals", lambda a: a[:1]),
+        ("n_marginals", lambda a: -a),
+    ],
+)
+def test_a_damaged_file_is_refused(name: str, change: Any, tmp_path: Path) -> None:
+    z = correlated(200)
+    ExpansionSampler(n_clusters=2, random_state=0).fit(z, np.arange(200) % 2).save(tmp_path / "s.safetensors")
+    with safe_open(tmp_path / "s.safetensors", "np") as file:
+        about, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_file({**tensors, name: change(tensors[name])}, tmp_path / "d.safetensors", about)
+    with pytest.raises(ValueError, match=r"d\.safetensors is damaged"):
+        ExpansionSampler.load(tmp_path / "d.safetensors")

@@ -41,6 +41,7 @@ SURE = 0.9
 """The judge is unsure of an image in which its highest probability is below this."""
 REAL, RECONSTRUCTION = "real images", "reconstructions"
 _NEIGHBOURS = 5
+_FEW = 10  # images a feature, below which the table warns of the bias of a Frechet distance
 
 
 class Judge(Protocol):
@@ -162,6 +163,7 @@ class Evaluation:
     judge: str
     judge_accuracy: float
     n_images: int
+    n_features: int
 
     def table(self) -> Table:
         """A table to print with rich."""
@@ -174,12 +176,17 @@ class Evaluation:
             "near: diversity within classes and distance to the nearest training image as multiples of real ones. "
             f"Close: nearer to one than all but {CLOSE:.0%} of real test images. Fit: CPU time."
         )
+        if self.n_images < _FEW * self.n_features:
+            caption += (
+                f" {self.n_images} images are few for {self.n_features} features: FD is mostly bias: compare it with "
+                "that of the real images."
+            )
         table = Table(
             title="Images from drawn latents",
             caption=caption,
             caption_justify="left",
             box=SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
+            padding=0,
             pad_edge=False,
         )
         table.add_column("", no_wrap=True)
@@ -228,4 +235,4 @@ def evaluate_samplers(
         seconds = time.process_time() - before
         z = sampler.sample(len(reference), class_label=reference.labels, random_state=seed)
         add(name, model.decode(z), seconds)
-    return Evaluation(rows, reference.judge.name, rows[REAL].accuracy, len(reference))
+    return Evaluation(rows, reference.judge.name, rows[REAL].accuracy, len(reference), reference.real.shape[1])

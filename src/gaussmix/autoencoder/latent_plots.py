@@ -70,12 +70,16 @@ def draw_map(
     """Latents z ``(M, d)``, d above 1, of labels y ``(M,)``: dots; half of what is drawn of a class: its contour.
 
     The plane is the one in which classes lie furthest apart for their width (linear discriminants), or, of fewer than
-    three classes, in which latents vary most.
+    three classes or where their means lie on one line, in which latents vary most.
     """
     names, rng = generator.class_names, np.random.default_rng(seed)
-    discriminants = len(names) > 2
-    plane = LinearDiscriminantAnalysis(n_components=2).fit(z, y) if discriminants else PCA(2).fit(z)
-    flat = plane.transform(z.astype(float))
+    with np.errstate(invalid="ignore"):  # classes that lie on one spot
+        plane = LinearDiscriminantAnalysis().fit(z, y) if len(names) > 2 else PCA(2).fit(z)
+    discriminants = plane.transform(z[:1]).shape[1] >= 2  # fewer where the classes' means lie on a line
+    if not discriminants:
+        plane = PCA(2).fit(z)
+    discriminants &= len(names) > 2
+    flat = plane.transform(z.astype(float))[:, :2]
     low, high = np.quantile(flat, 0.002, axis=0), np.quantile(flat, 0.998, axis=0)
     margin = _MARGIN * (high - low)
     low, high = low - margin, high + margin
@@ -86,7 +90,7 @@ def draw_map(
         own, color = flat[y == k], [colors(k % 20)]
         own = own[rng.permutation(len(own))[:_POINTS]]
         axes.scatter(*own.T, s=5, color=color, alpha=0.5, linewidths=0, label=name)
-        drawn = plane.transform(generator.sampler.sample(_DRAWN, class_label=k, random_state=seed))
+        drawn = plane.transform(generator.sampler.sample(_DRAWN, class_label=k, random_state=seed))[:, :2]
         counts, *edges = np.histogram2d(*drawn.T, bins=_CELLS, range=np.stack([low, high], 1).tolist())
         smooth = gaussian_filter(counts, _SMOOTH)
         falling = np.sort(smooth.ravel())[::-1]

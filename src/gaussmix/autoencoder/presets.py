@@ -15,6 +15,8 @@ class AutoencoderConfig:
 
     data: str = "digits"
     """'digits', scikit-learn's, or a folder with labelled images."""
+    skip_bad: bool = False
+    """Leave out missing and damaged images of a folder (with a warning) instead of stopping."""
     out: Path = Path("runs/autoencoder")
     """Folder for checkpoints, logs, pictures and the model."""
     resume: bool = False

@@ -29,7 +29,7 @@ __all__ = ["TrainResult", "TrainingError", "fit_sampler", "load_latents", "train
 
 _MAY_CHANGE = {
     *("out", "resume", "steps", "minutes", "threads", "checkpoint_every", "keep_checkpoints"),
-    *("sample_every", "log_every"),
+    *("sample_every", "log_every", "skip_bad"),
 }
 _LATENTS = "latents.safetensors"
 _CLUSTERS, _ROWS_A_CLUSTER = 20, 20
@@ -102,10 +102,18 @@ def fitting_clusters(y: NDArray[np.int64]) -> int:
 
 
 def load_latents(folder: str | Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Latents ``(M, d)`` and labels ``(M,)`` of the training split of a finished run. ValueError if there are none."""
+    """Latents ``(M, d)`` and labels ``(M,)`` of the training split of a finished run.
+
+    Raises ValueError if there are none, and for a damaged file.
+    """
     path = Path(folder) / _LATENTS
+    if not path.is_file():
+        raise ValueError(f"no {_LATENTS} in {folder}; it is written when a run ends: finish it first")
     try:
         tensors = load_file(path)
-        return tensors["z"], tensors["y"]
+        z, y = tensors["z"], tensors["y"]
     except Exception as error:
-        raise ValueError(f"{path} cannot be read ({error}); it is written when a run ends: finish it first") from error
+        raise ValueError(f"{path} is damaged ({error}); finish the run again with --resume") from error
+    if z.ndim != 2 or y.shape != (len(z),) or not np.isfinite(z).all():
+        raise ValueError(f"{path} is damaged: latents {z.shape}, labels {y.shape}; finish the run again with --resume")
+    return z, y

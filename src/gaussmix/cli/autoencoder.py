@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from gaussmix.autoencoder.generate import LatentGenerator
 
 _MOST_ON_A_SHEET = 400
+_COLUMNS = 11  # of a sheet of one class: the given picture and ten like it fill a row
+_STRANGE = 0.01  # share of known images at least as strange, below which a picture's class means little
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def train(args: list[str]) -> int:
 
     from gaussmix.data.labelled import load_labelled
 
-    dataset = load_labelled(config.data)
+    dataset = load_labelled(config.data, skip_bad=config.skip_bad)
     from gaussmix.autoencoder.run import TrainingError, train
 
     try:
@@ -90,10 +93,10 @@ def train(args: list[str]) -> int:
         return 130
     if result.model is not None:
         pictures = ", ".join(sorted(path.name for path in config.out.glob("*.png")))
-        two = ",".join(dataset.class_names[:2])
+        two, out = shlex.quote(",".join(dataset.class_names[:2])), shlex.quote(str(config.out))
         print(f"{result.step} steps; model: {result.model}\nin {config.out}: {pictures}")
-        print(f"next: gaussmix autoencoder sample --run {config.out}")
-        print(f"      gaussmix autoencoder mix --run {config.out} --classes {two}")
+        print(f"next: gaussmix autoencoder sample --run {out}")
+        print(f"      gaussmix autoencoder mix --run {out} --classes {two}")
     return 0
 
 
@@ -180,7 +183,13 @@ def _like(
     if generator.scale is None:
         print()
     else:
-        print(f"; {generator.novelty(image[None]).share[0]:.1%} of known images are at least as strange")
+        share = float(generator.novelty(image[None]).share[0])
+        said = f"{share:.1%} of known images are at least as strange"
+        print(
+            f"; hardly any known image is as strange ({share:.1%}): that says little"
+            if share < _STRANGE
+            else f"; {said}"
+        )
     about = f"First the given picture. Strength {config.strength:g}, seed {config.seed}"
     return {name: np.concatenate([image[None], images])}, about
 
@@ -197,7 +206,7 @@ def _sheet(drawn: dict[str, NDArray[np.uint8]], title: str, about: str) -> Image
         about += f"; the first {shown} of {count}"
     return sheet_of(
         np.concatenate([images[:shown] for images in drawn.values()]),
-        columns=min(10, shown) if len(drawn) == 1 else shown,
+        columns=min(_COLUMNS, shown) if len(drawn) == 1 else shown,
         title=title,
         row_labels=list(drawn) if len(drawn) > 1 else None,
         caption=f"{about}.",

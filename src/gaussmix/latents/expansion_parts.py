@@ -160,6 +160,8 @@ def unpack_parts(packed: Mapping[str, NDArray[Any]]) -> list[Part]:
     """The parts of `pack_parts`. Raises KeyError for a missing array, ValueError for wrong values."""
     marginals, sizes = unpack_mixtures(packed), packed["n_marginals"]
     ends = np.cumsum(sizes)
+    if len(sizes) and (sizes.min() < 0 or ends[-1] != len(marginals)):
+        raise ValueError(f"{len(marginals)} expansions do not fit parts of {sizes.tolist()}")
     return [
         Part(float(weight), mean, np.ascontiguousarray(packed["part_axes"][rows].T), marginals[rows])
         for weight, mean, rows in zip(

@@ -193,9 +193,24 @@ class ExpansionSampler(ClassSampler):
             parts, last = unpack_parts(tensors), np.cumsum(tensors["n_parts"])
             sampler.parts_ = [tuple(parts[i - n : i]) for n, i in zip(tensors["n_parts"], last, strict=True)]
             sampler.n_features_in_ = tensors["part_means"].shape[1]
+            sampler._check_loaded(len(parts))
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} holds no usable sampler: {error} is missing or unknown") from error
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
         return sampler
+
+    def _check_loaded(self, n_parts: int) -> None:
+        """Raises ValueError for arrays that do not fit together or are not finite."""
+        sizes = [len(own) for own in self.parts_]
+        if not len(self.classes_) == len(self.shares_) == len(sizes) or min(sizes) < 1 or sum(sizes) != n_parts:
+            raise ValueError(f"{len(self.classes_)} classes, {len(self.shares_)} shares and {n_parts} parts do not fit")
+        for part in (part for own in self.parts_ for part in own):
+            fits = part.axes.shape == (self.n_features_in_, len(part.marginals)) and part.mean.ndim == 1
+            if not fits or not (np.isfinite(part.mean).all() and np.isfinite(part.axes).all() and part.weight > 0):
+                raise ValueError(f"a part has axes {part.axes.shape}, or numbers that are not finite")
+        if not (np.isfinite(self.shares_).all() and self.shares_.min() > 0):
+            raise ValueError("shares of the classes are not positive")
 
     # -- the work
 
