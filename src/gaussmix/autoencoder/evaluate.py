@@ -41,6 +41,7 @@ SURE = 0.9
 """The judge is unsure of an image in which its highest probability is below this."""
 REAL, RECONSTRUCTION = "real images", "reconstructions"
 _NEIGHBOURS = 5
+_LEAST = 4  # test images of a class
 _FEW = 10  # images a feature, below which the table warns of the bias of a Frechet distance
 
 
@@ -99,6 +100,17 @@ FORMATS = {  # field -> heading, the same for a narrow table, number format
     "close": ("close", "close", ".3f"),
     "fit_seconds": ("fit, CPU-s", "fit s", ".2f"),
 }
+
+
+def check_test_images(dataset: LabelledPictures) -> None:
+    """Raises ValueError for a class with fewer than 4 test images: halves could not be measured."""
+    counts = np.bincount(dataset.labels[dataset.indices("test")], minlength=len(dataset.class_names))
+    if counts.min() < _LEAST:
+        k = int(counts.argmin())
+        raise ValueError(
+            f"class {dataset.class_names[k]!r} has {counts[k]} test images: too few to measure; give more test images, "
+            f"at least {_LEAST} of each class"
+        )
 
 
 class Reference:

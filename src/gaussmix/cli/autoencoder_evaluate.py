@@ -54,7 +54,7 @@ def evaluate(args: list[str]) -> int:
     import torch
     from rich.console import Console
 
-    from gaussmix.autoencoder.evaluate import Reference, evaluate_samplers, samplers
+    from gaussmix.autoencoder.evaluate import Reference, check_test_images, evaluate_samplers, samplers
     from gaussmix.autoencoder.model import ClassConditionalAutoencoder
     from gaussmix.autoencoder.run import fitting_clusters, load_latents
     from gaussmix.data.labelled import load_labelled
@@ -74,6 +74,7 @@ def evaluate(args: list[str]) -> int:
     dataset = load_labelled(config.data or training.get("data", ""))
     if dataset.key != training.get("dataset_key"):
         print("gaussmix: these are not the data that the run was trained on, or they have changed", file=sys.stderr)
+    check_test_images(dataset)  # before the judge's minute of training
     judge, _ = load_or_train_label_classifier(dataset)
     reference = Reference(dataset, judge, count=config.count, seed=config.seed)
     with progress_bar("judging", 2 + len(names), show=True) as show:
