@@ -181,9 +181,9 @@ class GramExpansion:
                     f"{expansion.layout.channels}, {', '.join(first.styles)} with {first._settings()} and "
                     f"{first.layout.channels}; learn one of them anew"
                 )
-            twice = set(joined.styles) & set(expansion.styles)
+            twice = [style for style in expansion.styles if style in joined.styles]
             if twice:
-                raise ValueError(f"two styles are called {twice.pop()!r}; give them different names")
+                raise ValueError(f"two styles are called {twice[0]!r}; give them different names")
             joined._styles |= expansion._styles
         return joined
 
