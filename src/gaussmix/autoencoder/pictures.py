@@ -1,8 +1,7 @@
-"""Sheets of what an autoencoder does: reconstructions, classes, mixes, paths between two images, images around one."""
+"""Sheets of what an autoencoder does: reconstructions, new images of each class, mixes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -10,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gaussmix.autoencoder.generate import ClassName, LatentGenerator
+from gaussmix.autoencoder.generate import LatentGenerator
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.pictures import contact_sheet, save_atomic
 
 _PAIRS, _SAMPLES, _CLASSES, _SCALED = 4, 8, 12, 48
 _MIXED_PAIRS = 5
 _PROPORTIONS = (1.0, 0.85, 0.7, 0.5, 0.3, 0.15, 0.0)
-_STRENGTHS = (0.0, 0.3, 0.6, 1.0)
 
 
 def draw_reconstructions(
@@ -78,43 +76,6 @@ def draw_mixes(generator: LatentGenerator, path: Path, *, seed: int = 0) -> None
         column_labels=[f"{share:.0%}" for share in _PROPORTIONS],
         caption="Above: share of the first class. A row mixes one draw of each: dims takes each latent number from one "
         "of them, lerp their weighted mean.",
-    )
-    save_atomic(sheet, path)
-
-
-def draw_interpolations(
-    generator: LatentGenerator,
-    pairs: Sequence[tuple[ClassName | NDArray[np.uint8], ClassName | NDArray[np.uint8]]],
-    path: Path,
-    *,
-    steps: int = 9,
-    seed: int = 0,
-) -> None:
-    """From the first to the second of each pair, images or classes; a row is a pair."""
-    rows = [generator.interpolate(a, b, steps, random_state=seed) for a, b in pairs]
-    sheet = sheet_of(
-        np.concatenate(rows),
-        columns=steps,
-        title="From one image to another",
-        column_labels=[f"{t:.0%}" for t in np.linspace(0, 1, steps)],
-        caption="Decoded latents on the straight line between those of two images.",
-    )
-    save_atomic(sheet, path)
-
-
-def draw_like(generator: LatentGenerator, image: NDArray[np.uint8], path: Path, *, count: int = 8, seed: int = 0):
-    """Images around one ``(S, S, C)``, further away from row to row."""
-    rows = [
-        [image, *generator.more_like(image, count, strength=strength, random_state=seed)] for strength in _STRENGTHS
-    ]
-    sheet = sheet_of(
-        np.stack([each for row in rows for each in row]),
-        columns=count + 1,
-        title="More like this",
-        row_labels=[f"strength {strength:g}" for strength in _STRENGTHS],
-        column_labels=["given", *[""] * count],
-        caption=f"Taken for a {generator.class_of(image)}. Strength 0 is the reconstruction, 1 any image of the "
-        "cluster of latents that it falls into.",
     )
     save_atomic(sheet, path)
 
