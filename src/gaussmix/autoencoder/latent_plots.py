@@ -16,7 +16,7 @@ from gaussmix.autoencoder.generate import LatentGenerator
 from gaussmix.latents.expansion_sampler import ExpansionSampler
 from gaussmix.plots import BARS, LINE, PAIR, save_figure
 
-_CLASSES, _NUMBERS = 3, 4  # rows and columns of the marginals
+_MAP_CLASSES, _NUMBERS = 3, 4  # rows and columns of the marginals
 _DRAWN = 20_000  # of each class
 _POINTS = 200  # of each class on the map
 _CELLS, _SMOOTH = 120, 2.5  # a side of the map's histogram, and the deviation that smooths it, in cells
@@ -32,7 +32,7 @@ def draw_marginals(
     Over them the expansion fitted to the number alone, which is all that coupling "independent" knows, and the density
     of what the generator's sampler draws, fitted in the same way.
     """
-    names = generator.class_names[:_CLASSES]
+    names = generator.class_names[:_MAP_CLASSES]
     numbers = np.sort(np.argsort(-z.var(0))[:_NUMBERS])
     figure = Figure(figsize=(2.4 * len(numbers), 1.9 * len(names) + 0.9), layout="constrained")
     panels = figure.subplots(len(names), len(numbers), squeeze=False)
