@@ -30,15 +30,15 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 from timing import Line, Scale, arguments, cpu_medians, cpu_once, measured, versions_of, write_report
 
-from gaussmix.density import _direct
+from gaussmix.density._mixture import exact as _direct
 from gaussmix.density.axis import Axis
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.files import BATCH_ROWS
-from gaussmix.density.fitting import fit_counts
+from gaussmix.density.fit import fit_counts
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.density.weights import kernel_weights, ml_weights
+from gaussmix.density.rules import kernel_weights, ml_weights
 
 PACKAGES = (
     "gaussmix",

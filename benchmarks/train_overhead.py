@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from diffusers.training_utils import EMAModel
 
-from gaussmix.data.dataset import AttributeDataset
-from gaussmix.diffusion.presets import TrainConfig
+from gaussmix.data.load import AttributeDataset
+from gaussmix.diffusion.config import TrainConfig
 from gaussmix.diffusion.train import Trainer
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.training.checkpoints import CheckpointStore

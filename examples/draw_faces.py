@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from gaussmix import AttributeDiffusionPipeline
-from gaussmix.diffusion.draw import draw
-from gaussmix.pictures import contact_sheet, save_atomic
+from gaussmix.diffusion.sampling import draw
+from gaussmix.sheets import contact_sheet, save_atomic
 
 
 def main(attribute: str = "Eyeglasses", count: int = 8, steps: int = 20, seed: int = 0, out: str = "pairs.png") -> Path:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from gaussmix import AttributeDiffusionPipeline, load_dataset
-from gaussmix.diffusion.draw import label
 from gaussmix.diffusion.edit import edit, reconstruct
-from gaussmix.pictures import contact_sheet, save_atomic
+from gaussmix.diffusion.sampling import label
+from gaussmix.sheets import contact_sheet, save_atomic
 
 CHANGES = ("+Eyeglasses", "-Sunglasses", "+Beard", "+Smiling", "+Wearing_Hat", "+Bald", "+Red_Hair", "+Dark_Skin")
 

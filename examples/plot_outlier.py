@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from gaussmix import BinnedCounts, GaussianBasis, GMMExpansion
-from gaussmix.density.weights import histogram_weights
+from gaussmix.density.rules import histogram_weights
 from gaussmix.plots import ATOM, BARS, INK, LINE, save_figure
 
 

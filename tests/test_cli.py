@@ -12,7 +12,7 @@ from PIL import Image
 from tiny import squares_dataset, tiny_config
 
 from gaussmix import cli
-from gaussmix.diffusion.presets import PRESETS
+from gaussmix.diffusion.config import PRESETS
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_sample_writes_a_picture_single_files_and_metadata(model, tmp_path, caps
     ).replace("long hair", "Long Hair")
     assert size(out)[0] > 200
     assert sorted(p.name for p in folder.iterdir()) == ["00000.png", "00001.png", "00002.png", "metadata.csv"]
-    from gaussmix.data.dataset import load_dataset
+    from gaussmix.data.load import load_dataset
 
     again = load_dataset(folder, size=8, progress=False)
     assert again.attribute_names == ("Bald", "Long_Hair", "Sunglasses")

@@ -13,10 +13,10 @@ from gaussmix import cli
 from gaussmix.cli import faces
 from gaussmix.cli.components import read_components
 from gaussmix.cli.editing import edit
-from gaussmix.data.dataset import load_dataset
+from gaussmix.data.load import load_dataset
+from gaussmix.diffusion.conditions import pack_rows
 from gaussmix.diffusion.encoder import train_encoder
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.requests import pack_rows
 from gaussmix.diffusion.schedulers import make_betas, make_scheduler
 from gaussmix.latents.attributes import AttributeLatents
 from gaussmix.latents.matching import match_latents

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from gaussmix.pictures import contact_sheet, save_atomic
+from gaussmix.sheets import contact_sheet, save_atomic
 
 LABELS = ["Black_Hair", "Wearing_Hat, Eyeglasses, Smiling, Mouth_Open, Pale_Skin, Beard", "x" * 60]
 

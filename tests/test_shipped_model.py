@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from gaussmix.data.avatars import ATTRIBUTES
-from gaussmix.diffusion.draw import draw
+from gaussmix.data.readers.avatars import ATTRIBUTES
 from gaussmix.diffusion.pipeline import BUILT_IN_MODEL, AttributeDiffusionPipeline
+from gaussmix.diffusion.sampling import draw
 
 
 @pytest.fixture(scope="module")

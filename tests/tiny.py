@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gaussmix.data.dataset import AttributeDataset
-from gaussmix.diffusion.presets import TrainConfig
+from gaussmix.data.load import AttributeDataset
+from gaussmix.diffusion.config import TrainConfig
 from gaussmix.diffusion.unet import AttributeUNet
 
 TINY = {"sample_size": 8, "n_attributes": 3, "block_out_channels": (8, 16), "attention_head_dim": 8, "token_dim": 8}

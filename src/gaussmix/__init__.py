@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from gaussmix import distances, ngmg, nn
     from gaussmix.autoencoder.generate import LatentGenerator
     from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-    from gaussmix.data.dataset import AttributeDataset, load_dataset
     from gaussmix.data.labelled import load_labelled
+    from gaussmix.data.load import AttributeDataset, load_dataset
     from gaussmix.density.basis import GaussianBasis
     from gaussmix.density.counts import BinnedCounts
     from gaussmix.density.estimator import GMMExpansion
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from gaussmix.diffusion.schedulers import RenoiseScheduler
     from gaussmix.diffusion.unet import AttributeUNet
     from gaussmix.latents.attributes import AttributeLatents
-    from gaussmix.latents.expansion_sampler import ExpansionSampler
-    from gaussmix.style.gram import GramExpansion
+    from gaussmix.latents.expansion import ExpansionSampler
+    from gaussmix.style.expansion import GramExpansion
     from gaussmix.style.transfer import StyleTransfer
     from gaussmix.style.vgg import VGG19Features
 
@@ -64,13 +64,13 @@ _LAZY = {
     "distances": ("gaussmix.distances", None),
     "ngmg": ("gaussmix.ngmg", None),
     "nn": ("gaussmix.nn", "diffusion"),
-    "AttributeDataset": ("gaussmix.data.dataset", None),
+    "AttributeDataset": ("gaussmix.data.load", None),
     "BinnedCounts": ("gaussmix.density.counts", None),
     "GaussianBasis": ("gaussmix.density.basis", None),
     "GaussianMixture1D": ("gaussmix.density.mixture", None),
     "GMMExpansion": ("gaussmix.density.estimator", None),
-    "ExpansionSampler": ("gaussmix.latents.expansion_sampler", None),
-    "load_dataset": ("gaussmix.data.dataset", None),
+    "ExpansionSampler": ("gaussmix.latents.expansion", None),
+    "load_dataset": ("gaussmix.data.load", None),
     "load_labelled": ("gaussmix.data.labelled", None),
     "AttributeLatents": ("gaussmix.latents.attributes", "diffusion"),
     "AttributeUNet": ("gaussmix.diffusion.unet", "diffusion"),
@@ -78,7 +78,7 @@ _LAZY = {
     "AttributeDiffusionPipeline": ("gaussmix.diffusion.pipeline", "diffusion"),
     "ClassConditionalAutoencoder": ("gaussmix.autoencoder.model", "diffusion"),
     "LatentGenerator": ("gaussmix.autoencoder.generate", "diffusion"),
-    "GramExpansion": ("gaussmix.style.gram", "style"),
+    "GramExpansion": ("gaussmix.style.expansion", "style"),
     "StyleTransfer": ("gaussmix.style.transfer", "style"),
     "VGG19Features": ("gaussmix.style.vgg", "style"),
 }

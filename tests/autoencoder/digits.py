@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from gaussmix.autoencoder.presets import AutoencoderConfig
+from gaussmix.autoencoder.config import AutoencoderConfig
 
 
 @dataclass

@@ -9,8 +9,8 @@ from autoencoder.test_model import pictures, tiny_model
 from gaussmix.autoencoder.generate import LatentGenerator
 from gaussmix.autoencoder.latent_plots import draw_map, draw_marginals
 from gaussmix.autoencoder.novelty import NoveltyScale
-from gaussmix.autoencoder.pictures import draw_mixes
-from gaussmix.latents.expansion_sampler import ExpansionSampler
+from gaussmix.autoencoder.sheets import draw_mixes
+from gaussmix.latents.expansion import ExpansionSampler
 
 CENTRES = np.array([[-40.0] * 5, [0.0] * 5, [40.0] * 5])
 

@@ -16,11 +16,11 @@ import pytest
 import torch
 from autoencoder.digits import digits_dataset, tiny_config
 
+from gaussmix.autoencoder.config import PRESETS, AutoencoderConfig
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-from gaussmix.autoencoder.presets import PRESETS, AutoencoderConfig
 from gaussmix.autoencoder.run import TrainingError, fit_sampler, load_latents, train
 from gaussmix.autoencoder.train import AutoencoderTrainer
-from gaussmix.latents.expansion_sampler import ExpansionSampler
+from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.training.checkpoints import CheckpointStore
 
 

@@ -14,8 +14,9 @@ import platformdirs
 import pytest
 from data.layouts import pixels, write_image, write_image_folder
 
-from gaussmix.data import AttributeDataset, DataError, _images, cache_dir, load_dataset
+from gaussmix.data import AttributeDataset, DataError, cache_dir, load_dataset
 from gaussmix.data import cache as cache_module
+from gaussmix.data import decode as _images
 from gaussmix.data.cache import Append, Built, digest, fetch
 
 FILES = [f"{i:02}.png" for i in range(20)]

@@ -9,7 +9,7 @@ import pytest
 from data.layouts import pixels, write_celeba
 
 from gaussmix.data import DataError, load_dataset
-from gaussmix.data.celeba import read_celeba
+from gaussmix.data.readers.celeba import read_celeba
 
 
 @pytest.fixture

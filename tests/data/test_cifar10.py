@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gaussmix.data import SPLITS, AttributeDataset, DataError, cifar10, load_dataset
+from gaussmix.data import SPLITS, AttributeDataset, DataError, load_dataset
+from gaussmix.data.readers import cifar10
 
 RECORDS = 20  # instead of ten thousand
 NAMES = "airplane automobile bird cat deer dog frog horse ship truck".split()

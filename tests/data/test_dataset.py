@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from data.layouts import pixels, write_celeba, write_image_folder
 
-from gaussmix.data import SPLITS, AttributeDataset, DataError, avatars, load_dataset
+from gaussmix.data import SPLITS, AttributeDataset, DataError, load_dataset
+from gaussmix.data.readers import avatars
 
 FILES = [f"{i:02}.png" for i in range(30)]
 

@@ -10,8 +10,8 @@ from data.layouts import pixels, write_image, write_image_folder
 from PIL import Image
 
 from gaussmix.data import DataError, load_dataset
-from gaussmix.data._table import ImageTable
-from gaussmix.data.image_folder import read_image_folder
+from gaussmix.data.readers.image_folder import read_image_folder
+from gaussmix.data.table import ImageTable
 
 
 def read(folder: Path, table: str | bytes, name: str = "metadata.csv") -> ImageTable:

@@ -10,9 +10,9 @@ import pytest
 from data.layouts import encode, pixels
 from PIL import Image
 
-from gaussmix.data import _images
-from gaussmix.data._images import BadImageError, decode
-from gaussmix.data._table import ImageTable
+from gaussmix.data import decode as _images
+from gaussmix.data.decode import BadImageError, decode
+from gaussmix.data.table import ImageTable
 
 
 def smooth(height: int, width: int) -> np.ndarray:

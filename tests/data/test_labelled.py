@@ -13,9 +13,9 @@ from data.layouts import pixels, write_image
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from gaussmix.data.dataset import DataError
-from gaussmix.data.idx import FASHION, FILES
 from gaussmix.data.labelled import LabelledImages, load_labelled
+from gaussmix.data.load import DataError
+from gaussmix.data.readers.idx import FASHION, FILES
 
 
 def load(source: Path | str, **options) -> LabelledImages:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from gaussmix.density.automatic import AutomaticFit, fit_automatic, fit_fast
+from gaussmix.density.auto.rule import AutomaticFit, fit_automatic, fit_fast
 from gaussmix.density.axis import Axis
+from gaussmix.density.binning import plan_bins, take_sample
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.fitting import Rule, fit_counts
+from gaussmix.density.fit import Rule, fit_counts
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.density.plan import plan_bins, take_sample
 
 RULES: dict[Rule, Any] = {"auto": fit_automatic, "fast": fit_fast}
 NOTHING_CONTINUOUS = ("constant", "zeros", "two values", "almost constant", "1 points")

@@ -12,7 +12,7 @@ import pytest
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.cross_validation import Rule, choose_bandwidth
-from gaussmix.density.weights import histogram_weights
+from gaussmix.density.rules import histogram_weights
 
 BASIS = GaussianBasis.spanning(-6, 6, 100)
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
+from gaussmix.density.auto.edges import find_edges, mean_log_distance
 from gaussmix.density.axis import Axis
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.edges import find_edges, mean_log_distance
-from gaussmix.density.sample import read_counts
+from gaussmix.density.standard_units import read_counts
 
 FITS = 40
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from gaussmix.density.automatic import make_cells
+from gaussmix.density.auto.fast import expand_counts, predict
+from gaussmix.density.auto.rule import make_cells
 from gaussmix.density.axis import Axis
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.expansion import expand_counts, predict
-from gaussmix.density.sample import Sample, read_counts
+from gaussmix.density.standard_units import Sample, read_counts
 
 OPEN = (-math.inf, math.inf)
 

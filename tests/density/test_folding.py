@@ -9,7 +9,7 @@ import pytest
 from oracles.gaussian_sums import images
 from scipy.stats import norm
 
-from gaussmix.density.folding import cell_derivatives, cell_mass, cell_probabilities, reflect
+from gaussmix.density.auto.cells import cell_derivatives, cell_mass, cell_probabilities, reflect
 
 INF = math.inf
 BOUNDS = [(-INF, INF), (0.0, INF), (-INF, 3.0), (0.0, 3.0)]

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from gaussmix.density.frames import as_columns
+from gaussmix.density.columns import as_columns
 
 X = np.linspace(-1, 1, 20)
 SINGLE = X.astype(np.float32)
@@ -125,7 +125,7 @@ def test_anything_else_is_left_to_numpy() -> None:
 def test_no_library_is_imported() -> None:
     code = """
 import sys, numpy as np
-from gaussmix.density.frames import as_columns
+from gaussmix.density.columns import as_columns
 as_columns(np.zeros(3)), as_columns([1.0])
 print([name for name in ("pandas", "polars", "pyarrow", "dask") if name in sys.modules])
 """

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.plan import (
+from gaussmix.density.binning import (
     LATTICE_BINS,
     PLANNED_BINS,
     SAMPLE,
@@ -20,6 +19,7 @@ from gaussmix.density.plan import (
     rounding_step,
     take_sample,
 )
+from gaussmix.density.counts import BinnedCounts
 
 
 def plan(x: ArrayLike, **options: Any) -> Plan:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracles.mixtures import MIXTURES
 from scipy.stats import chi2, ks_2samp, kstest
 
-from gaussmix.density._sampling import alias_table
+from gaussmix.density._mixture.sampling import alias_table
 from gaussmix.density.mixture import GaussianMixture1D
 
 N = 100_000

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from gaussmix.density.folding import cell_mass
-from gaussmix.density.refine import Likelihood, Mixture, refine
-from gaussmix.density.sharpen import _split, influence, predict, sharpened
+from gaussmix.density.auto.averaging import _split, influence, predict, sharpened
+from gaussmix.density.auto.cells import cell_mass
+from gaussmix.density.auto.scoring import Likelihood, Mixture, refine
 
 ALPHAS = [0.5, 0.25, 0.125]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from gaussmix.density.storage import read_tensors, write_tensors
+from gaussmix._files import read_tensors, write_tensors
 
 
 def test_round_trip(tmp_path: Path) -> None:

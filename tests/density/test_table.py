@@ -9,7 +9,8 @@ import pytest
 from oracles import gaussian_sums
 from oracles.mixtures import MIXTURES
 
-from gaussmix.density import _direct, _table
+from gaussmix.density._mixture import exact as _direct
+from gaussmix.density._mixture import table as _table
 from gaussmix.density.mixture import GaussianMixture1D
 
 each = pytest.mark.parametrize("arguments", MIXTURES.values(), ids=MIXTURES)

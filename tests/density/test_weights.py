@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.component_rows import density_rows
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.weights import (
+from gaussmix.density.rules import (
     algorithm1_weights,
     algorithm2_weights,
     histogram_weights,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tiny import NAMES, squares_dataset, tiny_unet
 
-from gaussmix.data.dataset import AttributeDataset
+from gaussmix.data.load import AttributeDataset
+from gaussmix.diffusion.conditions import pack_rows
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.requests import pack_rows
 from gaussmix.diffusion.schedulers import make_betas, make_scheduler
 
 

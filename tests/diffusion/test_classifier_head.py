@@ -11,9 +11,9 @@ import pytest
 import torch
 from tiny import NAMES, squares_dataset, tiny_config, tiny_unet
 
+from gaussmix.diffusion.config import TrainConfig
 from gaussmix.diffusion.leak import measure_leak
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.presets import TrainConfig
 from gaussmix.diffusion.run import train
 from gaussmix.diffusion.schedulers import PredictionType, make_betas, make_scheduler
 from gaussmix.diffusion.train import Diffusion, Trainer

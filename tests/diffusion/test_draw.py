@@ -14,8 +14,10 @@ from PIL import Image
 from tiny import NAMES
 
 from gaussmix.data import load_dataset
-from gaussmix.diffusion import draw as drawing
-from gaussmix.diffusion.draw import (
+from gaussmix.diffusion import sampling as drawing
+from gaussmix.diffusion.evaluate import evaluate
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+from gaussmix.diffusion.sampling import (
     DrawnBatch,
     batch_size,
     default_steps,
@@ -24,8 +26,6 @@ from gaussmix.diffusion.draw import (
     first_pictures,
     stream_to_folder,
 )
-from gaussmix.diffusion.evaluate import evaluate
-from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.training.schedule import step_generator
 
 ROWS = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 0], [0, 1, 0]], np.uint8)

@@ -172,7 +172,7 @@ def test_attributes_are_read_if_not_given(editor, squares):
 
 
 def test_the_data_say_what_changes_along(editor, squares):
-    from gaussmix.diffusion.requests import pack_rows
+    from gaussmix.diffusion.conditions import pack_rows
 
     editor.register_to_config(attribute_rows=pack_rows(np.repeat([[1, 0, 0], [0, 1, 0], [0, 1, 1]], 30, axis=0)))
     long_hair = np.array([[0, 1, 1]], np.uint8)

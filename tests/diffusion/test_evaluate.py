@@ -14,7 +14,7 @@ from metrics.coloured_squares import NAMES, SIZE, coloured_squares, draw_squares
 from rich.console import Console
 
 from gaussmix import cli
-from gaussmix.data.dataset import AttributeDataset
+from gaussmix.data.load import AttributeDataset
 from gaussmix.diffusion import evaluate as module
 from gaussmix.diffusion.evaluate import EvaluationReport, evaluate
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
@@ -288,7 +288,7 @@ def test_the_command(
     painter.training = {"data": "squares"}
     painter.scheduler = SimpleNamespace(config={"num_train_timesteps": 20})
     monkeypatch.setattr("gaussmix.cli.faces.load_model", lambda *_: painter)
-    monkeypatch.setattr("gaussmix.data.dataset.load_dataset", lambda *_, **__: dataset)
+    monkeypatch.setattr("gaussmix.data.load.load_dataset", lambda *_, **__: dataset)
     assert cli.main(f"evaluate --count 60 --features {network} --json {out}".split()) == 0
     printed = capsys.readouterr().out
     assert "Balanced accuracy" in printed

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gaussmix.diffusion.presets import PRESETS, TrainConfig
+from gaussmix.diffusion.config import PRESETS, TrainConfig
 from gaussmix.diffusion.schedulers import make_betas
 from gaussmix.diffusion.unet import AttributeUNet
 

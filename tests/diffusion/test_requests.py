@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaussmix.diffusion.requests import choose_attributes, find_attributes, pack_rows, unpack_rows
+from gaussmix.diffusion.conditions import choose_attributes, find_attributes, pack_rows, unpack_rows
 
 NAMES = ("Bald", "Long_Hair", "Sunglasses")
 ROWS = np.array([[1, 0, 0], [1, 0, 1], [0, 1, 0], [0, 1, 1], [0, 0, 0]], np.uint8)

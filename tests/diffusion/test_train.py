@@ -19,8 +19,8 @@ import torch
 from safetensors.numpy import load_file, save_file
 from tiny import squares_dataset, tiny_config, tiny_unet
 
+from gaussmix.diffusion.config import PRESETS, TrainConfig
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.presets import PRESETS, TrainConfig
 from gaussmix.diffusion.run import TrainingError, train
 from gaussmix.diffusion.train import Diffusion, Losses, Trainer, TrainingBatches, detail_weights
 from gaussmix.training.checkpoints import CheckpointStore
@@ -467,7 +467,7 @@ def test_wrong_settings_are_refused():
 
 
 def test_sheet_requests_use_each_attribute_once(pipeline):
-    from gaussmix.diffusion.draw import sheet_requests
+    from gaussmix.diffusion.sampling import sheet_requests
 
     requests = sheet_requests(pipeline)
     flat = [name for request in requests for name in request]

@@ -14,9 +14,9 @@ from oracles import distances as oracle
 from oracles.mixtures import MIXTURES
 
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances import _absolute
-from gaussmix.distances._absolute import ACCURACY, absolute_difference
-from gaussmix.distances.inputs import Sample
+from gaussmix.distances._inputs import Sample
+from gaussmix.distances._mixtures import absolute as _absolute
+from gaussmix.distances._mixtures.absolute import ACCURACY, absolute_difference
 
 LAWS: dict[str, dict[str, Any]] = {
     name: MIXTURES[name]

@@ -15,7 +15,8 @@ from oracles.mixtures import MIXTURES
 
 from gaussmix import GaussianMixture1D, GMMExpansion
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances import _integrands, _lattice_logs
+from gaussmix.distances import _integrands
+from gaussmix.distances._lattice import logs as _lattice_logs
 from gaussmix.distances.divergences import jensen_shannon_divergence, kl_divergence
 
 BASIS = GaussianBasis(-3.0, 0.25, 40)

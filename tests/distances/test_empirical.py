@@ -16,9 +16,10 @@ from oracles.distances import wasserstein_of_atoms
 from scipy.stats import wasserstein_distance as scipy_wasserstein
 
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances import _empirical, wasserstein_distance
-from gaussmix.distances._empirical import wasserstein
-from gaussmix.distances.inputs import Sample
+from gaussmix.distances import wasserstein_distance
+from gaussmix.distances._inputs import Sample
+from gaussmix.distances._samples import wasserstein as _empirical
+from gaussmix.distances._samples.wasserstein import wasserstein
 
 Array = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gaussmix import GaussianBasis, GaussianMixture1D, GMMExpansion
-from gaussmix.distances.inputs import Sample, as_law, as_mixture, as_weight_rows, check_weight_rows
+from gaussmix.distances._inputs import Sample, as_law, as_mixture, as_weight_rows, check_weight_rows
 
 BASIS = GaussianBasis.spanning(0.0, 1.0, 4)
 NORMAL = GaussianMixture1D([1.0], [0.0], [1.0])

@@ -19,7 +19,7 @@ from scipy.stats import t as student
 
 from gaussmix import GaussianMixture1D, GMMExpansion
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances import _smoothed
+from gaussmix.distances._mixtures import smoothed as _smoothed
 from gaussmix.distances.mmd import gaussian_mmd2
 
 WIDE: dict[str, Any] = {"weights": [0.3, 0.7], "means": [-1.0, 2.0], "stds": [4.0, 0.7]}

@@ -10,8 +10,8 @@ from numpy.polynomial import polynomial
 from scipy.special import ndtr
 from scipy.stats import norm, t
 
-from gaussmix.distances import _series
-from gaussmix.distances._series import DEGREE, N_TERMS
+from gaussmix.distances._mixtures import series as _series
+from gaussmix.distances._mixtures.series import DEGREE, N_TERMS
 
 T = np.linspace(-1, 1, 401)
 seeds = st.integers(0, 2**32 - 1)

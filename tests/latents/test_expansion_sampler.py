@@ -14,8 +14,8 @@ from scipy.stats import ks_2samp
 from sklearn.mixture import GaussianMixture
 
 from gaussmix.density.estimator import GMMExpansion
-from gaussmix.latents.expansion_parts import _expansions
-from gaussmix.latents.expansion_sampler import COUPLINGS, Coupling, ExpansionSampler
+from gaussmix.latents._parts import _expansions
+from gaussmix.latents.expansion import COUPLINGS, Coupling, ExpansionSampler
 
 
 def correlated(count: int, seed: int = 0) -> NDArray[np.float64]:

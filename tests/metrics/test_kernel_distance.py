@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics.pairwise import polynomial_kernel
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from gaussmix.data.dataset import load_dataset
+from gaussmix.data.load import load_dataset
 from gaussmix.metrics import _rows, kernel_distance, train_attribute_classifier
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from metrics.coloured_squares import draw_squares
 
-from gaussmix.data.dataset import DataError
 from gaussmix.data.labelled import LabelledImages, load_labelled
+from gaussmix.data.load import DataError
 from gaussmix.metrics import label_classifier as module
 from gaussmix.metrics.label_classifier import (
     LabelClassifier,

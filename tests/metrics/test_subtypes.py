@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gaussmix.data.dataset import AttributeDataset
+from gaussmix.data.load import AttributeDataset
 from gaussmix.metrics.subtypes import train_subtype_judge
 
 

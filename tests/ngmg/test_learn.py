@@ -14,7 +14,7 @@ from oracles import ngmg as oracle
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
-from gaussmix.density.weights import histogram_weights, kernel_weights
+from gaussmix.density.rules import histogram_weights, kernel_weights
 from gaussmix.distances.toeplitz import kernel_matrix
 from gaussmix.ngmg import WeightPath, learn_weights, learn_weights_from_data, negative_gaussian_mixture_gradient
 from gaussmix.ngmg.learn import RECORD_ALL

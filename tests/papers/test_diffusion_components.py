@@ -9,7 +9,6 @@ import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.papers import diffusion_components
 from gaussmix.papers.component_kinds import (
     CASES,
     CLAIMED,
@@ -23,6 +22,7 @@ from gaussmix.papers.component_kinds import (
     jackknife,
     largest,
 )
+from reproduction.diffusion import components as diffusion_components
 
 
 def test_rows_of_a_case() -> None:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from data.layouts import write_celeba
 
-from gaussmix.data.dataset import AttributeDataset, DataError
-from gaussmix.papers import diffusion_fig12
+from gaussmix.data.load import AttributeDataset, DataError
 from gaussmix.papers.attribute_nets import MOMENTUM, Curves, Pictures, Training, train
 from gaussmix.papers.attribute_study import BCE, LEARNS, LITERAL, READINGS, WORKING, n_trainings, study, tune
+from reproduction.diffusion import fig12 as diffusion_fig12
 
 
 def pictures(seed: int, n: int = 40) -> Pictures:

@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 from tiny import NAMES, squares_dataset, tiny_unet
 
+from gaussmix.diffusion.conditions import pack_rows
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.requests import pack_rows
 from gaussmix.diffusion.schedulers import make_betas, make_scheduler
 from gaussmix.metrics.classifier import AttributeClassifier
 from gaussmix.metrics.diversity import pairwise_diversity
 from gaussmix.metrics.kernel_distance import KernelDistance
 from gaussmix.metrics.manifolds import ManifoldScores
-from gaussmix.papers import diffusion_appendix, diffusion_fig1, diffusion_fig5, telling_apart, variety
-from gaussmix.papers.model_pages import LISTS, Artist, PageConfig, Subject, draw_faces, load_subject, words
-from gaussmix.papers.model_pages import Faces as Block
+from gaussmix.papers import telling_apart, variety
 from gaussmix.papers.variance_parts import VarianceParts, share_error, variance_parts
+from reproduction.diffusion import appendix as diffusion_appendix
+from reproduction.diffusion import fig1 as diffusion_fig1
+from reproduction.diffusion import fig5 as diffusion_fig5
+from reproduction.diffusion.model import LISTS, Artist, PageConfig, Subject, draw_faces, load_subject, words
+from reproduction.diffusion.model import Faces as Block
 
 
 def tiny_pipeline(names: list[str] = NAMES) -> AttributeDiffusionPipeline:

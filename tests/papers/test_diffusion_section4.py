@@ -9,8 +9,11 @@ from scipy.stats import norm
 
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.ngmg import learn_weights
-from gaussmix.papers import diffusion_eq6, diffusion_eq15, diffusion_fig10, diffusion_fig11
-from gaussmix.papers.diffusion_pairs import draw_weights, normal_weights
+from reproduction.diffusion import eq6 as diffusion_eq6
+from reproduction.diffusion import eq15 as diffusion_eq15
+from reproduction.diffusion import fig10 as diffusion_fig10
+from reproduction.diffusion import fig11 as diffusion_fig11
+from reproduction.diffusion.pairs import draw_weights, normal_weights
 
 
 def test_normal_weights_make_normals() -> None:

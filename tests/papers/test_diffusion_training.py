@@ -19,21 +19,23 @@ from PIL import Image
 from scipy import stats
 from tiny import NAMES, squares_dataset, tiny_config
 
-from gaussmix.data.dataset import AttributeDataset
-from gaussmix.diffusion.presets import TrainConfig
+from gaussmix.data.load import AttributeDataset
+from gaussmix.diffusion.config import TrainConfig
 from gaussmix.diffusion.schedulers import angle_weights, make_betas
 from gaussmix.diffusion.train import Trainer, TrainingBatches
 from gaussmix.metrics.classifier import AttributeClassifier
-from gaussmix.papers import classifier_findings, condition_findings, condition_study, training_runs
+from gaussmix.papers import classifier_findings, condition_findings
 from gaussmix.papers.classifier_findings import CONTROLS, FORMS, Leak, curve_measures
 from gaussmix.papers.condition_findings import CLASSES, TOLD
 from gaussmix.papers.condition_pictures import draw_curves, smoothed
-from gaussmix.papers.condition_study import Faces, Measured, StudyConfig, Variant, held_out_loss, run_variant
 from gaussmix.papers.conditionings import OVERLAP, categories, clusters, entropy, features, nothing
-from gaussmix.papers.intervals import Interval, difference, interval
-from gaussmix.papers.report import Cost, write_report
 from gaussmix.papers.result import Picture, Result
-from gaussmix.papers.training_runs import Curve, drawn, run_folder, trained
+from reproduction import runs as training_runs
+from reproduction.diffusion import conditions as condition_study
+from reproduction.diffusion.conditions import Faces, Measured, StudyConfig, Variant, held_out_loss, run_variant
+from reproduction.page import Cost, write_report
+from reproduction.runs import Curve, drawn, run_folder, trained
+from reproduction.statistics import Interval, difference, interval
 
 # -- what a network is told --------------------------------------------------------------------------------------------
 

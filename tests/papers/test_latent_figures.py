@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from gaussmix.autoencoder.evaluate import Scores
-from gaussmix.papers import expansion_fig8, expansion_fig9, expansion_fig10
-from gaussmix.papers.latent_study import StudyConfig, data_words
+from reproduction.expansion import fig8 as expansion_fig8
+from reproduction.expansion import fig9 as expansion_fig9
+from reproduction.expansion import fig10 as expansion_fig10
+from reproduction.expansion.latents import StudyConfig, data_words
 
 
 def scores(accuracy: float, frechet: float, seconds: float) -> Scores:

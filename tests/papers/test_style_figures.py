@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gaussmix.data.dataset import DataError
-from gaussmix.papers import expansion_fig11, expansion_fig12, expansion_fig13
-from gaussmix.papers.expansion_fig12 import Measures
-from gaussmix.papers.expansion_fig13 import Numbers
-from gaussmix.papers.style_study import DRAWN, RANDOM, StyleConfig, Told, open_studio
+from gaussmix.data.load import DataError
+from reproduction.expansion import fig11 as expansion_fig11
+from reproduction.expansion import fig12 as expansion_fig12
+from reproduction.expansion import fig13 as expansion_fig13
+from reproduction.expansion.fig12 import Measures
+from reproduction.expansion.fig13 import Numbers
+from reproduction.expansion.style import DRAWN, RANDOM, StyleConfig, Told, open_studio
 
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +52,7 @@ def test_renderings_fit_their_targets_and_are_told() -> None:
     studio, told = open_studio(config), []
     crops = studio.crop_grams(config)
     assert {name: own["relu1_1"].shape for name, own in crops.items()} == dict.fromkeys(("stripes", "dots"), (2, 8, 8))
-    from gaussmix.style.gram import GramExpansion
+    from gaussmix.style.expansion import GramExpansion
     from gaussmix.style.measure import picture_grams, style_losses
 
     targets = GramExpansion("crop").fit_grams(crops).sample(2, {"dots": 1}, 0)

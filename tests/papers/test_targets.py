@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import kstest
 
-from gaussmix.papers.targets import Component, gaussian_target, mixed_target
+from reproduction.expansion.targets import Component, gaussian_target, mixed_target
 
 
 @pytest.mark.parametrize("part", [

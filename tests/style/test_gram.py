@@ -13,10 +13,10 @@ from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.density.weights import algorithm2_weights, histogram_weights
+from gaussmix.density.rules import algorithm2_weights, histogram_weights
 from gaussmix.style.couplings import Picks, Scores
-from gaussmix.style.gram import GramExpansion
-from gaussmix.style.gram_rows import GramLayout, repair
+from gaussmix.style.expansion import GramExpansion
+from gaussmix.style.grams import GramLayout, repair
 from gaussmix.style.vgg import STYLE_LAYERS, VGG19Features, gram_matrix
 
 LAYOUT = GramLayout({"a": 3, "b": 2})

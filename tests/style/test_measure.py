@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gaussmix.style.gram_rows import GramLayout
+from gaussmix.style.grams import GramLayout
 from gaussmix.style.measure import (
     negative_mass,
     picture_grams,

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.autoencoder.train import LabelledPictures, as_stack, training_rows
 from gaussmix.latents.baselines import EMSampler, SlicedWassersteinSampler
-from gaussmix.latents.expansion_sampler import ExpansionSampler
+from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.metrics import frechet_distance, manifold_scores, nearest_distances, pairwise_diversity
 from gaussmix.metrics.quality import CLOSE
 

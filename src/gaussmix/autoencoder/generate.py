@@ -26,8 +26,8 @@ from sklearn.utils import check_random_state
 
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.autoencoder.novelty import Novelty, NoveltyScale, measures
-from gaussmix.latents.expansion_parts import Part
-from gaussmix.latents.expansion_sampler import ExpansionSampler
+from gaussmix.latents._parts import Part
+from gaussmix.latents.expansion import ExpansionSampler
 
 MixMode = Literal["dims", "lerp"]
 

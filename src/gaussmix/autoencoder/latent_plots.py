@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from gaussmix.autoencoder.generate import LatentGenerator
-from gaussmix.latents.expansion_sampler import ExpansionSampler
+from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.plots import BARS, LINE, PAIR, save_figure
 
 _MAP_CLASSES, _NUMBERS = 3, 4  # rows and columns of the marginals

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._files import read_tensors, write_tensors
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.autoencoder.train import as_stack
-from gaussmix.density.storage import read_tensors, write_tensors
-from gaussmix.latents.expansion_sampler import ExpansionSampler
+from gaussmix.latents.expansion import ExpansionSampler
 
 _KIND = "autoencoder_novelty"
 _SD_OF_IQR = 1.349

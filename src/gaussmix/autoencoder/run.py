@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from gaussmix.autoencoder.config import AutoencoderConfig
 from gaussmix.autoencoder.generate import NOVELTY_FILE, SAMPLER_FILE, LatentGenerator
 from gaussmix.autoencoder.latent_plots import draw_map, draw_marginals
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-from gaussmix.autoencoder.pictures import draw_mixes, draw_reconstructions, draw_samples
-from gaussmix.autoencoder.presets import AutoencoderConfig
+from gaussmix.autoencoder.sheets import draw_mixes, draw_reconstructions, draw_samples
 from gaussmix.autoencoder.train import AutoencoderTrainer, LabelledPictures, as_stack
-from gaussmix.latents.expansion_sampler import ExpansionSampler
-from gaussmix.training.folder import open_run, save_whole_folder
+from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.training.loop import TrainingError, TrainResult, run_steps
+from gaussmix.training.run import open_run, save_whole_folder
 from gaussmix.whole_file import whole_file
 
 __all__ = ["TrainResult", "TrainingError", "fit_sampler", "load_latents", "train"]

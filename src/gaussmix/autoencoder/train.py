@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from gaussmix.autoencoder.config import AutoencoderConfig
 from gaussmix.autoencoder.losses import (
     AutoencoderLosses,
     discriminator_loss,
@@ -24,7 +25,6 @@ from gaussmix.autoencoder.losses import (
     reconstruction_loss,
 )
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder, to_tensor
-from gaussmix.autoencoder.presets import AutoencoderConfig
 from gaussmix.training.checkpoints import Checkpoint
 from gaussmix.training.device import make_accelerator
 from gaussmix.training.loop import finished_share

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gaussmix.cli import autoencoder, autoencoder_evaluate, density, editing, faces, style
-from gaussmix.cli.flags import one_line
-from gaussmix.papers.command import reproduce
+from gaussmix.cli._flags import one_line
+from reproduction.__main__ import reproduce
 
 _PACKAGE = Path(__file__).parents[1]
 

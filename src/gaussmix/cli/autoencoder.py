@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from gaussmix.autoencoder.presets import PRESETS, AutoencoderConfig
+from gaussmix.autoencoder.config import PRESETS, AutoencoderConfig
+from gaussmix.cli._flags import check_at_least, one_line, parse_flags, parse_run_flags
 from gaussmix.cli.editing import read_picture
-from gaussmix.cli.flags import check_at_least, one_line, parse_flags, parse_run_flags
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +121,7 @@ def sample(args: list[str]) -> int:
 
     import numpy as np
 
-    from gaussmix.pictures import picture_format, save_atomic
+    from gaussmix.sheets import picture_format, save_atomic
 
     picture_format(config.out)  # a wrong suffix is said before the drawing, not after
     generator = load_generator(config.run, config.threads)
@@ -153,7 +153,7 @@ def mix(args: list[str]) -> int:
     check_at_least(0, seed=config.seed)
     proportions = _numbers(config.proportions) if config.proportions else None
 
-    from gaussmix.pictures import picture_format, save_atomic
+    from gaussmix.sheets import picture_format, save_atomic
 
     picture_format(config.out)
     generator = load_generator(config.run, config.threads)
@@ -198,7 +198,7 @@ def _sheet(drawn: dict[str, NDArray[np.uint8]], title: str, about: str) -> Image
     """A row a class; of a single class, rows of ten. As many as a sheet takes, the first of each."""
     import numpy as np
 
-    from gaussmix.autoencoder.pictures import sheet_of
+    from gaussmix.autoencoder.sheets import sheet_of
 
     count = len(next(iter(drawn.values())))
     shown = min(count, max(1, _MOST_ON_A_SHEET // len(drawn)))
@@ -216,7 +216,7 @@ def _sheet(drawn: dict[str, NDArray[np.uint8]], title: str, about: str) -> Image
 def _write_single(images: NDArray[np.uint8], folder: Path) -> None:
     from PIL import Image
 
-    from gaussmix.pictures import save_atomic
+    from gaussmix.sheets import save_atomic
 
     for i, image in enumerate(images):
         save_atomic(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image), folder / f"{i:05d}.png")

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import tyro
 
-from gaussmix.autoencoder.presets import PRESETS
-from gaussmix.cli.flags import check_at_least, parse_flags
+from gaussmix.autoencoder.config import PRESETS
+from gaussmix.cli._flags import check_at_least, parse_flags
 
 _QUICK = "independent,pca,cluster-pca,em"
 
@@ -54,12 +54,12 @@ def evaluate(args: list[str]) -> int:
     import torch
     from rich.console import Console
 
+    from gaussmix._progress import progress_bar
     from gaussmix.autoencoder.evaluate import Reference, check_test_images, evaluate_samplers, samplers
     from gaussmix.autoencoder.model import ClassConditionalAutoencoder
     from gaussmix.autoencoder.run import fitting_clusters, load_latents
     from gaussmix.data.labelled import load_labelled
     from gaussmix.metrics.label_classifier import load_or_train_label_classifier
-    from gaussmix.progress import progress_bar
     from gaussmix.whole_file import whole_file
 
     if config.threads:

@@ -15,7 +15,7 @@ def read_components(text: str, pipeline: AttributeDiffusionPipeline) -> list[dic
     ``NAME=NUMBER``, unknown attributes (naming the nearest), components that do not exist or never occur, and for more
     than one ``all``.
     """
-    from gaussmix.diffusion.requests import find_attributes
+    from gaussmix.diffusion.conditions import find_attributes
 
     latents = pipeline.attribute_latents
     fixed: dict[str, int] = {}

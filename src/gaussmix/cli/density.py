@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from gaussmix.cli.flags import parse_flags
+from gaussmix.cli._flags import parse_flags
 
 if TYPE_CHECKING:
     from gaussmix.density.estimator import GMMExpansion
@@ -260,8 +260,8 @@ def _names(files: tuple[Path, Path], columns: tuple[str | None, str | None]) -> 
 
 def _learn(model: GMMExpansion, file: Path, column: str | None) -> None:
     """Read the column and learn it, chunk by chunk."""
+    from gaussmix._progress import progress_bar
     from gaussmix.density.files import open_column
-    from gaussmix.progress import progress_bar
 
     source = open_column(file, column)
     with source, progress_bar(f"reading {file.name}", source.total, show=sys.stderr.isatty()) as show:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from gaussmix.cli._flags import check_at_least, parse_flags
 from gaussmix.cli.components import describe, read_components
 from gaussmix.cli.faces import load_model, split_names
-from gaussmix.cli.flags import check_at_least, parse_flags
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,13 +66,13 @@ def edit(args: list[str]) -> int:
         raise ValueError("nothing to change: say what with --with, --without or --component")
     import numpy as np
 
-    from gaussmix.pictures import picture_format, save_atomic
+    from gaussmix.sheets import picture_format, save_atomic
 
     picture_format(config.out)  # a wrong suffix is said before the drawing, not after
     started = time.perf_counter()
     pipeline = load_model(config.model, "dpm++", config.threads)
-    from gaussmix.diffusion.draw import label, write_folder
     from gaussmix.diffusion.edit import find_encoder, reconstruct
+    from gaussmix.diffusion.sampling import label, write_folder
 
     find_encoder(pipeline)  # a model without one is named before the picture is looked at
     picture = read_picture(config.picture, pipeline.unet.config["sample_size"])
@@ -113,8 +113,8 @@ def _edits(
     kinds: list[dict[str, int]],
 ) -> list[EditResult]:
     """For each of the kinds, ``config.count`` edits of the picture."""
+    from gaussmix._progress import progress_bar
     from gaussmix.diffusion.edit import edit
-    from gaussmix.progress import progress_bar
 
     count, names = config.count, pipeline.attribute_names
     given = None if config.attributes is None else _row(split_names(config.attributes), names)[None].repeat(count, 0)
@@ -140,7 +140,7 @@ def _edits(
 
 def read_picture(path: Path, size: int) -> NDArray[np.uint8]:
     """``(size, size, 3)``. Raises ValueError for what is no picture, OSError for what cannot be read."""
-    from gaussmix.data._images import BadImageError, decode
+    from gaussmix.data.decode import BadImageError, decode
 
     try:
         return decode(path.read_bytes(), size)
@@ -152,7 +152,7 @@ def _row(wanted: list[str], names: tuple[str, ...]) -> NDArray[np.uint8]:
     """``(K,)`` with ones for ``wanted``."""
     import numpy as np
 
-    from gaussmix.diffusion.requests import find_attributes
+    from gaussmix.diffusion.conditions import find_attributes
 
     row = np.zeros(len(names), np.uint8)
     row[find_attributes(wanted, names)] = 1
@@ -170,7 +170,7 @@ def _sheet(
     """Rows of the picture, what was read in it, and some of the edits."""
     import numpy as np
 
-    from gaussmix.pictures import contact_sheet
+    from gaussmix.sheets import contact_sheet
 
     cells, labels = [], []
     for result, kind in zip(results, kinds, strict=True):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from gaussmix.cli._flags import check_at_least, one_line, parse_flags, parse_run_flags
 from gaussmix.cli.components import describe, read_components
-from gaussmix.cli.flags import check_at_least, one_line, parse_flags, parse_run_flags
-from gaussmix.diffusion.presets import PRESETS, TrainConfig
+from gaussmix.diffusion.config import PRESETS, TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from gaussmix.diffusion.draw import DrawnBatch
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+    from gaussmix.diffusion.sampling import DrawnBatch
 
 _MOST_ON_A_SHEET = 256
 
@@ -111,7 +111,7 @@ def train(args: list[str]) -> int:
     """Train an attribute-conditioned diffusion model."""
     config: TrainConfig = parse_run_flags(TrainConfig, PRESETS, "demo", args, "train")
 
-    from gaussmix.data.dataset import load_dataset
+    from gaussmix.data.load import load_dataset
 
     dataset = load_dataset(
         config.data, size=config.size, count=config.count, seed=config.seed, skip_bad=config.skip_bad
@@ -160,7 +160,7 @@ def sample(args: list[str]) -> int:
     check_at_least(0, seed=config.seed)
     import numpy as np
 
-    from gaussmix.pictures import picture_format, save_atomic
+    from gaussmix.sheets import picture_format, save_atomic
 
     picture_format(config.out)  # a wrong suffix is said before the drawing, not after
     started = time.perf_counter()
@@ -173,8 +173,8 @@ def sample(args: list[str]) -> int:
     if config.fix_latent or config.fix_noise:
         attributes[:] = attributes[0]
 
-    from gaussmix.diffusion.draw import default_steps, draw_batches, first_pictures, label, stream_to_folder
-    from gaussmix.progress import progress_bar
+    from gaussmix._progress import progress_bar
+    from gaussmix.diffusion.sampling import default_steps, draw_batches, first_pictures, label, stream_to_folder
 
     total = int(pipeline.scheduler.config["num_train_timesteps"])
     steps = default_steps(config.scheduler, total) if config.steps is None else config.steps
@@ -230,7 +230,7 @@ def _sample_sheet(
     about: str,
 ) -> Image.Image:
     """All pictures, a row for each of several kinds; with the estimates ``path``, a row a picture."""
-    from gaussmix.pictures import contact_sheet
+    from gaussmix.sheets import contact_sheet
 
     if path is not None:
         shown = sorted({round(i) for i in _spread(len(path), 10)})
@@ -266,7 +266,7 @@ def attributes(args: list[str]) -> int:
     config: AttributesConfig = parse_flags(AttributesConfig, args, "attributes")
     pipeline = load_model(config.model, "dpm++", 1)
 
-    from gaussmix.diffusion.requests import unpack_rows
+    from gaussmix.diffusion.conditions import unpack_rows
 
     names = pipeline.attribute_names
     packed = pipeline.config["attribute_rows"]
@@ -288,9 +288,9 @@ def evaluate(args: list[str]) -> int:
     if source is None:
         raise ValueError("the model does not say what it was trained on; name the data with --data")
 
-    from gaussmix.data.dataset import load_dataset
-    from gaussmix.diffusion.draw import default_steps
+    from gaussmix.data.load import load_dataset
     from gaussmix.diffusion.evaluate import evaluate
+    from gaussmix.diffusion.sampling import default_steps
     from gaussmix.metrics import InceptionFeatures
     from gaussmix.whole_file import whole_file
 

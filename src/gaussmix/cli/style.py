@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from gaussmix.cli.flags import check_at_least, parse_flags
+from gaussmix.cli._flags import check_at_least, parse_flags
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from gaussmix.style.gram import GramExpansion
+    from gaussmix.style.expansion import GramExpansion
     from gaussmix.style.transfer import StyleTransfer, TransferStep
     from gaussmix.style.vgg import VGG19Features
 
@@ -108,7 +108,7 @@ def fit(args: list[str]) -> int:
     config.out.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before the work
     features = _features(config.weights, config.threads)
 
-    from gaussmix.style.gram import GramExpansion
+    from gaussmix.style.expansion import GramExpansion
 
     style = GramExpansion().fit({config.out.stem: pictures}, features, crops=config.crops, random_state=config.seed)
     style.save(config.out)
@@ -221,7 +221,7 @@ def _styles(
 
     The styles of a file that holds several share its share alike.
     """
-    from gaussmix.style.gram import GramExpansion
+    from gaussmix.style.expansion import GramExpansion
 
     expansions, blend = [], {}
     for file, share in shares.items():
@@ -240,7 +240,7 @@ def _render(
     rendering: StyleTransfer, content: NDArray[np.uint8], targets: list[dict[str, Tensor]], config: TransferConfig
 ) -> tuple[NDArray[np.uint8], bool]:
     """``(K, H, W, 3)``, and whether Ctrl-C ended it early."""
-    from gaussmix.progress import progress_bar
+    from gaussmix._progress import progress_bar
 
     thousand = 1000  # the bar counts thousands of pixels: steps at the pyramid's sizes take their time in proportion
     with progress_bar("thousand pixels", rendering.work(content, len(targets)) // thousand, show=True) as show:
@@ -257,7 +257,7 @@ def _render(
 def _save(images: NDArray[np.uint8], variants: range, folder: Path) -> None:
     from PIL import Image
 
-    from gaussmix.pictures import save_atomic
+    from gaussmix.sheets import save_atomic
 
     for image, variant in zip(images, variants, strict=True):
         save_atomic(Image.fromarray(image), folder / f"{variant:02}.png")
@@ -267,7 +267,7 @@ def _write(images: NDArray[np.uint8], blend: str, config: TransferConfig) -> Pat
     """All variants and the contact sheet."""
     import numpy as np
 
-    from gaussmix.pictures import contact_sheet, save_atomic
+    from gaussmix.sheets import contact_sheet, save_atomic
     from gaussmix.style.images import fit_size, resize
 
     _save(images, range(len(images)), config.out)
@@ -293,7 +293,7 @@ def _film(
     first: NDArray[np.uint8],
     config: TransferConfig,
 ) -> None:
-    from gaussmix.progress import progress_bar
+    from gaussmix._progress import progress_bar
     from gaussmix.style.animate import save_film
 
     assert config.animate is not None

@@ -1,6 +1,6 @@
 """Pictures with binary attributes, in the layouts people have, behind one small interface."""
 
 from gaussmix.data.cache import cache_dir
-from gaussmix.data.dataset import SPLITS, AttributeDataset, DataError, load_dataset
+from gaussmix.data.load import SPLITS, AttributeDataset, DataError, load_dataset
 
 __all__ = ["SPLITS", "AttributeDataset", "DataError", "cache_dir", "load_dataset"]

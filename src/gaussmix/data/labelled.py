@@ -1,7 +1,7 @@
 """Images of K classes, one class each, behind one small interface: `load_labelled`.
 
-It reads scikit-learn's digits, which need no download, the idx files of MNIST and its kin (`gaussmix.data.idx`), and
-folders with a sub-folder for each class (`gaussmix.data.class_folder`).
+It reads scikit-learn's digits, which need no download, the idx files of MNIST and its kin (`gaussmix.data.readers.idx`), and
+folders with a sub-folder for each class (`gaussmix.data.readers.class_folder`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussmix.data.dataset import SPLITS, AttributeDataset, DataError, _check_whole
+from gaussmix.data.load import SPLITS, AttributeDataset, DataError, _check_whole
 
 FOLDER_SIZE = 32
 """Height and width that pictures of a class folder get unless told otherwise."""
@@ -71,8 +71,8 @@ def load_labelled(
     Parameters
     ----------
     source : "digits" for scikit-learn's 1797 digits of 8 x 8 pixels (write "./digits" for a folder of that name); else
-        a folder: idx files if there is one of the four that MNIST comes in (`gaussmix.data.idx`), otherwise one with
-        a sub-folder of pictures for each class (`gaussmix.data.class_folder`). "mnist" and "fashion-mnist", unless
+        a folder: idx files if there is one of the four that MNIST comes in (`gaussmix.data.readers.idx`), otherwise one with
+        a sub-folder of pictures for each class (`gaussmix.data.readers.class_folder`). "mnist" and "fashion-mnist", unless
         there is such a folder here, stand for the folder in GAUSSMIX_MNIST and GAUSSMIX_FASHION_MNIST.
     size : height and width in pixels. Pictures of a class folder are cropped to their centre square and resized (32 if
         None); digits and idx files keep theirs, and another number is an error.
@@ -90,10 +90,10 @@ def load_labelled(
     DataError : one line naming the file.
     """
     # Imported here: the readers need this module's names, and Pillow and scikit-learn should load on first use only.
-    from gaussmix.data._images import load_table
     from gaussmix.data.cache import cache_dir
-    from gaussmix.data.class_folder import read_class_folder, some_of
-    from gaussmix.data.idx import find_idx, read_idx_folder
+    from gaussmix.data.decode import load_table
+    from gaussmix.data.readers.class_folder import read_class_folder, some_of
+    from gaussmix.data.readers.idx import find_idx, read_idx_folder
 
     for name, value in (("size", size), ("count", count)):
         if value is not None:
@@ -161,7 +161,7 @@ def _folder(source: str | Path) -> Path:
         variable, page = _SETS[str(source)]
         told = os.environ.get(variable)
         if not told:
-            from gaussmix.data.idx import FILES
+            from gaussmix.data.readers.idx import FILES
 
             raise DataError(
                 f"no folder named {source}, and {variable} is not set; get {', '.join(f'{name}.gz' for name in FILES)} "

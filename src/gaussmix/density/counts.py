@@ -21,9 +21,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gaussmix.density import _kernels
+from gaussmix._files import read_tensors, write_tensors
+from gaussmix.density import _tally as _kernels
 from gaussmix.density.axis import LARGEST_POINT, Axis
-from gaussmix.density.storage import read_tensors, write_tensors
 
 BLOCK = 1 << 15  # points that are converted, weighed or warped at a time
 ROWS = 1 << 13  # rows of a table that are laid out by columns at a time

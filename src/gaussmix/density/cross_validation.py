@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
 from gaussmix.density.component_rows import BandedRows, density_rows
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.sample import GUARD_POINTS
-from gaussmix.density.weights import (
+from gaussmix.density.rules import (
     algorithm1_weights,
     bin_masses,
     clip,
@@ -31,6 +30,7 @@ from gaussmix.density.weights import (
     ml_weights,
     unclipped_algorithm2,
 )
+from gaussmix.density.standard_units import GUARD_POINTS
 
 ML_TOLERANCE = 1e-5  # nats a point; differences between bandwidths are far larger
 

@@ -23,15 +23,15 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from gaussmix._files import Tensors, read_tensors, write_tensors
+from gaussmix.density._dask import count_dask, first_rows, is_dask
 from gaussmix.density.basis import GaussianBasis, check_range
-from gaussmix.density.clusters import count_dask, first_rows, is_dask
+from gaussmix.density.binning import Warp, plan_basis, plan_bins, take_sample
+from gaussmix.density.columns import as_columns
 from gaussmix.density.counts import BinnedCounts, add_columns
-from gaussmix.density.fitting import BASIS_RULES, RULES, Bounds, Fit, Rule, fit_counts
-from gaussmix.density.frames import as_columns
+from gaussmix.density.fit import BASIS_RULES, RULES, Bounds, Fit, Rule, fit_counts
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.density.plan import Warp, plan_basis, plan_bins, take_sample
 from gaussmix.density.report import FitReport, make_report
-from gaussmix.density.storage import Tensors, read_tensors, write_tensors
 
 MAX_BINS = 1 << 16
 

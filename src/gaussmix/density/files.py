@@ -22,7 +22,7 @@ from typing import IO, Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussmix.density.frames import arrow_numbers, require_numbers
+from gaussmix.density.columns import arrow_numbers, require_numbers
 from gaussmix.whole_file import whole_file
 
 BATCH_ROWS = 1 << 18

@@ -7,7 +7,7 @@ support, if there are any; t3: a Student t with 3 degrees of freedom, location a
 keeps log-densities of far points finite; a_j, y_j: point masses. A GMM expansion (E §2.1) is one with equally spaced
 means and one sigma.
 
-Many evaluations go through a table of polynomials (`gaussmix.density._table`), whose cost does not depend on the number
+Many evaluations go through a table of polynomials (`gaussmix.density._mixture.table`), whose cost does not depend on the number
 of components; few are summed directly. Both agree to 1e-10.
 """
 
@@ -23,9 +23,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
-from gaussmix.density import _direct, _integrals, _sampling, _table
-from gaussmix.density._atoms import AtomOverlay
-from gaussmix.density.storage import read_tensors, write_tensors
+from gaussmix._files import read_tensors, write_tensors
+from gaussmix.density._mixture import exact as _direct
+from gaussmix.density._mixture import moments as _integrals
+from gaussmix.density._mixture import sampling as _sampling
+from gaussmix.density._mixture import table as _table
+from gaussmix.density._mixture.atoms import AtomOverlay
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture

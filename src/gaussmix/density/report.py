@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.fitting import Fit
+from gaussmix.density.fit import Fit
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.density.sample import read_counts
+from gaussmix.density.standard_units import read_counts
 
 COARSE = 0.05  # a share of the points in one bin that is worth a word
 

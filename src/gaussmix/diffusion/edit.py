@@ -30,10 +30,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from gaussmix.diffusion.companions import settle
-from gaussmix.diffusion.draw import batch_size
+from gaussmix.diffusion.conditions import find_attributes, unpack_rows
 from gaussmix.diffusion.encoder import AttributeEncoder
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline, check_pictures, to_uint8
-from gaussmix.diffusion.requests import find_attributes, unpack_rows
+from gaussmix.diffusion.sampling import batch_size
 from gaussmix.training.precision import has_fast_bfloat16
 from gaussmix.training.schedule import step_generator
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussmix.data.dataset import AttributeDataset
+from gaussmix._progress import progress_bar
+from gaussmix.data.load import AttributeDataset
 from gaussmix.diffusion.edit import EDIT_STEPS, edit, find_encoder
 from gaussmix.metrics.classifier import load_or_train_classifier
-from gaussmix.progress import progress_bar
 
 if TYPE_CHECKING:
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline

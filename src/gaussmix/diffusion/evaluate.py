@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
-from gaussmix.data.dataset import SPLITS, AttributeDataset
-from gaussmix.diffusion.draw import draw
+from gaussmix._progress import progress_bar
+from gaussmix.data.load import SPLITS, AttributeDataset
+from gaussmix.diffusion.sampling import draw
 from gaussmix.metrics.attributes import balanced_accuracy
 from gaussmix.metrics.classifier import load_or_train_classifier
 from gaussmix.metrics.quality import FeatureExtractor, QualityReport, measure_quality, too_few
-from gaussmix.progress import progress_bar
 
 if TYPE_CHECKING:
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline

@@ -26,8 +26,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from gaussmix.diffusion.conditions import choose_attributes, find_attributes, unpack_rows
 from gaussmix.diffusion.encoder import AttributeEncoder
-from gaussmix.diffusion.requests import choose_attributes, find_attributes, unpack_rows
 from gaussmix.diffusion.schedulers import set_steps
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.latents.attributes import AttributeLatents
@@ -69,7 +69,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         scheduler: any of `gaussmix.diffusion.schedulers.make_scheduler`.
         attribute_names: K names, in the order of the network's attributes.
         latents: `AttributeLatents.to_config`; by default the distribution of the network's config, equal shares.
-        attribute_rows: rows of real attributes, packed by `gaussmix.diffusion.requests.pack_rows`.
+        attribute_rows: rows of real attributes, packed by `gaussmix.diffusion.conditions.pack_rows`.
         training: what the model was trained on, for the record and for `gaussmix evaluate`.
         encoder: what reads attributes and Z off pictures, for `gaussmix.diffusion.edit`.
     """

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gaussmix.data.dataset import AttributeDataset
-from gaussmix.diffusion.draw import draw_sheet
+from gaussmix._progress import progress_bar
+from gaussmix.data.load import AttributeDataset
+from gaussmix.diffusion.config import TrainConfig
 from gaussmix.diffusion.encoder import train_encoder
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.presets import TrainConfig
+from gaussmix.diffusion.sampling import draw_sheet
 from gaussmix.diffusion.train import Trainer
-from gaussmix.progress import progress_bar
-from gaussmix.training.folder import open_run, save_whole_folder
 from gaussmix.training.loop import TrainingError, TrainResult, run_steps
+from gaussmix.training.run import open_run, save_whole_folder
 
 __all__ = ["TrainResult", "TrainingError", "train"]
 

@@ -31,10 +31,10 @@ from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from gaussmix.data.dataset import AttributeDataset
+from gaussmix.data.load import AttributeDataset
+from gaussmix.diffusion.conditions import MAX_ROWS, pack_rows
+from gaussmix.diffusion.config import TrainConfig
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.presets import TrainConfig
-from gaussmix.diffusion.requests import MAX_ROWS, pack_rows
 from gaussmix.diffusion.schedulers import angle_weights, make_betas, make_scheduler
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.latents.attributes import AttributeLatents

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussmix.distances._lattice_rows import integrals
-from gaussmix.distances._lattice_tables import tables
-from gaussmix.distances.inputs import SUM_TOLERANCE, check_weight_rows
+from gaussmix.distances._inputs import SUM_TOLERANCE, check_weight_rows
+from gaussmix.distances._lattice.rows import integrals
+from gaussmix.distances._lattice.tables import tables
 
 Array = NDArray[np.float64]
 

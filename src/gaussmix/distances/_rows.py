@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances.inputs import as_weight_rows, check_weight_rows
+from gaussmix.distances._inputs import as_weight_rows, check_weight_rows
 
 Array = NDArray[np.float64]
 

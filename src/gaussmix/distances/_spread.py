@@ -15,7 +15,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussmix.distances._smoothed import Smoothed, value
+from gaussmix.distances._mixtures.smoothed import Smoothed, value
 
 Array = NDArray[np.float64]
 

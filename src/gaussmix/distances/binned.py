@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
+from gaussmix.distances._inputs import Sample, as_law
 from gaussmix.distances._rows import is_open, shaped, weight_rows
-from gaussmix.distances.inputs import Sample, as_law
 
 Array = NDArray[np.float64]
 _ROUNDING = 1e-9  # by which another's distribution function may leave [0, 1]

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gaussmix.density import _direct
+from gaussmix.density._mixture import exact as _direct
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances import _integrands
-from gaussmix.distances._lattice_logs import Integrand, integrals
-from gaussmix.distances._panels import features, integral, panels
+from gaussmix.distances._inputs import as_mixture
+from gaussmix.distances._lattice.logs import Integrand, integrals
+from gaussmix.distances._mixtures.quadrature import features, integral, panels
 from gaussmix.distances._rows import is_lattice, shaped, weight_rows
-from gaussmix.distances.inputs import as_mixture
 
 Array = NDArray[np.float64]
 

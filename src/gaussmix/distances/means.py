@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, stdtr
 
-from gaussmix.density import _direct
+from gaussmix.density._mixture import exact as _direct
 from gaussmix.density.basis import GaussianBasis, check_range
+from gaussmix.distances._inputs import Law, Sample, as_law
 from gaussmix.distances._rows import shaped, weight_rows
-from gaussmix.distances.inputs import Law, Sample, as_law
 from gaussmix.distances.toeplitz import kernel_matrix
 
 Array = NDArray[np.float64]

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances import _smoothed, _spread
-from gaussmix.distances._panels import panels, rule
+from gaussmix.distances import _spread
+from gaussmix.distances._inputs import Law, Sample, as_law
+from gaussmix.distances._mixtures import smoothed as _smoothed
+from gaussmix.distances._mixtures.quadrature import panels, rule
 from gaussmix.distances._rows import is_lattice, shaped, weight_rows
-from gaussmix.distances.inputs import Law, Sample, as_law
 from gaussmix.distances.toeplitz import check_sigma, kernel_product
 
 Array = NDArray[np.float64]

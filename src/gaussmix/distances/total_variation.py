@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances._absolute import absolute_difference
-from gaussmix.distances._pairs import of_rows
-from gaussmix.distances._signed import atom_difference
-from gaussmix.distances.inputs import as_mixture, near_zero
+from gaussmix.distances._inputs import as_mixture, near_zero
+from gaussmix.distances._lattice.pairs import of_rows
+from gaussmix.distances._mixtures.absolute import absolute_difference
+from gaussmix.distances._mixtures.signed import atom_difference
 
 Array = NDArray[np.float64]
 

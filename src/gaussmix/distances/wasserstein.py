@@ -17,11 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances import _empirical
-from gaussmix.distances._absolute import absolute_difference
-from gaussmix.distances._pairs import of_rows
-from gaussmix.distances._quantiles import power_distance
-from gaussmix.distances.inputs import Law, Sample, as_law, near_zero
+from gaussmix.distances._inputs import Law, Sample, as_law, near_zero
+from gaussmix.distances._lattice.pairs import of_rows
+from gaussmix.distances._mixtures.absolute import absolute_difference
+from gaussmix.distances._mixtures.quantiles import power_distance
+from gaussmix.distances._samples import wasserstein as _empirical
 
 Array = NDArray[np.float64]
 LARGEST_ORDER = 100

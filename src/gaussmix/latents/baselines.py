@@ -21,7 +21,7 @@ from scipy.special import logsumexp
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_random_state
 
-from gaussmix.latents.class_sampler import ClassSampler, checked_rows
+from gaussmix.latents._base import ClassSampler, checked_rows
 from gaussmix.latents.sliced_wasserstein import fit_sliced_wasserstein
 
 REG_COVAR = 1e-6

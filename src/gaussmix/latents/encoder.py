@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gaussmix.latents._reader import TokenReader
 from gaussmix.latents.attributes import AttributeLatents
-from gaussmix.latents.reader import TokenReader
 from gaussmix.latents.views import MAX_SIZE, colour_view, shape_view
 
 _BATCH = 1024

@@ -10,7 +10,7 @@ themselves have spoken:
 2. Attributes are taken in descending order of excess variance: ``sum w_k^2 var(R | A_k=1) / sum w_k^2 var(R | A_k=0)``.
 3. On the images that have attribute k, and in each view: ``R w_k``, freed from what the other attributes still explain
    *among these images*; its first principal components, made equally wide whatever the other attributes; C clusters
-   (`gaussmix.latents.modes`). The view whose clusters are clearer has the attribute's modes, their shares are ``pi_k``:
+   (`gaussmix.latents._modes`). The view whose clusters are clearer has the attribute's modes, their shares are ``pi_k``:
    kinds of hats differ in shape and come in all colours, open mouths differ in colour.
 4. Details are the principal components of the colours within the modes. ``z_1`` puts the images, sorted by mode and by
    the first detail within it, onto the mixture with weights ``pi_k``; ``z_2, z_3, ...`` are the mixture's quantiles of
@@ -34,9 +34,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix.latents._matcher import Fit
 from gaussmix.latents.attributes import AttributeLatents
 from gaussmix.latents.encoder import LatentEncoder
-from gaussmix.latents.fitting import Fit
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from gaussmix.metrics.attributes import balanced_accuracy
+from gaussmix.metrics.distances import frechet_distance, frechet_distance_of_gaussians
 from gaussmix.metrics.diversity import nearest_distances, nearest_pictures, pairwise_diversity
-from gaussmix.metrics.frechet import frechet_distance, frechet_distance_of_gaussians
 from gaussmix.metrics.kernel_distance import KernelDistance, kernel_distance
 from gaussmix.metrics.manifolds import ManifoldScores, manifold_scores
 from gaussmix.metrics.quality import FeatureExtractor, QualityReport, QualityScores, measure_quality

@@ -23,11 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gaussmix.data.cache import cache_dir
-from gaussmix.data.dataset import SPLITS, AttributeDataset
-from gaussmix.metrics._image_network import BATCH_SIZE, ImageNetwork, descend, read_entry, write_entry
-from gaussmix.metrics._image_network import augmented as _augmented
-from gaussmix.metrics._image_network import placed as _placed
+from gaussmix.data.load import SPLITS, AttributeDataset
 from gaussmix.metrics.attributes import balanced_accuracy
+from gaussmix.metrics.features import BATCH_SIZE, ImageNetwork, descend, read_entry, write_entry
+from gaussmix.metrics.features import augmented as _augmented
+from gaussmix.metrics.features import placed as _placed
 from gaussmix.training.log import TrainingBar
 from gaussmix.training.precision import has_fast_bfloat16
 

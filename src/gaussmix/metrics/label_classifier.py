@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gaussmix.data.cache import cache_dir
 from gaussmix.data.labelled import LabelledImages
-from gaussmix.metrics._image_network import (
+from gaussmix.metrics.features import (
     BATCH_SIZE,
     ImageNetwork,
     augmented,

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._progress import progress_bar
+from gaussmix.metrics.distances import frechet_distance
 from gaussmix.metrics.diversity import nearest_pictures, pairwise_diversity
-from gaussmix.metrics.frechet import frechet_distance
 from gaussmix.metrics.kernel_distance import kernel_distance
 from gaussmix.metrics.manifolds import manifold_scores
-from gaussmix.progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.table import Table

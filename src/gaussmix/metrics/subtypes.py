@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from gaussmix.data.dataset import AttributeDataset
+from gaussmix.data.load import AttributeDataset
 from gaussmix.metrics.classifier import BATCH_SIZE, AttributeClassifier, _augmented, _placed
 from gaussmix.training.schedule import ShuffledBatches, warmup_cosine
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
-from gaussmix.distances.inputs import as_weight_rows, check_weight_rows
+from gaussmix.distances._inputs import as_weight_rows, check_weight_rows
 from gaussmix.distances.toeplitz import kernel_product
 from gaussmix.ngmg.models import common_basis, weights_of
 

@@ -44,8 +44,8 @@ from numpy.typing import ArrayLike, NDArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
-from gaussmix.density.weights import histogram_weights
-from gaussmix.distances.inputs import Sample, as_law, as_weight_rows, check_weight_rows
+from gaussmix.density.rules import histogram_weights
+from gaussmix.distances._inputs import Sample, as_law, as_weight_rows, check_weight_rows
 from gaussmix.distances.toeplitz import kernel_product
 from gaussmix.ngmg.gradient import basis_sigma, smoothed
 from gaussmix.ngmg.models import common_basis, weights_of

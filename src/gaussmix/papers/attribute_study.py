@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gaussmix.data.dataset import AttributeDataset
+from gaussmix.data.load import AttributeDataset
 from gaussmix.nn.losses import KernelBrierLoss, KernelGradientLoss, NGMGEntropyLoss
 from gaussmix.papers.attribute_nets import Curves, Loss, Pictures, Training, train
 

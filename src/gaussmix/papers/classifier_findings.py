@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gaussmix.papers.condition_findings import Values
-from gaussmix.papers.condition_study import Measured
-from gaussmix.papers.intervals import Interval, difference, interval
-from gaussmix.papers.training_runs import Curve
+from reproduction.diffusion.conditions import Measured
+from reproduction.runs import Curve
+from reproduction.statistics import Interval, difference, interval
 
 FORMS = {
     "none": "no classifier",

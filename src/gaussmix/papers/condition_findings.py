@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gaussmix.papers.condition_study import Measured
-from gaussmix.papers.intervals import Interval, difference, interval
+from reproduction.diffusion.conditions import Measured
+from reproduction.statistics import Interval, difference, interval
 
 TOLD = {
     "nothing": "nothing",

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix.papers.condition_findings import Values
-from gaussmix.papers.condition_study import Faces, Measured
-from gaussmix.papers.intervals import interval
-from gaussmix.papers.model_pages import Faces as Block
-from gaussmix.papers.model_pages import draw_faces as draw_blocks
+from reproduction.diffusion.conditions import Faces, Measured
+from reproduction.diffusion.model import Faces as Block
+from reproduction.diffusion.model import draw_faces as draw_blocks
+from reproduction.statistics import interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

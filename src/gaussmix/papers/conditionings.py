@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from gaussmix.data.cache import digest
-from gaussmix.data.dataset import AttributeDataset
+from gaussmix.data.load import AttributeDataset
 
 Rows = NDArray[np.uint8]
 

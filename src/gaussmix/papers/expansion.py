@@ -13,7 +13,7 @@ from gaussmix.density.basis import SUB_BINS, GaussianBasis
 from gaussmix.density.component_rows import interval
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.interior_point import BandedRows
-from gaussmix.density.weights import clip
+from gaussmix.density.rules import clip
 
 Array = NDArray[np.float64]
 

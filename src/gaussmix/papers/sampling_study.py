@@ -24,18 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix.data.cache import digest
-from gaussmix.data.dataset import load_dataset
-from gaussmix.diffusion.draw import draw_batches
+from gaussmix.data.load import load_dataset
+from gaussmix.diffusion.conditions import find_attributes
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.requests import find_attributes
+from gaussmix.diffusion.sampling import draw_batches
 from gaussmix.diffusion.schedulers import SchedulerName, switch_scheduler
 from gaussmix.metrics.attributes import balanced_accuracy
 from gaussmix.metrics.classifier import AttributeClassifier, load_or_train_classifier
-from gaussmix.metrics.frechet import frechet_distance
+from gaussmix.metrics.distances import frechet_distance
 from gaussmix.metrics.kernel_distance import kernel_distance
 from gaussmix.metrics.manifolds import manifold_scores
-from gaussmix.papers.model_pages import source_of
 from gaussmix.whole_file import whole_file
+from reproduction.diffusion.model import source_of
 
 Images = NDArray[np.uint8]
 

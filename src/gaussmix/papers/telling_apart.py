@@ -21,7 +21,7 @@ from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gaussmix.papers.model_pages import Pictures
+from reproduction.diffusion.model import Pictures
 
 FOLDS, SPLITS = 5, 5
 CELLS = 8

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import pdist, squareform
 
 from gaussmix.papers.component_kinds import jackknife
-from gaussmix.papers.model_pages import words
+from reproduction.diffusion.model import words
 
 WAYS = {
     "real": "real, held out",

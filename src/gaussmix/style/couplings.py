@@ -1,4 +1,4 @@
-"""How the entries of Gram matrices hang together when drawn; rows are those of `gaussmix.style.gram_rows`.
+"""How the entries of Gram matrices hang together when drawn; rows are those of `gaussmix.style.grams`.
 
     x_ce        entry e of the row of crop c, c = 1..N
     entry       g_e ~ sum_i pi_ei Normal(mu_ei, (t r_e)^2), each entry by itself       (E Sec. 3.2.2 and Algorithm 2)
@@ -21,7 +21,7 @@ from scipy.special import ndtr
 from gaussmix.density.component_rows import interval
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.style.gram_rows import Rows
+from gaussmix.style.grams import Rows
 
 PickRule = Literal["histogram", "algorithm2"]
 

@@ -1,4 +1,4 @@
-"""Gram matrices of random crops of pictures: the data of a `gaussmix.style.gram.GramExpansion` (E Figure 12)."""
+"""Gram matrices of random crops of pictures: the data of a `gaussmix.style.expansion.GramExpansion` (E Figure 12)."""
 
 from __future__ import annotations
 

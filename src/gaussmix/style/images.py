@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from gaussmix.data._images import FORMATS, BadImageError, _to_rgb
-from gaussmix.data.dataset import DataError
+from gaussmix.data.decode import FORMATS, BadImageError, _to_rgb
+from gaussmix.data.load import DataError
 
 MIN_SIDE = 32
 """Pixels: the deepest style layer halves a picture four times, and needs a few places to take a mean over."""

@@ -6,7 +6,7 @@
     style loss          |g - T|^2, relative to the target T as in `gaussmix.style.objective`
     variety             mean distance of two pictures' features, in units of their size
 
-g is a row and |.| the metric of `gaussmix.style.gram_rows`, m the mean of a style's crops.
+g is a row and |.| the metric of `gaussmix.style.grams`, m the mean of a style's crops.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaussmix.style.gram_rows import GramLayout, Rows
+from gaussmix.style.grams import GramLayout, Rows
 from gaussmix.style.images import to_tensor
 from gaussmix.style.vgg import CONTENT_LAYERS, STYLE_LAYERS, VGG19Features, gram_matrix
 

@@ -21,9 +21,9 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 
 from gaussmix.training.checkpoints import CheckpointStore
-from gaussmix.training.folder import RunSettings
 from gaussmix.training.interruption import anyone_stops, stop_on_signal
 from gaussmix.training.log import MetricsLog, TrainingBar
+from gaussmix.training.run import RunSettings
 
 
 class TrainingError(RuntimeError):

@@ -1,0 +1,218 @@
+"""D Figure 4: faces from a conditional distribution of features, each with a Z of its own.
+
+How varied are they, beside real faces with the same attributes, and where does the variety come from? And what do the
+components of the mixture do that an attribute's Z_k is drawn from? `gaussmix.papers.variety` has the numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaussmix.diffusion.conditions import find_attributes
+from gaussmix.diffusion.sampling import sheet_requests
+from gaussmix.papers.result import Cell, Picture, Result, Table
+from gaussmix.papers.variety import (
+    WAYS,
+    ComponentEffect,
+    Varied,
+    component_effect,
+    diversity,
+    findings,
+    mean_distances,
+)
+from reproduction.diffusion.model import (
+    QUICK,
+    Artist,
+    Faces,
+    PageConfig,
+    Pictures,
+    Subject,
+    draw_faces,
+    how_drawn,
+    load_subject,
+    words,
+)
+
+_SHOWN = ("Wearing_Hat", "Eyeglasses", "Smiling")  # attributes whose components are shown, where the model has them
+_ROWS, _COLUMNS, _NOISES = 4, 3, 5  # of the blocks of faces
+
+
+@dataclass(frozen=True)
+class Config(PageConfig):
+    """Settings of Figure 4."""
+
+    pictures: int = 100
+    """Held-out faces that have the attributes, at most, and as many drawn for each way."""
+    component_rows: int = 8
+    """Rows of attributes that each component of each attribute is tried on."""
+
+    @property
+    def n_steps(self) -> int:
+        """Faces to draw with the model of the package, at most: 16 attributes, 3 components."""
+        return (len(WAYS) - 1) * self.pictures + 3 * (_NOISES * len(_SHOWN) + 2 * self.component_rows * 16)
+
+    def quick(self) -> Config:
+        return replace(self, pictures=_ROWS * _COLUMNS, component_rows=2, **QUICK)
+
+
+def run(config: Config, on_step: Callable[[int], None]) -> Result:
+    """Figure 4."""
+    subject = load_subject(config)
+    artist = Artist(config, on_step)
+    wanted = subject.wanted("1")
+    exact = subject.with_attributes(wanted)
+    count = max(_ROWS * _COLUMNS, min(config.pictures, len(exact)))
+    chosen = subject.nearest_to(wanted, count, config.seed)
+    faces = _ways(subject, artist, chosen)
+    varied: Varied = {
+        way: {
+            "features": mean_distances(subject.judge.features(images)),
+            "pixels": mean_distances(_flat(images) / np.sqrt(images[0].size)),
+        }
+        for way, images in faces.items()
+    }
+    shown = _shown(subject)
+    sheets = {name: _component_sheet(subject, artist, name) for name in shown}
+    effects = {name: _component_effect(subject, artist, name, config) for name in subject.names}
+    return Result(
+        title="D Figure 4: faces from a conditional distribution of features",
+        about=f"Faces of {{{words(wanted)}}} with a random Z each: how varied they are, and what components of Z do.",
+        ours={
+            "diversity": {
+                way: {kind: diversity(each)._asdict() for kind, each in both.items()} for way, both in varied.items()
+            },
+            "components": {name: effect._asdict() for name, effect in effects.items()},
+            "attributes": list(wanted),
+            "faces": len(chosen),
+        },
+        paper={"claim": "we randomly sample the conditional Z; each image is assigned with a fix latent sample"},
+        tables=(_variety_table(varied), _component_table(subject, effects)),
+        readings=(
+            how_drawn(subject, config),
+            f"Variety: {len(chosen)} held-out faces, {min(count, len(exact))} of them with all of these attributes "
+            "(the others lack the fewest), and as many drawn for all attributes of each of these faces, so that only "
+            "Z, the noise and what no attribute says can differ. ± is one standard error: of a mean over pairs "
+            "(Hoeffding), of differences face by face. They are over faces: of the one Z and the one "
+            "noise that sets share, another choice is not in them.",
+            f"Components: z_1 of an attribute is moved to another component, everything else kept, on "
+            f"{config.component_rows} rows of attributes; beside it the same faces from another noise, "
+            "everything else kept. Standard error of the difference: jackknife over these rows.",
+        ),
+        findings=findings(varied, effects),
+        pictures=(
+            Picture(
+                "",
+                "Drawn faces are for all attributes of the real face at the same place. If the block with one "
+                "noise is as varied as the one with Z and noise of its own, Z decides; if the block with one Z is, the "
+                "noise does.",
+                lambda: draw_faces(
+                    words(wanted),
+                    *(
+                        Faces(WAYS[way], images[: _ROWS * _COLUMNS].reshape(_ROWS, _COLUMNS, *images.shape[1:]))
+                        for way, images in faces.items()
+                        if way != "neither"
+                    ),
+                ),
+            ),
+            Picture(
+                "-components",
+                "A row has one component (0, 1, 2) of the attribute's Z, a column one noise; all other numbers of Z "
+                "and all attributes are the same within a block.",
+                lambda: draw_faces(
+                    "Components of an attribute",
+                    *(
+                        Faces(words([name]), sheet, [str(c) for c in range(len(sheet))])
+                        for name, sheet in sheets.items()
+                    ),
+                ),
+            ),
+        ),
+    )
+
+
+def _ways(subject: Subject, artist: Artist, chosen: NDArray[np.int64]) -> dict[str, Pictures]:
+    """Real faces at ``chosen``, and faces for their attributes, by the keys of `WAYS`."""
+    rows, one = subject.attributes[chosen], [0] * len(chosen)
+    return {
+        "real": subject.images[chosen],
+        "all": artist.draw(subject.pipeline, rows),
+        "latents": artist.draw(subject.pipeline, rows, noises=one),
+        "noise": artist.draw(subject.pipeline, rows, latents=one),
+        "neither": artist.draw(subject.pipeline, rows, latents=one, noises=one),
+    }
+
+
+def _flat(images: Pictures) -> NDArray[np.float64]:
+    return images.reshape(len(images), -1).astype(np.float64)
+
+
+def _shown(subject: Subject) -> tuple[str, ...]:
+    if set(_SHOWN) <= set(subject.names):
+        return _SHOWN
+    return tuple(names[0] for names in sheet_requests(subject.pipeline, len(_SHOWN)) if names)
+
+
+def _component_sheet(subject: Subject, artist: Artist, name: str) -> Pictures:
+    """Faces ``(C, noises, H, W, 3)`` with one row of attributes and one Z but for the component of ``name``."""
+    row = subject.pipeline.choose_attributes([name], count=1, seed=artist.config.seed)
+    cells = list(itertools.product(range(subject.pipeline.attribute_latents.n_components), range(_NOISES)))
+    pictures = artist.draw(
+        subject.pipeline,
+        row.repeat(len(cells), 0),
+        latents=[0] * len(cells),
+        noises=[noise for _, noise in cells],
+        components=[{name: c} for c, _ in cells],
+    )
+    return pictures.reshape(-1, _NOISES, *pictures.shape[1:])
+
+
+def _component_effect(subject: Subject, artist: Artist, name: str, config: Config) -> ComponentEffect:
+    """What the component of ``name`` changes, and what the noise does, over some rows of attributes."""
+    n_components, n_rows = subject.pipeline.attribute_latents.n_components, config.component_rows
+    rows = subject.pipeline.choose_attributes([name], count=n_rows, seed=config.seed)
+    cells = list(itertools.product(range(n_rows), range(n_components), range(2)))
+    pictures = artist.draw(
+        subject.pipeline,
+        rows[[row for row, _, _ in cells]],
+        latents=[row for row, _, _ in cells],
+        noises=[2 * row + noise for row, _, noise in cells],
+        components=[{name: c} for _, c, _ in cells],
+    )
+    [column] = find_attributes([name], subject.names)
+    grid = _flat(pictures).reshape(n_rows, n_components, 2, -1)
+    return component_effect(grid, float(subject.predict(pictures)[:, column].mean()))
+
+
+def _variety_table(varied: Varied) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (WAYS[way], *diversity(both["features"]), *diversity(both["pixels"])) for way, both in varied.items()
+    ]
+    columns = ("faces", "in features", "standard error", "in pixels, levels", "standard error")
+    return Table("Variety: mean distance of two faces", columns, tuple(rows))
+
+
+def _component_table(subject: Subject, effects: dict[str, ComponentEffect]) -> Table:
+    shares = subject.pipeline.attribute_latents.shares
+    rows: list[tuple[Cell, ...]] = [
+        (
+            words([name]),
+            "equal" if shares is None else ", ".join(f"{share:.2f}" for share in shares[k]),
+            *(effect.component, effect.noise, effect.component - effect.noise, effect.error, effect.seen),
+        )
+        for k, (name, effect) in enumerate(effects.items())
+    ]
+    columns = (
+        "attribute",
+        "shares of its components",
+        "another component",
+        "another noise",
+        "difference",
+        "its standard error",
+        "attribute seen",
+    )
+    return Table("What changes a picture: root mean square difference, levels of 255", columns, tuple(rows))

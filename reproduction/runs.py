@@ -1,0 +1,177 @@
+"""Training runs that a page of results is made from: each is trained once, and goes on where it was stopped.
+
+A run lies in ``<folder>/<digest>``, the digest taken over the settings in which it differs from the defaults of its
+kind, `TrainConfig` or `AutoencoderConfig`, and over the data. So two pages that ask for the same run share it. Pictures
+drawn from it are kept there too.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaussmix.data.cache import digest
+from gaussmix.data.load import AttributeDataset
+from gaussmix.diffusion.config import TrainConfig
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+from gaussmix.diffusion.run import TrainResult, train
+from gaussmix.diffusion.sampling import draw
+from gaussmix.training.run import RunSettings
+from gaussmix.whole_file import whole_file
+
+_WHERE_AND_WHEN = {
+    *("out", "resume", "data", "threads", "checkpoint_every", "keep_checkpoints", "guidance", "reader_steps"),
+}
+"""Settings that do not change what is learnt; the data are told by their key."""
+_COST = "cost.json"
+
+
+class Keyed(Protocol):
+    """Data, named by their content."""
+
+    @property
+    def key(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The lines of a run's metrics.jsonl, ``(S,)`` each; NaN where a run did not write a number.
+
+    ``loss`` is what was minimised: ``denoising``, and the weighted ``classification`` beside it where there is a
+    bottleneck classifier. ``gradient_norm`` is that of the whole loss, before clipping. ``cpu_seconds``: what the run
+    cost, over all sittings.
+    """
+
+    steps: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    denoising: NDArray[np.float64]
+    classification: NDArray[np.float64]
+    gradient_norm: NDArray[np.float64]
+    cpu_seconds: float
+
+    @classmethod
+    def read(cls, out: Path) -> Curve:
+        """From a run's folder."""
+        rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+        def column(name: str) -> NDArray[np.float64]:
+            return np.array([row.get(name, np.nan) for row in rows], float)
+
+        steps = np.array([row["step"] for row in rows], np.int64)
+        losses = column("loss"), column("denoising"), column("classification")
+        return cls(steps, *losses, column("gradient_norm"), cpu_seconds(out))
+
+
+def run_folder(config: RunSettings, dataset: Keyed, folder: Path) -> Path:
+    """Where the run of these settings on these data lies."""
+    return folder / digest("run", _decisive(config), dataset.key)[:16]
+
+
+def _decisive(config: RunSettings) -> dict[str, Any]:
+    """Settings that differ from the defaults: a new setting, off by default, leaves old runs what they are."""
+    plain = type(config)().to_dict()
+    return {
+        name: value
+        for name, value in config.to_dict().items()
+        if name not in _WHERE_AND_WHEN and value != plain[name]
+    }  # fmt: skip
+
+
+def trained(config: TrainConfig, dataset: AttributeDataset, folder: Path) -> tuple[AttributeDiffusionPipeline, Curve]:
+    """The model and the curve of one run, trained now, trained further, or read if it is finished.
+
+    ``config.out`` and ``config.resume`` are set here.
+
+    Raises KeyboardInterrupt after Ctrl-C or SIGTERM, once a checkpoint is written; ValueError if the folder holds a
+    run with other settings.
+    """
+    out = run_folder(config, dataset, folder)
+    config = replace(config, out=out, resume=True)
+    finish(config, out / "model" / "model_index.json", lambda: train(config, dataset, progress=False, sheet=False))
+    return AttributeDiffusionPipeline.load(out), Curve.read(out)
+
+
+def finish(config: RunSettings, last: Path, sitting: Callable[[], TrainResult]) -> None:
+    """Have ``sitting`` bring a run to its end unless ``last``, what a run writes at its end, is there; note its cost.
+
+    Raises as `trained`.
+    """
+    if last.is_file():
+        _check_settings(config, config.out)
+    else:
+        before = time.process_time()
+        result = sitting()
+        total = cpu_seconds(config.out) + time.process_time() - before
+        (config.out / _COST).write_text(json.dumps({"cpu_seconds": round(total, 1)}) + "\n")
+        if result.interrupted:
+            raise KeyboardInterrupt
+    shutil.rmtree(config.out / "checkpoints", ignore_errors=True)  # a finished run goes on no more
+
+
+def cpu_seconds(out: Path) -> float:
+    """What the run in this folder cost, over all sittings."""
+    file = out / _COST
+    return json.loads(file.read_text())["cpu_seconds"] if file.is_file() else 0.0
+
+
+def _check_settings(config: RunSettings, out: Path) -> None:
+    """A finished run whose settings were defaults that have changed since is another run."""
+    before = json.loads((out / "config.json").read_text())
+    now = json.loads(json.dumps(config.to_dict()))
+    changed = [n for n in now if n in before and n not in _WHERE_AND_WHEN and now[n] != before[n]]
+    if changed:
+        pairs = ", ".join(f"{name} was {before[name]} and is {now[name]}" for name in changed)
+        raise ValueError(f"{out} holds a run with other settings ({pairs}); remove it to train anew")
+
+
+def drawn(
+    pipeline: AttributeDiffusionPipeline,
+    attributes: NDArray[np.uint8],
+    out: Path,
+    *,
+    seed: int,
+    steps: int,
+    guidance: float,
+) -> NDArray[np.uint8]:
+    """Pictures ``(M, H, W, 3)`` for conditions ``(M, K)``, kept under ``out``, the run's folder."""
+    asked = digest("pictures", attributes.shape, attributes.tobytes().hex(), seed, steps, guidance)
+    file = out / "pictures" / f"{asked[:16]}.npy"
+    if file.is_file():
+        return np.load(file)
+    images, _ = draw(pipeline, attributes, seed=seed, steps=steps, guidance=guidance)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as aside, aside.open("wb") as stream:
+        np.save(stream, images)
+    return images
+
+
+@contextmanager
+def runs_under(name: str) -> Iterator[Path]:
+    """The folder of that name, or one that vanishes afterwards if the name is empty (for quick runs)."""
+    if name:
+        yield Path(name).expanduser()
+        return
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def counted(on_step: Callable[[int], None]) -> Callable[[], None]:
+    """A function to call after each piece of work, which tells ``on_step`` how many there were."""
+    done = 0
+
+    def one_more() -> None:
+        nonlocal done
+        done += 1
+        on_step(done)
+
+    return one_more

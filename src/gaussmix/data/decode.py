@@ -1,0 +1,237 @@
+"""Reading the images of a table: any picture to RGB, centre square, asked size; once, into the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from gaussmix._progress import progress_bar
+from gaussmix.data.cache import Append, Built, Entry, digest, fetch, recall, remember
+from gaussmix.data.load import DataError
+from gaussmix.data.table import ImageTable
+
+DECODER = "decoder 1"  # part of the cache's key: raise it when `decode` gives other pixels
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # not EPS: Pillow would run Ghostscript on it
+UNREADABLE = bytes(16)  # stands for the digest of a file without readable bytes
+MAX_THREADS = 8
+BATCH = 8  # images a thread takes at a time
+
+T = TypeVar("T")
+
+
+class BadImageError(Exception):
+    """Why a file does not give an image, worded to follow its name."""
+
+
+def decode(data: bytes, size: int) -> np.ndarray:
+    """(size, size, 3) uint8 RGB from the bytes of an image file: its centre square, resized.
+
+    The EXIF orientation is applied, transparency laid over white, 16-bit grey scaled by 1/257; an animation
+    gives its first frame. Raises BadImageError.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            limit = Image.MAX_IMAGE_PIXELS
+            if limit and image.width * image.height > limit:
+                raise BadImageError(f"is too large ({image.width} x {image.height} pixels; at most {limit} in all)")
+            # JPEG decodes to 1/2, 1/4 or 1/8 directly; from three times the asked size up, nothing shows.
+            image.draft(None, (3 * size, 3 * size))
+            rgb = _to_rgb(ImageOps.exif_transpose(image))
+            side = min(rgb.size)
+            left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
+            square = rgb.crop((left, top, left + side, top + side))
+            return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0))
+    except (BadImageError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise BadImageError(f"is too large ({error})") from error
+    except UnidentifiedImageError:
+        raise BadImageError(f"is not an image ({', '.join(FORMATS)})" if data else "is empty") from None
+    except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
+        raise BadImageError(f"is damaged ({' '.join(str(error).split()) or type(error).__name__})") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode[0] == "I":  # 16 or 32 bits; Pillow's own conversion would clip at 255
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise BadImageError("holds values beyond 16 bits, whose range is not known")
+        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    elif image.mode == "F":
+        raise BadImageError("holds fractions, whose range is not known")
+    elif image.has_transparency_data:
+        pixels = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels)
+    return image.convert("RGB")
+
+
+def load_table(table: ImageTable, *, size: int, skip_bad: bool, root: Path, progress: bool) -> tuple[Entry, str]:
+    """The cached images of `table` with arrays "attributes" and "split", and the entry's key.
+
+    Raises DataError if an image is missing or damaged; with `skip_bad` it leaves such images out, with a
+    warning, and puts their number into `info["skipped"]`.
+    """
+    stamp, missing = _stamp(table)
+    if missing and not skip_bad:
+        raise DataError(_complaint(table, missing))
+    content = recall(root, stamp)
+    if content is None:
+        content, complete = _content(table, missing, progress)
+        if complete:
+            remember(root, stamp, content)
+    key = digest("images", DECODER, table.reader, size, skip_bad, content)
+
+    def build(append: Append) -> Built:
+        bad, found = _decode_all(table, missing, size, append, progress)
+        if found != content:
+            remember(root, stamp, None)
+            raise DataError(f"the images in {table.root} changed while they were read; run again")
+        if bad and (not skip_bad or len(bad) == len(table)):
+            raise DataError(_complaint(table, bad))
+        kept = np.ones(len(table), bool)
+        kept[list(bad)] = False
+        info = {"skipped": len(bad), "first_bad": next(iter(bad.items()), None)}
+        return {"attributes": table.attributes[kept], "split": table.split[kept]}, info
+
+    entry = fetch(root, key, size, build)
+    if entry.info["skipped"]:
+        first = _describe(table, *entry.info["first_bad"])
+        warnings.warn(
+            f"skipped {entry.info['skipped']} of {len(table)} images; the first: {first}",
+            stacklevel=3,  # the caller of load_dataset
+        )
+    return entry, key
+
+
+def _stamp(table: ImageTable) -> tuple[str, dict[int, str]]:
+    """Digest of the table and of the state of its files on disk; the rows without a file, with the reason."""
+    states: list[tuple[int, int, int] | None] = []
+    missing: dict[int, str] = {}
+    for i, file in enumerate(table.files):
+        try:
+            found = os.stat(f"{table.root}/{file}")
+            if stat.S_ISREG(found.st_mode):
+                # The time of change too: copying tools restore the time of modification.
+                states.append((found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+                continue
+            missing[i] = "is not a file"
+        except (FileNotFoundError, NotADirectoryError):
+            missing[i] = "does not exist"
+        except OSError as error:
+            missing[i] = f"cannot be read ({error.strerror})"
+        states.append(None)
+    return digest(str(table.root.resolve()), _hasher(table).hexdigest(), states), missing
+
+
+def _hasher(table: ImageTable) -> hashlib.blake2b:
+    """A hash that has seen all of `table` but the bytes of its images."""
+    hasher = hashlib.blake2b(digest(table.attribute_names, table.files).encode(), digest_size=16)
+    hasher.update(table.attributes.tobytes())
+    hasher.update(table.split.tobytes())
+    return hasher
+
+
+def _content(table: ImageTable, missing: dict[int, str], progress: bool) -> tuple[str, bool]:
+    """Digest of `table` and the bytes of its images, and whether all files that exist could be read."""
+    hasher = _hasher(table)
+    unread = 0
+    with (
+        progress_bar("Checking images", len(table), progress) as show,
+        closing(_in_threads(_read, table, missing)) as results,
+    ):
+        for i, (fingerprint, _) in enumerate(results):
+            hasher.update(fingerprint)
+            unread += fingerprint == UNREADABLE
+            show(i + 1)
+    return hasher.hexdigest(), unread == len(missing)
+
+
+def _decode_all(
+    table: ImageTable, missing: dict[int, str], size: int, append: Append, progress: bool
+) -> tuple[dict[int, str], str]:
+    """Decode every image into the cache.
+
+    Returns the rows that have none, with the reason, and `_content`'s digest of the bytes that were decoded.
+    """
+
+    def read_image(path: str) -> tuple[bytes, np.ndarray | str]:
+        fingerprint, data = _read(path)
+        if isinstance(data, str):
+            return fingerprint, data
+        try:
+            return fingerprint, decode(data, size)
+        except BadImageError as error:
+            return fingerprint, str(error)
+
+    hasher = _hasher(table)
+    bad: dict[int, str] = {}
+    with (
+        progress_bar("Decoding images", len(table), progress) as show,
+        closing(_in_threads(read_image, table, missing)) as results,
+    ):
+        for i, (fingerprint, image) in enumerate(results):
+            hasher.update(fingerprint)
+            if isinstance(image, str):
+                bad[i] = image
+            else:
+                append(image)
+            show(i + 1)
+    return bad, hasher.hexdigest()
+
+
+def _read(path: str) -> tuple[bytes, bytes | str]:
+    """Fingerprint and bytes of a file, or the reason why it has none."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        return UNREADABLE, f"cannot be read ({error.strerror})"
+    return hashlib.blake2b(data, digest_size=16).digest(), data
+
+
+def _in_threads(
+    read: Callable[[str], tuple[bytes, T | str]], table: ImageTable, missing: dict[int, str]
+) -> Generator[tuple[bytes, T | str]]:
+    """`read(path)` for every row in order, a bounded number ahead so that memory stays flat."""
+
+    def read_rows(rows: range) -> list[tuple[bytes, T | str]]:
+        return [(UNREADABLE, missing[i]) if i in missing else read(f"{table.root}/{table.files[i]}") for i in rows]
+
+    threads = min(MAX_THREADS, os.cpu_count() or 1)
+    batches = (range(i, min(i + BATCH, len(table))) for i in range(0, len(table), BATCH))
+    pending: deque[Future[list[tuple[bytes, T | str]]]] = deque()
+    pool = ThreadPoolExecutor(threads)  # Pillow and the hash work outside the interpreter's lock
+    try:
+        for rows in batches:
+            pending.append(pool.submit(read_rows, rows))
+            if len(pending) > threads + 1:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _describe(table: ImageTable, place: int, reason: str) -> str:
+    path, row = table.rows[place]
+    return f"{path}, row {row}: image {table.root / table.files[place]} {reason}"
+
+
+def _complaint(table: ImageTable, bad: dict[int, str]) -> str:
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    remedy = "correct the data"
+    if len(bad) < len(table):
+        remedy += ", or leave such images out with --skip-bad (skip_bad=True)"
+    return f"{_describe(table, *next(iter(bad.items())))}{more}; {remedy}"

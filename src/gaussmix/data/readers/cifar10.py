@@ -1,0 +1,250 @@
+"""CIFAR-10's official layouts (Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009).
+
+    cifar-10-batches-bin/  data_batch_1.bin ... data_batch_5.bin, test_batch.bin, batches.meta.txt
+    cifar-10-batches-py/   data_batch_1 ... data_batch_5, test_batch, batches.meta
+
+A record of the binary layout has 3073 bytes: the label, then 32 x 32 pixels of red, of green and of blue. A file of the
+other layout is a Python pickle, which can hold any program: `_Unpickler` builds arrays, lists and dictionaries
+and refuses everything else.
+
+The K = 10 attributes are the classes; each image has one. Of every six images in a row, five come from the training
+files and the sixth from the test file, so that a few images have every split. Every tenth training image is valid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gaussmix._progress import progress_bar
+from gaussmix.data.cache import Append, Built, digest, fetch, recall, remember
+from gaussmix.data.load import SPLITS, AttributeDataset, DataError
+from gaussmix.data.table import check_names, read_text
+
+READER = "cifar-10 1"
+SIDE = 32
+CLASSES = 10
+RECORDS = 10_000  # in each file
+BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
+TEST = "test_batch"
+BINARY_NAMES, PICKLED_NAMES = "batches.meta.txt", "batches.meta"
+
+_PIXELS = 3 * SIDE * SIDE
+
+
+def find_cifar10(folder: Path) -> Path | None:
+    """Where the files lie: `folder` or the archive's own folder in it; None if it is not CIFAR-10."""
+    places = (folder, folder / "cifar-10-batches-bin"), (folder, folder / "cifar-10-batches-py")
+    for name, candidates in zip((BINARY_NAMES, PICKLED_NAMES), places, strict=True):
+        for place in candidates:
+            if (place / name).is_file():
+                return place
+    return None
+
+
+def load_cifar10(place: Path, *, size: int, count: int | None, root: Path, progress: bool) -> AttributeDataset:
+    """The data set in `place`, from the cache under `root` or read and put there.
+
+    `size` other than 32 resizes; `count` keeps the first images. DataError names the file of what is wrong.
+    """
+    binary = (place / BINARY_NAMES).is_file()
+    names_file = place / (BINARY_NAMES if binary else PICKLED_NAMES)
+    paths = [place / (f"{name}.bin" if binary else name) for name in (*BATCHES, TEST)]
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{path} is missing; CIFAR-10 comes in {len(paths)} files and {names_file.name}")
+    read = _read_records if binary else _read_pickled
+    names = _names(read_text(names_file).split() if binary else _listed_names(names_file), names_file)
+
+    stamp = digest(READER, [_state(path) for path in (names_file, *paths)])
+    content = recall(root, stamp)
+    if content is None:
+        content = digest(READER, names, [_fingerprint(path) for path in paths])
+        remember(root, stamp, content)
+    total = min(count or 6 * RECORDS, 6 * RECORDS)
+    key = digest("images", READER, size, total, content)
+
+    def build(append: Append) -> Built:
+        labels, split, done = [], [], 0
+        with progress_bar("Reading CIFAR-10", total, progress) as show:
+            for images, classes, codes in _interleaved(paths, read):
+                kept = slice(total - done)
+                append(_resized(images[kept], size))
+                labels.append(classes[kept])
+                split.append(codes[kept])
+                done += len(labels[-1])
+                show(done)
+                if done == total:
+                    break
+        attributes = np.eye(CLASSES, dtype=np.uint8)[np.concatenate(labels)]
+        return {"attributes": attributes, "split": np.concatenate(split)}, {}
+
+    entry = fetch(root, key, size, build)
+    return AttributeDataset(
+        name="cifar10",
+        images=entry.images,
+        attributes=entry.arrays["attributes"],
+        attribute_names=names,
+        split=entry.arrays["split"],
+        key=key,
+    )
+
+
+def _state(path: Path) -> tuple[str, int, int, int]:
+    found = path.stat()
+    return str(path.resolve()), found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _fingerprint(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _interleaved(
+    paths: list[Path], read: Callable[[Path], tuple[np.ndarray, np.ndarray]]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Images ``(B, 32, 32, 3)``, labels ``(B,)`` and split codes ``(B,)``, a training file at a time."""
+    *train, test = paths
+    test_images, test_labels = read(test)
+    share = RECORDS // len(train)
+    is_valid = np.arange(RECORDS) % 10 == 9
+    codes = np.where(is_valid, SPLITS.index("valid"), SPLITS.index("train")).astype(np.uint8)
+    test_codes = np.full(share, SPLITS.index("test"), np.uint8)
+    for i, path in enumerate(train):
+        images, labels = read(path)
+        mine = slice(i * share, (i + 1) * share)
+        yield (
+            _alternating(images, test_images[mine]),
+            _alternating(labels, test_labels[mine]),
+            _alternating(codes, test_codes),
+        )
+
+
+def _alternating(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Five rows of `train`, one of `test`, and so on."""
+    groups = train.reshape(len(test), -1, *train.shape[1:])
+    return np.concatenate([groups, test[:, None]], axis=1).reshape(-1, *train.shape[1:])
+
+
+def _resized(images: np.ndarray, size: int) -> np.ndarray:
+    if size == SIDE:
+        return images
+    resized = (Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS) for image in images)
+    return np.stack([np.asarray(image) for image in resized])
+
+
+def _images(pixels: np.ndarray) -> np.ndarray:
+    """``(N, 3072)`` in planes of colour to ``(N, 32, 32, 3)``."""
+    return np.ascontiguousarray(pixels.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1))
+
+
+def _check_labels(labels: np.ndarray, path: Path) -> np.ndarray:
+    wrong = np.flatnonzero((labels < 0) | (labels >= CLASSES))
+    if len(wrong):
+        raise DataError(f"{path}, image {wrong[0]}: label {labels[wrong[0]]}; expected 0 to {CLASSES - 1}")
+    return labels
+
+
+def _names(found: list[str], path: Path) -> tuple[str, ...]:
+    check_names(found, path, 1)
+    if len(found) != CLASSES:
+        raise DataError(f"{path} names {len(found)} classes; CIFAR-10 has {CLASSES}")
+    return tuple(found)
+
+
+def _read_records(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of a binary file."""
+    data = np.fromfile(path, np.uint8)
+    if len(data) != RECORDS * (1 + _PIXELS):
+        raise DataError(
+            f"{path} has {len(data)} bytes; expected {RECORDS} records of {1 + _PIXELS}: it is cut off or another "
+            "data set (CIFAR-100 has records of two labels)"
+        )
+    records = data.reshape(RECORDS, 1 + _PIXELS)
+    return _images(records[:, 1:]), _check_labels(records[:, 0], path)
+
+
+def _read_pickled(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of a pickled file."""
+    content = _unpickled(path)
+    pixels, labels = content.get("data"), content.get("labels")
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (RECORDS, _PIXELS):
+        raise DataError(f"{path} has no 'data' of {RECORDS} x {_PIXELS} bytes; it is not a batch of CIFAR-10")
+    if not isinstance(labels, list) or len(labels) != RECORDS or {type(label) for label in labels} != {int}:
+        raise DataError(f"{path} has no 'labels', a list of {RECORDS} whole numbers; it is not a batch of CIFAR-10")
+    return _images(pixels), _check_labels(np.array(labels), path)
+
+
+def _listed_names(path: Path) -> list[str]:
+    names = _unpickled(path).get("label_names")
+    if not isinstance(names, list):
+        raise DataError(f"{path} has no list 'label_names'; it is not CIFAR-10's")
+    return [_text(name) for name in names]
+
+
+def _text(value: object) -> str:
+    """Texts of Python 2 arrive as bytes."""
+    return value.decode("latin1") if isinstance(value, bytes) else str(value)
+
+
+def _unpickled(path: Path) -> dict[str, Any]:
+    """The dictionary in a pickle, its keys as texts."""
+    try:
+        with path.open("rb") as file:
+            content = _Unpickler(file, path).load()
+    except (DataError, OSError):
+        raise
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise DataError(f"{path} is damaged ({' '.join(str(error).split()) or type(error).__name__})") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds a {type(content).__name__}; expected a dictionary of CIFAR-10")
+    return {_text(key): value for key, value in content.items()}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Builds what the files of CIFAR-10 hold: arrays, beside the numbers, texts, lists and dictionaries of any pickle.
+
+    A pickle names the functions that it wants called. All but those four are refused before anything runs.
+    """
+
+    def __init__(self, file: Any, path: Path):
+        super().__init__(file, encoding="bytes")
+        self.path = path
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        try:
+            return _ALLOWED[module_name, global_name]
+        except KeyError:
+            raise DataError(
+                f"{self.path} asks for {module_name}.{global_name}, which no file of CIFAR-10 needs; it may be harmful "
+                "and was not run. Get the data again, best in the binary version"
+            ) from None
+
+
+def _new_array(kind: object, shape: tuple[int, ...], code: bytes | str) -> np.ndarray:
+    """NumPy's way to begin an array that its bytes follow; of another size it could fill the memory."""
+    if kind is not _ARRAY or shape != (0,):
+        raise ValueError(f"an array that begins with shape {shape}")
+    return np.empty(0, np.uint8)
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """Python 3's way to write bytes in an old format."""
+    if encoding != "latin1":
+        raise ValueError(f"bytes in {encoding}")
+    return text.encode("latin1")
+
+
+_ARRAY = object()  # stands for the class, which a pickle could call for an array of any size
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _ARRAY,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _latin1,
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _new_array for core in ("core", "_core")},
+}

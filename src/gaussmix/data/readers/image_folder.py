@@ -1,0 +1,112 @@
+"""Image folder: pictures and `metadata.csv`, as in Hugging Face's imagefolder convention.
+
+    folder/metadata.csv    file_name,Smiling,Hat    file_name relative to the table's own folder, then one
+    folder/faces/a.png     faces/a.png,1,0          column of 0/1 (or -1/1, true/false) for each attribute
+    folder/faces/b.jpg     faces/b.jpg,0,0
+
+A table may lie in the folder itself, in sub-folders named after splits, or both. The split of an image is the
+first part of its path: train; valid, validation, val or dev; test. If no image has one, a hash of `file_name`
+decides: about 80 % train, 10 % valid, 10 % test, and an image keeps its split when others come and go.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+
+from gaussmix.data.load import DataError
+from gaussmix.data.table import ImageTable, TableRows, check_file, check_names, read_text
+
+READER = "image-folder 1"
+TABLE = "metadata.csv"
+FILE_COLUMN = "file_name"
+SPLIT_FOLDERS = {"train": 0, "valid": 1, "validation": 1, "val": 1, "dev": 1, "test": 2}
+
+
+def find_tables(folder: Path) -> list[Path]:
+    """The tables of an image folder: its own, then those of the splits; empty if it is none."""
+    splits = [name for name in os.listdir(folder) if name.lower() in SPLIT_FOLDERS]
+    splits.sort(key=lambda name: (SPLIT_FOLDERS[name.lower()], name))
+    places = [folder / TABLE, *(folder / name / TABLE for name in splits)]
+    return [path for path in places if path.is_file()]
+
+
+def read_image_folder(folder: Path) -> ImageTable:
+    """Read the tables of `folder`; no image is opened. DataError names the file and row of what is wrong."""
+    table: TableRows | None = None
+    for path in find_tables(folder):
+        table = _read_table(path, folder, table)
+    assert table is not None, "call find_tables first"
+    files = list(table.rows)
+    rows = list(table.rows.values())
+    return ImageTable(
+        reader=READER,
+        root=folder,
+        files=files,
+        rows=rows,
+        attributes=table.attributes(),
+        attribute_names=table.names,
+        split=_splits(files, rows),
+    )
+
+
+def _read_table(path: Path, folder: Path, table: TableRows | None) -> TableRows:
+    """Add the rows of one table to those before it."""
+    prefix = "" if path.parent == folder else f"{path.parent.name}/"
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    row = 1
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        if FILE_COLUMN not in header:
+            found = ", ".join(map(repr, header)) or "none"
+            raise DataError(f"{path}, row 1: no column {FILE_COLUMN!r} (columns: {found}); name the images in one")
+        names = [name for name in header if name != FILE_COLUMN]
+        if header.count(FILE_COLUMN) > 1:
+            raise DataError(f"{path}, row 1: the column {FILE_COLUMN!r} appears twice; rename or drop one")
+        check_names(names, path, 1)
+        if table is None:
+            table = TableRows(names)
+        elif set(names) != set(table.names):
+            first = next(iter(table.rows.values()))[0]
+            odd = ", ".join(sorted(set(names) ^ set(table.names)))
+            raise DataError(f"{path}, row 1: the attributes differ from those of {first} ({odd}); use the same in all")
+        place = header.index(FILE_COLUMN)
+        order = [header.index(name) for name in table.names]
+        before = len(table.rows)
+        for row, cells in enumerate(reader, 2):
+            if not cells:  # a blank line
+                continue
+            if len(cells) != len(header):
+                raise DataError(f"{path}, row {row}: {len(cells)} fields where the header has {len(header)}")
+            file = check_file(cells[place], path, row)
+            table.add(prefix + file, [cells[i] for i in order], path, row)
+    except csv.Error as error:
+        raise DataError(f"{path}, near row {row + 1}: not valid CSV ({error})") from error
+    if len(table.rows) == before:
+        raise DataError(f"{path} has no rows after the header; add one for each image, or remove the file")
+    return table
+
+
+def _splits(files: list[str], rows: list[tuple[Path, int]]) -> np.ndarray:
+    """(N,) uint8 splits, by folder or, if no image lies in a split's folder, by hash."""
+    found = [SPLIT_FOLDERS.get(file.split("/", 1)[0].lower()) if "/" in file else None for file in files]
+    if all(code is None for code in found):
+        return np.array([_hash_split(file) for file in files], np.uint8)
+    if None in found:
+        lost = found.index(None)
+        path, row = rows[lost]
+        raise DataError(
+            f"{path}, row {row}: {files[lost]} lies in no split's folder while other images do; move it into "
+            "train/, validation/ or test/"
+        )
+    return np.array(found, np.uint8)
+
+
+def _hash_split(file: str) -> int:
+    bucket = int.from_bytes(hashlib.blake2b(file.encode(), digest_size=8).digest(), "big") % 10
+    return max(0, bucket - 7)  # 0 to 7 train, 8 valid, 9 test

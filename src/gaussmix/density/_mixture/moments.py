@@ -1,0 +1,83 @@
+"""Moments and entropy of a mixture's continuous part."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import ndtr
+
+from gaussmix.density._mixture import exact as _direct
+from gaussmix.density._mixture import table as _table
+from gaussmix.density._mixture.exact import Pieces
+
+_SQRT_2PI = math.sqrt(2 * math.pi)
+
+
+def mean_and_variance(p: Pieces) -> tuple[float, float]:
+    """Expectation and variance, from the moments of Gaussians cut off at the bounds."""
+    share = p.weight / p.weight.sum() if p.weight.size else p.weight
+    start = float(np.clip(share @ p.mean, p.low, p.high)) if p.weight.size else p.low
+    mean = start + _moments_about(start, p)[0]
+    shift, second = _moments_about(mean, p)
+    return mean, second - shift**2
+
+
+def _moments_about(c: float, p: Pieces) -> tuple[float, float]:
+    """E[X - c] and E[(X - c)^2].
+
+    For a Gaussian between a and b, alpha and beta in its standard deviations:
+    int (x - c)^2 = ((m - c)^2 + s^2) (Phi(beta) - Phi(alpha)) - s ((b + m - 2 c) phi(beta) - (a + m - 2 c) phi(alpha)).
+    """
+    inside = np.ones(p.mean.size)
+    first, second = np.zeros(p.mean.size), np.zeros(p.mean.size)
+    for end, sign in ((p.low, -1), (p.high, 1)):
+        if math.isfinite(end):
+            z = (end - p.mean) * p.inverse_std
+            inside -= ndtr(-sign * z)
+            height = sign * np.exp(-0.5 * z * z) / (p.inverse_std * _SQRT_2PI)
+            first -= height
+            second -= height * (end + p.mean - 2 * c)
+    away = p.mean - c
+    first += inside * away
+    second += inside * (away**2 + p.inverse_std**-2)
+    one, two = float(p.weight @ first), float(p.weight @ second)
+    if p.flat > 0:
+        one += p.flat * (p.high - p.low) * (0.5 * (p.low + p.high) - c)
+        two += p.flat * ((p.high - c) ** 3 - (p.low - c) ** 3) / 3
+    if p.guard_mass > 0:
+        one += p.guard_mass * (p.guard_loc - c)
+        two += p.guard_mass * ((p.guard_loc - c) ** 2 + 3 * p.guard_scale**2)
+    return one, two
+
+
+def entropy(p: Pieces, table: _table.Table) -> float:
+    """-int p log p: Gauss-Legendre in the cells of the table, and the guard's closed form outside it."""
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    middle, inverse, powers = table.logs[:, :1], table.logs[:, 1:2], table.logs[:, 2:]
+    fitted = np.isfinite(inverse[:, 0])
+    log_p = np.polynomial.polynomial.polyval(nodes, powers[fitted].T)
+    total = -float((np.exp(log_p) * log_p / inverse[fitted] * weights).sum())
+    for side, sign in ((0, -1.0), (1, 1.0)):
+        first, last = table.first[side], table.first[side + 1]
+        mass = np.diff(table.outside[first:last])
+        unfitted = ~fitted[first - side : last - side - 1]
+        x = middle[first - side : last - side - 1, 0][unfitted]
+        total -= float(mass[unfitted] @ _direct.log_densities(x, p))
+        if p.guard_mass > 0:
+            edge = table.center + sign * _table.ROOT / table.per_root[side]
+            total += _guard_entropy(sign * (edge - p.guard_loc), p)
+    return total
+
+
+def _guard_entropy(start: float, p: Pieces) -> float:
+    """The guard's part from `start` outwards, where the Gaussians have ended.
+
+    With x = sqrt(3) scale tan(theta) the mass is 2/pi cos(theta)^2 dtheta, and the density falls as cos(theta)^4.
+    """
+    first = math.atan(start / (p.guard_scale * math.sqrt(3)))
+    nodes, weights = np.polynomial.legendre.leggauss(100)
+    half = 0.5 * (0.5 * math.pi - first)
+    cosine = np.cos(first + half * (nodes + 1))
+    log_p = _direct.guard_log_density(0.0, p) + 4 * np.log(cosine)
+    return -float((weights * half * cosine**2 * log_p).sum()) * p.guard_mass * 2 / math.pi

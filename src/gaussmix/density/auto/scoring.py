@@ -1,0 +1,154 @@
+"""Maximum likelihood of all parameters of a Gaussian mixture, given counts in cells: Fisher scoring.
+
+Parameters theta = (log w_k, m_k, log s_k), k = 1..K. With P_kj the probability of cell j under component k (reflected
+at the bounds), b_j that of the fixed background, p_j = sum_k w_k P_kj + b_j, and counts c_j, sum_j c_j = N,
+
+    log-likelihood   L = sum_j c_j log p_j - N (sum_k w_k - 1)         (its maximum over the weights' sum is at 1)
+    score            J c/p - (N w, 0, 0),     J = dp/dtheta
+    information      F = N J diag(1/p) J^T
+
+and a step solves (F + lambda diag F) d = score, lambda raised until L does not fall (Levenberg, Marquardt).
+Cells beyond the data, up to infinity, have no counts but a share in the information.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from gaussmix.density.auto.cells import Interval, cell_derivatives, cell_probabilities
+
+FloatArray = NDArray[np.float64]
+
+_LARGEST_STEP = (2.0, 1.0, 0.7)  # of log w, of m in standard deviations, of log s
+_RIDGE = 1e-9  # of N: keeps a component without influence where it is
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Components of a Gaussian mixture: arrays (K,)."""
+
+    weights: FloatArray
+    means: FloatArray
+    stds: FloatArray
+    least: FloatArray
+    """The smallest standard deviation that each component may take."""
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def select(self, keep: NDArray[np.bool_]) -> Mixture:
+        """The components where ``keep``, (K,), is true."""
+        return Mixture(self.weights[keep], self.means[keep], self.stds[keep], self.least[keep])
+
+    def joined(self, other: Mixture) -> Mixture:
+        """These components and those of another mixture."""
+        return Mixture(
+            *(
+                np.concatenate([getattr(self, name), getattr(other, name)])
+                for name in ("weights", "means", "stds", "least")
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Counts in cells, and what stays fixed while mixtures are fitted to them."""
+
+    edges: FloatArray
+    """(m + 1,) ascending; infinite at an open side."""
+    counts: FloatArray
+    """(m,)."""
+    background: FloatArray
+    """(m,) probabilities of a fixed component, > 0 wherever there are counts."""
+    bounds: Interval
+
+    @property
+    def n(self) -> float:
+        """Number of points."""
+        return float(self.counts.sum())
+
+    @property
+    def inner(self) -> slice:
+        """The cells with finite edges: those that can have counts."""
+        return slice(int(self.edges[0] == -np.inf), len(self.counts) - int(self.edges[-1] == np.inf))
+
+    def probabilities(self, mixture: Mixture) -> FloatArray:
+        """(K, m)."""
+        return cell_probabilities(self.edges, mixture.means, mixture.stds, self.bounds)
+
+    def __call__(self, mixture: Mixture) -> float:
+        """Log-likelihood in nats."""
+        return self.of_cells(mixture.weights @ self.probabilities(mixture) + self.background, mixture.weights)
+
+    def of_cells(self, p: FloatArray, weights: FloatArray) -> float:
+        """Log-likelihood of weights (K,) that give the cells the probabilities p (m,)."""
+        seen = self.counts > 0
+        return float(self.counts[seen] @ np.log(p[seen])) - self.n * (float(weights.sum()) - 1)
+
+
+def jacobian(likelihood: Likelihood, mixture: Mixture) -> tuple[FloatArray, FloatArray]:
+    """(m,) cell probabilities p and (3 K, m) their derivatives by log w, m / s and log s."""
+    P, D, S = cell_derivatives(likelihood.edges, mixture.means, mixture.stds, likelihood.bounds)
+    w = mixture.weights[:, None]
+    return mixture.weights @ P + likelihood.background, np.concatenate([w * P, w * D, w * S])
+
+
+def refine(
+    likelihood: Likelihood, mixture: Mixture, steps: int, tol: float = 0.01, damping: float = 0.01
+) -> tuple[Mixture, float]:
+    """At most ``steps`` scoring steps, until one gains less than ``tol`` nats; the mixture and its log-likelihood."""
+    n, k = likelihood.n, len(mixture)
+    seen = likelihood.counts > 0
+    p, J = jacobian(likelihood, mixture)
+    value = likelihood.of_cells(p, mixture.weights)
+    for _ in range(steps):
+        score = J[:, seen] @ (likelihood.counts[seen] / p[seen])
+        score[:k] -= n * mixture.weights
+        whitened = J * np.sqrt(n / np.maximum(p, np.finfo(float).tiny))
+        information = whitened @ whitened.T
+        diagonal = information.diagonal() + _RIDGE * n
+        for _ in range(6):
+            step = _solve(information, damping * diagonal + _RIDGE * n, score)
+            if step is not None:
+                moved = _move(likelihood, mixture, step)
+                p_moved, J_moved = jacobian(likelihood, moved)
+                value_moved = likelihood.of_cells(p_moved, moved.weights)
+                if value_moved >= value - 1e-9:
+                    break
+            damping *= 8
+        else:
+            break
+        gain = value_moved - value
+        mixture, value, p, J = moved, value_moved, p_moved, J_moved
+        damping = max(damping / 6, 1e-5)
+        if gain < tol:
+            break
+    return mixture, value
+
+
+def _solve(matrix: FloatArray, extra: FloatArray, right: FloatArray) -> FloatArray | None:
+    """(matrix + diag(extra))^-1 right by Cholesky; None if that is not positive definite."""
+    damped = matrix.copy()
+    damped[np.diag_indices_from(damped)] += extra
+    factor, failed = lapack.dpotrf(damped)  # pyright: ignore[reportAttributeAccessIssue]
+    if failed:
+        return None
+    step = lapack.dpotrs(factor, right)[0]  # pyright: ignore[reportAttributeAccessIssue]
+    return step if np.isfinite(step).all() else None
+
+
+def _move(likelihood: Likelihood, mixture: Mixture, step: FloatArray) -> Mixture:
+    """The mixture after a step (3 K,), each part of it cut to what may be trusted."""
+    d_weight, d_mean, d_std = (
+        np.clip(part, -largest, largest) for part, largest in zip(np.split(step, 3), _LARGEST_STEP, strict=True)
+    )
+    return replace(
+        mixture,
+        weights=mixture.weights * np.exp(d_weight),
+        means=np.clip(mixture.means + d_mean * mixture.stds, *likelihood.bounds),
+        stds=np.maximum(mixture.stds * np.exp(d_std), mixture.least),
+    )

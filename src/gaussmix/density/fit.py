@@ -1,0 +1,167 @@
+"""From counts to a distribution: the rule that was asked for, point masses, what lies outside the bins, the guard.
+
+    p = sum_a m_a delta_a + (1 - sum_a m_a) [ (1 - g) (rule's mixture + tail components) + g guard ],   g = .2 / N
+
+The guard holds as much as .2 points: log-densities far out stay finite, and moments hardly change. It is a Student t
+with 3 degrees of freedom around the median; within given bounds, three wide Gaussians that are reflected there as all
+others. Points under and over the bins, whose number and extremes the counts know, become one Gaussian a side.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaussmix.density.auto.edges import find_edges
+from gaussmix.density.auto.rule import fit_automatic, fit_fast
+from gaussmix.density.basis import GaussianBasis
+from gaussmix.density.counts import BinnedCounts
+from gaussmix.density.cross_validation import Rule as BasisRule
+from gaussmix.density.cross_validation import choose_bandwidth
+from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.density.rules import (
+    algorithm1_weights,
+    algorithm2_weights,
+    histogram_weights,
+    kernel_weights,
+    ml_weights,
+)
+from gaussmix.density.standard_units import GUARD_POINTS, Bounds, read_counts
+
+Rule = Literal["auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"]
+RULES: tuple[str, ...] = ("auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml")
+BASIS_RULES: tuple[str, ...] = RULES[2:]
+Components = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+MIN_ML_BANDWIDTH = 5.0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A distribution and what there is to say about how it was found: `details` holds JSON's types only."""
+
+    distribution: GaussianMixture1D
+    details: dict[str, Any]
+
+
+def fit_counts(
+    counts: BinnedCounts,
+    rule: Rule,
+    *,
+    basis: GaussianBasis | None = None,
+    cross_validate: bool = False,
+    bounds: Bounds | Literal["auto"] = "auto",
+) -> Fit:
+    """The distribution that a rule makes of counts.
+
+    basis : on whose axis the counts were made, for the rules of `BASIS_RULES`; `cross_validate` replaces its bandwidth.
+    bounds : given, or "auto": looked for by "auto" and "fast".
+
+    Raises ValueError for counts without points.
+    """
+    if not counts.total_mass > 0:
+        raise ValueError("every sample weight is zero, or there are no points: there is nothing to learn from")
+    sample = read_counts(counts)
+    guard = GUARD_POINTS / max(counts.size, 2 * GUARD_POINTS)
+    positions, masses = (values[sample.atoms[1] > 0] for values in sample.atoms)
+    given: Bounds = (None, None) if bounds == "auto" else bounds
+    if float(masses.sum()) >= 1 - 1e-12:
+        return Fit(_point_masses(positions, masses, guard, given), {})
+    rest = counts.without_atoms()
+    if not rest.mass.any():
+        raise ValueError(
+            f"none of the numbers, from {counts.minimum:g} to {counts.maximum:g}, lies in the bins, from "
+            f"{counts.axis.low:g} to {counts.axis.high:g}: give a range that holds them"
+        )
+    within = given != (None, None)
+    if basis is not None:
+        components, details = _on_basis(rest, replace(basis, bounds=given), cast(BasisRule, rule), cross_validate)
+    else:
+        if bounds == "auto":
+            low, high = find_edges(sample)  # not where the bins end before the data do
+            bounds = (None if rest.under_mass > 0 else low, None if rest.over_mass > 0 else high)
+        found = (fit_automatic if rule == "auto" else fit_fast)(counts, bounds=bounds)
+        components, given = (found.weights, found.means, found.stds), found.bounds
+        details = {
+            "bandwidth": float(found.bandwidth),
+            "expansion_share": float(found.expansion_share),
+            "sharpened_share": float(found.sharpened_share),
+            "n_active": int(found.n_active),
+        }
+    components = _with_tails(components, rest)
+    center, scale = float(sample.to_data(np.array(sample.median))), sample.spread * sample.unit
+    if within:
+        components = _with_guard(components, guard, center, scale)
+    tail = None if within else (guard, center, scale)
+    return Fit(GaussianMixture1D(*components, bounds=given, tail=tail, atoms=(positions, masses)), details)
+
+
+def _on_basis(
+    rest: BinnedCounts, basis: GaussianBasis, rule: BasisRule, cross_validate: bool
+) -> tuple[Components, dict[str, Any]]:
+    if cross_validate:
+        basis = replace(basis, bandwidth=choose_bandwidth(rest, basis, rule).bandwidth)
+    elif rule == "ml" and basis.bandwidth < MIN_ML_BANDWIDTH:
+        warnings.warn(
+            f"maximum likelihood overfits at bandwidth={basis.bandwidth:g} spacings, often to less than a histogram's "
+            f"accuracy: use bandwidth='cv', or at least {MIN_ML_BANDWIDTH:g}",
+            stacklevel=2,
+        )
+    details: dict[str, Any] = {"bandwidth": basis.bandwidth}
+    match rule:
+        case "histogram":
+            weights = histogram_weights(rest, basis)
+        case "kernel":
+            weights = kernel_weights(rest, basis)
+        case "algorithm1":
+            weights, details["clipped_mass"] = algorithm1_weights(rest, basis)
+        case "algorithm2":
+            weights, details["clipped_mass"] = algorithm2_weights(rest, basis)
+        case "ml":
+            best = ml_weights(rest, basis)
+            weights, details["optimality_gap"] = best.weights, best.gap
+        case _:
+            raise ValueError(f"the rule {rule!r} takes no basis; those that do are {', '.join(BASIS_RULES)}")
+    return (weights, basis.centers, basis.stds), details
+
+
+def _point_masses(
+    positions: NDArray[np.float64], masses: NDArray[np.float64], guard: float, bounds: Bounds
+) -> GaussianMixture1D:
+    """Every point lies on an atom: nearly all mass there, and as much as .2 points for whatever else may come."""
+    scale = float(np.ptp(positions)) or (abs(float(positions[0])) or 1.0) * 1e-3
+    center = float(np.average(positions, weights=masses))
+    atoms = (positions, masses / masses.sum() * (1 - guard))
+    if bounds == (None, None):
+        return GaussianMixture1D([1.0], [center], [scale], tail=(0.5, center, scale), atoms=atoms)
+    nothing = (np.zeros(0), np.zeros(0), np.zeros(0))
+    return GaussianMixture1D(*_with_guard(nothing, 1.0, center, scale), bounds=bounds, atoms=atoms)
+
+
+def _with_tails(components: Components, rest: BinnedCounts) -> Components:
+    """Points outside the bins as one Gaussian a side, from the axis's end to the extreme."""
+    weights, means, stds = components
+    axis, total = rest.axis, rest.total_mass
+    weights = weights * (1 - (rest.under_mass + rest.over_mass) / total)
+    sides = [(rest.under_mass, rest.minimum, axis.low), (rest.over_mass, axis.high, rest.maximum)]
+    for mass, low, high in sides:
+        if mass > 0:
+            width = max(high - low, float(axis.width / axis.slope(high if low == axis.high else low)))
+            weights = np.append(weights, mass / total)
+            means, stds = np.append(means, low / 2 + high / 2), np.append(stds, width / math.sqrt(12))
+    return weights, means, stds
+
+
+def _with_guard(components: Components, mass: float, center: float, scale: float) -> Components:
+    """Three more Gaussians, 3, 30 and 300 times as wide as the data, of that mass together."""
+    weights, means, stds = components
+    return (
+        np.append(weights * (1 - mass), mass * np.array([0.9, 0.09, 0.01])),
+        np.append(means, np.full(3, center)),
+        np.append(stds, scale * np.array([3.0, 30.0, 300.0])),
+    )

@@ -1,0 +1,241 @@
+"""Drawing many pictures and laying them out: what the command line and the training run share.
+
+Picture ``i`` of seed ``s`` takes its noise and its Z from ``(s, i)`` alone, so the first four of sixteen are the four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from gaussmix.diffusion.conditions import unpack_rows
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+from gaussmix.sheets import contact_sheet, save_atomic
+from gaussmix.training.precision import has_fast_bfloat16
+from gaussmix.training.schedule import step_generator
+
+_SHEET_ROWS, _SHEET_COLUMNS = 8, 8
+_PIXELS_AT_ONCE = {"cpu": 32 * 32 * 32}
+"""Pixels of the pictures drawn at once. On a CPU an evaluation costs the same an image from 16 images of 32 x 32 up."""
+_PIXELS_ELSEWHERE = 512 * 32 * 32
+
+
+class DrawnBatch(NamedTuple):
+    """Consecutive pictures.
+
+    ``start``: number of the first; ``images``: ``(B, H, W, 3)`` uint8; ``trajectory``: None, or the estimates x0* of
+    each step, ``(steps, B, H, W, 3)`` uint8.
+    """
+
+    start: int
+    images: NDArray[np.uint8]
+    trajectory: NDArray[np.uint8] | None
+
+
+def default_steps(scheduler_name: str, timesteps: int) -> int:
+    """Enough steps for a good picture: few for the solvers of a deterministic path, all T for the random ones.
+
+    Ten of DPM-Solver++ are as good as twenty (docs/sampling.md); DDIM is of first order and wants more.
+    """
+    return min({"dpm++": 10, "ddim": 20}.get(scheduler_name, timesteps), timesteps)
+
+
+def batch_size(size: int, device: torch.device) -> int:
+    """How many pictures of ``size`` x ``size`` pixels to draw at once: enough to be fast, few enough for memory."""
+    return max(1, _PIXELS_AT_ONCE.get(device.type, _PIXELS_ELSEWHERE) // size**2)
+
+
+def draw_batches(
+    pipeline: AttributeDiffusionPipeline,
+    attributes: NDArray[np.uint8],
+    *,
+    seed: int = 0,
+    steps: int = 10,
+    guidance: float = 2.0,
+    classifier_scale: float = 0.0,
+    components: Mapping[str, int] | None = None,
+    fix_latent: bool = False,
+    fix_noise: bool = False,
+    trajectory: bool = False,
+    on_step: Callable[[int], None] | None = None,
+) -> Iterator[DrawnBatch]:
+    """Draw pictures for attributes ``(M, K)``, one batch after the other: memory does not grow with M.
+
+    Args:
+        seed: picture ``i`` takes its noise and its Z from ``(seed, i)``.
+        steps, guidance, classifier_scale: the pipeline's ``num_inference_steps``, ``guidance_scale`` and
+            ``classifier_scale``.
+        components: modes of attributes, by name: ``{"Eyeglasses": 2}``.
+        fix_latent: all pictures share the Z of the first (D Fig. 5: what the noise decides).
+        fix_noise: all share its starting noise (what Z decides).
+        trajectory: keep the estimates x0* of each step.
+        on_step: called after each step with the number of picture-steps done, ``M * steps`` in all.
+
+    Raises ValueError for what the pipeline refuses.
+    """
+    size, device = pipeline.unet.config["sample_size"], pipeline.unet.device
+    # Parameters in half precision are computed with as they are.
+    fast = has_fast_bfloat16(device) and pipeline.unet.dtype == torch.float32
+    pipeline.set_progress_bar_config(disable=True)
+    first_latent, first_noise = _start(pipeline, step_generator(seed, 0, stream=0), components)
+    at_once = batch_size(size, device)
+    for start in range(0, len(attributes), at_once):
+        part = attributes[start : start + at_once]
+        generators = [step_generator(seed, start + i, stream=0) for i in range(len(part))]
+        pairs = [_start(pipeline, generator, components) for generator in generators]
+        latents = torch.cat([first_latent if fix_latent else z for z, _ in pairs])
+        noise = torch.cat([first_noise if fix_noise else x for _, x in pairs])
+
+        def report(step: int, _timestep: int, _estimate: torch.Tensor, start: int = start, n: int = len(part)) -> None:
+            if on_step is not None:
+                on_step(start * steps + (step + 1) * n)
+
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+            out = pipeline(
+                part,
+                latents,
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                classifier_scale=classifier_scale,
+                generator=generators,
+                noise=noise,
+                output_type="np",
+                callback=report if on_step is not None else None,
+                return_trajectory=trajectory,
+            )
+        yield DrawnBatch(start, np.asarray(out.images), out.trajectory)
+
+
+def draw(
+    pipeline: AttributeDiffusionPipeline, attributes: NDArray[np.uint8], **options: Any
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """All pictures of `draw_batches` at once; takes its options.
+
+    Returns ``(M, H, W, 3)`` uint8 and, with ``trajectory``, ``(steps, M, H, W, 3)``.
+    """
+    return first_pictures(draw_batches(pipeline, attributes, **options), len(attributes))
+
+
+def first_pictures(
+    batches: Iterable[DrawnBatch], most: int, row: int | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Run through all batches and keep the first ``most`` pictures, and trajectories where there are.
+
+    With ``row``, pictures come in rows of so many, and the first ``most`` of each row are kept.
+    """
+    images, paths = [], []
+    for batch in batches:
+        place = np.arange(batch.start, batch.start + len(batch.images))
+        kept = (place if row is None else place % row) < most
+        if kept.any():
+            images.append(batch.images[kept])
+            paths += [] if batch.trajectory is None else [batch.trajectory[:, kept]]
+    return np.concatenate(images), np.concatenate(paths, axis=1) if paths else None
+
+
+def _start(
+    pipeline: AttributeDiffusionPipeline, generator: torch.Generator, components: Mapping[str, int] | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Z ``(1, T, N)`` and noise ``(1, C, H, W)`` of one picture."""
+    size, channels = pipeline.unet.config["sample_size"], pipeline.unet.config["in_channels"]
+    latents = pipeline.draw_latents(1, generator, components)
+    return latents, torch.randn((1, channels, size, size), generator=generator)
+
+
+def sheet_requests(pipeline: AttributeDiffusionPipeline, rows: int = _SHEET_ROWS) -> list[list[str]]:
+    """What to ask for in the rows of an overview: pairs of attributes that are nearly independent in the data.
+
+    Attributes come from the rarest up, each in one pair at most.
+    """
+    names, packed = pipeline.attribute_names, pipeline.config["attribute_rows"]
+    data = unpack_rows(packed, len(names)).astype(float) if packed else np.zeros((1, len(names)))
+    together = data.T @ data
+    expected = np.outer(np.diag(together), np.diag(together)) / len(data)
+    free = [int(k) for k in np.argsort(np.diag(together), kind="stable") if together[k, k] > 0]
+    requests: list[list[str]] = []
+    while free and len(requests) < rows:
+        k = free.pop(0)
+        partners = [j for j in free if together[k, j] > 0]
+        pair = [k]
+        if partners:
+            pair.append(min(partners, key=lambda j: abs(np.log(together[k, j] / expected[k, j]))))
+            free.remove(pair[1])
+        requests.append([names[j] for j in pair])
+    return requests or [[]]
+
+
+def draw_sheet(
+    pipeline: AttributeDiffusionPipeline,
+    path: Path,
+    *,
+    guidance: float,
+    seed: int,
+    step: int,
+    num_steps: int = 10,
+) -> None:
+    """Draw an overview after ``step`` training steps: each row a request, all else as in the data."""
+    requests = sheet_requests(pipeline)
+    attributes = [
+        pipeline.choose_attributes(request, count=_SHEET_COLUMNS, seed=seed + i) for i, request in enumerate(requests)
+    ]
+    images, _ = draw(pipeline, np.concatenate(attributes), seed=seed, steps=num_steps, guidance=guidance)
+    sheet = contact_sheet(
+        images,
+        columns=_SHEET_COLUMNS,
+        title=f"Faces on request, after {step:,} training steps",
+        row_labels=[label(request) for request in requests],
+        caption=(
+            "Each row shows pictures with the attributes named on its left; all else is drawn as in the training "
+            f"data. Guidance {guidance:g}, {num_steps} steps, seed {seed}."
+        ),
+    )
+    save_atomic(sheet, path)
+
+
+def label(present: list[str], absent: list[str] | None = None) -> str:
+    """A request in words: "Bald and Sunglasses, not Smiling"."""
+    words = " and ".join(present)
+    if absent:
+        words += (", " if words else "") + "not " + " nor ".join(absent)
+    return words.replace("_", " ") or "as in the data"
+
+
+def stream_to_folder(
+    folder: Path, batches: Iterable[DrawnBatch], attributes: NDArray[np.uint8], names: Sequence[str]
+) -> Iterator[DrawnBatch]:
+    """Write each batch as single PNGs and rows of a metadata.csv, and pass it on.
+
+    After each batch the folder is an image folder that `gaussmix.load_dataset` reads, also if nothing comes after it.
+    Before the first one is there nothing is touched, so that a request that is refused leaves an older folder whole.
+
+    Args:
+        attributes: ``(M, K)`` of all pictures.
+        names: of the K attributes.
+    """
+    digits = max(5, len(str(len(attributes) - 1)))
+    remaining = iter(batches)
+    first = list(islice(remaining, 1))
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "metadata.csv").open("w", encoding="utf-8") as table:
+        table.write("file_name," + ",".join(names) + "\n")
+        for batch in chain(first, remaining):
+            rows = []
+            for i, image in enumerate(batch.images, batch.start):
+                save_atomic(Image.fromarray(image), folder / f"{i:0{digits}d}.png")
+                rows.append(f"{i:0{digits}d}.png," + ",".join(str(int(a)) for a in attributes[i]))
+            table.write("\n".join(rows) + "\n")
+            table.flush()
+            yield batch
+
+
+def write_folder(folder: Path, images: NDArray[np.uint8], attributes: NDArray[np.uint8], names: Sequence[str]) -> None:
+    """`stream_to_folder` of pictures ``(M, H, W, 3)`` that are all there."""
+    for _ in stream_to_folder(folder, [DrawnBatch(0, images, None)], attributes, names):
+        pass

@@ -1,0 +1,131 @@
+"""Integrals over the line of functions that are smooth on the scale of the components that lie there.
+
+The line is cut into panels at the ends of supports, no wider than `WIDTH` of the narrowest component within `REACH`
+standard deviations, and wider only in proportion to the distance from it: where a density is small, its logarithm bends
+outside of the components, too. On each panel stands a 16-point Gauss-Legendre rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from gaussmix.density._mixture.exact import Pieces
+
+Array = NDArray[np.float64]
+
+REACH = 9.5
+"""Standard deviations at which a component ends: 1e-20 of its density."""
+WIDTH = 6.0
+"""Of a panel, in standard deviations; the rule on its halves is exact to 1e-15 for a normal density."""
+GROWTH = 2.0
+"""Of panels, with the distance from a component."""
+GUARD_REACH = 1e14
+"""Scales of a guard at which it ends: beyond, an integral of x^2 times its density has 1e-14 of its value."""
+TOLERANCE = 1e-12
+"""Of the integral, by which a panel's rule may differ from its halves'; the halves themselves are far more accurate."""
+MOST_HALVINGS = 60
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+
+
+class Features(NamedTuple):
+    """What panels must resolve. All but `cuts` are (n,)."""
+
+    start: Array
+    end: Array
+    """From start to end panels may be `width` wide, beyond by `GROWTH` times the distance if that is more."""
+    width: Array
+    low: Array
+    high: Array
+    """From low to high there is something to integrate."""
+    cuts: Array
+    """Where panels end."""
+
+
+def features(laws: Sequence[Pieces]) -> Features:
+    """Of the components, the flat parts, the guards and the ends of the supports of mixtures."""
+    rows, cuts = [], []
+    for p in laws:
+        std = 1 / p.inverse_std
+        start, end = (np.clip(p.mean + side * REACH * std, p.low, p.high) for side in (-1, 1))
+        rows.append(np.stack([start, end, WIDTH * std, start, end]))
+        if p.flat > 0:
+            rows.append(np.array([[p.low], [p.high], [p.high - p.low], [p.low], [p.high]]))
+        if p.guard_mass > 0:
+            loc, reach = p.guard_loc, GUARD_REACH * p.guard_scale
+            rows.append(np.array([[loc], [loc], [GROWTH * p.guard_scale], [loc - reach], [loc + reach]]))
+        cuts += [end for end in (p.low, p.high) if math.isfinite(end)]
+    start, end, width, low, high = np.concatenate(rows, axis=1)
+    return Features(start, end, width, low, high, np.array(cuts))
+
+
+def panels(f: Features) -> tuple[Array, Array]:
+    """Lower and upper ends of the panels (M,), which cover [low, high] of every feature."""
+    low, high = f.low.min(), f.high.max()
+    edges = np.unique(np.concatenate([[low, high], f.cuts.clip(low, high)]))
+    lower, upper = _split(edges, f)
+    return np.array(lower), np.array(upper)
+
+
+@nb.njit(cache=True, nogil=True)
+def _split(edges: Array, f: Features) -> tuple[list[float], list[float]]:
+    lower, upper = [0.0], [0.0]
+    lower.clear()
+    upper.clear()
+    waiting = [(edges[k], edges[k + 1]) for k in range(edges.size - 1)]
+    while len(waiting) > 0:
+        low, high = waiting.pop()
+        most, live = math.inf, False
+        for i in range(f.start.size):
+            live = live or (f.low[i] < high and f.high[i] > low)
+            away = max(f.start[i] - high, low - f.end[i])
+            most = min(most, max(f.width[i], GROWTH * away))
+        middle = 0.5 * low + 0.5 * high
+        if not live:
+            continue
+        if high - low > most and low < middle < high:
+            waiting.append((low, middle))
+            waiting.append((middle, high))
+        else:
+            lower.append(low)
+            upper.append(high)
+    return lower, upper
+
+
+def rule(lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Nodes (M, 16) and weights (M, 16) on panels (M,)."""
+    half = 0.5 * (upper - lower)[:, None]
+    return 0.5 * (lower + upper)[:, None] + half * _NODES, half * _WEIGHTS
+
+
+def integral(function: Callable[[Array], tuple[Array, Array]], lower: Array, upper: Array) -> float:
+    """Of `function`, at least 0, over panels (M,), each halved until rules agree to `TOLERANCE` of the integral.
+
+    `function`: points (N,) -> values (N,) and how far rounding can put them off; what that explains is not halved.
+    """
+
+    def sums(lower: Array, upper: Array) -> tuple[Array, Array]:
+        x, w = rule(lower, upper)
+        values, noise = (part.reshape(x.shape) for part in function(x.ravel()))
+        return (values * w).sum(1), (noise * w).sum(1)
+
+    value, _ = sums(lower, upper)
+    done = 0.0
+    for _ in range(MOST_HALVINGS):
+        middle = 0.5 * lower + 0.5 * upper
+        lower, upper = np.concatenate([lower, middle]), np.concatenate([middle, upper])
+        halves, noise = sums(lower, upper)
+        both, explained = (part.reshape(2, -1).sum(0) for part in (halves, noise))
+        off = np.abs(value - both) > np.maximum(TOLERANCE * (done + both.sum()), explained)
+        done += float(both[~off].sum())
+        again = np.tile(off, 2)
+        lower, upper, value = lower[again], upper[again], halves[again]
+        if not value.size:
+            return done
+    return done + float(value.sum())
