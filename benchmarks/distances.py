@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import ot
 import timing
-from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance as scipy_wasserstein
 from threadpoolctl import threadpool_limits
 from timing import Line, Scale, arguments, cpu_medians, measured, versions_of, write_report
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.distances import (
@@ -35,13 +35,12 @@ from gaussmix.distances import (
 )
 from gaussmix.ngmg import negative_gaussian_mixture_gradient
 
-Array = NDArray[np.float64]
 PACKAGES = ("gaussmix", "numpy", "scipy", "numba", "POT")
 SMALL = 200
 """Components of the bases."""
 
 
-def smooth_weights(n_rows: int, seed: int) -> Array:
+def smooth_weights(n_rows: int, seed: int) -> FloatArray:
     """Weights (n_rows, SMALL) of three wide Gaussians each."""
     rng = np.random.default_rng(seed)
     total = np.zeros((n_rows, SMALL))
@@ -51,7 +50,7 @@ def smooth_weights(n_rows: int, seed: int) -> Array:
     return total / total.sum(1, keepdims=True)
 
 
-def fitted_weights(n_rows: int, seed: int) -> Array:
+def fitted_weights(n_rows: int, seed: int) -> FloatArray:
     """Weights (n_rows, SMALL) of the one-iteration rule, each on 1000 points of a law of three wide Gaussians."""
     rng = np.random.default_rng(seed)
     points = rng.multinomial(1000, smooth_weights(n_rows, seed)).astype(float)
@@ -60,7 +59,7 @@ def fitted_weights(n_rows: int, seed: int) -> Array:
     return total / total.sum(1, keepdims=True)
 
 
-def rough_weights(n_rows: int, seed: int) -> Array:
+def rough_weights(n_rows: int, seed: int) -> FloatArray:
     return np.random.default_rng(seed).dirichlet(np.ones(SMALL), n_rows)
 
 
@@ -68,7 +67,7 @@ def pairs(scale: Scale) -> Iterator[Line]:
     """Many pairs on one basis of 200 components two spacings wide."""
     n_pairs, basis = scale.of(10_000), GaussianBasis(0.0, 1.0, SMALL)
     few = min(100, n_pairs)
-    kinds: dict[str, Callable[[int, int], Array]] = {
+    kinds: dict[str, Callable[[int, int], FloatArray]] = {
         "smooth": smooth_weights,
         "fitted to 1000 points": fitted_weights,
         "rough, Dirichlet(1)": rough_weights,
@@ -181,7 +180,7 @@ def mmd(scale: Scale) -> Iterator[Line]:
     few = min(2000, n)
 
     def literal() -> float:
-        def mean(u: Array, v: Array) -> float:
+        def mean(u: FloatArray, v: FloatArray) -> float:
             return float(np.exp(-0.5 * ((u[:, None] - v) / 0.5) ** 2).mean())
 
         return mean(x[:few], x[:few]) - 2 * mean(x[:few], y[:few]) + mean(y[:few], y[:few])

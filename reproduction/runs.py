@@ -20,14 +20,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._files import whole_file
 from gaussmix.data.cache import digest
 from gaussmix.data.load import AttributeDataset
 from gaussmix.diffusion.config import TrainConfig
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.run import TrainResult, train
 from gaussmix.diffusion.sampling import draw
+from gaussmix.diffusion.train import TrainResult, train
 from gaussmix.training.run import RunSettings
-from gaussmix.whole_file import whole_file
 
 _WHERE_AND_WHEN = {
     *("out", "resume", "data", "threads", "checkpoint_every", "keep_checkpoints", "guidance", "reader_steps"),

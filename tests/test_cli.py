@@ -17,7 +17,7 @@ from gaussmix.diffusion.config import PRESETS
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    from gaussmix.diffusion.run import train
+    from gaussmix.diffusion.train import train
 
     out = tmp_path_factory.mktemp("run")
     train(tiny_config(out, steps=2), squares_dataset(), progress=False)
@@ -113,7 +113,7 @@ def test_train_on_a_folder_then_resume(folder, tmp_path, capsys):
 
 def test_naming_one_limit_lifts_the_other(monkeypatch, folder, tmp_path):
     seen = []
-    monkeypatch.setattr("gaussmix.diffusion.run.train", lambda config, _data: seen.append(config) or exit_quietly())
+    monkeypatch.setattr("gaussmix.diffusion.train.train", lambda config, _data: seen.append(config) or exit_quietly())
 
     def exit_quietly():
         raise ValueError("seen")

@@ -139,7 +139,7 @@ def test_evaluate_prints_a_row_for_each_way_and_writes_the_numbers(trained, tmp_
 
 
 def test_evaluate_says_when_the_data_are_others(trained, tmp_path, capsys, monkeypatch):
-    from gaussmix.data import labelled
+    from gaussmix.data import load as labelled
 
     full = labelled.load_labelled
     monkeypatch.setattr(labelled, "load_labelled", lambda source: full("digits", count=60))

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gaussmix.diffusion.conditions import find_attributes
-from gaussmix.metrics.kernel_distance import KernelDistance, kernel_distance
-from gaussmix.papers.result import Cell, Picture, Result, Table
+from gaussmix.metrics.distances import KernelDistance, kernel_distance
 from reproduction.diffusion.model import (
     LISTS,
     QUICK,
@@ -28,6 +27,7 @@ from reproduction.diffusion.model import (
     load_subject,
     words,
 )
+from reproduction.page import Cell, Picture, Result, Table
 
 FIGURES = tuple(figure for figure in LISTS if figure != "1")
 _ROWS, _COLUMNS = 4, 10

@@ -13,20 +13,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances.means import inverted_ngmg_distance, mean_difference_bound
 from gaussmix.distances.toeplitz import kernel_matrix
 from gaussmix.distances.wasserstein import wasserstein_distance
-from gaussmix.papers.result import Picture, Result, Table
 from reproduction.diffusion.pairs import GENERATOR, RANGE, draw_weights
+from reproduction.page import Picture, Result, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = NDArray[np.float64]
 SIGMAS = (0.5, 1.0, 2.0, 3.0, 5.0)  # in spacings
 SINGLE = "#d8902a"
 
@@ -49,7 +48,7 @@ class Config:
         return replace(self, sizes=(10, 50), pairs=5)
 
 
-def single_precision(a: Array, b: Array, basis: GaussianBasis) -> Array:
+def single_precision(a: FloatArray, b: FloatArray, basis: GaussianBasis) -> FloatArray:
     """(B,) Eq. 15 from an NGMG that was stored in single precision; its support ends 10 sigma beyond the centres."""
     sigma = basis.bandwidth * basis.spacing
     M = kernel_matrix(basis, sigma, diagonal=False)

@@ -13,19 +13,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances.means import mean_difference_bound
 from gaussmix.distances.wasserstein import wasserstein_distance
 from gaussmix.ngmg import negative_gaussian_mixture_gradient
-from gaussmix.papers.result import Picture, Result, Table
 from reproduction.diffusion.pairs import GENERATOR, RANGE, draw_weights, normal_weights
+from reproduction.page import Picture, Result, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = NDArray[np.float64]
 M = (-200.0, 200.0)  # the paper's bounded support, and the cells of the basis of the chosen pairs
 SHIFTS = (0.1, 1.0, 10.0, 30.0, 100.0, 200.0)
 SIZES = (20, 100, 500)
@@ -64,20 +63,20 @@ class Config:
 class Compared:
     """Distances of pairs of weights on one basis, (B,) each."""
 
-    w1: Array
-    error: Array
+    w1: FloatArray
+    error: FloatArray
     """Certified bound of the error of `w1`."""
-    atoms: Array
+    atoms: FloatArray
     """r sum |cumsum delta|: W1 of the weights on the centres, not below `w1`."""
-    eq6: Array
-    means: Array
-    tv: Array
+    eq6: FloatArray
+    means: FloatArray
+    tv: FloatArray
     """Of the weights."""
-    ngmg: Array
+    ngmg: FloatArray
     """r times the sum of |NGMG|: without a unit."""
 
 
-def compare(a: Array, b: Array, basis: GaussianBasis, support: tuple[float, float] = M) -> Compared:
+def compare(a: FloatArray, b: FloatArray, basis: GaussianBasis, support: tuple[float, float] = M) -> Compared:
     """All distances of rows of weights (B, n)."""
     r = basis.spacing
     w1, error = wasserstein_distance(a, b, basis=basis, return_error=True)
@@ -92,7 +91,7 @@ def compare(a: Array, b: Array, basis: GaussianBasis, support: tuple[float, floa
     )
 
 
-def chosen_pairs(basis: GaussianBasis) -> tuple[list[str], Array, Array]:
+def chosen_pairs(basis: GaussianBasis) -> tuple[list[str], FloatArray, FloatArray]:
     """Pairs (B, n) that tell the two apart, and their names."""
     sigma = basis.bandwidth * basis.spacing
     rows = []
@@ -104,7 +103,7 @@ def chosen_pairs(basis: GaussianBasis) -> tuple[list[str], Array, Array]:
     return [*NORMALS, "weights (1/2, 0, 1/2) and (0, 1, 0), neighbours"], a, b
 
 
-def compare_moved(shifts: Sequence[float] | Array, basis: GaussianBasis) -> Compared:
+def compare_moved(shifts: Sequence[float] | FloatArray, basis: GaussianBasis) -> Compared:
     """N(-s/2, 10) and N(s/2, 10) for each shift s."""
     width = np.sqrt(10**2 - (basis.bandwidth * basis.spacing) ** 2)
     left, right = (np.array([normal_weights(basis, [1], [side * s / 2], [width]) for s in shifts]) for side in (-1, 1))

@@ -13,19 +13,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import norm
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances.toeplitz import kernel_matrix
 from gaussmix.ngmg import negative_gaussian_mixture_gradient
-from gaussmix.papers.result import Picture, Result, Table
 from reproduction.diffusion.pairs import GENERATOR, RANGE, draw_weights
+from reproduction.page import Picture, Result, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = NDArray[np.float64]
 SIGMAS = (0.5, 1.0, 2.0, 5.0)  # of the checks, in spacings
 ROUNDING = 1e-12  # relative; what two sides of an equation may differ by
 
@@ -160,7 +159,7 @@ def _percent(ours: dict[str, dict[str, float]], name: str) -> str:
     return f"{100 * np.mean([row[name] for row in ours.values()]):.4g} %"
 
 
-def _draw(basis: GaussianBasis, start: Array, goal: Array) -> Figure:
+def _draw(basis: GaussianBasis, start: FloatArray, goal: FloatArray) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 6.5), layout="constrained")

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.ngmg import WeightPath, learn_weights
-from gaussmix.papers.result import Picture, Result, Table
 from reproduction.diffusion.pairs import GENERATOR, RANGE, STDS, draw_weights
+from reproduction.page import Picture, Result, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = NDArray[np.float64]
 TEN = 10
 MODES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "literal": ("Algorithm 1", "#1f5fa8", {"mode": "paper"}),
@@ -63,14 +63,14 @@ def comb_l1(t: float) -> float:
     return 2 / p * (1 - p * phi[p - 1 :: p].sum() / phi.sum())
 
 
-def learn_all(start: Array, goal: Array, basis: GaussianBasis, limit: int) -> dict[str, WeightPath]:
+def learn_all(start: FloatArray, goal: FloatArray, basis: GaussianBasis, limit: int) -> dict[str, WeightPath]:
     """Every mode of `MODES` from `start` towards `goal`."""
     common = {"initial": start, "sigma": basis.bandwidth * basis.spacing, "n_steps": limit, "tolerance": 0.0}
     given: dict[str, dict[str, Any]] = {name: common | options for name, (_, _, options) in MODES.items()}
     return {name: learn_weights(goal, basis, **options) for name, options in given.items()}
 
 
-def l1_at(path: WeightPath, steps: NDArray[np.int64]) -> Array:
+def l1_at(path: WeightPath, steps: NDArray[np.int64]) -> FloatArray:
     """L1 after these steps, of the last one recorded by then."""
     return path.l1[np.searchsorted(path.steps, steps, side="right") - 1]
 
@@ -133,20 +133,22 @@ def run(config: Config, on_step: Callable[[int], None]) -> Result:
     )
 
 
-def _limits(pairs: list[tuple[Array, Array]], basis: GaussianBasis, limit: int) -> Array:
+def _limits(pairs: list[tuple[FloatArray, FloatArray]], basis: GaussianBasis, limit: int) -> FloatArray:
     """(k,) L1 at the end of Algorithm 1 for a few of the pairs."""
     few = pairs[:5]
     ends = [learn_weights(goal, basis, initial=start, mode="paper", n_steps=limit).l1[-1] for start, goal in few]
     return np.array(ends)
 
 
-def _ten_steps(pairs: list[tuple[Array, Array]], basis: GaussianBasis, step: float) -> float:
+def _ten_steps(pairs: list[tuple[FloatArray, FloatArray]], basis: GaussianBasis, step: float) -> float:
     """Median L1 after ten steps of Algorithm 1 of this length, in spacings."""
     options: dict[str, Any] = {"mode": "paper", "step": step * basis.spacing, "n_steps": TEN}
     return float(np.median([learn_weights(goal, basis, initial=start, **options).l1[-1] for start, goal in pairs]))
 
 
-def _tables(config: Config, steps: NDArray[np.int64], at: dict[str, Array], ours: dict[str, Any]) -> tuple[Table, ...]:
+def _tables(
+    config: Config, steps: NDArray[np.int64], at: dict[str, FloatArray], ours: dict[str, Any]
+) -> tuple[Table, ...]:
     return (
         Table(
             f"1. L1 to the target, median of {config.pairs} pairs",
@@ -166,7 +168,7 @@ def _tables(config: Config, steps: NDArray[np.int64], at: dict[str, Array], ours
     )
 
 
-def _findings(config: Config, at: dict[str, Array], ours: dict[str, Any]) -> tuple[str, ...]:
+def _findings(config: Config, at: dict[str, FloatArray], ours: dict[str, Any]) -> tuple[str, ...]:
     median = {name: np.median(values, axis=0) for name, values in at.items()}
     literal, diagonal = at["literal"], median["diagonal"]
     worse = float((literal[:, -1] > literal[:, 1]).mean())
@@ -208,7 +210,7 @@ def _by_sigma(config: Config, ours: dict[str, Any]) -> str:
     )
 
 
-def _draw_steps(basis: GaussianBasis, pair: tuple[Array, Array], path: WeightPath) -> Figure:
+def _draw_steps(basis: GaussianBasis, pair: tuple[FloatArray, FloatArray], path: WeightPath) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 5.2), layout="constrained")
@@ -227,7 +229,9 @@ def _draw_steps(basis: GaussianBasis, pair: tuple[Array, Array], path: WeightPat
     return figure
 
 
-def _draw_limit(basis: GaussianBasis, pair: tuple[Array, Array], paths: list[dict[str, WeightPath]]) -> Figure:
+def _draw_limit(
+    basis: GaussianBasis, pair: tuple[FloatArray, FloatArray], paths: list[dict[str, WeightPath]]
+) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.4), layout="constrained")

@@ -18,24 +18,32 @@ from typing import Any
 import numpy as np
 
 from gaussmix.data.load import load_dataset
-from gaussmix.papers.condition_findings import TOLD, by_chance, findings, values_of
-from gaussmix.papers.condition_pictures import draw_faces, draw_measures
-from gaussmix.papers.conditionings import categories, clusters, entropy, features, nothing
-from gaussmix.papers.result import Cell, Picture, Result, Table
 from reproduction.diffusion.conditions import (
     LOSSES,
     QUALITY,
     QUICK,
     SIZE,
+    TOLD,
     Faces,
     Measured,
     StudyConfig,
     Variant,
     avatar_faces,
+    by_chance,
+    categories,
+    clusters,
+    draw_faces,
+    draw_measures,
+    entropy,
+    features,
+    findings,
     gather,
+    nothing,
     quality,
     run_variant,
+    values_of,
 )
+from reproduction.page import Cell, Picture, Result, Table
 from reproduction.runs import counted, runs_under
 from reproduction.statistics import difference, interval
 

@@ -22,7 +22,7 @@ from gaussmix.diffusion.conditions import find_attributes
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.sampling import batch_size, sheet_requests
 from gaussmix.metrics.classifier import STEPS, AttributeClassifier, load_or_train_classifier
-from gaussmix.training.precision import has_fast_bfloat16
+from gaussmix.training.device import has_fast_bfloat16
 from gaussmix.training.schedule import step_generator
 
 if TYPE_CHECKING:

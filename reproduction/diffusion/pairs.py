@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import norm
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 
-Array = NDArray[np.float64]
 RANGE = (0.0, 100.0)
 MEANS, STDS, MOST = (20.0, 80.0), (4.0, 10.0), 4  # a component's mean and standard deviation; most components
 
@@ -19,13 +19,13 @@ GENERATOR = (
 )
 
 
-def draw_weights(basis: GaussianBasis, rng: np.random.Generator) -> Array:
+def draw_weights(basis: GaussianBasis, rng: np.random.Generator) -> FloatArray:
     """(n,) weights of one random smooth law."""
     k = int(rng.integers(1, MOST, endpoint=True))
     return normal_weights(basis, rng.dirichlet(np.ones(k)), rng.uniform(*MEANS, k), rng.uniform(*STDS, k))
 
 
-def normal_weights(basis: GaussianBasis, masses: ArrayLike, means: ArrayLike, stds: ArrayLike) -> Array:
+def normal_weights(basis: GaussianBasis, masses: ArrayLike, means: ArrayLike, stds: ArrayLike) -> FloatArray:
     """(n,) the density of a mixture of normals at the centres, normalised.
 
     Sums of normals wider than a spacing over a lattice are integrals: with these weights the expansion is that mixture,

@@ -18,10 +18,10 @@ from gaussmix.autoencoder.evaluate import SURE
 from gaussmix.autoencoder.generate import MixMode
 from gaussmix.autoencoder.sheets import as_rgb
 from gaussmix.metrics import manifold_scores
-from gaussmix.papers.result import Cell, Picture, Result, Table
 from reproduction.diffusion.model import Faces, draw_faces
 from reproduction.expansion import latents as latent_study
 from reproduction.expansion.latents import OnStep, Run, StudyConfig, Subject, data_words, subjects
+from reproduction.page import Cell, Picture, Result, Table
 from reproduction.runs import counted, runs_under
 from reproduction.statistics import Interval, interval
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gaussmix.papers.result import Picture, Result, Table
 from gaussmix.style.images import to_tensor
 from gaussmix.style.vgg import STYLE_LAYERS, gram_matrix
 from reproduction.expansion.style import QUICK, SOURCES, StyleConfig, open_studio
+from reproduction.page import Picture, Result, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,18 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix.density.estimator import GMMExpansion
-from gaussmix.papers.result import Picture, Result, Table
 from gaussmix.style.expansion import COUPLINGS, GramExpansion
 from gaussmix.style.grams import Rows
-from gaussmix.style.measure import (
+from reproduction.expansion.style import (
+    QUICK,
+    SOURCES,
+    Studio,
+    StyleConfig,
+    Told,
     negative_mass,
+    open_studio,
     picture_grams,
     realised_blend,
     span_share,
     style_losses,
     variety,
 )
-from reproduction.expansion.style import QUICK, SOURCES, Studio, StyleConfig, Told, open_studio
+from reproduction.page import Picture, Result, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gaussmix.papers.result import Picture, Result, Table
 from gaussmix.style.expansion import GramExpansion
-from gaussmix.style.measure import picture_grams, realised_blend, style_losses, variety
-from reproduction.expansion.style import QUICK, SOURCES, StyleConfig, Told, open_studio
+from reproduction.expansion.style import (
+    QUICK,
+    SOURCES,
+    StyleConfig,
+    Told,
+    open_studio,
+    picture_grams,
+    realised_blend,
+    style_losses,
+    variety,
+)
+from reproduction.page import Picture, Result, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,17 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.rules import histogram_weights
-from gaussmix.papers.expansion import ALGORITHM2, count
-from gaussmix.papers.result import Picture, Result, Table
-from reproduction.expansion.targets import Target, gaussian_target
+from reproduction.expansion.targets import ALGORITHM2, Target, count, gaussian_target
+from reproduction.page import Picture, Result, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = NDArray[np.float64]
 PARTS = 4
 HALVES = (0.5, 1.0)  # h in spacings
 DRAWN_HALF = 1.0
@@ -63,11 +62,11 @@ class Regions:
     condition_3: NDArray[np.bool_]
     bound: NDArray[np.bool_]
     central: NDArray[np.bool_]
-    mismatch: Array
+    mismatch: FloatArray
     """Relative difference of the region's probabilities."""
 
 
-def matching_weights(target: Target, basis: GaussianBasis) -> Array:
+def matching_weights(target: Target, basis: GaussianBasis) -> FloatArray:
     """Weights of a mixture with condition 1: each normal of the target, its variance less sigma^2, on the centres.
 
     Convolution with the basis's Gaussians gives the target back: sums over a lattice of Gaussians much wider than r are
@@ -194,7 +193,7 @@ def _shares(regions: list[Regions]) -> dict[str, float | None]:
     }
 
 
-def _misfit(regions: Regions) -> Array:
+def _misfit(regions: Regions) -> FloatArray:
     """(n,) small where conditions 1 and 3 hold and the probabilities match."""
     return regions.mismatch + 10.0 * ~regions.condition_3 + 100.0 * ~regions.central
 
@@ -219,7 +218,7 @@ def _findings(ours: dict[str, dict[str, float | None]]) -> tuple[str, ...]:
     )
 
 
-def _draw(target: Target, basis: GaussianBasis, weights: Array, i: int) -> Figure:
+def _draw(target: Target, basis: GaussianBasis, weights: FloatArray, i: int) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.4), layout="constrained")

@@ -7,22 +7,29 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.rules import algorithm1_weights, histogram_weights
 from gaussmix.distances.binned import binned_l1
-from gaussmix.papers.expansion import ALGORITHM1, ALGORITHM2, LOSS, count
-from gaussmix.papers.result import Picture, Result, Table
-from reproduction.expansion.targets import GENERATOR, Target, gaussian_target, mixed_target
+from reproduction.expansion.targets import (
+    ALGORITHM1,
+    ALGORITHM2,
+    GENERATOR,
+    LOSS,
+    Target,
+    count,
+    gaussian_target,
+    mixed_target,
+)
+from reproduction.page import Picture, Result, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = NDArray[np.float64]
 COLORS = {"target": "#2f8f4e", "algorithm1": "#d8902a", "algorithm2": "#1f5fa8", "auto": "#c2402a"}
 LABELS = {"algorithm1": "Algorithm 1", "algorithm2": "Algorithm 2", "auto": "gaussmix, default"}
 
@@ -126,7 +133,7 @@ def _learn(name: str, target: Target, config: Config, rng: np.random.Generator) 
     return Example(name, target, basis, models, losses)
 
 
-def _grid(example: Example) -> Array:
+def _grid(example: Example) -> FloatArray:
     low, high = example.basis.centers[[0, -1]]
     margin = 0.08 * (high - low)
     return np.linspace(low - margin, high + margin, 2001)

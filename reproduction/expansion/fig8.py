@@ -19,10 +19,10 @@ from sklearn.decomposition import PCA
 from gaussmix.autoencoder.evaluate import REAL, RECONSTRUCTION
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder, to_tensor
 from gaussmix.autoencoder.sheets import as_rgb
-from gaussmix.papers.result import Cell, Picture, Result, Table
 from reproduction.diffusion.model import Faces, draw_faces
 from reproduction.expansion import latents as latent_study
 from reproduction.expansion.latents import OnStep, Run, StudyConfig, Subject, data_words, subjects
+from reproduction.page import Cell, Picture, Result, Table
 from reproduction.runs import counted, runs_under
 from reproduction.statistics import difference, interval
 

@@ -20,10 +20,10 @@ from gaussmix.autoencoder.sheets import as_rgb
 from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.metrics import pairwise_diversity
 from gaussmix.metrics.label_classifier import LabelClassifier
-from gaussmix.papers.result import Cell, Picture, Result, Table
 from reproduction.diffusion.model import Faces, draw_faces
 from reproduction.expansion import latents as latent_study
 from reproduction.expansion.latents import OnStep, StudyConfig, Subject, data_words, subjects
+from reproduction.page import Cell, Picture, Result, Table
 from reproduction.runs import counted, runs_under
 from reproduction.statistics import difference, interval
 

@@ -22,8 +22,8 @@ from gaussmix.autoencoder.config import PRESETS, AutoencoderConfig
 from gaussmix.autoencoder.evaluate import Reference
 from gaussmix.autoencoder.generate import LatentGenerator
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-from gaussmix.autoencoder.run import fit_sampler, load_latents, train
-from gaussmix.data.labelled import LabelledImages, load_labelled
+from gaussmix.autoencoder.train import fit_sampler, load_latents, train
+from gaussmix.data.load import LabelledImages, load_labelled
 from gaussmix.metrics.label_classifier import STEPS, LabelClassifier, load_or_train_label_classifier
 from reproduction.runs import cpu_seconds, finish, run_folder
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gaussmix.papers.result import Result
 from reproduction.expansion.tables import Config, run_loss_table
 from reproduction.expansion.targets import gaussian_target
+from reproduction.page import Result
 
 PAPER = {"algorithm1": (0.07099, 0.05091, 0.044296), "algorithm2": (0.06866, 0.05085, 0.04447)}
 

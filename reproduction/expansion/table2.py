@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gaussmix.papers.result import Result
 from reproduction.expansion.tables import Config, run_loss_table
 from reproduction.expansion.targets import mixed_target
+from reproduction.page import Result
 
 PAPER = {"algorithm1": (0.08912, 0.08738, 0.09432), "algorithm2": (0.08678, 0.08749, 0.09446)}
 

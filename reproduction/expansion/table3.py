@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.rules import histogram_weights
 from gaussmix.distances.binned import binned_l1
-from gaussmix.papers.expansion import ALGORITHM2, LOSS, count
-from gaussmix.papers.result import Picture, Result, Table
-from reproduction.expansion.targets import GENERATOR, gaussian_target
+from reproduction.expansion.targets import ALGORITHM2, GENERATOR, LOSS, count, gaussian_target
+from reproduction.page import Picture, Result, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

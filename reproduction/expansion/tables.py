@@ -7,25 +7,31 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.rules import algorithm1_weights, histogram_weights
 from gaussmix.distances.binned import binned_l1
-from gaussmix.papers.expansion import ALGORITHM1, ALGORITHM2, LOSS, algorithm1_about_points, count
-from gaussmix.papers.result import Picture, Result, Table
-from reproduction.expansion.targets import GENERATOR, Target
+from reproduction.expansion.targets import (
+    ALGORITHM1,
+    ALGORITHM2,
+    GENERATOR,
+    LOSS,
+    Target,
+    algorithm1_about_points,
+    count,
+)
+from reproduction.page import Picture, Result, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = NDArray[np.float64]
 SIGMAS = (1, 2, 3)
 PAPER_REPETITIONS = 20
 
-RULES: dict[str, tuple[str, Callable[[BinnedCounts, GaussianBasis], Array]]] = {
+RULES: dict[str, tuple[str, Callable[[BinnedCounts, GaussianBasis], FloatArray]]] = {
     "algorithm1": ("Algorithm 1, side- about the centre", lambda c, b: algorithm1_weights(c, b)[0]),
     "algorithm1_about_points": ("Algorithm 1, side- about the point", lambda c, b: algorithm1_about_points(c, b)[0]),
     "algorithm2": ("Algorithm 2", histogram_weights),
@@ -125,7 +131,7 @@ def _numbers(values: list[list[float]]) -> dict[str, Any]:
     }
 
 
-def _findings(means: dict[str, Array], paper: dict[str, tuple[float, float, float]]) -> tuple[str, ...]:
+def _findings(means: dict[str, FloatArray], paper: dict[str, tuple[float, float, float]]) -> tuple[str, ...]:
     second = means["algorithm2"] / paper["algorithm2"]
     first = {name: means[name] / paper["algorithm1"] for name in ("algorithm1", "algorithm1_about_points")}
     worst = float(np.abs(second - 1).max())
@@ -147,7 +153,10 @@ def _findings(means: dict[str, Array], paper: dict[str, tuple[float, float, floa
 
 
 def _draw(
-    title: str, means: dict[str, Array], spread: dict[str, Array], paper: dict[str, tuple[float, float, float]]
+    title: str,
+    means: dict[str, FloatArray],
+    spread: dict[str, FloatArray],
+    paper: dict[str, tuple[float, float, float]],
 ) -> Figure:
     from matplotlib.figure import Figure
 

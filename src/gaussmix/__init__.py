@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from gaussmix import distances, ngmg, nn
     from gaussmix.autoencoder.generate import LatentGenerator
     from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-    from gaussmix.data.labelled import load_labelled
-    from gaussmix.data.load import AttributeDataset, load_dataset
+    from gaussmix.data.load import AttributeDataset, load_dataset, load_labelled
     from gaussmix.density.basis import GaussianBasis
     from gaussmix.density.counts import BinnedCounts
     from gaussmix.density.estimator import GMMExpansion
@@ -71,7 +70,7 @@ _LAZY = {
     "GMMExpansion": ("gaussmix.density.estimator", None),
     "ExpansionSampler": ("gaussmix.latents.expansion", None),
     "load_dataset": ("gaussmix.data.load", None),
-    "load_labelled": ("gaussmix.data.labelled", None),
+    "load_labelled": ("gaussmix.data.load", None),
     "AttributeLatents": ("gaussmix.latents.attributes", "diffusion"),
     "AttributeUNet": ("gaussmix.diffusion.unet", "diffusion"),
     "RenoiseScheduler": ("gaussmix.diffusion.schedulers", "diffusion"),

@@ -1,10 +1,15 @@
-"""Safetensors files of ours: whole or absent, and recognised by the format that their metadata name."""
+"""Safetensors files of ours: whole or absent, and recognised by the format that their metadata name.
+
+Files that are whole or absent: written under another name beside their own, then renamed.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +18,21 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from gaussmix.whole_file import whole_file
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A path to write to, with the suffix of `path`; on leaving without an error it takes the place of `path`.
+
+    A reader sees the old file or the new one, never half of it; after an error the old one is still there.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
 
 Tensors = dict[str, NDArray[Any]]
 

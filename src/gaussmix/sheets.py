@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gaussmix.whole_file import whole_file
+from gaussmix._files import whole_file
 
 _CELL = 96  # pixels a picture is enlarged to by default, roughly
 _GAP = 6

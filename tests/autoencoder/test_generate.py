@@ -7,9 +7,8 @@ import pytest
 from autoencoder.test_model import pictures, tiny_model
 
 from gaussmix.autoencoder.generate import LatentGenerator
-from gaussmix.autoencoder.latent_plots import draw_map, draw_marginals
 from gaussmix.autoencoder.novelty import NoveltyScale
-from gaussmix.autoencoder.sheets import draw_mixes
+from gaussmix.autoencoder.sheets import draw_map, draw_marginals, draw_mixes
 from gaussmix.latents.expansion import ExpansionSampler
 
 CENTRES = np.array([[-40.0] * 5, [0.0] * 5, [40.0] * 5])

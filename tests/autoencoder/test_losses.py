@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gaussmix.autoencoder.losses import (
+from gaussmix.autoencoder.train import (
     AutoencoderLosses,
     discriminator_loss,
     generator_adversarial_loss,

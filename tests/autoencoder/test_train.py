@@ -18,8 +18,7 @@ from autoencoder.digits import digits_dataset, tiny_config
 
 from gaussmix.autoencoder.config import PRESETS, AutoencoderConfig
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-from gaussmix.autoencoder.run import TrainingError, fit_sampler, load_latents, train
-from gaussmix.autoencoder.train import AutoencoderTrainer
+from gaussmix.autoencoder.train import AutoencoderTrainer, TrainingError, fit_sampler, load_latents, train
 from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.training.checkpoints import CheckpointStore
 
@@ -48,7 +47,8 @@ def test_a_kill_and_the_rest_equal_an_uninterrupted_run(tmp_path, uninterrupted)
     import os, signal
     from pathlib import Path
     from autoencoder.digits import digits_dataset, tiny_config
-    from gaussmix.autoencoder import run, train
+    from gaussmix.autoencoder import train
+    from gaussmix.autoencoder import train as run
     steps = train.AutoencoderTrainer.steps
     def until_killed(self):
         for result in steps(self):

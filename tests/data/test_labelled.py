@@ -13,8 +13,7 @@ from data.layouts import pixels, write_image
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from gaussmix.data.labelled import LabelledImages, load_labelled
-from gaussmix.data.load import DataError
+from gaussmix.data.load import DataError, LabelledImages, load_labelled
 from gaussmix.data.readers.idx import FASHION, FILES
 
 

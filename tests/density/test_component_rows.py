@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
-from gaussmix.density.component_rows import component_rows, density_rows, interval, moment_rows
+from gaussmix.density.rules import component_rows, density_rows, interval, moment_rows
 
 BOUNDS = [(None, None), (-1.05, None), (None, 1.95), (-1.05, 1.95), (-0.95, 1.85)]
 Bounds = tuple[float | None, float | None]

@@ -9,9 +9,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from gaussmix.density.bandwidth import Rule, choose_bandwidth
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.cross_validation import Rule, choose_bandwidth
 from gaussmix.density.rules import histogram_weights
 
 BASIS = GaussianBasis.spanning(-6, 6, 100)

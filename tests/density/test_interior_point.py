@@ -6,20 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from oracles import expansion
 from scipy.optimize import minimize
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.interior_point import BandedRows, maximum_likelihood_weights
 
-Array = NDArray[np.float64]
 
-
-def objective(A: Array, w: Array, b: Array | float, pi: Array) -> float:
+def objective(A: FloatArray, w: FloatArray, b: FloatArray | float, pi: FloatArray) -> float:
     return float(w / w.sum() @ np.log(A @ pi + b) - pi.sum())
 
 
-def random_problem(seed: int, m: int = 60, n: int = 12) -> tuple[Array, Array]:
+def random_problem(seed: int, m: int = 60, n: int = 12) -> tuple[FloatArray, FloatArray]:
     """Densities of Gaussians of mixed scales at random places, and counts."""
     rng = np.random.default_rng(seed)
     x, mu = np.sort(rng.uniform(size=m)), rng.uniform(size=n)
@@ -67,7 +65,7 @@ def test_agrees_with_a_general_optimiser(seed: int, background: float) -> None:
     A, w = random_problem(seed, m=20, n=4)
     fit = maximum_likelihood_weights(A, w, background)
 
-    def loss(pi: Array) -> tuple[float, Array]:
+    def loss(pi: FloatArray) -> tuple[float, FloatArray]:
         p = A @ pi + background
         return -objective(A, w, background, pi), 1 - A.T @ (w / w.sum() / p)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gaussmix.density.stacking import Prediction, stack
+from gaussmix.density.auto.averaging import Prediction, stack
 
 NOTHING = np.empty(0)
 

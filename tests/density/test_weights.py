@@ -8,27 +8,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from oracles import expansion
 from scipy.optimize import minimize
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.density.component_rows import density_rows
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.rules import (
     algorithm1_weights,
     algorithm2_weights,
+    density_rows,
     histogram_weights,
     kernel_weights,
     ml_weights,
     unclipped_algorithm2,
 )
 
-Array = NDArray[np.float64]
 AGREE = 1e-10
 
 
-def counted(basis: GaussianBasis, x: Array, exact: bool = False) -> BinnedCounts:
+def counted(basis: GaussianBasis, x: FloatArray, exact: bool = False) -> BinnedCounts:
     return BinnedCounts(basis.axis(), exact=exact).add(x)
 
 
@@ -222,7 +221,7 @@ def test_ml_agrees_with_a_general_optimiser() -> None:
     used = np.flatnonzero(counts.mass)
     A, w = density_rows(basis, 16)[used].dense() / basis.spacing, counts.mass[used]
 
-    def loss(free: Array) -> float:
+    def loss(free: FloatArray) -> float:
         pi = np.exp(free - free.max())
         return -float(w @ np.log(A @ (pi / pi.sum())))
 

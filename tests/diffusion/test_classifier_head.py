@@ -12,15 +12,14 @@ import torch
 from tiny import NAMES, squares_dataset, tiny_config, tiny_unet
 
 from gaussmix.diffusion.config import TrainConfig
-from gaussmix.diffusion.leak import measure_leak
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.run import train
 from gaussmix.diffusion.schedulers import PredictionType, make_betas, make_scheduler
-from gaussmix.diffusion.train import Diffusion, Trainer
+from gaussmix.diffusion.train import Diffusion, Trainer, train
 from gaussmix.diffusion.unet import AttributeUNet
-from gaussmix.metrics.attributes import balanced_accuracy
+from gaussmix.metrics.classifier import balanced_accuracy
 from gaussmix.nn import NGMGEntropyLoss
 from gaussmix.training.checkpoints import CheckpointStore
+from reproduction.diffusion.fig9 import measure_leak
 
 CONDITIONINGS = ("gated", "cross_attention", "concat", "multi_hot")
 BETAS = make_betas("constant", 20, beta=0.3)

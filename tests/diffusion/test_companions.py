@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaussmix.diffusion.companions import exclusive_groups, settle
+from gaussmix.diffusion.conditions import exclusive_groups, settle
 
 # Black, Red, Bald: exactly one of them. Smiling: as it likes. Rare: three rows, never with Red.
 RNG = np.random.default_rng(0)

@@ -21,8 +21,7 @@ from tiny import squares_dataset, tiny_config, tiny_unet
 
 from gaussmix.diffusion.config import PRESETS, TrainConfig
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.run import TrainingError, train
-from gaussmix.diffusion.train import Diffusion, Losses, Trainer, TrainingBatches, detail_weights
+from gaussmix.diffusion.train import Diffusion, Losses, Trainer, TrainingBatches, TrainingError, detail_weights, train
 from gaussmix.training.checkpoints import CheckpointStore
 
 TESTS = Path(__file__).parents[1]
@@ -45,7 +44,8 @@ def run_in_a_process(out: Path, preparation: str, **settings) -> int:
     import os, signal
     from pathlib import Path
     from tiny import squares_dataset, tiny_config
-    from gaussmix.diffusion import run, train
+    from gaussmix.diffusion import train
+    from gaussmix.diffusion import train as run
     from gaussmix.training import checkpoints
     {textwrap.indent(textwrap.dedent(preparation), "    ").strip()}
     run.train(tiny_config(Path({str(out)!r}), **{settings!r}), squares_dataset())
@@ -309,7 +309,8 @@ def test_two_processes_share_one_run(tmp_path):
     import torch
     from accelerate.utils import gather
     from tiny import squares_dataset, tiny_config
-    from gaussmix.diffusion import run, train
+    from gaussmix.diffusion import train
+    from gaussmix.diffusion import train as run
 
     steps = train.Trainer.steps
     def checked(self):

@@ -53,7 +53,7 @@ def twice_variation_of_densities(a: dict[str, Any], b: dict[str, Any]) -> float:
     shares = [1 - np.sum(arguments["atoms"][1]) if "atoms" in arguments else 1.0 for arguments in (a, b)]
     edges = np.unique(np.concatenate([oracle.knots(arguments) for arguments in without]))
 
-    def g(x: oracle.Array) -> oracle.Array:
+    def g(x: oracle.FloatArray) -> oracle.FloatArray:
         return shares[0] * oracle.density(without[0], x) - shares[1] * oracle.density(without[1], x)
 
     return oracle.absolute_integral(g, edges)

@@ -15,7 +15,7 @@ from oracles.mixtures import MIXTURES
 
 from gaussmix import GaussianMixture1D, GMMExpansion
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances import _integrands
+from gaussmix.distances import divergences as _integrands
 from gaussmix.distances._lattice import logs as _lattice_logs
 from gaussmix.distances.divergences import jensen_shannon_divergence, kl_divergence
 

@@ -11,17 +11,15 @@ import ot
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from oracles.distances import wasserstein_of_atoms
 from scipy.stats import wasserstein_distance as scipy_wasserstein
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances import wasserstein_distance
 from gaussmix.distances._inputs import Sample
 from gaussmix.distances._samples import wasserstein as _empirical
 from gaussmix.distances._samples.wasserstein import wasserstein
-
-Array = NDArray[np.float64]
 
 
 def sample(values: Any, masses: Any = None) -> Sample:
@@ -29,7 +27,7 @@ def sample(values: Any, masses: Any = None) -> Sample:
     return Sample(np.ascontiguousarray(values, float), weights)
 
 
-def literal(x: Array, y: Array) -> float:
+def literal(x: FloatArray, y: FloatArray) -> float:
     """The area between two step functions, in fractions: no rounding but the last."""
     jumps = sorted([(Fraction(v), Fraction(1, x.size)) for v in x] + [(Fraction(v), -Fraction(1, y.size)) for v in y])
     area, height, at = Fraction(0), Fraction(0), jumps[0][0]

@@ -9,24 +9,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
-from gaussmix.distances import _lattice
-from gaussmix.distances._lattice import absolute_integrals
+from gaussmix._typing import FloatArray
+from gaussmix.distances._lattice import pairs as _lattice
+from gaussmix.distances._lattice.pairs import absolute_integrals
 
-Array = NDArray[np.float64]
 Kind = Literal["cdf", "density"]
 root: Any = brentq
 KINDS: tuple[Kind, ...] = ("cdf", "density")
 
 
-def normal_density(z: Array) -> Array:
+def normal_density(z: FloatArray) -> FloatArray:
     return np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
 
 
-def oracle(a: Array, b: Array, t: float, kind: Kind) -> float:
+def oracle(a: FloatArray, b: FloatArray, t: float, kind: Kind) -> float:
     """integral |g| with every component at every point: G's differences between zeros that change g's sign."""
     centers = np.arange(a.size)
 
@@ -34,7 +33,7 @@ def oracle(a: Array, b: Array, t: float, kind: Kind) -> float:
         z = (np.atleast_1d(x)[:, None] - centers) / t
         return (ndtr(z) if kind == "cdf" else normal_density(z) / t) @ (a - b)
 
-    def whole(x: Array) -> Array:
+    def whole(x: FloatArray) -> FloatArray:
         z = (x[:, None] - centers) / t
         return (t * (z * ndtr(z) + normal_density(z)) if kind == "cdf" else ndtr(z)) @ (a - b)
 
@@ -50,7 +49,7 @@ def oracle(a: Array, b: Array, t: float, kind: Kind) -> float:
     return float(np.abs(np.diff(whole(np.array([*zeros, a.size + reach])))).sum())
 
 
-def rows(seed: int, n: int, shape: str) -> tuple[Array, Array]:
+def rows(seed: int, n: int, shape: str) -> tuple[FloatArray, FloatArray]:
     """Four pairs of weights."""
     rng = np.random.default_rng(seed)
     if shape == "rough":

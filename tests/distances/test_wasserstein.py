@@ -279,7 +279,7 @@ def test_a_wrong_order_is_refused(p: Any, error: type[Exception], words: str):
         (np.full(20, 0.05), r"has shape \(20,\), but the basis has 30 components"),
     ],
 )
-def test_wrong_weights_are_refused(name: str, weights: oracle.Array, words: str):
+def test_wrong_weights_are_refused(name: str, weights: oracle.FloatArray, words: str):
     right = np.full(30, 1 / 30)
     for p in (1, 2):
         with pytest.raises(ValueError, match=f"b.* {words}"):

@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.mixture import GaussianMixture
 
-from gaussmix.latents import sliced_wasserstein
-from gaussmix.latents.baselines import EMSampler, SlicedWassersteinSampler
-from gaussmix.latents.sliced_wasserstein import Parameters, fit_sliced_wasserstein, sliced_loss
+from gaussmix.latents import baselines as sliced_wasserstein
+from gaussmix.latents.baselines import (
+    EMSampler,
+    Parameters,
+    SlicedWassersteinSampler,
+    fit_sliced_wasserstein,
+    sliced_loss,
+)
 
 
 def two_heaps(count: int, seed: int = 0) -> NDArray[np.float64]:

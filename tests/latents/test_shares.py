@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
-from gaussmix.latents.shares import attributes_told, component_information, latent_correlations
+from reproduction.diffusion.components import attributes_told, component_information, latent_correlations
 
 
 def test_information_agrees_with_scikit_learn():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from oracles import manifolds as oracle
 
-from gaussmix.metrics import _rows, nearest_distances, pairwise_diversity
+from gaussmix.metrics import manifolds as _rows
+from gaussmix.metrics import nearest_distances, pairwise_diversity
 
 
 @pytest.mark.parametrize("tile", [4, 1024])

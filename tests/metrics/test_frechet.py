@@ -7,7 +7,8 @@ from scipy.linalg import sqrtm
 from scipy.stats import special_ortho_group
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from gaussmix.metrics import _rows, frechet_distance, frechet_distance_of_gaussians
+from gaussmix.metrics import frechet_distance, frechet_distance_of_gaussians
+from gaussmix.metrics import manifolds as _rows
 
 
 class Features(torch.nn.Module):

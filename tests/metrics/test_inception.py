@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from gaussmix.metrics.inception import InceptionFeatures
+from gaussmix.metrics.features import InceptionFeatures
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 

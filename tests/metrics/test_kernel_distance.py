@@ -9,7 +9,8 @@ from sklearn.metrics.pairwise import polynomial_kernel
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from gaussmix.data.load import load_dataset
-from gaussmix.metrics import _rows, kernel_distance, train_attribute_classifier
+from gaussmix.metrics import kernel_distance, train_attribute_classifier
+from gaussmix.metrics import manifolds as _rows
 
 
 class Features(torch.nn.Module):

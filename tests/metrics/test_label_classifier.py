@@ -10,8 +10,7 @@ import pytest
 import torch
 from metrics.coloured_squares import draw_squares
 
-from gaussmix.data.labelled import LabelledImages, load_labelled
-from gaussmix.data.load import DataError
+from gaussmix.data.load import DataError, LabelledImages, load_labelled
 from gaussmix.metrics import label_classifier as module
 from gaussmix.metrics.label_classifier import (
     LabelClassifier,

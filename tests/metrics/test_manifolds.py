@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from oracles import manifolds as oracle
 
-from gaussmix.metrics import _rows, manifold_scores
+from gaussmix.metrics import manifold_scores
+from gaussmix.metrics import manifolds as _rows
 
 
 @pytest.mark.parametrize("k", [1, 3, 8])

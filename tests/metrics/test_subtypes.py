@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gaussmix.data.load import AttributeDataset
-from gaussmix.metrics.subtypes import train_subtype_judge
+from reproduction.diffusion.components import train_subtype_judge
 
 
 def patterns(count: int = 500) -> AttributeDataset:

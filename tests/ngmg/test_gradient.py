@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from oracles import ngmg as oracle
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.distances.toeplitz import DENSE_UP_TO, kernel_matrix
 from gaussmix.ngmg import negative_gaussian_mixture_gradient as ngmg
 
-Array = NDArray[np.float64]
-Problem = tuple[GaussianBasis, Array, Array, float]
+Problem = tuple[GaussianBasis, FloatArray, FloatArray, float]
 
 problems = st.builds(
     lambda n, start, r, t, concentration, seed: (

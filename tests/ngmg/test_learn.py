@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from oracles import ngmg as oracle
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
@@ -19,11 +19,10 @@ from gaussmix.distances.toeplitz import kernel_matrix
 from gaussmix.ngmg import WeightPath, learn_weights, learn_weights_from_data, negative_gaussian_mixture_gradient
 from gaussmix.ngmg.learn import RECORD_ALL
 
-Array = NDArray[np.float64]
 BASIS = GaussianBasis.spanning(0, 100, 150)
 
 
-def bumps(*parts: tuple[float, float, float], basis: GaussianBasis = BASIS) -> Array:
+def bumps(*parts: tuple[float, float, float], basis: GaussianBasis = BASIS) -> FloatArray:
     """Weights of a smooth law: (mass, mean, std) of its normals."""
     z = [mass / std * np.exp(-(((basis.centers - mean) / std) ** 2) / 2) for mass, mean, std in parts]
     return np.sum(z, axis=0) / np.sum(z)
@@ -50,7 +49,7 @@ def test_default_learns_every_pair(n: int, concentration: float, seed: int) -> N
 
 
 @pytest.mark.parametrize(("start", "goal"), [(LEFT, TWO), (TWO, LEFT), (None, TWO)])
-def test_smooth_pairs_take_few_steps(start: Array | None, goal: Array) -> None:
+def test_smooth_pairs_take_few_steps(start: FloatArray | None, goal: FloatArray) -> None:
     learnt = learn_weights(goal, BASIS, initial=start, tolerance=1e-6)
     assert learnt.converged
     assert learnt.n_steps <= 400

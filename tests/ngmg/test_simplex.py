@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from oracles import ngmg as oracle
 
-from gaussmix.ngmg.simplex import project_onto_simplex
+from gaussmix.ngmg.learn import project_onto_simplex
 
 vectors = st.lists(st.floats(-3, 3), min_size=1, max_size=30).map(np.array)
 

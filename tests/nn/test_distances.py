@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import ndtr
@@ -18,10 +17,10 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from gaussmix import distances
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.nn import gaussian_mmd2, kl_divergence, wasserstein_distance
 
-Array = NDArray[np.float64]
 Distance = Callable[[Tensor, Tensor, GaussianBasis], Tensor]
 BASES = {
     "smooth": GaussianBasis(-2.0, 0.7, 12, 2.0),
@@ -57,7 +56,7 @@ def logits(seed: int, *shape: int) -> Tensor:
     return torch.tensor(values, requires_grad=True)
 
 
-def absolute_integral(delta: Array, basis: GaussianBasis) -> float:
+def absolute_integral(delta: FloatArray, basis: GaussianBasis) -> float:
     """integral |sum delta_i Phi| by quad between the zeros that a fine grid and its lowest points show."""
 
     def difference(x: float) -> float:

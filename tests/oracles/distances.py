@@ -10,16 +10,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import t
 
-Array = NDArray[np.float64]
+from gaussmix._typing import FloatArray
+
 Arguments = dict[str, Any]
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 
 
-def _rows(law: Arguments) -> tuple[Array, Array, Array, float, float, tuple[float, float, float]]:
+def _rows(law: Arguments) -> tuple[FloatArray, FloatArray, FloatArray, float, float, tuple[float, float, float]]:
     w, m = np.asarray(law["weights"], float), np.asarray(law["means"], float)
     low, high = law.get("bounds") or (None, None)
     low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
@@ -37,7 +37,7 @@ def _images(m: float, s: float, low: float, high: float) -> list[float]:
     return [image + 2 * k * length for k in turns for image in (m, 2 * low - m)]
 
 
-def density(law: Arguments, x: Array) -> Array:
+def density(law: Arguments, x: FloatArray) -> FloatArray:
     """Of the continuous part, weighted with its mass."""
     weights, means, stds, low, high, (mass, loc, scale) = _rows(law)
     total = mass * t.pdf((x - loc) / scale, 3) / scale
@@ -48,7 +48,7 @@ def density(law: Arguments, x: Array) -> Array:
     return (1 - _atoms(law)[1].sum()) * total
 
 
-def outside(law: Arguments, x: Array, *, upper: bool) -> Array:
+def outside(law: Arguments, x: FloatArray, *, upper: bool) -> FloatArray:
     """P(X > x) if `upper`, else P(X <= x)."""
     weights, means, stds, low, high, (mass, loc, scale) = _rows(law)
     total = mass * (t.sf if upper else t.cdf)((x - loc) / scale, 3)
@@ -67,7 +67,7 @@ def outside(law: Arguments, x: Array, *, upper: bool) -> Array:
     return total
 
 
-def knots(law: Arguments) -> Array:
+def knots(law: Arguments) -> FloatArray:
     """Places between which the law is smooth: every third of a standard deviation, atoms, bounds, far guards."""
     _, means, stds, low, high, (mass, loc, scale) = _rows(law)
     steps = np.linspace(-12, 12, 73)
@@ -79,7 +79,7 @@ def knots(law: Arguments) -> Array:
     return np.unique(np.concatenate(places))
 
 
-def absolute_integral(g: Callable[[Array], Array], edges: Array) -> float:
+def absolute_integral(g: Callable[[FloatArray], FloatArray], edges: FloatArray) -> float:
     """int |g| from the first to the last edge: zeros by bisection, Gauss-Legendre between edges and zeros."""
     x = np.unique(np.concatenate([edges, 0.75 * edges[:-1] + 0.25 * edges[1:], 0.3 * edges[:-1] + 0.7 * edges[1:]]))
     inner, outer = np.nextafter(x[:-1], math.inf), np.nextafter(x[1:], -math.inf)  # g may jump at an edge
@@ -100,7 +100,7 @@ def wasserstein_1(a: Arguments, b: Arguments) -> float:
     """int |F_a - F_b|, in the upper half as a difference of survival functions."""
     center = float(np.median(np.concatenate([a["means"], b["means"]])))
 
-    def g(x: Array) -> Array:
+    def g(x: FloatArray) -> FloatArray:
         lower = outside(a, x, upper=False) - outside(b, x, upper=False)
         return np.where(x < center, lower, outside(b, x, upper=True) - outside(a, x, upper=True))
 
@@ -118,7 +118,7 @@ def total_variation(a: Arguments, b: Arguments) -> float:
     return 0.5 * (continuous + sum(abs(h) for h in heights.values()))
 
 
-def wasserstein_of_sample(law: Arguments, values: Array, masses: Array) -> float:
+def wasserstein_of_sample(law: Arguments, values: FloatArray, masses: FloatArray) -> float:
     """W1 between a law and point masses: int |F - F_N|."""
     order = np.argsort(values)
     values, masses = values[order], masses[order]
@@ -126,7 +126,7 @@ def wasserstein_of_sample(law: Arguments, values: Array, masses: Array) -> float
     above = np.append(np.cumsum(masses[::-1])[::-1], 0.0)
     center = float(np.median(law["means"]))
 
-    def g(x: Array) -> Array:
+    def g(x: FloatArray) -> FloatArray:
         passed = np.searchsorted(values, x, "right")
         lower = outside(law, x, upper=False) - below[passed]
         return np.where(x < center, lower, above[passed] - outside(law, x, upper=True))
@@ -134,7 +134,7 @@ def wasserstein_of_sample(law: Arguments, values: Array, masses: Array) -> float
     return absolute_integral(g, np.unique(np.concatenate([knots(law), values, [center]])))
 
 
-def quantile(law: Arguments, u: Array, *, upper: bool) -> Array:
+def quantile(law: Arguments, u: FloatArray, *, upper: bool) -> FloatArray:
     """The place with `u` of the mass outside it on one side, by bisection."""
     edges = knots(law)
     low, high = np.full(u.shape, edges[0]), np.full(u.shape, edges[-1])
@@ -160,7 +160,7 @@ def wasserstein_p(a: Arguments, b: Arguments, p: float) -> float:
     return total ** (1 / p)
 
 
-def wasserstein_of_atoms(x: Array, a: Array, y: Array, b: Array, p: float) -> float:
+def wasserstein_of_atoms(x: FloatArray, a: FloatArray, y: FloatArray, b: FloatArray, p: float) -> float:
     """W_p of point masses, as the north-west corner rule walks along both."""
     i, j = np.argsort(x), np.argsort(y)
     x, a, y, b = x[i], a[i].copy(), y[j], b[j].copy()
@@ -194,6 +194,6 @@ def random_law(seed: int) -> Arguments:
     return law
 
 
-def _atoms(law: Arguments) -> tuple[Array, Array]:
+def _atoms(law: Arguments) -> tuple[FloatArray, FloatArray]:
     positions, masses = law.get("atoms") or ((), ())
     return np.asarray(positions, float), np.asarray(masses, float)

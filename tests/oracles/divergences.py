@@ -8,13 +8,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from oracles.gaussian_sums import images
 from scipy.integrate import quad
 from scipy.special import logsumexp
 from scipy.stats import t as student
 
-Array = NDArray[np.float64]
+from gaussmix._typing import FloatArray
+
 _NOTHING = 1e-300
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(30)
 
@@ -25,7 +25,7 @@ def bounds(law: dict[str, Any]) -> tuple[float, float]:
     return -np.inf if low is None else low, np.inf if high is None else high
 
 
-def log_density(x: Array, law: dict[str, Any]) -> Array:
+def log_density(x: FloatArray, law: dict[str, Any]) -> FloatArray:
     """At x (N,), for a GaussianMixture1D's arguments: every component and mirror image."""
     low, high = bounds(law)
     mirrored = images(law["weights"], law["means"], law["stds"], (low, high))
@@ -38,7 +38,7 @@ def log_density(x: Array, law: dict[str, Any]) -> Array:
         return np.logaddexp(math.log1p(-mass) + logs, np.log(mass) + student.logpdf(x, 3, loc, scale))
 
 
-def nodes(*laws: dict[str, Any], sharp: tuple[float, ...] = ()) -> tuple[Array, Array]:
+def nodes(*laws: dict[str, Any], sharp: tuple[float, ...] = ()) -> tuple[FloatArray, FloatArray]:
     """Points and weights of a rule on the line, fine around every component, bound and guard and the places `sharp`."""
     cuts: list[Any] = [np.add.outer([-1, 1] * 2.0 ** np.arange(-20, 4)[:, None], sharp)]
     for law in laws:
@@ -73,7 +73,7 @@ def jensen_shannon(a: dict[str, Any], b: dict[str, Any]) -> float:
     return math.fsum(w * terms) / 2
 
 
-def mmd2_of_points(x: Array, p: Array, y: Array, q: Array, sigma: float) -> float:
+def mmd2_of_points(x: FloatArray, p: FloatArray, y: FloatArray, q: FloatArray, sigma: float) -> float:
     """Points x, y with masses p, q: every pair."""
     points, masses = [*x, *y], [*p, *(-q)]
     return math.fsum(

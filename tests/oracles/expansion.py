@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import norm
 
-Array = NDArray[np.float64]
+from gaussmix._typing import FloatArray
 
 
 def probability(low: float, high: float, mu: float, sigma: float) -> float:
@@ -21,8 +20,8 @@ def probability(low: float, high: float, mu: float, sigma: float) -> float:
 
 
 def algorithm1(
-    x: Array, mu: Array, r: float, sigma: float, d: float, side_minus: Literal["centre", "point"] = "centre"
-) -> Array:
+    x: FloatArray, mu: FloatArray, r: float, sigma: float, d: float, side_minus: Literal["centre", "point"] = "centre"
+) -> FloatArray:
     """E Algorithm 1, steps 5-16; side- about the centre (as Eq. 7) or about the point (as printed in step 11)."""
     n = len(mu)
     pi = [1 / n] * n
@@ -37,7 +36,9 @@ def algorithm1(
     return np.array(pi) / sum(pi)
 
 
-def algorithm2(x: Array, mu: Array, r: float, sigma: float, d: float, step: float | None = None) -> Array:
+def algorithm2(
+    x: FloatArray, mu: FloatArray, r: float, sigma: float, d: float, step: float | None = None
+) -> FloatArray:
     """E Algorithm 2, steps 5-14; ``step`` in place of its dL."""
     n = len(mu)
     pi = [1 / n] * n
@@ -51,20 +52,20 @@ def algorithm2(x: Array, mu: Array, r: float, sigma: float, d: float, step: floa
     return np.array(pi) / sum(pi)
 
 
-def clipped(pi: Array) -> Array:
+def clipped(pi: FloatArray) -> FloatArray:
     """Negative weights set to zero, the rest scaled to sum 1."""
     pi = np.array([max(p, 0.0) for p in pi])
     return pi / pi.sum()
 
 
-def one_iteration(x: Array, mu: Array, sigma: float) -> Array:
+def one_iteration(x: FloatArray, mu: FloatArray, sigma: float) -> FloatArray:
     """D section 2.2, steps 4-5."""
     total = np.array([sum(norm.pdf(x_d, m, sigma) for x_d in x) for m in mu])
     return total / total.sum()
 
 
 def information_loss(
-    target_cdf: Callable[[float], float], model_cdf: Callable[[float], float], mu: Array, d: float
+    target_cdf: Callable[[float], float], model_cdf: Callable[[float], float], mu: FloatArray, d: float
 ) -> float:
     """E Eq. 9, L."""
     loss = abs(target_cdf(mu[0] - d) - model_cdf(mu[0] - d))
@@ -73,7 +74,7 @@ def information_loss(
     return loss + abs((1 - target_cdf(mu[-1] + d)) - (1 - model_cdf(mu[-1] + d)))
 
 
-def em(A: Array, w: Array, n_iter: int) -> Array:
+def em(A: FloatArray, w: FloatArray, n_iter: int) -> FloatArray:
     """EM for the weights alone from equal ones: pi_k <- pi_k sum_j w_j A_jk / (A pi)_j, sum w = 1."""
     pi = np.full(A.shape[1], 1 / A.shape[1])
     w = w / w.sum()

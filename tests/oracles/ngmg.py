@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from gaussmix._typing import FloatArray
 
 
 def ngmg(
-    current: Array, target: Array, mu: Array, sigma: float, *, diagonal: bool = False, two_sided: bool = False
-) -> Array:
+    current: FloatArray,
+    target: FloatArray,
+    mu: FloatArray,
+    sigma: float,
+    *,
+    diagonal: bool = False,
+    two_sided: bool = False,
+) -> FloatArray:
     """D Eq. 13, term by term."""
     n = len(mu)
     found = np.zeros(n)
@@ -27,8 +32,15 @@ def ngmg(
 
 
 def algorithm1(
-    start: Array, target: Array, mu: Array, sigma: float, n_steps: int, step: float = 1.0, *, diagonal: bool = False
-) -> Array:
+    start: FloatArray,
+    target: FloatArray,
+    mu: FloatArray,
+    sigma: float,
+    n_steps: int,
+    step: float = 1.0,
+    *,
+    diagonal: bool = False,
+) -> FloatArray:
     """D Algorithm 1 with the sign of Eq. 13."""
     pi = start.copy()
     for _ in range(n_steps):
@@ -37,7 +49,7 @@ def algorithm1(
     return pi
 
 
-def projection(v: Array) -> Array:
+def projection(v: FloatArray) -> FloatArray:
     """max(v - c, 0) with the c for which it sums to 1, found by bisection."""
     low, high = v.min() - 1, v.max()
     for _ in range(100):

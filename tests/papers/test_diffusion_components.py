@@ -9,7 +9,8 @@ import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.papers.component_kinds import (
+from reproduction.diffusion import components as diffusion_components
+from reproduction.diffusion.components import (
     CASES,
     CLAIMED,
     Accuracy,
@@ -22,7 +23,6 @@ from gaussmix.papers.component_kinds import (
     jackknife,
     largest,
 )
-from reproduction.diffusion import components as diffusion_components
 
 
 def test_rows_of_a_case() -> None:

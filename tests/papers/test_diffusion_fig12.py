@@ -11,9 +11,22 @@ import torch
 from data.layouts import write_celeba
 
 from gaussmix.data.load import AttributeDataset, DataError
-from gaussmix.papers.attribute_nets import MOMENTUM, Curves, Pictures, Training, train
-from gaussmix.papers.attribute_study import BCE, LEARNS, LITERAL, READINGS, WORKING, n_trainings, study, tune
 from reproduction.diffusion import fig12 as diffusion_fig12
+from reproduction.diffusion.fig12 import (
+    BCE,
+    LEARNS,
+    LITERAL,
+    MOMENTUM,
+    READINGS,
+    WORKING,
+    Curves,
+    Pictures,
+    Training,
+    n_trainings,
+    study,
+    train,
+    tune,
+)
 
 
 def pictures(seed: int, n: int = 40) -> Pictures:

@@ -16,10 +16,9 @@ from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.sampling import draw
 from gaussmix.diffusion.schedulers import make_betas, make_scheduler
 from gaussmix.metrics.classifier import AttributeClassifier
-from gaussmix.papers import sampling_study
-from gaussmix.papers.sampling_study import Faces, Run, Study, draw_run, measure
 from reproduction.diffusion import fig6 as diffusion_fig6
-from reproduction.diffusion.fig6 import Config, kept_steps, shown_steps
+from reproduction.diffusion import fig6 as sampling_study
+from reproduction.diffusion.fig6 import Config, Faces, Run, Study, draw_run, kept_steps, measure, shown_steps
 
 NAMES = ["odd", "all"]
 ASKED = np.array([[0, 1], [1, 1], [0, 0], [1, 0]], np.uint8)

@@ -12,14 +12,14 @@ from gaussmix.diffusion.conditions import pack_rows
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import make_betas, make_scheduler
 from gaussmix.metrics.classifier import AttributeClassifier
-from gaussmix.metrics.diversity import pairwise_diversity
-from gaussmix.metrics.kernel_distance import KernelDistance
-from gaussmix.metrics.manifolds import ManifoldScores
-from gaussmix.papers import telling_apart, variety
-from gaussmix.papers.variance_parts import VarianceParts, share_error, variance_parts
+from gaussmix.metrics.distances import KernelDistance
+from gaussmix.metrics.manifolds import ManifoldScores, pairwise_diversity
 from reproduction.diffusion import appendix as diffusion_appendix
 from reproduction.diffusion import fig1 as diffusion_fig1
+from reproduction.diffusion import fig1 as telling_apart
+from reproduction.diffusion import fig4 as variety
 from reproduction.diffusion import fig5 as diffusion_fig5
+from reproduction.diffusion.fig5 import VarianceParts, share_error, variance_parts
 from reproduction.diffusion.model import LISTS, Artist, PageConfig, Subject, draw_faces, load_subject, words
 from reproduction.diffusion.model import Faces as Block
 

@@ -24,16 +24,30 @@ from gaussmix.diffusion.config import TrainConfig
 from gaussmix.diffusion.schedulers import angle_weights, make_betas
 from gaussmix.diffusion.train import Trainer, TrainingBatches
 from gaussmix.metrics.classifier import AttributeClassifier
-from gaussmix.papers import classifier_findings, condition_findings
-from gaussmix.papers.classifier_findings import CONTROLS, FORMS, Leak, curve_measures
-from gaussmix.papers.condition_findings import CLASSES, TOLD
-from gaussmix.papers.condition_pictures import draw_curves, smoothed
-from gaussmix.papers.conditionings import OVERLAP, categories, clusters, entropy, features, nothing
-from gaussmix.papers.result import Picture, Result
 from reproduction import runs as training_runs
+from reproduction.diffusion import conditions as condition_findings
 from reproduction.diffusion import conditions as condition_study
-from reproduction.diffusion.conditions import Faces, Measured, StudyConfig, Variant, held_out_loss, run_variant
-from reproduction.page import Cost, write_report
+from reproduction.diffusion import fig9 as classifier_findings
+from reproduction.diffusion.conditions import (
+    CLASSES,
+    OVERLAP,
+    TOLD,
+    Faces,
+    Measured,
+    StudyConfig,
+    Variant,
+    categories,
+    clusters,
+    draw_curves,
+    entropy,
+    features,
+    held_out_loss,
+    nothing,
+    run_variant,
+    smoothed,
+)
+from reproduction.diffusion.fig9 import CONTROLS, FORMS, Leak, curve_measures
+from reproduction.page import Cost, Picture, Result, write_report
 from reproduction.runs import Curve, drawn, run_folder, trained
 from reproduction.statistics import Interval, difference, interval
 

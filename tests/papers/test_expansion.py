@@ -9,9 +9,8 @@ from oracles import expansion as oracle
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.rules import histogram_weights
-from gaussmix.papers.expansion import algorithm1_about_points, count
 from reproduction.expansion.fig1_2 import check_regions, matching_weights
-from reproduction.expansion.targets import gaussian_target
+from reproduction.expansion.targets import algorithm1_about_points, count, gaussian_target
 
 
 def test_every_point_belongs_to_its_nearest_centre() -> None:

@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaussmix.papers.registry import MODULES, find_reproduction
-from gaussmix.papers.result import Table
-from reproduction.__main__ import reproduce
+from reproduction.__main__ import MODULES, find_reproduction, reproduce
 from reproduction.expansion import table1 as expansion_table1
 from reproduction.expansion import table2 as expansion_table2
 from reproduction.expansion import table3 as expansion_table3
-from reproduction.page import table_lines
+from reproduction.page import Table, table_lines
 
 KEYS = {
     "name", "title", "quick", "config", "seed", "versions", "commit", "device", "cpu_seconds", "wall_seconds", "ours",

@@ -53,7 +53,7 @@ def test_renderings_fit_their_targets_and_are_told() -> None:
     crops = studio.crop_grams(config)
     assert {name: own["relu1_1"].shape for name, own in crops.items()} == dict.fromkeys(("stripes", "dots"), (2, 8, 8))
     from gaussmix.style.expansion import GramExpansion
-    from gaussmix.style.measure import picture_grams, style_losses
+    from reproduction.expansion.style import picture_grams, style_losses
 
     targets = GramExpansion("crop").fit_grams(crops).sample(2, {"dots": 1}, 0)
     pictures = studio.render(config, targets, Told(told.append))

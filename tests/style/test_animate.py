@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gaussmix.style.animate import check_film, save_film
+from gaussmix.style.images import check_film, save_film
 
 
 def frames(n: int = 4, height: int = 20, width: int = 31) -> list[np.ndarray]:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from gaussmix.style.grams import GramLayout
-from gaussmix.style.measure import (
+from gaussmix.style.vgg import VGG19Features, gram_matrix
+from reproduction.expansion.style import (
     negative_mass,
     picture_grams,
     realised_blend,
@@ -15,7 +16,6 @@ from gaussmix.style.measure import (
     style_losses,
     variety,
 )
-from gaussmix.style.vgg import VGG19Features, gram_matrix
 
 LAYOUT = GramLayout({"a": 3, "b": 2})
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaussmix.style.objective import Objective
-from gaussmix.style.tiles import make_tiles
+from gaussmix.style.objective import Objective, make_tiles
 from gaussmix.style.vgg import STYLE_LAYERS, VGG19Features
 
 LAYERS = (*STYLE_LAYERS, "relu4_2")

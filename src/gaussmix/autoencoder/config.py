@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gaussmix.training.settings import check_whole_numbers, json_fields
+from gaussmix.training.run import check_whole_numbers, json_fields
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Sheets of what an autoencoder does: reconstructions, new images of each class, mixes."""
+"""Sheets of what an autoencoder does: reconstructions, new images of each class, mixes.
+
+Latents of classes, drawn with matplotlib: single numbers with their densities, and a map in two dimensions.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,18 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from gaussmix.autoencoder.generate import LatentGenerator
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
+from gaussmix.latents.expansion import ExpansionSampler
+from gaussmix.plots import BARS, LINE, PAIR, save_figure
 from gaussmix.sheets import contact_sheet, save_atomic
 
 _PAIRS, _SAMPLES, _CLASSES, _SCALED = 4, 8, 12, 48
@@ -89,3 +99,101 @@ def sheet_of(images: NDArray[np.uint8], **texts) -> Image.Image:
 def as_rgb(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Images ``(N, S, S, 1 or 3)`` as ``(N, S, S, 3)``."""
     return np.broadcast_to(images, (*images.shape[:3], 3)) if images.shape[3] == 1 else images
+
+
+_MAP_CLASSES, _NUMBERS = 3, 4  # rows and columns of the marginals
+_DRAWN = 20_000  # of each class
+_POINTS = 200  # of each class on the map
+_CELLS, _SMOOTH = 120, 2.5  # a side of the map's histogram, and the deviation that smooths it, in cells
+_INSIDE = 0.5  # share of a class's draws inside its contour
+_MARGIN = 0.08
+
+
+def draw_marginals(
+    generator: LatentGenerator, z: NDArray[np.float32], y: NDArray[np.int64], path: Path, *, seed: int = 0
+) -> None:
+    """Histograms of the latent numbers that vary most, z ``(M, d)`` with labels y ``(M,)``; a row is a class.
+
+    Over them the expansion fitted to the number alone, which is all that coupling "independent" knows, and the density
+    of what the generator's sampler draws, fitted in the same way.
+    """
+    names = generator.class_names[:_MAP_CLASSES]
+    numbers = np.sort(np.argsort(-z.var(0))[:_NUMBERS])
+    figure = Figure(figsize=(2.4 * len(numbers), 1.9 * len(names) + 0.9), layout="constrained")
+    panels = figure.subplots(len(names), len(numbers), squeeze=False)
+    for row, name in zip(panels, names, strict=True):
+        label = generator.label_of(name)
+        own = z[y == label][:, numbers].astype(float)
+        drawn = generator.sampler.sample(_DRAWN, class_label=label, random_state=seed)[:, numbers]
+        fitted, drawn_law = (_marginals(generator.sampler, rows) for rows in (own, drawn))
+        for axes, r, values, law, other in zip(row, numbers, own.T, fitted, drawn_law, strict=True):
+            low, high = values.min(), values.max()
+            margin = _MARGIN * (high - low) or 1.0
+            x = np.linspace(low - margin, high + margin, 400)
+            axes.hist(values, bins=min(40, max(5, len(values) // 10)), density=True, color=BARS)
+            axes.plot(x, law.pdf(x), color=LINE, linewidth=1.6, label="expansion of this number")
+            axes.plot(x, other.pdf(x), color=PAIR[1], linewidth=1.2, linestyle="--", label="as drawn")
+            axes.set(xlabel=f"$z_{{{r}}}$", yticks=[], xlim=(x[0], x[-1]))
+            axes.spines[["top", "right", "left"]].set_visible(False)
+        row[0].set_ylabel(f"{name}\n{len(own)} images")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    figure.suptitle("Latent numbers of a class: histogram, fitted density, and the density of draws")
+    save_figure(figure, path, dpi=75)
+
+
+def _marginals(sampler: ExpansionSampler, rows: NDArray[np.float64]):
+    """Expansions of each column, fitted as the sampler fits its own."""
+    alone = ExpansionSampler(
+        "independent", weights=sampler.weights, n_components=sampler.n_components, bandwidth=sampler.bandwidth
+    )
+    return alone.fit(rows).parts_[0][0].marginals
+
+
+def draw_map(
+    generator: LatentGenerator, z: NDArray[np.float32], y: NDArray[np.int64], path: Path, *, seed: int = 0
+) -> None:
+    """Latents z ``(M, d)``, d above 1, of labels y ``(M,)``: dots; half of what is drawn of a class: its contour.
+
+    The plane is the one in which classes lie furthest apart for their width (linear discriminants), or, of fewer than
+    three classes or where their means lie on one line, in which latents vary most.
+    """
+    names, rng = generator.class_names, np.random.default_rng(seed)
+    with np.errstate(invalid="ignore"):  # classes that lie on one spot
+        plane = LinearDiscriminantAnalysis().fit(z, y) if len(names) > 2 else PCA(2).fit(z)
+    discriminants = plane.transform(z[:1]).shape[1] >= 2  # fewer where the classes' means lie on a line
+    if not discriminants:
+        plane = PCA(2).fit(z)
+    discriminants &= len(names) > 2
+    flat = plane.transform(z.astype(float))[:, :2]
+    low, high = np.quantile(flat, 0.002, axis=0), np.quantile(flat, 0.998, axis=0)
+    margin = _MARGIN * (high - low)
+    low, high = low - margin, high + margin
+    figure = Figure(figsize=(7.5, 6.5), layout="constrained")
+    axes = figure.add_subplot()
+    colors = colormaps["tab10" if len(names) <= 10 else "tab20"]
+    for k, name in enumerate(names):
+        own, color = flat[y == k], [colors(k % 20)]
+        own = own[rng.permutation(len(own))[:_POINTS]]
+        axes.scatter(*own.T, s=5, color=color, alpha=0.5, linewidths=0, label=name)
+        drawn = plane.transform(generator.sampler.sample(_DRAWN, class_label=k, random_state=seed))[:, :2]
+        counts, *edges = np.histogram2d(*drawn.T, bins=_CELLS, range=np.stack([low, high], 1).tolist())
+        smooth = gaussian_filter(counts, _SMOOTH)
+        falling = np.sort(smooth.ravel())[::-1]
+        level = falling[np.searchsorted(np.cumsum(falling), _INSIDE * falling.sum())]
+        if 0 < level < smooth.max():
+            middles = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
+            axes.contour(*middles, smooth.T, levels=[level], colors=color, linewidths=1.6)
+            top = np.unravel_index(smooth.argmax(), smooth.shape)
+            place = (float(middles[0][top[0]]), float(middles[1][top[1]]))
+            axes.annotate(name, place, ha="center", va="center", fontsize=12, weight="bold", color=color[0])
+    kind = "discriminant (in within-class standard deviations)" if discriminants else "principal axis of the latents"
+    axes.set(
+        title="Map of the latents: training images (dots), half of the draws of each class (lines)",
+        xlabel=f"first {kind}",
+        ylabel=f"second {kind}",
+        xlim=(low[0], high[0]),
+        ylim=(low[1], high[1]),
+    )
+    axes.title.set_fontsize(10)
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path, dpi=75)

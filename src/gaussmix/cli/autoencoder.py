@@ -78,10 +78,10 @@ def train(args: list[str]) -> int:
     """Train an autoencoder on labelled images, and fit the distribution of each class."""
     config: AutoencoderConfig = parse_run_flags(AutoencoderConfig, PRESETS, "digits", args, "autoencoder train")
 
-    from gaussmix.data.labelled import load_labelled
+    from gaussmix.data.load import load_labelled
 
     dataset = load_labelled(config.data, skip_bad=config.skip_bad)
-    from gaussmix.autoencoder.run import TrainingError, train
+    from gaussmix.autoencoder.train import TrainingError, train
 
     try:
         result = train(config, dataset)

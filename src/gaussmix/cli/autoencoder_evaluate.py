@@ -54,13 +54,13 @@ def evaluate(args: list[str]) -> int:
     import torch
     from rich.console import Console
 
+    from gaussmix._files import whole_file
     from gaussmix._progress import progress_bar
     from gaussmix.autoencoder.evaluate import Reference, check_test_images, evaluate_samplers, samplers
     from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-    from gaussmix.autoencoder.run import fitting_clusters, load_latents
-    from gaussmix.data.labelled import load_labelled
+    from gaussmix.autoencoder.train import fitting_clusters, load_latents
+    from gaussmix.data.load import load_labelled
     from gaussmix.metrics.label_classifier import load_or_train_label_classifier
-    from gaussmix.whole_file import whole_file
 
     if config.threads:
         torch.set_num_threads(config.threads)

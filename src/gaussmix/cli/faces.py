@@ -116,7 +116,7 @@ def train(args: list[str]) -> int:
     dataset = load_dataset(
         config.data, size=config.size, count=config.count, seed=config.seed, skip_bad=config.skip_bad
     )
-    from gaussmix.diffusion.run import TrainingError, train
+    from gaussmix.diffusion.train import TrainingError, train
 
     try:
         result = train(config, dataset)
@@ -288,11 +288,11 @@ def evaluate(args: list[str]) -> int:
     if source is None:
         raise ValueError("the model does not say what it was trained on; name the data with --data")
 
+    from gaussmix._files import whole_file
     from gaussmix.data.load import load_dataset
     from gaussmix.diffusion.evaluate import evaluate
     from gaussmix.diffusion.sampling import default_steps
     from gaussmix.metrics import InceptionFeatures
-    from gaussmix.whole_file import whole_file
 
     extractor = None if config.features is None else InceptionFeatures(config.features, pipeline.unet.device)
     if config.json is not None:  # a folder that cannot be made is said before the drawing, not after

@@ -124,8 +124,7 @@ def transfer(args: list[str]) -> int:
     check_at_least(0, seed=config.seed)
     shares = read_shares(config.style)
 
-    from gaussmix.style.animate import check_film
-    from gaussmix.style.images import read_picture
+    from gaussmix.style.images import check_film, read_picture
     from gaussmix.style.transfer import StyleTransfer
 
     if config.animate is not None:
@@ -294,7 +293,7 @@ def _film(
     config: TransferConfig,
 ) -> None:
     from gaussmix._progress import progress_bar
-    from gaussmix.style.animate import save_film
+    from gaussmix.style.images import save_film
 
     assert config.animate is not None
     lead = walk[-_LEAD:]

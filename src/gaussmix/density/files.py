@@ -22,8 +22,8 @@ from typing import IO, Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._files import whole_file
 from gaussmix.density.columns import arrow_numbers, require_numbers
-from gaussmix.whole_file import whole_file
 
 BATCH_ROWS = 1 << 18
 BUFFER = 1 << 18  # bytes

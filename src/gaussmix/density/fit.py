@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from gaussmix.density.auto.edges import find_edges
 from gaussmix.density.auto.rule import fit_automatic, fit_fast
+from gaussmix.density.bandwidth import Rule as BasisRule
+from gaussmix.density.bandwidth import choose_bandwidth
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.cross_validation import Rule as BasisRule
-from gaussmix.density.cross_validation import choose_bandwidth
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.rules import (
     algorithm1_weights,

@@ -15,14 +15,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.axis import Axis
 
 if TYPE_CHECKING:
     from gaussmix.density.counts import BinnedCounts
 
-FloatArray = NDArray[np.float64]
 Bounds = tuple[float | None, float | None]
 GUARD_POINTS = 0.2  # what far points are given, in points: log-densities stay finite, and nothing else changes much
 

@@ -29,12 +29,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from gaussmix.diffusion.companions import settle
-from gaussmix.diffusion.conditions import find_attributes, unpack_rows
+from gaussmix.diffusion.conditions import find_attributes, settle, unpack_rows
 from gaussmix.diffusion.encoder import AttributeEncoder
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline, check_pictures, to_uint8
 from gaussmix.diffusion.sampling import batch_size
-from gaussmix.training.precision import has_fast_bfloat16
+from gaussmix.training.device import has_fast_bfloat16
 from gaussmix.training.schedule import step_generator
 
 EDIT_STEPS = 10
@@ -83,7 +82,7 @@ def edit(
     """Redraw pictures with some attributes switched on and others off.
 
     What was not asked for stays, unless the data never show it beside what was asked for: black hair goes when red hair
-    comes (`gaussmix.diffusion.companions`). A picture that already is as asked for comes back as it was.
+    comes (`gaussmix.diffusion.conditions`). A picture that already is as asked for comes back as it was.
 
     Args:
         images: ``(M, S, S, 3)`` uint8 of the model's size.

@@ -27,8 +27,7 @@ from rich.table import Table
 from gaussmix._progress import progress_bar
 from gaussmix.data.load import SPLITS, AttributeDataset
 from gaussmix.diffusion.sampling import draw
-from gaussmix.metrics.attributes import balanced_accuracy
-from gaussmix.metrics.classifier import load_or_train_classifier
+from gaussmix.metrics.classifier import balanced_accuracy, load_or_train_classifier
 from gaussmix.metrics.quality import FeatureExtractor, QualityReport, measure_quality, too_few
 
 if TYPE_CHECKING:

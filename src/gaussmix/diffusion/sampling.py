@@ -18,7 +18,7 @@ from PIL import Image
 from gaussmix.diffusion.conditions import unpack_rows
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.sheets import contact_sheet, save_atomic
-from gaussmix.training.precision import has_fast_bfloat16
+from gaussmix.training.device import has_fast_bfloat16
 from gaussmix.training.schedule import step_generator
 
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 8

@@ -1,16 +1,20 @@
-"""What the distances take: mixtures, samples, and weights of mixtures that share a basis."""
+"""What the distances take: mixtures, samples, and weights of mixtures that share a basis.
+
+Weights of many pairs of mixtures on one basis: in as (..., n), out as (...).
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
 
-Array = NDArray[np.float64]
 SUM_TOLERANCE = 1e-6
 """How far weights may be from the sum 1; they are then divided by their sum."""
 
@@ -18,8 +22,8 @@ SUM_TOLERANCE = 1e-6
 class Sample(NamedTuple):
     """Point masses: values (N,) in the order they came, masses (N,) with sum 1, or None where all are 1/N."""
 
-    values: Array
-    masses: Array | None
+    values: FloatArray
+    masses: FloatArray | None
 
 
 Law = GaussianMixture1D | Sample
@@ -66,7 +70,7 @@ def as_mixture(value: Any, name: str, weights: ArrayLike | None = None) -> Gauss
 
 def as_weight_rows(
     a: ArrayLike, b: ArrayLike, basis: GaussianBasis, names: tuple[str, str] = ("a", "b")
-) -> tuple[Array, Array, tuple[int, ...]]:
+) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
     """Weights (..., n) on `basis`, broadcast against each other: both as contiguous (B, n), and the shape before n.
 
     Shapes only: `check_weight_rows` looks at the numbers. Raises, with the arguments' `names`, ValueError for another n
@@ -97,7 +101,7 @@ def as_weight_rows(
     return first, second, shape[:-1]
 
 
-def check_weight_rows(rows: Array, name: str) -> Array:
+def check_weight_rows(rows: FloatArray, name: str) -> FloatArray:
     """(B, n) finite, at least 0, with sum 1 to `SUM_TOLERANCE`; normalised exactly. Raises ValueError."""
     _check_finite(rows, name, "weights are finite")
     if rows.size and rows.min() < 0:
@@ -123,7 +127,7 @@ def near_zero(a: Law, b: Law) -> tuple[Law, Law]:
     return a, b
 
 
-def _places(law: Law) -> Array:
+def _places(law: Law) -> FloatArray:
     """Ends of everything in the law that has a place."""
     if isinstance(law, Sample):
         return np.array([law.values.min(), law.values.max()])
@@ -158,7 +162,7 @@ def _learnt(value: Any, name: str) -> GaussianMixture1D | None:
         raise ValueError(f"{name} has no distribution to compare: {error}") from error
 
 
-def _masses(weights: ArrayLike, n: int, name: str) -> Array:
+def _masses(weights: ArrayLike, n: int, name: str) -> FloatArray:
     masses = np.ascontiguousarray(weights, np.float64)
     if masses.shape != (n,):
         raise ValueError(f"{name} has shape {masses.shape}; give one weight for each of the {n} numbers")
@@ -172,7 +176,49 @@ def _masses(weights: ArrayLike, n: int, name: str) -> Array:
     return masses / masses.sum()
 
 
-def _check_finite(values: Array, name: str, advice: str) -> None:
+def _check_finite(values: FloatArray, name: str, advice: str) -> None:
     finite = np.isfinite(values)
     if not finite.all():
         raise ValueError(f"{name} contains {values[~finite].flat[0]}; {advice}")
+
+
+def unchecked_rows(
+    a: ArrayLike,
+    b: ArrayLike,
+    basis: GaussianBasis,
+    a_weights: ArrayLike | None = None,
+    b_weights: ArrayLike | None = None,
+    names: tuple[str, str] = ("a", "b"),
+) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
+    """Both as (B, n), and the shape of the answer: shapes only. Raises ValueError and TypeError with `names`."""
+    if a_weights is not None or b_weights is not None:
+        raise TypeError("a_weights and b_weights are for samples; with basis=, a and b are the weights")
+    return as_weight_rows(a, b, basis, names)
+
+
+def weight_rows(
+    a: ArrayLike,
+    b: ArrayLike,
+    basis: GaussianBasis,
+    a_weights: ArrayLike | None = None,
+    b_weights: ArrayLike | None = None,
+    names: tuple[str, str] = ("a", "b"),
+) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
+    """The same, checked and with sum 1."""
+    first, second, shape = unchecked_rows(a, b, basis, a_weights, b_weights, names)
+    return check_weight_rows(first, names[0]), check_weight_rows(second, names[1]), shape
+
+
+def shaped(values: FloatArray, shape: tuple[int, ...]) -> float | FloatArray:
+    """(B,) in the caller's shape: a float where that is ()."""
+    return values.reshape(shape) if shape else float(values[0])
+
+
+def is_open(basis: GaussianBasis) -> bool:
+    """Whether nothing is reflected: both sides are open."""
+    return not any(end is not None and math.isfinite(end) for end in basis.bounds)
+
+
+def is_lattice(basis: GaussianBasis) -> bool:
+    """Whether all components are alike and equally far from their neighbours: neither warped nor bounded."""
+    return basis.scale is None and is_open(basis)

@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
-from gaussmix.distances._inputs import Sample, as_law
-from gaussmix.distances._rows import is_open, shaped, weight_rows
+from gaussmix.distances._inputs import Sample, as_law, is_open, shaped, weight_rows
 
-Array = NDArray[np.float64]
 _ROUNDING = 1e-9  # by which another's distribution function may leave [0, 1]
 _NUMBERS = 1 << 20  # at a time, to bound the memory
 
@@ -36,7 +35,7 @@ def binned_l1(
     half_width: float | None = None,
     a_weights: ArrayLike | None = None,
     b_weights: ArrayLike | None = None,
-) -> float | Array:
+) -> float | FloatArray:
     """L of E Eq. 9, from 0 to 2: the sum of absolute differences of the regions' probabilities.
 
     a, b: a `GaussianMixture1D`, a fitted one-column `GMMExpansion`, a sample (N,) with `a_weights` or `b_weights` (N,),
@@ -79,7 +78,7 @@ def density_information_loss(
     parts: int = 4,
     a_weights: ArrayLike | None = None,
     b_weights: ArrayLike | None = None,
-) -> float | Array:
+) -> float | FloatArray:
     """DIL of E section 2.3, Eq. 1: every region (mu_i - r/2, mu_i + r/2] of `cells` is split into `parts` equal ones.
 
     a, b, `cells` and `basis`: as `binned_l1` takes them.
@@ -107,12 +106,12 @@ def _check_cells(cells: GaussianBasis) -> None:
 def _loss(
     a: Any,
     b: Any,
-    edges: Array,
+    edges: FloatArray,
     counted: NDArray[np.intp],
     basis: GaussianBasis | None,
     a_weights: ArrayLike | None,
     b_weights: ArrayLike | None,
-) -> float | Array:
+) -> float | FloatArray:
     """Sum of |P_a - P_b| over the regions `counted` of the M + 2 that lie below, between and above `edges` (M + 1,)."""
     if basis is None:
         difference = _masses(a, edges, "a", a_weights) - _masses(b, edges, "b", b_weights)
@@ -131,7 +130,7 @@ def _loss(
     return shaped(out, shape)
 
 
-def _masses(value: Any, edges: Array, name: str, weights: ArrayLike | None) -> Array:
+def _masses(value: Any, edges: FloatArray, name: str, weights: ArrayLike | None) -> FloatArray:
     """P{x <= e_0}, P{e_0 < x <= e_1}, .., P{x > e_M} for increasing `edges` (M + 1,): (M + 2,)."""
     cdf = getattr(value, "cdf", None)
     if not callable(cdf):
@@ -144,13 +143,13 @@ def _masses(value: Any, edges: Array, name: str, weights: ArrayLike | None) -> A
     return np.diff(np.concatenate([[0.0], _checked(cdf, edges, name), [1.0]]))
 
 
-def _shares(sample: Sample, edges: Array) -> Array:
+def _shares(sample: Sample, edges: FloatArray) -> FloatArray:
     regions = np.searchsorted(edges, sample.values)  # e_(k-1) < x <= e_k
-    counts: Array = np.bincount(regions, sample.masses, edges.size + 1).astype(np.float64)
+    counts: FloatArray = np.bincount(regions, sample.masses, edges.size + 1).astype(np.float64)
     return counts if sample.masses is not None else counts / regions.size
 
 
-def _checked(cdf: Callable[[Array], Any], edges: Array, name: str) -> Array:
+def _checked(cdf: Callable[[FloatArray], Any], edges: FloatArray, name: str) -> FloatArray:
     values = np.asarray(cdf(edges), np.float64)
     if values.shape != edges.shape or not (np.abs(values - 0.5) <= 0.5 + _ROUNDING).all():
         raise ValueError(

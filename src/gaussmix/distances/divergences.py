@@ -5,6 +5,16 @@
 
 p, q: densities of a and b with respect to length plus counting measure at the atoms of either. In logarithms
 throughout; `_integrands` has the forms that are integrated.
+
+What KL and Jensen-Shannon divergences integrate, from two log-densities; never negative.
+
+    KL:  q - p - p log(q/p) = p (e^t - 1 - t),   t = log q - log p
+    JS:  p/2 log(p/m) + q/2 log(q/m),   m = (p + q) / 2
+    log 2 - JS:  p/2 log(1 + q/p) + q/2 log(1 + p/q)
+
+KL's has q - p on top of the usual p log(p/q): its integral is zero, as both have mass 1, and the sum has no parts that
+cancel. Each function takes log p and log q of one shape and gives its values and how far rounding of the logarithms can
+put them off.
 """
 
 from __future__ import annotations
@@ -14,18 +24,16 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gaussmix._typing import FloatArray
 from gaussmix.density._mixture import exact as _direct
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances import _integrands
-from gaussmix.distances._inputs import as_mixture
+from gaussmix.distances import divergences as _integrands
+from gaussmix.distances._inputs import as_mixture, is_lattice, shaped, weight_rows
 from gaussmix.distances._lattice.logs import Integrand, integrals
 from gaussmix.distances._mixtures.quadrature import features, integral, panels
-from gaussmix.distances._rows import is_lattice, shaped, weight_rows
-
-Array = NDArray[np.float64]
 
 
 def kl_divergence(
@@ -35,7 +43,7 @@ def kl_divergence(
     basis: GaussianBasis | None = None,
     a_weights: ArrayLike | None = None,
     b_weights: ArrayLike | None = None,
-) -> float | Array:
+) -> float | FloatArray:
     """KL(a || b) in nats, at least 0; to a relative error of 1e-8, of which it usually has far less.
 
     a, b: a `GaussianMixture1D` or a fitted one-column `GMMExpansion`. A sample (N,), with `a_weights` or `b_weights`
@@ -64,7 +72,7 @@ def jensen_shannon_divergence(
     basis: GaussianBasis | None = None,
     a_weights: ArrayLike | None = None,
     b_weights: ArrayLike | None = None,
-) -> float | Array:
+) -> float | FloatArray:
     """JS(a, b) in nats, from 0 to log 2, which it is for laws with disjoint supports; to a relative error of 1e-8.
 
     a, b, `basis` and weights as in `kl_divergence`. Its square root is a metric. As the paper (D section 2.3). Raises
@@ -81,7 +89,7 @@ def jensen_shannon_divergence(
     return value if value < math.log(2) / 2 else math.log(2) - _of_pair(p, q, _integrands.overlap)
 
 
-def _of_rows(a: Array, b: Array, basis: GaussianBasis, integrand: Integrand) -> Array:
+def _of_rows(a: FloatArray, b: FloatArray, basis: GaussianBasis, integrand: Integrand) -> FloatArray:
     """For weights (B, n): (B,)."""
     values, left = np.empty(len(a)), np.arange(len(a))
     if is_lattice(basis):
@@ -102,7 +110,7 @@ def _of_pair(a: GaussianMixture1D, b: GaussianMixture1D, integrand: Integrand) -
     if not pieces:
         return total
 
-    def function(x: Array) -> tuple[Array, Array]:
+    def function(x: FloatArray) -> tuple[FloatArray, FloatArray]:
         return integrand(*(_log_densities(law, share, x) for law, share in zip((a, b), shares, strict=True)))
 
     return total + integral(function, *panels(features(pieces)))
@@ -113,11 +121,11 @@ def _continuous(law: GaussianMixture1D) -> float:
     return max(0.0, 1 - float(law.atoms.masses.sum()))
 
 
-def _log_densities(law: GaussianMixture1D, share: float, x: Array) -> Array:
+def _log_densities(law: GaussianMixture1D, share: float, x: FloatArray) -> FloatArray:
     return _direct.log_densities(x, law._pieces) + math.log(share) if share > 0 else np.full(x.size, -math.inf)
 
 
-def _log_masses(law: GaussianMixture1D, positions: Array) -> Array:
+def _log_masses(law: GaussianMixture1D, positions: FloatArray) -> FloatArray:
     masses = np.zeros(positions.size)
     masses[np.searchsorted(positions, law.atoms.positions)] = law.atoms.masses
     with np.errstate(divide="ignore"):
@@ -137,3 +145,45 @@ def _beyond(a: GaussianMixture1D, b: GaussianMixture1D) -> str | None:
     if low < least or high > most:
         return f"in [{low:g}, {high:g}], beyond b's bounds [{least:g}, {most:g}]"
     return None
+
+
+_ULPS = 8 * float(np.finfo(float).eps)
+_NEVER = -1e4  # t from which on e^t is zero
+
+
+def kl(log_p: FloatArray, log_q: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Infinite where p > 0 = q."""
+    with np.errstate(over="ignore", invalid="ignore"):  # unused branches of where
+        p, q = np.exp(log_p), np.exp(log_q)
+        t = np.where(p > 0, log_q - log_p, 0.0)
+        value = np.where(np.abs(t) <= 1, p * (np.expm1(t) - t), q - p - p * t)
+        size = 1 + np.abs(log_q) + np.where(p > 0, np.abs(log_p), 0.0)
+        return np.where(p > 0, value, q), _ULPS * np.where(q > 0, np.abs(q - p) * size, p)
+
+
+def jensen_shannon(log_p: FloatArray, log_q: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The form that is accurate where p and q are close."""
+    P, t, r = _larger_and_ratio(log_p, log_q)
+    u = 0.5 * np.maximum(t, -1.0)
+    s = np.sinh(u)
+    close = P * np.exp(u) * (u * s - 0.5 * np.sqrt(1 + s * s) * np.log1p(s * s))
+    apart = 0.5 * P * (r * t - (1 + r) * (np.log1p(r) - math.log(2)))
+    return np.where(t > -1, close, apart), _noise(P, t, r)
+
+
+def overlap(log_p: FloatArray, log_q: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """log 2 - JS: zero where p or q is."""
+    P, t, r = _larger_and_ratio(log_p, log_q)
+    return 0.5 * P * (np.log1p(r) + r * (np.log1p(r) - t)), _noise(P, t, r)
+
+
+def _larger_and_ratio(log_p: FloatArray, log_q: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The larger density, t = -|log p - log q| and e^t; t is finite."""
+    t = np.maximum(-np.abs(log_p - log_q), _NEVER)
+    return np.exp(np.maximum(log_p, log_q)), t, np.exp(t)
+
+
+def _noise(P: FloatArray, t: FloatArray, r: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = np.where(P > 0, 1 + np.abs(np.log(P)) - t, 0.0)
+    return _ULPS * P * r * -t * size

@@ -15,16 +15,15 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtr, stdtr
 
+from gaussmix._typing import FloatArray
 from gaussmix.density._mixture import exact as _direct
 from gaussmix.density.basis import GaussianBasis, check_range
-from gaussmix.distances._inputs import Law, Sample, as_law
-from gaussmix.distances._rows import shaped, weight_rows
+from gaussmix.distances._inputs import Law, Sample, as_law, shaped, weight_rows
 from gaussmix.distances.toeplitz import kernel_matrix
 
-Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
 REACH = 10.0
@@ -35,7 +34,7 @@ _SQRT_3 = math.sqrt(3.0)
 class InvertedNGMG(NamedTuple):
     """The distance of D Eq. 15, of the leading shape of the weights, and the condition number of M."""
 
-    distance: float | Array
+    distance: float | FloatArray
     condition_number: float
 
 
@@ -47,7 +46,7 @@ def mean_difference_bound(
     support: Interval | None = None,
     a_weights: ArrayLike | None = None,
     b_weights: ArrayLike | None = None,
-) -> float | Array:
+) -> float | FloatArray:
     """|E_a X - E_b X|, a lower bound of the Wasserstein distance W1, in the units of the data.
 
     a, b: a `GaussianMixture1D`, a fitted one-column `GMMExpansion` or a sample (N,) with `a_weights` or `b_weights`
@@ -113,7 +112,7 @@ def _interval(basis: GaussianBasis) -> Interval:
     )
 
 
-def _of_components(basis: GaussianBasis, support: Interval | None) -> Array:
+def _of_components(basis: GaussianBasis, support: Interval | None) -> FloatArray:
     """A (n,) on the interval `support`; without one, minus the components' means, up to a constant."""
     low, high = (limit if end is None else end for end, limit in zip(basis.bounds, (-math.inf, math.inf), strict=True))
     mean, std = basis.centers, basis.stds
@@ -163,7 +162,7 @@ def _clipped_uniform(ends: Interval, low: float, high: float) -> float:
     return ((high - low) * (start - ends[0]) + (end - start) * (high - 0.5 * (start + end))) / (ends[1] - ends[0])
 
 
-def _clipped_gaussians(mean: Array, std: Array, ends: Interval, low: float, high: float) -> Array:
+def _clipped_gaussians(mean: FloatArray, std: FloatArray, ends: Interval, low: float, high: float) -> FloatArray:
     """int h(x) N(x; mean, std^2) dx between the `ends`, (n,), with the same h.
 
     From a to b:  int (high - x) N dx = (high - mean) (Phi(beta) - Phi(alpha)) + std (phi(beta) - phi(alpha)).

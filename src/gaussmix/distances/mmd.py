@@ -14,17 +14,16 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances import _spread
-from gaussmix.distances._inputs import Law, Sample, as_law
+from gaussmix.distances._inputs import Law, Sample, as_law, is_lattice, shaped, weight_rows
 from gaussmix.distances._mixtures import smoothed as _smoothed
+from gaussmix.distances._mixtures import smoothed as _spread
 from gaussmix.distances._mixtures.quadrature import panels, rule
-from gaussmix.distances._rows import is_lattice, shaped, weight_rows
 from gaussmix.distances.toeplitz import check_sigma, kernel_product
 
-Array = NDArray[np.float64]
 _FINE = math.sqrt(8.0)
 """Standard deviations of a Gaussian, in steps, from which on sums of its squares are integrals to exp(-8 pi^2)."""
 _REACH = 8.5
@@ -39,7 +38,7 @@ def gaussian_mmd2(
     basis: GaussianBasis | None = None,
     a_weights: ArrayLike | None = None,
     b_weights: ArrayLike | None = None,
-) -> float | Array:
+) -> float | FloatArray:
     """Squared maximum mean discrepancy of the kernel exp(-(x - y)^2 / (2 sigma^2)): from 0 to 2.
 
     a, b: a `GaussianMixture1D`, a fitted one-column `GMMExpansion` or a sample (N,) with `a_weights` or `b_weights`
@@ -85,7 +84,7 @@ def _location(law: Law) -> float:
     return float(law.means[law.weights.argmax()])
 
 
-def _points(law: Law) -> tuple[Array, Array]:
+def _points(law: Law) -> tuple[FloatArray, FloatArray]:
     """Positions in order and masses: of a sample, or of a mixture's atoms."""
     if not isinstance(law, Sample):
         return law.atoms.positions, law.atoms.masses.copy()  # writeable, for which the sums are compiled
@@ -95,7 +94,7 @@ def _points(law: Law) -> tuple[Array, Array]:
     return law.values[order], law.masses[order]
 
 
-def _on_lattice(delta: Array, basis: GaussianBasis, sigma: float) -> Array:
+def _on_lattice(delta: FloatArray, basis: GaussianBasis, sigma: float) -> FloatArray:
     """For differences of weights (B, n) on an open, unwarped basis: (B,).
 
     sum_i delta_i N(x; mu_i, S^2), S^2 = s^2 + sigma^2 / 2, on a lattice that has the centres among its points.
@@ -120,7 +119,7 @@ def _on_lattice(delta: Array, basis: GaussianBasis, sigma: float) -> Array:
     return sigma / basis.spacing * math.sqrt(2 * math.pi) / between * out
 
 
-def _within_one_kernel(delta: Array, basis: GaussianBasis, sigma: float, S: float) -> Array:
+def _within_one_kernel(delta: FloatArray, basis: GaussianBasis, sigma: float, S: float) -> FloatArray:
     """The same where all centres lie within S, by differences from the normal density in their middle.
 
     sum_i delta_i exp(-(x - t_i)^2 / 2) = exp(-x^2 / 2) sum_i delta_i expm1(x t_i - t_i^2 / 2),

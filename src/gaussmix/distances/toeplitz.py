@@ -15,17 +15,17 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.fft import irfft, next_fast_len, rfft
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 
-Array = NDArray[np.float64]
 DENSE_UP_TO = 256
 """Components up to which the matrix is as fast as the transforms."""
 
 
-def kernel_row(basis: GaussianBasis, sigma: float, *, diagonal: bool) -> Array:
+def kernel_row(basis: GaussianBasis, sigma: float, *, diagonal: bool) -> FloatArray:
     """k (n,): normal density of standard deviation `sigma` at the distances mu_j - mu_0; k_0 = 0 if not `diagonal`.
 
     `sigma` is in the units of the data, k in 1 / units. Raises ValueError for a warped basis, whose K is not Toeplitz,
@@ -41,7 +41,7 @@ def kernel_row(basis: GaussianBasis, sigma: float, *, diagonal: bool) -> Array:
     return row
 
 
-def kernel_matrix(basis: GaussianBasis, sigma: float, *, diagonal: bool) -> Array:
+def kernel_matrix(basis: GaussianBasis, sigma: float, *, diagonal: bool) -> FloatArray:
     """K (n, n) of the density between all centres, also of a warped basis; zeros on its diagonal if not `diagonal`.
 
     As the paper without the diagonal (D Eq. 14's M). Raises ValueError for a `sigma` that is not positive and finite.
@@ -57,7 +57,7 @@ def kernel_matrix(basis: GaussianBasis, sigma: float, *, diagonal: bool) -> Arra
     return matrix
 
 
-def kernel_product(v: ArrayLike, basis: GaussianBasis, sigma: float, *, diagonal: bool) -> Array:
+def kernel_product(v: ArrayLike, basis: GaussianBasis, sigma: float, *, diagonal: bool) -> FloatArray:
     """K v (..., n) of vectors v (..., n): by the matrix up to `DENSE_UP_TO` components and if warped, else by FFT.
 
     By FFT it costs n log n and rounds to about 1e-15 of the largest entry, in all entries alike: those that are far
@@ -90,7 +90,7 @@ def check_sigma(sigma: float) -> None:
         raise ValueError(f"sigma is {sigma}; it must be positive and finite: a standard deviation in units of the data")
 
 
-def _density(distance: Array, sigma: float) -> Array:
+def _density(distance: FloatArray, sigma: float) -> FloatArray:
     check_sigma(sigma)
     with np.errstate(over="ignore"):  # to infinity, whose density is zero
         return np.exp(-0.5 * (distance / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))

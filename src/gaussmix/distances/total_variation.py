@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import as_mixture, near_zero
@@ -20,15 +21,13 @@ from gaussmix.distances._lattice.pairs import of_rows
 from gaussmix.distances._mixtures.absolute import absolute_difference
 from gaussmix.distances._mixtures.signed import atom_difference
 
-Array = NDArray[np.float64]
-
 
 @overload
 def total_variation_distance(
     a: Any, b: Any, *, basis: None = None, a_weights: ArrayLike | None = None, b_weights: ArrayLike | None = None
 ) -> float: ...
 @overload
-def total_variation_distance(a: ArrayLike, b: ArrayLike, *, basis: GaussianBasis) -> float | Array: ...
+def total_variation_distance(a: ArrayLike, b: ArrayLike, *, basis: GaussianBasis) -> float | FloatArray: ...
 def total_variation_distance(
     a: Any,
     b: Any,
@@ -36,7 +35,7 @@ def total_variation_distance(
     basis: GaussianBasis | None = None,
     a_weights: ArrayLike | None = None,
     b_weights: ArrayLike | None = None,
-) -> float | Array:
+) -> float | FloatArray:
     """TV(a, b), from 0 for equal laws (exactly 0.0) to 1 for laws with nothing in common; to 1e-10 of its value (1e-8
     with a `basis` whose bandwidth is below .1 or above 10).
 

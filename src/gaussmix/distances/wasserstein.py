@@ -12,8 +12,7 @@ import math
 from functools import partial
 from typing import Any, Literal, overload
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
@@ -23,7 +22,6 @@ from gaussmix.distances._mixtures.absolute import absolute_difference
 from gaussmix.distances._mixtures.quantiles import power_distance
 from gaussmix.distances._samples import wasserstein as _empirical
 
-Array = NDArray[np.float64]
 LARGEST_ORDER = 100
 """p of W_p with a mixture: quadrature is not trusted beyond."""
 

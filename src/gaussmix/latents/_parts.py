@@ -6,6 +6,8 @@ A cluster with fewer rows than twice its dimensions does not show its own axes: 
 expansions, of their rows about their centres, widened by ``sqrt(n / (n - k))`` for the k centres taken out.
 Directions without variance hold a point: they are drawn as it, and a row off it has log-density minus infinity; the
 density is that of the other directions.
+
+Many one-dimensional mixtures as few arrays: all their Gaussians one after another, and how many each has.
 """
 
 from __future__ import annotations
@@ -25,7 +27,39 @@ from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.rules import histogram_weights
 from gaussmix.density.standard_units import GUARD_POINTS
-from gaussmix.latents.packing import pack_mixtures, unpack_mixtures
+
+_LONG = {"weights": "gaussians", "means": "gaussians", "stds": "gaussians"} | dict.fromkeys(
+    ("atom_positions", "atom_masses"), "atoms"
+)
+_SHORT = {"bounds": 2, "tail": 3}
+
+
+def pack_mixtures(mixtures: Sequence[GaussianMixture1D]) -> dict[str, NDArray[Any]]:
+    """Arrays for `unpack_mixtures`; none of their names starts with "part"."""
+    each = [mixture.to_tensors() for mixture in mixtures]
+    packed: dict[str, NDArray[Any]] = {
+        name: np.concatenate([tensors[name] for tensors in each] or [np.empty(0)]) for name in _LONG
+    }
+    packed |= {
+        name: np.concatenate([tensors[name] for tensors in each] or [np.empty(0)]).reshape(-1, size)
+        for name, size in _SHORT.items()
+    }
+    packed["n_gaussians"] = np.array([len(tensors["weights"]) for tensors in each], np.int64)
+    packed["n_atoms"] = np.array([len(tensors["atom_masses"]) for tensors in each], np.int64)
+    return packed
+
+
+def unpack_mixtures(packed: Mapping[str, NDArray[Any]]) -> tuple[GaussianMixture1D, ...]:
+    """The mixtures of `pack_mixtures`. Raises KeyError for a missing array, ValueError for wrong values."""
+    ends = {kind: np.cumsum(packed[f"n_{kind}"]) for kind in ("gaussians", "atoms")}
+    mixtures = []
+    for i in range(len(packed["n_gaussians"])):
+        tensors = {
+            name: packed[name][ends[kind][i] - packed[f"n_{kind}"][i] : ends[kind][i]] for name, kind in _LONG.items()
+        }
+        mixtures.append(GaussianMixture1D.from_tensors(tensors | {name: packed[name][i] for name in _SHORT}))
+    return tuple(mixtures)
+
 
 OWN_AXES = 2
 """A cluster has axes of its own from this many rows a dimension."""
@@ -72,7 +106,7 @@ def log_density(parts: Sequence[Part], z: NDArray[np.float64]) -> NDArray[np.flo
     """Of rows ``(M, D)`` under all terms together, ``(M,)``."""
     logs = np.stack([np.log(part.weight) + part.logpdf(z) for part in parts], 1)
     with np.errstate(invalid="ignore"):  # minus infinity in all parts
-        return np.where(np.isneginf(logs).all(1), -np.inf, logsumexp(logs, axis=1))
+        return np.where(np.isneginf(logs).all(1), -np.inf, np.asarray(logsumexp(logs, axis=1)))
 
 
 def independent_part(marginals: tuple[GaussianMixture1D, ...]) -> Part:

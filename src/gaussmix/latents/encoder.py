@@ -1,6 +1,6 @@
 """LatentEncoder: read Z off a picture, the same way for the pictures it was fitted to and for new ones.
 
-With ``y`` the two views of a picture (`gaussmix.latents.views`) and ``d = [1, A]``, attribute ``k`` sees the scores
+With ``y`` the two views of a picture (`gaussmix.latents._modes`) and ``d = [1, A]``, attribute ``k`` sees the scores
 
     s_k = y V_k - d D_k - sum_j A_j f_j X_jk,     j: the attributes that had their turn before k
 
@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gaussmix.latents._modes import MAX_SIZE, colour_view, shape_view
 from gaussmix.latents._reader import TokenReader
 from gaussmix.latents.attributes import AttributeLatents
-from gaussmix.latents.views import MAX_SIZE, colour_view, shape_view
 
 _BATCH = 1024
 

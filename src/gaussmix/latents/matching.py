@@ -4,7 +4,7 @@ With Z paired to images at random (the paper's reading), the network learns to i
 cent of the picture. Here ``Z_k`` of an image encodes what is left to say about attribute ``k`` once the attributes
 themselves have spoken:
 
-1. Two views of each picture, colour and shape (`gaussmix.latents.views`). Residual ``R = Y - [1 A] B`` by least
+1. Two views of each picture, colour and shape (`gaussmix.latents._modes`). Residual ``R = Y - [1 A] B`` by least
    squares. ``B_k`` shows where attribute k acts; its norm over the colour channels, scaled to a maximum of one, is the
    attribute's map ``w_k``.
 2. Attributes are taken in descending order of excess variance: ``sum w_k^2 var(R | A_k=1) / sum w_k^2 var(R | A_k=0)``.

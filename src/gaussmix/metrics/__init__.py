@@ -8,11 +8,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gaussmix.metrics.attributes import balanced_accuracy
-from gaussmix.metrics.distances import frechet_distance, frechet_distance_of_gaussians
-from gaussmix.metrics.diversity import nearest_distances, nearest_pictures, pairwise_diversity
-from gaussmix.metrics.kernel_distance import KernelDistance, kernel_distance
-from gaussmix.metrics.manifolds import ManifoldScores, manifold_scores
+from gaussmix.metrics.classifier import balanced_accuracy
+from gaussmix.metrics.distances import KernelDistance, frechet_distance, frechet_distance_of_gaussians, kernel_distance
+from gaussmix.metrics.manifolds import (
+    ManifoldScores,
+    manifold_scores,
+    nearest_distances,
+    nearest_pictures,
+    pairwise_diversity,
+)
 from gaussmix.metrics.quality import FeatureExtractor, QualityReport, QualityScores, measure_quality
 
 if TYPE_CHECKING:
@@ -21,8 +25,8 @@ if TYPE_CHECKING:
         load_or_train_classifier,
         train_attribute_classifier,
     )
-    from gaussmix.metrics.inception import InceptionFeatures
-    from gaussmix.metrics.subtypes import SubtypeJudge, train_subtype_judge
+    from gaussmix.metrics.features import InceptionFeatures
+    from reproduction.diffusion.components import SubtypeJudge, train_subtype_judge
 
 __all__ = [
     "AttributeClassifier",

@@ -1,12 +1,21 @@
-r"""An independent judge: a small convolutional network that reads attributes off an image.
+"""An independent judge: a small convolutional network that reads attributes off an image.
 
 It is trained on the real images of a data set and never sees the generator, so what it finds in a generated image is
 evidence about the image alone.
 
-Loss: the mean over attributes of the cross-entropy of :math:`(a_k, \sigma(\ell_k))`, with weight :math:`1/(2f_k)` for
+Loss: the mean over attributes of the cross-entropy of :math:`(a_k, \\sigma(\\ell_k))`, with weight :math:`1/(2f_k)` for
 images that have attribute :math:`k` and :math:`1/(2(1-f_k))` for those that have not, :math:`f_k` its frequency, so
-that a rare attribute counts as much as a common one. Decision: :math:`\ell_k > \theta_k`, with :math:`\theta_k`
+that a rare attribute counts as much as a common one. Decision: :math:`\\ell_k > \theta_k`, with :math:`\theta_k`
 chosen on the valid split.
+
+How well binary attributes are recognised.
+
+With :math:`\\hat a_{nk}` the decision and :math:`a_{nk}` the truth for attribute :math:`k` of image :math:`n`, the
+balanced accuracy is the mean of the two shares of right decisions, one per class:
+
+.. math:: \\mathrm{bal}_k = \tfrac12 \bigl(P(\\hat a_k = 1 \\mid a_k = 1) + P(\\hat a_k = 0 \\mid a_k = 0)\bigr)
+
+A guess is worth 1/2 however rare the attribute is; the plain accuracy of "nobody is bald" would be near 1.
 """
 
 from __future__ import annotations
@@ -20,16 +29,37 @@ from time import perf_counter
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from gaussmix.data.cache import cache_dir
 from gaussmix.data.load import SPLITS, AttributeDataset
-from gaussmix.metrics.attributes import balanced_accuracy
 from gaussmix.metrics.features import BATCH_SIZE, ImageNetwork, descend, read_entry, write_entry
 from gaussmix.metrics.features import augmented as _augmented
 from gaussmix.metrics.features import placed as _placed
+from gaussmix.training.device import has_fast_bfloat16
 from gaussmix.training.log import TrainingBar
-from gaussmix.training.precision import has_fast_bfloat16
+
+
+def balanced_accuracy(predicted: ArrayLike, truth: ArrayLike) -> np.ndarray:
+    """Balanced accuracy of every attribute, ``(K,)`` float64.
+
+    ``predicted`` and ``truth`` are ``(N, K)``, boolean or 0 and 1. An attribute that all ``N`` rows of ``truth`` have,
+    or none, says nothing about one of the two classes: its entry is NaN.
+    Raises ValueError if the shapes differ or are not two-dimensional.
+    """
+    predicted, truth = np.asarray(predicted, bool), np.asarray(truth, bool)
+    if predicted.ndim != 2 or predicted.shape != truth.shape:
+        raise ValueError(
+            f"predicted and truth must have one shape (N, K), got {predicted.shape} and {truth.shape}; "
+            "give one row per image and one column per attribute"
+        )
+    present, absent = truth.sum(0), (~truth).sum(0)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the documented NaN
+        hits = (predicted & truth).sum(0) / present
+        rejections = (~predicted & ~truth).sum(0) / absent
+    return (hits + rejections) / 2
+
 
 VERSION = 1
 """Part of the cache key; raised whenever the network or its training changes."""

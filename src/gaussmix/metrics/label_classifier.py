@@ -18,7 +18,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from gaussmix.data.cache import cache_dir
-from gaussmix.data.labelled import LabelledImages
+from gaussmix.data.load import LabelledImages
 from gaussmix.metrics.features import (
     BATCH_SIZE,
     ImageNetwork,
@@ -28,8 +28,8 @@ from gaussmix.metrics.features import (
     read_entry,
     write_entry,
 )
+from gaussmix.training.device import has_fast_bfloat16
 from gaussmix.training.log import TrainingBar
-from gaussmix.training.precision import has_fast_bfloat16
 
 VERSION = 1
 """Part of the cache key; raised whenever the network or its training changes."""

@@ -1,4 +1,4 @@
-r"""Do generated pictures lie where real ones do, and the other way round?
+"""Do generated pictures lie where real ones do, and the other way round?
 
 The manifold of a set is taken for the union of balls around its rows, each reaching to the row's k-th nearest
 neighbour in the set, with the rim. :math:`r_i` are the radii of the N real rows :math:`x_i`, :math:`s_j` those of the
@@ -8,16 +8,80 @@ M generated rows :math:`y_j`:
     recall     share of i with |x_i - y_j| <= s_j for some j
     density    mean over j of (number of i with |y_j - x_i| <= r_i) / k (Naeem et al. 2020)
     coverage   share of i with |x_i - y_j| <= r_i for some j
+
+How much pictures differ from each other, and how near they come to those that a model was trained on.
+
+Rows of features: what the metrics take, and all pairs of rows a tile at a time.
+
+A row is one picture, a column one feature. Sums are in double precision whatever the features are in, and no array
+of all pairs, nor a second copy of the features, is ever held.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from gaussmix.metrics._rows import Array, Features, feature_pair, middle, squared_distances
+from gaussmix._typing import FloatArray
+
+
+def pairwise_diversity(features: ArrayLike) -> float:
+    """Mean Euclidean distance of two different rows of ``features`` ``(N, D)``, over all pairs.
+
+    Does not depend on N in expectation. Much below that of real pictures: the generator repeats itself.
+    Raises ValueError for fewer than two rows and for NaN or infinity.
+    """
+    rows = feature_rows(features, "features", at_least=2, why=", and a pair needs two")
+    total = sum(float(np.sqrt(squares).sum()) for _, _, squares in squared_distances(rows, rows, middle(rows)))
+    return total / (len(rows) * (len(rows) - 1))
+
+
+def nearest_distances(a: ArrayLike, b: ArrayLike) -> FloatArray:
+    """Euclidean distance of every row of ``a`` ``(N, D)`` to the nearest row of ``b`` ``(M, D)``: ``(N,)`` float64.
+
+    With generated pictures in ``a`` and training pictures in ``b`` it finds copies: compare with held-out real
+    pictures in ``a``. Raises ValueError for no rows, for widths that differ and for NaN or infinity.
+    """
+    a, b = feature_pair(a, b, ("a", "b"))
+    nearest = np.full(len(a), np.inf)
+    for i, _, squares in squared_distances(a, b, middle(b)):
+        nearest[i] = np.minimum(nearest[i], squares.min(1))
+    return np.sqrt(nearest)
+
+
+_SIDE = 32
+"""Pictures are compared at this size or just above: copies are found there, and finer pixels cost time."""
+_PICTURES = 1024  # of the training pictures at a time
+
+
+def nearest_pictures(images: NDArray[np.uint8], training: NDArray[np.uint8]) -> FloatArray:
+    """How far each of ``images`` ``(N, S, S, 3)`` is from the nearest of ``training`` ``(M, S, S, 3)``: ``(N,)``.
+
+    Root mean square of the difference of pixels and colours, in levels of 255; pictures of 64 pixels and more are
+    averaged over squares first, down to 32 ... 63 pixels. Finds copies, but neither shifted nor mirrored ones, and
+    blurred pictures lie nearer to all others than sharp ones do.
+    Raises ValueError for no pictures and for sizes that differ.
+    """
+    if not (len(images) and len(training)) or images.shape[1:] != training.shape[1:]:
+        raise ValueError(f"pictures have shapes {images.shape} and {training.shape}; give some, of one size")
+    rows = _averaged(images)
+    nearest = np.full(len(images), np.inf)
+    for start in range(0, len(training), _PICTURES):
+        part = _averaged(training[start : start + _PICTURES])
+        nearest = np.minimum(nearest, nearest_distances(rows, part))
+    return nearest / np.sqrt(rows.shape[1])
+
+
+def _averaged(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Means over squares of pixels, a row a picture; a rim that fills no square is left out."""
+    n, size = images.shape[:2]
+    side = max(1, size // _SIDE)
+    fields = size // side
+    kept = images[:, : fields * side, : fields * side].reshape(n, fields, side, fields, side, -1)
+    return kept.mean((2, 4), dtype=np.float32).reshape(n, -1)
 
 
 class ManifoldScores(NamedTuple):
@@ -64,7 +128,7 @@ def manifold_scores(real: ArrayLike, generated: ArrayLike, *, k: int = 5) -> Man
     )
 
 
-def _squared_radii(rows: Features, k: int, centre: Array) -> Array:
+def _squared_radii(rows: Features, k: int, centre: FloatArray) -> FloatArray:
     """Squared distance of every row to its k-th nearest other row, ``(N,)``."""
     nearest = np.full((len(rows), k), np.inf)
     for i, j, squares in squared_distances(rows, rows, centre):
@@ -73,3 +137,74 @@ def _squared_radii(rows: Features, k: int, centre: Array) -> Array:
         both = np.concatenate([nearest[i], squares], axis=1)
         nearest[i] = np.partition(both, k - 1, axis=1)[:, :k]
     return nearest.max(1)
+
+
+Features = NDArray[np.float32] | NDArray[np.float64]
+_ROWS = 1024
+"""Of a tile: 8 MB of pairs in double precision."""
+
+
+def feature_rows(values: ArrayLike, name: str, *, at_least: int = 1, why: str = "") -> Features:
+    """``values`` as ``(N, D)`` float32 or float64. Raises ValueError or TypeError, naming the argument ``name``."""
+    rows = np.asarray(values)
+    if rows.dtype.kind not in "fiub":
+        raise TypeError(f"{name} holds {rows.dtype}; give numbers (N, D), a row of features for each picture")
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise ValueError(f"{name} has shape {rows.shape}; give (N, D), a row of features for each picture")
+    if len(rows) < at_least:
+        raise ValueError(f"{name} has {len(rows)} row(s){why}; give at least {at_least}")
+    rows = rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
+    bad = [i for part in _parts(len(rows)) for i in part.start + np.flatnonzero(~np.isfinite(rows[part]).all(1))]
+    if bad:
+        raise ValueError(
+            f"{name}: {len(bad)} of {len(rows)} rows hold NaN or infinity, the first is row {bad[0]}; leave them out"
+        )
+    return rows
+
+
+def feature_pair(
+    a: ArrayLike, b: ArrayLike, names: tuple[str, str], *, at_least: int = 1, why: str = ""
+) -> tuple[Features, Features]:
+    """Two sets of `feature_rows` of one width."""
+    first = feature_rows(a, names[0], at_least=at_least, why=why)
+    second = feature_rows(b, names[1], at_least=at_least, why=why)
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(
+            f"{names[0]} has {first.shape[1]} features a row and {names[1]} has {second.shape[1]}; "
+            "compute both with one extractor"
+        )
+    return first, second
+
+
+def _parts(rows: int) -> list[slice]:
+    return [slice(i, min(i + _ROWS, rows)) for i in range(0, rows, _ROWS)]
+
+
+def blocks(rows: Features, centre: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
+    """``rows`` less ``centre`` ``(D,)`` in double precision, some at a time."""
+    for part in _parts(len(rows)):
+        yield part, rows[part] - centre
+
+
+def squared_distances(a: Features, b: Features, centre: FloatArray) -> Iterator[tuple[slice, slice, FloatArray]]:
+    """Yield rows of ``a``, rows of ``b`` and their squared Euclidean distances, a tile at a time.
+
+    |x - y|^2 = |x|^2 + |y|^2 - 2 x.y with x and y less ``centre`` ``(D,)``. A result that is not above the rounding of
+    that sum is 0, so equal rows have distance 0.
+    """
+    rounding = a.shape[1] * np.finfo(np.float64).eps
+    for rows, x in blocks(a, centre):
+        x_squares = np.einsum("ij,ij->i", x, x)[:, None]
+        for columns, y in blocks(b, centre):
+            sums = x_squares + np.einsum("ij,ij->i", y, y)
+            squares = sums - 2 * x @ y.T
+            squares[squares <= rounding * sums] = 0
+            yield rows, columns, squares
+
+
+def middle(rows: Features) -> FloatArray:
+    """A centre for `squared_distances`, the median of every feature ``(D,)``.
+
+    With it nothing of a common offset cancels, and features that are whole numbers stay multiples of 1/2, exactly.
+    """
+    return np.median(rows, axis=0).astype(np.float64)

@@ -18,10 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._progress import progress_bar
-from gaussmix.metrics.distances import frechet_distance
-from gaussmix.metrics.diversity import nearest_pictures, pairwise_diversity
-from gaussmix.metrics.kernel_distance import kernel_distance
-from gaussmix.metrics.manifolds import manifold_scores
+from gaussmix.metrics.distances import frechet_distance, kernel_distance
+from gaussmix.metrics.manifolds import manifold_scores, nearest_pictures, pairwise_diversity
 
 if TYPE_CHECKING:
     from rich.table import Table

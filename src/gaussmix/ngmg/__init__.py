@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gaussmix.ngmg.gradient import negative_gaussian_mixture_gradient
-from gaussmix.ngmg.learn import WeightPath, learn_weights, learn_weights_from_data
-from gaussmix.ngmg.simplex import project_onto_simplex
+from gaussmix.ngmg.learn import WeightPath, learn_weights, learn_weights_from_data, project_onto_simplex
 
 __all__ = [
     "WeightPath",

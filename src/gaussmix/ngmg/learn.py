@@ -30,6 +30,13 @@ diagonal) and the normalisation takes what its neighbours' gives it. Where the t
 
 whatever the target: .64, .36, .25 and .08 at sigma = 1 r, 2 r, 3 r and 10 r. With `diagonal` the comb goes and L1 falls
 like 1/k, as long as the target is no narrower than sigma; with `two_sided` but no diagonal it diverges.
+
+The nearest distribution to a vector: projection onto the simplex {p : p >= 0, sum p = 1}.
+
+    argmin_p |p - v|^2  =  max(v - c, 0),  with the one c for which it sums to 1
+
+Sorted in descending order, the k largest v stay positive, k the last with v_k > (v_1 + ... + v_k - 1) / k, and that
+quotient is c (Held, Wolfe and Crowder 1974, doi 10.1007/BF01580223).
 """
 
 from __future__ import annotations
@@ -41,17 +48,30 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.rules import histogram_weights
 from gaussmix.distances._inputs import Sample, as_law, as_weight_rows, check_weight_rows
 from gaussmix.distances.toeplitz import kernel_product
-from gaussmix.ngmg.gradient import basis_sigma, smoothed
-from gaussmix.ngmg.models import common_basis, weights_of
-from gaussmix.ngmg.simplex import project_onto_simplex
+from gaussmix.ngmg.gradient import basis_sigma, common_basis, smoothed, weights_of
 
-Array = NDArray[np.float64]
+
+def project_onto_simplex(v: ArrayLike) -> NDArray[np.float64]:
+    """The weights (n,) >= 0 of sum 1 that are nearest to v (n,) in the Euclidean sense; exact, in n log n.
+
+    Raises ValueError for a v that is empty, not one-dimensional or not finite.
+    """
+    vector = np.asarray(v, np.float64)
+    if vector.ndim != 1 or vector.size == 0 or not np.isfinite(vector).all():
+        raise ValueError(f"v has shape {vector.shape} or values that are not finite; give finite numbers (n,)")
+    vector = vector - vector.max()  # the projection is the same, and large values do not cancel
+    descending = np.sort(vector)[::-1]
+    excess = (np.cumsum(descending) - 1) / np.arange(1, vector.size + 1)
+    return np.maximum(vector - excess[np.flatnonzero(descending > excess)[-1]], 0.0)
+
+
 RECORD_ALL = 32
 """The path keeps this many first steps, and then 4 steps for each doubling of their number."""
 
@@ -60,7 +80,7 @@ RECORD_ALL = 32
 class WeightPath:
     """Where `learn_weights` came to, and how."""
 
-    weights: Array
+    weights: FloatArray
     """(n,), the last."""
     n_steps: int
     """How many were taken."""
@@ -68,11 +88,11 @@ class WeightPath:
     """Whether the L1 distance to the target came down to the tolerance."""
     steps: NDArray[np.int64]
     """(k,) the steps that are recorded: 0 (the start), all up to `RECORD_ALL`, 4 for each doubling, the last."""
-    path: Array
+    path: FloatArray
     """(k, n) weights after these steps."""
-    l1: Array
+    l1: FloatArray
     """(k,) sum |pi - target| after them, from 0 to 2."""
-    losses: Array
+    losses: FloatArray
     """(k,) F = 1/2 delta^T K delta after them, in 1 / units; "projected" never raises it."""
 
 
@@ -126,7 +146,7 @@ def learn_weights(
     bound = float(kernel_product(np.ones(basis.n_components), basis, sigma, diagonal=True).max())
     step = _checked_step(step, mode, basis, bound)
 
-    def advance(pi: Array) -> Array:
+    def advance(pi: FloatArray) -> FloatArray:
         if mode == "projected":
             gradient = kernel_product(pi - goal, basis, sigma, diagonal=True)
             return project_onto_simplex(pi - step * gradient)
@@ -170,7 +190,7 @@ def learn_weights_from_data(x: ArrayLike, basis: GaussianBasis, **options: Any) 
     return learn_weights(histogram_weights(counts, basis), basis, **options)
 
 
-def _checked(target: ArrayLike, initial: ArrayLike | None, basis: GaussianBasis) -> tuple[Array, Array]:
+def _checked(target: ArrayLike, initial: ArrayLike | None, basis: GaussianBasis) -> tuple[FloatArray, FloatArray]:
     """Weights (n,) of the target and of the start."""
     n = basis.n_components
     if initial is None:
@@ -195,5 +215,5 @@ def _checked_step(step: float | None, mode: str, basis: GaussianBasis, bound: fl
     return step
 
 
-def _l1(a: Array, b: Array) -> float:
+def _l1(a: FloatArray, b: FloatArray) -> float:
     return float(np.abs(a - b).sum())

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from gaussmix.density.component_rows import interval
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.density.rules import interval
 from gaussmix.style.grams import Rows
 
 PickRule = Literal["histogram", "algorithm2"]

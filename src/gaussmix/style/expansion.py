@@ -28,10 +28,9 @@ from torch import Tensor
 from gaussmix._files import Tensors, read_tensors, write_tensors
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.fit import Rule
-from gaussmix.latents.packing import pack_mixtures, unpack_mixtures
+from gaussmix.latents._parts import pack_mixtures, unpack_mixtures
 from gaussmix.style.couplings import PickRule, Picks, Scores
-from gaussmix.style.crops import Styles, crop_grams, named_styles
-from gaussmix.style.grams import GramLayout, Rows, repair
+from gaussmix.style.grams import GramLayout, Rows, Styles, crop_grams, named_styles, repair
 from gaussmix.style.vgg import VGG19Features
 
 Coupling = Literal["entry", "crop", "pca"]

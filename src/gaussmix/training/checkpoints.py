@@ -3,6 +3,8 @@
 A checkpoint is a folder ``step-00001200`` of safetensors files and a ``state.json``. It is written under another name,
 flushed to the disk and then renamed, so that a power cut or a kill at any moment leaves either the whole checkpoint or
 a leftover that nobody reads.
+
+An optimiser's state as named tensors, as checkpoints hold it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,3 +112,19 @@ class CheckpointStore:
                 f"{reading} cannot be read ({error}); delete {path} to continue from the checkpoint before it"
             ) from error
         return Checkpoint(int(state["step"]), path, tensors, state)
+
+
+def optimizer_tensors(optimizer: Any, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The moments of every parameter as ``name.field``; ``names`` are the parameters' in the optimiser's order."""
+    moments = optimizer.state_dict()["state"]
+    return {f"{names[i]}.{key}": torch.as_tensor(value) for i, held in moments.items() for key, value in held.items()}
+
+
+def restore_optimizer(optimizer: Any, names: Sequence[str], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Put what `optimizer_tensors` returned back."""
+    state = optimizer.state_dict()
+    held: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        name, _, field = key.rpartition(".")
+        held.setdefault(names.index(name), {})[field] = value
+    optimizer.load_state_dict({**state, "state": held})

@@ -10,7 +10,7 @@ from time import perf_counter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from gaussmix.whole_file import whole_file
+from gaussmix._files import whole_file
 
 _PARTS = 1_000_000  # rich counts in whole numbers
 _LINE_EVERY = 30.0  # seconds

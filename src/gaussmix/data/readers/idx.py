@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix.data.cache import digest
-from gaussmix.data.labelled import LabelledImages, images_digest
-from gaussmix.data.load import SPLITS, DataError
+from gaussmix.data.load import SPLITS, DataError, LabelledImages, images_digest
 
 FILES = (
     "train-images-idx3-ubyte",

@@ -15,13 +15,13 @@ import math
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
+
+from gaussmix._typing import FloatArray
 
 _REACH = 9.0  # standard deviations beyond which a Gaussian has no mass: 1e-19
 _SQRT_HALF = math.sqrt(0.5)
 _INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
-FloatArray = NDArray[np.float64]
 Interval = tuple[float, float]
 """Bounds in y, infinite where open."""
 

@@ -20,13 +20,10 @@ from dataclasses import dataclass
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.auto.cells import Interval, _fold
 from gaussmix.density.standard_units import quantile_places
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 MAX_CELLS = 400
 SUPPORT = 7.5  # not a whole number: counts with importance weights are whole but for rounding

@@ -15,11 +15,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.standard_units import Bounds, Sample
-
-FloatArray = NDArray[np.float64]
 
 _THRESHOLD = math.sqrt(2)
 _FEWEST = 50  # points in all

@@ -21,13 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from gaussmix._typing import FloatArray
+from gaussmix.density.auto.averaging import Prediction
 from gaussmix.density.auto.cells import Interval, cell_mass, reflect
 from gaussmix.density.auto.scoring import Likelihood
 from gaussmix.density.bandwidth import isj_bandwidth, normal_scale_bandwidth
-from gaussmix.density.stacking import Prediction
 from gaussmix.density.standard_units import Sample
-
-FloatArray = NDArray[np.float64]
 
 _FEWEST_FOR_ISJ = 30
 _COARSE_AXIS = 64  # bins: up to here a bin is a value of its own

@@ -34,20 +34,20 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 from threadpoolctl import ThreadpoolController
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.auto import averaging as sharpen
 from gaussmix.density.auto import fast as expansions
+from gaussmix.density.auto.averaging import stack
 from gaussmix.density.auto.dictionary import build_dictionary, cell_boundaries
 from gaussmix.density.auto.edges import find_edges
 from gaussmix.density.auto.fast import expand_counts
 from gaussmix.density.auto.scoring import Likelihood
 from gaussmix.density.auto.selection import fit_path
-from gaussmix.density.stacking import stack
 from gaussmix.density.standard_units import GUARD_POINTS, Bounds, Sample, read_counts
 
 if TYPE_CHECKING:
     from gaussmix.density.counts import BinnedCounts
 
-FloatArray = NDArray[np.float64]
 
 FEWEST = 30.0
 ALPHAS = (0.5, 0.25, 0.125)

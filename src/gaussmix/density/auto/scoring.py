@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.auto.cells import Interval, cell_derivatives, cell_probabilities
-
-FloatArray = NDArray[np.float64]
 
 _LARGEST_STEP = (2.0, 1.0, 0.7)  # of log w, of m in standard deviations, of log s
 _RIDGE = 1e-9  # of N: keeps a component without influence where it is

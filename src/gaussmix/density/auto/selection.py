@@ -14,13 +14,11 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.auto.dictionary import Dictionary
 from gaussmix.density.auto.scoring import Likelihood, Mixture, refine
 from gaussmix.density.interior_point import maximum_likelihood_weights
-
-FloatArray = NDArray[np.float64]
 
 PENALTY = 1.25  # of log N, in nats a component
 THRESHOLDS = (6.0, 4.5, 3.5, 3.0, 2.6)

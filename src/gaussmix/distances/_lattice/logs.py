@@ -12,12 +12,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.density._mixture.exact import NEGLIGIBLE
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances._mixtures.quadrature import REACH
 
-Array = NDArray[np.float64]
-Integrand = Callable[[Array, Array], tuple[Array, Array]]
+Integrand = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 STEPS = 2
 """In a standard deviation, at first."""
@@ -30,7 +30,9 @@ _SPREAD = 300.0
 _ROWS = 1024  # at a time, to bound the memory
 
 
-def integrals(a: Array, b: Array, basis: GaussianBasis, integrand: Integrand) -> tuple[Array, NDArray[np.intp]]:
+def integrals(
+    a: FloatArray, b: FloatArray, basis: GaussianBasis, integrand: Integrand
+) -> tuple[FloatArray, NDArray[np.intp]]:
     """Of integrand(log p, log q) for weights a, b (B, n) on an open, unwarped basis: (B,); the rows not converged."""
     values, left = np.empty(len(a)), [np.empty(0, np.intp)]
     for first in range(0, len(a), _ROWS):
@@ -40,13 +42,15 @@ def integrals(a: Array, b: Array, basis: GaussianBasis, integrand: Integrand) ->
     return values, np.concatenate(left)
 
 
-def _integrals(a: Array, b: Array, basis: GaussianBasis, integrand: Integrand) -> tuple[Array, NDArray[np.intp]]:
+def _integrals(
+    a: FloatArray, b: FloatArray, basis: GaussianBasis, integrand: Integrand
+) -> tuple[FloatArray, NDArray[np.intp]]:
     sigma = basis.bandwidth * basis.spacing
     low, high = basis.centers[0] - REACH * sigma, basis.centers[-1] + REACH * sigma
     steps = int(np.ceil(STEPS * (high - low) / sigma))
     step = (high - low) / steps
 
-    def sums(x: Array, rows: NDArray[np.intp]) -> Array:
+    def sums(x: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
         values, _ = integrand(log_densities(a[rows], basis, x), log_densities(b[rows], basis, x))
         turns = x / (2 * sigma)
         return values @ np.stack([np.ones(x.size), np.cos(turns), np.sin(turns)], 1)
@@ -65,7 +69,7 @@ def _integrals(a: Array, b: Array, basis: GaussianBasis, integrand: Integrand) -
     return value[:, 0], active
 
 
-def log_densities(weights: Array, basis: GaussianBasis, x: Array) -> Array:
+def log_densities(weights: FloatArray, basis: GaussianBasis, x: FloatArray) -> FloatArray:
     """(B, N) at increasing, equally spaced x (N,), for weights (B, n) on an open, unwarped basis.
 
     Points are taken in blocks around a c. With z_i = (c - mu_i) / sigma, y_i = (x - mu_i) / sigma and top the largest

@@ -18,12 +18,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from gaussmix._typing import FloatArray
 from gaussmix.distances._lattice.vectors import LANES
 
-Array = NDArray[np.float64]
 REACH = 7.5
 """Half-width of the window that sums run over, in standard deviations: a normal has 6e-14 of its mass outside."""
 
@@ -68,7 +67,7 @@ class Limits(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def tables(bandwidth: float, kind: str) -> tuple[Array, Limits]:
+def tables(bandwidth: float, kind: str) -> tuple[FloatArray, Limits]:
     """`values` (F, taps, LANES) and their limits, for a standard deviation `bandwidth`, kind "cdf" or "density"."""
     t, half = bandwidth, 0.5 if kind == "cdf" else 0.0
     fractions = max(1, math.ceil(PER_STD / t))
@@ -101,7 +100,7 @@ def _three(error: Callable[[int], float]) -> tuple[float, float, float]:
     return float(error(-1)), float(error(0)), float(error(1))
 
 
-def _kernel(y: Array, t: float, order: int, kind: str) -> Array:
+def _kernel(y: FloatArray, t: float, order: int, kind: str) -> FloatArray:
     """The derivative of this order of kappa; order -1: its integral up to y, less 1 where y >= 0."""
     if kind == "density":
         z = y / t
@@ -118,18 +117,18 @@ def _kernel(y: Array, t: float, order: int, kind: str) -> Array:
     return np.where(y > 0, -tail, np.where(y == 0, -0.5, tail))
 
 
-def _integral_of_cdf(z: Array) -> Array:
+def _integral_of_cdf(z: FloatArray) -> FloatArray:
     """integral of Phi up to z."""
     return z * ndtr(z) + _normal_derivative(z, 0)
 
 
-def _normal_derivative(z: Array, order: int) -> Array:
+def _normal_derivative(z: FloatArray, order: int) -> FloatArray:
     """The derivative of this order of the standard normal density: (-1)^m He_m(z) phi(z)."""
     hermite = np.polynomial.hermite_e.hermeval(z, [0.0] * order + [1.0])
     return (-1) ** order * hermite * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
 
 
-def _sums_at_most(t: float, kind: str) -> Array:
+def _sums_at_most(t: float, kind: str) -> FloatArray:
     """Upper bounds of sum_i |kappa^(m)(x - i)| over all x.
 
     For steps the cells of the sum tile the line: at most integral |phi_t^(m)|. For phi_t itself a sum at spacing 1 is

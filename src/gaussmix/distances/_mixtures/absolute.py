@@ -17,6 +17,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Law, Sample
 from gaussmix.distances._mixtures import panels as _taylor_panels
@@ -24,8 +25,6 @@ from gaussmix.distances._mixtures import series as _series
 from gaussmix.distances._mixtures.panels import Stack
 from gaussmix.distances._mixtures.series import EPS, N_TERMS
 from gaussmix.distances._mixtures.signed import GUARD_REACH, Signed, Stretches, difference
-
-Array = NDArray[np.float64]
 
 ACCURACY = 1e-10
 """Largest error relative to the integral, unless rounding alone is more."""
@@ -55,7 +54,7 @@ def absolute_difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tu
         tolerance = max(_LAST_TOLERANCE, tolerance * min(1e-2, 0.1 * ACCURACY * value / left_out))
 
 
-def _steps(sample: Sample) -> tuple[Array, Array]:
+def _steps(sample: Sample) -> tuple[FloatArray, FloatArray]:
     """Increasing positions (N,), and between them (2, N + 1) the sample's - cdf and 1 - cdf."""
     n = sample.values.size
     if sample.masses is None:
@@ -110,7 +109,13 @@ def _start(stretch: int, s: Signed, stretches: Stretches, arena: NDArray[np.int3
 
 @nb.njit(cache=True, nogil=True)
 def _integrate(
-    s: Signed, stretches: Stretches, position: Array, level: Array, cumulative: bool, tolerance: float, stack: Stack
+    s: Signed,
+    stretches: Stretches,
+    position: FloatArray,
+    level: FloatArray,
+    cumulative: bool,
+    tolerance: float,
+    stack: Stack,
 ) -> tuple[float, float, float]:
     """The integral, what is left out at most, and what rounding does at most. `position`, `level`: of a sample."""
     size, left_out, rounding = _whole(s, cumulative)

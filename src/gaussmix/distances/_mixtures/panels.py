@@ -9,11 +9,11 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.distances._mixtures import series as _series
 from gaussmix.distances._mixtures.series import DEGREE, EPS, N_TERMS
 from gaussmix.distances._mixtures.signed import WINDOW, Signed
 
-Array = NDArray[np.float64]
 _LONGEST_PATH = 2200
 """Panels on the way from the whole line to the smallest number."""
 
@@ -21,13 +21,13 @@ _LONGEST_PATH = 2200
 class Stack(NamedTuple):
     """Panels that wait, the lowest on top, one a row."""
 
-    edges: Array
+    edges: FloatArray
     """(D, 2) low and high."""
-    errors: Array
+    errors: FloatArray
     """(D, 2) of the polynomial so far, anywhere on the panel: by series and by rounding."""
     lists: NDArray[np.int64]
     """(D, 5): point masses inside, from and to; Gaussians that remain, from and to in the arena; guards, as bits."""
-    rows: Array
+    rows: FloatArray
     """(D, N_TERMS) the polynomial so far."""
 
 
@@ -57,7 +57,7 @@ def add_gaussians(
     arena: NDArray[np.int32],
     first: int,
     last: int,
-    p: Array,
+    p: FloatArray,
 ) -> tuple[int, float, float]:
     """Add to p those of arena[first:last] that are polynomials on the panel; copy the others behind them.
 
@@ -96,7 +96,7 @@ def add_gaussians(
 
 @nb.njit(cache=True, nogil=True)
 def add_guards(
-    low: float, high: float, upper: bool, s: Signed, cumulative: bool, tolerance: float, waiting: int, p: Array
+    low: float, high: float, upper: bool, s: Signed, cumulative: bool, tolerance: float, waiting: int, p: FloatArray
 ) -> tuple[int, float, float]:
     """The same for the guards, bits of `waiting`; returns those that still wait."""
     middle, half, shifted, hopeless = _shape(low, high)
@@ -119,7 +119,7 @@ def add_guards(
 
 
 @nb.njit(cache=True, nogil=True)
-def split(place: int, cut: int, s: Signed, p: Array, blur: float, slips: float, stack: Stack) -> None:
+def split(place: int, cut: int, s: Signed, p: FloatArray, blur: float, slips: float, stack: Stack) -> None:
     """The panel at `place` in two there, at the point mass `cut` or, if that is -1, near its middle: at a round number,
     so that nearly all panels have exact middles.
 
@@ -143,7 +143,7 @@ def split(place: int, cut: int, s: Signed, p: Array, blur: float, slips: float, 
 
 
 @nb.njit(cache=True, nogil=True)
-def _between(p: Array, level: float, low: float, high: float, bend: float) -> float:
+def _between(p: FloatArray, level: float, low: float, high: float, bend: float) -> float:
     """int p + level from low to high: by end values and slopes where that is exact to rounding."""
     width = high - low
     value, slope = _series.value_and_slope(p, low)
@@ -154,7 +154,9 @@ def _between(p: Array, level: float, low: float, high: float, bend: float) -> fl
 
 
 @nb.njit(cache=True, nogil=True)
-def against_sample(low: float, high: float, p: Array, position: Array, level: Array, at: int) -> tuple[float, int]:
+def against_sample(
+    low: float, high: float, p: FloatArray, position: FloatArray, level: FloatArray, at: int
+) -> tuple[float, int]:
     """int |p + level| in half-lengths of the panel, and how many of the increasing positions (N,) are below its end.
 
     `level` (N + 1,) holds between the positions; `at` of them are below the panel. Between two of them p is monotone

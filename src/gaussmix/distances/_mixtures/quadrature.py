@@ -13,11 +13,9 @@ from typing import NamedTuple
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.density._mixture.exact import Pieces
-
-Array = NDArray[np.float64]
 
 REACH = 9.5
 """Standard deviations at which a component ends: 1e-20 of its density."""
@@ -37,14 +35,14 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 class Features(NamedTuple):
     """What panels must resolve. All but `cuts` are (n,)."""
 
-    start: Array
-    end: Array
+    start: FloatArray
+    end: FloatArray
     """From start to end panels may be `width` wide, beyond by `GROWTH` times the distance if that is more."""
-    width: Array
-    low: Array
-    high: Array
+    width: FloatArray
+    low: FloatArray
+    high: FloatArray
     """From low to high there is something to integrate."""
-    cuts: Array
+    cuts: FloatArray
     """Where panels end."""
 
 
@@ -65,7 +63,7 @@ def features(laws: Sequence[Pieces]) -> Features:
     return Features(start, end, width, low, high, np.array(cuts))
 
 
-def panels(f: Features) -> tuple[Array, Array]:
+def panels(f: Features) -> tuple[FloatArray, FloatArray]:
     """Lower and upper ends of the panels (M,), which cover [low, high] of every feature."""
     low, high = f.low.min(), f.high.max()
     edges = np.unique(np.concatenate([[low, high], f.cuts.clip(low, high)]))
@@ -74,7 +72,7 @@ def panels(f: Features) -> tuple[Array, Array]:
 
 
 @nb.njit(cache=True, nogil=True)
-def _split(edges: Array, f: Features) -> tuple[list[float], list[float]]:
+def _split(edges: FloatArray, f: Features) -> tuple[list[float], list[float]]:
     lower, upper = [0.0], [0.0]
     lower.clear()
     upper.clear()
@@ -98,19 +96,21 @@ def _split(edges: Array, f: Features) -> tuple[list[float], list[float]]:
     return lower, upper
 
 
-def rule(lower: Array, upper: Array) -> tuple[Array, Array]:
+def rule(lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Nodes (M, 16) and weights (M, 16) on panels (M,)."""
     half = 0.5 * (upper - lower)[:, None]
     return 0.5 * (lower + upper)[:, None] + half * _NODES, half * _WEIGHTS
 
 
-def integral(function: Callable[[Array], tuple[Array, Array]], lower: Array, upper: Array) -> float:
+def integral(
+    function: Callable[[FloatArray], tuple[FloatArray, FloatArray]], lower: FloatArray, upper: FloatArray
+) -> float:
     """Of `function`, at least 0, over panels (M,), each halved until rules agree to `TOLERANCE` of the integral.
 
     `function`: points (N,) -> values (N,) and how far rounding can put them off; what that explains is not halved.
     """
 
-    def sums(lower: Array, upper: Array) -> tuple[Array, Array]:
+    def sums(lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
         x, w = rule(lower, upper)
         values, noise = (part.reshape(x.shape) for part in function(x.ravel()))
         return (values * w).sum(1), (noise * w).sum(1)

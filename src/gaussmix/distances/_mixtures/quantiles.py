@@ -20,10 +20,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Law, Sample
-
-Array = NDArray[np.float64]
 
 TOLERANCE = 1e-9
 """Of the integral, by the rules' differences, which are larger than the errors."""
@@ -49,10 +48,10 @@ _ZERO = 1e-9
 class _Panels(NamedTuple):
     """(M,): where v starts and ends, whether it counts from the upper end, and the sample's number there."""
 
-    low: Array
-    high: Array
+    low: FloatArray
+    high: FloatArray
     upper: NDArray[np.bool_]
-    number: Array
+    number: FloatArray
 
 
 def power_distance(a: GaussianMixture1D, b: Law, p: float) -> tuple[float, float]:
@@ -113,7 +112,7 @@ class _Differences:
         self.sample = b if isinstance(b, Sample) else None
         self.ends = [(float(law.ppf(first)), float(law.isf(first))) for law in self.laws]
 
-    def __call__(self, v: Array, upper: bool, number: Array) -> Array:
+    def __call__(self, v: FloatArray, upper: bool, number: FloatArray) -> FloatArray:
         """At v (M, k) in M panels. By rounding, the quantile of a sum at an atom can be infinite: it is cut off."""
         places = [
             (law.isf if upper else law.ppf)(v.ravel()).reshape(v.shape).clip(*ends)
@@ -159,7 +158,7 @@ def _integral(differences: _Differences, panels: _Panels) -> tuple[float, float]
     return total, error
 
 
-def _rules(differences: _Differences, panels: _Panels) -> tuple[Array, Array, Array]:
+def _rules(differences: _Differences, panels: _Panels) -> tuple[FloatArray, FloatArray, FloatArray]:
     """(M,) integrals by Kronrod's rule, how far Lobatto's is from it, and where to cut.
 
     Where the difference changes sign, the rules could agree and be wrong: there the error is the integral.
@@ -184,7 +183,7 @@ def _rules(differences: _Differences, panels: _Panels) -> tuple[Array, Array, Ar
     return values, errors, cuts
 
 
-def _points(low: Array, high: Array) -> tuple[Array, Array, Array]:
+def _points(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The rules' points (M, 7), dv there, and the middles (M,) of panels."""
     weight = np.repeat(0.5 * (high - low)[:, None], _NODES.size, axis=1)
     v, middle = low[:, None] + weight * (1 + _NODES), 0.5 * low + 0.5 * high
@@ -196,7 +195,9 @@ def _points(low: Array, high: Array) -> tuple[Array, Array, Array]:
     return v.clip(np.nextafter(low, high)[:, None], np.nextafter(high, low)[:, None]), weight, middle
 
 
-def _zeros(differences: _Differences, v: Array, sign: NDArray[np.float64], upper: bool, number: Array) -> Array:
+def _zeros(
+    differences: _Differences, v: FloatArray, sign: NDArray[np.float64], upper: bool, number: FloatArray
+) -> FloatArray:
     """The first change of sign of each row, by bisection."""
     before = np.argmax(sign != 0, axis=1)
     rows = np.arange(before.size)
@@ -209,7 +210,7 @@ def _zeros(differences: _Differences, v: Array, sign: NDArray[np.float64], upper
     return high
 
 
-def _turns(law: GaussianMixture1D, upper: bool) -> Array:
+def _turns(law: GaussianMixture1D, upper: bool) -> FloatArray:
     """Masses from an end, between which the quantiles are smooth on the scale of a panel: beyond parts of components,
     beyond bounds, and where an atom begins and ends."""
     places = (law.means[:, None] + STARTS * law.stds[:, None]).clip(*law.bounds).ravel()
@@ -219,7 +220,7 @@ def _turns(law: GaussianMixture1D, upper: bool) -> Array:
     return np.concatenate([beyond, at_atoms, at_atoms + masses if upper else at_atoms - masses])
 
 
-def _from_end(sample: Sample, upper: bool) -> tuple[Array, Array]:
+def _from_end(sample: Sample, upper: bool) -> tuple[FloatArray, FloatArray]:
     """Sums of the masses from an end, and the values in that order."""
     order = np.argsort(sample.values)[:: -1 if upper else 1]
     n = order.size

@@ -15,11 +15,9 @@ import math
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.density._mixture.exact import _guard_upper
-
-Array = NDArray[np.float64]
 
 DEGREE = 15
 N_TERMS = DEGREE + 1
@@ -42,7 +40,7 @@ def log_rest(eta: float, nearest: float, cumulative: bool) -> float:
 
 @nb.njit(cache=True, nogil=True)
 def add_gaussian(
-    p: Array, c: float, z: float, eta: float, inverse_std: float, upper: bool, cumulative: bool
+    p: FloatArray, c: float, z: float, eta: float, inverse_std: float, upper: bool, cumulative: bool
 ) -> tuple[float, float]:
     """c Phi(z + eta t) (less c if `upper`), or c phi(z + eta t) / s, onto p.
 
@@ -90,7 +88,7 @@ def guard_rest(away: float, half: float, mass: float, scale: float, cumulative: 
 
 @nb.njit(cache=True, nogil=True)
 def add_guard(
-    p: Array, away: float, half: float, mass: float, scale: float, upper: bool, cumulative: bool
+    p: FloatArray, away: float, half: float, mass: float, scale: float, upper: bool, cumulative: bool
 ) -> tuple[float, float]:
     """The guard's cdf (less its mass if `upper`) or density onto p; returns as `add_gaussian`."""
     u, wide = away / (_SQRT_3 * scale), half / (_SQRT_3 * scale)
@@ -114,7 +112,7 @@ def add_guard(
 
 
 @nb.njit(cache=True, nogil=True)
-def restrict(p: Array, scale: float, shift: float, out: Array) -> None:
+def restrict(p: FloatArray, scale: float, shift: float, out: FloatArray) -> None:
     """The polynomial t -> p(shift + scale t) into `out`."""
     for k in range(N_TERMS):
         out[k] = p[k]
@@ -128,7 +126,7 @@ def restrict(p: Array, scale: float, shift: float, out: Array) -> None:
 
 
 @nb.njit(cache=True, nogil=True)
-def rise(p: Array) -> float:
+def rise(p: FloatArray) -> float:
     """sum_k |p_k| from k = 1: the most that p can differ from p_0 on its panel."""
     total = 0.0
     for k in range(1, N_TERMS):
@@ -137,7 +135,7 @@ def rise(p: Array) -> float:
 
 
 @nb.njit(cache=True, nogil=True)
-def value_and_slope(p: Array, t: float) -> tuple[float, float]:
+def value_and_slope(p: FloatArray, t: float) -> tuple[float, float]:
     """p(t) and p'(t)."""
     value, slope = p[DEGREE], 0.0
     for k in range(DEGREE - 1, -1, -1):
@@ -147,7 +145,7 @@ def value_and_slope(p: Array, t: float) -> tuple[float, float]:
 
 
 @nb.njit(cache=True, nogil=True)
-def integral(p: Array, t: float) -> float:
+def integral(p: FloatArray, t: float) -> float:
     """int_0^t p."""
     total = 0.0
     for k in range(DEGREE, -1, -1):
@@ -156,7 +154,7 @@ def integral(p: Array, t: float) -> float:
 
 
 @nb.njit(cache=True, nogil=True)
-def zero(p: Array, level: float, low: float, high: float) -> float:
+def zero(p: FloatArray, level: float, low: float, high: float) -> float:
     """A zero of p + level between `low` and `high`, where it has two signs: Newton in a bracket."""
     rising = value_and_slope(p, high)[0] + level > 0
     t = 0.5 * (low + high)
@@ -179,7 +177,7 @@ def zero(p: Array, level: float, low: float, high: float) -> float:
 
 
 @nb.njit(cache=True, nogil=True)
-def absolute_integral(p: Array, blur: float, small: float, work: Array) -> tuple[float, float]:
+def absolute_integral(p: FloatArray, blur: float, small: float, work: FloatArray) -> tuple[float, float]:
     """int_-1^1 |p| and a bound on its error.
 
     Halves the panel until p, or its slope, has one sign by its coefficients. What is left in doubt is less than

@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Law
 from gaussmix.distances._mixtures.series import EPS
-
-Array = NDArray[np.float64]
 
 WINDOW = 9.0
 """Standard deviations from its mean beyond which a Gaussian is over: 1e-19 of its mass."""
@@ -34,34 +33,34 @@ _CENTER_BITS = 40
 class Signed(NamedTuple):
     """Gaussians are (n,), sorted by mean; guards (0..2,); point masses (M,), increasing, none for densities."""
 
-    coefficient: Array
-    mean: Array
-    inverse_std: Array
-    mean_error: Array
+    coefficient: FloatArray
+    mean: FloatArray
+    inverse_std: FloatArray
+    mean_error: FloatArray
     """By rounding: mirror images have it."""
     group: NDArray[np.int64]
     """0, or 1 for Gaussians of b where b has other bounds than a."""
-    guard_mass: Array
-    guard_loc: Array
-    guard_scale: Array
-    step: Array
-    passed: Array
+    guard_mass: FloatArray
+    guard_loc: FloatArray
+    guard_scale: FloatArray
+    step: FloatArray
+    passed: FloatArray
     """(2, M + 1): what point masses add to the cdfs' difference between two of them, below and above the center."""
-    passed_error: Array
+    passed_error: FloatArray
     """(2, M + 1): its rounding."""
 
 
 class Stretches(NamedTuple):
     """(S,) adjacent intervals between bounds, ends and the center, increasing."""
 
-    low: Array
-    high: Array
+    low: FloatArray
+    high: FloatArray
     upper: NDArray[np.int64]
     """1 above the center."""
-    constant: Array
-    slope: Array
+    constant: FloatArray
+    slope: FloatArray
     """constant + slope (x - low): what flat parts, and Gaussians that are cut off, add to the function."""
-    error: Array
+    error: FloatArray
     """Of the constant, by rounding."""
     inside: NDArray[np.bool_]
     """(S, 2): whether the Gaussians of a group live here."""
@@ -102,7 +101,7 @@ def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tuple[Signe
     return signed, _stretches(signed, ends, flat, mass, center, reach, cumulative)
 
 
-def atom_difference(laws: list[tuple[float, GaussianMixture1D]]) -> tuple[Array, Array]:
+def atom_difference(laws: list[tuple[float, GaussianMixture1D]]) -> tuple[FloatArray, FloatArray]:
     """Masses, with the laws' signs, and increasing positions of what remains of point masses."""
     height, step = merged(
         np.concatenate([sign * law.atoms.masses for sign, law in laws]),
@@ -111,7 +110,7 @@ def atom_difference(laws: list[tuple[float, GaussianMixture1D]]) -> tuple[Array,
     return height, step
 
 
-def merged(coefficient: Array, *columns: Array) -> list[Array]:
+def merged(coefficient: FloatArray, *columns: FloatArray) -> list[FloatArray]:
     """Rows with equal columns added up, sorted by them; without those that cancel."""
     order = np.lexsort(columns[::-1])
     rows = [column[order] for column in columns]
@@ -123,7 +122,7 @@ def merged(coefficient: Array, *columns: Array) -> list[Array]:
     return [total[kept]] + [row[start][kept] for row in rows]
 
 
-def _middle(weight: Array, position: Array) -> float:
+def _middle(weight: FloatArray, position: FloatArray) -> float:
     """The median of the positions with weights |weight|; 0 without any."""
     if position.size == 0:
         return 0.0
@@ -132,14 +131,14 @@ def _middle(weight: Array, position: Array) -> float:
     return float(position[order[np.searchsorted(share, 0.5 * share[-1])]])
 
 
-def _passed(height: Array) -> tuple[Array, Array]:
+def _passed(height: FloatArray) -> tuple[FloatArray, FloatArray]:
     before = np.append(0.0, np.cumsum(height))
     after = np.append(np.cumsum(height[::-1])[::-1], 0.0)
     errors = [np.cumsum(np.abs(before)), np.cumsum(np.abs(after[::-1]))[::-1]]
     return np.stack([before, -after]), EPS * np.stack(errors)
 
 
-def _frame(signed: Signed, ends: Array, far: Array, middle: float) -> tuple[float, float]:
+def _frame(signed: Signed, ends: FloatArray, far: FloatArray, middle: float) -> tuple[float, float]:
     """The center, near `middle`, and a power of 2, the reach: all pieces end within it on either side.
 
     The center is so round that halving [center - reach, center + reach] never has to be rounded.
@@ -162,7 +161,7 @@ def _frame(signed: Signed, ends: Array, far: Array, middle: float) -> tuple[floa
 
 
 def _stretches(
-    signed: Signed, ends: Array, flat: Array, mass: Array, center: float, reach: float, cumulative: bool
+    signed: Signed, ends: FloatArray, flat: FloatArray, mass: FloatArray, center: float, reach: float, cumulative: bool
 ) -> Stretches:
     """Cut at the center, where the side changes, and at the bounds `ends` (1 or 2 groups, 2)."""
     cuts = [center - reach, center, center + reach]

@@ -22,12 +22,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.distances._inputs import Sample
 from gaussmix.distances._samples import weighted as _weighted
 from gaussmix.distances._samples.cells import pick, settle, tabulate
 from gaussmix.distances._samples.merging import area, area_of_cells, largest_gap, mean_power
 
-Array = NDArray[np.float64]
 N_CELLS = 2**15
 """How many at first, where most points are: a sample's table, 16 bytes a cell, stays in the second-level cache."""
 FINER = 8
@@ -48,7 +48,7 @@ Powers of 2 do not round."""
 class Points(NamedTuple):
     """`values` (N,), each of the mass `each`."""
 
-    values: Array
+    values: FloatArray
     each: float
 
 
@@ -80,7 +80,7 @@ def _ordered(points: Points) -> Points:
     return points._replace(values=np.sort(points.values))
 
 
-def _in_cells(x: Points, y: Points, few: Array, ends: Array) -> float:
+def _in_cells(x: Points, y: Points, few: FloatArray, ends: FloatArray) -> float:
     """The area between the masses of x and of y up to a point, by cells, and finer ones, until few points are left.
 
     `few` of the points, and the `ends` (1, 2) of all.
@@ -109,13 +109,13 @@ def _in_cells(x: Points, y: Points, few: Array, ends: Array) -> float:
     return total + area_of_cells(*x, counts[0], *y, counts[1], ends, before)
 
 
-def _few(x: Array, y: Array) -> Array:
+def _few(x: FloatArray, y: FloatArray) -> FloatArray:
     """Some of the points of both, in order."""
     return np.sort(np.concatenate([values[:: max(values.size // N_LOOKED_AT, 1)] for values in (x, y)]))
 
 
 def _picked(
-    points: Points, intervals: NDArray[np.int32], axes: Array, n_cells: int, doubtful: NDArray[np.uint8]
+    points: Points, intervals: NDArray[np.int32], axes: FloatArray, n_cells: int, doubtful: NDArray[np.uint8]
 ) -> tuple[Points, NDArray[np.int32]]:
     """Those in doubtful cells, and these cells' numbers among the doubtful ones."""
     values, cells = pick(points.values, intervals, axes, n_cells, doubtful)

@@ -12,11 +12,10 @@ import math
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.distances._inputs import Sample
 
-Array = NDArray[np.float64]
 SAME = 16 * 2.0**-53
 """Sums of masses that differ by less, relative to themselves, differ by rounding."""
 
@@ -38,7 +37,7 @@ def wasserstein(x: Sample, y: Sample, p: float) -> float:
     return top * float(length @ (gap / top) ** p) ** (1 / p)
 
 
-def _ordered(sample: Sample) -> tuple[Array, Array]:
+def _ordered(sample: Sample) -> tuple[FloatArray, FloatArray]:
     """Increasing values and their masses."""
     values = sample.values
     masses = np.full(values.size, 1 / values.size) if sample.masses is None else sample.masses
@@ -47,7 +46,7 @@ def _ordered(sample: Sample) -> tuple[Array, Array]:
     return values[order], masses[order]
 
 
-def _area(x: Array, x_masses: Array, y: Array, y_masses: Array) -> float:
+def _area(x: FloatArray, x_masses: FloatArray, y: FloatArray, y_masses: FloatArray) -> float:
     """integral |F - G| dx."""
     at = np.concatenate([x, y])
     order = np.argsort(at, kind="stable")
@@ -57,7 +56,7 @@ def _area(x: Array, x_masses: Array, y: Array, y_masses: Array) -> float:
     return float(np.abs(np.where(in_lower_half, below, above)) @ np.diff(at[order]))
 
 
-def _moves(x: Array, x_sums: Array, y: Array, y_sums: Array) -> tuple[Array, Array]:
+def _moves(x: FloatArray, x_sums: FloatArray, y: FloatArray, y_sums: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Pieces of the half of the probability where the samples begin: their lengths, and |Q_x - Q_y| on them."""
     sums = np.sort(np.concatenate([x_sums, y_sums]))
     sums = np.append(sums[sums < 0.5], 0.5)
@@ -69,7 +68,7 @@ def _moves(x: Array, x_sums: Array, y: Array, y_sums: Array) -> tuple[Array, Arr
 
 
 @nb.njit(cache=True, nogil=True)
-def _sums(terms: Array) -> Array:
+def _sums(terms: FloatArray) -> FloatArray:
     """Running sums, each right to about one rounding (Neumaier)."""
     out, total, lost = np.empty(terms.size), 0.0, 0.0
     for i in range(terms.size):
