@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from diffusers.training_utils import EMAModel
 
-from gaussmix.data.load import AttributeDataset
+from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion.config import TrainConfig
 from gaussmix.diffusion.train import Trainer
 from gaussmix.diffusion.unet import AttributeUNet

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._files import whole_file
+from gaussmix.data.base import AttributeDataset
 from gaussmix.data.cache import digest
-from gaussmix.data.load import AttributeDataset
 from gaussmix.diffusion.config import TrainConfig
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.sampling import draw

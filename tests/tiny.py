@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gaussmix.data.load import AttributeDataset
+from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion.config import TrainConfig
 from gaussmix.diffusion.unet import AttributeUNet
 

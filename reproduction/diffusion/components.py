@@ -47,7 +47,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 
-from gaussmix.data.load import AttributeDataset, load_dataset
+from gaussmix.data.base import AttributeDataset
+from gaussmix.data.load import load_dataset
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.latents.matching import MatchedLatents, match_latents
 from gaussmix.metrics.classifier import BATCH_SIZE, AttributeClassifier, _augmented, _placed, balanced_accuracy

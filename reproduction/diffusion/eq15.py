@@ -17,9 +17,10 @@ from scipy.stats import rankdata
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances.means import inverted_ngmg_distance, mean_difference_bound
+from gaussmix.distances.means import mean_difference_bound
 from gaussmix.distances.toeplitz import kernel_matrix
 from gaussmix.distances.wasserstein import wasserstein_distance
+from gaussmix.ngmg.inverse import inverted_ngmg_distance
 from reproduction.diffusion.pairs import GENERATOR, RANGE, draw_weights
 from reproduction.page import Picture, Result, Table
 

@@ -35,7 +35,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gaussmix._typing import FloatArray
-from gaussmix.data.load import AttributeDataset, load_dataset
+from gaussmix.data.base import AttributeDataset
+from gaussmix.data.load import load_dataset
 from gaussmix.nn.losses import KernelBrierLoss, KernelGradientLoss, NGMGEntropyLoss
 from reproduction.page import Cell, Picture, Result, Table
 

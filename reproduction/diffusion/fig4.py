@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import pdist, squareform
 
 from gaussmix.diffusion.conditions import find_attributes
-from gaussmix.diffusion.sampling import sheet_requests
+from gaussmix.diffusion.sheets import sheet_requests
 from reproduction.diffusion.components import jackknife
 from reproduction.diffusion.model import (
     QUICK,

@@ -23,7 +23,8 @@ from gaussmix.autoencoder.evaluate import Reference
 from gaussmix.autoencoder.generate import LatentGenerator
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.autoencoder.train import fit_sampler, load_latents, train
-from gaussmix.data.load import LabelledImages, load_labelled
+from gaussmix.data.base import LabelledImages
+from gaussmix.data.load import load_labelled
 from gaussmix.metrics.label_classifier import STEPS, LabelClassifier, load_or_train_label_classifier
 from reproduction.runs import cpu_seconds, finish, run_folder
 

@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaussmix.data.load import DataError
+from gaussmix.data.base import DataError
 from gaussmix.style.grams import GramLayout, Rows, crop_grams
 from gaussmix.style.images import fit_size, read_picture, resize, to_tensor
 from gaussmix.style.transfer import StyleTransfer, Target

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from gaussmix import distances, ngmg, nn
     from gaussmix.autoencoder.generate import LatentGenerator
     from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-    from gaussmix.data.load import AttributeDataset, load_dataset, load_labelled
+    from gaussmix.data.base import AttributeDataset
+    from gaussmix.data.load import load_dataset, load_labelled
     from gaussmix.density.basis import GaussianBasis
     from gaussmix.density.counts import BinnedCounts
     from gaussmix.density.estimator import GMMExpansion

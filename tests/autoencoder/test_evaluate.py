@@ -12,7 +12,7 @@ from rich.console import Console
 
 from gaussmix.autoencoder.evaluate import REAL, RECONSTRUCTION, Evaluation, Reference, evaluate_samplers, samplers
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-from gaussmix.data.load import LabelledImages
+from gaussmix.data.base import LabelledImages
 
 K, N = 3, 900
 

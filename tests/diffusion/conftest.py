@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny import NAMES, squares_dataset, tiny_unet
 
-from gaussmix.data.load import AttributeDataset
+from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion.conditions import pack_rows
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import make_betas, make_scheduler

@@ -12,9 +12,10 @@ import torch
 from tiny import NAMES, squares_dataset, tiny_config, tiny_unet
 
 from gaussmix.diffusion.config import TrainConfig
+from gaussmix.diffusion.loss import Diffusion
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import PredictionType, make_betas, make_scheduler
-from gaussmix.diffusion.train import Diffusion, Trainer, train
+from gaussmix.diffusion.train import Trainer, train
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.metrics.classifier import balanced_accuracy
 from gaussmix.nn import NGMGEntropyLoss

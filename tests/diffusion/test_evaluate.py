@@ -14,7 +14,7 @@ from metrics.coloured_squares import NAMES, SIZE, coloured_squares, draw_squares
 from rich.console import Console
 
 from gaussmix import cli
-from gaussmix.data.load import AttributeDataset
+from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion import evaluate as module
 from gaussmix.diffusion.evaluate import EvaluationReport, evaluate
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline

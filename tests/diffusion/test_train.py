@@ -19,9 +19,11 @@ import torch
 from safetensors.numpy import load_file, save_file
 from tiny import squares_dataset, tiny_config, tiny_unet
 
+from gaussmix.diffusion.batches import TrainingBatches
 from gaussmix.diffusion.config import PRESETS, TrainConfig
+from gaussmix.diffusion.loss import Diffusion, Losses, detail_weights
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.train import Diffusion, Losses, Trainer, TrainingBatches, TrainingError, detail_weights, train
+from gaussmix.diffusion.train import Trainer, TrainingError, train
 from gaussmix.training.checkpoints import CheckpointStore
 
 TESTS = Path(__file__).parents[1]
@@ -468,7 +470,7 @@ def test_wrong_settings_are_refused():
 
 
 def test_sheet_requests_use_each_attribute_once(pipeline):
-    from gaussmix.diffusion.sampling import sheet_requests
+    from gaussmix.diffusion.sheets import sheet_requests
 
     requests = sheet_requests(pipeline)
     flat = [name for request in requests for name in request]

@@ -15,8 +15,9 @@ from scipy.integrate import quad
 
 from gaussmix import GaussianMixture1D, GMMExpansion
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances.means import inverted_ngmg_distance, mean_difference_bound
+from gaussmix.distances.means import mean_difference_bound
 from gaussmix.distances.toeplitz import kernel_matrix
+from gaussmix.ngmg.inverse import inverted_ngmg_distance
 
 BASES = {
     "lattice": GaussianBasis(-3.0, 0.25, 23),

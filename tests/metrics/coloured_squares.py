@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaussmix.data.load import AttributeDataset
+from gaussmix.data.base import AttributeDataset
 
 SIZE = 16
 NAMES = ("Red", "Left", "Dot", "Striped")  # a square is red or blue, left or right; nothing is ever striped

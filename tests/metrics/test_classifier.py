@@ -11,7 +11,7 @@ import torch
 from metrics.coloured_squares import SIZE, coloured_squares
 from sklearn.metrics import balanced_accuracy_score
 
-from gaussmix.data.load import AttributeDataset, DataError
+from gaussmix.data.base import AttributeDataset, DataError
 from gaussmix.metrics import (
     AttributeClassifier,
     balanced_accuracy,

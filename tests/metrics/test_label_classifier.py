@@ -10,7 +10,8 @@ import pytest
 import torch
 from metrics.coloured_squares import draw_squares
 
-from gaussmix.data.load import DataError, LabelledImages, load_labelled
+from gaussmix.data.base import DataError, LabelledImages
+from gaussmix.data.load import load_labelled
 from gaussmix.metrics import label_classifier as module
 from gaussmix.metrics.label_classifier import (
     LabelClassifier,

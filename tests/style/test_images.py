@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gaussmix.data.load import DataError
+from gaussmix.data.base import DataError
 from gaussmix.style.images import fit_size, read_picture, resize, to_tensor, to_uint8, with_colors_of
 
 RED, GREEN = (200, 10, 30), (20, 180, 40)

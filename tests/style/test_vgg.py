@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gaussmix.data.load import DataError
+from gaussmix.data.base import DataError
 from gaussmix.style import vgg
 from gaussmix.style.vgg import CONTENT_LAYERS, STYLE_LAYERS, VARIABLE, VGG19Features, gram_matrix, layer_stride
 

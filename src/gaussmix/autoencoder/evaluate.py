@@ -27,8 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-from gaussmix.autoencoder.train import LabelledPictures, as_stack, training_rows
+from gaussmix.autoencoder.model import ClassConditionalAutoencoder, LabelledPictures, as_stack, training_rows
 from gaussmix.latents.baselines import EMSampler, SlicedWassersteinSampler
 from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.metrics import frechet_distance, manifold_scores, nearest_distances, pairwise_diversity

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -165,3 +166,46 @@ def to_tensor(images: NDArray[np.uint8], size: int, channels: int) -> Tensor:
             f"images are {np.shape(images)} {pixels.dtype}; expected at least one of ({size}, {size}, {channels}) uint8"
         )
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float() / 255
+
+
+class LabelledPictures(Protocol):
+    """N images ``(N, S, S)`` or ``(N, S, S, C)`` uint8, labels ``(N,)`` into K names, and a split."""
+
+    @property
+    def images(self) -> np.ndarray: ...
+    @property
+    def labels(self) -> np.ndarray: ...
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def key(self) -> str: ...
+    def indices(self, split: str) -> np.ndarray: ...
+
+
+def as_stack(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images ``(N, S, S)`` or ``(N, S, S, C)`` as ``(N, S, S, C)``."""
+    images = np.asarray(images)
+    return images[..., None] if images.ndim == 3 else images
+
+
+def training_rows(dataset: LabelledPictures) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images ``(M, S, S, C)`` and labels ``(M,)`` of the training split.
+
+    Raises ValueError for images that are not square, labels without a class name and a class of fewer than 2 images.
+    """
+    rows = dataset.indices("train")
+    images, labels = as_stack(dataset.images[rows]), np.asarray(dataset.labels[rows]).astype(np.int64)
+    if images.ndim != 4 or images.shape[1] != images.shape[2]:
+        raise ValueError(f"images are {dataset.images.shape}; expected (N, S, S) or (N, S, S, C), square")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(dataset.class_names):
+        raise ValueError(
+            f"labels are {labels.min()} to {labels.max()}, but there are {len(dataset.class_names)} class names; "
+            "number the classes from 0"
+        )
+    counts = np.bincount(labels, minlength=len(dataset.class_names))
+    if counts.min() < 2:
+        k = int(counts.argmin())
+        raise ValueError(
+            f"class {dataset.class_names[k]!r} has {counts[k]} images to train on; give at least 2, or leave it out"
+        )
+    return images, labels

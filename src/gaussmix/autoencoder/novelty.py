@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._files import read_tensors, write_tensors
-from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-from gaussmix.autoencoder.train import as_stack
+from gaussmix.autoencoder.model import ClassConditionalAutoencoder, as_stack
 from gaussmix.latents.expansion import ExpansionSampler
 
 _KIND = "autoencoder_novelty"

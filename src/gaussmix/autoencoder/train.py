@@ -32,7 +32,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ from torch import Tensor
 from gaussmix._files import whole_file
 from gaussmix.autoencoder.config import AutoencoderConfig
 from gaussmix.autoencoder.generate import NOVELTY_FILE, SAMPLER_FILE, LatentGenerator
-from gaussmix.autoencoder.model import ClassConditionalAutoencoder, to_tensor
+from gaussmix.autoencoder.model import ClassConditionalAutoencoder, LabelledPictures, as_stack, to_tensor, training_rows
 from gaussmix.autoencoder.sheets import draw_map, draw_marginals, draw_mixes, draw_reconstructions, draw_samples
 from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.training.checkpoints import Checkpoint, optimizer_tensors, restore_optimizer
@@ -56,10 +56,8 @@ from gaussmix.training.schedule import ShuffledBatches, warmup_cosine
 __all__ = [
     "AutoencoderLosses",
     "AutoencoderTrainer",
-    "LabelledPictures",
     "TrainResult",
     "TrainingError",
-    "as_stack",
     "discriminator_loss",
     "fit_sampler",
     "generator_adversarial_loss",
@@ -67,7 +65,6 @@ __all__ = [
     "load_latents",
     "reconstruction_loss",
     "train",
-    "training_rows",
 ]
 
 
@@ -106,49 +103,6 @@ def generator_loss(
 ) -> Tensor:
     """J_G."""
     return reconstruction + alpha * adversarial + beta * classification
-
-
-class LabelledPictures(Protocol):
-    """N images ``(N, S, S)`` or ``(N, S, S, C)`` uint8, labels ``(N,)`` into K names, and a split."""
-
-    @property
-    def images(self) -> np.ndarray: ...
-    @property
-    def labels(self) -> np.ndarray: ...
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-    @property
-    def key(self) -> str: ...
-    def indices(self, split: str) -> np.ndarray: ...
-
-
-def as_stack(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images ``(N, S, S)`` or ``(N, S, S, C)`` as ``(N, S, S, C)``."""
-    images = np.asarray(images)
-    return images[..., None] if images.ndim == 3 else images
-
-
-def training_rows(dataset: LabelledPictures) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images ``(M, S, S, C)`` and labels ``(M,)`` of the training split.
-
-    Raises ValueError for images that are not square, labels without a class name and a class of fewer than 2 images.
-    """
-    rows = dataset.indices("train")
-    images, labels = as_stack(dataset.images[rows]), np.asarray(dataset.labels[rows]).astype(np.int64)
-    if images.ndim != 4 or images.shape[1] != images.shape[2]:
-        raise ValueError(f"images are {dataset.images.shape}; expected (N, S, S) or (N, S, S, C), square")
-    if len(labels) and not 0 <= labels.min() <= labels.max() < len(dataset.class_names):
-        raise ValueError(
-            f"labels are {labels.min()} to {labels.max()}, but there are {len(dataset.class_names)} class names; "
-            "number the classes from 0"
-        )
-    counts = np.bincount(labels, minlength=len(dataset.class_names))
-    if counts.min() < 2:
-        k = int(counts.argmin())
-        raise ValueError(
-            f"class {dataset.class_names[k]!r} has {counts[k]} images to train on; give at least 2, or leave it out"
-        )
-    return images, labels
 
 
 class AutoencoderTrainer:

@@ -72,7 +72,8 @@ def edit(args: list[str]) -> int:
     started = time.perf_counter()
     pipeline = load_model(config.model, "dpm++", config.threads)
     from gaussmix.diffusion.edit import find_encoder, reconstruct
-    from gaussmix.diffusion.sampling import label, write_folder
+    from gaussmix.diffusion.sampling import write_folder
+    from gaussmix.diffusion.sheets import label
 
     find_encoder(pipeline)  # a model without one is named before the picture is looked at
     picture = read_picture(config.picture, pipeline.unet.config["sample_size"])

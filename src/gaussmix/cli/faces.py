@@ -174,7 +174,8 @@ def sample(args: list[str]) -> int:
         attributes[:] = attributes[0]
 
     from gaussmix._progress import progress_bar
-    from gaussmix.diffusion.sampling import default_steps, draw_batches, first_pictures, label, stream_to_folder
+    from gaussmix.diffusion.sampling import default_steps, draw_batches, first_pictures, stream_to_folder
+    from gaussmix.diffusion.sheets import label
 
     total = int(pipeline.scheduler.config["num_train_timesteps"])
     steps = default_steps(config.scheduler, total) if config.steps is None else config.steps

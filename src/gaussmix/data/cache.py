@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import platformdirs
 
-from gaussmix.data.load import DataError
+from gaussmix.data.base import DataError
 
 FORMAT = 1  # part of every key: raise it when the files of an entry change
 STALE_AFTER = 86400.0  # seconds without a write, after which an unfinished entry belongs to a dead process

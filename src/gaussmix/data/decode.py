@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gaussmix._progress import progress_bar
+from gaussmix.data.base import DataError
 from gaussmix.data.cache import Append, Built, Entry, digest, fetch, recall, remember
-from gaussmix.data.load import DataError
 from gaussmix.data.table import ImageTable
 
 DECODER = "decoder 1"  # part of the cache's key: raise it when `decode` gives other pixels

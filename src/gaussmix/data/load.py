@@ -12,63 +12,23 @@ folders with a sub-folder for each class (`gaussmix.data.readers.class_folder`).
 
 from __future__ import annotations
 
-import hashlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-SPLITS = ("train", "valid", "test")  # codes 0, 1, 2, as in CelebA's list_eval_partition.txt
-AVATAR_SIZES = (32, 64)
-AVATAR_COUNT = 4000
-
-
-class DataError(ValueError):
-    """Data that cannot be used; one line that names the file and row and says what to do."""
-
-
-@dataclass(frozen=True, eq=False)
-class AttributeDataset:
-    """N images with K binary attributes.
-
-    Attributes
-    ----------
-    name : "avatars", "celeba", "cifar10", or the folder's name.
-    images : (N, H, W, 3) uint8, usually a read-only memory map.
-    attributes : (N, K) uint8, 0 or 1.
-    attribute_names : K names.
-    split : (N,) uint8, index into `SPLITS`.
-    key : hex digest of the content; names whatever is derived from this data.
-    skipped : images left out because they were missing or damaged (only with `skip_bad`).
-    parts : avatars only, else None: for each part of a face the (N,) sub-types drawn, as strings.
-    """
-
-    name: str
-    images: np.ndarray
-    attributes: np.ndarray
-    attribute_names: tuple[str, ...]
-    split: np.ndarray
-    key: str
-    skipped: int = 0
-    parts: dict[str, np.ndarray] | None = None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def indices(self, split: str) -> np.ndarray:
-        """(M,) int64 positions of the images of `split`, ascending. DataError if there are none."""
-        if split not in SPLITS:
-            raise DataError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-        found = np.flatnonzero(self.split == SPLITS.index(split))
-        if not len(found):
-            counts = np.bincount(self.split, minlength=len(SPLITS))
-            filled = ", ".join(f"{n} in {name}" for name, n in zip(SPLITS, counts, strict=True) if n)
-            raise DataError(
-                f"{self.name}: split {split!r} is empty (images: {filled}); choose another or add some to it"
-            )
-        return found
+from gaussmix.data.base import (
+    SPLITS,
+    AttributeDataset,
+    DataError,
+    LabelledImages,
+    _check_whole,
+    _ranks,
+)
+from gaussmix.data.readers.avatars import AVATAR_COUNT, _load_avatars
+from gaussmix.data.readers.digits import _digits
 
 
 def load_dataset(
@@ -149,80 +109,13 @@ def load_dataset(
     )
 
 
-def _load_avatars(size: int, count: int, seed: int, root: Path, progress: bool) -> AttributeDataset:
-    from gaussmix._progress import progress_bar
-    from gaussmix.data.cache import Append, Built, digest, fetch
-    from gaussmix.data.readers import avatars
-
-    if size not in AVATAR_SIZES:
-        raise DataError(f"avatars cannot be drawn at size {size}; choose {' or '.join(map(str, AVATAR_SIZES))}")
-    key = digest("avatars", avatars.VERSION, count, size, seed)
-
-    def build(append: Append) -> Built:
-        with progress_bar("Drawing avatars", count, progress) as advance:
-            images, attributes, parts = avatars.draw_avatars(count, size, seed, advance)
-        append(images)
-        position = np.arange(count) % 10
-        split = np.select([position == 8, position == 9], [1, 2], 0).astype(np.uint8)
-        named = {f"part-{name}": np.asarray(kinds, dtype=np.str_) for name, kinds in parts.items()}
-        return {"attributes": attributes, "split": split, **named}, {}
-
-    entry = fetch(root, key, size, build)
-    return AttributeDataset(
-        name="avatars",
-        images=entry.images,
-        attributes=entry.arrays["attributes"],
-        attribute_names=tuple(avatars.ATTRIBUTES),
-        split=entry.arrays["split"],
-        key=key,
-        parts={name.removeprefix("part-"): kinds for name, kinds in entry.arrays.items() if name.startswith("part-")},
-    )
-
-
-def _check_whole(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise DataError(f"{name} must be a whole number of at least {least}, got {value!r}")
-
-
 FOLDER_SIZE = 32
 """Height and width that pictures of a class folder get unless told otherwise."""
-DIGITS_SIZE = 8
-TEST_EVERY = 5
-"""Where the data have no split of their own, every so many-th image of each class is for the test."""
 
 _SETS = {
     "mnist": ("GAUSSMIX_MNIST", "http://yann.lecun.com/exdb/mnist"),
     "fashion-mnist": ("GAUSSMIX_FASHION_MNIST", "https://github.com/zalandoresearch/fashion-mnist"),
 }  # source -> environment variable with the folder, the publishers' page
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledImages:
-    """N square images, each of one of K classes.
-
-    Attributes
-    ----------
-    name : "digits", or the folder's name.
-    images : (N, S, S, C) uint8, C = 1 (grey) or 3 (RGB); of a class folder a read-only memory map.
-    labels : (N,) int64, position in `class_names`.
-    class_names : K names, each with at least one image to train on.
-    split : (N,) uint8, index into `SPLITS`.
-    key : hex digest of the content; names whatever is derived from this data.
-    """
-
-    name: str
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    class_names: tuple[str, ...]
-    split: NDArray[np.uint8]
-    key: str
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def indices(self, split: str) -> NDArray[np.int64]:
-        """(M,) positions of the images of ``split``, ascending. DataError if there are none, or no such split."""
-        return AttributeDataset.indices(self, split)  # pyright: ignore[reportArgumentType]  # needs name and split
 
 
 def load_labelled(
@@ -288,20 +181,6 @@ def load_labelled(
     return data if count is None else _some_images(data, _first_of_each(data.labels, data.split, count))
 
 
-def every_fifth_for_test(labels: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Split codes ``(N,)``: of the images of each label every fifth is for the test, the rest for training."""
-    return np.where(_ranks(labels) % TEST_EVERY == TEST_EVERY - 1, SPLITS.index("test"), 0).astype(np.uint8)
-
-
-def _ranks(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many earlier images are in each image's group, ``(N,)``."""
-    ranks = np.empty(len(groups), np.int64)
-    for group in np.unique(groups):
-        mine = np.flatnonzero(groups == group)
-        ranks[mine] = np.arange(len(mine))
-    return ranks
-
-
 def _first_of_each(labels: NDArray[np.int64], split: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
     """Ascending positions of at most ``count`` images, the first of each class of each split, in proportion."""
     names, groups, sizes = np.unique(labels * len(SPLITS) + split, return_inverse=True, return_counts=True)
@@ -340,26 +219,6 @@ def _folder(source: str | Path) -> Path:
         raise DataError(f"{variable} is {told}, which is not a folder; set it to the folder with the four files")
     problem = "is not a folder" if folder.exists() else "does not exist"
     raise DataError(f"{folder} {problem}; give a folder with idx files or one sub-folder for each class, or 'digits'")
-
-
-def _digits() -> LabelledImages:
-    from sklearn.datasets import load_digits
-
-    from gaussmix.data.cache import digest
-
-    pixels, classes = load_digits(return_X_y=True)  # pixels 0 ... 16
-    images = np.round(pixels * (255 / 16)).astype(np.uint8).reshape(-1, DIGITS_SIZE, DIGITS_SIZE, 1)
-    labels = np.asarray(classes, np.int64)
-    key = digest("digits", images_digest(images, labels))
-    return LabelledImages("digits", images, labels, tuple("0123456789"), every_fifth_for_test(labels), key)
-
-
-def images_digest(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
-    """Hex digest of the pixels and the labels."""
-    hasher = hashlib.blake2b(str(images.shape).encode(), digest_size=16)
-    hasher.update(np.ascontiguousarray(images).data)
-    hasher.update(labels.tobytes())
-    return hasher.hexdigest()
 
 
 def _check_classes(data: LabelledImages) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaussmix.data.load import DataError
+from gaussmix.data.base import DataError
 
 _MINUS = 2  # stands for -1 until it is known that its column holds no 0
 _CODES = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0, "-1": _MINUS, "-1.0": _MINUS}

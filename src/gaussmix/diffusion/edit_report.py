@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._progress import progress_bar
-from gaussmix.data.load import AttributeDataset
+from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion.edit import EDIT_STEPS, edit, find_encoder
 from gaussmix.metrics.classifier import load_or_train_classifier
 

@@ -24,7 +24,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin  # noqa: F401
 from numpy.typing import NDArray
 
-from gaussmix.data.load import AttributeDataset
+from gaussmix.data.base import AttributeDataset
 from gaussmix.latents.encoder import LatentEncoder
 from gaussmix.metrics.classifier import AttributeClassifier, train_attribute_classifier
 

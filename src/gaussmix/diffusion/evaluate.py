@@ -25,7 +25,7 @@ import numpy as np
 from rich.table import Table
 
 from gaussmix._progress import progress_bar
-from gaussmix.data.load import SPLITS, AttributeDataset
+from gaussmix.data.base import SPLITS, AttributeDataset
 from gaussmix.diffusion.sampling import draw
 from gaussmix.metrics.classifier import balanced_accuracy, load_or_train_classifier
 from gaussmix.metrics.quality import FeatureExtractor, QualityReport, measure_quality, too_few

@@ -26,238 +26,32 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers.training_utils import EMAModel
-from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
 from gaussmix._progress import progress_bar
-from gaussmix.data.load import AttributeDataset
+from gaussmix.data.base import AttributeDataset
+from gaussmix.diffusion.batches import TrainingBatches
 from gaussmix.diffusion.conditions import MAX_ROWS, pack_rows
 from gaussmix.diffusion.config import TrainConfig
 from gaussmix.diffusion.encoder import train_encoder
+from gaussmix.diffusion.loss import Diffusion, Losses, _mean, detail_weights
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.sampling import draw_sheet
-from gaussmix.diffusion.schedulers import angle_weights, make_betas, make_scheduler
+from gaussmix.diffusion.schedulers import make_scheduler
+from gaussmix.diffusion.sheets import draw_sheet
 from gaussmix.diffusion.unet import AttributeUNet
-from gaussmix.latents.attributes import AttributeLatents
-from gaussmix.latents.encoder import LatentEncoder
-from gaussmix.latents.matching import match_latents
-from gaussmix.nn import NGMGEntropyLoss
-from gaussmix.training.checkpoints import Checkpoint, fsync, optimizer_tensors, restore_optimizer
+from gaussmix.training.checkpoints import Checkpoint, optimizer_tensors, restore_optimizer
 from gaussmix.training.device import make_accelerator
 from gaussmix.training.loop import TrainingError, TrainResult, finished_share, run_steps
 from gaussmix.training.run import open_run, save_whole_folder
-from gaussmix.training.schedule import ShuffledBatches, step_generator, warmup_cosine
+from gaussmix.training.schedule import step_generator, warmup_cosine
 
-__all__ = [
-    "Diffusion",
-    "Losses",
-    "TrainResult",
-    "Trainer",
-    "TrainingBatches",
-    "TrainingError",
-    "detail_weights",
-    "train",
-]
-
-_ENCODER = "encoder."  # before the names of the encoder's tensors in a run's latents.safetensors
-
-
-class TrainingBatches:
-    """Batches of ``(x_0, A, Z)`` from the training split, by step number.
-
-    ``latents`` is the distribution to sample Z from afterwards.
-    """
-
-    def __init__(self, dataset: AttributeDataset, config: TrainConfig, table_file: Path, batch_size: int):
-        self.dataset = dataset
-        self.positions = dataset.indices("train")
-        self.attributes = np.asarray(dataset.attributes[self.positions])
-        self.pairing, self.seed = config.pairing, config.seed
-        self.redraw_details = config.redraw_details
-        self.latents = AttributeLatents(
-            self.attributes.shape[1],
-            config.latent_dim,
-            config.n_components,
-            config.separation,
-            base_token=config.pairing == "matched",
-        )
-        self.table: NDArray[np.float32] | None = None
-        self.maps: NDArray[np.float32] | None = None
-        self.encoder: LatentEncoder | None = None
-        if config.pairing == "matched":
-            self.table, self.maps, self.latents, self.encoder = _matched(
-                dataset, self.positions, self.latents, config.seed, table_file
-            )
-        self.order = ShuffledBatches(len(self.positions), batch_size, config.seed)
-
-    def load(
-        self, step: int, rows: slice, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The ``rows`` of the batch of ``step``: images ``(B, 3, H, W)`` in [-1, 1], ``(B, K)``, Z ``(B, T, N)``."""
-        rank = self.order[step][rows]
-        images = torch.from_numpy(np.ascontiguousarray(self.dataset.images[self.positions[rank]]))
-        attributes = torch.from_numpy(self.attributes[rank].astype(np.float32))
-        if self.table is not None:
-            latents = torch.from_numpy(self.table[rank]).to(generator.device)
-            if self.redraw_details:
-                latents = self._with_details_redrawn(latents, generator)
-        elif self.pairing == "fixed":
-            latents = self.latents.fixed(self.positions[rank], self.seed)
-        else:
-            latents = self.latents.draw(len(rank), generator)
-        device = generator.device
-        pixels = images.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return pixels, attributes.to(device), latents.to(device)
-
-    def _with_details_redrawn(self, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Z ``(B, T, N)`` with new numbers after the first in some of the tokens; in the base token all are details."""
-        fresh = self.latents.draw(len(latents), generator)
-        first = torch.zeros(latents.shape[1:], dtype=torch.bool, device=latents.device)
-        first[: self.latents.n_attributes, 0] = True
-        chosen = torch.rand(latents.shape[:2], generator=generator, device=latents.device) < self.redraw_details
-        return torch.where(chosen[:, :, None] & ~first, fresh, latents)
-
-
-def _matched(
-    dataset: AttributeDataset, positions: NDArray, latents: AttributeLatents, seed: int, file: Path
-) -> tuple[NDArray[np.float32], NDArray[np.float32], AttributeLatents, LatentEncoder]:
-    """Matched Z ``(M, T, N)``, maps ``(K, H, W)``, the distribution to sample from and what reads Z off new pictures.
-
-    Computed once a run and kept beside the checkpoints. A run from before there was an encoder is matched anew.
-    """
-    wanted = {"dataset": dataset.key, "seed": seed, **latents.to_config()}
-    note = file.with_suffix(".json")
-    if file.exists() and note.exists():
-        known = json.loads(note.read_text())
-        if known["wanted"] == json.loads(json.dumps(wanted)):
-            kept = load_file(file)
-            own = {name.removeprefix(_ENCODER): tensor for name, tensor in kept.items() if name.startswith(_ENCODER)}
-            if own:
-                found = AttributeLatents.from_config(known["latents"])
-                return kept["table"], kept["maps"], found, LatentEncoder.from_tensors(own)
-    matched = match_latents(np.asarray(dataset.images[positions]), dataset.attributes[positions], latents, seed=seed)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".writing-{file.name}")
-    encoder = {f"{_ENCODER}{name}": tensor for name, tensor in matched.encoder.to_tensors().items()}
-    save_file({"table": matched.table, "maps": matched.maps, **encoder}, aside)
-    fsync(aside)
-    aside.replace(file)
-    note.write_text(json.dumps({"wanted": wanted, "latents": matched.latents.to_config()}))
-    return matched.table, matched.maps, matched.latents, matched.encoder
-
-
-def detail_weights(maps: NDArray[np.float32], strength: float, size: int) -> torch.Tensor:
-    """Weights ``(1, 1, size, size)`` of the pixels in the loss, of mean 1.
-
-    ``1 + strength * (mean over k of w_k^2 / mean(w_k^2))``: with the maps ``w_k`` ``(K, H, W)`` of where attribute k
-    acts, an attribute that shows in few pixels (a moustache) counts as much as one that shows in many (hair). The
-    best answer of the network is the same for any weights; they only say where to spend its effort.
-    """
-    energy = maps**2
-    shares = torch.from_numpy(energy / np.maximum(energy.mean((1, 2), keepdims=True), 1e-6)).mean(0)
-    shares = torch.nn.functional.interpolate(shares[None, None], size=(size, size), mode="bilinear")
-    weights = 1 + strength * shares
-    return weights / weights.mean()
-
-
-class Losses(NamedTuple):
-    """Scalars: ``total = denoising + classifier_weight * classification``; the last is None without a classifier."""
-
-    total: torch.Tensor
-    denoising: torch.Tensor
-    classification: torch.Tensor | None = None
-
-    def numbers(self) -> dict[str, float]:
-        """For the log."""
-        named = {"loss": self.total, "denoising": self.denoising, "classification": self.classification}
-        return {name: float(value) for name, value in named.items() if value is not None}
-
-
-def _mean(parts: list[Losses]) -> Losses:
-    """Of the accumulated batches of a step, without their graphs."""
-
-    def mean(values: Iterable[torch.Tensor]) -> torch.Tensor:
-        return torch.stack([value.detach() for value in values]).mean()
-
-    classification = [part.classification for part in parts if part.classification is not None]
-    return Losses(
-        mean(part.total for part in parts),
-        mean(part.denoising for part in parts),
-        mean(classification) if classification else None,
-    )
-
-
-class Diffusion:
-    """The forward process and the loss: ``q(x_t | x_0)`` with constants on one device.
-
-    ``weights``: ``(1, 1, H, W)`` of the pixels in the loss, all equal if not given. The classifier's loss is the mean
-    over images and attributes of the binary cross-entropy, or `gaussmix.nn.NGMGEntropyLoss` as the paper prints it.
-    """
-
-    def __init__(self, config: TrainConfig, device: torch.device, weights: torch.Tensor | None = None):
-        self.weights = None if weights is None else weights.to(device)
-        self.betas = make_betas(
-            config.beta_schedule,
-            config.timesteps,
-            beta=config.beta,
-            beta_start=config.beta_start,
-            beta_end=config.beta_end,
-        )
-        self.objective = config.objective
-        self.dropout = config.condition_dropout
-        self.classifier_weight = config.classifier_weight
-        self.classifier_loss = config.classifier_loss
-        self.unconditioned_logits = config.classifier_pass == "unconditioned"
-        alpha_bar = torch.from_numpy(np.cumprod(1 - self.betas))
-        self.signal = alpha_bar.sqrt().float().to(device)
-        self.noise = (1 - alpha_bar).sqrt().float().to(device)
-        chances = angle_weights(self.betas) if config.timestep_sampling == "angle" else np.ones(config.timesteps)
-        self.timestep_weights = torch.from_numpy(chances).float().to(device)
-
-    def loss(
-        self,
-        model: torch.nn.Module,
-        images: torch.Tensor,
-        attributes: torch.Tensor,
-        latents: torch.Tensor,
-        generator: torch.Generator,
-    ) -> Losses:
-        """Mean squared error of the network's answer at random noise levels, and what the classifier adds."""
-        count, device = len(images), images.device
-        timesteps = torch.multinomial(self.timestep_weights, count, replacement=True, generator=generator)
-        noise = torch.randn(images.shape, generator=generator, device=device)
-        dropped = torch.rand(count, generator=generator, device=device) < self.dropout
-        a, b = self.signal[timesteps].view(-1, 1, 1, 1), self.noise[timesteps].view(-1, 1, 1, 1)
-        target = noise if self.objective == "epsilon" else a * noise - b * images
-        answer, *logits = model(
-            a * images + b * noise,
-            timesteps,
-            latents,
-            attributes,
-            dropped,
-            unconditioned_logits=self.unconditioned_logits,
-            return_dict=False,
-        )
-        if self.weights is None:
-            denoising = torch.nn.functional.mse_loss(answer.float(), target)
-        else:
-            denoising = (self.weights * (answer.float() - target) ** 2).mean()
-        if not self.classifier_weight:
-            return Losses(denoising, denoising)
-        classification = self._classification(logits[0].float(), attributes)
-        return Losses(denoising + self.classifier_weight * classification, denoising, classification)
-
-    def _classification(self, logits: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
-        if self.classifier_loss == "bce":
-            return torch.nn.functional.binary_cross_entropy_with_logits(logits, attributes)
-        return NGMGEntropyLoss(logits.shape[1]).to(logits.device)(logits, attributes)
+__all__ = ["TrainResult", "Trainer", "TrainingError", "train"]
 
 
 class Trainer:

@@ -11,7 +11,7 @@ Paper: D is Lu et al., "Diffusion model conditioning on Gaussian mixture model a
 from gaussmix.distances.binned import binned_l1, density_information_loss
 from gaussmix.distances.comparison import Comparison, compare
 from gaussmix.distances.divergences import jensen_shannon_divergence, kl_divergence
-from gaussmix.distances.means import inverted_ngmg_distance, mean_difference_bound
+from gaussmix.distances.means import mean_difference_bound
 from gaussmix.distances.mmd import gaussian_mmd2
 from gaussmix.distances.total_variation import total_variation_distance
 from gaussmix.distances.wasserstein import wasserstein_distance
@@ -22,7 +22,6 @@ __all__ = [
     "compare",
     "density_information_loss",
     "gaussian_mmd2",
-    "inverted_ngmg_distance",
     "jensen_shannon_divergence",
     "kl_divergence",
     "mean_difference_bound",

@@ -1,18 +1,16 @@
-"""The difference of two means, which D calls a Wasserstein distance, and D's form of it through an inverse kernel.
+"""The difference of two means, which D calls a Wasserstein distance.
 
     |E_a X - E_b X| <= W1(a, b) = int |F_a - F_b| dx,    equal where F_a - F_b keeps its sign    (Jensen)
     | sum_i (pi_i - pi'_i) A_i |,    A_i = int_M F_i dx                                              D Eq. 5, 6
-    | ||F M^-1 NGMG(L+)||_1 - ||F M^-1 NGMG(L-)||_1 |,    NGMG(L) = -M L,    F = diag(A)             D Eq. 15
 
-pi, pi': weights on one basis; F_i: distribution function of component i; M: an interval [low, high], and in Eq. 15 the
-kernel of D Eq. 14 as well, with zeros on its diagonal. As int_low^high F dx = E min(max(high - X, 0), high - low),
-Eq. 6 tends to the difference of the means as the interval grows.
+pi, pi': weights on one basis; F_i: distribution function of component i; M: an interval [low, high]. As int_low^high F dx
+= E min(max(high - X, 0), high - low), Eq. 6 tends to the difference of the means as the interval grows.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,20 +20,12 @@ from gaussmix._typing import FloatArray
 from gaussmix.density._mixture import exact as _direct
 from gaussmix.density.basis import GaussianBasis, check_range
 from gaussmix.distances._inputs import Law, Sample, as_law, shaped, weight_rows
-from gaussmix.distances.toeplitz import kernel_matrix
 
 Interval = tuple[float, float]
 
 REACH = 10.0
 """Standard deviations beyond the outermost centres at which D Eq. 15's interval ends."""
 _SQRT_3 = math.sqrt(3.0)
-
-
-class InvertedNGMG(NamedTuple):
-    """The distance of D Eq. 15, of the leading shape of the weights, and the condition number of M."""
-
-    distance: float | FloatArray
-    condition_number: float
 
 
 def mean_difference_bound(
@@ -64,46 +54,12 @@ def mean_difference_bound(
         first, second = (_mean(law) if support is None else _integral_of_cdf(law, *support) for law in laws)
         return abs(first - second)
     first, second, shape = weight_rows(a, b, basis, a_weights, b_weights)
-    values = _of_components(basis, support)
+    values = cdf_integrals(basis, support)
     return shaped(np.abs((first - second) @ (values - values[0])), shape)
 
 
-def inverted_ngmg_distance(
-    current: ArrayLike, target: ArrayLike, basis: GaussianBasis, *, sigma: float | None = None
-) -> InvertedNGMG:
-    """D Eq. 15, for the record: Eq. 6 by way of NGMG and the inverse of M (D Eq. 14), with M's condition number.
-
-    current, target: weights (..., n) on `basis`, which broadcast. sigma: standard deviation of M's kernel in the units
-    of the data, that of the basis if not given. The interval of F reaches `REACH` standard deviations beyond the
-    outermost centres, or to the basis's bounds.
-
-    As the paper: M^-1 takes back what NGMG did, so that this is Eq. 6, the difference of the means and not W1, with a
-    relative error of about the condition number times 1e-16. M is indefinite. Raises ValueError where M has no inverse
-    in double precision, for a warped basis without `sigma` and for what is no distribution; TypeError for no numbers.
-    """
-    first, second, shape = weight_rows(current, target, basis, names=("current", "target"))
-    if sigma is None:
-        if basis.scale is not None:
-            raise ValueError("sigma is not given, and the components of a warped basis differ in theirs; give sigma")
-        sigma = float(basis.stds[0])
-    M = kernel_matrix(basis, sigma, diagonal=False)
-    size = np.abs(np.linalg.eigvalsh(M))
-    condition = float(size.max() / size.min()) if size.min() > 0 else math.inf
-    if condition * np.finfo(float).eps >= 1:
-        raise ValueError(
-            f"M of D Eq. 14 has the condition number {condition:.2g} for {basis.n_components} components and "
-            f"sigma={sigma:g}: no inverse in double precision; use another sigma or number of components"
-        )
-    A = _of_components(basis, _interval(basis))
-    delta = first - second
-    norms = []
-    for L in (-np.maximum(delta, 0), np.minimum(delta, 0)):  # L+ = -B delta, L- = (1 - B) delta
-        ngmg = -(M @ L.T)
-        norms.append(np.abs(A[:, None] * np.linalg.solve(M, ngmg)).sum(0))
-    return InvertedNGMG(shaped(np.abs(norms[0] - norms[1]), shape), condition)
-
-
-def _interval(basis: GaussianBasis) -> Interval:
+def whole_interval(basis: GaussianBasis) -> Interval:
+    """(low, high): `REACH` deviations beyond the outermost centres, or the basis's bounds."""
     low, high = basis.bounds
     reach = REACH * basis.stds
     return (
@@ -112,13 +68,13 @@ def _interval(basis: GaussianBasis) -> Interval:
     )
 
 
-def _of_components(basis: GaussianBasis, support: Interval | None) -> FloatArray:
+def cdf_integrals(basis: GaussianBasis, support: Interval | None) -> FloatArray:
     """A (n,) on the interval `support`; without one, minus the components' means, up to a constant."""
     low, high = (limit if end is None else end for end, limit in zip(basis.bounds, (-math.inf, math.inf), strict=True))
     mean, std = basis.centers, basis.stds
     if math.isinf(low) and math.isinf(high):
         return -mean if support is None else _clipped_gaussians(mean, std, (low, high), *support)
-    interval = support or _interval(basis)
+    interval = support or whole_interval(basis)
     rows, mirrored = _direct._images(mean, std, low, high)
     owner = np.append(np.arange(mean.size), rows)
     parts = _clipped_gaussians(np.append(mean, mirrored), std[owner], (low, high), *interval)

@@ -1,26 +1,26 @@
-"""Rivals of `ExpansionSampler`: a mixture of Gaussians with full covariances in each class.
+r"""Rivals of `ExpansionSampler`: a mixture of Gaussians with full covariances in each class.
 
     p(z | y) = sum_k w_k N(z; m_k, S_k),  S_k = A_k A_k'
 
 - `EMSampler`: by expectation maximisation, scikit-learn's `GaussianMixture`; with one component the Gaussian.
 - `SlicedWassersteinSampler`: by descending the sliced Wasserstein distance to the rows (Kolouri, Rohde and Hoffmann,
   Sliced Wasserstein Distance for Learning Gaussian Mixture Models, CVPR 2018; E's "SW-GMM"),
-  `gaussmix.latents.baselines`.
+  `gaussmix.latents.sliced_wasserstein`.
 
 A mixture of Gaussians by descending the sliced Wasserstein distance to rows of data.
 
 Kolouri, Rohde and Hoffmann, Sliced Wasserstein Distance for Learning Gaussian Mixture Models, CVPR 2018: on a random
-direction :math:`\theta` the mixture has the slice :math:`q = \\sum_k w_k N(\theta \\cdot m_k, s_k^2)` with
+direction :math:`\theta` the mixture has the slice :math:`q = \sum_k w_k N(\theta \cdot m_k, s_k^2)` with
 :math:`s_k = |A_k' \theta|`, and
 
-.. math:: L = E_\theta W_2^2(q, \text{the projected rows}), \\quad
-    \frac{\\partial W_2^2}{\\partial q}(t) = \varphi(t), \\quad \varphi'(t) = 2 (t - T(t)),
+.. math:: L = E_\theta W_2^2(q, \text{the projected rows}), \quad
+    \frac{\partial W_2^2}{\partial q}(t) = \varphi(t), \quad \varphi'(t) = 2 (t - T(t)),
 
-where :math:`T = F_\text{rows}^{-1} \\circ F_q` moves the slice onto the rows. With :math:`t = \theta \\cdot m_k + s_k u`
+where :math:`T = F_\text{rows}^{-1} \circ F_q` moves the slice onto the rows. With :math:`t = \theta \cdot m_k + s_k u`
 and :math:`u` standard normal, the chain rule gives
 
-.. math:: \frac{\\partial L}{\\partial (\theta \\cdot m_k)} = w_k E\\, \varphi'(t), \\quad
-    \frac{\\partial L}{\\partial s_k} = w_k E\\, u \varphi'(t), \\quad \frac{\\partial L}{\\partial w_k} = E\\, \varphi(t),
+.. math:: \frac{\partial L}{\partial (\theta \cdot m_k)} = w_k E\, \varphi'(t), \quad
+    \frac{\partial L}{\partial s_k} = w_k E\, u \varphi'(t), \quad \frac{\partial L}{\partial w_k} = E\, \varphi(t),
 
 expectations by Gauss-Hermite quadrature. Each step has fresh directions and holds T fixed; RMSProp, from k-means.
 Differs from the paper: a step moves the factors :math:`A_k` and the logarithms of the weights, so

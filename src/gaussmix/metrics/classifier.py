@@ -1,19 +1,19 @@
-"""An independent judge: a small convolutional network that reads attributes off an image.
+r"""An independent judge: a small convolutional network that reads attributes off an image.
 
 It is trained on the real images of a data set and never sees the generator, so what it finds in a generated image is
 evidence about the image alone.
 
-Loss: the mean over attributes of the cross-entropy of :math:`(a_k, \\sigma(\\ell_k))`, with weight :math:`1/(2f_k)` for
+Loss: the mean over attributes of the cross-entropy of :math:`(a_k, \sigma(\ell_k))`, with weight :math:`1/(2f_k)` for
 images that have attribute :math:`k` and :math:`1/(2(1-f_k))` for those that have not, :math:`f_k` its frequency, so
-that a rare attribute counts as much as a common one. Decision: :math:`\\ell_k > \theta_k`, with :math:`\theta_k`
+that a rare attribute counts as much as a common one. Decision: :math:`\ell_k > \theta_k`, with :math:`\theta_k`
 chosen on the valid split.
 
 How well binary attributes are recognised.
 
-With :math:`\\hat a_{nk}` the decision and :math:`a_{nk}` the truth for attribute :math:`k` of image :math:`n`, the
+With :math:`\hat a_{nk}` the decision and :math:`a_{nk}` the truth for attribute :math:`k` of image :math:`n`, the
 balanced accuracy is the mean of the two shares of right decisions, one per class:
 
-.. math:: \\mathrm{bal}_k = \tfrac12 \bigl(P(\\hat a_k = 1 \\mid a_k = 1) + P(\\hat a_k = 0 \\mid a_k = 0)\bigr)
+.. math:: \mathrm{bal}_k = \tfrac12 \bigl(P(\hat a_k = 1 \mid a_k = 1) + P(\hat a_k = 0 \mid a_k = 0)\bigr)
 
 A guess is worth 1/2 however rare the attribute is; the plain accuracy of "nobody is bald" would be near 1.
 """
@@ -32,8 +32,8 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from gaussmix.data.base import SPLITS, AttributeDataset
 from gaussmix.data.cache import cache_dir
-from gaussmix.data.load import SPLITS, AttributeDataset
 from gaussmix.metrics.features import BATCH_SIZE, ImageNetwork, descend, read_entry, write_entry
 from gaussmix.metrics.features import augmented as _augmented
 from gaussmix.metrics.features import placed as _placed

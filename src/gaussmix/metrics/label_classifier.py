@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import Tensor
 
+from gaussmix.data.base import LabelledImages
 from gaussmix.data.cache import cache_dir
-from gaussmix.data.load import LabelledImages
 from gaussmix.metrics.features import (
     BATCH_SIZE,
     ImageNetwork,

@@ -16,8 +16,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from gaussmix._files import whole_file
+from gaussmix.data.base import DataError
 from gaussmix.data.decode import FORMATS, BadImageError, _to_rgb
-from gaussmix.data.load import DataError
 
 MIN_SIDE = 32
 """Pixels: the deepest style layer halves a picture four times, and needs a few places to take a mean over."""

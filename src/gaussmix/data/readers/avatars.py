@@ -13,10 +13,16 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from gaussmix.data.base import (
+    AttributeDataset,
+    DataError,
+)
 
 VERSION = 1
 """Raised whenever a drawing changes, so that old caches are not mistaken for new ones."""
@@ -178,3 +184,37 @@ def draw_avatars(
         executor.shutdown(cancel_futures=True)
     names = drawn[0] if drawn else {}
     return images, attributes, {name: np.array([parts[name] for parts in drawn]) for name in names}
+
+
+AVATAR_SIZES = (32, 64)
+AVATAR_COUNT = 4000
+
+
+def _load_avatars(size: int, count: int, seed: int, root: Path, progress: bool) -> AttributeDataset:
+    from gaussmix._progress import progress_bar
+    from gaussmix.data.cache import Append, Built, digest, fetch
+    from gaussmix.data.readers import avatars
+
+    if size not in AVATAR_SIZES:
+        raise DataError(f"avatars cannot be drawn at size {size}; choose {' or '.join(map(str, AVATAR_SIZES))}")
+    key = digest("avatars", avatars.VERSION, count, size, seed)
+
+    def build(append: Append) -> Built:
+        with progress_bar("Drawing avatars", count, progress) as advance:
+            images, attributes, parts = avatars.draw_avatars(count, size, seed, advance)
+        append(images)
+        position = np.arange(count) % 10
+        split = np.select([position == 8, position == 9], [1, 2], 0).astype(np.uint8)
+        named = {f"part-{name}": np.asarray(kinds, dtype=np.str_) for name, kinds in parts.items()}
+        return {"attributes": attributes, "split": split, **named}, {}
+
+    entry = fetch(root, key, size, build)
+    return AttributeDataset(
+        name="avatars",
+        images=entry.images,
+        attributes=entry.arrays["attributes"],
+        attribute_names=tuple(avatars.ATTRIBUTES),
+        split=entry.arrays["split"],
+        key=key,
+        parts={name.removeprefix("part-"): kinds for name, kinds in entry.arrays.items() if name.startswith("part-")},
+    )

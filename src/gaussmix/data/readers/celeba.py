@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaussmix.data.load import SPLITS, DataError
+from gaussmix.data.base import SPLITS, DataError
 from gaussmix.data.table import ImageTable, TableRows, check_file, check_names, read_text
 
 READER = "celeba 1"

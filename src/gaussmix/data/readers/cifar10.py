@@ -23,8 +23,8 @@ import numpy as np
 from PIL import Image
 
 from gaussmix._progress import progress_bar
+from gaussmix.data.base import SPLITS, AttributeDataset, DataError
 from gaussmix.data.cache import Append, Built, digest, fetch, recall, remember
-from gaussmix.data.load import SPLITS, AttributeDataset, DataError
 from gaussmix.data.table import check_names, read_text
 
 READER = "cifar-10 1"

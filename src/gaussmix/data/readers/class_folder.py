@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussmix.data.load import DataError, every_fifth_for_test
+from gaussmix.data.base import DataError, every_fifth_for_test
 from gaussmix.data.readers.image_folder import SPLIT_FOLDERS
 from gaussmix.data.table import ImageTable
 

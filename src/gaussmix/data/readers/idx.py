@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix.data.base import SPLITS, DataError, LabelledImages, images_digest
 from gaussmix.data.cache import digest
-from gaussmix.data.load import SPLITS, DataError, LabelledImages, images_digest
 
 FILES = (
     "train-images-idx3-ubyte",

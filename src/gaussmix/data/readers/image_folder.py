@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaussmix.data.load import DataError
+from gaussmix.data.base import DataError
 from gaussmix.data.table import ImageTable, TableRows, check_file, check_names, read_text
 
 READER = "image-folder 1"

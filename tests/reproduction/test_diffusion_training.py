@@ -19,10 +19,11 @@ from PIL import Image
 from scipy import stats
 from tiny import NAMES, squares_dataset, tiny_config
 
-from gaussmix.data.load import AttributeDataset
+from gaussmix.data.base import AttributeDataset
+from gaussmix.diffusion.batches import TrainingBatches
 from gaussmix.diffusion.config import TrainConfig
 from gaussmix.diffusion.schedulers import angle_weights, make_betas
-from gaussmix.diffusion.train import Trainer, TrainingBatches
+from gaussmix.diffusion.train import Trainer
 from gaussmix.metrics.classifier import AttributeClassifier
 from reproduction import runs as training_runs
 from reproduction.diffusion import conditions as condition_findings

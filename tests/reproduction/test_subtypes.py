@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gaussmix.data.load import AttributeDataset
+from gaussmix.data.base import AttributeDataset
 from reproduction.diffusion.components import train_subtype_judge
 
 

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 NAMES = ("accuracy", "accuracy_targets", "accuracy_peers", "accuracy_report")
 
 

@@ -26,6 +26,7 @@ from gaussmix.diffusion.sampling import (
     first_pictures,
     stream_to_folder,
 )
+from gaussmix.diffusion.sheets import draw_sheet
 from gaussmix.training.schedule import step_generator
 
 ROWS = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 0], [0, 1, 0]], np.uint8)
@@ -119,7 +120,7 @@ def test_half_precision_where_it_is_fast(
     assert used == {torch.bfloat16 if fast else torch.float32}
 
 
-@pytest.mark.parametrize("function", [draw_batches, drawing.draw_sheet, evaluate, AttributeDiffusionPipeline.__call__])
+@pytest.mark.parametrize("function", [draw_batches, draw_sheet, evaluate, AttributeDiffusionPipeline.__call__])
 def test_all_draw_with_the_same_number_of_steps(function: Any) -> None:
     defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
     given = {defaults[name] for name in ("steps", "num_steps", "num_inference_steps") if name in defaults}

@@ -13,7 +13,8 @@ from data.layouts import pixels, write_image
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from gaussmix.data.load import DataError, LabelledImages, load_labelled
+from gaussmix.data.base import DataError, LabelledImages
+from gaussmix.data.load import load_labelled
 from gaussmix.data.readers.idx import FASHION, FILES
 
 

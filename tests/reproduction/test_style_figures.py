@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gaussmix.data.load import DataError
+from gaussmix.data.base import DataError
 from reproduction.expansion import fig11 as expansion_fig11
 from reproduction.expansion import fig12 as expansion_fig12
 from reproduction.expansion import fig13 as expansion_fig13

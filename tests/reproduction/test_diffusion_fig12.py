@@ -10,7 +10,7 @@ import pytest
 import torch
 from data.layouts import write_celeba
 
-from gaussmix.data.load import AttributeDataset, DataError
+from gaussmix.data.base import AttributeDataset, DataError
 from reproduction.diffusion import fig12 as diffusion_fig12
 from reproduction.diffusion.fig12 import (
     BCE,

@@ -1,0 +1,121 @@
+"""The forward process, what the network is asked to predict, and the loss (D Eq. 8, 9, 18)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gaussmix.diffusion.config import TrainConfig
+from gaussmix.diffusion.schedulers import angle_weights, make_betas
+from gaussmix.nn import NGMGEntropyLoss
+
+
+def detail_weights(maps: NDArray[np.float32], strength: float, size: int) -> torch.Tensor:
+    """Weights ``(1, 1, size, size)`` of the pixels in the loss, of mean 1.
+
+    ``1 + strength * (mean over k of w_k^2 / mean(w_k^2))``: with the maps ``w_k`` ``(K, H, W)`` of where attribute k
+    acts, an attribute that shows in few pixels (a moustache) counts as much as one that shows in many (hair). The
+    best answer of the network is the same for any weights; they only say where to spend its effort.
+    """
+    energy = maps**2
+    shares = torch.from_numpy(energy / np.maximum(energy.mean((1, 2), keepdims=True), 1e-6)).mean(0)
+    shares = torch.nn.functional.interpolate(shares[None, None], size=(size, size), mode="bilinear")
+    weights = 1 + strength * shares
+    return weights / weights.mean()
+
+
+class Losses(NamedTuple):
+    """Scalars: ``total = denoising + classifier_weight * classification``; the last is None without a classifier."""
+
+    total: torch.Tensor
+    denoising: torch.Tensor
+    classification: torch.Tensor | None = None
+
+    def numbers(self) -> dict[str, float]:
+        """For the log."""
+        named = {"loss": self.total, "denoising": self.denoising, "classification": self.classification}
+        return {name: float(value) for name, value in named.items() if value is not None}
+
+
+def _mean(parts: list[Losses]) -> Losses:
+    """Of the accumulated batches of a step, without their graphs."""
+
+    def mean(values: Iterable[torch.Tensor]) -> torch.Tensor:
+        return torch.stack([value.detach() for value in values]).mean()
+
+    classification = [part.classification for part in parts if part.classification is not None]
+    return Losses(
+        mean(part.total for part in parts),
+        mean(part.denoising for part in parts),
+        mean(classification) if classification else None,
+    )
+
+
+class Diffusion:
+    """The forward process and the loss: ``q(x_t | x_0)`` with constants on one device.
+
+    ``weights``: ``(1, 1, H, W)`` of the pixels in the loss, all equal if not given. The classifier's loss is the mean
+    over images and attributes of the binary cross-entropy, or `gaussmix.nn.NGMGEntropyLoss` as the paper prints it.
+    """
+
+    def __init__(self, config: TrainConfig, device: torch.device, weights: torch.Tensor | None = None):
+        self.weights = None if weights is None else weights.to(device)
+        self.betas = make_betas(
+            config.beta_schedule,
+            config.timesteps,
+            beta=config.beta,
+            beta_start=config.beta_start,
+            beta_end=config.beta_end,
+        )
+        self.objective = config.objective
+        self.dropout = config.condition_dropout
+        self.classifier_weight = config.classifier_weight
+        self.classifier_loss = config.classifier_loss
+        self.unconditioned_logits = config.classifier_pass == "unconditioned"
+        alpha_bar = torch.from_numpy(np.cumprod(1 - self.betas))
+        self.signal = alpha_bar.sqrt().float().to(device)
+        self.noise = (1 - alpha_bar).sqrt().float().to(device)
+        chances = angle_weights(self.betas) if config.timestep_sampling == "angle" else np.ones(config.timesteps)
+        self.timestep_weights = torch.from_numpy(chances).float().to(device)
+
+    def loss(
+        self,
+        model: torch.nn.Module,
+        images: torch.Tensor,
+        attributes: torch.Tensor,
+        latents: torch.Tensor,
+        generator: torch.Generator,
+    ) -> Losses:
+        """Mean squared error of the network's answer at random noise levels, and what the classifier adds."""
+        count, device = len(images), images.device
+        timesteps = torch.multinomial(self.timestep_weights, count, replacement=True, generator=generator)
+        noise = torch.randn(images.shape, generator=generator, device=device)
+        dropped = torch.rand(count, generator=generator, device=device) < self.dropout
+        a, b = self.signal[timesteps].view(-1, 1, 1, 1), self.noise[timesteps].view(-1, 1, 1, 1)
+        target = noise if self.objective == "epsilon" else a * noise - b * images
+        answer, *logits = model(
+            a * images + b * noise,
+            timesteps,
+            latents,
+            attributes,
+            dropped,
+            unconditioned_logits=self.unconditioned_logits,
+            return_dict=False,
+        )
+        if self.weights is None:
+            denoising = torch.nn.functional.mse_loss(answer.float(), target)
+        else:
+            denoising = (self.weights * (answer.float() - target) ** 2).mean()
+        if not self.classifier_weight:
+            return Losses(denoising, denoising)
+        classification = self._classification(logits[0].float(), attributes)
+        return Losses(denoising + self.classifier_weight * classification, denoising, classification)
+
+    def _classification(self, logits: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
+        if self.classifier_loss == "bce":
+            return torch.nn.functional.binary_cross_entropy_with_logits(logits, attributes)
+        return NGMGEntropyLoss(logits.shape[1]).to(logits.device)(logits, attributes)
