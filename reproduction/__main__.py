@@ -1,9 +1,9 @@
-"""``gaussmix reproduce NAME [--quick] [--out DIR] [--seed N]``.
+"""``python -m reproduction list | NAME... | all [--quick] [--output DIR] [--seed N] [--pages-only]``.
 
-What can be reproduced: a name -> its module, imported when asked for.
-
-A module has `Config`, a frozen dataclass of JSON-able settings with `seed`, `n_steps` (how often `run` calls `on_step`)
-and `quick()` (the same, shrunk to seconds), and `run(config, on_step) -> Result`.
+A module of ``reproduction`` stands behind each name. It has `Config`, a frozen dataclass of JSON-able settings with
+``seed``, ``n_steps`` (how often ``on_step`` is called) and ``quick()`` (the same, shrunk to seconds);
+``measure(config, on_step)``, which gives `Measured`; and ``draw(measured)``, a figure for each suffix of the page's
+pictures. The page itself is written by hand (`reproduction.page`).
 """
 
 from __future__ import annotations
@@ -14,121 +14,117 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import tyro
 
-from reproduction.page import Result
+from reproduction.page import PAGES, Cost, write_page, write_pictures, write_results
 
-MODULES = {
-    "expansion-table1": ("expansion_table1", "E Table 1: loss on mixtures of 8 normals, 5000 points"),
-    "expansion-table2": ("expansion_table2", "E Table 2: loss on mixtures with t and uniform components, 5000 points"),
-    "expansion-table3": ("expansion_table3", "E Table 3: loss by number of components, 20 000 and 50 000 points"),
-    "expansion-fig1-2": ("expansion_fig1_2", "E Figures 1-2: target and mixture inside one region; conditions, bounds"),
-    "expansion-fig3-7": ("expansion_fig3_7", "E Figures 3-7: targets, the initial mixture, trained mixtures"),
-    "expansion-fig8": ("expansion_fig8", "E Figure 8, Eq. 10: the autoencoder, its reconstructions, the loss's sign"),
-    "expansion-fig9": ("expansion_fig9", "E Figure 9: new digits from latents learnt in different ways, judged"),
-    "expansion-fig10": ("expansion_fig10", "E Figure 10: random mixing of classes"),
-    "expansion-fig11": ("expansion_fig11", "E Figure 11: from a painting to the Gram matrices of five layers"),
-    "expansion-fig12": ("expansion_fig12", "E Figure 12: Gram matrices of crops as a distribution; three couplings"),
-    "expansion-fig13": ("expansion_fig13", "E Figure 13: two styles blended at 0, 10, 20 and 80 %, ten pictures each"),
-    "diffusion-fig1": ("diffusion_fig1", "D Figure 1: real faces beside drawn ones, and numbers on how alike they are"),
-    "diffusion-fig4": ("diffusion_fig4", "D Figure 4: faces of one set of features, a Z of its own each"),
-    "diffusion-components": (
-        "diffusion_components",
-        "D Sec. 3.1: which kinds of hats, glasses and mouths the components of Z select",
-    ),
-    "diffusion-fig5": ("diffusion_fig5", "D Figure 5: one Z, many noises; how much of the picture Z decides"),
-    "diffusion-fig6": ("diffusion_fig6", "D Figure 6: x0* at each step of Eq. 10; quality by number of steps"),
-    "diffusion-fig7": ("diffusion_fig7", "D Figure 7, Eq. 7: features against classes, on the same images"),
-    "diffusion-fig9": ("diffusion_fig9", "D Figures 8-9: training with and without a bottleneck classifier"),
-    "diffusion-appendix": ("diffusion_appendix", "D Appendix A: random samples for four lists of attributes"),
-    "diffusion-fig10": ("diffusion_fig10", "D Figure 10: the negative Gaussian mixture gradient step by step"),
-    "diffusion-fig11": ("diffusion_fig11", "D Figure 11: ten steps of Algorithm 1, its limit, and what cures it"),
-    "diffusion-fig12": ("diffusion_fig12", "D Figure 12: NGMG entropy against the binary cross-entropy"),
-    "diffusion-eq6": ("diffusion_eq6", "D Eq. 6 beside the Wasserstein distance that it is said to be"),
-    "diffusion-eq15": ("diffusion_eq15", "D Eq. 15: the same through the inverse of NGMG, and its condition"),
+QUICK_OUTPUT = Path("runs/reproduction-quick")
+
+NAMES: dict[str, tuple[str, dict[str, Any]]] = {
+    **{f"expansion-table{table}": ("expansion.tables", {"table": table}) for table in (1, 2, 3)},
+    "expansion-fig1-2": ("expansion.fig1_2", {}),
+    "expansion-fig3-7": ("expansion.fig3_7", {}),
+    **{f"expansion-fig{n}": (f"expansion.fig{n}", {}) for n in range(8, 14)},
+    **{f"diffusion-fig{n}": (f"diffusion.fig{n}", {}) for n in (1, 4, 5, 6, 7, 9, 10, 11, 12)},
+    **{f"diffusion-{name}": (f"diffusion.{name}", {}) for name in ("appendix", "components", "eq6", "eq15")},
 }
+"""Name of a page -> module, and the settings by which it differs from others of that module."""
 
 
 @dataclass(frozen=True)
-class Reproduction:
-    """One table or figure."""
+class Arguments:
+    """Run tables and figures of the papers, and write our numbers beside the paper's.
 
-    name: str
-    about: str
-    config: Any
-    run: Callable[[Any, Callable[[int], None]], Result]
-
-
-def find_reproduction(name: str) -> Reproduction:
-    """The reproduction of that name. Raises ValueError, with the nearest name, for an unknown one."""
-    if name not in MODULES:
-        near = difflib.get_close_matches(name, MODULES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(MODULES)}"
-        raise ValueError(f"nothing to reproduce is called {name!r}; {hint}")
-    module, about = MODULES[name]
-    loaded = importlib.import_module(f"gaussmix.papers.{module}")
-    return Reproduction(name, about, loaded.Config(), loaded.run)
-
-
-QUICK_OUT = Path("runs/reproduce-quick")
-
-
-@dataclass(frozen=True)
-class ReproduceConfig:
-    """Run one table or figure of the papers and write its numbers beside the paper's.
-
-    Writes results/NAME.json, docs/reproduction/NAME.md and pictures.
+    Writes results/NAME.json, docs/reproduction/NAME.md and its pictures. Data that may not be passed on stay outside:
+    GAUSSMIX_CELEBA, GAUSSMIX_CIFAR10, GAUSSMIX_MNIST, GAUSSMIX_FASHION_MNIST and GAUSSMIX_VGG19 say where they lie,
+    GAUSSMIX_MODEL names another model than the one in the package.
     """
 
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    """What to reproduce; `gaussmix reproduce` alone lists the names."""
+    names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="list|all|NAME...")] = ("list",)
+    """What to run: names, 'all', or 'list' to see them."""
     quick: bool = False
     """Shrink it to seconds: shows that it runs, not what comes out."""
-    out: Path | None = None
-    """The folder to write into; the current one if not given, runs/reproduce-quick with --quick."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The folder to write into; the current one if not given, runs/reproduction-quick with --quick."""
     seed: int | None = None
     """Another seed than the one that the pages in docs were made with."""
+    pages_only: bool = False
+    """Only write the pages anew, from the results that are there."""
 
 
-def reproduce(args: list[str]) -> int:
-    """Run one table or figure of the papers."""
-    if not args:
-        print("usage: gaussmix reproduce NAME [--quick] [--out DIR] [--seed N]\n")
-        width = max(map(len, MODULES))
-        print("\n".join(f"  {name:<{width}} {about}" for name, (_, about) in MODULES.items()))
-        return 0
-    given = tyro.cli(
-        ReproduceConfig,
-        prog="gaussmix reproduce",
-        args=args,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
-    )
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
-    reproduction = find_reproduction(given.name)
+def find(name: str) -> tuple[ModuleType, Any]:
+    """Return the module and the settings of a page. Raises ValueError, with the nearest name, for an unknown one."""
+    if name not in NAMES:
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(NAMES)}"
+        raise ValueError(f"nothing to reproduce is called {name!r}; {hint}")
+    module, settings = NAMES[name]
+    loaded = importlib.import_module(f"reproduction.{module}")
+    return loaded, loaded.Config(**settings)
+
+
+def title(name: str) -> str:
+    """Return the title of a page."""
+    return (PAGES / f"{name}.md").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+
+
+def reproduce(name: str, out: Path, *, quick: bool = False, seed: int | None = None) -> list[Path]:
+    """Measure, draw and write one page under ``out``; returns the paths, results first."""
+    module, config = find(name)
     if "diffusers" in sys.modules:  # a page with networks: its own bar is enough
         from diffusers.utils.logging import disable_progress_bar
 
         disable_progress_bar()
-    config = reproduction.config.quick() if given.quick else reproduction.config
-    if given.seed is not None:
-        config = dataclasses.replace(config, seed=given.seed)
-    out = given.out or (QUICK_OUT if given.quick else Path())
+    config = config.quick() if quick else config
+    if seed is not None:
+        config = dataclasses.replace(config, seed=seed)
     out.mkdir(parents=True, exist_ok=True)  # a wrong folder is said before the work, not after
 
     from gaussmix._progress import progress_bar
-    from reproduction.page import Cost, write_report
 
     cpu, wall = time.process_time(), time.perf_counter()
-    with progress_bar(given.name, config.n_steps, show=True) as show:
-        result = reproduction.run(config, show)
+    with progress_bar(name, config.n_steps, show=True) as show:
+        measured = module.measure(config, show)
     cost = Cost(time.process_time() - cpu, time.perf_counter() - wall)
-    written = write_report(given.name, config, result, cost, out, quick=given.quick)
-    print("\n".join(["", *(f"- {text}" for text in result.findings), ""]))
-    print("\n".join(str(path) for path in written))
+    results = write_results(name, config, measured, cost, out, quick=quick)
+    return [results, *write_pictures(name, module.draw(measured), out), write_page(name, out)]
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    given = tyro.cli(Arguments, prog="python -m reproduction", args=args, config=(tyro.conf.FlagCreatePairsOff,))
+    if given.names == ("list",):
+        width = max(map(len, NAMES))
+        print("\n".join(f"{name:<{width}}  {title(name)}" for name in NAMES))
+        return 0
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    out = given.output or (QUICK_OUTPUT if given.quick else Path())
+    try:
+        names = list(NAMES) if given.names == ("all",) else list(given.names)
+        for name in names:  # a wrong name is said before the work
+            if name not in NAMES:
+                find(name)
+        for name in names:
+            paths = (
+                [write_page(name, out)]
+                if given.pages_only
+                else reproduce(name, out, quick=given.quick, seed=given.seed)
+            )
+            print("\n".join(map(str, paths)))
+    except (ValueError, OSError) as error:
+        print(f"reproduction: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("reproduction: interrupted", file=sys.stderr)
+        return 130
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,9 @@
-"""Files of a reproduction: results/NAME.json, docs/reproduction/NAME.md and its pictures.
+"""The files of a reproduction: results/NAME.json, and docs/reproduction/NAME.md with its pictures.
 
-What a reproduction hands back: numbers beside the paper's, tables, what was read how, pictures.
+The page is Markdown that a person wrote, ``pages/NAME.md``, with fields such as ``{algorithm2.mean.0:.4f}``. A field
+is a path into the results: keys and positions separated by dots, then a format as of `str.format`. The paths start
+among our numbers; ``paper.``, ``config.`` and ``cpu_seconds`` lead to the rest of the file. What is None or NaN reads
+"-". A literal brace is doubled.
 """
 
 from __future__ import annotations
@@ -8,11 +11,13 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import math
 import platform
+import string
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,52 +27,28 @@ from gaussmix._files import whole_file
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Cell = str | float | None
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under column names; None is an empty cell."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One figure, drawn when it is saved."""
-
-    suffix: str
-    """Added to the reproduction's name: "" or for example "-examples"."""
-    caption: str
-    draw: Callable[[], Figure]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One table or figure of a paper as we get it."""
-
-    title: str
-    about: str
-    """One sentence: what is shown."""
-    ours: dict[str, Any]
-    """JSON-able numbers."""
-    paper: dict[str, Any]
-    """The paper's, under the same keys as far as it prints them."""
-    tables: tuple[Table, ...]
-    readings: tuple[str, ...]
-    """How the paper was read where it leaves a choice, and what it does not say."""
-    findings: tuple[str, ...]
-    """What reproduces and what does not."""
-    pictures: tuple[Picture, ...]
-
-
+PAGES = Path(__file__).parent / "pages"
 PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "matplotlib")
 
+_QUICK = (
+    "**A quick run: the numbers come from too few repetitions to say anything, and the sentences are about the whole "
+    "one.**"
+)
 _LARGE = 120_000
 """Bytes of a picture from which it gets a palette: rows of faces do not compress."""
 _COLOURS = 128
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a reproduction found."""
+
+    ours: dict[str, Any]
+    """JSON-able numbers, those that the page quotes among them."""
+    paper: dict[str, Any]
+    """The paper's, under the same keys as far as it prints them."""
+    seen: dict[str, Any] = field(default_factory=dict)
+    """What the pictures need beside the numbers, such as images and curves; not kept."""
 
 
 @dataclass(frozen=True)
@@ -78,21 +59,10 @@ class Cost:
     wall: float
 
 
-def write_report(name: str, config: Any, result: Result, cost: Cost, out: Path, *, quick: bool) -> list[Path]:
-    """Write everything under ``out``; returns the paths, JSON first. A reader sees an old file or a whole new one."""
-    from gaussmix.plots import save_figure
-
-    results, docs = out / "results", out / "docs" / "reproduction"
-    written = [results / f"{name}.json", docs / f"{name}.md"]
-    for picture in result.pictures:
-        path = docs / f"{name}{picture.suffix}.png"
-        save_figure(picture.draw(), path, dpi=110)
-        if path.stat().st_size > _LARGE:
-            _give_palette(path)
-        written.append(path)
+def write_results(name: str, config: Any, measured: Measured, cost: Cost, out: Path, *, quick: bool) -> Path:
+    """Write ``results/NAME.json`` under ``out``; a reader sees an old file or a whole new one."""
     facts = {
         "name": name,
-        "title": result.title,
         "quick": quick,
         "config": dataclasses.asdict(config),
         "seed": config.seed,
@@ -101,44 +71,79 @@ def write_report(name: str, config: Any, result: Result, cost: Cost, out: Path, 
         "device": device(),
         "cpu_seconds": round(cost.cpu, 2),
         "wall_seconds": round(cost.wall, 2),
-        "ours": result.ours,
-        "paper": result.paper,
-        "readings": list(result.readings),
-        "findings": list(result.findings),
+        "ours": measured.ours,
+        "paper": measured.paper,
     }
-    _write(written[0], json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    _write(written[1], markdown(name, facts, result))
-    return written
+    path = out / "results" / f"{name}.json"
+    _write(path, json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return path
 
 
-def markdown(name: str, facts: dict[str, Any], result: Result) -> str:
-    """The page of a reproduction."""
-    lines = [f"# {result.title}", "", result.about]
+def write_pictures(name: str, figures: Mapping[str, Figure], out: Path) -> list[Path]:
+    """Write ``docs/reproduction/NAME<suffix>.png`` for each suffix of ``figures``."""
+    from gaussmix.plots import save_figure
+
+    paths = []
+    for suffix, figure in figures.items():
+        path = out / "docs" / "reproduction" / f"{name}{suffix}.png"
+        save_figure(figure, path, dpi=110)
+        if path.stat().st_size > _LARGE:
+            _give_palette(path)
+        paths.append(path)
+    return paths
+
+
+def write_page(name: str, out: Path) -> Path:
+    """Write ``docs/reproduction/NAME.md`` from the page by hand and ``results/NAME.json`` under ``out``."""
+    facts = json.loads((out / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    path = out / "docs" / "reproduction" / f"{name}.md"
+    _write(path, page_of((PAGES / f"{name}.md").read_text(encoding="utf-8"), facts))
+    return path
+
+
+def page_of(template: str, facts: Mapping[str, Any]) -> str:
+    """The page: ``template`` with its fields filled in from ``facts``, and how it was made.
+
+    Raises KeyError naming a field that the results do not hold.
+    """
+    text = fill(template, facts).strip()
     if facts["quick"]:
-        lines += ["", "**A quick run: too few repetitions to say anything.**"]
-    for table in result.tables:
-        lines += ["", f"## {table.title}", "", *table_lines(table)]
-    for title, texts in (("What was found", result.findings), ("How the paper was read", result.readings)):
-        lines += ["", f"## {title}", "", *(f"- {text}" for text in texts)]
-    for picture in result.pictures:
-        part = f", {picture.suffix.strip('-')}" if picture.suffix else ""
-        lines += ["", f"![{result.title}{part}]({name}{picture.suffix}.png)", "", f"*{picture.caption}*"]
+        title, _, rest = text.partition("\n")
+        text = f"{title}\n\n{_QUICK}\n{rest}"
     settings = ", ".join(f"{key} {_setting(value)}" for key, value in facts["config"].items())
-    lines += [
-        "",
-        "---",
-        "",
-        f"`gaussmix reproduce {name}`; {settings}. Took {facts['cpu_seconds']:.0f} s of CPU time on one thread. "
-        f"Numbers, versions and commit: [results/{name}.json](../../results/{name}.json).",
-    ]
-    return "\n".join(lines) + "\n"
+    return (
+        f"{text}\n\n---\n\n`python -m reproduction {facts['name']}`; {settings}. Took {facts['cpu_seconds']:.0f} s of "
+        f"CPU time on one thread. Numbers, versions and commit: "
+        f"[results/{facts['name']}.json](../../results/{facts['name']}.json).\n"
+    )
 
 
-def table_lines(table: Table) -> list[str]:
-    """The table in Markdown; numbers are set right."""
-    numeric = [all(not isinstance(row[i], str) for row in table.rows) for i in range(len(table.columns))]
-    lines = [_row(table.columns), _row(tuple("---:" if right else "---" for right in numeric))]
-    return lines + [_row(tuple(map(_text, row))) for row in table.rows]
+def fill(template: str, facts: Mapping[str, Any]) -> str:
+    """``template`` with its fields from ``facts``. Raises KeyError naming a field that they do not hold."""
+    known = {**facts["ours"], "paper": facts["paper"], "config": facts["config"], "cpu_seconds": facts["cpu_seconds"]}
+    parts = []
+    for text, path, form, _ in string.Formatter().parse(template):
+        parts.append(text)
+        if path is not None:
+            parts.append(_shown(look_up(known, path), form or ""))
+    return "".join(parts)
+
+
+def look_up(known: Any, path: str) -> Any:
+    """What lies at ``path``: keys and positions, separated by dots; a key may hold dots itself.
+
+    Raises KeyError naming the path.
+    """
+    if not path:
+        return known
+    words = path.split(".")
+    for n in range(1, len(words) + 1):
+        step, rest = ".".join(words[:n]), ".".join(words[n:])
+        if isinstance(known, Mapping) and step in known:
+            return look_up(known[step], rest)
+        if isinstance(known, list) and step.isdecimal() and int(step) < len(known):
+            return look_up(known[int(step)], rest)
+    raise KeyError(f"the results hold no {path!r}")
 
 
 def versions() -> dict[str, str]:
@@ -149,8 +154,8 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this package lies in, with "+" where files differ from it; None without one."""
-    root = Path(__file__).resolve().parents[3]
+    """The commit of this checkout, with "+" where files differ from it; None without one."""
+    root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
 
@@ -159,7 +164,7 @@ def commit() -> str | None:
         return done.stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--", "src") else "")
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--", "src", "reproduction") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -172,6 +177,21 @@ def device() -> str:
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     return f"CPU: {name}"
+
+
+def _plain(value: Any) -> Any:
+    """``value`` for JSON: NumPy's numbers and arrays as Python's, NaN as None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _shown(value: Any, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _give_palette(path: Path) -> None:
@@ -187,16 +207,6 @@ def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as aside:
         aside.write_text(text, encoding="utf-8")
-
-
-def _row(cells: tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _text(cell: Cell) -> str:
-    if cell is None:
-        return ""
-    return cell if isinstance(cell, str) else f"{cell:.4g}"
 
 
 def _setting(value: object) -> str:

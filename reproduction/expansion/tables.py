@@ -1,10 +1,14 @@
-"""E Tables 1 and 2: the mean loss over random targets, by algorithm and sigma, 5000 points and 200 components."""
+"""E Tables 1 to 3: the loss of Eq. 9 over random targets, by algorithm, sigma and number of components.
+
+Tables 1 and 2 have 5000 points and 200 components, and differ in the targets; Table 3 has 20 000 and 50 000 points, 10
+to 1000 components, Algorithm 2 and sigma = 3 r.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,170 +18,187 @@ from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.rules import algorithm1_weights, histogram_weights
 from gaussmix.distances.binned import binned_l1
-from reproduction.expansion.targets import (
-    ALGORITHM1,
-    ALGORITHM2,
-    GENERATOR,
-    LOSS,
-    Target,
-    algorithm1_about_points,
-    count,
-)
-from reproduction.page import Picture, Result, Table
+from reproduction.expansion.targets import algorithm1_about_points, count, gaussian_target, mixed_target
+from reproduction.page import Measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIGMAS = (1, 2, 3)
-PAPER_REPETITIONS = 20
+N_COMPONENTS = (10, 30, 50, 100, 200, 500, 1000)
+REPETITIONS = {1: 20, 2: 20, 3: 30}
+"""The paper's, by table; the headline of Table 3 says 25, both of its halves 30."""
+
+PAPER: dict[int, dict[str, Any]] = {
+    1: {"algorithm1": [0.07099, 0.05091, 0.044296], "algorithm2": [0.06866, 0.05085, 0.04447]},
+    2: {"algorithm1": [0.08912, 0.08738, 0.09432], "algorithm2": [0.08678, 0.08749, 0.09446]},
+    3: {
+        "n_components": list(N_COMPONENTS),
+        "mean": {
+            "20000": [0.710, 0.336, 0.200, 0.0778, 0.0295, 0.0326, 0.0378],
+            "50000": [0.715, 0.364, 0.210, 0.065, 0.025, 0.0203, 0.0289],
+        },
+        "fall_at_1000": 0.0378 / 0.0289,
+    },
+}
 
 RULES: dict[str, tuple[str, Callable[[BinnedCounts, GaussianBasis], FloatArray]]] = {
     "algorithm1": ("Algorithm 1, side- about the centre", lambda c, b: algorithm1_weights(c, b)[0]),
     "algorithm1_about_points": ("Algorithm 1, side- about the point", lambda c, b: algorithm1_about_points(c, b)[0]),
     "algorithm2": ("Algorithm 2", histogram_weights),
 }
-DEFAULTS: dict[str, tuple[str, Any]] = {
-    "fast": ('gaussmix, weights="fast"', GMMExpansion("fast")),
-    "auto": ("gaussmix, default", GMMExpansion()),
-}
+DEFAULTS = {"fast": 'gaussmix, "fast"', "auto": "gaussmix, default"}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of Tables 1 and 2."""
+    """Settings of a table."""
 
+    table: Literal[1, 2, 3]
     seed: int = 0
-    repetitions: int = 500
-    """Random targets; the paper took 20."""
-    n_points: int = 5000
+    repetitions: int | None = None
+    """Random targets (a data size); 500, in Table 3 300, if not given. The paper took 20, 20 and 30."""
+    n_points: tuple[int, ...] = ()
     n_components: int = 200
+    """Of Tables 1 and 2."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "repetitions", self.repetitions or (300 if self.table == 3 else 500))
+        object.__setattr__(self, "n_points", self.n_points or ((20_000, 50_000) if self.table == 3 else (5000,)))
 
     @property
     def n_steps(self) -> int:
-        return self.repetitions
+        assert self.repetitions is not None
+        return self.repetitions * len(self.n_points)
 
     def quick(self) -> Config:
-        return replace(self, repetitions=3, n_points=500)
+        return replace(self, repetitions=3, n_points=(2_000, 5_000) if self.table == 3 else (500,))
 
 
-def run_loss_table(
-    config: Config,
-    on_step: Callable[[int], None],
-    *,
-    title: str,
-    about: str,
-    make_target: Callable[[np.random.Generator], Target],
-    paper: dict[str, tuple[float, float, float]],
-) -> Result:
-    """Tables 1 and 2 differ in their targets only. ``paper``: its losses by algorithm, a number a sigma."""
+def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
+    """Return mean losses, their errors, and where the mean of as many targets as the paper's falls."""
+    assert config.repetitions is not None
+    if config.table == 3:
+        return _by_number_of_components(config, config.repetitions, on_step)
+    make_target = gaussian_target if config.table == 1 else mixed_target
     losses: dict[str, list[list[float]]] = {name: [] for name in (*RULES, *DEFAULTS)}
     for repetition in range(config.repetitions):
         rng = np.random.default_rng([config.seed, repetition])
         target = make_target(rng)
-        x = target.draw(config.n_points, rng)
+        x = target.draw(config.n_points[0], rng)
         counts, basis = count(x, config.n_components, 1.0)
         bases = [replace(basis, bandwidth=float(t)) for t in SIGMAS]
         for name, (_, weights) in RULES.items():
             models = [b.mixture(weights(counts, b)) for b in bases]
             losses[name].append([float(binned_l1(target, model, basis)) for model in models])
-        for name, (_, estimator) in DEFAULTS.items():
-            losses[name].append([float(binned_l1(target, estimator.fit(x).distribution_, basis))])
+        for name in DEFAULTS:
+            losses[name].append([float(binned_l1(target, GMMExpansion(name).fit(x).distribution_, basis))])
         on_step(repetition + 1)
-
-    means = {name: np.mean(values, axis=0) for name, values in losses.items()}
-    spread = {name: np.std(values, axis=0, ddof=1) for name, values in losses.items()}
-    rows: list[tuple[str | float | None, ...]] = []
-    for name, (label, _) in RULES.items():
-        for i, t in enumerate(SIGMAS):
-            printed = paper[name.removesuffix("_about_points")][i]
-            low, high = means[name][i] + np.array([-2, 2]) * spread[name][i] / np.sqrt(PAPER_REPETITIONS)
-            expected = f"{low:.4f} to {high:.4f}"
-            rows.append((label, f"{t} r", printed, float(means[name][i]), float(means[name][i] / printed), expected))
-    for name, (label, _) in DEFAULTS.items():
-        rows.append((label, "chosen", None, float(means[name][0]), None, None))
-    return Result(
-        title=title,
-        about=about,
-        ours={name: _numbers(values) for name, values in losses.items()},
-        paper={name: list(values) for name, values in paper.items()},
-        tables=(
-            Table(
-                f"Mean loss L over {config.repetitions} random targets",
-                ("rule", "sigma", "paper", "ours", "ours / paper", "20 repetitions give (95 %)"),
-                tuple(rows),
-            ),
-        ),
-        readings=(ALGORITHM2, ALGORITHM1, LOSS, GENERATOR),
-        findings=_findings(means, paper),
-        pictures=(
-            Picture(
-                "",
-                "Mean loss L by sigma: the paper's (open) and ours (filled). Bars: where the mean of 20 random targets "
-                "falls 95 % of the time.",
-                lambda: _draw(title, means, spread, paper),
-            ),
-        ),
-    )
-
-
-def _numbers(values: list[list[float]]) -> dict[str, Any]:
-    """Mean, its standard error, and the mean of as many repetitions as the paper's."""
-    array = np.array(values)
-    error = array.std(0, ddof=1) / np.sqrt(len(array))
-    return {
-        "mean": array.mean(0).tolist(),
-        "standard_error": error.tolist(),
-        f"mean_of_first_{PAPER_REPETITIONS}": array[:PAPER_REPETITIONS].mean(0).tolist(),
-    }
-
-
-def _findings(means: dict[str, FloatArray], paper: dict[str, tuple[float, float, float]]) -> tuple[str, ...]:
-    second = means["algorithm2"] / paper["algorithm2"]
-    first = {name: means[name] / paper["algorithm1"] for name in ("algorithm1", "algorithm1_about_points")}
-    worst = float(np.abs(second - 1).max())
-    off = max(float(np.abs(ratio - 1).max()) for ratio in first.values())
-    between = "; ".join(
-        f"side- {where}: {', '.join(f'{ratio:.2f}' for ratio in first[name])}"
-        for name, where in (("algorithm1", "about the centre"), ("algorithm1_about_points", "about the point"))
-    )
+    paper = PAPER[config.table]
+    ours = {}
+    for name, values in losses.items():
+        array = np.array(values)
+        ours[name] = _summary(array, REPETITIONS[config.table])
+        ours[name]["mean_of_first_20"] = array[:20].mean(0)
     best = min(paper["algorithm1"] + paper["algorithm2"])
-    return (
-        f"Algorithm 2 {'reproduces' if worst <= 0.1 else 'is off'}: within {worst:.1%} of the paper at every sigma.",
-        f"Algorithm 1 does not reproduce: off by up to {off:.0%}. Ours as a share of the paper's at sigma = 1, 2, 3 r, "
-        f"{between}. The paper finds both algorithms alike; on counts they are smoothers of different width (Algorithm "
-        "1's is 1.1 to 1.4 times as wide), so their losses must differ.",
-        f'On the same data the default loses {means["auto"][0]:.4f} and "fast" {means["fast"][0]:.4f} '
-        f"({means['auto'][0] / best:.2f} and {means['fast'][0] / best:.2f} of the best that the paper prints), with no "
-        "sigma to choose.",
+    for name in ours:
+        printed = np.array(paper.get(name.removesuffix("_about_points"), [best]))
+        ours[name]["share_of_paper"] = ours[name]["mean"] / printed
+        ours[name]["worst"] = np.abs(ours[name]["share_of_paper"] - 1).max()
+    return Measured(ours, paper)
+
+
+def _by_number_of_components(config: Config, repetitions: int, on_step: Callable[[int], None]) -> Measured:
+    losses = {name: np.empty((len(config.n_points), repetitions, len(N_COMPONENTS))) for name in ("paper", "auto")}
+    for s, n_points in enumerate(config.n_points):
+        for repetition in range(repetitions):
+            rng = np.random.default_rng([config.seed, s, repetition])
+            target = gaussian_target(rng)
+            x = target.draw(n_points, rng)
+            default = GMMExpansion().fit(x).distribution_
+            for i, n in enumerate(N_COMPONENTS):
+                counts, basis = count(x, n, 3.0)
+                model = basis.mixture(histogram_weights(counts, basis))
+                losses["paper"][s, repetition, i] = binned_l1(target, model, basis)
+                losses["auto"][s, repetition, i] = binned_l1(target, default, basis)
+            on_step(s * repetitions + repetition + 1)
+    paper = PAPER[3]
+    ours: dict[str, Any] = {"n_components": list(N_COMPONENTS)}
+    for s, (size, printed) in enumerate(paper["mean"].items()):
+        found = _summary(losses["paper"][s], REPETITIONS[3]) | {"default": losses["auto"][s].mean(0)}
+        found["share_of_paper"] = found["mean"] / np.array(printed)
+        found["best_n"] = N_COMPONENTS[int(found["mean"].argmin())]
+        found["default_share_of_best"] = found["default"][4] / found["mean"].min()
+        for key, value in found.items():
+            ours.setdefault(key, {})[size] = value
+    shares = np.array(list(ours["share_of_paper"].values()))
+    few, many = ours["mean"].values()
+    return Measured(
+        ours
+        | {
+            "worst": np.abs(shares - 1).max(),
+            "within_a_tenth": int((np.abs(shares - 1) <= 0.1).sum()),
+            "fall_at_1000": few[-1] / many[-1],
+        },
+        paper,
     )
 
 
-def _draw(
-    title: str,
-    means: dict[str, FloatArray],
-    spread: dict[str, FloatArray],
-    paper: dict[str, tuple[float, float, float]],
-) -> Figure:
+def _summary(losses: FloatArray, repetitions: int) -> dict[str, Any]:
+    """Of losses ``(R, M)``: mean, standard error, and where the mean of ``repetitions`` of them falls (95 %)."""
+    mean, spread = losses.mean(0), losses.std(0, ddof=1)
+    reach = 2 * spread / np.sqrt(repetitions)
+    return {"mean": mean, "standard_error": spread / np.sqrt(len(losses)), "low": mean - reach, "high": mean + reach}
+
+
+def draw(measured: Measured) -> dict[str, Figure]:
+    """Return the losses beside the paper's."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.add_subplot()
+    if "n_components" in measured.ours:
+        _draw_by_number(axes, measured)
+    else:
+        _draw_by_sigma(axes, measured)
+    axes.set_ylabel("mean loss L (E Eq. 9)")
+    axes.spines[["top", "right"]].set_visible(False)
+    return {"": figure}
+
+
+def _draw_by_sigma(axes: Any, measured: Measured) -> None:
+    ours, paper = measured.ours, measured.paper
     colors = {"algorithm1": "#c2402a", "algorithm1_about_points": "#d8902a", "algorithm2": "#1f5fa8"}
     for shift, (name, (label, _)) in zip((-0.06, 0.0, 0.06), RULES.items(), strict=True):
-        reach = 1.96 * spread[name] / np.sqrt(PAPER_REPETITIONS)
-        places = np.array(SIGMAS) + shift
-        axes.errorbar(places, means[name], reach, fmt="o-", color=colors[name], capsize=3, label=f"ours, {label}")
+        mean, places = ours[name]["mean"], np.array(SIGMAS) + shift
+        reach = ours[name]["high"] - mean
+        axes.errorbar(places, mean, reach, fmt="o-", color=colors[name], capsize=3, label=f"ours, {label}")
         if name in paper:
-            axes.plot(
-                places, paper[name], "D", mfc="none", mec=colors[name], ms=9, label=f"paper, {label.split(',')[0]}"
-            )
+            about = f"paper, {label.split(',')[0]}"
+            axes.plot(places, paper[name], "D", mfc="none", mec=colors[name], ms=9, label=about)
     for name, style in (("fast", "--"), ("auto", "-")):
-        axes.axhline(float(means[name][0]), color="#333333", linestyle=style, linewidth=1.2, label=DEFAULTS[name][0])
+        axes.axhline(ours[name]["mean"][0], color="#333333", linestyle=style, linewidth=1.2, label=DEFAULTS[name])
     axes.set_xticks(SIGMAS, [f"{t} r" for t in SIGMAS])
     axes.set_xlabel("sigma of the components, in spacings r")
-    axes.set_ylabel("mean loss L (E Eq. 9)")
     axes.set_ylim(0, None)
-    axes.set_title(title)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title("Mean loss over random targets, 5000 points, 200 components")
     axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower right")
-    return figure
+
+
+def _draw_by_number(axes: Any, measured: Measured) -> None:
+    ours, paper = measured.ours, measured.paper
+    for size, color in zip(ours["mean"], ("#1f5fa8", "#c2402a"), strict=True):
+        label = f"{int(size):,} points".replace(",", " ")
+        mean = ours["mean"][size]
+        reach = ours["high"][size] - mean
+        axes.errorbar(N_COMPONENTS, mean, reach, fmt="o-", color=color, capsize=3, label=f"ours, {label}")
+        axes.plot(N_COMPONENTS, paper["mean"][size], "D", mfc="none", mec=color, ms=9, label=f"paper, {label}")
+        default = ours["default"][size]
+        axes.plot(N_COMPONENTS, default, "--", color=color, linewidth=1.2, label=f"gaussmix, default, {label}")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(N_COMPONENTS, list(map(str, N_COMPONENTS)))
+    axes.minorticks_off()
+    axes.set_xlabel("number of components n (sigma = 3 r)")
+    axes.set_title("Mean loss over random targets by number of components")
+    axes.legend(frameon=False, fontsize=8)
