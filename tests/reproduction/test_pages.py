@@ -128,8 +128,9 @@ def numbers(value: Any) -> Iterator[float]:
 
 
 _ASIDE = re.compile(
-    r"\{[^{}]*\}|`[^`]*`|\$[^$]*\$|\]\([^)]*\)|^#.*$|\b(?:Eq|Sec|Fig|Figure|Section)s?\.? [\d.]+", re.MULTILINE
-)
+    r"\{[^{}]*\}|`[^`]*`|\$[^$]*\$|\]\([^)]*\)|^#.*$|\b95 %|\b(?:Eq|Sec|Fig|Figure|Section)s?\.? [\d.]+",
+    re.MULTILINE,
+)  # a field, code, a formula, an address, a title, the level of an interval, a place in a paper
 
 
 def loose_numbers(text: str, facts: dict[str, Any]) -> list[str]:

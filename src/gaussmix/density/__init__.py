@@ -1,1 +1,23 @@
-"""Densities of one number: counts, bases, weights, mixtures and the estimator over them; NumPy and numba, no torch."""
+"""The density of a column of numbers, as a Gaussian mixture: learnt from integer counts in one pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gaussmix._lazy import face
+
+if TYPE_CHECKING:
+    from gaussmix.density.basis import GaussianBasis as GaussianBasis
+    from gaussmix.density.counts import BinnedCounts as BinnedCounts
+    from gaussmix.density.estimator import GMMExpansion as GMMExpansion
+    from gaussmix.density.mixture import GaussianMixture1D as GaussianMixture1D
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "basis": ["GaussianBasis"],
+        "counts": ["BinnedCounts"],
+        "estimator": ["GMMExpansion"],
+        "mixture": ["GaussianMixture1D"],
+    },
+)

@@ -1,0 +1,48 @@
+"""Faces of packages: public names that load what they need when they are first used.
+
+A package's ``__init__`` says where its public names are defined, and gets its three special names from `face`:
+
+    __getattr__, __dir__, __all__ = face(__name__, {"density.estimator": ["GMMExpansion"]}, extra="diffusion")
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+def face(
+    package: str, names: Mapping[str, Sequence[str]], *, extra: str | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package.
+
+    Parameters
+    ----------
+    package : str
+        The package's ``__name__``.
+    names : mapping of str to sequence of str
+        Module, relative to the package -> what it defines; a module that maps to itself (``{"nn": ["nn"]}``) is public
+        as a module.
+    extra : str, optional
+        What to install where a library is missing: ``gaussmix[extra]``.
+    """
+    home = {name: module for module, defined in names.items() for name in defined}
+
+    def load(name: str) -> Any:
+        if name not in home:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        try:
+            module = importlib.import_module(f"{package}.{home[name]}")
+        except ModuleNotFoundError as error:
+            if extra is None or (error.name or "").partition(".")[0] == "gaussmix":
+                raise
+            raise ImportError(
+                f"{package}.{name} needs {error.name}, which is not installed: pip install 'gaussmix[{extra}]'"
+            ) from error
+        value = module if home[name] == name else getattr(module, name)
+        setattr(sys.modules[package], name, value)  # the next access does not come here
+        return value
+
+    return load, lambda: sorted(home), sorted(home)
