@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,8 +13,10 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from gaussmix._files import whole_file
-from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.mixture import GaussianMixture1D
+
+if TYPE_CHECKING:  # what is drawn needs no more of these than their methods
+    from gaussmix.density.counts import BinnedCounts
+    from gaussmix.density.mixture import GaussianMixture1D
 
 INK, BARS, LINE, ATOM = "#333333", "#d5dde5", "#1f5fa8", "#c2402a"
 PAIR = ("#1f5fa8", "#d9822b")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from gaussmix.training.run import check_whole_numbers, json_fields
 
@@ -17,10 +19,10 @@ class AutoencoderConfig:
     """'digits', scikit-learn's, or a folder with labelled images."""
     skip_bad: bool = False
     """Leave out missing and damaged images of a folder (with a warning) instead of stopping."""
-    out: Path = Path("runs/autoencoder")
+    out: Annotated[Path, tyro.conf.arg(name="output", aliases=["-o"])] = Path("runs/autoencoder")
     """Folder for checkpoints, logs, pictures and the model."""
     resume: bool = False
-    """Continue from the newest checkpoint in --out, or start if there is none."""
+    """Continue from the newest checkpoint in --output, or start if there is none."""
     seed: int = 0
     """Of the weights and the batches."""
 

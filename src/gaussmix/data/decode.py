@@ -63,6 +63,14 @@ def decode(data: bytes, size: int) -> np.ndarray:
         raise BadImageError(f"is damaged ({' '.join(str(error).split()) or type(error).__name__})") from error
 
 
+def read_square(path: Path, size: int) -> np.ndarray:
+    """`decode` of a file. Raises ValueError naming a file that is no picture, OSError for one that cannot be read."""
+    try:
+        return decode(path.read_bytes(), size)
+    except BadImageError as error:
+        raise ValueError(f"{path} {error}") from error
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode[0] == "I":  # 16 or 32 bits; Pillow's own conversion would clip at 255
         values = np.asarray(image).astype(np.int64)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from gaussmix.training.run import check_whole_numbers, json_fields
 
@@ -15,10 +17,10 @@ class TrainConfig:
 
     data: str = "avatars"
     """'avatars', or a folder: CelebA's official layout, or images with a metadata.csv."""
-    out: Path = Path("runs/train")
+    out: Annotated[Path, tyro.conf.arg(name="output", aliases=["-o"])] = Path("runs/train")
     """Folder for checkpoints, logs, pictures and the model."""
     resume: bool = False
-    """Continue from the newest checkpoint in --out, or start if there is none."""
+    """Continue from the newest checkpoint in --output, or start if there is none."""
     init: str = ""
     """Start from the weights of this model (its folder, or 'built-in') and not from random ones."""
     seed: int = 0

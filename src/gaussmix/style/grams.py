@@ -1,12 +1,11 @@
-"""Gram matrices of all style layers as one row of numbers, the metric of such rows, and the way back to a valid matrix.
+"""Gram matrices of random crops of a style's pictures, as rows of numbers, and the way back to valid matrices.
 
-    G^l (C_l, C_l)      Gram matrix of layer l, symmetric
+    G^l (C_l, C_l)      Gram matrix of layer l, symmetric                                                   (E Eq. 11)
     g = (G^l_ij, i <= j, l = 1..L)                                       a row, E = sum_l C_l (C_l + 1) / 2 numbers
     |g|^2 = sum_l sum_ij (G^l_ij)^2 / (L |M^l|_F^2)                      M^l a mean Gram matrix
 
 With this metric the squared distance of two rows is the style loss of `gaussmix.style.objective`, relative to the mean.
-
-Gram matrices of random crops of pictures: the data of a `gaussmix.style.expansion.GramExpansion` (E Figure 12).
+Rows of crops are what a `gaussmix.style.expansion.GramExpansion` learns from (E Figure 12).
 """
 
 from __future__ import annotations
@@ -20,11 +19,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gaussmix.style.images import to_tensor
+from gaussmix.style.images import Picture, to_tensor
 from gaussmix.style.vgg import STYLE_LAYERS, VGG19Features, gram_matrix
 
 Rows = NDArray[np.float32]
 Gram = NDArray[np.float32]
+Styles = Picture | Sequence[Picture] | Mapping[str, Picture | Sequence[Picture]]
+
+DEFAULT_CROP = 160
+"""Pixels of a crop's side at most, unless another is asked for: 50 of them take a few seconds."""
+_AT_ONCE = 4  # crops in one pass through the network
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class GramLayout:
         return found
 
     def scale(self, mean: NDArray[np.floating]) -> Rows:
-        """What to multiply a row ``(E,)`` by so that plain squares add up to the metric, M given as the row `mean`.
+        """What to multiply a row ``(E,)`` by so that plain squares add up to the metric, M given as the row ``mean``.
 
         A layer in which M is zero counts nothing.
         """
@@ -83,7 +87,7 @@ def repair(gram: NDArray[np.floating], least_trace: float = 0.0) -> Gram:
     """The nearest matrix that features can have, with the same energy: no negative eigenvalue, the same trace.
 
     ``(C, C)`` to ``(C, C)``: symmetrised, negative eigenvalues set to zero, the rest scaled to the trace that the
-    matrix had, or to `least_trace` if that is more. Nothing happens to a valid matrix but rounding.
+    matrix had, or to ``least_trace`` if that is more. Nothing happens to a valid matrix but rounding.
     """
     values, vectors = np.linalg.eigh((gram + gram.T) / 2)
     kept = np.maximum(values, 0)
@@ -93,16 +97,8 @@ def repair(gram: NDArray[np.floating], least_trace: float = 0.0) -> Gram:
     return ((vectors * kept) @ vectors.T).astype(np.float32)
 
 
-Picture = NDArray[np.uint8]
-Styles = Picture | Sequence[Picture] | Mapping[str, Picture | Sequence[Picture]]
-
-DEFAULT_CROP = 160
-"""Pixels of a crop's side at most, unless another is asked for: 50 of them take a few seconds."""
-_AT_ONCE = 4  # crops in one pass through the network
-
-
 def named_styles(pictures: Styles) -> dict[str, list[Picture]]:
-    """Pictures by the name of their style; "style" where there is none. Raises ValueError for no picture."""
+    """Return pictures by the name of their style, "style" where there is none. Raises ValueError for no picture."""
     by_name = pictures if isinstance(pictures, Mapping) else {"style": pictures}
     named = {name: [own] if isinstance(own, np.ndarray) else list(own) for name, own in by_name.items()}
     empty = [name for name, own in named.items() if not own]
@@ -119,11 +115,11 @@ def crop_grams(
     crop_size: int | None,
     rng: np.random.Generator,
     name: str = "style",
-) -> dict[str, NDArray[np.float32]]:
+) -> dict[str, Gram]:
     """Gram matrices ``{layer: (crops, C, C)}`` of square crops at even random places, the pictures taken in turn.
 
-    By default a crop has half the shorter side of the smallest picture, at most `DEFAULT_CROP`. Raises ValueError as
-    `GramExpansion.fit`; `name` is the style's.
+    By default a crop has half the shorter side of the smallest picture, at most ``DEFAULT_CROP`` pixels. Raises
+    ValueError as `GramExpansion.fit`, with ``name`` for the style.
     """
     if crops < 2:
         raise ValueError(f"crops is {crops}; a distribution needs at least 2 (50 are usual)")
@@ -142,14 +138,14 @@ def crop_grams(
             f"crop_size is {side}, the shorter side of the smallest picture of {name} {shorter}; choose from "
             f"{features.stride} to that, or give a larger picture"
         )
-    found: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in STYLE_LAYERS}
+    found: dict[str, list[Gram]] = {layer: [] for layer in STYLE_LAYERS}
     for first in range(0, crops, _AT_ONCE):
         chosen = [pictures[i % len(pictures)] for i in range(first, min(first + _AT_ONCE, crops))]
         batch = np.stack([_random_crop(picture, side, rng) for picture in chosen])
         with torch.inference_mode():
             outputs = features(to_tensor(batch, features.mean.device))
             for layer in STYLE_LAYERS:
-                found[layer].append(cast(NDArray[np.float32], gram_matrix(outputs[layer]).cpu().numpy()))
+                found[layer].append(cast(Gram, gram_matrix(outputs[layer]).cpu().numpy()))
     return {layer: np.concatenate(parts) for layer, parts in found.items()}
 
 
