@@ -77,13 +77,13 @@ def contact_sheet(
     large, small = _font(20), _font(14)
 
     label_limit = _ROW_LABEL_CHARACTERS * small.getlength("n")
-    row_texts = [_Text(label, small, label_limit) for label in row_labels or [""] * rows]
-    column_texts = [_Text(label, small, cell_width) for label in column_labels or [""] * columns]
+    row_texts = [_WrappedText(label, small, label_limit) for label in row_labels or [""] * rows]
+    column_texts = [_WrappedText(label, small, cell_width) for label in column_labels or [""] * columns]
     label_width = max(text.width for text in row_texts) if row_labels else 0
     left = _MARGIN + (label_width + 2 * _GAP if label_width else 0)
     right = max(left + columns * (cell_width + _GAP) - _GAP, _MIN_WIDTH - _MARGIN)
-    title_text = _Text(title or "", large, right - _MARGIN)
-    caption_text = _Text(caption or "", small, right - _MARGIN)
+    title_text = _WrappedText(title or "", large, right - _MARGIN)
+    caption_text = _WrappedText(caption or "", small, right - _MARGIN)
 
     top = _MARGIN + (title_text.height + 2 * _GAP if title else 0)
     column_height = max(text.height for text in column_texts) if column_labels else 0
@@ -140,7 +140,7 @@ def save_images(images: NDArray[np.uint8], folder: Path, *, first: int = 0, digi
         )
 
 
-class _Text:
+class _WrappedText:
     """A text wrapped to ``limit`` pixels: explicit line breaks are kept, words too long for a line are cut."""
 
     def __init__(self, text: str, font: ImageFont.FreeTypeFont, limit: float):

@@ -222,7 +222,7 @@ def test_fit_learns_from_crops_of_pictures() -> None:
 
 
 @pytest.mark.parametrize(("pictures", "settings", "message"), [
-    ({}, {}, "there are no pictures; give at least one"),
+    ({}, {}, "there is no style"),
     ({"x": []}, {}, "there are no pictures of x"),
     (blobs(), {"crops": 1}, "crops is 1; a distribution needs at least 2"),
     (blobs(), {"crop_size": 41}, "crop_size is 41, the shorter side .* of style 40; choose from 16"),

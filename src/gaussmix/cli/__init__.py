@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile, takewhile
 from pathlib import Path
@@ -57,7 +57,7 @@ class _Elsewhere:
     """Stands for a group that was not asked for."""
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (0 done, 1 failed, 2 wrong use, 130 interrupted)."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -94,11 +94,12 @@ def main(argv: list[str] | None = None) -> int:
         return 2 if isinstance(error, ValueError) else 1
 
 
-def parse(words: list[str]) -> Callable[[], int | None]:
+def parse(words: Sequence[str]) -> Callable[[], int | None]:
     """Return the command of a command line, ready to run.
 
     Raises `CommandError` for what is wrong with the words, and SystemExit once help or the version is printed.
     """
+    words = list(words)
     if words[:1] in (["-V"], ["--version"]):
         from gaussmix import __version__
 

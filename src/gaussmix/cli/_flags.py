@@ -125,7 +125,8 @@ def find_mistake(commands: Any, words: Iterable[str], path: str = "gaussmix") ->
 
 def _nearest(word: str, known: list[tuple[str, str]], path: str) -> str:
     """What may have been meant, of words and how they are said."""
-    near = difflib.get_close_matches(word, [name for name, _ in known], n=1)
+    names = [name for name, _ in known]
+    near = [name for name in names if name.startswith(word)] or difflib.get_close_matches(word, names, n=1)
     said = " or ".join(full for name, full in known if name in near)
     return f"; did you mean {said}?" if said else f"; {path} --help lists all"
 

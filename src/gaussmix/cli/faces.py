@@ -50,7 +50,8 @@ class SampleFaces(TorchCommand):
     """Kinds of attributes by number, such as Eyeglasses=2; these attributes are then asked for too. Wearing_Hat=all
     draws a row for each kind, with the same noise and otherwise the same Z."""
     count: int | None = None
-    """Number of pictures, in each row of --component A=all; 16, or 8 a row, if not given."""
+    """Number of pictures, in each row of --component A=all; 16, or 8 a row, if not given. Picture i does not depend on
+    it."""
     steps: int | None = None
     """Denoising steps: 10 for dpm++, 20 for ddim, all T for renoise and ddpm if not given."""
     scheduler: Scheduler = "dpm++"
@@ -131,7 +132,7 @@ class EditFace(TorchCommand):
     attributes: Annotated[Names | None, tyro.conf.arg(metavar="A,B,...")] = None
     """What the picture has, all of it, if the model reads it wrongly."""
     count: int = 4
-    """Number of edits: what is new in the picture can look in several ways."""
+    """Number of edits: what is new in the picture can look in several ways. Edit i does not depend on it."""
     steps: int = 10
     """Levels of noise on the way."""
     guidance: float = 1.0

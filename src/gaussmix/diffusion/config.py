@@ -13,7 +13,7 @@ from gaussmix.training.run import check_whole_numbers, json_fields
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run. Every field is a flag of ``gaussmix train``."""
+    """One training run. Every field is a flag of ``gaussmix faces train``."""
 
     data: str = "avatars"
     """'avatars', or a folder: CelebA's official layout, or images with a metadata.csv."""
@@ -84,8 +84,8 @@ class TrainConfig:
     condition back, the paper's), or of a second one without the condition."""
 
     reader_steps: int = 400
-    """Steps of the classifier that reads attributes off pictures for `gaussmix edit`, after the training; 0 saves the
-    model without an encoder. Needs matched latents."""
+    """Steps of the classifier that reads attributes off pictures for `gaussmix faces edit`, after the training; 0 saves
+    the model without an encoder. Needs matched latents."""
 
     batch_size: int = 8
     """Images a step and process."""

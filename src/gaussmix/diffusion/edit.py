@@ -147,7 +147,7 @@ def find_encoder(pipeline: AttributeDiffusionPipeline) -> AttributeEncoder:
     if pipeline.encoder is None:
         raise ValueError(
             "the model cannot read pictures: it was saved without an encoder; "
-            "train it again with `gaussmix train --pairing matched`, which adds one"
+            "train it again with `gaussmix faces train --pairing matched`, which adds one"
         )
     return pipeline.encoder
 

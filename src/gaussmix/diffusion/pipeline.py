@@ -70,7 +70,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         attribute_names: K names, in the order of the network's attributes.
         latents: `AttributeLatents.to_config`; by default the distribution of the network's config, equal shares.
         attribute_rows: rows of real attributes, packed by `gaussmix.diffusion.conditions.pack_rows`.
-        training: what the model was trained on, for the record and for `gaussmix evaluate`.
+        training: what the model was trained on, for the record and for `gaussmix faces evaluate`.
         encoder: what reads attributes and Z off pictures, for `gaussmix.diffusion.edit`.
     """
 

@@ -101,25 +101,24 @@ def sample_sheet(
     With the estimates ``trajectory`` ``(steps, R M, S, S, 3)`` at ``timesteps``, a row a picture and ten of its
     estimates.
     """
-    rows = len(images) // len(kinds)
+    per_kind = len(images) // len(kinds)
+    columns, row_labels, column_labels, about = min(_COLUMNS, len(images)), None, None, ""
+    if len(kinds) > 1:
+        columns, row_labels = per_kind, [describe(kind) for kind in kinds]
+        about = "A row is a kind. A column is one noise and one Z but for that. "
     if trajectory is not None:
         shown = sorted({round(i) for i in np.linspace(0, len(trajectory) - 1, _TRAJECTORY)})
-        return contact_sheet(
-            trajectory[shown].swapaxes(0, 1).reshape(-1, *images.shape[1:]),
-            columns=len(shown),
-            title=title,
-            row_labels=[describe(kind) for kind in kinds for _ in range(rows)] if len(kinds) > 1 else None,
-            column_labels=[f"t = {timesteps[i]}" for i in shown],
-            caption=f"The estimate x0* on the way from noise, a row a picture. {caption}",
-        )
-    if len(kinds) == 1:
-        return contact_sheet(images, columns=min(_COLUMNS, len(images)), title=title, caption=caption)
+        images = trajectory[shown].swapaxes(0, 1).reshape(-1, *images.shape[1:])
+        columns, column_labels = len(shown), [f"t = {timesteps[i]}" for i in shown]
+        row_labels = None if row_labels is None else [label for label in row_labels for _ in range(per_kind)]
+        about = "The estimate x0* on the way from noise, a row a picture. "
     return contact_sheet(
         images,
-        columns=rows,
-        row_labels=[describe(kind) for kind in kinds],
+        columns=columns,
         title=title,
-        caption=f"A row is a kind. A column is one noise and one Z but for that. {caption}",
+        row_labels=row_labels,
+        column_labels=column_labels,
+        caption=about + caption,
     )
 
 

@@ -280,7 +280,7 @@ def train(config: TrainConfig, dataset: AttributeDataset, *, progress: bool = Tr
 
 
 def _add_encoder(pipeline: AttributeDiffusionPipeline, trainer: Trainer, progress: bool) -> None:
-    """What `gaussmix edit` needs, where Z is matched to the pictures: a reader of their attributes and of Z."""
+    """What `gaussmix faces edit` needs, where Z is matched to the pictures: a reader of their attributes and of Z."""
     config, batches = trainer.config, trainer.batches
     if not config.reader_steps or batches.encoder is None or batches.maps is None:
         return

@@ -32,7 +32,7 @@ from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.fit import Rule
 from gaussmix.latents._parts import pack_mixtures, unpack_mixtures
 from gaussmix.style.couplings import PickRule, Picks, PrincipalScores
-from gaussmix.style.grams import GramLayout, Rows, Styles, crop_grams, named_styles, repair
+from gaussmix.style.grams import GramLayout, Rows, Styles, crop_grams, repair
 from gaussmix.style.images import read_picture
 from gaussmix.style.vgg import VGG19Features
 
@@ -43,10 +43,7 @@ Mixing = Literal["grams", "data"]
 COUPLINGS: tuple[Coupling, ...] = ("entry", "crop", "pca")
 _PICK_RULES = {"entry": ("histogram", "algorithm2"), "crop": ("histogram",)}
 _KIND = "gram_expansion"
-_ROUNDING = 1e-6
-"""How far from 1 a sum of weights may be before that is said."""
-_ASYMMETRY = 1e-4
-"""Of the largest entry: single precision sums G_ij and G_ji in different orders."""
+_ROUNDING = 1e-6  # how far from 1 a sum of weights may be before that is said
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +73,6 @@ class GramExpansion:
         What a blend mixes: a convex combination of one draw of each style; or, for "entry", as the paper: the crops of
         all styles are one data set, a style's share of it its weight.
 
-    Attributes
-    ----------
-    layout : GramLayout
-        Layers and their channels.
-
     Raises
     ------
     ValueError
@@ -88,6 +80,7 @@ class GramExpansion:
     """
 
     layout: GramLayout
+    """Layers and their channels."""
 
     def __init__(
         self,
@@ -153,12 +146,12 @@ class GramExpansion:
             For no style, fewer than 2 crops, a crop larger than a picture or too small for the network, a picture of
             another type or of one colour.
         """
-        named = named_styles(pictures)
+        by_name = pictures if isinstance(pictures, Mapping) else {"style": pictures}
         rng = np.random.default_rng(random_state)
-        grams = {
-            style: crop_grams(own, features, crops=crops, crop_size=crop_size, rng=rng, name=style)
-            for style, own in named.items()
-        }
+        grams = {}
+        for style, own in by_name.items():
+            several = [own] if isinstance(own, np.ndarray) else list(own)
+            grams[style] = crop_grams(several, features, crops=crops, crop_size=crop_size, rng=rng, name=style)
         return self.fit_grams(grams)
 
     def fit_grams(self, grams: Mapping[str, Mapping[str, Tensor | NDArray[np.floating]]]) -> Self:
@@ -172,7 +165,7 @@ class GramExpansion:
         learnt, layout = {}, None
         for style, own in grams.items():
             arrays = {layer: np.asarray(gram) for layer, gram in own.items()}
-            found = _checked_layout(style, arrays)
+            found = GramLayout.of(arrays, style)
             layout = layout or found
             if found.channels != layout.channels:
                 raise ValueError(f"{style} has layers {found.channels}; the styles before have {layout.channels}")
@@ -193,12 +186,10 @@ class GramExpansion:
         joined = cls(**first._settings())
         joined.layout = first.layout
         for expansion in expansions:
-            if expansion._settings() != first._settings() or expansion.layout.channels != first.layout.channels:
-                raise ValueError(
-                    f"{', '.join(expansion.styles)} was learnt with {expansion._settings()} and "
-                    f"{expansion.layout.channels}, {', '.join(first.styles)} with {first._settings()} and "
-                    f"{first.layout.channels}; learn one of them anew"
-                )
+            own, usual = ({**each._settings(), **each.layout.channels} for each in (expansion, first))
+            if own != usual:
+                names, others = ", ".join(expansion.styles), ", ".join(first.styles)
+                raise ValueError(f"{names} was learnt with {own}, {others} with {usual}; learn one of them anew")
             twice = [style for style in expansion.styles if style in joined.styles]
             if twice:
                 raise ValueError(f"two styles are called {twice[0]!r}; give them different names")
@@ -210,7 +201,7 @@ class GramExpansion:
     def sample(
         self, n_samples: int = 1, blend: Mapping[str, float] | None = None, random_state: Seed = None
     ) -> list[dict[str, Tensor]]:
-        """Draw sets of Gram matrices, repaired.
+        """Draw sets of Gram matrices ``{layer: (C, C)}`` float32, repaired.
 
         Parameters
         ----------
@@ -220,11 +211,6 @@ class GramExpansion:
             Weights of the styles; divided by their sum, with a warning if that is not 1. All alike if not given.
         random_state : int or numpy.random.Generator, optional
             Draw i of a style is the same whatever the number and the blend are (but for mixing "data").
-
-        Returns
-        -------
-        list of dict
-            ``{layer: (C, C)}`` float32, one for each draw.
 
         Raises
         ------
@@ -237,17 +223,12 @@ class GramExpansion:
     def sample_rows(
         self, n_samples: int = 1, blend: Mapping[str, float] | None = None, random_state: Seed = None
     ) -> Rows:
-        """Draw what `sample` draws before it is repaired.
+        """Draw what `sample` draws before it is repaired, ``(n_samples, E)`` in the order of ``layout``.
 
         Parameters
         ----------
         n_samples, blend, random_state : int, mapping, int or numpy.random.Generator
             As for `sample`.
-
-        Returns
-        -------
-        ndarray of float32
-            ``(n_samples, E)`` in the order of ``layout``.
         """
         return self._draw(n_samples, self._shares(blend), random_state)
 
@@ -411,19 +392,3 @@ def _checked_count(n_samples: int) -> int:
     if n_samples < 1:
         raise ValueError(f"n_samples is {n_samples}; it must be at least 1")
     return n_samples
-
-
-def _checked_layout(style: str, grams: Mapping[str, NDArray[Any]]) -> GramLayout:
-    """The layout of ``{layer: (n, C, C)}``, all finite and symmetric."""
-    counts = set()
-    for layer, gram in grams.items():
-        if gram.ndim != 3 or gram.shape[1] != gram.shape[2] or 0 in gram.shape:
-            raise ValueError(f"{style} at {layer} has shape {gram.shape}; give (crops, C, C)")
-        if not np.isfinite(gram).all():
-            raise ValueError(f"{style} at {layer} has values that are not finite; leave those crops out")
-        if np.abs(gram - gram.swapaxes(1, 2)).max() > _ASYMMETRY * np.abs(gram).max():
-            raise ValueError(f"{style} at {layer} is not symmetric; give Gram matrices")
-        counts.add(len(gram))
-    if len(counts) != 1 or min(counts) < 2:
-        raise ValueError(f"{style} has {sorted(counts)} crops; give at least 2, as many at each layer")
-    return GramLayout({layer: gram.shape[1] for layer, gram in grams.items()})

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ Styles = Picture | Sequence[Picture] | Mapping[str, Picture | Sequence[Picture]]
 DEFAULT_CROP = 160
 """Pixels of a crop's side at most, unless another is asked for: 50 of them take a few seconds."""
 _AT_ONCE = 4  # crops in one pass through the network
+_ASYMMETRY = 1e-4  # of the largest entry: single precision sums G_ij and G_ji in different orders
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,22 @@ class GramLayout:
     """Which layers follow one another in a row, and how many channels each has."""
 
     channels: dict[str, int]
+
+    @classmethod
+    def of(cls, grams: Mapping[str, NDArray[Any]], name: str) -> GramLayout:
+        """That of ``{layer: (n, C, C)}`` of the style ``name``. Raises ValueError as `GramExpansion.fit_grams`."""
+        counts = set()
+        for layer, gram in grams.items():
+            if gram.ndim != 3 or gram.shape[1] != gram.shape[2] or 0 in gram.shape:
+                raise ValueError(f"{name} at {layer} has shape {gram.shape}; give (crops, C, C)")
+            if not np.isfinite(gram).all():
+                raise ValueError(f"{name} at {layer} has values that are not finite; leave those crops out")
+            if np.abs(gram - gram.swapaxes(1, 2)).max() > _ASYMMETRY * np.abs(gram).max():
+                raise ValueError(f"{name} at {layer} is not symmetric; give Gram matrices")
+            counts.add(len(gram))
+        if len(counts) != 1 or min(counts) < 2:
+            raise ValueError(f"{name} has {sorted(counts)} crops; give at least 2, as many at each layer")
+        return cls({layer: gram.shape[1] for layer, gram in grams.items()})
 
     @property
     def size(self) -> int:
@@ -97,16 +114,6 @@ def repair(gram: NDArray[np.floating], least_trace: float = 0.0) -> Gram:
     return ((vectors * kept) @ vectors.T).astype(np.float32)
 
 
-def named_styles(pictures: Styles) -> dict[str, list[Picture]]:
-    """Return pictures by the name of their style, "style" where there is none. Raises ValueError for no picture."""
-    by_name = pictures if isinstance(pictures, Mapping) else {"style": pictures}
-    named = {name: [own] if isinstance(own, np.ndarray) else list(own) for name, own in by_name.items()}
-    empty = [name for name, own in named.items() if not own]
-    if empty or not named:
-        raise ValueError(f"there are no pictures{f' of {empty[0]}' if empty else ''}; give at least one of each style")
-    return named
-
-
 def crop_grams(
     pictures: Sequence[Picture],
     features: VGG19Features,
@@ -121,6 +128,8 @@ def crop_grams(
     By default a crop has half the shorter side of the smallest picture, at most ``DEFAULT_CROP`` pixels. Raises
     ValueError as `GramExpansion.fit`, with ``name`` for the style.
     """
+    if not pictures:
+        raise ValueError(f"there are no pictures of {name}; give at least one")
     if crops < 2:
         raise ValueError(f"crops is {crops}; a distribution needs at least 2 (50 are usual)")
     lacking = [layer for layer in STYLE_LAYERS if layer not in features.layers]
@@ -141,15 +150,10 @@ def crop_grams(
     found: dict[str, list[Gram]] = {layer: [] for layer in STYLE_LAYERS}
     for first in range(0, crops, _AT_ONCE):
         chosen = [pictures[i % len(pictures)] for i in range(first, min(first + _AT_ONCE, crops))]
-        batch = np.stack([_random_crop(picture, side, rng) for picture in chosen])
+        corners = [[rng.integers(length - side + 1) for length in picture.shape[:2]] for picture in chosen]
+        batch = [p[top : top + side, left : left + side] for p, (top, left) in zip(chosen, corners, strict=True)]
         with torch.inference_mode():
-            outputs = features(to_tensor(batch, features.mean.device))
+            outputs = features(to_tensor(np.stack(batch), features.mean.device))
             for layer in STYLE_LAYERS:
                 found[layer].append(cast(Gram, gram_matrix(outputs[layer]).cpu().numpy()))
     return {layer: np.concatenate(parts) for layer, parts in found.items()}
-
-
-def _random_crop(picture: Picture, side: int, rng: np.random.Generator) -> Picture:
-    height, width = picture.shape[:2]
-    top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
-    return picture[top : top + side, left : left + side]

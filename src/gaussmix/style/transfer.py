@@ -192,7 +192,7 @@ class StyleTransfer:
         seed: int = 0,
         on_step: Callable[[TransferStep], None] | None = None,
     ) -> TransferResult:
-        """Render one variant for each of several targets.
+        """Render one variant for each of several targets: a `TransferResult`.
 
         The same seed, device, number of threads and ``max_pixels`` give the same pictures. Ctrl-C ends the run with
         what it has so far; before the first step it is raised.
@@ -207,11 +207,6 @@ class StyleTransfer:
             Variant k that starts from noise takes it from ``(seed, k)``.
         on_step : callable, optional
             Gets a `TransferStep` after each step.
-
-        Returns
-        -------
-        TransferResult
-            ``images`` ``(K, H, W, 3)`` uint8, ``losses`` and whether it was ``interrupted``.
 
         Raises
         ------
