@@ -8,13 +8,15 @@ their batches, noise and starting weights seed by seed are compared by their dif
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
 _ROUNDING = 1e-12
+_GROUPS = 20
 
 
 class Interval(NamedTuple):
@@ -49,3 +51,13 @@ def interval(values: ArrayLike) -> Interval:
 def difference(values: ArrayLike, control: ArrayLike) -> Interval:
     """Of ``values`` minus ``control``, ``(n,)`` each, seed by seed."""
     return interval(np.asarray(values, float) - np.asarray(control, float))
+
+
+def jackknife(statistic: Callable[[NDArray[np.int64]], float], count: int) -> float:
+    """Return the standard error of a number computed from the rows at given positions, of ``count`` in random order.
+
+    Over G groups: sqrt((G - 1)/G times the sum of squares of the G values with one group left out).
+    """
+    positions, groups = np.arange(count), min(_GROUPS, count)
+    without = np.array([statistic(positions[positions % groups != g]) for g in range(groups)])
+    return float(np.sqrt((groups - 1) / groups * np.square(without - without.mean()).sum()))

@@ -1,8 +1,8 @@
 """What the pages of pictures share (D Figures 1, 4, 5 and Appendix A): a trained model, its data, its judge.
 
-The model is the one in the package, or the one in the folder that the environment variable GAUSSMIX_MODEL names. Real
-faces are held-out ones, of the valid and test splits of what the model was trained on; features and attributes are read
-by an independent classifier, the judge.
+The model is the one in the package, or the one in the folder that the environment variable GAUSSMIX_MODEL names, with
+its data in that of GAUSSMIX_CELEBA. Real faces are held-out ones, of the valid and test splits of what the model was
+trained on; features and attributes are read by an independent classifier, the judge.
 """
 
 from __future__ import annotations
@@ -86,26 +86,24 @@ QUICK: dict[str, Any] = {"model": "", "faces": 200, "sampling_steps": 2, "judge_
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """A model and the faces it was trained on.
-
-    Attributes:
-        label: the model in words.
-        images: all faces ``(N, H, W, 3)``.
-        attributes: theirs ``(N, K)``, in the order of the model.
-        training, held_out: positions of the train split, and of the valid and test splits.
-        judge: trained on the train split.
-        columns: the model's attributes among the judge's.
-    """
+class JudgedModel:
+    """A model, the faces it was trained on, and a judge of faces."""
 
     label: str
+    """The model in words."""
     pipeline: AttributeDiffusionPipeline
     images: Pictures
+    """All faces ``(N, H, W, 3)``."""
     attributes: NDArray[np.uint8]
+    """Theirs ``(N, K)``, in the order of the model."""
     training: NDArray[np.int64]
+    """Positions of the train split."""
     held_out: NDArray[np.int64]
+    """Positions of the valid and test splits."""
     judge: AttributeClassifier
+    """Trained on the train split."""
     columns: list[int]
+    """The model's attributes among the judge's."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,22 +111,22 @@ class Subject:
         return self.pipeline.attribute_names
 
     def predict(self, images: Pictures) -> NDArray[np.bool_]:
-        """The attributes that the judge sees, ``(M, K)``."""
+        """Return the attributes that the judge sees, ``(M, K)``."""
         return self.judge.predict(images)[:, self.columns]
 
     def with_attributes(self, wanted: Sequence[str]) -> NDArray[np.int64]:
-        """Positions of the held-out faces that have all of these attributes."""
+        """Return the positions of the held-out faces that have all of these attributes."""
         has = self.attributes[self.held_out][:, find_attributes(wanted, self.names)]
         return self.held_out[has.all(1)]
 
     def nearest_to(self, wanted: Sequence[str], count: int, seed: int) -> NDArray[np.int64]:
-        """``count`` held-out faces that lack the fewest of these attributes, in random order among equals."""
+        """Return ``count`` held-out faces that lack the fewest of these, in random order among equals."""
         order = np.random.default_rng(seed).permutation(self.held_out)
         lacking = (self.attributes[order][:, find_attributes(wanted, self.names)] == 0).sum(1)
         return order[np.argsort(lacking, kind="stable")[:count]]
 
     def wanted(self, figure: str) -> tuple[str, ...]:
-        """The attributes to ask for: D's if the model knows them, else ours, else a pair of the model's own."""
+        """Return what to ask for: D's list if the model knows it, else ours, else attributes of the model's own."""
         for names in LISTS[figure]:
             if set(names) <= set(self.names):
                 return names
@@ -136,7 +134,7 @@ class Subject:
         return tuple(own[list(LISTS).index(figure) % len(own)])
 
 
-def load_subject(config: PageConfig) -> Subject:
+def load_subject(config: PageConfig) -> JudgedModel:
     """Load the model, its faces, and the judge, which is trained if the cache does not hold it.
 
     Raises ValueError if there is no model, if its faces are not to be found, or if these lack its attributes.
@@ -153,7 +151,7 @@ def load_subject(config: PageConfig) -> Subject:
     name = "the built-in faces" if source == "avatars" else dataset.name
     steps = f"{trained.get('steps', 0):,}".replace(",", " ")
     which = "the model of the package" if folder is None else "a model"
-    return Subject(
+    return JudgedModel(
         label=f"{which}, trained {steps} steps on {name} at {size} pixels",
         pipeline=pipeline,
         images=dataset.images,
@@ -166,7 +164,7 @@ def load_subject(config: PageConfig) -> Subject:
 
 
 def source_of(pipeline: AttributeDiffusionPipeline, data: str) -> str | Path:
-    """What the model was trained on: "avatars", or the folder of ``data``, else the one that the model names.
+    """Return what the model was trained on: "avatars", or the folder of ``data``, else the one that the model names.
 
     Raises ValueError if none is known.
     """
@@ -178,12 +176,12 @@ def source_of(pipeline: AttributeDiffusionPipeline, data: str) -> str | Path:
 
 
 def given_folder(path: str) -> Path | None:
-    """A folder from a setting that may name an environment variable; None if that is not set."""
+    """Return the folder of a setting that may name an environment variable; None if that is not set."""
     expanded = os.path.expandvars(path)
     return Path(expanded).expanduser() if expanded and "$" not in expanded else None
 
 
-class Artist:
+class FaceSampler:
     """Draws with models: Z number j and noise number j of one are the same wherever they are asked for.
 
     ``on_step`` is told the number of pictures drawn so far.
@@ -202,7 +200,7 @@ class Artist:
         noises: Sequence[int] | None = None,
         components: Sequence[Mapping[str, int]] | None = None,
     ) -> Pictures:
-        """Pictures ``(M, H, W, 3)`` for attributes ``(M, K)``.
+        """Draw pictures ``(M, H, W, 3)`` for attributes ``(M, K)``.
 
         Picture i has Z number ``latents[i]``, with the given ``components`` of some attributes, and starts from noise
         number ``noises[i]``; each has its own by default.
@@ -216,7 +214,7 @@ class Artist:
         numbers: Sequence[int],
         components: Sequence[Mapping[str, int]] | None = None,
     ) -> torch.Tensor:
-        """Z of these numbers, ``(M, T, N)``, ungated, with the given ``components`` of some attributes."""
+        """Return Z of these numbers, ``(M, T, N)``, ungated, with the given ``components`` of some attributes."""
         chosen = components or [{}] * len(numbers)
         return torch.cat([pipeline.draw_latents(1, self._generator(j, 0), chosen[i]) for i, j in enumerate(numbers)])
 
@@ -230,7 +228,7 @@ class Artist:
         z: torch.Tensor,
         noises: Sequence[int] | None = None,
     ) -> Pictures:
-        """As `draw`, for a given Z ``(M, T, N)``."""
+        """Draw as `draw` does, with a given Z ``(M, T, N)``."""
         count, unet = len(attributes), pipeline.unet
         shape = (1, unet.config["in_channels"], unet.config["sample_size"], unet.config["sample_size"])
         x = torch.cat([torch.randn(shape, generator=self._generator(j, 1)) for j in noises or range(count)])
@@ -255,22 +253,12 @@ class Artist:
         return np.concatenate(parts)
 
 
-def how_drawn(subject: Subject, config: PageConfig) -> str:
-    """What drew the pictures, and how to have the page of another model."""
-    guidance = "without guidance, as in the paper" if config.guidance == 1 else f"with guidance {config.guidance:g}"
-    return (
-        f"Drawn by {subject.label}, with DPM-Solver++ in {config.sampling_steps} steps, {guidance}. For the page of "
-        "another model, of CelebA say, set GAUSSMIX_MODEL to its folder and GAUSSMIX_CELEBA to its data: D's lists of "
-        "attributes are then used."
-    )
-
-
 def words(names: Sequence[str]) -> str:
-    """A list of attributes as D prints it."""
+    """Return a list of attributes as D prints it."""
     return ", ".join(name.replace("_", " ") for name in names)
 
 
-class Faces(NamedTuple):
+class FaceBlock(NamedTuple):
     """A block of a figure: pictures ``(R, C, H, W, 3)`` under a title, with a label for each row or column."""
 
     title: str
@@ -279,8 +267,8 @@ class Faces(NamedTuple):
     columns: Sequence[str] = ()
 
 
-def draw_faces(title: str, *blocks: Faces) -> Figure:
-    """Blocks of faces side by side, laid out in whole pixels: what is shown are the pixels of the faces."""
+def draw_faces(title: str, *blocks: FaceBlock) -> Figure:
+    """Return blocks of faces side by side, laid out in whole pixels: what is shown are the pixels of the faces."""
     from matplotlib.figure import Figure
 
     above = _LINE * (1 + any(block.title for block in blocks) + any(len(block.columns) for block in blocks))
