@@ -89,8 +89,8 @@ QUICK: dict[str, Any] = {"model": "", "faces": 200, "sampling_steps": 2, "judge_
 class JudgedModel:
     """A model, the faces it was trained on, and a judge of faces."""
 
-    label: str
-    """The model in words."""
+    facts: dict[str, Any]
+    """Whether it is the one in the package ("shipped"), its "data", "steps" of training and "size" in pixels."""
     pipeline: AttributeDiffusionPipeline
     images: Pictures
     """All faces ``(N, H, W, 3)``."""
@@ -148,11 +148,8 @@ def load_subject(config: PageConfig) -> JudgedModel:
     dataset = load_dataset(source, size=size, count=count, seed=trained.get("seed", 0), progress=False)
     columns = find_attributes(pipeline.attribute_names, dataset.attribute_names)
     judge, _ = load_or_train_classifier(dataset, steps=config.judge_steps, progress=False)
-    name = "the built-in faces" if source == "avatars" else dataset.name
-    steps = f"{trained.get('steps', 0):,}".replace(",", " ")
-    which = "the model of the package" if folder is None else "a model"
     return JudgedModel(
-        label=f"{which}, trained {steps} steps on {name} at {size} pixels",
+        facts={"shipped": folder is None, "data": dataset.name, "steps": trained.get("steps", 0), "size": size},
         pipeline=pipeline,
         images=dataset.images,
         attributes=dataset.attributes[:, columns],
