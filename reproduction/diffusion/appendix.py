@@ -15,31 +15,20 @@ import numpy as np
 
 from gaussmix.diffusion.conditions import find_attributes
 from gaussmix.metrics.distances import kernel_distance
-from reproduction.diffusion.model import (
-    LISTS,
-    QUICK,
-    FaceBlock,
-    FaceSampler,
-    JudgedModel,
-    PageConfig,
-    Pictures,
-    draw_faces,
-    load_subject,
-    words,
-)
+from reproduction.diffusion import model
 from reproduction.page import Measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES = tuple(figure for figure in LISTS if figure != "1")
+FIGURES = tuple(figure for figure in model.D_LISTS if figure != "1")
 _ROWS, _COLUMNS = 4, 10
 _FEW = 4  # faces that a kernel distance needs
 _UNKNOWN = {"value": None, "standard_error": None}
 
 
 @dataclass(frozen=True)
-class Config(PageConfig):
+class Config(model.PageConfig):
     """Settings of Appendix A."""
 
     pictures: int = 300
@@ -51,23 +40,23 @@ class Config(PageConfig):
         return self.pictures * len(FIGURES)
 
     def quick(self) -> Config:
-        return replace(self, pictures=_ROWS * _COLUMNS, **QUICK)
+        return replace(self, pictures=_ROWS * _COLUMNS, **model.QUICK)
 
 
 def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     """Return how well the faces of each list show it, and the faces."""
-    subject = load_subject(config)
-    sampler = FaceSampler(config, on_step)
+    subject = model.load_subject(config)
+    sampler = model.FaceSampler(config, on_step)
     found = {figure: measure_list(subject, sampler, figure, config) for figure in FIGURES}
     rows = {figure: row for figure, (row, _) in found.items()}
-    seen = {figure: (row["asked"], pictures) for figure, (row, pictures) in found.items()}
-    paper = {"lists": {figure: words(LISTS[figure][0]) for figure in FIGURES}}
-    return Measured({**rows, "all": over_all(rows), "model": subject.facts}, paper, seen)
+    lists = {figure: model.words(model.D_LISTS[figure]) for figure in FIGURES}
+    paper = {"claim": "Generations correctly match our conditioning features", "lists": lists}
+    return Measured({**rows, "all": over_all(rows), "model": subject.facts}, paper, found)
 
 
 def measure_list(
-    subject: JudgedModel, sampler: FaceSampler, figure: str, config: Config
-) -> tuple[dict[str, Any], Pictures]:
+    subject: model.JudgedModel, sampler: model.FaceSampler, figure: str, config: Config
+) -> tuple[dict[str, Any], model.Pictures]:
     """Draw faces for one list, and return numbers and faces; what cannot be said for want of real faces is None.
 
     ``seen`` is the share of the list's attributes that the judge sees, ``all_seen`` the share of faces in which it sees
@@ -88,7 +77,7 @@ def measure_list(
     enough = len(real) >= _FEW
     return {
         "wanted": wanted,
-        "asked": words(wanted),
+        "asked": model.words(wanted),
         "n_real": len(real),
         "seen": float(seen.mean()),
         "seen_real": float(seen_real.mean()) if len(real) else None,
@@ -112,7 +101,7 @@ def over_all(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def draw(measured: Measured) -> dict[str, Figure]:
     """Return a sheet of the first faces of each list."""
     sheets = {}
-    for figure, (asked, pictures) in measured.seen.items():
+    for figure, (row, pictures) in measured.seen.items():
         block = pictures[: _ROWS * _COLUMNS].reshape(_ROWS, _COLUMNS, *pictures.shape[1:])
-        sheets[f"-{figure}"] = draw_faces(f"As Figure {figure}: {asked}", FaceBlock("", block))
+        sheets[f"-{figure}"] = model.draw_faces(f"As Figure {figure}: {row['asked']}", model.FaceBlock("", block))
     return sheets

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 M = (-200.0, 200.0)  # the paper's bounded support, and the cells of the basis of the chosen pairs
 SHIFTS = (0.1, 1.0, 10.0, 30.0, 100.0, 200.0)
 SIZES = (20, 100, 500)
+PAPER = {"claim": "W1 -> 0 if and only if ||NGMG|| -> 0; NGMG is sensitive where TV, KL and JS are not"}
+Distances = dict[str, FloatArray]
 EQUAL = 0.01  # relative difference up to which Eq. 6 counts as W1
 Law = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]  # masses, means, standard deviations
 NORMALS: dict[str, tuple[Law, Law]] = {
@@ -59,40 +61,24 @@ class Config:
         return replace(self, pairs=10)
 
 
-@dataclass(frozen=True)
-class PairDistances:
-    """Distances of pairs of weights on one basis, ``(B,)`` each."""
+def compare(a: FloatArray, b: FloatArray, basis: GaussianBasis, support: tuple[float, float] = M) -> Distances:
+    """Return all distances ``(B,)`` of rows of weights ``(B, n)``.
 
-    w1: FloatArray
-    error: FloatArray
-    """Certified bound of the error of `w1`."""
-    atoms: FloatArray
-    """r sum |cumsum delta|: W1 of the weights on the centres, not below `w1`."""
-    eq6: FloatArray
-    mean_difference: FloatArray
-    tv: FloatArray
-    """Of the weights."""
-    ngmg: FloatArray
-    """r times the sum of |NGMG|: without a unit."""
-
-    def row(self, k: int, *names: str) -> dict[str, float]:
-        """Return the distances of these names of pair k."""
-        return {name: float(getattr(self, name)[k]) for name in names}
-
-
-def compare(a: FloatArray, b: FloatArray, basis: GaussianBasis, support: tuple[float, float] = M) -> PairDistances:
-    """Return all distances of rows of weights ``(B, n)``."""
+    "error" is the certified bound of the error of "w1"; "atoms", r sum |cumsum delta|, is W1 of the weights on the
+    centres, which is not below it; "tv" is that of the weights; "ngmg" is r times the sum of |NGMG|, without a unit.
+    """
     r = basis.spacing
     w1, error = wasserstein_distance(a, b, basis=basis, return_error=True)
-    return PairDistances(
-        w1=np.asarray(w1),
-        error=np.asarray(error),
-        atoms=r * np.abs(np.cumsum(a - b, axis=1)).sum(1),
-        eq6=np.asarray(mean_difference_bound(a, b, basis=basis, support=support)),
-        mean_difference=np.asarray(mean_difference_bound(a, b, basis=basis)),
-        tv=np.abs(a - b).sum(1) / 2,
-        ngmg=r * np.abs(negative_gaussian_mixture_gradient(a, b, basis)).sum(1),
-    )
+    found = {
+        "w1": w1,
+        "error": error,
+        "atoms": r * np.abs(np.cumsum(a - b, axis=1)).sum(1),
+        "eq6": mean_difference_bound(a, b, basis=basis, support=support),
+        "mean_difference": mean_difference_bound(a, b, basis=basis),
+        "tv": np.abs(a - b).sum(1) / 2,
+        "ngmg": r * np.abs(negative_gaussian_mixture_gradient(a, b, basis)).sum(1),
+    }
+    return {name: np.asarray(values) for name, values in found.items()}
 
 
 def chosen_pairs(basis: GaussianBasis) -> tuple[list[str], FloatArray, FloatArray]:
@@ -107,7 +93,7 @@ def chosen_pairs(basis: GaussianBasis) -> tuple[list[str], FloatArray, FloatArra
     return [*NORMALS, "weights (1/2, 0, 1/2) and (0, 1, 0), neighbours"], a, b
 
 
-def compare_moved(shifts: Sequence[float] | FloatArray, basis: GaussianBasis) -> PairDistances:
+def compare_moved(shifts: Sequence[float] | FloatArray, basis: GaussianBasis) -> Distances:
     """Compare N(-s/2, 10) with N(s/2, 10) for each shift s."""
     width = np.sqrt(10**2 - (basis.bandwidth * basis.spacing) ** 2)
     left, right = (np.array([normal_weights(basis, [1], [side * s / 2], [width]) for s in shifts]) for side in (-1, 1))
@@ -126,28 +112,35 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     on_step(3)
     random = _random_pairs(config)
     on_step(4)
+    found = (chosen, shifted, *combs, *random.values())
     ours = {
-        "pairs": {name: chosen.row(k, "w1", "atoms", "eq6", "mean_difference") for k, name in enumerate(names)},
-        "shifts": {f"{s:g}": shifted.row(k, "w1", "eq6", "tv", "ngmg") for k, s in enumerate(SHIFTS)},
-        "interleaved": {
-            str(n): found.row(0, "w1", "eq6", "atoms", "tv", "ngmg") for n, found in zip(SIZES, combs, strict=True)
+        "pairs": {
+            name: {key: chosen[key][k] for key in ("w1", "atoms", "eq6", "mean_difference")}
+            for k, name in enumerate(names)
         },
-        "random": {kind: _ratios(found.eq6 / found.w1) for kind, found in random.items()},
-        "largest_w1_error": float(max(found.error.max() for found in (chosen, shifted, *combs, *random.values()))),
+        "shifts": {
+            f"{s:g}": {key: shifted[key][k] for key in ("w1", "eq6", "tv", "ngmg")} for k, s in enumerate(SHIFTS)
+        },
+        "interleaved": {
+            str(n): {key: comb[key][0] for key in ("w1", "eq6", "atoms", "tv", "ngmg")}
+            for n, comb in zip(SIZES, combs, strict=True)
+        },
+        "random": {kind: _ratios(each["eq6"] / each["w1"]) for kind, each in random.items()},
+        "largest_w1_error": max(each["error"].max() for each in found),
         "equal": EQUAL,
     }
     shifts = np.linspace(0, SHIFTS[-1], 101)
-    return Measured(ours, {}, {"random": random, "shifts": shifts, "moved": compare_moved(shifts, basis)})
+    return Measured(ours, PAPER, {"random": random, "shifts": shifts, "moved": compare_moved(shifts, basis)})
 
 
-def _interleaved(n: int, t: float) -> PairDistances:
+def _interleaved(n: int, t: float) -> Distances:
     """Equal weights on the even centres against equal weights on the odd ones, n of them on (0, 100)."""
     even = (np.arange(n) % 2 == 0).astype(float)
     basis = GaussianBasis.spanning(*RANGE, n, t)
     return compare(even[None] / even.sum(), (1 - even)[None] / (1 - even).sum(), basis, _around(basis))
 
 
-def _random_pairs(config: Config) -> dict[str, PairDistances]:
+def _random_pairs(config: Config) -> dict[str, Distances]:
     rng = np.random.default_rng(config.seed)
     basis = GaussianBasis.spanning(*RANGE, 200, config.sigma)
     smooth = np.array([[draw_weights(basis, rng) for _ in range(2)] for _ in range(config.pairs)])
@@ -180,13 +173,12 @@ def draw(measured: Measured) -> dict[str, Figure]:
 
     figure = Figure(figsize=(10.5, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    random: dict[str, PairDistances] = measured.seen["random"]
+    random: dict[str, Distances] = measured.seen["random"]
     for (kind, found), color in zip(random.items(), ("#1f5fa8", "#d8902a"), strict=True):
-        left.plot(found.w1, found.eq6, ".", color=color, markersize=4, label=f"{kind} pairs")
-    most = max(found.w1.max() for found in random.values())
+        left.plot(found["w1"], found["eq6"], ".", color=color, markersize=4, label=f"{kind} pairs")
+    most = max(found["w1"].max() for found in random.values())
     left.plot([0, most], [0, most], color="#333333", linewidth=0.8, label="equal")
-    left.set_xlabel("W1")
-    left.set_ylabel("Eq. 6, difference of the means")
+    left.set(xlabel="W1", ylabel="Eq. 6, difference of the means")
     left.set_title("random pairs", fontsize=10)
     styles = (
         ("w1", "W1", "#1f5fa8", "-"),
@@ -195,10 +187,9 @@ def draw(measured: Measured) -> dict[str, Figure]:
         ("ngmg", "||NGMG||", "#c2402a", "--"),
     )
     for name, label, color, style in styles:
-        values = getattr(measured.seen["moved"], name)
+        values = measured.seen["moved"][name]
         right.plot(measured.seen["shifts"], values / values[-1], style, color=color, label=label, linewidth=1.8)
-    right.set_xlabel("shift; standard deviation 10")
-    right.set_ylabel("share of the value at 200")
+    right.set(xlabel="shift; standard deviation 10", ylabel="share of the value at 200")
     right.set_title("a law that is moved away", fontsize=10)
     for axes in (left, right):
         axes.legend(frameon=False, fontsize=8)

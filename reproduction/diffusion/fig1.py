@@ -30,22 +30,13 @@ from gaussmix.metrics.classifier import balanced_accuracy
 from gaussmix.metrics.distances import frechet_distance, kernel_distance
 from gaussmix.metrics.manifolds import manifold_scores, nearest_pictures, pairwise_diversity
 from gaussmix.metrics.quality import CLOSE
-from reproduction.diffusion.model import (
-    QUICK,
-    FaceBlock,
-    FaceSampler,
-    JudgedModel,
-    PageConfig,
-    Pictures,
-    draw_faces,
-    load_subject,
-    words,
-)
+from reproduction.diffusion import model
 from reproduction.page import Measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PAPER = {"claim": "no generated images that are clearly unrecognizable, and face features are well assembled"}
 FOLDS, SPLITS = 5, 5
 CELLS = 8
 """A side of the grid on which fine detail is averaged."""
@@ -54,7 +45,7 @@ _NEAREST = 10
 
 
 @dataclass(frozen=True)
-class Config(PageConfig):
+class Config(model.PageConfig):
     """Settings of Figure 1."""
 
     pictures: int = 1200
@@ -66,7 +57,7 @@ class Config(PageConfig):
         return self.pictures + _ROWS * _COLUMNS
 
     def quick(self) -> Config:
-        return replace(self, pictures=20, **QUICK)
+        return replace(self, pictures=20, **model.QUICK)
 
 
 class Separability(NamedTuple):
@@ -81,13 +72,13 @@ def tell_apart(real: NDArray, other: NDArray, seed: int) -> Separability:
     rows = np.concatenate([real, other])
     label = np.arange(len(rows)) < len(real)
     folds = RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=SPLITS, random_state=seed)
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    right = cross_val_score(model, rows, label, cv=folds)
+    rule = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    right = cross_val_score(rule, rows, label, cv=folds)
     shared = 1 / len(right) + 1 / (FOLDS - 1)
     return Separability(float(right.mean()), float(np.sqrt(shared * right.var(ddof=1))))
 
 
-def fine_detail(images: Pictures) -> NDArray[np.float64]:
+def fine_detail(images: model.Pictures) -> NDArray[np.float64]:
     """Return the absolute Laplacian of the grey pictures, averaged over squares: ``(N, CELLS^2)``, without a rim."""
     grey = images.astype(np.float64).mean(-1)
     inner = 4 * grey[:, 1:-1, 1:-1] - grey[:, :-2, 1:-1] - grey[:, 2:, 1:-1] - grey[:, 1:-1, :-2] - grey[:, 1:-1, 2:]
@@ -99,8 +90,8 @@ def fine_detail(images: Pictures) -> NDArray[np.float64]:
 
 def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     """Return the numbers of drawn and of real faces, and faces to show."""
-    subject = load_subject(config)
-    sampler = FaceSampler(config, on_step)
+    subject = model.load_subject(config)
+    sampler = model.FaceSampler(config, on_step)
     held = np.random.default_rng(config.seed).permutation(subject.held_out)
     asked, others = np.array_split(held[: 2 * config.pictures], 2)
     truth = subject.attributes[asked]
@@ -125,19 +116,19 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
         {
             **ours,
             "accuracy": dict(zip(subject.names, accuracy, strict=True)),
-            "worst": {"attribute": words([subject.names[worst]]), "accuracy": accuracy[worst]},
+            "worst": {"attribute": model.words([subject.names[worst]]), "accuracy": accuracy[worst]},
             "faces": len(drawn),
             "other_faces": len(others),
             "features": subject.judge.features(real[:1]).shape[1],
             "attributes": list(wanted),
-            "asked": words(wanted),
+            "asked": model.words(wanted),
             "shown": len(shown),
             "shown_with_all": min(len(shown), len(subject.with_attributes(wanted))),
             "model": subject.facts,
         },
-        {},
+        PAPER,
         {
-            "asked": words(wanted),
+            "asked": model.words(wanted),
             "real": subject.images[shown],
             "drawn": sampler.draw(subject.pipeline, rows),
             "nearest": np.stack([closest, originals]),
@@ -146,7 +137,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
 
 
 def _numbers(
-    subject: JudgedModel, faces: Pictures, truth: NDArray[np.uint8], others: Pictures, seed: int
+    subject: model.JudgedModel, faces: model.Pictures, truth: NDArray[np.uint8], others: model.Pictures, seed: int
 ) -> dict[str, Any]:
     """Of ``faces`` with attributes ``truth`` (M, K), against held-out faces ``others``."""
     features, theirs = subject.judge.features(faces), subject.judge.features(others)
@@ -168,7 +159,7 @@ def _nearness(near: NDArray[np.float64], limit: float) -> dict[str, float]:
     return {"median": float(np.median(near)), "least": float(near.min()), "close": float((near < limit).mean())}
 
 
-def _nearest(face: Pictures, training: Pictures) -> Pictures:
+def _nearest(face: model.Pictures, training: model.Pictures) -> model.Pictures:
     """The training picture with the least squared difference of pixels."""
     gaps = [
         np.square(part.astype(np.int32) - face).sum((1, 2, 3))
@@ -180,12 +171,11 @@ def _nearest(face: Pictures, training: Pictures) -> Pictures:
 def draw(measured: Measured) -> dict[str, Figure]:
     """Return real faces beside drawn ones, and the drawn faces that are nearest to a training picture."""
     seen = measured.seen
-    blocks = FaceBlock("real, held out", _grid(seen["real"])), FaceBlock("drawn", _grid(seen["drawn"]))
-    pairs = FaceBlock("", seen["nearest"], ["drawn", "nearest in training"])
-    return {"": draw_faces(seen["asked"], *blocks), "-nearest": draw_faces("Nearest training pictures", pairs)}
-
-
-def _grid(pictures: Pictures) -> Pictures:
-    """The shown faces in their rows."""
-    rows = len(pictures) // _COLUMNS
-    return pictures[: rows * _COLUMNS].reshape(rows, _COLUMNS, *pictures.shape[1:])
+    grid = (_ROWS, _COLUMNS, *seen["real"].shape[1:])
+    real = model.FaceBlock("real, held out", seen["real"].reshape(grid))
+    drawn = model.FaceBlock("drawn", seen["drawn"].reshape(grid))
+    pairs = model.FaceBlock("", seen["nearest"], ["drawn", "nearest in training"])
+    return {
+        "": model.draw_faces(seen["asked"], real, drawn),
+        "-nearest": model.draw_faces("Nearest training pictures", pairs),
+    }

@@ -21,6 +21,7 @@ from reproduction.page import Measured
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PAPER = {"claim": "after 10 steps the learnt weights are relatively close to the target"}
 TEN = 10
 MODES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "literal": ("Algorithm 1", "#1f5fa8", {"mode": "paper"}),
@@ -32,6 +33,7 @@ MODES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 COMB_SIGMAS = (1.0, 2.0, 3.0, 5.0, 10.0)
 STEPS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # in spacings
+Pair = tuple[FloatArray, FloatArray]
 DRAWN_STEPS = (0, 1, 2, 3, 4, 6, 8, 10)
 
 
@@ -65,9 +67,13 @@ def comb_l1(t: float) -> float:
 
 def learn_all(start: FloatArray, goal: FloatArray, basis: GaussianBasis, limit: int) -> dict[str, WeightPath]:
     """Return the path of every mode of `MODES` from `start` towards `goal`."""
-    common = {"initial": start, "sigma": basis.bandwidth * basis.spacing, "n_steps": limit, "tolerance": 0.0}
-    given: dict[str, dict[str, Any]] = {name: common | options for name, (_, _, options) in MODES.items()}
-    return {name: learn_weights(goal, basis, **options) for name, options in given.items()}
+    common: dict[str, Any] = {
+        "initial": start,
+        "sigma": basis.bandwidth * basis.spacing,
+        "n_steps": limit,
+        "tolerance": 0.0,
+    }
+    return {name: learn_weights(goal, basis, **(common | options)) for name, (_, _, options) in MODES.items()}
 
 
 def l1_at(path: WeightPath, steps: NDArray[np.int64]) -> FloatArray:
@@ -87,7 +93,8 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
         on_step(k + 1)
     steps = np.array([0, TEN, 100, config.limit])
     at = {name: np.array([l1_at(path[name], steps) for path in paths]) for name in MODES}
-    ends = {t: _ends(pairs, replace(basis, bandwidth=t), config.limit) for t in COMB_SIGMAS}
+    ends = {t: _ends(pairs[:5], replace(basis, bandwidth=t), n_steps=config.limit) for t in COMB_SIGMAS}
+    tens = {step: _ends(pairs, basis, step=step * basis.spacing, n_steps=TEN) for step in STEPS}
     combs = {f"{t:g} r": [float(l1.min()), float(l1.max()), comb_l1(t)] for t, l1 in ends.items()}
     ours = {
         "L1": {
@@ -96,10 +103,10 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
             for name, values in at.items()
         },
         "limit_by_sigma": combs,
-        "L1_after_10_steps_by_step": {f"{step:g} r": _ten_steps(pairs, basis, step) for step in STEPS},
+        "L1_after_10_steps_by_step": {f"{step:g} r": np.median(ten) for step, ten in tens.items()},
         "share_worse_at_the_end_than_after_10": float((at["literal"][:, -1] > at["literal"][:, 1]).mean()),
     } | comb_error(combs, STDS[0] / basis.spacing)
-    return Measured(ours, {}, {"basis": basis, "pair": pairs[0], "paths": paths})
+    return Measured(ours, PAPER, {"basis": basis, "pair": pairs[0], "paths": paths})
 
 
 def comb_error(limit_by_sigma: dict[str, list[float]], narrowest: float) -> dict[str, float]:
@@ -109,17 +116,10 @@ def comb_error(limit_by_sigma: dict[str, list[float]], narrowest: float) -> dict
     return {"narrowest_of_target": narrowest, "largest_error_of_comb": max(errors)}
 
 
-def _ends(pairs: list[tuple[FloatArray, FloatArray]], basis: GaussianBasis, limit: int) -> FloatArray:
-    """L1 at the end of Algorithm 1 for a few of the pairs."""
-    few = pairs[:5]
-    ends = [learn_weights(goal, basis, initial=start, mode="paper", n_steps=limit).l1[-1] for start, goal in few]
-    return np.array(ends)
-
-
-def _ten_steps(pairs: list[tuple[FloatArray, FloatArray]], basis: GaussianBasis, step: float) -> float:
-    """Median L1 after ten steps of Algorithm 1 of this length, in spacings."""
-    options: dict[str, Any] = {"mode": "paper", "step": step * basis.spacing, "n_steps": TEN}
-    return float(np.median([learn_weights(goal, basis, initial=start, **options).l1[-1] for start, goal in pairs]))
+def _ends(pairs: list[Pair], basis: GaussianBasis, **options: Any) -> FloatArray:
+    """L1 at the end of Algorithm 1, for each pair."""
+    paths = [learn_weights(goal, basis, initial=start, mode="paper", **options) for start, goal in pairs]
+    return np.array([path.l1[-1] for path in paths])
 
 
 def draw(measured: Measured) -> dict[str, Figure]:
@@ -128,7 +128,7 @@ def draw(measured: Measured) -> dict[str, Figure]:
     return {"": _draw_steps(basis, pair, paths[0]["literal"]), "-limit": _draw_limit(basis, pair, paths)}
 
 
-def _draw_steps(basis: GaussianBasis, pair: tuple[FloatArray, FloatArray], path: WeightPath) -> Figure:
+def _draw_steps(basis: GaussianBasis, pair: Pair, path: WeightPath) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 5.2), layout="constrained")
@@ -147,9 +147,7 @@ def _draw_steps(basis: GaussianBasis, pair: tuple[FloatArray, FloatArray], path:
     return figure
 
 
-def _draw_limit(
-    basis: GaussianBasis, pair: tuple[FloatArray, FloatArray], paths: list[dict[str, WeightPath]]
-) -> Figure:
+def _draw_limit(basis: GaussianBasis, pair: Pair, paths: list[dict[str, WeightPath]]) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.4), layout="constrained")
@@ -158,10 +156,7 @@ def _draw_limit(
         steps = max((path[name].steps for path in paths), key=len)
         median = np.median([l1_at(path[name], steps) for path in paths], axis=0)
         left.plot(steps[1:], median[1:], color=color, label=label, linewidth=1.6)
-    left.set_xscale("log")
-    left.set_yscale("log")
-    left.set_xlabel("step")
-    left.set_ylabel("L1 to the target, median")
+    left.set(xlabel="step", ylabel="L1 to the target, median", xscale="log", yscale="log")
     left.set_title("how far each variant comes", fontsize=10)
     left.legend(frameon=False, fontsize=8, loc="lower left")
     goal, limit = pair[1], paths[0]["literal"].weights
@@ -169,9 +164,7 @@ def _draw_limit(
     right.plot(basis.centers, limit, "o-", color="#1f5fa8", markersize=2.5, linewidth=1, label="end of Algorithm 1")
     right.plot(basis.centers, goal, color="#d8902a", linewidth=2.2, label="target")
     right.vlines(basis.centers[lack], limit[lack], goal[lack], color="#c2402a", linewidth=2, label="lacks for ever")
-    right.set_ylim(0, None)
-    right.set_xlabel("centre")
-    right.set_ylabel("weight")
+    right.set(xlabel="centre", ylabel="weight", ylim=(0, None))
     right.set_title("the spurious fixed point", fontsize=10)
     right.legend(frameon=False, fontsize=8)
     for axes in (left, right):

@@ -24,25 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist, squareform
 
-from gaussmix.diffusion.conditions import find_attributes
 from gaussmix.diffusion.sheets import sheet_requests
-from reproduction.diffusion.model import (
-    QUICK,
-    FaceBlock,
-    FaceSampler,
-    JudgedModel,
-    PageConfig,
-    Pictures,
-    draw_faces,
-    load_subject,
-    words,
-)
+from reproduction.diffusion import model
 from reproduction.page import Measured
 from reproduction.statistics import jackknife
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PAPER = {"claim": "we randomly sample the conditional Z; each image is assigned with a fix latent sample"}
 WAYS = {
     "real": "real, held out",
     "all": "drawn, own Z and noise",
@@ -56,7 +46,7 @@ _ROWS, _COLUMNS, _NOISES = 4, 3, 5  # of the blocks of faces
 
 
 @dataclass(frozen=True)
-class Config(PageConfig):
+class Config(model.PageConfig):
     """Settings of Figure 4."""
 
     pictures: int = 100
@@ -70,7 +60,7 @@ class Config(PageConfig):
         return (len(WAYS) - 1) * self.pictures + 3 * (_NOISES * len(_SHOWN) + 2 * self.component_rows * 16)
 
     def quick(self) -> Config:
-        return replace(self, pictures=_ROWS * _COLUMNS, component_rows=2, **QUICK)
+        return replace(self, pictures=_ROWS * _COLUMNS, component_rows=2, **model.QUICK)
 
 
 class Diversity(NamedTuple):
@@ -89,8 +79,6 @@ class ComponentEffect(NamedTuple):
     """The first minus the second."""
     error: float
     """Its standard error: jackknife over rows of attributes."""
-    seen: float
-    """Share of these faces in which the judge sees the attribute."""
 
     @property
     def sign(self) -> int:
@@ -108,8 +96,8 @@ def diversity(means: NDArray[np.float64]) -> Diversity:
     return Diversity(float(means.mean()), float(2 * means.std(ddof=1) / np.sqrt(len(means))))
 
 
-def component_effect(grid: NDArray[np.float64], seen: float) -> ComponentEffect:
-    """Return the effect in pictures ``(rows, components, 2 noises, D)``, at least two rows; ``seen`` is passed on."""
+def component_effect(grid: NDArray[np.float64]) -> ComponentEffect:
+    """Return the effect in pictures ``(rows, components, 2 noises, D)``, at least two rows."""
     pairs = itertools.combinations(range(grid.shape[1]), 2)
     moved = np.mean([np.square(grid[:, a] - grid[:, b]).mean((1, 2)) for a, b in pairs] or [np.zeros(len(grid))], 0)
     redrawn = np.square(grid[:, :, 0] - grid[:, :, 1]).mean((1, 2))
@@ -118,13 +106,13 @@ def component_effect(grid: NDArray[np.float64], seen: float) -> ComponentEffect:
         return float(np.sqrt(moved[kept].mean()) - np.sqrt(redrawn[kept].mean()))
 
     component, noise = (float(np.sqrt(each.mean())) for each in (moved, redrawn))
-    return ComponentEffect(component, noise, component - noise, jackknife(beyond, len(grid)), seen)
+    return ComponentEffect(component, noise, component - noise, jackknife(beyond, len(grid)))
 
 
 def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     """Return how varied each set of faces is and what each component does, and faces to show."""
-    subject = load_subject(config)
-    sampler = FaceSampler(config, on_step)
+    subject = model.load_subject(config)
+    sampler = model.FaceSampler(config, on_step)
     wanted = subject.wanted("1")
     exact = subject.with_attributes(wanted)
     chosen = subject.nearest_to(wanted, max(_ROWS * _COLUMNS, min(config.pictures, len(exact))), config.seed)
@@ -133,26 +121,28 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
         "features": {way: mean_distances(subject.judge.features(images)) for way, images in faces.items()},
         "pixels": {way: mean_distances(_flat(images) / np.sqrt(images[0].size)) for way, images in faces.items()},
     }
-    pixels = means["pixels"]
-    sheets = {name: _component_sheet(subject, sampler, name) for name in _shown(subject)}
-    effects = {name: _component_effect(subject, sampler, name, config) for name in subject.names}
-    n_components, shares = subject.pipeline.attribute_latents.n_components, subject.pipeline.attribute_latents.shares
+    sheets = {name: _by_component(subject, sampler, name, 1, _NOISES)[0] for name in _shown(subject)}
+    grids = {name: _by_component(subject, sampler, name, config.component_rows, 2) for name in subject.names}
+    effects = {name: component_effect(_flat(grid, 3)) for name, grid in grids.items()}
+    latents = subject.pipeline.attribute_latents
+    equal = np.full((len(effects), latents.n_components), 1 / latents.n_components)
+    shares = equal if latents.shares is None else latents.shares
     ours = {
         "diversity": {way: {kind: diversity(of[way])._asdict() for kind, of in means.items()} for way in WAYS},
         "drawn_minus_real": {kind: diversity(of["all"] - of["real"])._asdict() for kind, of in means.items()},
-        "latents_minus_noise": {"pixels": diversity(pixels["latents"] - pixels["noise"])._asdict()},
+        "latents_minus_noise": {"pixels": diversity(means["pixels"]["latents"] - means["pixels"]["noise"])._asdict()},
         "components": {
-            name: effect._asdict() | {"shares": [1 / n_components] * n_components if shares is None else shares[k]}
+            name: effect._asdict() | {"seen": _seen(subject, grids[name])[k], "shares": shares[k]}
             for k, (name, effect) in enumerate(effects.items())
         },
         "over_attributes": over_attributes(effects),
         "attributes": list(wanted),
-        "asked": words(wanted),
+        "asked": model.words(wanted),
         "faces": len(chosen),
         "faces_with_all": min(len(chosen), len(exact)),
         "model": subject.facts,
     }
-    return Measured(ours, {}, {"asked": words(wanted), "faces": faces, "sheets": sheets})
+    return Measured(ours, PAPER, {"asked": model.words(wanted), "faces": faces, "sheets": sheets})
 
 
 def over_attributes(effects: dict[str, ComponentEffect]) -> dict[str, Any]:
@@ -162,11 +152,13 @@ def over_attributes(effects: dict[str, ComponentEffect]) -> dict[str, Any]:
         group: [name for name, one in effects.items() if one.sign == sign]
         for group, sign in (("more", 1), ("less", -1), ("neither", 0))
     }
-    listed = {group: {"count": len(names), "names": words(names)} for group, names in groups.items()}
+    listed = {group: {"count": len(names), "names": model.words(names)} for group, names in groups.items()}
     return {"count": len(effects), **medians, **listed}
 
 
-def _ways(subject: JudgedModel, sampler: FaceSampler, chosen: NDArray[np.int64]) -> dict[str, Pictures]:
+def _ways(
+    subject: model.JudgedModel, sampler: model.FaceSampler, chosen: NDArray[np.int64]
+) -> dict[str, model.Pictures]:
     """Real faces at ``chosen``, and faces for their attributes, by the keys of `WAYS`."""
     rows, one = subject.attributes[chosen], [0] * len(chosen)
     return {
@@ -178,56 +170,51 @@ def _ways(subject: JudgedModel, sampler: FaceSampler, chosen: NDArray[np.int64])
     }
 
 
-def _flat(images: Pictures) -> NDArray[np.float64]:
-    return images.reshape(len(images), -1).astype(np.float64)
+def _seen(subject: model.JudgedModel, grid: model.Pictures) -> NDArray[np.float64]:
+    """Shares of pictures ``(rows, components, noises, H, W, 3)`` in which the judge sees the attributes, ``(K,)``."""
+    return subject.predict(grid.reshape(-1, *grid.shape[3:])).mean(0)
 
 
-def _shown(subject: JudgedModel) -> tuple[str, ...]:
+def _flat(images: model.Pictures, axes: int = 1) -> NDArray[np.float64]:
+    return images.reshape(*images.shape[:axes], -1).astype(np.float64)
+
+
+def _shown(subject: model.JudgedModel) -> tuple[str, ...]:
     if set(_SHOWN) <= set(subject.names):
         return _SHOWN
     return tuple(names[0] for names in sheet_requests(subject.pipeline, len(_SHOWN)) if names)
 
 
-def _component_sheet(subject: JudgedModel, sampler: FaceSampler, name: str) -> Pictures:
-    """Faces ``(C, noises, H, W, 3)`` with one row of attributes and one Z but for the component of ``name``."""
-    row = subject.pipeline.choose_attributes([name], count=1, seed=sampler.config.seed)
-    cells = list(itertools.product(range(subject.pipeline.attribute_latents.n_components), range(_NOISES)))
+def _by_component(
+    subject: model.JudgedModel, sampler: model.FaceSampler, name: str, n_rows: int, n_noises: int
+) -> model.Pictures:
+    """Faces ``(rows of attributes, components of name, noises, H, W, 3)``; all else of Z is the same within a row."""
+    rows = subject.pipeline.choose_attributes([name], count=n_rows, seed=sampler.config.seed)
+    n_components = subject.pipeline.attribute_latents.n_components
+    row, component, noise = np.indices((n_rows, n_components, n_noises)).reshape(3, -1).tolist()
     pictures = sampler.draw(
         subject.pipeline,
-        row.repeat(len(cells), 0),
-        latents=[0] * len(cells),
-        noises=[noise for _, noise in cells],
-        components=[{name: c} for c, _ in cells],
+        rows[row],
+        latents=row,
+        noises=[n_noises * r + n for r, n in zip(row, noise, strict=True)],
+        components=[{name: c} for c in component],
     )
-    return pictures.reshape(-1, _NOISES, *pictures.shape[1:])
-
-
-def _component_effect(subject: JudgedModel, sampler: FaceSampler, name: str, config: Config) -> ComponentEffect:
-    """What the component of ``name`` changes, and what the noise does, over some rows of attributes."""
-    n_components, n_rows = subject.pipeline.attribute_latents.n_components, config.component_rows
-    rows = subject.pipeline.choose_attributes([name], count=n_rows, seed=config.seed)
-    cells = list(itertools.product(range(n_rows), range(n_components), range(2)))
-    pictures = sampler.draw(
-        subject.pipeline,
-        rows[[row for row, _, _ in cells]],
-        latents=[row for row, _, _ in cells],
-        noises=[2 * row + noise for row, _, noise in cells],
-        components=[{name: c} for _, c, _ in cells],
-    )
-    [column] = find_attributes([name], subject.names)
-    grid = _flat(pictures).reshape(n_rows, n_components, 2, -1)
-    return component_effect(grid, float(subject.predict(pictures)[:, column].mean()))
+    return pictures.reshape(n_rows, n_components, n_noises, *pictures.shape[1:])
 
 
 def draw(measured: Measured) -> dict[str, Figure]:
     """Return faces of every set but that with one Z and one noise, and faces by component."""
     seen = measured.seen
     ways = [
-        FaceBlock(WAYS[way], images[: _ROWS * _COLUMNS].reshape(_ROWS, _COLUMNS, *images.shape[1:]))
+        model.FaceBlock(WAYS[way], images[: _ROWS * _COLUMNS].reshape(_ROWS, _COLUMNS, *images.shape[1:]))
         for way, images in seen["faces"].items()
         if way != "neither"
     ]
     components = [
-        FaceBlock(words([name]), sheet, [str(c) for c in range(len(sheet))]) for name, sheet in seen["sheets"].items()
+        model.FaceBlock(model.words([name]), sheet, [str(c) for c in range(len(sheet))])
+        for name, sheet in seen["sheets"].items()
     ]
-    return {"": draw_faces(seen["asked"], *ways), "-components": draw_faces("Components of an attribute", *components)}
+    return {
+        "": model.draw_faces(seen["asked"], *ways),
+        "-components": model.draw_faces("Components of an attribute", *components),
+    }

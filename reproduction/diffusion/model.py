@@ -31,29 +31,22 @@ if TYPE_CHECKING:
 
 Pictures = NDArray[np.uint8]
 
-LISTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "1": (
-        ("Arched_Eyebrows", "Attractive", "Brown_Hair", "Heavy_Makeup", "High_Cheekbones", "Smiling", "Young"),
-        ("Brown_Hair", "Long_Hair", "Smiling"),
-    ),
-    "13": (
-        ("Bushy_Eyebrows", "Male", "Pointy_Nose", "Straight_Hair", "Young", "Attractive"),
-        ("Mustache", "Brown_Hair"),
-    ),
-    "14": (
-        ("5_o_Clock_Shadow", "Arched_Eyebrows", "Bags_Under_Eyes", "Male", "Black_Hair"),
-        ("Beard", "Black_Hair"),
-    ),
-    "15": (
-        ("Arched_Eyebrows", "Attractive", "Bangs", "Big_Lips", "Heavy_Makeup", "High_Cheekbones"),
-        ("Long_Hair", "Mouth_Open", "Blond_Hair"),
-    ),
-    "16": (
-        ("Arched_Eyebrows", "Attractive", "Brown_Hair", "Heavy_Makeup", "Smiling", "Young"),
-        ("Brown_Hair", "Smiling", "Eyeglasses"),
-    ),
+D_LISTS: dict[str, tuple[str, ...]] = {
+    "1": ("Arched_Eyebrows", "Attractive", "Brown_Hair", "Heavy_Makeup", "High_Cheekbones", "Smiling", "Young"),
+    "13": ("Bushy_Eyebrows", "Male", "Pointy_Nose", "Straight_Hair", "Young", "Attractive"),
+    "14": ("5_o_Clock_Shadow", "Arched_Eyebrows", "Bags_Under_Eyes", "Male", "Black_Hair"),
+    "15": ("Arched_Eyebrows", "Attractive", "Bangs", "Big_Lips", "Heavy_Makeup", "High_Cheekbones"),
+    "16": ("Arched_Eyebrows", "Attractive", "Brown_Hair", "Heavy_Makeup", "Smiling", "Young"),
 }
-"""D's figures: the attributes that each prints, and those asked of a model of the built-in faces instead."""
+"""The attributes that D's figures print."""
+OUR_LISTS: dict[str, tuple[str, ...]] = {
+    "1": ("Brown_Hair", "Long_Hair", "Smiling"),
+    "13": ("Mustache", "Brown_Hair"),
+    "14": ("Beard", "Black_Hair"),
+    "15": ("Long_Hair", "Mouth_Open", "Blond_Hair"),
+    "16": ("Brown_Hair", "Smiling", "Eyeglasses"),
+}
+"""Those asked of a model of the built-in faces instead."""
 
 _SHOWN = 64  # pixels that a small picture is enlarged to
 _GAP = 4
@@ -127,11 +120,11 @@ class JudgedModel:
 
     def wanted(self, figure: str) -> tuple[str, ...]:
         """Return what to ask for: D's list if the model knows it, else ours, else attributes of the model's own."""
-        for names in LISTS[figure]:
+        for names in (D_LISTS[figure], OUR_LISTS[figure]):
             if set(names) <= set(self.names):
                 return names
         own = sheet_requests(self.pipeline)
-        return tuple(own[list(LISTS).index(figure) % len(own)])
+        return tuple(own[list(D_LISTS).index(figure) % len(own)])
 
 
 def load_subject(config: PageConfig) -> JudgedModel:
@@ -202,8 +195,8 @@ class FaceSampler:
         Picture i has Z number ``latents[i]``, with the given ``components`` of some attributes, and starts from noise
         number ``noises[i]``; each has its own by default.
         """
-        z = self.latents(pipeline, latents or range(len(attributes)), components)
-        return self.draw_with(pipeline, attributes, z, noises)
+        numbers = latents or range(len(attributes))
+        return self.draw_with(pipeline, attributes, self.latents(pipeline, numbers, components), noises)
 
     def latents(
         self,
@@ -212,11 +205,8 @@ class FaceSampler:
         components: Sequence[Mapping[str, int]] | None = None,
     ) -> torch.Tensor:
         """Return Z of these numbers, ``(M, T, N)``, ungated, with the given ``components`` of some attributes."""
-        chosen = components or [{}] * len(numbers)
-        return torch.cat([pipeline.draw_latents(1, self._generator(j, 0), chosen[i]) for i, j in enumerate(numbers)])
-
-    def _generator(self, number: int, stream: int) -> torch.Generator:
-        return step_generator(self.config.seed, number, stream)
+        chosen = zip(numbers, components or [{}] * len(numbers), strict=True)
+        return torch.cat([pipeline.draw_latents(1, step_generator(self.config.seed, j, 0), c) for j, c in chosen])
 
     def draw_with(
         self,
@@ -226,9 +216,9 @@ class FaceSampler:
         noises: Sequence[int] | None = None,
     ) -> Pictures:
         """Draw as `draw` does, with a given Z ``(M, T, N)``."""
-        count, unet = len(attributes), pipeline.unet
+        count, unet, seed = len(attributes), pipeline.unet, self.config.seed
         shape = (1, unet.config["in_channels"], unet.config["sample_size"], unet.config["sample_size"])
-        x = torch.cat([torch.randn(shape, generator=self._generator(j, 1)) for j in noises or range(count)])
+        x = torch.cat([torch.randn(shape, generator=step_generator(seed, j, 1)) for j in noises or range(count)])
         at_once = batch_size(shape[-1], unet.device)
         fast = has_fast_bfloat16(unet.device) and unet.dtype == torch.float32
         pipeline.set_progress_bar_config(disable=True)
