@@ -112,7 +112,6 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     on_step(3)
     random = _random_pairs(config)
     on_step(4)
-    found = (chosen, shifted, *combs, *random.values())
     ours = {
         "pairs": {
             name: {key: chosen[key][k] for key in ("w1", "atoms", "eq6", "mean_difference")}
@@ -126,7 +125,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
             for n, comb in zip(SIZES, combs, strict=True)
         },
         "random": {kind: _ratios(each["eq6"] / each["w1"]) for kind, each in random.items()},
-        "largest_w1_error": max(each["error"].max() for each in found),
+        "largest_w1_error": max(each["error"].max() for each in (chosen, shifted, *combs, *random.values())),
         "equal": EQUAL,
     }
     shifts = np.linspace(0, SHIFTS[-1], 101)
