@@ -26,7 +26,7 @@ from gaussmix.autoencoder.train import train
 from gaussmix.data.base import DataError
 from gaussmix.data.load import load_labelled
 from gaussmix.metrics.label_classifier import STEPS, load_or_train_label_classifier
-from reproduction.diffusion.model import Faces, draw_faces
+from reproduction.diffusion.model import FaceBlock, draw_faces
 from reproduction.runs import finish, run_folder, runs_under
 from reproduction.statistics import interval
 
@@ -126,7 +126,7 @@ def data_sets(config: LatentPageConfig, sources: Mapping[str, str] | None = None
 
 def draw_blocks(title: str, blocks: Iterable[tuple[str, NDArray[np.uint8]]], rows: Sequence[str]) -> Figure:
     """Titled blocks of images ``(R, C, S, S, 3)`` side by side, their rows named at the first."""
-    return draw_faces(title, *(Faces(name, block, () if i else rows) for i, (name, block) in enumerate(blocks)))
+    return draw_faces(title, *(FaceBlock(name, block, () if i else rows) for i, (name, block) in enumerate(blocks)))
 
 
 def over_seeds(seeds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

@@ -34,7 +34,7 @@ from gaussmix.style.grams import GramLayout, Rows, crop_grams
 from gaussmix.style.images import fit_size, read_picture, resize, to_tensor
 from gaussmix.style.transfer import StyleTransfer, Target
 from gaussmix.style.vgg import CONTENT_LAYERS, STYLE_LAYERS, VARIABLE, VGG19Features, gram_matrix
-from reproduction.diffusion.model import Faces, draw_faces
+from reproduction.diffusion.model import FaceBlock, draw_faces
 from reproduction.runs import counted
 
 Picture = NDArray[np.uint8]
@@ -244,4 +244,4 @@ def variety(images: NDArray[np.uint8], features: VGG19Features) -> float:
 
 def draw_rows(title: str, rows: Mapping[str, Picture]) -> Figure:
     """Pictures ``(K, H, W, 3)`` a row, behind the row's name."""
-    return draw_faces(title, Faces("", np.stack(list(rows.values())), list(rows)))
+    return draw_faces(title, FaceBlock("", np.stack(list(rows.values())), list(rows)))
