@@ -157,8 +157,7 @@ def test_images_are_read_in_order_and_not_far_ahead() -> None:
         started.append(path)
         return b"", path
 
-    ahead = (decode_module.MAX_THREADS + 2) * decode_module.BATCH
     for i, (_, path) in enumerate(decode_module._in_threads(read, table, {5: "missing"})):
         assert path == ("missing" if i == 5 else f"root/{i}")
-        assert len(started) <= i + ahead
+        assert len(started) <= i + decode_module.AHEAD
     assert len(started) == n - 1

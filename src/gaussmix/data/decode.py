@@ -7,9 +7,8 @@ import io
 import os
 import stat
 import warnings
-from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -29,6 +28,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # not EPS: Pillo
 UNREADABLE = bytes(16)  # stands for the digest of a file without readable bytes
 MAX_THREADS = 8
 BATCH = 8  # images a thread takes at a time
+AHEAD = 32 * BATCH  # images that are read before the first of them is taken, at most
 
 T = TypeVar("T")
 
@@ -201,20 +201,15 @@ def _in_threads(
 ) -> Generator[tuple[bytes, T | str]]:
     """``read(path)`` for every row in order, a bounded number ahead so that memory stays flat."""
 
-    def read_rows(rows: range) -> list[tuple[bytes, T | str]]:
+    def read_rows(first: int) -> list[tuple[bytes, T | str]]:
+        rows = range(first, min(first + BATCH, len(table)))
         return [(UNREADABLE, missing[i]) if i in missing else read(f"{table.root}/{table.files[i]}") for i in rows]
 
-    threads = min(MAX_THREADS, os.cpu_count() or 1)
-    batches = (range(i, min(i + BATCH, len(table))) for i in range(0, len(table), BATCH))
-    pending: deque[Future[list[tuple[bytes, T | str]]]] = deque()
-    pool = ThreadPoolExecutor(threads)  # Pillow and the hash work outside the interpreter's lock
+    pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1))  # Pillow and the hash work outside the lock
     try:
-        for rows in batches:
-            pending.append(pool.submit(read_rows, rows))
-            if len(pending) > threads + 1:
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
+        for start in range(0, len(table), AHEAD):
+            for found in pool.map(read_rows, range(start, min(start + AHEAD, len(table)), BATCH)):
+                yield from found
     finally:
         pool.shutdown(cancel_futures=True)
 

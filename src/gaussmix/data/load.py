@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._typing import IntArray
 from gaussmix.data.base import (
     SPLITS,
     AttributeDataset,
@@ -56,6 +57,7 @@ def load_dataset(
 
     Avatars are split by position: of every ten the first eight train, the ninth is valid, the tenth test. CIFAR-10
     keeps its test images; of its training images every tenth is valid. Its classes are K = 10 attributes.
+    Raises DataError, one line naming the file and the row.
 
     Parameters
     ----------
@@ -78,16 +80,6 @@ def load_dataset(
         Root of the cache; `cache_dir` if not given.
     progress : bool, default True
         Show progress bars on standard error.
-
-    Returns
-    -------
-    AttributeDataset
-        Images, attributes, their names and splits.
-
-    Raises
-    ------
-    DataError
-        One line naming the file and the row.
     """
     _check_whole(size=(size, 1), seed=(seed, 0), count=(count, 1))
     root = cache_dir() if cache is None else Path(cache)
@@ -110,6 +102,7 @@ def load_labelled(
 
     Of the digits, and of a class folder without ``train/``, every fifth image of each class is for the test, the rest
     is for training.
+    Raises DataError, one line naming the file.
 
     Parameters
     ----------
@@ -131,16 +124,6 @@ def load_labelled(
         Root of the cache of decoded pictures; `cache_dir` if not given. Only class folders need it.
     progress : bool, default True
         Show progress bars on standard error.
-
-    Returns
-    -------
-    LabelledImages
-        Images, labels, names of the classes and splits.
-
-    Raises
-    ------
-    DataError
-        One line naming the file.
     """
     _check_whole(size=(size, 1), count=(count, 1))
     if source == "digits":
@@ -232,7 +215,7 @@ def _folder(source: str | Path, remedy: str, sets: Mapping[str, tuple[str, str]]
     return Path(given).expanduser()
 
 
-def _first_of_each(labels: NDArray[np.int64], split: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
+def _first_of_each(labels: IntArray, split: NDArray[np.uint8], count: int) -> IntArray:
     """Ascending positions of at most ``count`` images, the first of each class of each split, in proportion."""
     names, groups, sizes = np.unique(labels * len(SPLITS) + split, return_inverse=True, return_counts=True)
     if count < len(names):

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gaussmix._typing import IntArray
 from gaussmix.data.base import DataError
 
 _MINUS = 2  # stands for -1 until it is known that its column holds no 0
@@ -31,7 +31,7 @@ class ImageTable:
     def __len__(self) -> int:
         return len(self.files)
 
-    def take(self, places: Sequence[int] | NDArray[np.int64]) -> ImageTable:
+    def take(self, places: Sequence[int] | IntArray) -> ImageTable:
         """The rows at these places."""
         return replace(
             self,

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gaussmix.metrics.classifier import train_attribute_classifier as train_attribute_classifier
     from gaussmix.metrics.distances import KernelDistance as KernelDistance
     from gaussmix.metrics.distances import frechet_distance as frechet_distance
-    from gaussmix.metrics.distances import frechet_distance_of_gaussians as frechet_distance_of_gaussians
     from gaussmix.metrics.distances import kernel_distance as kernel_distance
     from gaussmix.metrics.features import InceptionFeatures as InceptionFeatures
     from gaussmix.metrics.manifolds import ManifoldScores as ManifoldScores
@@ -34,7 +33,7 @@ __getattr__, __dir__, __all__ = face(
         "classifier": [
             "AttributeClassifier", "balanced_accuracy", "load_or_train_classifier", "train_attribute_classifier",
         ],
-        "distances": ["KernelDistance", "frechet_distance", "frechet_distance_of_gaussians", "kernel_distance"],
+        "distances": ["KernelDistance", "frechet_distance", "kernel_distance"],
         "features": ["InceptionFeatures"],
         "manifolds": [
             "ManifoldScores", "manifold_scores", "nearest_distances", "nearest_pictures", "pairwise_diversity",

@@ -34,23 +34,15 @@ STEPS = 1000
 
 
 def balanced_accuracy(predicted: ArrayLike, truth: ArrayLike) -> FloatArray:
-    """Return the balanced accuracy of every attribute.
+    """Return the balanced accuracy of every attribute, ``(K,)``.
+
+    An attribute that all ``N`` rows of ``truth`` have, or none, says nothing about one of the two classes: its entry is
+    NaN. Raises ValueError if the shapes differ or are not two-dimensional.
 
     Parameters
     ----------
     predicted, truth : array_like
         Of shape ``(N, K)``, boolean or 0 and 1.
-
-    Returns
-    -------
-    ndarray of float64
-        Of shape ``(K,)``. An attribute that all ``N`` rows of ``truth`` have, or none, says nothing about one of the
-        two classes: its entry is NaN.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or are not two-dimensional.
     """
     predicted, truth = np.asarray(predicted, bool), np.asarray(truth, bool)
     if predicted.ndim != 2 or predicted.shape != truth.shape:
@@ -106,6 +98,7 @@ def train_attribute_classifier(
 
     Images are shifted by up to 1/16 of their size and made up to 5 % brighter or darker. They are not mirrored: a side
     may be what an attribute is about. Without a valid split the thresholds are 0.
+    Raises ValueError for less than one step, DataError (a ValueError) if the train split is empty.
 
     Parameters
     ----------
@@ -119,16 +112,6 @@ def train_attribute_classifier(
         Where the network is trained and stays.
     on_progress : callable, optional
         Called after every step with the number of steps done and the loss.
-
-    Returns
-    -------
-    AttributeClassifier
-        The trained network.
-
-    Raises
-    ------
-    ValueError
-        For less than one step; as DataError if the train split is empty.
     """
     rows = dataset.indices("train")
     has = dataset.attributes[rows].astype(np.float32)
@@ -192,6 +175,7 @@ def load_or_train_classifier(
     """Return the judge for a data set, trained once, and how well it judges held-out real images.
 
     Both are kept in a file under ``cache``; one that is damaged, or made in another number of steps, is made anew.
+    Raises DataError (a ValueError) if the train or test split is empty.
 
     Parameters
     ----------
@@ -212,11 +196,6 @@ def load_or_train_classifier(
         The judge, in eval mode.
     accuracy : ndarray of float64
         Of shape ``(K,)``, its `balanced_accuracy` on the test split.
-
-    Raises
-    ------
-    ValueError
-        As DataError, if the train or test split is empty.
     """
     held_out = dataset.indices("test")  # before the minutes of training
     return load_or_train(

@@ -250,6 +250,7 @@ class InceptionFeatures:
     they are larger than that, smoothing comes first (antialiasing), without which fine texture turns to noise
     (Parmar et al. 2022). FID tools differ in the weights and in the resizing, and values are comparable only from one
     file and one tool.
+    Raises ValueError if the file is missing, is no TorchScript, or does not map pictures to rows of features.
 
     Parameters
     ----------
@@ -258,11 +259,6 @@ class InceptionFeatures:
         only files that you trust.
     device : str or torch.device, default "cpu"
         Where the network runs.
-
-    Raises
-    ------
-    ValueError
-        If the file is missing, is no TorchScript, or does not map pictures to rows of features.
     """
 
     name = "InceptionV3"

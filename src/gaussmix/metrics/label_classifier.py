@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from gaussmix._typing import IntArray
 from gaussmix.data.base import LabelledImages
 from gaussmix.metrics.features import ImageNetwork, OnProgress, load_or_train, train_network
 
@@ -41,7 +42,7 @@ class LabelClassifier(ImageNetwork):
         """Return the probability of each class, ``(N, K)``; each row has the sum 1."""
         return softmax(self.logits(images), axis=1)
 
-    def predict(self, images: np.ndarray) -> NDArray[np.int64]:
+    def predict(self, images: np.ndarray) -> IntArray:
         """Return the likeliest class of each image, ``(N,)``, as its position in ``class_names``."""
         return self.logits(images).argmax(1)
 

@@ -28,21 +28,12 @@ def pairwise_diversity(features: ArrayLike) -> float:
     """Return the mean Euclidean distance of two different rows, over all pairs.
 
     Does not depend on N in expectation. Much below that of real pictures: the generator repeats itself.
+    Raises ValueError for fewer than two rows and for NaN or infinity.
 
     Parameters
     ----------
     features : array_like
         Of shape ``(N, D)``, a row for each picture.
-
-    Returns
-    -------
-    float
-        In the unit of the features.
-
-    Raises
-    ------
-    ValueError
-        For fewer than two rows and for NaN or infinity.
     """
     rows = feature_rows(features, "features", at_least=2, why=", and a pair needs two")
     total = sum(float(np.sqrt(squares).sum()) for _, _, squares in squared_distances(rows, rows, middle(rows)))
@@ -50,25 +41,16 @@ def pairwise_diversity(features: ArrayLike) -> float:
 
 
 def nearest_distances(a: ArrayLike, b: ArrayLike) -> FloatArray:
-    """Return the Euclidean distance of every row of ``a`` to the nearest row of ``b``.
+    """Return the Euclidean distance ``(N,)`` of every row of ``a`` to the nearest row of ``b``.
 
     With generated pictures in ``a`` and training pictures in ``b`` it finds copies: compare with held-out real
     pictures in ``a``.
+    Raises ValueError for no rows, for widths that differ and for NaN or infinity.
 
     Parameters
     ----------
     a, b : array_like
         Features ``(N, D)`` and ``(M, D)``, a row for each picture.
-
-    Returns
-    -------
-    ndarray of float64
-        Of shape ``(N,)``.
-
-    Raises
-    ------
-    ValueError
-        For no rows, for widths that differ and for NaN or infinity.
     """
     a, b = feature_pair(a, b, ("a", "b"))
     nearest = np.full(len(a), np.inf)
@@ -83,25 +65,17 @@ _PICTURES = 1024  # of the training pictures at a time
 
 
 def nearest_pictures(images: NDArray[np.uint8], training: NDArray[np.uint8]) -> FloatArray:
-    """Return how far each picture is from the nearest training picture.
+    """Return how far each picture is from the nearest training picture, ``(N,)``.
 
-    Finds copies, but neither shifted nor mirrored ones, and blurred pictures lie nearer to all others than sharp ones
-    do. Pictures of 64 pixels and more are averaged over squares first, down to 32 ... 63 pixels.
+    In levels of 255, the root mean square of the difference of pixels and colours; pictures of 64 pixels and more are
+    averaged over squares first, down to 32 ... 63 pixels. Finds copies, but neither shifted nor mirrored ones, and
+    blurred pictures lie nearer to all others than sharp ones do.
+    Raises ValueError for no pictures and for sizes that differ.
 
     Parameters
     ----------
     images, training : ndarray of uint8
         Pictures ``(N, S, S, 3)`` and ``(M, S, S, 3)``.
-
-    Returns
-    -------
-    ndarray of float64
-        Of shape ``(N,)``: root mean square of the difference of pixels and colours, in levels of 255.
-
-    Raises
-    ------
-    ValueError
-        For no pictures and for sizes that differ.
     """
     if not (len(images) and len(training)) or images.shape[1:] != training.shape[1:]:
         raise ValueError(f"pictures have shapes {images.shape} and {training.shape}; give some, of one size")
@@ -148,6 +122,7 @@ def manifold_scores(real: ArrayLike, generated: ArrayLike, *, k: int = 5) -> Man
     All four depend on N, M and k: compare them at equal ones. One outlier among the real rows has a large ball and
     raises precision; density and coverage are made to mind it less. Takes time in proportion to (N + M)^2 D, and
     memory that does not grow with the number of pairs.
+    Raises ValueError if k is not from 1 to N - 1 and M - 1, for widths that differ and for NaN or infinity.
 
     Parameters
     ----------
@@ -155,16 +130,6 @@ def manifold_scores(real: ArrayLike, generated: ArrayLike, *, k: int = 5) -> Man
         Features ``(N, D)`` and ``(M, D)``, a row for each picture.
     k : int, default 5
         Neighbours that make a ball.
-
-    Returns
-    -------
-    ManifoldScores
-        The four numbers.
-
-    Raises
-    ------
-    ValueError
-        If k is not from 1 to N - 1 and M - 1, for widths that differ and for NaN or infinity.
     """
     if k < 1:
         raise ValueError(f"k is {k}; it must be at least 1")
@@ -199,7 +164,7 @@ def _squared_radii(rows: Features, k: int, centre: FloatArray) -> FloatArray:
     return nearest.max(1)
 
 
-Features = NDArray[np.float32] | NDArray[np.float64]
+Features = NDArray[np.float32] | FloatArray
 _ROWS = 1024
 """Of a tile: 8 MB of pairs in double precision."""
 

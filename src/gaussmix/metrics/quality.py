@@ -204,6 +204,8 @@ def measure_quality(
 ) -> QualityReport:
     """Compare generated pictures with real ones, beside real ones against real ones.
 
+    Raises ValueError if there are fewer than k + 1 (at least 4) pictures of a kind, or of each half.
+
     Parameters
     ----------
     generated : ndarray of uint8
@@ -223,16 +225,6 @@ def measure_quality(
         Of the random halves of ``real``, which stand in for a control where there is none.
     progress : bool, default False
         Draw a progress bar while features are computed.
-
-    Returns
-    -------
-    QualityReport
-        All numbers, with a table.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than k + 1 (at least 4) pictures of a kind, or of each half.
     """
     problem = too_few(len(generated), len(real), None if control is None else len(control), k)
     if problem is not None:
