@@ -28,7 +28,7 @@ What was found is kept as a `LatentEncoder`, which reads Z off new pictures in t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -177,7 +177,7 @@ class _LatentMatcher:
     def match_attribute(self, k: int) -> None:
         """Find the modes and details of attribute ``k`` and take them out of the residual; nothing if it is rare."""
         members = np.flatnonzero(self.attributes[:, k])
-        n_modes = self.latents.n_components
+        own, n_modes = self.attributes[members], self.latents.n_components
         if len(members) < max(MIN_IMAGES, 2 * n_modes):
             return
         residual, design = self.residual[members], self.design[members]
@@ -191,7 +191,7 @@ class _LatentMatcher:
         if raw[:, 0] @ (mode - mode.mean()) < 0:  # z_1 ascends within a mode as it does from mode to mode
             axes[:, 0], raw[:, 0] = -axes[:, 0], -raw[:, 0]
         raw, more = _residuals(raw, design)
-        raw, carried = self._unshared(raw, axes, self._joint(members))
+        raw, carried = self._unshared(raw, axes, members)
         by_mode = np.stack([raw[mode == c].mean(0) if (mode == c).any() else 0 * raw[0] for c in range(n_modes)])
         raw -= by_mode[mode]
         spread = _standardiser(raw, design)
@@ -209,7 +209,7 @@ class _LatentMatcher:
                 np.column_stack([mode_spread.centre, spread.centre]),
                 np.concatenate([mode_spread.scale, spread.scale]),
             ),
-            ranks=_attribute_ranks(mode, details, features, self.attributes[members], self.shares[k]),
+            ranks=_rank_tables(mode, details, own, _strata(features, own), self.shares[k]),
             modes=modes,
         )
         self.features[k] = np.zeros((len(self.residual), features.shape[1]), np.float32)
@@ -234,22 +234,19 @@ class _LatentMatcher:
             carried=self.carried @ axes,
             by_mode=np.zeros((1, n_axes), np.float32),
             spread=Standardiser(flat, flat, np.ones(n_axes, np.float32)),
-            ranks=_base_ranks(scores),
+            ranks=_rank_tables(np.zeros(len(scores), np.intp), scores, self.attributes, [], np.ones(1)),
             modes=None,
         )
 
-    def _joint(self, members: NDArray) -> dict[int, NDArray[np.float32]]:
-        """``A_j f_j`` of ``members`` for the earlier attributes j that enough of them have, each ``(M, F)``."""
-        joint = {j: features[members] for j, features in self.features.items()}
-        return {j: known for j, known in joint.items() if known.any(1).sum() >= MIN_IMAGES}
-
-    def _unshared(self, raw: NDArray, axes: NDArray, joint: dict[int, NDArray]) -> tuple[NDArray, NDArray]:
+    def _unshared(self, raw: NDArray, axes: NDArray, members: NDArray) -> tuple[NDArray, NDArray]:
         """Raw scores ``(M, S)`` without what earlier attributes' features explain of them, and all ``X_jk`` (K, F, S).
 
         Taking earlier attributes out of the pictures leaves little of what they share with this one, but not nothing:
         they did it for their own images as a whole. Made as wide as anywhere, the rest would follow their Z.
         """
         carried = self.carried @ axes
+        joint = {j: features[members] for j, features in self.features.items()}  # A_j f_j, each (M, F)
+        joint = {j: known for j, known in joint.items() if known.any(1).sum() >= MIN_IMAGES}
         if joint:
             known = np.concatenate(list(joint.values()), 1)
             scale = np.maximum(known.std(0), np.sqrt(_NO_SPREAD))
@@ -316,37 +313,26 @@ def _standardiser(scores: NDArray[np.float32], design: NDArray[np.float32]) -> S
     return Standardiser(coefficients.astype(np.float32), centre, scale.astype(np.float32))
 
 
-def _attribute_ranks(
-    mode: NDArray, details: NDArray, features: NDArray, attributes: NDArray, weights: NDArray
+def _rank_tables(
+    mode: NDArray, details: NDArray, attributes: NDArray, chosen: Sequence[int], weights: NDArray
 ) -> RankTables:
-    """Tables of ranks for the members of one attribute."""
-    chosen = _strata(features, attributes)
+    """Of images with their modes and details, in the strata of the ``chosen`` attributes."""
     code = stratum_codes(attributes, chosen)
     codes, sizes = np.unique(code, return_counts=True)
     codes = codes[np.argsort(-sizes, kind="stable")]  # the commonest first
-    n_modes, n_details = len(weights), details.shape[1]
     stratum = np.argmax(code[:, None] == codes, 1)
-    counts = np.array([np.bincount(mode[stratum == g], minlength=n_modes) for g in range(len(codes))])
+    counts = np.array([np.bincount(mode[stratum == g], minlength=len(weights)) for g in range(len(codes))])
     ranks = RankTables(
         attributes=np.array(chosen, np.int64),
         codes=codes,
         shares=(counts / counts.sum(1, keepdims=True)).astype(np.float32),
-        knots=np.zeros((len(codes), n_modes, n_details, _KNOTS), np.float32),
+        knots=np.zeros((*counts.shape, details.shape[1], _KNOTS), np.float32),
         edge=(0.5 / np.maximum(counts, 1)).astype(np.float32),
     )
     _fill(ranks.knots, stratum, mode, details, slice(0, 1))
     component = component_at(ranks.position(stratum, mode, details[:, 0]), weights)
     _fill(ranks.knots, stratum, component, details, slice(1, None))
     return ranks
-
-
-def _base_ranks(scores: NDArray) -> RankTables:
-    """Tables of ranks of all images together."""
-    none, zero = np.zeros(0, np.int64), np.zeros(len(scores), np.intp)
-    edge = np.full((1, 1), 0.5 / len(scores), np.float32)
-    knots = np.zeros((1, 1, scores.shape[1], _KNOTS), np.float32)
-    _fill(knots, zero, zero, scores, slice(None))
-    return RankTables(none, np.zeros(1, np.int64), np.ones((1, 1), np.float32), knots, edge)
 
 
 def _fill(knots: NDArray, stratum: NDArray, group: NDArray, scores: NDArray, numbers: slice) -> None:

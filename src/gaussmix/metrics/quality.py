@@ -161,15 +161,13 @@ class QualityReport:
         for heading in ("", "generated", "real against real", "good is"):
             table.add_column(heading, justify="left" if heading in ("", "good is") else "right")
         for field, (heading, form, good) in _ROWS.items():
-            cells = [self._cell(scores, field, form) for scores in (self.generated, self.reference)]
-            if cells[0]:
+            cells = [f"{getattr(scores, field):{form}}" for scores in (self.generated, self.reference)]
+            if field == "kernel_distance":
+                errors = (self.generated.kernel_distance_error, self.reference.kernel_distance_error)
+                cells = [f"{cell} ± {error:{form}}" for cell, error in zip(cells, errors, strict=True)]
+            if not math.isnan(getattr(self.generated, field)):
                 table.add_row(heading, *cells, good, style="bold" if field == "frechet_distance" else None)
         return table
-
-    def _cell(self, scores: QualityScores, field: str, form: str) -> str:
-        value = getattr(scores, field)
-        error = f" ± {scores.kernel_distance_error:{form}}" if field == "kernel_distance" else ""
-        return "" if math.isnan(value) else f"{value:{form}}{error}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, ready for JSON; NaN becomes None."""
