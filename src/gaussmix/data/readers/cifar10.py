@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from gaussmix._progress import progress_bar
 from gaussmix.data.base import SPLITS, AttributeDataset, DataError
@@ -39,7 +38,7 @@ _PIXELS = 3 * SIDE * SIDE
 
 
 def find_cifar10(folder: Path) -> Path | None:
-    """Where the files lie: `folder` or the archive's own folder in it; None if it is not CIFAR-10."""
+    """Where the files lie: ``folder`` or the archive's own folder in it; None if it is not CIFAR-10."""
     places = (folder, folder / "cifar-10-batches-bin"), (folder, folder / "cifar-10-batches-py")
     for name, candidates in zip((BINARY_NAMES, PICKLED_NAMES), places, strict=True):
         for place in candidates:
@@ -49,9 +48,9 @@ def find_cifar10(folder: Path) -> Path | None:
 
 
 def load_cifar10(place: Path, *, size: int, count: int | None, root: Path, progress: bool) -> AttributeDataset:
-    """The data set in `place`, from the cache under `root` or read and put there.
+    """The data set in ``place``, from the cache under ``root`` or read and put there.
 
-    `size` other than 32 resizes; `count` keeps the first images. DataError names the file of what is wrong.
+    ``size`` other than 32 resizes; ``count`` keeps the first images. DataError names the file of what is wrong.
     """
     binary = (place / BINARY_NAMES).is_file()
     names_file = place / (BINARY_NAMES if binary else PICKLED_NAMES)
@@ -85,15 +84,7 @@ def load_cifar10(place: Path, *, size: int, count: int | None, root: Path, progr
         attributes = np.eye(CLASSES, dtype=np.uint8)[np.concatenate(labels)]
         return {"attributes": attributes, "split": np.concatenate(split)}, {}
 
-    entry = fetch(root, key, size, build)
-    return AttributeDataset(
-        name="cifar10",
-        images=entry.images,
-        attributes=entry.arrays["attributes"],
-        attribute_names=names,
-        split=entry.arrays["split"],
-        key=key,
-    )
+    return fetch(root, key, size, build).dataset("cifar10", names)
 
 
 def _state(path: Path) -> tuple[str, int, int, int]:
@@ -127,7 +118,7 @@ def _interleaved(
 
 
 def _alternating(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Five rows of `train`, one of `test`, and so on."""
+    """Five rows of ``train``, one of ``test``, and so on."""
     groups = train.reshape(len(test), -1, *train.shape[1:])
     return np.concatenate([groups, test[:, None]], axis=1).reshape(-1, *train.shape[1:])
 
@@ -135,6 +126,8 @@ def _alternating(train: np.ndarray, test: np.ndarray) -> np.ndarray:
 def _resized(images: np.ndarray, size: int) -> np.ndarray:
     if size == SIDE:
         return images
+    from PIL import Image
+
     resized = (Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS) for image in images)
     return np.stack([np.asarray(image) for image in resized])
 

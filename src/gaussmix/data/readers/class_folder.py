@@ -11,11 +11,9 @@ and files that do not end as a picture does are passed over.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gaussmix.data.base import DataError, every_fifth_for_test
 from gaussmix.data.readers.image_folder import SPLIT_FOLDERS
@@ -61,17 +59,6 @@ def read_class_folder(folder: Path) -> ImageTable:
         attributes=np.eye(len(names), dtype=np.uint8)[labels],
         attribute_names=names,
         split=np.array(split, np.uint8) if has_splits else every_fifth_for_test(np.array(labels)),
-    )
-
-
-def some_of(table: ImageTable, places: NDArray[np.int64]) -> ImageTable:
-    """The rows of ``table`` at ``places``."""
-    return replace(
-        table,
-        files=[table.files[i] for i in places],
-        rows=[table.rows[i] for i in places],
-        attributes=table.attributes[places],
-        split=table.split[places],
     )
 
 
