@@ -19,8 +19,7 @@ from numpy.typing import ArrayLike
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances._inputs import Law, Sample, as_law, is_lattice, shaped, weight_rows
-from gaussmix.distances._mixtures import smoothed as _smoothed
-from gaussmix.distances._mixtures import smoothed as _spread
+from gaussmix.distances._mixtures import smoothed
 from gaussmix.distances._mixtures.quadrature import panels, rule
 from gaussmix.distances.toeplitz import check_sigma, kernel_product
 
@@ -39,18 +38,28 @@ def gaussian_mmd2(
     a_weights: ArrayLike | None = None,
     b_weights: ArrayLike | None = None,
 ) -> float | FloatArray:
-    """Squared maximum mean discrepancy of the kernel exp(-(x - y)^2 / (2 sigma^2)): from 0 to 2.
+    """Return the squared maximum mean discrepancy of a Gaussian kernel: from 0 to 2.
 
-    a, b: a `GaussianMixture1D`, a fitted one-column `GMMExpansion` or a sample (N,) with `a_weights` or `b_weights`
-    (N,); with `basis`, weights (..., n) on it, which broadcast: the answer has their leading shape (...).
-    sigma: standard deviation of the kernel, in the units of the data.
+    Not in the papers. With both signs and the diagonal, NGMG (D Eq. 13) is the gradient of one in the weights.
 
-    A sample counts as the law with its point masses (the V-statistic): two samples of N and M points from one law
-    differ by about 1/N + 1/M. Accurate to about 1e-15, whatever the unit and place of the data: relatively, however
-    close the laws, between two samples, two laws without atoms and weights on one basis; absolutely between points and
-    densities. A sigma far wider than the laws costs digits in proportion, but not on a lattice basis. Not in the
-    papers; with both signs and the diagonal, NGMG (D Eq. 13) is the gradient of such an MMD^2 in the weights.
-    Raises ValueError for a `sigma` that is not positive and for what is no distribution, TypeError for no numbers.
+    Parameters
+    ----------
+    a, b : GaussianMixture1D, GMMExpansion or array_like (N,)
+        Mixtures, fitted one-column expansions, or samples, taken as point masses (the V-statistic): two samples of N
+        and M points from one law differ by about 1/N + 1/M. ValueError or TypeError for anything else.
+    sigma : float
+        Standard deviation of the kernel exp(-(x - y)^2 / (2 sigma^2)), in the units of the data; positive.
+    basis : GaussianBasis, optional
+        If given, ``a`` and ``b`` are weights ``(..., n)`` on it, which broadcast, and an array ``(...)`` is returned.
+    a_weights, b_weights : array_like (N,), optional
+        Masses of a sample's numbers, in proportion; equal if not given.
+
+    Returns
+    -------
+    float or array (...)
+        To about 1e-15, whatever the unit and place of the data: relatively, however close the laws, between two
+        samples, two laws without atoms and weights on one basis; absolutely between points and densities. A sigma far
+        wider than the laws costs digits in proportion, but not on a lattice basis.
     """
     check_sigma(sigma)
     if basis is None:
@@ -64,13 +73,12 @@ def gaussian_mmd2(
 
 def _of_laws(a: Law, b: Law, sigma: float) -> float:
     tau, origin = sigma * math.sqrt(0.5), _location(a)
-    first, second = (None if isinstance(law, Sample) else law for law in (a, b))
-    densities = _smoothed.smoothed_difference(first, second, tau, origin)
+    densities = smoothed.smoothed_difference(a, b, tau, origin)
     (x, x_mass), (y, y_mass) = _points(a), _points(b)
-    total = _spread.integral(x - origin, x_mass, y - origin, y_mass, tau, densities)
+    total = smoothed.integral_of_points(x - origin, x_mass, y - origin, y_mass, tau, densities)
     if densities.mean.size:
-        at, w = rule(*panels(_smoothed.features(densities, tau)))
-        values = _smoothed.values(at.ravel(), densities)
+        at, w = rule(*panels(smoothed.features(densities, tau)))
+        values = smoothed.values(at.ravel(), densities)
         total += 2 * math.sqrt(math.pi) * tau * float(values @ (w.ravel() * values))  # w first: squares may underflow
     return max(0.0, total)
 
@@ -88,10 +96,9 @@ def _points(law: Law) -> tuple[FloatArray, FloatArray]:
     """Positions in order and masses: of a sample, or of a mixture's atoms."""
     if not isinstance(law, Sample):
         return law.atoms.positions, law.atoms.masses.copy()  # writeable, for which the sums are compiled
-    if law.masses is None:
-        return np.sort(law.values), np.full(law.values.size, 1 / law.values.size)
+    masses = np.full(law.values.size, 1 / law.values.size) if law.masses is None else law.masses
     order = np.argsort(law.values)
-    return law.values[order], law.masses[order]
+    return law.values[order], masses[order]
 
 
 def _on_lattice(delta: FloatArray, basis: GaussianBasis, sigma: float) -> FloatArray:

@@ -38,10 +38,16 @@ _NOISE = 8.0  # |D| below this many rounding errors of sum |delta| has no sign
 
 
 def wasserstein_distance(p: Tensor, q: Tensor, basis: GaussianBasis) -> Tensor:
-    """W1 of the mixtures with weights `p` and `q` on `basis`, in data units.
+    """Return W1 of the mixtures with weights p and q on ``basis``, in data units.
 
     Once and twice differentiable where D has simple zeros; at p == q the gradient given is 0 (a subgradient).
-    Raises ValueError for weights that are none, another n, and a basis with bounds.
+
+    Parameters
+    ----------
+    p, q : Tensor (..., n)
+        Weights, which broadcast.
+    basis : GaussianBasis
+        The components, without bounds. ValueError or TypeError for others, and for what are no weights on it.
     """
     components = components_of(basis, p)
     first, second, shape = _pairs(p, q, components)
@@ -49,10 +55,16 @@ def wasserstein_distance(p: Tensor, q: Tensor, basis: GaussianBasis) -> Tensor:
 
 
 def gaussian_mmd2(p: Tensor, q: Tensor, basis: GaussianBasis, sigma: float) -> Tensor:
-    """Squared maximum mean discrepancy with the kernel exp(-(x - y)^2 / (2 sigma^2)), `sigma` in data units.
+    """Return the squared maximum mean discrepancy: a quadratic form in p - q; rounding below 0 is set to 0.
 
-    A quadratic form in p - q; rounding below 0 is set to 0. Raises ValueError as `wasserstein_distance`, and for a
-    sigma that is not positive and finite in the dtype of the weights; TypeError for one that is no number.
+    Parameters
+    ----------
+    p, q : Tensor (..., n)
+        Weights, which broadcast.
+    basis : GaussianBasis
+        The components, without bounds.
+    sigma : float
+        Standard deviation of the kernel exp(-(x - y)^2 / (2 sigma^2)), in data units; positive in the weights' dtype.
     """
     if not isinstance(sigma, Real):
         raise TypeError(f"sigma is {sigma!r}; give a positive standard deviation in the units of the data")
@@ -69,10 +81,16 @@ def gaussian_mmd2(p: Tensor, q: Tensor, basis: GaussianBasis, sigma: float) -> T
 
 
 def kl_divergence(p: Tensor, q: Tensor, basis: GaussianBasis) -> Tensor:
-    """KL(p || q) in nats of the mixtures with weights `p` and `q` on `basis`, by Gauss-Legendre quadrature in logs.
+    """Return KL(p || q) in nats of the mixtures with weights p and q, by Gauss-Legendre quadrature in logs.
 
-    Finite and differentiable also where p and q have no component in common: Gaussians overlap everywhere. Raises
-    ValueError as `wasserstein_distance`.
+    Finite and differentiable also where p and q have no component in common: Gaussians overlap everywhere.
+
+    Parameters
+    ----------
+    p, q : Tensor (..., n)
+        Weights, which broadcast.
+    basis : GaussianBasis
+        The components, without bounds.
     """
     components = components_of(basis, p)
     first, second, shape = _pairs(p, q, components)
@@ -80,7 +98,7 @@ def kl_divergence(p: Tensor, q: Tensor, basis: GaussianBasis) -> Tensor:
 
 
 def mixture_kl(p: Tensor, ours: Components, q: Tensor, theirs: Components) -> Tensor:
-    """(B,) KL of the mixtures with weights (B, n) on `ours` to those with weights (B, k) on `theirs`."""
+    """(B,) KL of the mixtures with weights (B, n) on ``ours`` to those with weights (B, k) on ``theirs``."""
     union = Components(*(torch.cat(pair) for pair in zip(ours, theirs, strict=True)))
     x, dx = quadrature(union)
     f, log_f, empty = _density(p, ours, x)
@@ -115,7 +133,7 @@ def _pairs(p: Tensor, q: Tensor, components: Components) -> tuple[Tensor, Tensor
 
 
 def _density(weights: Tensor, components: Components, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, m) density at `x` (m,), its log, and where it is lost: below the floor, where the log stops.
+    """(B, m) density at ``x`` (m,), its log, and where it is lost: below the floor, where the log stops.
 
     The floor is a share of the highest component's density at that point: 1e-154 in float64, 1e-19 in float32.
     """
@@ -148,8 +166,8 @@ class _AbsoluteDifference(torch.autograd.Function):
 def _slopes(delta: Tensor, components: Components, zero: Tensor, row: Tensor, before: Tensor, last: Tensor) -> Tensor:
     """(B, n) w_i = integral sign(D) Phi_i dx up to a constant, which rows of sum 0 do not see.
 
-    D changes its sign at `zero` (K,) of `row` (K,), from `before` (K,), and ends on `last` (B,). Where gradients are
-    asked for, the zeros move with delta: dz/d delta_i = -Phi_i(z) / D'(z).
+    D changes its sign at ``zero`` (K,) of ``row`` (K,), from ``before`` (K,), and ends on ``last`` (B,). Where gradients
+    are asked for, the zeros move with delta: dz/d delta_i = -Phi_i(z) / D'(z).
     """
     means, stds = components
     if torch.is_grad_enabled() and delta.requires_grad:

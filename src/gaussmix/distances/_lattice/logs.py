@@ -19,14 +19,12 @@ from gaussmix.distances._mixtures.quadrature import REACH
 
 Integrand = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
-STEPS = 2
-"""In a standard deviation, at first."""
+STEPS = 2  # in a standard deviation, at first
 AGREEMENT = 1e-9
 """Difference of two steps, relative to the integral, at which the smaller has converged. It must hold for the integrand
 times a cosine and a sine as well: errors that cancel by chance in one sum do not in three."""
 MOST_HALVINGS = 3
-_SPREAD = 300.0
-"""Logarithm of the largest factor that a block of points leaves to its exponentials."""
+_SPREAD = 300.0  # logarithm of the largest factor that a block of points leaves to its exponentials
 _ROWS = 1024  # at a time, to bound the memory
 
 

@@ -24,16 +24,12 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Law, Sample
 
-TOLERANCE = 1e-9
-"""Of the integral, by the rules' differences, which are larger than the errors."""
+TOLERANCE = 1e-9  # of the integral, by the rules' differences, which are larger than the errors
 _MOST_HALVINGS, _MOST_PANELS = 60, 4000
 """Where quantiles differ by little more than their rounding, halving further would not help."""
-_FIRST, _FIRST_AFTER_ALL = 1e-22, 1e-300
-"""Start of the first panel, and where what lies beyond it matters after all."""
-_FIRST_EQUAL_GUARDS = 1e-30
-"""Quantiles of guards alike differ by rounding alone beyond."""
-QUANTILE_ERROR = 1e-13
-"""Of quantiles by a mixture's table, in lengths of its middle two thirds."""
+_FIRST, _FIRST_AFTER_ALL = 1e-22, 1e-300  # start of the first panel, and where what lies beyond it matters after all
+_FIRST_EQUAL_GUARDS = 1e-30  # quantiles of guards alike differ by rounding alone beyond
+QUANTILE_ERROR = 1e-13  # of quantiles by a mixture's table, in lengths of its middle two thirds
 _CHUNK = 1 << 17
 STARTS = np.array([-4.0, -1.5, 0.0, 1.5, 4.0])
 """Standard deviations from the means, between which no component hides from a panel's points."""
@@ -80,7 +76,7 @@ def power_distance(a: GaussianMixture1D, b: Law, p: float) -> tuple[float, float
 
 
 def _integral_from_first(differences: _Differences, alike: bool) -> tuple[float, float]:
-    """The integral from v = `first` on and, where guards are not alike, what their power -p/3 of v adds; its error."""
+    """The integral from v = ``first`` on and, where guards are not alike, what their power -p/3 of v adds; its error."""
     panels, first = differences.panels(), differences.first
     if differences.unit == 0:
         return 0.0, 0.0
@@ -104,7 +100,7 @@ def _guard_reach(law: GaussianMixture1D) -> float:
 
 
 class _Differences:
-    """Q_a - Q_b, in a `unit` of length in which p-th powers neither overflow nor vanish."""
+    """Q_a - Q_b, in a ``unit`` of length in which p-th powers neither overflow nor vanish."""
 
     def __init__(self, a: GaussianMixture1D, b: Law, p: float, first: float):
         self.p, self.unit, self.first = p, 1.0, first
@@ -121,7 +117,7 @@ class _Differences:
         return (places[0] - (number[:, None] if self.sample else places[1])) / self.unit
 
     def panels(self) -> _Panels:
-        """Those to start with, from v = `first` to 1/2; sets the unit."""
+        """Those to start with, from v = ``first`` to 1/2; sets the unit."""
         cuts = [np.append(self.first, 0.5 ** (1.0 + np.array([512, 256, 128, 64, 32, 16, 8, 4, 2, 1, 0])))]
         sides, sizes = [], [0.0]
         for upper in (False, True):

@@ -1,6 +1,6 @@
-"""The difference of two mixtures' continuous parts, convolved with a Gaussian of standard deviation tau.
+"""What the squared MMD integrates: the difference of two laws, convolved with a Gaussian of standard deviation tau.
 
-A piece w N(x; m, s^2) on [low, high] becomes
+A piece w N(x; m, s^2) of a continuous part on [low, high] becomes
 
     w N(x; m, S^2) (Phi((high - c) / d) - Phi((low - c) / d)),    S^2 = s^2 + tau^2,  c = x + (m - x) tau^2 / S^2,
                                                                   d = s tau / S
@@ -8,13 +8,11 @@ A piece w N(x; m, s^2) on [low, high] becomes
 The guard is a mixture of normals: Student's t with 3 degrees of freedom is one whose variance v has the density
 1.5^1.5 / Gamma(1.5) v^-2.5 exp(-1.5 / v), and the trapezoidal rule in log v takes it to 1e-12.
 
-Point masses convolved with a Gaussian, on a lattice around them: the integral of the square of their difference.
-
-The lattice has a step of tau / sqrt(8), where the trapezoidal rule is exact to rounding. A point u steps from a node
-adds, to the node j steps from that, exp(-(u - j)^2 / 16) = exp(-u^2 / 16) exp(u / 8)^j exp(-j^2 / 16): two exponentials
-a point. Points come in order, so that only a window of the lattice is kept, and gaps between them cost nothing.
-
-What the nodes hold is d / height, height = 1 / (tau sqrt(2 pi)), so that no power of tau over- or underflows.
+Point masses are convolved on a lattice around them, of step tau / sqrt(8), where the trapezoidal rule is exact to
+rounding for the square of their difference d. A point u steps from a node adds, to the node j steps from that,
+exp(-(u - j)^2 / 16) = exp(-u^2 / 16) exp(u / 8)^j exp(-j^2 / 16): two exponentials a point. Points come in order, so
+that only a window of the lattice is kept, and gaps between them cost nothing. What the nodes hold is d / height,
+height = 1 / (tau sqrt(2 pi)), so that no power of tau over- or underflows.
 """
 
 from __future__ import annotations
@@ -26,12 +24,11 @@ import numba as nb
 import numpy as np
 
 from gaussmix._typing import FloatArray
-from gaussmix.density._mixture import exact as _direct
-from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.density._mixture import exact
+from gaussmix.distances._inputs import Law, Sample, continuous_share
 from gaussmix.distances._mixtures.quadrature import REACH, Features
 
-WIDTH = 2.0
-"""Of a panel, in S: there 16 points integrate the square to 1e-15."""
+WIDTH = 2.0  # of a panel, in S: there 16 points integrate the square to 1e-15
 
 _LOG_VARIANCES = np.arange(math.log(1.5 / 40), math.log(1e10), 0.3)
 _GUARD_STDS = np.exp(0.5 * _LOG_VARIANCES)
@@ -42,23 +39,17 @@ _GUARD_WEIGHTS /= _GUARD_WEIGHTS.sum()
 class Smoothed(NamedTuple):
     """(n,) each: what the formula of the module needs of a piece, with the sign of its law. Open ends are infinite."""
 
-    height: FloatArray
-    """w / (S sqrt(2 pi))."""
+    height: FloatArray  # w / (S sqrt(2 pi))
     mean: FloatArray
-    inverse_std: FloatArray
-    """1 / S."""
-    shrink: FloatArray
-    """tau^2 / S^2."""
-    inverse_cut: FloatArray
-    """1 / d."""
+    inverse_std: FloatArray  # 1 / S
+    shrink: FloatArray  # tau^2 / S^2
+    inverse_cut: FloatArray  # 1 / d
     low: FloatArray
     high: FloatArray
 
 
-def smoothed_difference(
-    a: GaussianMixture1D | None, b: GaussianMixture1D | None, tau: float, origin: float
-) -> Smoothed:
-    """a's continuous part less b's, None having none, with positions from `origin` on.
+def smoothed_difference(a: Law, b: Law, tau: float, origin: float) -> Smoothed:
+    """a's continuous part less b's, a sample having none, with positions from ``origin`` on.
 
     Pieces that both have are merged, and gone where equal.
     """
@@ -75,15 +66,15 @@ def smoothed_difference(
     return Smoothed(amount[used] / width, mean, 1 / S, (tau / S) ** 2, np.hypot(1 / std, 1 / tau), low, high)
 
 
-def _columns(law: GaussianMixture1D | None, origin: float) -> tuple[FloatArray, FloatArray]:
+def _columns(law: Law, origin: float) -> tuple[FloatArray, FloatArray]:
     """Weights (n,) and mean, std, low, high (n, 4) of a law's pieces; std is infinite for a flat one."""
-    share = 0.0 if law is None else max(0.0, 1 - float(law.atoms.masses.sum()))
-    if law is None or share == 0:
+    share = 0.0 if isinstance(law, Sample) else continuous_share(law)
+    if isinstance(law, Sample) or share == 0:
         return np.empty(0), np.empty((0, 4))
     low, high = law.bounds
     tail = (law.tail.mass, law.tail.loc - origin, law.tail.scale)
     # Moved before it is mirrored: images of a law far from zero would be rounded
-    p = _direct.expand(law.weights, law.means - origin, law.stds, (low - origin, high - origin), tail)
+    p = exact.expand(law.weights, law.means - origin, law.stds, (low - origin, high - origin), tail)
     ends = [p.low, p.high]
     weights, places = [p.weight], [np.column_stack([p.mean, 1 / p.inverse_std, np.tile(ends, (p.mean.size, 1))])]
     if p.flat > 0:
@@ -136,14 +127,13 @@ def values(x: FloatArray, p: Smoothed) -> FloatArray:
     return out
 
 
-TAPS = 24
-"""Nodes on either side that a point reaches: 8.5 tau, where 2e-17 of its mass is left."""
+TAPS = 24  # nodes on either side that a point reaches: 8.5 tau, where 2e-17 of its mass is left
 _BLOCK = 4096
 _FALL = np.exp(-(np.arange(TAPS + 1.0) ** 2) / 16)
 
 
 @nb.njit(cache=True, nogil=True)
-def _add(nodes: FloatArray, u: float, mass: float, fall: FloatArray) -> None:
+def _add(nodes: FloatArray, u: float, mass: float) -> None:
     """A point u >= -1/2 steps from node TAPS."""
     nearest = math.floor(u + 0.5)
     at = int(nearest) + TAPS
@@ -155,13 +145,13 @@ def _add(nodes: FloatArray, u: float, mass: float, fall: FloatArray) -> None:
     for j in range(1, TAPS + 1):
         above *= factor
         below *= inverse
-        nodes[at + j] += above * fall[j]
-        nodes[at - j] += below * fall[j]
+        nodes[at + j] += above * _FALL[j]
+        nodes[at - j] += below * _FALL[j]
 
 
 @nb.njit(cache=True, nogil=True)
 def _sums(a: FloatArray, b: FloatArray, end: int, start: float, step: float, p: Smoothed) -> tuple[float, float]:
-    """Of d^2 and d g over nodes up to `end`, d the difference of a and b and g that of the mixtures."""
+    """Of d^2 and d g over nodes up to ``end``, d the difference of a and b and g that of the mixtures."""
     squares = products = 0.0
     for k in range(end):
         d = a[k] - b[k]
@@ -173,7 +163,7 @@ def _sums(a: FloatArray, b: FloatArray, end: int, start: float, step: float, p: 
 
 @nb.njit(cache=True, nogil=True)
 def _all_sums(
-    x: FloatArray, x_mass: FloatArray, y: FloatArray, y_mass: FloatArray, tau: float, p: Smoothed, fall: FloatArray
+    x: FloatArray, x_mass: FloatArray, y: FloatArray, y_mass: FloatArray, tau: float, p: Smoothed
 ) -> tuple[float, float]:
     step = tau / math.sqrt(8.0)
     a, b = np.zeros(_BLOCK + 2 * TAPS + 1), np.zeros(_BLOCK + 2 * TAPS + 1)
@@ -190,10 +180,10 @@ def _all_sums(
         if u < _BLOCK - 0.5 and u - last <= 2 * TAPS + 1:
             last = u
             if first:
-                _add(a, u, x_mass[i], fall)
+                _add(a, u, x_mass[i])
                 i += 1
             else:
-                _add(b, u, y_mass[j], fall)
+                _add(b, u, y_mass[j])
                 j += 1
             continue
         near = u - last <= 2 * TAPS + 1
@@ -214,10 +204,12 @@ def _all_sums(
     return squares + more[0], products + more[1]
 
 
-def integral(x: FloatArray, x_mass: FloatArray, y: FloatArray, y_mass: FloatArray, tau: float, p: Smoothed) -> float:
+def integral_of_points(
+    x: FloatArray, x_mass: FloatArray, y: FloatArray, y_mass: FloatArray, tau: float, p: Smoothed
+) -> float:
     """2 sqrt(pi) tau int (d^2 + 2 d g) dx, without a unit.
 
-    d: the smoothed points x less the points y, sorted, with their masses; g: the mixtures `p`.
+    d: the smoothed points x less the points y, sorted, with their masses; g: the mixtures ``p``.
     """
-    squares, products = _all_sums(x, x_mass, y, y_mass, tau, p, _FALL)
+    squares, products = _all_sums(x, x_mass, y, y_mass, tau, p)
     return squares / math.sqrt(8 * math.pi) + tau * products
