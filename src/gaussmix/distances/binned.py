@@ -121,7 +121,7 @@ def _check_cells(cells: GaussianBasis) -> None:
 def _loss(
     a: Any, b: Any, edges: FloatArray, counted: NDArray[np.intp], basis: GaussianBasis | None, weights: tuple[Any, Any]
 ) -> float | FloatArray:
-    """Sum of |P_a - P_b| over those of the M + 2 regions below, between and above the edges (M + 1,) that are counted."""
+    """Sum of |P_a - P_b| over those that are counted of the M + 2 regions below, between and above the M + 1 edges."""
     if basis is None:
         difference = _masses(a, edges, "a", weights[0]) - _masses(b, edges, "b", weights[1])
         return float(np.abs(difference[counted]).sum())

@@ -1,6 +1,7 @@
 """Wasserstein distances on the line (D section 2.3).
 
-    W_p(a, b) = ( int_0^1 |Q_a(u) - Q_b(u)|^p du )^(1/p),    W_1(a, b) = int |F_a(x) - F_b(x)| dx
+    W_p(a, b) = ( int_0^1 |Q_a(u) - Q_b(u)|^p du )^(1/p)                                      D Eq. 2
+    W_1(a, b) = int |F_a(x) - F_b(x)| dx;  on one basis int |sum_i (pi_i - pi'_i) F_i| dx     D Eq. 3, Eq. 4
 
 F: cdfs, Q: quantiles. W_1 is integrated from antiderivatives between certified zeros (`_mixtures.absolute`;
 `_lattice.rows` for weights on one basis), W_p over quantiles (`_mixtures.quantiles`), between samples both are exact

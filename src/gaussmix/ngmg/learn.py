@@ -30,8 +30,8 @@ diagonal) and the normalisation takes what its neighbours' gives it. Where the t
 
     L1 = 2 h / p,   h = 1 - 2 p sum_{k >= 1} phi(k p) / (1 - phi(0)),   phi of standard deviation sigma / r,
 
-whatever the target: .64, .36, .25 and .08 at sigma = 1 r, 2 r, 3 r and 10 r. With ``diagonal`` the comb goes and L1 falls
-like 1/k, as long as the target is no narrower than sigma; with ``two_sided`` but no diagonal it diverges.
+whatever the target: .64, .36, .25 and .08 at sigma = 1 r, 2 r, 3 r and 10 r. With ``diagonal`` the comb goes and L1
+falls like 1/k, as long as the target is no narrower than sigma; with ``two_sided`` but no diagonal it diverges.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def log_mixture(weights: Tensor, log_terms: Tensor) -> Tensor:
 def crossing(
     function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], left: Tensor, right: Tensor, before: Tensor
 ) -> Tensor:
-    """(K,) zeros of a function (x, k) -> (value, slope), which has the sign ``before`` on the left, the other on the right.
+    """(K,) zeros of a function (x, k) -> (value, slope), of the sign ``before`` on the left and another on the right.
 
     Newton's method; steps that leave the bracket are replaced by bisection. k are the positions still looked at.
     """

@@ -166,7 +166,7 @@ class _AbsoluteDifference(torch.autograd.Function):
 def _slopes(delta: Tensor, components: Components, zero: Tensor, row: Tensor, before: Tensor, last: Tensor) -> Tensor:
     """(B, n) w_i = integral sign(D) Phi_i dx up to a constant, which rows of sum 0 do not see.
 
-    D changes its sign at ``zero`` (K,) of ``row`` (K,), from ``before`` (K,), and ends on ``last`` (B,). Where gradients
+    D changes its sign at ``zero`` (K,) of a row (K,), from ``before`` (K,), and ends on ``last`` (B,). Where gradients
     are asked for, the zeros move with delta: dz/d delta_i = -Phi_i(z) / D'(z).
     """
     means, stds = components
@@ -202,20 +202,13 @@ def _sign_changes(delta: Tensor, components: Components) -> tuple[Tensor, Tensor
     low = value.abs() < reach
     dips = (here == after) & (here * slope[:, :-1] < 0) & (here * slope[:, 1:] > 0) & low[:, :-1] & low[:, 1:]
     dip_row, dip_panel = dips.nonzero(as_tuple=True)
-    if len(dip_row):
-        side = here[dip_row, dip_panel]
-        lowest = crossing(
-            lambda x, k: _density_difference(x, delta[dip_row[k]], components),
-            edges[dip_panel], edges[dip_panel + 1], -side,
-        )  # fmt: skip
-        depth, _ = _difference(lowest, delta[dip_row], components)
-        below = depth * side < -noise[dip_row, 0]
-        dip_row, dip_panel, lowest, side = dip_row[below], dip_panel[below], lowest[below], side[below]
-        row = torch.cat([row, dip_row, dip_row])
-        left, right = torch.cat([left, edges[dip_panel], lowest]), torch.cat([right, lowest, edges[dip_panel + 1]])
-        before = torch.cat([here[row[: len(panel)], panel], side, -side])
-    else:
-        before = here[row, panel]
+    side, first, last = here[dip_row, dip_panel], edges[dip_panel], edges[dip_panel + 1]
+    lowest = crossing(lambda x, k: _density_difference(x, delta[dip_row[k]], components), first, last, -side)
+    below = _difference(lowest, delta[dip_row], components)[0] * side < -noise[dip_row, 0]
+    dip_row, first, last, lowest, side = (part[below] for part in (dip_row, first, last, lowest, side))
+    before = torch.cat([here[row, panel], side, -side])
+    row = torch.cat([row, dip_row, dip_row])
+    left, right = torch.cat([left, first, lowest]), torch.cat([right, lowest, last])
     zero = crossing(lambda x, k: _difference(x, delta[row[k]], components), left, right, before)
     return zero, row, before, sign[:, -1]
 

@@ -101,28 +101,9 @@ class NGMGEntropyLoss(_KernelLoss):
 
     Notes
     -----
-    Where it leads, if each attribute has a logit of its own and its target is 1 with frequency f_j (descent on the
-    expectation; K > 0 off the diagonal):
-
-    ========= ======================= ========== ================================================================
-    sign      orientation             detach     one-sided: p ends at
-    ========= ======================= ========== ================================================================
-    eq13      either                  True       0: the gradient sum_k K_jk |E L_k| (1 - p_j) is never negative
-    eq14      either                  True       1: it is never positive
-    eq13      target_minus_prediction False      0 and 1 side by side: sum K_jk (1 - f_k) p_k log p_j has no bound
-    eq14      target_minus_prediction False      all 0 or all 1, by the start: p log p is least at both ends
-    eq13      prediction_minus_target False      0
-    eq14      prediction_minus_target False      1
-    ========= ======================= ========== ================================================================
-
-    With the zero diagonal an attribute also stays where it is, wrong or right, once all others have L = 0.
-
-    With pictures as input a one-sided reading stops earlier where the targets can be predicted without error (L = 0);
-    until then it moves attributes that were right along with their neighbours. Two-sided and detached, the gradient is
-    (K (p - f))_j (1 - p_j) for (eq13, target_minus_prediction) and (eq14, prediction_minus_target), its opposite for
-    the other two. p = f is then a fixed point; with diagonal=True, K positive definite, those two run to it: they are
-    the only readings that learn (see `KernelGradientLoss`). With a zero diagonal K has eigenvalues of both signs (its
-    trace is 0), p = f is a saddle, and p runs to 0 and 1. Two-sided and not detached, p = f is not even a fixed point.
+    No one-sided reading has p = E[y | x] as a fixed point; docs/equations.md says where each leads. Two-sided, detached
+    and with the diagonal, ("eq13", "target_minus_prediction") and ("eq14", "prediction_minus_target") learn: they have
+    the gradient K (p - f) (1 - p), f the frequencies of the targets (see `KernelGradientLoss`).
     """
 
     must_be_definite = False

@@ -1,8 +1,8 @@
 """The zeros of g near sign changes of its coefficients, compiled. See `rows` for what they are for.
 
-``at_c`` is the address of c_0, with enough zeros on either side, and ``at_values`` that of the tables. A *step* is a point
-of the lattice of offsets, x = step / F. A *mark* is a sign change of c: the last coefficient of one sign, and the first
-of the other.
+``at_c`` is the address of c_0, with enough zeros on either side, and ``at_values`` that of the tables. A *step* is a
+point of the lattice of offsets, x = step / F. A *mark* is a sign change of c: the last coefficient of one sign, and the
+first of the other.
 """
 
 from __future__ import annotations

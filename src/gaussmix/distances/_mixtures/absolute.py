@@ -43,8 +43,9 @@ def absolute_difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tu
     """
     signed, stretches = difference(a, b, cumulative=cumulative)
     position, level = _steps(b) if isinstance(b, Sample) else (np.empty(0), np.zeros((2, 1)))
-    depth, tolerance = _LONGEST_PATH, _FIRST_TOLERANCE
-    stack = Stack(*np.empty((2, depth, 2)), np.empty((depth, 5), np.int64), np.empty((depth, N_TERMS)))
+    edges, errors = np.empty((2, _LONGEST_PATH, 2))
+    stack = Stack(edges, errors, np.empty((_LONGEST_PATH, 5), np.int64), np.empty((_LONGEST_PATH, N_TERMS)))
+    tolerance = _FIRST_TOLERANCE
     while True:
         value, left_out, rounding = _integrate(signed, stretches, position, level, tolerance, stack)
         if left_out <= 0.5 * ACCURACY * value or left_out <= 0.1 * rounding or tolerance <= _LAST_TOLERANCE:
@@ -89,8 +90,8 @@ def _add_gaussians(
 ) -> tuple[int, float, float]:
     """Add to p those of the panel's list that are polynomials on it; copy the others behind them.
 
-    Returns the end of the copies, and the errors by series and by rounding. A piece's own error is at most the tolerance
-    of its integral, or that of its density.
+    Returns the end of the copies, and the errors by series and by rounding. A piece's own error is at most the
+    tolerance of its integral, or that of its density.
     """
     low, high = stack.edges[place]
     first, last = stack.lists[place, 2:4]

@@ -1,4 +1,4 @@
-"""W_p by quantiles: the integral over u of |Q_a(u) - Q_b(u)|^p, and its p-th root.
+"""W_p by quantiles (D Eq. 2): the integral over u of |Q_a(u) - Q_b(u)|^p, and its p-th root.
 
 The lower half runs over u, the upper half over 1 - u, so that both tails are accurate; v is either. On a panel
 [v_1, v_2] stands Lobatto's rule of 4 points inside Kronrod's of 7 (Gander and Gautschi 2000), in v, or in log v where
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances._inputs import Law, Sample
+from gaussmix.distances._inputs import Law, Sample, continuous_share
 
 TOLERANCE = 1e-9  # of the integral, by the rules' differences, which are larger than the errors
 _MOST_HALVINGS, _MOST_PANELS = 60, 4000
@@ -76,7 +76,7 @@ def power_distance(a: GaussianMixture1D, b: Law, p: float) -> tuple[float, float
 
 
 def _integral_from_first(differences: _Differences, alike: bool) -> tuple[float, float]:
-    """The integral from v = ``first`` on and, where guards are not alike, what their power -p/3 of v adds; its error."""
+    """The integral from the first v on and, where guards are not alike, what their power -p/3 of v adds; its error."""
     panels, first = differences.panels(), differences.first
     if differences.unit == 0:
         return 0.0, 0.0
@@ -95,7 +95,7 @@ def _integral_from_first(differences: _Differences, alike: bool) -> tuple[float,
 
 def _guard_reach(law: GaussianMixture1D) -> float:
     """K^(1/3)."""
-    mass = law.tail.mass * max(0.0, 1 - float(law.atoms.masses.sum()))
+    mass = law.tail.mass * continuous_share(law)
     return law.tail.scale * (mass * 6 / (math.pi * math.sqrt(3))) ** (1 / 3)
 
 

@@ -78,11 +78,13 @@ def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tuple[Signe
     guards = [(share * p.guard_mass, p.guard_loc, p.guard_scale) for share, p in zip(shares, pieces, strict=True)]
     guard_mass, guard_loc, guard_scale = merged(*np.array(guards).T)
     height, step = atom_difference(laws) if cumulative else (np.empty(0), np.empty(0))
+    before, after = np.append(0.0, np.cumsum(height)), np.append(np.cumsum(height[::-1])[::-1], 0.0)
+    passed_error = EPS * np.stack([np.cumsum(np.abs(before)), np.cumsum(np.abs(after[::-1]))[::-1]])
     ends = np.array(bounds)
     mean_error = 2 * EPS * np.abs(mean) * np.isfinite(ends).max(axis=1)[group.astype(int)]
     signed = Signed(
         coefficient, mean, inverse_std, mean_error, group.astype(np.int64), guard_mass, guard_loc, guard_scale, step,
-        *_passed(height), cumulative,
+        np.stack([before, -after]), passed_error, cumulative,
     )  # fmt: skip
     flat, mass = np.zeros(2), np.zeros(2)
     for share, g, p in zip(shares, groups, pieces, strict=True):
@@ -122,13 +124,6 @@ def _middle(weight: FloatArray, position: FloatArray) -> float:
     order = np.argsort(position)
     share = np.cumsum(np.abs(weight[order]))
     return float(position[order[np.searchsorted(share, 0.5 * share[-1])]])
-
-
-def _passed(height: FloatArray) -> tuple[FloatArray, FloatArray]:
-    before = np.append(0.0, np.cumsum(height))
-    after = np.append(np.cumsum(height[::-1])[::-1], 0.0)
-    errors = [np.cumsum(np.abs(before)), np.cumsum(np.abs(after[::-1]))[::-1]]
-    return np.stack([before, -after]), EPS * np.stack(errors)
 
 
 def _frame(signed: Signed, ends: FloatArray, far: FloatArray, middle: float) -> tuple[float, float]:

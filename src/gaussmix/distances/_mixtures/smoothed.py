@@ -162,9 +162,13 @@ def _sums(a: FloatArray, b: FloatArray, end: int, start: float, step: float, p: 
 
 
 @nb.njit(cache=True, nogil=True)
-def _all_sums(
+def integral_of_points(
     x: FloatArray, x_mass: FloatArray, y: FloatArray, y_mass: FloatArray, tau: float, p: Smoothed
-) -> tuple[float, float]:
+) -> float:
+    """2 sqrt(pi) tau int (d^2 + 2 d g) dx, without a unit.
+
+    d: the smoothed points x less the points y, sorted, with their masses; g: the mixtures.
+    """
     step = tau / math.sqrt(8.0)
     a, b = np.zeros(_BLOCK + 2 * TAPS + 1), np.zeros(_BLOCK + 2 * TAPS + 1)
     squares = products = 0.0
@@ -201,15 +205,4 @@ def _all_sums(
         start += _BLOCK * step
         last = last - _BLOCK if near else 0.0
     more = _sums(a, b, a.size, start, step, p)
-    return squares + more[0], products + more[1]
-
-
-def integral_of_points(
-    x: FloatArray, x_mass: FloatArray, y: FloatArray, y_mass: FloatArray, tau: float, p: Smoothed
-) -> float:
-    """2 sqrt(pi) tau int (d^2 + 2 d g) dx, without a unit.
-
-    d: the smoothed points x less the points y, sorted, with their masses; g: the mixtures ``p``.
-    """
-    squares, products = _all_sums(x, x_mass, y, y_mass, tau, p)
-    return squares / math.sqrt(8 * math.pi) + tau * products
+    return (squares + more[0]) / math.sqrt(8 * math.pi) + tau * (products + more[1])

@@ -1,9 +1,9 @@
 """Loops over the points of large samples, compiled: into cells, and which cells have to be looked into.
 
-K intervals in order are each cut into S equal cells; cell c = k S + s. ``axes`` (K, 3) holds the left end of an interval,
-the width of its cells, and 1 / width; what lies outside counts to the nearest cell. Where K > 1 points come with the
-numbers of their intervals. A table (K S, 2) holds the number of points in each cell, and the sum of their distances
-from its left end.
+K intervals in order are each cut into S equal cells; cell c = k S + s. ``axes`` (K, 3) holds the left end of an
+interval, the width of its cells, and 1 / width; what lies outside counts to the nearest cell. Where K > 1 points come
+with the numbers of their intervals. A table (K S, 2) holds the number of points in each cell, and the sum of their
+distances from its left end.
 """
 
 from __future__ import annotations
