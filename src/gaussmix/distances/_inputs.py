@@ -102,14 +102,13 @@ def weight_rows(
             )
         rows.append(weights)
     try:
-        shape = np.broadcast_shapes(rows[0].shape, rows[1].shape)
+        both = np.broadcast_arrays(*rows)
     except ValueError:
         raise ValueError(
             f"{names[0]} has shape {rows[0].shape} and {names[1]} {rows[1].shape}, which do not broadcast"
         ) from None
-    first, second = (
-        np.ascontiguousarray(np.broadcast_to(row, shape), np.float64).reshape(-1, shape[-1]) for row in rows
-    )
+    shape = both[0].shape
+    first, second = (np.ascontiguousarray(row, np.float64).reshape(-1, shape[-1]) for row in both)
     if checked:
         first, second = check_weight_rows(first, names[0]), check_weight_rows(second, names[1])
     return first, second, shape[:-1]

@@ -17,11 +17,8 @@ How fast depends on sigma alone. On centres r apart the eigenvalues of K lie bet
     f(w) = (1/r) sum_m exp(-(sigma/r)^2 (w + 2 pi m)^2 / 2),   w in [0, pi],
 
 so lambda_max / lambda_min < f(0) / f(pi) = 70 at sigma = r and 2e8 at sigma = 2 r. At sigma = r, the default, every
-pair of weights, up to a million components, is learnt to L1 = |delta|_1 <= 1e-9 in at most 2 000 steps. Smooth laws
-take fewer: mixtures of normals with standard deviations of 4 r to 10 r come to 1e-6 in 4 to 330 steps, half of them in
-130 (300 random pairs, n = 100); the narrower a law in spacings, the more (.4 r to 1 r, n = 10: 250 to 610). A wider
-kernel is fast at first and then slow, since it hardly sees what is finer than sigma: at sigma = 2 r the same laws have
-an L1 from 1e-9 to 5e-4 after 5 000 steps at n = 100, 5e-5 in the median, and .09 in the median at n = 10.
+pair of weights, up to a million components, is learnt to L1 = |delta|_1 <= 1e-9 in at most 2 000 steps, smooth laws in
+far fewer (docs/equations.md). A wider kernel is fast at first and then slow: it hardly sees what is finer than sigma.
 
 The fixed points of "paper" are pi = pi2 and every pi proportional to M (pi2 - pi)^+, and it runs into one of these. M
 is not positive definite: differences that alternate within sigma have negative eigenvalues, and grow. They end as a

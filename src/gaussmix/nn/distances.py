@@ -129,9 +129,6 @@ def _pairs(p: Tensor, q: Tensor, components: Components) -> tuple[Tensor, Tensor
     return first.reshape(-1, n), second.reshape(-1, n), first.shape[:-1]
 
 
-# --------------------------------------------------------------------------------------------------- densities
-
-
 def _density(weights: Tensor, components: Components, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(B, m) density at ``x`` (m,), its log, and where it is lost: below the floor, where the log stops.
 
@@ -142,9 +139,6 @@ def _density(weights: Tensor, components: Components, x: Tensor) -> tuple[Tensor
     relative = weights @ (logs - top[:, None]).exp().T
     floor = math.sqrt(torch.finfo(relative.dtype).tiny)
     return relative * top.exp(), relative.clamp(min=floor).log() + top, relative < floor
-
-
-# ---------------------------------------------------------------------------------------------------------- W1
 
 
 class _AbsoluteDifference(torch.autograd.Function):
