@@ -15,7 +15,7 @@ from oracles.mixtures import MIXTURES
 
 from gaussmix import GaussianMixture1D, GMMExpansion
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances._lattice import logs
+from gaussmix.distances import divergences
 from gaussmix.distances.divergences import jensen_shannon_divergence, kl_divergence, kl_integrand
 
 BASIS = GaussianBasis(-3.0, 0.25, 40)
@@ -171,8 +171,8 @@ def test_disjoint_weights_are_far_apart_and_finite() -> None:
 def test_rows_that_do_not_converge_are_done_by_panels(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = rows(np.random.default_rng(0), 40, 2, 5, concentration=0.02)
     expected = kl_divergence(a, b, basis=BASIS)
-    monkeypatch.setattr(logs, "AGREEMENT", 0.0)
-    _, left = logs.integrals(a, b, BASIS, kl_integrand)
+    monkeypatch.setattr(divergences, "AGREEMENT", 0.0)
+    _, left = divergences.lattice_integrals(a, b, BASIS, kl_integrand)
     assert left.size > 0
     np.testing.assert_allclose(kl_divergence(a, b, basis=BASIS), expected, rtol=1e-8)
 
@@ -184,7 +184,7 @@ def test_log_densities_on_the_lattice_where_densities_are_zero() -> None:
     weights[1, :10] = 0.1
     x = np.linspace(-20, 3020, 777)
     expected = [basis.mixture(row).logpdf(x) for row in weights]
-    np.testing.assert_allclose(logs.log_densities(weights, basis, x), expected, rtol=1e-12)
+    np.testing.assert_allclose(divergences.log_densities_of_rows(weights, basis, x), expected, rtol=1e-12)
 
 
 def test_samples_are_learnt_first() -> None:
