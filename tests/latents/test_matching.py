@@ -11,7 +11,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from gaussmix.latents.attributes import AttributeLatents
 from gaussmix.latents.matching import match_latents
-from reproduction.diffusion.components import latent_correlations
+from reproduction.diffusion.subtypes import latent_correlations
 
 
 def bars(count: int, seed: int = 0):
