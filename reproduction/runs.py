@@ -34,6 +34,7 @@ _WHERE_AND_WHEN = {
 }
 """Settings that do not change what is learnt; the data are told by their key."""
 _COST = "cost.json"
+Rows = NDArray[np.uint8]
 
 
 class Keyed(Protocol):
@@ -123,13 +124,7 @@ def _check_settings(config: RunSettings, out: Path) -> None:
 
 
 def drawn(
-    pipeline: AttributeDiffusionPipeline,
-    attributes: NDArray[np.uint8],
-    out: Path,
-    *,
-    seed: int,
-    steps: int,
-    guidance: float,
+    pipeline: AttributeDiffusionPipeline, attributes: Rows, out: Path, *, seed: int, steps: int, guidance: float
 ) -> NDArray[np.uint8]:
     """Pictures ``(M, H, W, 3)`` for conditions ``(M, K)``, kept under ``out``, the run's folder."""
     asked = digest("pictures", attributes.shape, attributes.tobytes().hex(), seed, steps, guidance)

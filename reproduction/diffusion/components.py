@@ -152,21 +152,21 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     matched = match_latents(np.asarray(images[subject.training]), training, latents, seed=seed)
     clusters = PictureKinds(names, training, matched.clusters.astype(np.intp), _kinds(dataset, subject.training))
 
-    artist = model.Artist(config, on_step)
-    artist.done = config.kind_steps
+    sampler = model.FaceSampler(config, on_step)
+    sampler.done = config.kind_steps
     rows = np.random.default_rng(config.seed).permutation(subject.held_out)[: config.pictures]
     asked = subject.attributes[rows]
-    z = artist.latents(subject.pipeline, range(len(rows)))
-    pictures = artist.draw_with(subject.pipeline, asked, z)
+    z = sampler.latents(subject.pipeline, range(len(rows)))
+    pictures = sampler.draw_with(subject.pipeline, asked, z)
     drawn = PictureKinds(names, asked, latents.components(z), judge.predict(pictures))
-    sheet = {name: _sheet(subject, artist, name, config.columns) for name in _SHOWN}
+    sheet = {name: _sheet(subject, sampler, name, config.columns) for name in _SHOWN}
     ours = {
-        "model": subject.label,
+        "model": subject.facts,
         "training_faces": len(subject.training),
         "information": {case.label: information(*drawn.of(case), config.seed) for case in CASES},
         "ceiling": {case.label: subtypes.component_information(*clusters.of(case)) for case in CASES},
         "judge": _judged(subject, dataset, judge),
-        "accuracy": _accuracy(subject, artist, matched, rows[: config.taken], pictures[: config.taken]),
+        "accuracy": _accuracy(subject, sampler, matched, rows[: config.taken], pictures[: config.taken]),
         "correlation": largest(subtypes.latent_correlations(matched.table, training), (*names, "base token")),
         "told": largest(subtypes.attributes_told(matched.table, training), names),
         "shares_apart": float(np.abs(np.subtract(latents.shares or 0, matched.latents.shares or 0)).max()),
@@ -207,7 +207,7 @@ def _kinds(dataset: AttributeDataset, rows: NDArray[np.int64]) -> dict[str, NDAr
     return {part: dataset.parts[part][rows] for part in _PARTS}
 
 
-def _judged(subject: model.Subject, dataset: AttributeDataset, judge: subtypes.SubtypeJudge) -> dict[str, float]:
+def _judged(subject: model.JudgedModel, dataset: AttributeDataset, judge: subtypes.SubtypeJudge) -> dict[str, float]:
     """By case: the share of the kinds that the judge names right in held-out faces."""
     faces = subject.held_out
     seen, truth = judge.predict(np.asarray(subject.images[faces])), _kinds(dataset, faces)
@@ -216,8 +216,8 @@ def _judged(subject: model.Subject, dataset: AttributeDataset, judge: subtypes.S
 
 
 def _accuracy(
-    subject: model.Subject,
-    artist: model.Artist,
+    subject: model.JudgedModel,
+    sampler: model.FaceSampler,
     matched: MatchedLatents,
     rows: NDArray[np.int64],
     drawn: model.Pictures,
@@ -228,8 +228,8 @@ def _accuracy(
     the ``error`` is the standard error of the difference of the first two.
     """
     asked, faces = subject.attributes[rows], np.asarray(subject.images[rows])
-    z = torch.from_numpy(matched.encoder.encode(faces, asked, artist.config.seed))
-    own, taken = subject.predict(drawn), subject.predict(artist.draw_with(subject.pipeline, asked, z))
+    z = torch.from_numpy(matched.encoder.encode(faces, asked, sampler.config.seed))
+    own, taken = subject.predict(drawn), subject.predict(sampler.draw_with(subject.pipeline, asked, z))
 
     def score(seen: NDArray[np.bool_], kept: NDArray[np.int64] | slice = slice(None)) -> float:
         return float(np.nanmean(balanced_accuracy(seen[kept], asked[kept])))
@@ -244,7 +244,7 @@ def _accuracy(
 
 
 def _by_component(
-    case: Case, clusters: PictureKinds, drawn: PictureKinds, subject: model.Subject
+    case: Case, clusters: PictureKinds, drawn: PictureKinds, subject: model.JudgedModel
 ) -> list[dict[str, Any]]:
     """Of each component: its share, and the commonest kind in the clusters and in drawn faces."""
     weights = subject.pipeline.attribute_latents.weights(subject.names.index(case.attribute))
@@ -257,12 +257,12 @@ def _by_component(
 # --- pictures
 
 
-def _sheet(subject: model.Subject, artist: model.Artist, name: str, columns: int) -> model.Pictures:
+def _sheet(subject: model.JudgedModel, sampler: model.FaceSampler, name: str, columns: int) -> model.Pictures:
     """Faces ``(C, columns, H, W, 3)``: only the component of ``name`` differs within a column."""
     n_components = subject.pipeline.attribute_latents.n_components
     rows = np.resize(subject.with_attributes([name]), columns)
     numbers = list(range(columns)) * n_components
-    pictures = artist.draw(
+    pictures = sampler.draw(
         subject.pipeline,
         np.tile(subject.attributes[rows], (n_components, 1)),
         latents=numbers,
@@ -280,7 +280,7 @@ def draw(measured: Measured) -> dict[str, Figure]:
         for name, pictures in sheet.items()
         for c in range(len(pictures))
     ]
-    faces = model.Faces("", np.concatenate(list(sheet.values())), labels)
+    faces = model.FaceBlock("", np.concatenate(list(sheet.values())), labels)
     return {
         "": draw_information(measured.ours["information"], measured.ours["ceiling"]),
         "-faces": model.draw_faces("Components of an attribute", faces),

@@ -38,10 +38,9 @@ from gaussmix.diffusion.schedulers import angle_weights, make_betas
 from gaussmix.metrics.classifier import STEPS, AttributeClassifier, balanced_accuracy, load_or_train_classifier
 from gaussmix.metrics.distances import frechet_distance, kernel_distance
 from gaussmix.metrics.manifolds import manifold_scores
-from reproduction.runs import Curve, drawn, run_folder, trained
+from reproduction.runs import Curve, Rows, drawn, run_folder, trained
 from reproduction.statistics import difference, interval
 
-Rows = NDArray[np.uint8]
 Images = NDArray[np.uint8]
 Values = dict[str, dict[str, FloatArray]]
 """By variant, by measure: (n,) values, one a seed."""

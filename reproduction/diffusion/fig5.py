@@ -34,7 +34,7 @@ from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from reproduction.diffusion import conditions
 from reproduction.diffusion.conditions import SmallModelConfig, SmallModelStudy, Variant, avatar_faces
 from reproduction.diffusion.fig7 import variants
-from reproduction.diffusion.model import QUICK, Artist, Faces, PageConfig, Pictures, draw_faces, load_subject
+from reproduction.diffusion.model import QUICK, FaceBlock, FaceSampler, PageConfig, Pictures, draw_faces, load_subject
 from reproduction.page import Measured
 from reproduction.runs import runs_under
 from reproduction.statistics import difference, interval, jackknife
@@ -136,26 +136,24 @@ class Config(PageConfig, SmallModelConfig):
 def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     """Split the variance of the model's pictures, and find Z's share in those of small models."""
     subject = load_subject(config)
-    artist = Artist(config, on_step)
+    sampler = FaceSampler(config, on_step)
     rows = np.random.default_rng(config.seed).permutation(subject.attributes[subject.held_out])
-    pictures = crossed(artist, subject.pipeline, rows[: config.attribute_rows])
+    pictures = crossed(sampler, subject.pipeline, rows[: config.attribute_rows])
     parts = variance_parts(pictures)
     real = float(subject.images[subject.held_out].var(0, dtype=np.float64).mean())
 
     one = subject.pipeline.choose_attributes(subject.wanted("1"), count=1, seed=config.seed)
-    shown = crossed(artist, subject.pipeline, one, _SHOWN_LATENTS, _SHOWN_NOISES)[0]
+    shown = crossed(sampler, subject.pipeline, one, _SHOWN_LATENTS, _SHOWN_NOISES)[0]
     faces = avatar_faces(config)
     told = variants(faces, config.seed)
     with runs_under(config.runs) as folder:
-        shares, examples = _pairings(told, SmallModelStudy(config, faces, folder), artist, config.run_rows)
+        shares, examples = _pairings(told, SmallModelStudy(config, faces, folder), sampler, config.run_rows)
         long_config = replace(config, training_steps=config.long_steps)
-        longer = _longer(told, SmallModelStudy(long_config, faces, folder), artist, config.attribute_rows)
+        longer = _longer(told, SmallModelStudy(long_config, faces, folder), sampler, config.attribute_rows)
     ours = {
-        "model": subject.label,
+        "model": subject.facts,
         "parts": asdict(parts),
-        "share": parts.share,
         "share_error": share_error(pictures),
-        "deviation": parts.deviation,
         "real_variance": real,
         **derived(parts, real, shares),
         "pairings": shares,
@@ -168,6 +166,8 @@ def derived(parts: VarianceParts, real: float, shares: dict[str, list[float]]) -
     """What the page quotes beside the estimates: shares of the whole variance, deviations in levels, intervals."""
     variances = asdict(parts)
     return {
+        "share": parts.share,
+        "deviation": parts.deviation,
         "share_of_total": {name: value / parts.total for name, value in variances.items()},
         "left_to_noise": (parts.noise + parts.both) / parts.total,
         "deviations": {name: _root(value) for name, value in {**variances, "all": parts.total, "real": real}.items()},
@@ -179,7 +179,7 @@ def derived(parts: VarianceParts, real: float, shares: dict[str, list[float]]) -
 
 
 def crossed(
-    artist: Artist,
+    sampler: FaceSampler,
     pipeline: AttributeDiffusionPipeline,
     attributes: NDArray[np.uint8],
     n_latents: int = _LATENTS,
@@ -187,7 +187,7 @@ def crossed(
 ) -> Pictures:
     """Pictures ``(R, n_latents, n_noises, H, W, 3)``: attributes ``(R, K)`` with Z and noises of their own."""
     cells = [(a, i, j) for a in range(len(attributes)) for i in range(n_latents) for j in range(n_noises)]
-    pictures = artist.draw(
+    pictures = sampler.draw(
         pipeline,
         attributes[[a for a, _, _ in cells]],
         latents=[a * n_latents + i for a, i, _ in cells],
@@ -197,25 +197,27 @@ def crossed(
 
 
 def _pairings(
-    told: dict[str, Variant], study: SmallModelStudy, artist: Artist, rows: int
+    told: dict[str, Variant], study: SmallModelStudy, sampler: FaceSampler, rows: int
 ) -> tuple[dict[str, list[float]], dict[str, Pictures]]:
     """Z's share by pairing and seed, and pictures ``(M, N, H, W, 3)`` of the first seed."""
     shares: dict[str, list[float]] = {name: [] for name in PAIRINGS}
     examples: dict[str, Pictures] = {}
     for seed in study.config.seeds:
         for name in PAIRINGS:
-            pictures = crossed(artist, study.train(told[name], seed)[0], study.faces.attributes[:rows])
+            pictures = crossed(sampler, study.train(told[name], seed)[0], study.faces.attributes[:rows])
             shares[name].append(variance_parts(pictures).share)
             examples.setdefault(name, pictures[0, :, :_SHOWN_OF_RUNS])
     return shares, examples
 
 
-def _longer(told: dict[str, Variant], study: SmallModelStudy, artist: Artist, rows: int) -> dict[str, dict[str, Any]]:
+def _longer(
+    told: dict[str, Variant], study: SmallModelStudy, sampler: FaceSampler, rows: int
+) -> dict[str, dict[str, Any]]:
     """Z's share in networks that differ in the pairing alone, trained for long enough to use Z, and their quality."""
     found, seed = {}, study.config.seed
     for name in LONG:
         values = study.measure(told[name], seed).values
-        pictures = crossed(artist, study.train(told[name], seed)[0], study.faces.attributes[:rows])
+        pictures = crossed(sampler, study.train(told[name], seed)[0], study.faces.attributes[:rows])
         found[name] = {"share": variance_parts(pictures).share, "error": share_error(pictures), "values": values}
     return found
 
@@ -229,11 +231,11 @@ def draw(measured: Measured) -> dict[str, Figure]:
     return {
         "": draw_faces(
             "One Z a row, one noise a column",
-            Faces("", shown, [f"Z {i + 1}" for i in range(len(shown))]),
-            Faces("", beside, columns=("mean", "spread")),
+            FaceBlock("", shown, [f"Z {i + 1}" for i in range(len(shown))]),
+            FaceBlock("", beside, columns=("mean", "spread")),
         ),
         "-pairings": draw_faces(
             "One Z a row, one noise a column, by how Z was paired to images in training",
-            *(Faces(_TITLES[name], each) for name, each in measured.seen["pairings"].items()),
+            *(FaceBlock(_TITLES[name], each) for name, each in measured.seen["pairings"].items()),
         ),
     }

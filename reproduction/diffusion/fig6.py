@@ -39,9 +39,9 @@ from gaussmix.diffusion.schedulers import SchedulerName, switch_scheduler
 from gaussmix.metrics.classifier import balanced_accuracy
 from gaussmix.metrics.distances import frechet_distance, kernel_distance
 from gaussmix.metrics.manifolds import manifold_scores
-from reproduction.diffusion.model import QUICK, Faces, PageConfig, Pictures, Subject, draw_faces, load_subject
+from reproduction.diffusion.model import QUICK, FaceBlock, JudgedModel, PageConfig, Pictures, draw_faces, load_subject
 from reproduction.page import Measured
-from reproduction.runs import kept_arrays, runs_under
+from reproduction.runs import Rows, kept_arrays, runs_under
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -132,14 +132,14 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     with runs_under(config.runs) as runs:
         for i, one in enumerate(samplings):
             steps, folder = () if i else tuple(map(config.taken, KEPT)), runs / "samples"
-            found = draw_pictures(subject.pipeline, one, faces.asked, seed=config.seed, folder=folder, kept_steps=steps)
+            found = draw_pictures(subject.pipeline, one, faces.asked, config.seed, folder, steps)
             drawn[one.name], scores[one.name] = found, score(subject, faces, found["images"], config.resamplings)
             on_step(2 + i)
     estimates = drawn[paper]["estimates"]
     along = [score(subject, faces, images, config.resamplings) for images in estimates]
     seconds = {name: each["seconds"] for name, each in drawn.items()}
     ours = {
-        "model": subject.label,
+        "model": subject.facts,
         "real": score(subject, faces, faces.images, config.resamplings).numbers,
         "runs": {
             name: {
@@ -166,11 +166,11 @@ class UnseenFaces(NamedTuple):
     """Faces ``(N, H, W, 3)``, their attributes ``(N, K)``, which are asked for, and the judge's features of others."""
 
     images: Pictures
-    asked: NDArray[np.uint8]
+    asked: Rows
     reference: NDArray[np.float32]
 
 
-def unseen_faces(subject: Subject, config: Config) -> UnseenFaces:
+def unseen_faces(subject: JudgedModel, config: Config) -> UnseenFaces:
     """Built-in faces of other seeds than the model's, or held-out ones of other data."""
     n, pipeline = config.pictures, subject.pipeline
     if pipeline.training.get("data") == "avatars":
@@ -192,15 +192,14 @@ def unseen_faces(subject: Subject, config: Config) -> UnseenFaces:
 def draw_pictures(
     pipeline: AttributeDiffusionPipeline,
     sampling: Sampling,
-    asked: NDArray[np.uint8],
-    *,
+    asked: Rows,
     seed: int,
     folder: Path,
-    kept_steps: tuple[int, ...] = (),
+    steps: tuple[int, ...],
 ) -> dict[str, Any]:
     """Draw, or read from ``folder`` what was drawn before.
 
-    ``images`` ``(N, H, W, 3)``; ``estimates`` ``(S, N, H, W, 3)``, x0* of the ``kept_steps``, which count from 1;
+    ``images`` ``(N, H, W, 3)``; ``estimates`` ``(S, N, H, W, 3)``, x0* of the given ``steps``, which count from 1;
     ``seconds``, the CPU time an image, in the fastest batch, as the others had to wait for something else; ``cost``,
     the CPU time of all of it; ``kept``, whether it was drawn before.
     """
@@ -208,7 +207,7 @@ def draw_pictures(
     def drawn() -> dict[str, Any]:
         pipeline.scheduler = switch_scheduler(pipeline.scheduler, sampling.scheduler)
         images, estimates, times = [], [], [time.process_time()]
-        positions = [step - 1 for step in kept_steps]
+        positions = [step - 1 for step in steps]
         for batch in draw_batches(
             pipeline, asked, seed=seed, steps=sampling.steps, guidance=sampling.guidance, trajectory=bool(positions)
         ):
@@ -221,26 +220,20 @@ def draw_pictures(
         cost = time.process_time() - times[0]
         return {"images": np.concatenate(images), "estimates": along, "seconds": seconds.min(), "cost": cost}
 
-    file = folder / f"{_fingerprint(pipeline, sampling, asked, seed, kept_steps)}.npz"
+    key = _fingerprint(pipeline, sampling, seed, steps, asked.shape, asked.tobytes().hex())
+    file = folder / f"{key}.npz"
     before = {"kept": file.is_file()}
     found = kept_arrays(file, drawn)
     return {**found, "seconds": float(found["seconds"]), "cost": float(found["cost"]), **before}
 
 
-def _fingerprint(
-    pipeline: AttributeDiffusionPipeline,
-    sampling: Sampling,
-    asked: NDArray[np.uint8],
-    seed: int,
-    kept_steps: tuple[int, ...],
-) -> str:
+def _fingerprint(pipeline: AttributeDiffusionPipeline, sampling: Sampling, *asked: Any) -> str:
     """Of the weights, the scheduler's noise levels and everything that was asked for."""
     weights = hashlib.blake2b(digest_size=16)
     for tensor in pipeline.unet.state_dict().values():
         weights.update(tensor.cpu().numpy().tobytes())
     scheduler = switch_scheduler(pipeline.scheduler, sampling.scheduler)
-    facts = *sampling[1:], seed, kept_steps, asked.shape, asked.tobytes().hex()
-    return digest("samples with cost", weights.hexdigest(), scheduler.to_json_string(), facts)
+    return digest("samples with cost", weights.hexdigest(), scheduler.to_json_string(), (*sampling[1:], *asked))
 
 
 # --- scores
@@ -259,7 +252,7 @@ class PictureScores(NamedTuple):
         return {"mean": mean, "half": half, "share": mean / other.numbers["frechet_distance"]}
 
 
-def score(subject: Subject, faces: UnseenFaces, images: Pictures, resamplings: int) -> PictureScores:
+def score(subject: JudgedModel, faces: UnseenFaces, images: Pictures, resamplings: int) -> PictureScores:
     """Scores of pictures ``(N, H, W, 3)`` of the asked-for faces."""
     features = subject.judge.features(images)
     rng = np.random.default_rng(0)  # the same rows for every way to draw N pictures
@@ -288,7 +281,7 @@ def score(subject: Subject, faces: UnseenFaces, images: Pictures, resamplings: i
 
 def draw(measured: Measured) -> dict[str, Figure]:
     """Return x0* along the way, and the Frechet distance by steps and time."""
-    faces = Faces("", measured.seen["estimates"].swapaxes(0, 1), columns=[f"step {step}" for step in SHOWN])
+    faces = FaceBlock("", measured.seen["estimates"].swapaxes(0, 1), columns=[f"step {step}" for step in SHOWN])
     return {
         "": draw_faces("x0* along the steps of Eq. 10", faces),
         "-quality": _draw_quality(measured.ours, measured.seen["samplings"]),

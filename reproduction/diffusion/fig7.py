@@ -21,7 +21,7 @@ from gaussmix.data.base import AttributeDataset
 from gaussmix.data.load import load_dataset
 from reproduction.diffusion import conditions
 from reproduction.diffusion.conditions import EvaluationFaces, MeasuredRun, SmallModelStudy, Values, Variant
-from reproduction.diffusion.model import Faces, draw_faces
+from reproduction.diffusion.model import FaceBlock, draw_faces
 from reproduction.page import Measured
 from reproduction.runs import counted, runs_under
 
@@ -154,7 +154,7 @@ def draw(measured: Measured) -> dict[str, Figure]:
     rows = {"held-out faces": measured.seen["faces"], **pictures}
     shown = np.stack([images[:_COLUMNS] for images in rows.values()])
     return {
-        "": draw_faces("The same faces asked for, by what the network was told", Faces("", shown, list(rows))),
+        "": draw_faces("The same faces asked for, by what the network was told", FaceBlock("", shown, list(rows))),
         "-measures": _draw_measures(measured.ours["runs"], measured.ours["real"]),
     }
 

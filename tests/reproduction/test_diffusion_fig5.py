@@ -10,7 +10,7 @@ from gaussmix.diffusion.conditions import pack_rows
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import make_betas, make_scheduler
 from reproduction.diffusion.fig5 import VarianceParts, crossed, derived, share_error, variance_parts
-from reproduction.diffusion.model import Artist, PageConfig
+from reproduction.diffusion.model import FaceSampler, PageConfig
 
 
 def effects(rng: np.random.Generator, shape: tuple[int, int, int], parts: tuple[float, ...], pixels: int) -> np.ndarray:
@@ -62,12 +62,12 @@ def test_numbers_beside_the_estimates() -> None:
 
 
 def test_crossed_pictures_share_z_by_row_and_noise_by_column() -> None:
-    artist = Artist(PageConfig(sampling_steps=1), lambda done: None)
+    sampler = FaceSampler(PageConfig(sampling_steps=1), lambda done: None)
     scheduler = make_scheduler("dpm++", make_betas("constant", 20, beta=0.3), "v_prediction")
     known = pack_rows(np.eye(3, dtype=np.uint8))
     pipeline = AttributeDiffusionPipeline(tiny_unet(), scheduler, attribute_names=NAMES, attribute_rows=known)
     rows = np.array([[1, 0, 0], [1, 1, 0]], np.uint8)
-    found = crossed(artist, pipeline, rows, 2, 3)
+    found = crossed(sampler, pipeline, rows, 2, 3)
     assert found.shape == (2, 2, 3, 8, 8, 3)
-    one = artist.draw(pipeline, rows[1:], latents=[3], noises=[4])[0]
+    one = sampler.draw(pipeline, rows[1:], latents=[3], noises=[4])[0]
     np.testing.assert_allclose(found[1, 1, 1].astype(int), one, atol=2)

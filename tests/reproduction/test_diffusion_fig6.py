@@ -18,7 +18,7 @@ from gaussmix.diffusion.schedulers import make_betas, make_scheduler
 from gaussmix.metrics.classifier import AttributeClassifier
 from reproduction.diffusion import fig6
 from reproduction.diffusion.fig6 import KEPT, SHOWN, Config, Sampling, UnseenFaces, draw_pictures, score
-from reproduction.diffusion.model import Subject
+from reproduction.diffusion.model import JudgedModel
 
 NAMES = ["odd", "all"]
 ASKED = np.array([[0, 1], [1, 1], [0, 0], [1, 0]], np.uint8)
@@ -50,7 +50,7 @@ def test_nothing_is_drawn_twice() -> None:
 
 def test_pictures_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline, sampling = tiny_pipeline(), Sampling("renoise 5", "renoise", 5, 1.0)
-    first = draw_pictures(pipeline, sampling, ASKED, seed=3, folder=tmp_path, kept_steps=(2, 5))
+    first = draw_pictures(pipeline, sampling, ASKED, 3, tmp_path, (2, 5))
     images, path = draw(pipeline, ASKED, seed=3, steps=5, guidance=1.0, trajectory=True)
     assert path is not None
     np.testing.assert_array_equal(first["images"], images)
@@ -64,7 +64,7 @@ def test_pictures_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return iter(())
 
     monkeypatch.setattr(fig6, "draw_batches", counted)
-    again = draw_pictures(pipeline, sampling, ASKED, seed=3, folder=tmp_path, kept_steps=(2, 5))
+    again = draw_pictures(pipeline, sampling, ASKED, 3, tmp_path, (2, 5))
     assert calls == []
     np.testing.assert_array_equal(again["estimates"], first["estimates"])
     assert again["seconds"] == first["seconds"]
@@ -73,22 +73,24 @@ def test_pictures_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with torch.no_grad():
         pipeline.unet.unet.conv_out.weight[0, 0, 0, 0] += 1
     with pytest.raises(IndexError):
-        draw_pictures(pipeline, sampling, ASKED, seed=3, folder=tmp_path, kept_steps=(2, 5))
+        draw_pictures(pipeline, sampling, ASKED, 3, tmp_path, (2, 5))
     assert calls == [3], "other weights draw other pictures"
 
 
 @pytest.fixture(scope="module")
-def subject() -> Subject:
+def subject() -> JudgedModel:
     """A judge that has learnt nothing."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         judge = AttributeClassifier(("odd", "all"), 8).eval()
     nothing = np.zeros(0, np.int64)
-    return Subject("", tiny_pipeline(), np.zeros((0, 8, 8, 3), np.uint8), ASKED[:0], nothing, nothing, judge, [0, 1])
+    return JudgedModel(
+        {}, tiny_pipeline(), np.zeros((0, 8, 8, 3), np.uint8), ASKED[:0], nothing, nothing, judge, [0, 1]
+    )
 
 
 @pytest.fixture(scope="module")
-def faces(subject: Subject) -> UnseenFaces:
+def faces(subject: JudgedModel) -> UnseenFaces:
     """Grey noise."""
     rng = np.random.default_rng(0)
     grey = rng.integers(0, 256, (200, 8, 8, 3), dtype=np.uint8)
@@ -97,7 +99,7 @@ def faces(subject: Subject) -> UnseenFaces:
     return UnseenFaces(images, asked, subject.judge.features(grey))
 
 
-def test_scores_tell_good_from_bad(subject: Subject, faces: UnseenFaces) -> None:
+def test_scores_tell_good_from_bad(subject: JudgedModel, faces: UnseenFaces) -> None:
     good = score(subject, faces, faces.images, 20)
     same = score(subject, faces, faces.images.copy(), 20)
     bad = score(subject, faces, faces.images // 2, 20)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -59,7 +61,8 @@ def test_the_leak_control_tells_image_from_condition(says: str, image: float, ag
 
 def test_a_classifier_that_cannot_see_the_condition_does_not_heed_it() -> None:
     data, betas = squares_dataset(), make_betas("constant", 20, beta=0.3)
-    for how in ({"injection": "up"}, {"classifier_pass": "unconditioned"}):
+    ways: list[dict[str, Any]] = [{"injection": "up"}, {"classifier_pass": "unconditioned"}]
+    for how in ways:
         pipeline = pipeline_with(tiny_unet(classifier=True, **how), betas)
         found = measure_leak(pipeline, data.images, data.attributes, 10)
         assert found["agreement"] == 1
