@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ _WHERE_AND_WHEN = {
 }
 """Settings that do not change what is learnt; the data are told by their key."""
 _COST = "cost.json"
+Rows = NDArray[np.uint8]
 
 
 class Keyed(Protocol):
@@ -45,17 +46,13 @@ class Keyed(Protocol):
 
 @dataclass(frozen=True)
 class Curve:
-    """The lines of a run's metrics.jsonl, ``(S,)`` each; NaN where a run did not write a number.
+    """The lines of a run's metrics.jsonl, ``(S,)`` each, and the CPU time that it cost, over all sittings.
 
-    ``loss`` is what was minimised: ``denoising``, and the weighted ``classification`` beside it where there is a
-    bottleneck classifier. ``gradient_norm`` is that of the whole loss, before clipping. ``cpu_seconds``: what the run
-    cost, over all sittings.
+    ``gradient_norm`` is that of the whole loss, before clipping; NaN where a run did not write a number.
     """
 
     steps: NDArray[np.int64]
-    loss: NDArray[np.float64]
     denoising: NDArray[np.float64]
-    classification: NDArray[np.float64]
     gradient_norm: NDArray[np.float64]
     cpu_seconds: float
 
@@ -63,28 +60,20 @@ class Curve:
     def read(cls, out: Path) -> Curve:
         """From a run's folder."""
         rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-
-        def column(name: str) -> NDArray[np.float64]:
-            return np.array([row.get(name, np.nan) for row in rows], float)
-
         steps = np.array([row["step"] for row in rows], np.int64)
-        losses = column("loss"), column("denoising"), column("classification")
-        return cls(steps, *losses, column("gradient_norm"), cpu_seconds(out))
+        columns = [[row.get(name, np.nan) for row in rows] for name in ("denoising", "gradient_norm")]
+        denoising, gradient_norm = np.array(columns, float)
+        return cls(steps, denoising, gradient_norm, cpu_seconds(out))
 
 
 def run_folder(config: RunSettings, dataset: Keyed, folder: Path) -> Path:
-    """Where the run of these settings on these data lies."""
-    return folder / digest("run", _decisive(config), dataset.key)[:16]
+    """Where the run of these settings on these data lies.
 
-
-def _decisive(config: RunSettings) -> dict[str, Any]:
-    """Settings that differ from the defaults: a new setting, off by default, leaves old runs what they are."""
+    Settings count where they differ from the defaults: a new one, off by default, leaves old runs what they are.
+    """
     plain = type(config)().to_dict()
-    return {
-        name: value
-        for name, value in config.to_dict().items()
-        if name not in _WHERE_AND_WHEN and value != plain[name]
-    }  # fmt: skip
+    decisive = {n: v for n, v in config.to_dict().items() if n not in _WHERE_AND_WHEN and v != plain[n]}
+    return folder / digest("run", decisive, dataset.key)[:16]
 
 
 def trained(config: TrainConfig, dataset: AttributeDataset, folder: Path) -> tuple[AttributeDiffusionPipeline, Curve]:
@@ -135,24 +124,27 @@ def _check_settings(config: RunSettings, out: Path) -> None:
 
 
 def drawn(
-    pipeline: AttributeDiffusionPipeline,
-    attributes: NDArray[np.uint8],
-    out: Path,
-    *,
-    seed: int,
-    steps: int,
-    guidance: float,
+    pipeline: AttributeDiffusionPipeline, attributes: Rows, out: Path, *, seed: int, steps: int, guidance: float
 ) -> NDArray[np.uint8]:
     """Pictures ``(M, H, W, 3)`` for conditions ``(M, K)``, kept under ``out``, the run's folder."""
     asked = digest("pictures", attributes.shape, attributes.tobytes().hex(), seed, steps, guidance)
-    file = out / "pictures" / f"{asked[:16]}.npy"
-    if file.is_file():
-        return np.load(file)
-    images, _ = draw(pipeline, attributes, seed=seed, steps=steps, guidance=guidance)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as aside, aside.open("wb") as stream:
-        np.save(stream, images)
-    return images
+    file = out / "pictures" / f"{asked[:16]}.npz"
+
+    def images() -> dict[str, Any]:
+        return {"images": draw(pipeline, attributes, seed=seed, steps=steps, guidance=guidance)[0]}
+
+    return kept_arrays(file, images)["images"]
+
+
+def kept_arrays(file: Path, make: Callable[[], Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays in ``file``, which is made now if it is not there."""
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        arrays = make()
+        with whole_file(file) as aside, aside.open("wb") as stream:
+            np.savez(stream, **arrays)
+    with np.load(file) as found:
+        return dict(found)
 
 
 @contextmanager

@@ -24,11 +24,6 @@ class Interval(NamedTuple):
     mean: float
     half: float
 
-    @property
-    def sign(self) -> int:
-        """-1 or 1 if the interval lies on one side of 0, else 0."""
-        return int(np.sign(self.mean)) if abs(self.mean) > self.half else 0
-
 
 def interval(values: ArrayLike) -> Interval:
     """Of the values of n repetitions, ``(n,)``."""

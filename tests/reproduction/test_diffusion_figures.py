@@ -1,4 +1,4 @@
-"""D Figures 1, 4, 5 and Appendix A: shares of variance, telling apart, variety, and what drawing shares."""
+"""D Figures 1, 4 and Appendix A: telling apart, variety, and what drawing shares."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from gaussmix.metrics.manifolds import pairwise_diversity
 from reproduction.diffusion import appendix as diffusion_appendix
 from reproduction.diffusion import fig1 as diffusion_fig1
 from reproduction.diffusion import fig4 as diffusion_fig4
-from reproduction.diffusion import fig5 as diffusion_fig5
-from reproduction.diffusion.fig5 import VarianceParts, share_error, variance_parts
 from reproduction.diffusion.model import (
     D_LISTS,
     OUR_LISTS,
@@ -52,43 +50,6 @@ def tiny_subject(names: list[str] = NAMES) -> JudgedModel:
         judge=judge,
         columns=list(range(len(names))),
     )
-
-
-# -- shares of variance ------------------------------------------------------------------------------------------------
-
-
-def effects(rng: np.random.Generator, shape: tuple[int, int, int], parts: tuple[float, ...], pixels: int) -> np.ndarray:
-    """Pictures of the random-effects model, written out: of attributes, Z, noise and both, variances ``parts``."""
-    R, M, N = shape
-    sizes = ((R, 1, 1), (R, M, 1), (R, 1, N), (R, M, N))
-    drawn = [np.sqrt(v) * rng.standard_normal((*size, pixels)) for v, size in zip(parts, sizes, strict=True)]
-    return 100 + sum(drawn, start=np.zeros(pixels))
-
-
-@pytest.mark.parametrize("parts", [(4.0, 3.0, 2.0, 1.0), (0.0, 0.0, 5.0, 0.0), (1.0, 9.0, 0.0, 0.0)])
-def test_parts_of_known_effects(parts: tuple[float, ...]) -> None:
-    """Many pixels are as good as many repetitions: the estimates are unbiased for 3 x 2 x 3 pictures."""
-    found = variance_parts(effects(np.random.default_rng(0), (3, 2, 3), parts, 40_000))
-    ours = (found.attributes, found.latents, found.noise, found.both)
-    np.testing.assert_allclose(ours, parts, atol=0.15)
-    assert found.share == pytest.approx(parts[1] / sum(parts[1:]), abs=0.03)
-    assert found.total == pytest.approx(sum(parts), abs=0.2)
-    assert found.deviation == pytest.approx(np.sqrt(parts[2] + parts[3]), abs=0.05)
-
-
-def test_parts_of_uint8_pictures_and_of_too_few() -> None:
-    pictures = np.random.default_rng(0).integers(0, 255, (3, 2, 2, 4, 4, 3)).astype(np.uint8)
-    flat = variance_parts(pictures.astype(float).reshape(3, 2, 2, -1))
-    assert variance_parts(pictures) == flat
-    with pytest.raises(ValueError, match=r"pictures are \(3, 1, 2, 4\); give .* at least 2 of each"):
-        variance_parts(np.zeros((3, 1, 2, 4)))
-
-
-def test_error_of_the_share_is_its_spread() -> None:
-    rng = np.random.default_rng(0)
-    draws = [effects(rng, (10, 3, 3), (2.0, 3.0, 2.0, 1.0), 2) for _ in range(150)]
-    spread = np.std([variance_parts(x).share for x in draws])
-    assert np.mean([share_error(x) for x in draws]) == pytest.approx(spread, rel=0.3)
 
 
 # -- telling apart, variety --------------------------------------------------------------------------------------------
@@ -191,15 +152,6 @@ def test_z_and_noise_are_numbered() -> None:
     assert gaps.min() <= 2  # the component that number 0 has anyway
 
 
-def test_crossed_pictures_share_z_by_row_and_noise_by_column() -> None:
-    artist, pipeline = FaceSampler(PageConfig(sampling_steps=1), lambda done: None), tiny_pipeline()
-    rows = np.array([[1, 0, 0], [1, 1, 0]], np.uint8)
-    found = diffusion_fig5.crossed(artist, pipeline, rows, 2, 3)
-    assert found.shape == (2, 2, 3, 8, 8, 3)
-    one = artist.draw(pipeline, rows[1:], latents=[3], noises=[4])[0]
-    np.testing.assert_allclose(found[1, 1, 1].astype(int), one, atol=2)
-
-
 def test_the_papers_lists_where_the_model_knows_them() -> None:
     theirs = sorted({name for names in D_LISTS.values() for name in names})
     assert tiny_subject(theirs).wanted("14") == D_LISTS["14"]
@@ -257,24 +209,6 @@ def test_faces_are_shown_pixel_by_pixel() -> None:
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------
-
-
-def test_sentences_of_figure_5() -> None:
-    random, matched = [0.005, 0.006, 0.007], [0.46, 0.47, 0.48]
-    shares = {"features": random, "fresh": [0.0, 0.001, -0.001], "matched": matched}
-    first, second, third = diffusion_fig5.findings(VarianceParts(50, 45, 4, 1), 0.02, shares)
-    assert first.startswith("Z decides 0.90 ± 0.02")
-    assert "the attributes decide 50%, Z 45%, the noise by itself 4%, Z and noise together 1%" in first
-    assert "is very subtle, as D says: a pixel's standard deviation over noises is 2 levels" in second
-    assert third.startswith("Z speaks where it describes its image")
-    assert "learns to ignore Z" in third
-    same = {"features": matched, "fresh": [0.45, 0.5, 0.47], "matched": matched}
-    _, second, third = diffusion_fig5.findings(VarianceParts(40, 20, 30, 10), 0.02, same)
-    assert "is not very subtle, as D has it" in second
-    assert third.startswith("That matched Z decide more than random ones is not shown")
-    assert "too, Z decides something" in third
-    alone = {name: values[:1] for name, values in shares.items()}
-    assert diffusion_fig5.findings(VarianceParts(1, 1, 1, 1), 0.1, alone)[2].startswith("One seed allows no conclusion")
 
 
 def test_kernel_distances_of_the_appendix_beside_those_of_other_faces() -> None:
