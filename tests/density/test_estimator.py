@@ -313,7 +313,7 @@ def test_damaged_and_foreign_model_files_are_named(gamma: np.ndarray, tmp_path: 
         ({"warp": "log"}, "warp is 'log'"),
         ({"nan_policy": "drop"}, "nan_policy is 'drop'"),
         ({"exact": True}, "exact=True is for a fixed basis"),
-        ({"n_threads": 0}, "n_threads is 0"),
+        ({"n_jobs": 0}, "n_jobs is 0"),
     ],
 )
 def test_wrong_parameters_are_named(parameters: dict[str, Any], message: str) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray, IntArray
+
 
 @njit(nogil=True, cache=True)
 def locate(x, u, base, per_width, first, n_bins, low, high, slots):
@@ -105,8 +107,8 @@ def count(
     first: int,
     n_bins: int,
     block: int,
-    table: NDArray[np.int64],
-    extremes: NDArray[np.float64],
+    table: IntArray,
+    extremes: FloatArray,
 ) -> None:
     """`count_blocks` of fewer than 2^31 points, ``block`` at a time."""
     slots = np.empty(block, np.uint32)

@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from gaussmix._typing import FloatArray
 
 LARGEST_EDGE = 2.0**1022  # so that differences of edges are finite
 LARGEST_POINT = 2.0**1000  # an axis grows no further; leaves room for the bin around the point
@@ -28,13 +30,9 @@ MOST_BINS = 1 << 28
 class Axis:
     """Bins of one width on a linear axis (``scale=None``) or an asinh axis.
 
-    Attributes
-    ----------
-    origin : u of the first edge.
-    width : width of a bin, in u.
-    n_bins : number of bins.
-    center, scale : of the warp, in units of x; ``scale=None`` means u = x.
-    first, level, base : place on the base lattice (see the module); left alone, the axis is its own base lattice.
+    ``origin`` is u of the first edge, ``width`` that of a bin in u; ``center`` and ``scale`` of the warp are in units of
+    x. ``first``, ``level`` and ``base`` are the place on the base lattice (see the module); left alone, the axis is its
+    own base lattice.
 
     Raises ValueError for a width or a scale that is not positive, no bins, or edges beyond +-2^1022.
     """
@@ -70,7 +68,7 @@ class Axis:
         if max(abs(self.origin), abs(end), abs(self.center)) > LARGEST_EDGE:
             raise ValueError(f"an axis from {self.origin:g} to {end:g}: edges must lie within +-2^1022 (4.5e307)")
 
-    def transform(self, x: ArrayLike) -> NDArray[np.float64]:
+    def transform(self, x: ArrayLike) -> FloatArray:
         """u(x); beyond what a float holds, +-inf."""
         x = np.asarray(x, dtype=np.float64)
         if self.scale is None:
@@ -78,7 +76,7 @@ class Axis:
         with np.errstate(over="ignore"):
             return np.arcsinh((x - self.center) / self.scale)
 
-    def inverse(self, u: ArrayLike) -> NDArray[np.float64]:
+    def inverse(self, u: ArrayLike) -> FloatArray:
         """x(u); beyond what a float holds, +-inf."""
         u = np.asarray(u, dtype=np.float64)
         if self.scale is None:
@@ -86,18 +84,18 @@ class Axis:
         with np.errstate(over="ignore"):
             return self.center + self.scale * np.sinh(u)
 
-    def slope(self, x: ArrayLike) -> NDArray[np.float64]:
+    def slope(self, x: ArrayLike) -> FloatArray:
         """du/dx at x, in 1/units of x."""
         x = np.asarray(x, dtype=np.float64)
         return np.ones_like(x) if self.scale is None else 1 / np.hypot(self.scale, x - self.center)
 
     @property
-    def edges(self) -> NDArray[np.float64]:
+    def edges(self) -> FloatArray:
         """The ``n_bins + 1`` edges, in x."""
         return self.inverse(self.start + np.arange(self.first, self.first + self.n_bins + 1) * self.width)
 
     @property
-    def centers(self) -> NDArray[np.float64]:
+    def centers(self) -> FloatArray:
         """The middles of the bins in u, as x: (n_bins,)."""
         return self.inverse(self.start + (np.arange(self.first, self.first + self.n_bins) + 0.5) * self.width)
 

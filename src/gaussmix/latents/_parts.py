@@ -64,7 +64,7 @@ def unpack_mixtures(packed: Mapping[str, NDArray[Any]]) -> tuple[GaussianMixture
 OWN_AXES = 2
 """A cluster has axes of its own from this many rows a dimension."""
 _FLAT = 1e-12  # share of the largest variance below which a direction holds a point
-_QUANTILES = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)  # as `gaussmix.density.binning.spread`
+_QUANTILES = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)  # as `gaussmix.density.binning.summarise`
 _ROOM = 1e-12  # beyond the extremes, of the range: they lie in bins and not on edges
 _OFF = 1e-6  # how far from the point, in units of the widest direction or of the values, a row is off it
 

@@ -14,7 +14,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+from gaussmix._typing import FloatArray
+
+Function = Callable[[FloatArray], FloatArray]
 
 
 class AtomOverlay:
@@ -23,13 +25,7 @@ class AtomOverlay:
     `below` and `above` (A,): F and 1 - F of the continuous part at the positions.
     """
 
-    def __init__(
-        self,
-        positions: NDArray[np.float64],
-        masses: NDArray[np.float64],
-        below: NDArray[np.float64],
-        above: NDArray[np.float64],
-    ):
+    def __init__(self, positions: FloatArray, masses: FloatArray, below: FloatArray, above: FloatArray):
         self.positions, self.masses = positions, masses
         self.continuous = max(0.0, 1 - float(masses.sum()))
         before = np.append(0.0, np.cumsum(masses))
@@ -38,20 +34,20 @@ class AtomOverlay:
         self._up_to = np.minimum(self.continuous * below + before[1:], 1.0)
         self._beyond = np.minimum(self.continuous * above + after[1:], 1.0)
 
-    def log_density(self, x: NDArray[np.float64], continuous: Function) -> NDArray[np.float64]:
+    def log_density(self, x: FloatArray, continuous: Function) -> FloatArray:
         """log of the density with respect to length plus counting measure."""
         share = math.log(self.continuous) if self.continuous > 0 else -math.inf
         nearest, is_atom = self._find(x)
         return np.where(is_atom, np.log(self.masses)[nearest], share + continuous(x))
 
-    def outside(self, x: NDArray[np.float64], continuous: Function, *, upper: bool) -> NDArray[np.float64]:
+    def outside(self, x: FloatArray, continuous: Function, *, upper: bool) -> FloatArray:
         """P(X > x) if `upper`, else P(X <= x)."""
         nearest, is_atom = self._find(x)
         passed = np.searchsorted(self.positions, x, "right")
         sums, at_atoms = (self._after, self._beyond) if upper else (self._before, self._up_to)
         return np.where(is_atom, at_atoms[nearest], np.minimum(self.continuous * continuous(x) + sums[passed], 1.0))
 
-    def quantiles(self, q: NDArray[np.float64], continuous: Function, *, upper: bool) -> NDArray[np.float64]:
+    def quantiles(self, q: FloatArray, continuous: Function, *, upper: bool) -> FloatArray:
         """The smallest x with at least q (N,) at or below it; if `upper`, with at most q above it."""
         if upper:
             positions, sums = self.positions[::-1], self._after[::-1]
@@ -72,6 +68,6 @@ class AtomOverlay:
             between = np.where((q >= 0) & (q <= 1), positions[candidate], math.nan)
         return np.where(in_atom, positions[candidate], between)
 
-    def _find(self, x: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    def _find(self, x: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         nearest = np.minimum(np.searchsorted(self.positions, x), self.positions.size - 1)
         return nearest, self.positions[nearest] == x

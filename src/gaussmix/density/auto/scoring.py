@@ -45,12 +45,7 @@ class Mixture:
 
     def joined(self, other: Mixture) -> Mixture:
         """These components and those of another mixture."""
-        return Mixture(
-            *(
-                np.concatenate([getattr(self, name), getattr(other, name)])
-                for name in ("weights", "means", "stds", "least")
-            )
-        )
+        return Mixture(*(np.concatenate([mine, getattr(other, name)]) for name, mine in vars(self).items()))
 
 
 @dataclass(frozen=True)
@@ -79,12 +74,8 @@ class Likelihood:
         """(K, m)."""
         return cell_probabilities(self.edges, mixture.means, mixture.stds, self.bounds)
 
-    def __call__(self, mixture: Mixture) -> float:
-        """Log-likelihood in nats."""
-        return self.of_cells(mixture.weights @ self.probabilities(mixture) + self.background, mixture.weights)
-
     def of_cells(self, p: FloatArray, weights: FloatArray) -> float:
-        """Log-likelihood of weights (K,) that give the cells the probabilities p (m,)."""
+        """Log-likelihood, in nats, of weights (K,) that give the cells the probabilities p (m,)."""
         seen = self.counts > 0
         return float(self.counts[seen] @ np.log(p[seen])) - self.n * (float(weights.sum()) - 1)
 
