@@ -64,7 +64,7 @@ def samplers(n_clusters: int = 20, n_components: int = 10, seed: int = 0) -> dic
     """What is compared: the paper's reading, Algorithm 2 as printed, ours in ``n_clusters``, rivals' mixtures."""
     return {
         "independent": ExpansionSampler("independent"),
-        "algorithm2": ExpansionSampler("independent", weights="algorithm2"),
+        "algorithm2": ExpansionSampler("independent", rule="algorithm2"),
         "pca": ExpansionSampler("pca"),
         "cluster-pca": ExpansionSampler("cluster-pca", n_clusters=n_clusters, random_state=seed),
         "gaussian": EMSampler(1, random_state=seed),

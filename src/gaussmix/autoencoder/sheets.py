@@ -144,7 +144,7 @@ def draw_marginals(
 def _marginals(sampler: ExpansionSampler, rows: NDArray[np.float64]):
     """Expansions of each column, fitted as the sampler fits its own."""
     alone = ExpansionSampler(
-        "independent", weights=sampler.weights, n_components=sampler.n_components, bandwidth=sampler.bandwidth
+        "independent", rule=sampler.rule, n_components=sampler.n_components, bandwidth=sampler.bandwidth
     )
     return alone.fit(rows).parts_[0][0].marginals
 

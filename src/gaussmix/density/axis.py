@@ -30,9 +30,8 @@ MOST_BINS = 1 << 28
 class Axis:
     """Bins of one width on a linear axis (``scale=None``) or an asinh axis.
 
-    ``origin`` is u of the first edge, ``width`` that of a bin in u; ``center`` and ``scale`` of the warp are in units of
-    x. ``first``, ``level`` and ``base`` are the place on the base lattice (see the module); left alone, the axis is its
-    own base lattice.
+    ``origin`` is u of the first edge, ``width`` a bin's in u; ``center`` and ``scale`` of the warp are in units of x;
+    ``first``, ``level`` and ``base`` are the place on the base lattice; left alone, the axis is its own base lattice.
 
     Raises ValueError for a width or a scale that is not positive, no bins, or edges beyond +-2^1022.
     """

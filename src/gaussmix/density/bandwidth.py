@@ -93,25 +93,14 @@ def normal_scale_bandwidth(counts: FloatArray) -> float:
     return 1.06 * (min(sd, quartiles) if quartiles > 0 else sd) * n**-0.2
 
 
-@dataclass(frozen=True)
-class BandwidthChoice:
-    """What was tried and what won."""
-
-    bandwidth: float
-    """The best t, in spacings."""
-    bandwidths: FloatArray
-    """(T,) the t that were tried."""
-    held_out: FloatArray
-    """(T,) mean log-density of held-out points, nats a point, per unit of the basis's axis."""
-
-
 def choose_bandwidth(
     counts: BinnedCounts, basis: GaussianBasis, rule: Rule, *, rng: np.random.Generator | int = 0
-) -> BandwidthChoice:
+) -> tuple[float, FloatArray, FloatArray]:
     """The bandwidth t of ``basis`` (sigma = t r) that predicts held-out points best under ``rule``.
 
-    Tried are 1/2 to 32 in steps of sqrt(2), at most n/4. The counts lie on ``basis.axis()``; points outside the axis
-    have no say. ``rng``: a generator or a seed for the split.
+    After it those that were tried, (T,): 1/2 to 32 in steps of sqrt(2), at most n/4; and the mean log-densities of
+    held-out points, (T,), in nats a point per unit of the basis's axis. The counts lie on ``basis.axis()``; points
+    outside the axis have no say. ``rng`` is a generator or a seed for the split.
 
     Raises ValueError for an unknown rule, counts on another axis, and too few points to split.
     """
@@ -127,7 +116,7 @@ def choose_bandwidth(
         tried = dataclasses.replace(basis, bandwidth=float(t))
         rows = rules.density_rows(tried, SUB_BINS)
         held_out[i] = np.mean([fold.score(tried, rows, _WEIGHTS[rule](fold.fit, tried)) for fold in folds])
-    return BandwidthChoice(float(grid[np.argmax(held_out)]), grid, held_out)
+    return float(grid[np.argmax(held_out)]), grid, held_out
 
 
 @dataclass(frozen=True)

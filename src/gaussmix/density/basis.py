@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from gaussmix._typing import FloatArray
 from gaussmix.density.axis import Axis
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.density.reflection import Bounds
 
 SUB_BINS = 16
 
@@ -54,7 +55,7 @@ class GaussianBasis:
     bandwidth: float = 2.0
     center: float = 0.0
     scale: float | None = None
-    bounds: tuple[float | None, float | None] = (None, None)
+    bounds: Bounds = (None, None)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start) and math.isfinite(self.spacing) and self.spacing > 0):
@@ -76,7 +77,7 @@ class GaussianBasis:
         *,
         center: float = 0.0,
         scale: float | None = None,
-        bounds: tuple[float | None, float | None] = (None, None),
+        bounds: Bounds = (None, None),
     ) -> GaussianBasis:
         """Make a basis whose cells tile [low, high], centres in their middles.
 

@@ -152,8 +152,9 @@ def choose_basis(
 ) -> tuple[GaussianBasis, FloatArray]:
     """A fixed basis for the same column, and atoms (A,).
 
-    It spans ``span``; or the data, far outliers left out, up to the bounds where there are any, with a margin of a tenth
-    if more data will come (``stream``). ``warp="asinh"`` takes all data onto an asinh axis; "auto" and None stay linear.
+    It spans ``span``; or the data, far outliers left out, up to the bounds where there are any, with a margin of a
+    tenth if more data will come (``stream``). ``warp="asinh"`` takes all data onto an asinh axis; "auto" and None stay
+    linear.
     """
     check_size(low, high)
     values, repeats = np.unique(sample, return_counts=True)

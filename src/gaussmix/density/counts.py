@@ -87,7 +87,8 @@ class BinnedCounts:
         if exact and grow:
             raise ValueError("exact=True needs bins that stay, grow=True joins bins: choose one")
         if grow and max_bins < max(2, axis.n_bins):
-            raise ValueError(f"max_bins is {max_bins}; an axis of {axis.n_bins} bins needs at least that (and 2)")
+            least = f"a growing axis of {axis.n_bins} bins needs at least that (and 2)"
+            raise ValueError(f"max_bins is {max_bins}; {least}")
         self.atoms = np.sort(np.asarray(atoms, dtype=np.float64).reshape(-1))
         if not np.isfinite(self.atoms).all() or (np.diff(self.atoms) == 0).any():
             raise ValueError(f"atoms are {self.atoms.tolist()}; they must be finite and differ")
@@ -250,9 +251,7 @@ class BinnedCounts:
         """
         column = as_real(x)
         if column.ndim != 1 and column.shape[1:] != (1,):
-            raise ValueError(
-                f"x has shape {column.shape}; it must be (N,) or (N, 1): for several columns use add_columns"
-            )
+            raise ValueError(f"x has shape {column.shape}; it must be (N,) or (N, 1): several columns take add_columns")
         add_columns([self], column.reshape(-1, 1), sample_weight, n_jobs=n_jobs)
         return self
 
@@ -469,9 +468,7 @@ def as_real(x: ArrayLike) -> NDArray[Any]:
         return np.ma.filled(x.astype(np.float64), np.nan)
     array = np.asarray(x)
     if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"x holds {array.dtype}; real numbers are needed (floats, integers, booleans): convert it first"
-        )
+        raise TypeError(f"x holds {array.dtype}; real numbers are needed, floats, integers or booleans: convert it")
     return array
 
 

@@ -482,7 +482,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         self, counts: list[BinnedCounts], X: NDArray[np.floating], sample_weight: ArrayLike | None
     ) -> list[BinnedCounts]:
         """New counts with these rows added, so that an error leaves the old ones."""
-        if sample_weight is not None and np.ndim(sample_weight) == 0:
+        if sample_weight is not None and (sample_weight := np.asarray(sample_weight)).ndim == 0:
             sample_weight = np.full(len(X), sample_weight)
         if self.nan_policy == "omit" and (infinite := np.isinf(X)).any():
             X = np.where(infinite, np.nan, X)  # which the counts keep apart

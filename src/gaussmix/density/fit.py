@@ -95,7 +95,7 @@ def _on_basis(
     rest: BinnedCounts, basis: GaussianBasis, rule: bandwidth.Rule, cross_validate: bool
 ) -> tuple[Components, dict[str, Any]]:
     if cross_validate:
-        basis = replace(basis, bandwidth=bandwidth.choose_bandwidth(rest, basis, rule).bandwidth)
+        basis = replace(basis, bandwidth=bandwidth.choose_bandwidth(rest, basis, rule)[0])
     elif rule == "ml" and basis.bandwidth < MIN_ML_BANDWIDTH:
         warnings.warn(
             f"maximum likelihood overfits at bandwidth={basis.bandwidth:g} spacings, often to less than a histogram's "

@@ -136,8 +136,8 @@ def maximum_likelihood_weights(
 
     ``A`` (m, n) holds the densities >= 0 of components at m data or cells, as an array or as `BandedRows`; ``w`` (m,)
     shares or counts >= 0, scaled to sum 1, where zeros have no influence; ``background``, a number or (m,), a density
-    >= 0 that is already there and not scaled. The search starts near the weights ``start`` (n,), or from equal ones, and
-    ends once the certified gap is at most ``tol``, in nats a unit of weight, or after ``max_iter`` Newton steps.
+    >= 0 that is already there and not scaled. The search starts near the weights ``start`` (n,), or from equal ones,
+    and ends once the certified gap is at most ``tol``, in nats a unit of weight, or after ``max_iter`` Newton steps.
 
     Raises ValueError where shapes do not fit, an entry is negative or not finite, all of w is zero, or a row with w > 0
     has neither a component nor background.

@@ -27,6 +27,7 @@ from gaussmix._files import read_tensors, write_tensors
 from gaussmix._typing import FloatArray
 from gaussmix.density._mixture import exact, moments, sampling, table
 from gaussmix.density._mixture.atoms import AtomOverlay
+from gaussmix.density.reflection import Bounds
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
@@ -95,7 +96,7 @@ class GaussianMixture1D:
         means: ArrayLike,
         stds: ArrayLike,
         *,
-        bounds: tuple[float | None, float | None] = (None, None),
+        bounds: Bounds = (None, None),
         tail: tuple[float, float, float] | None = None,
         atoms: tuple[ArrayLike, ArrayLike] | None = None,
     ):
@@ -391,7 +392,7 @@ def _vector(name: str, values: ArrayLike) -> FloatArray:
     return vector
 
 
-def _checked_bounds(bounds: tuple[float | None, float | None], means: FloatArray) -> tuple[float, float]:
+def _checked_bounds(bounds: Bounds, means: FloatArray) -> tuple[float, float]:
     low = -math.inf if bounds[0] is None else float(bounds[0])
     high = math.inf if bounds[1] is None else float(bounds[1])
     if not low < high or low == math.inf or high == -math.inf:

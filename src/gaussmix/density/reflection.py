@@ -15,6 +15,9 @@ import numpy as np
 
 from gaussmix._typing import FloatArray, IntArray
 
+Bounds = tuple[float | None, float | None]
+"""Low and high, None for an open side."""
+
 UNIFORM_FROM = 3.0
 """Standard deviations of a component, in lengths of its bounded support, from which on the reflected one is uniform."""
 NEGLIGIBLE = -42.0
@@ -22,20 +25,20 @@ NEGLIGIBLE = -42.0
 
 
 def reflections(low: float, high: float, reach: float) -> FloatArray:
-    """Sign, offset, shift and bound (I, 4) of images: that of m lies at ``(offset + sign m) + shift``, beyond ``bound``.
+    """Sign, offset, shift and bound (I, 4) of images: that of m lies at (offset + sign m) + shift, behind the bound.
 
     Among them are m itself (1, 0, 0) and all images within ``reach`` of the interval.
     """
     if math.isinf(low) or math.isinf(high):
-        return np.array(
-            [(1.0, 0.0, 0.0, low), *((-1.0, 2 * end, 0.0, end) for end in (low, high) if math.isfinite(end))]
-        )
+        mirrored = [(-1.0, 2 * end, 0.0, end) for end in (low, high) if math.isfinite(end)]
+        return np.array([(1.0, 0.0, 0.0, low), *mirrored])
     period = 2 * (high - low)
     most = math.ceil(reach / period) + 1
     k = np.arange(-most, most + 1).repeat(2)
-    mirrored = np.arange(k.size) % 2 == 1
-    columns = np.where(mirrored, -1.0, 1.0), np.where(mirrored, 2 * low, 0.0), k * period, np.where(k > 0, high, low)
-    return np.stack(columns, axis=1)
+    images = np.zeros((k.size, 4))
+    images[::2, 0], images[1::2, 0], images[1::2, 1] = 1.0, -1.0, 2 * low
+    images[:, 2], images[:, 3] = k * period, np.where(k > 0, high, low)
+    return images
 
 
 def mirror_images(m: FloatArray, s: FloatArray, low: float, high: float) -> tuple[IntArray, FloatArray]:

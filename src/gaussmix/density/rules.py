@@ -39,7 +39,7 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.interior_point import BandedRows, MaximumLikelihood, maximum_likelihood_weights
-from gaussmix.density.reflection import reflections
+from gaussmix.density.reflection import Bounds, reflections
 
 REACH = 8.0  # exp(-REACH^2 / 2) = 1e-14 of the peak
 TAYLOR_FROM = 0.25  # least t at which a series of four moments a bin serves; to 1e-8 from t = 1/2
@@ -249,7 +249,7 @@ def density_rows(basis: GaussianBasis, bins_per_cell: int) -> BandedRows:
     return BandedRows(total * bins_per_cell, np.arange(len(total)), np.zeros(len(total), dtype=np.int64), n)
 
 
-def _ends(bounds: tuple[float | None, float | None]) -> tuple[float, float]:
+def _ends(bounds: Bounds) -> tuple[float, float]:
     """Bounds as numbers, infinite where open."""
     return -math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1]
 

@@ -16,10 +16,9 @@ from functools import cached_property
 import numpy as np
 
 from gaussmix._typing import FloatArray
-from gaussmix.density.axis import Axis
 from gaussmix.density.counts import BinnedCounts
+from gaussmix.density.reflection import Bounds
 
-Bounds = tuple[float | None, float | None]
 GUARD_POINTS = 0.2  # what far points are given, in points: log-densities stay finite, and nothing else changes much
 
 
@@ -41,11 +40,6 @@ class StandardCounts:
     """Whether the bins are centred on rounded values."""
     shift: float
     unit: float
-
-    @property
-    def axis(self) -> Axis:
-        """The bins."""
-        return self.rest.axis
 
     @property
     def n(self) -> float:

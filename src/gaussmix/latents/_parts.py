@@ -155,7 +155,7 @@ def _expansions(scores: NDArray[np.float64], expansion: GMMExpansion) -> tuple[G
     ties = (np.diff(ordered, axis=0) == 0).mean(0) if len(ordered) > 1 else np.ones(scores.shape[1])
     plain = (ties == 0) & (ordered[-1] - ordered[0] <= HEAVY * (high - low))
     bandwidth = 0.0 if isinstance(expansion.bandwidth, str) else expansion.bandwidth
-    if expansion.weights != "histogram" or not bandwidth:
+    if expansion.rule != "histogram" or not bandwidth:
         plain[:] = False
     fitted = iter(expansion.fit(scores[:, ~plain]).distributions_ if not plain.all() else ())
     scale = np.maximum(np.maximum(q75 - q25, (q95 - q5) / 3), (high - low) / 8)

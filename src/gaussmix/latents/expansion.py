@@ -55,7 +55,7 @@ class ExpansionSampler(ClassSampler):
     coupling : "independent" (the paper's), "pca" or "cluster-pca"; see the module.
     n_clusters : of each class, for "cluster-pca"; "auto" takes the number from `CLUSTERS_TRIED` with the highest median
         log-density of held-out rows (a quarter; the median, as a single far row must not decide).
-    weights, n_components, bandwidth : of the expansions, as in `gaussmix.GMMExpansion`.
+    rule, n_components, bandwidth : of the expansions, as in `gaussmix.GMMExpansion`.
     random_state : of k-means and of the rows held out.
 
     Attributes
@@ -79,7 +79,7 @@ class ExpansionSampler(ClassSampler):
 
     coupling: Coupling
     n_clusters: int | Literal["auto"]
-    weights: Rule
+    rule: Rule
     n_clusters_: int
 
     def __init__(
@@ -87,14 +87,14 @@ class ExpansionSampler(ClassSampler):
         coupling: Coupling = "cluster-pca",
         *,
         n_clusters: int | Literal["auto"] = 20,
-        weights: Rule = "histogram",
+        rule: Rule = "histogram",
         n_components: int = 100,
         bandwidth: float = 2.0,
         random_state: Any = None,
     ):
         self.coupling = coupling
         self.n_clusters = n_clusters
-        self.weights = weights
+        self.rule = rule
         self.n_components = n_components
         self.bandwidth = bandwidth
         self.random_state = random_state
@@ -258,4 +258,4 @@ class ExpansionSampler(ClassSampler):
         return tuple(parts_of_clusters(rows, cluster, self._expansion()))
 
     def _expansion(self) -> GMMExpansion:
-        return GMMExpansion(self.weights, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)
+        return GMMExpansion(self.rule, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)

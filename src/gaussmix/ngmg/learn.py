@@ -173,7 +173,7 @@ def learn_weights(
 def learn_weights_from_data(x: ArrayLike, basis: GaussianBasis, **options: Any) -> WeightPath:
     """`learn_weights` of the weights that data x (N,) have on `basis`: the share nearest to each centre.
 
-    The shares are those of `density.weights.histogram_weights`. ``options`` as in `learn_weights`. Raises ValueError
+    The shares are those of `density.rules.histogram_weights`. ``options`` as in `learn_weights`. Raises ValueError
     for data that are empty or not finite, or lie outside the cells of the basis, half a spacing beyond its outermost
     centres; TypeError for x or a basis of another type.
     """

@@ -219,7 +219,7 @@ def middle(p: Pieces, x: float, step: float) -> float:
 
 @nb.njit(cache=True, nogil=True)
 def quantiles(mass: FloatArray, p: Pieces, upper: bool, center: float, step: float) -> FloatArray:
-    """The x with ``mass`` (N,) above them if ``upper``, else below; the support's ends at 0 and 1, NaN outside [0, 1]."""
+    """The x with ``mass`` (N,) above them if ``upper``, else below; the support's ends at 0 and 1, NaN beyond."""
     low, high = ends(p)
     at_center = mass_outside(center, p, upper)
     out = np.empty(mass.size)

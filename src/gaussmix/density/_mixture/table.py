@@ -485,7 +485,7 @@ def _quantile(mass: float, upper: bool, t: PolynomialTable, p: Pieces) -> float:
 
 @nb.njit(cache=True, nogil=True)
 def quantiles(mass: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) -> FloatArray:
-    """The x with `mass` (N,) above them if `upper`, else below; the support's ends at 0 and 1, NaN outside [0, 1]."""
+    """The x with ``mass`` (N,) above them if ``upper``, else below; the support's ends at 0 and 1, NaN beyond."""
     low, high = ends(p)
     here, there = (high, low) if upper else (low, high)
     at_center = t.outside[t.first[2] - 1] if upper else t.outside[t.first[1] - 1]

@@ -2,7 +2,8 @@
 
 For a cell [e_j, e_j+1] and an image (`gaussmix.density.reflection`) with mean m and deviation s,
 
-    P = Phi(z_j+1) - Phi(z_j),   z = (e - m) / s,   s dP/dm = -(phi_j+1 - phi_j),   dP/dlog s = -(z_j+1 phi_j+1 - z_j phi_j);
+    P = Phi(z_j+1) - Phi(z_j),    z = (e - m) / s,
+    s dP/dm = -(phi_j+1 - phi_j),    dP/dlog s = -(z_j+1 phi_j+1 - z_j phi_j);
 
 a mirrored image turns the sign of the first derivative.
 """

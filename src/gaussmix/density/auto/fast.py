@@ -48,7 +48,7 @@ class Expansion:
 
 def expand_counts(data: StandardCounts, bounds: Interval) -> Expansion:
     """The expansion of counts within bounds in y."""
-    m, width = len(data.counts), data.axis.width
+    m, axis = len(data.counts), data.rest.axis
     h = _bandwidth(data.counts)
     group = max(1, 2 * int((h / 2 + 1) / 2) - 1)  # bins a cell: odd, at most h/2
     n_groups = -(-m // group)
@@ -57,15 +57,15 @@ def expand_counts(data: StandardCounts, bounds: Interval) -> Expansion:
     component = (np.arange(m) + offset) // group
     weights = np.bincount(component, data.counts, minlength=n_groups) / data.n
     used = weights > 0
-    sigma = math.sqrt(h * h - group * group / 12) * width
-    u = data.axis.origin + width * (data.first - offset + (np.arange(n_groups) + 0.5) * group)
-    x = data.axis.inverse(u)[used]
+    sigma = math.sqrt(h * h - group * group / 12) * axis.width
+    u = axis.origin + axis.width * (data.first - offset + (np.arange(n_groups) + 0.5) * group)
+    x = axis.inverse(u)[used]
     return Expansion(
         weights=weights[used],
         means=reflect(data.to_standard(x), *bounds),
-        stds=sigma / data.axis.slope(x) / data.unit,
+        stds=sigma / axis.slope(x) / data.unit,
         component=(np.cumsum(used) - 1)[component],
-        bandwidth=h * width,
+        bandwidth=float(h * axis.width),
     )
 
 

@@ -51,9 +51,9 @@ _NEGLIGIBLE = 1e-4  # points: components that hold less are left out of the resu
 class AutomaticFit:
     """Components (n,) in data units, ``stds`` standard deviations, weights with sum 1; and how they were found.
 
-    ``details``: ``bandwidth`` of the expansion "fast", a length on the axis of the counts; ``expansion_share`` of "fast"
-    in the result and ``sharpened_share`` of the fits after an EM step; ``n_active`` components of the fit by likelihood
-    before it was split, 0 where there is none.
+    ``details`` are the ``bandwidth`` of "fast", a length on the axis of the counts, its ``expansion_share`` in the
+    result, the ``sharpened_share`` of the fits after an EM step, and ``n_active``, how many components the fit by
+    likelihood had before it was split, 0 where there is none.
     """
 
     weights: FloatArray
@@ -67,15 +67,13 @@ def fit_fast(data: StandardCounts, bounds: Bounds) -> AutomaticFit:
 
     Raises ValueError for data outside the bounds.
     """
-    expansion = fast.expand_counts(data, _interval(data, bounds))
-    return _in_data_units(data, bounds, expansion, expansion.weights, expansion.means, expansion.stds)
+    found = fast.expand_counts(data, _interval(data, bounds))
+    details = {"bandwidth": found.bandwidth, "expansion_share": 1.0, "sharpened_share": 0.0, "n_active": 0}
+    return AutomaticFit(found.weights, *_in_data_units(data, bounds, found.means, found.stds), details)
 
 
 def fit_automatic(data: StandardCounts, bounds: Bounds) -> AutomaticFit:
-    """Fit the rule "auto", reflected at bounds (low, high) in data units, None for an open side.
-
-    Raises ValueError for data outside the bounds.
-    """
+    """Fit the rule "auto", as `fit_fast` does."""
     if data.n < FEWEST or len(data.counts) < _FEWEST_BINS:
         return fit_fast(data, bounds)
     expansion = fast.expand_counts(data, _interval(data, bounds))
@@ -104,29 +102,21 @@ def _averaged(data: StandardCounts, bounds: Bounds, expansion: fast.Expansion) -
     stds = np.concatenate([fit.stds for _, fit in used])
     keep = weights * data.n >= _NEGLIGIBLE
     details = {
+        "bandwidth": expansion.bandwidth,
         "expansion_share": float(shares[-1]),
         "sharpened_share": float(shares[1:-1].sum()),
         "n_active": len(mixture),
     }
     weights = weights[keep] / weights[keep].sum()
-    return _in_data_units(data, bounds, expansion, weights, means[keep], stds[keep], details)
+    return AutomaticFit(weights, *_in_data_units(data, bounds, means[keep], stds[keep]), details)
 
 
 def _in_data_units(
-    data: StandardCounts,
-    bounds: Bounds,
-    expansion: fast.Expansion,
-    weights: FloatArray,
-    means: FloatArray,
-    stds: FloatArray,
-    details: dict[str, Any] | None = None,
-) -> AutomaticFit:
-    """Components (n,) in standard units; without ``details`` they are those of the expansion alone."""
+    data: StandardCounts, bounds: Bounds, means: FloatArray, stds: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Means, which rounding may put beyond a bound, and standard deviations."""
     means = data.to_data(means)
-    if bounds != (None, None):
-        means = np.clip(means, *bounds)  # rounding may put them beyond a bound
-    details = details or {"expansion_share": 1.0, "sharpened_share": 0.0, "n_active": 0}
-    return AutomaticFit(weights, means, stds * data.unit, {"bandwidth": float(expansion.bandwidth)} | details)
+    return means if bounds == (None, None) else np.clip(means, *bounds), stds * data.unit
 
 
 def _interval(data: StandardCounts, bounds: Bounds) -> Interval:

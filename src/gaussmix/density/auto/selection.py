@@ -110,12 +110,8 @@ def _pick(dictionary: Dictionary, z: FloatArray, threshold: float) -> list[int]:
 def _reweigh(likelihood: Likelihood, mixture: Mixture) -> Mixture:
     """The mixture with the best weights for its components as they are; those without weight are dropped."""
     seen = likelihood.counts > 0
-    A, c, background = (
-        likelihood.probabilities(mixture)[:, seen].T,
-        likelihood.counts[seen],
-        likelihood.background[seen],
-    )
-    best = maximum_likelihood_weights(A, c, background, tol=_WEIGHT_TOL, start=mixture.weights)
+    A, background = likelihood.probabilities(mixture)[:, seen].T, likelihood.background[seen]
+    best = maximum_likelihood_weights(A, likelihood.counts[seen], background, tol=_WEIGHT_TOL, start=mixture.weights)
     return replace(mixture, weights=best.weights).select(best.weights > 1e-6)
 
 
