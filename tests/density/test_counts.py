@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -513,7 +514,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         BinnedCounts.load(path)
 
 
-@pytest.mark.parametrize("damage", ["settings", "table", "extremes", "short", "type"])
+@pytest.mark.parametrize("damage", ["settings", "colour", "table", "extremes", "short", "type"])
 def test_damaged_tensors_are_refused(damage: str) -> None:
     tensors = BinnedCounts(AXIS).add([1.0]).to_tensors()
     if damage == "short":
@@ -522,6 +523,9 @@ def test_damaged_tensors_are_refused(damage: str) -> None:
         tensors["table"] = tensors["table"].astype(np.float64)
     elif damage == "settings":
         tensors["settings"] = np.frombuffer(json.dumps({"axis": None}).encode(), np.uint8)
+    elif damage == "colour":
+        settings = {"axis": {**asdict(AXIS), "colour": "red"}}
+        tensors["settings"] = np.frombuffer(json.dumps(settings).encode(), np.uint8)
     else:
         del tensors[damage]
     with pytest.raises(ValueError, match="these arrays are not binned counts"):

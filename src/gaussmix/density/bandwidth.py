@@ -121,12 +121,9 @@ def choose_bandwidth(
 
 @dataclass(frozen=True)
 class _Fold:
-    fit: BinnedCounts
-    """The other folds."""
-    n_fit: int
-    """Their points."""
-    held: FloatArray
-    """(16 n,) mass of the fold in each bin."""
+    fit: BinnedCounts  # the other folds
+    n_fit: int  # their points
+    held: FloatArray  # (16 n,) mass of the fold in each bin
 
     def score(self, basis: GaussianBasis, rows: rules.BandedRows, weights: FloatArray) -> float:
         """Mean log-density of the held-out points."""

@@ -85,7 +85,7 @@ class GaussianBasis:
         ----------
         low, high : float
             In the units of the data, also for a warped basis.
-        n_components, bandwidth, center, scale, bounds
+        n_components, bandwidth, center, scale, bounds : int, float or tuple
             As of the class.
 
         Raises
@@ -111,10 +111,8 @@ class GaussianBasis:
 
         Parameters
         ----------
-        low, high : float
-            Least and greatest number of the data.
-        n_components, bandwidth
-            As of the class.
+        low, high, n_components, bandwidth : float or int
+            As of `spanning`: the least and the greatest number of the data are meant.
         """
         check_range(low, high)
         return cls(low, (high - low) / n_components, n_components, bandwidth)

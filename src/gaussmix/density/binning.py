@@ -44,10 +44,8 @@ class RobustSummary:
 
     median: float
     scale: float
-    low: float
-    """The 0.5 % quantile."""
-    high: float
-    """The 99.5 % quantile."""
+    low: float  # the 0.5 % quantile
+    high: float  # the 99.5 % quantile
 
     @property
     def central(self) -> float:
@@ -123,19 +121,15 @@ def _resolving(sample: FloatArray, low: float, high: float, warp: Warp, stream: 
     enough = max(MOST_IN_BIN, 3 / len(sample))
     tried: list[tuple[float, int, Axis]] = []
     for center, scale in (*straight, *bent):
-        axis = _even(low, high) if scale is None else _asinh(low, high, center, scale)
+        with np.errstate(over="ignore"):
+            ends = (low, high) if scale is None else np.arcsinh((np.array([low, high]) - center) / scale)
+        axis = _even(*ends, center, scale)
         places = np.floor((axis.transform(sample) - axis.origin) / axis.width)
         share = float(np.unique(places, return_counts=True)[1].max()) / len(sample)
         if share <= enough:
             return axis
         tried.append((share, len(tried), axis))
     return min(tried)[2]
-
-
-def _asinh(low: float, high: float, center: float, scale: float) -> Axis:
-    with np.errstate(over="ignore"):
-        u = np.arcsinh((np.array([low, high]) - center) / scale)
-    return _even(u[0], u[1], center, scale)
 
 
 def choose_basis(

@@ -15,7 +15,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -101,7 +101,7 @@ class BinnedCounts:
         self._atom_table = np.zeros(len(self.atoms), np.int64)
         self._extremes = np.array([np.inf, -np.inf])
         self._held = self._extremes.copy()  # of the points that a growing axis is known to hold
-        self._moments = np.zeros((4, axis.n_bins)) if exact else None
+        self._moments = np.zeros((4, axis.n_bins if exact else 0))
         self._importance: _Importance | None = None
 
     # -- what was counted
@@ -185,7 +185,7 @@ class BinnedCounts:
     @property
     def moments(self) -> FloatArray:
         """Sums of d^k, k = 1..4, in each bin, (4, n_bins): d = (u - bin centre) / width. Needs ``exact=True``."""
-        if self._moments is None:
+        if not self.exact:
             raise ValueError("these counts hold no moments; make them with exact=True")
         return self._moments.copy()
 
@@ -214,9 +214,7 @@ class BinnedCounts:
     def without_atoms(self) -> BinnedCounts:
         """Return a copy without atoms, their points taken out of the bins (not out of moments)."""
         rest = BinnedCounts(self.axis, exact=self.exact, grow=self.grow, max_bins=self.max_bins)
-        rest._table[:], rest._extremes[:] = self._table, self._extremes
-        if rest._moments is not None and self._moments is not None:
-            rest._moments[:] = self._moments
+        rest._table[:], rest._extremes[:], rest._moments[:] = self._table, self._extremes, self._moments
         slots = np.empty(len(self.atoms), np.uint32)
         self._locate(self.atoms, self.axis.transform(self.atoms), -math.inf, math.inf, slots)
         np.subtract.at(rest._table, slots, self._atom_table)
@@ -244,10 +242,9 @@ class BinnedCounts:
 
         Raises
         ------
-        TypeError
-            Something is not a real number; nothing has been counted then.
-        ValueError
-            Shapes do not match, or weights are negative or not finite; nothing has been counted then.
+        TypeError, ValueError
+            Something is not a real number, shapes do not match, or weights are negative or not finite; nothing has been
+            counted then.
         """
         column = as_real(x)
         if column.ndim != 1 and column.shape[1:] != (1,):
@@ -268,8 +265,7 @@ class BinnedCounts:
         self._atom_table += other._atom_table
         self._extremes[0] = min(self._extremes[0], other._extremes[0])
         self._extremes[1] = max(self._extremes[1], other._extremes[1])
-        if self._moments is not None and other._moments is not None:
-            self._moments += other._moments
+        self._moments += other._moments
         if other._importance is not None:
             self._weighted().merge(other._importance)
         return self
@@ -312,7 +308,9 @@ class BinnedCounts:
             return
         for start in range(0, len(x), BLOCK):
             piece = slice(start, start + BLOCK)
-            self._add_block(_as_floats(x[piece]), None if weights is None else weights[piece])
+            with np.errstate(over="ignore"):  # of a longer float
+                block = np.ascontiguousarray(x[piece], np.float32 if x.dtype == np.float32 else np.float64)
+            self._add_block(_read_only(block), None if weights is None else weights[piece])
 
     def _add_block(self, x: NDArray[np.floating], weights: NDArray[Any] | None) -> None:
         u = x if self.axis.scale is None else self.axis.transform(x)
@@ -335,7 +333,7 @@ class BinnedCounts:
             _tally.tally(slots, each, table)
             if len(self.atoms):
                 _tally.tally_equal(x, each, self.atoms, atom_table)
-        if self._moments is not None:
+        if self.exact:
             axis = self.axis
             _tally.tally_moments(slots, u, weights, axis.start, 1 / axis.width, axis.first, self._moments)
 
@@ -376,7 +374,7 @@ class BinnedCounts:
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays by name, for `from_tensors`."""
-        settings = {"axis": self.axis.to_dict(), "exact": self.exact, "grow": self.grow, "max_bins": self.max_bins}
+        settings = {"axis": asdict(self.axis), "exact": self.exact, "grow": self.grow, "max_bins": self.max_bins}
         tensors = {
             "settings": np.frombuffer(json.dumps(settings).encode(), np.uint8),
             "table": self._table,
@@ -384,7 +382,7 @@ class BinnedCounts:
             "atom_table": self._atom_table,
             "extremes": self._extremes,
         }
-        if self._moments is not None:
+        if self.exact:
             tensors["moments"] = self._moments
         if self._importance is not None:
             for name, value in vars(self._importance).items():
@@ -396,10 +394,10 @@ class BinnedCounts:
         """Make the counts that `to_tensors` described. Raises ValueError for other arrays."""
         try:
             settings = json.loads(bytes(tensors["settings"]).decode())
-            axis = Axis.from_dict(settings.pop("axis"))
+            axis = Axis(**settings.pop("axis"))
             counts = cls(axis, atoms=tensors["atoms"], **settings)
             parts = {"table": counts._table, "atom_table": counts._atom_table, "extremes": counts._extremes}
-            if counts._moments is not None:
+            if counts.exact:
                 parts["moments"] = counts._moments
             if "importance_mass" in tensors:
                 parts |= {f"importance_{name}": value for name, value in vars(counts._weighted()).items()}
@@ -475,12 +473,6 @@ def as_real(x: ArrayLike) -> NDArray[Any]:
 def _require_room(counts: Sequence[BinnedCounts], more: float) -> None:
     if any(float(each._table.sum()) + more > LARGEST_COUNT for each in counts):
         raise ValueError(f"{more:g} more points would pass 2^62, the most that can be counted: use smaller frequencies")
-
-
-def _as_floats(x: NDArray[Any]) -> NDArray[np.floating]:
-    """A contiguous block, float32 as it is and all else as float64."""
-    with np.errstate(over="ignore"):  # of a longer float
-        return _read_only(np.ascontiguousarray(x, np.float32 if x.dtype == np.float32 else np.float64))
 
 
 def _checked_weights(sample_weight: ArrayLike, n: int) -> NDArray[Any]:

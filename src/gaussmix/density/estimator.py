@@ -101,11 +101,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
     """
 
     rule: Rule
-    bandwidth: float | Literal["cv"]
-    range: tuple[float, float] | None
-    bounds: Bounds | Literal["auto"] | None
     warp: Warp
-    nan_policy: Literal["raise", "omit"]
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
 
@@ -155,11 +151,6 @@ class GMMExpansion(DensityMixin, BaseEstimator):
             Ignored, for pipelines; a one-dimensional X is accepted without y only.
         sample_weight : array-like of shape (N,), optional
             Integers are frequencies, floats are importance weights.
-
-        Returns
-        -------
-        GMMExpansion
-            Itself.
         """
         self._check_parameters()
         if is_dask(X):
@@ -178,13 +169,8 @@ class GMMExpansion(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight : array-like
             As in `fit`.
-
-        Returns
-        -------
-        GMMExpansion
-            Itself.
         """
         self._check_parameters()
         first = not hasattr(self, "counts_")
@@ -279,7 +265,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         return scores
 
     def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the mean log-density of the rows, for model selection.
+        """Return the mean log-density of the rows, in nats, for model selection.
 
         Parameters
         ----------
@@ -287,17 +273,12 @@ class GMMExpansion(DensityMixin, BaseEstimator):
             The rows; with ``nan_policy="omit"`` those that are finite count.
         y : None
             Ignored, for pipelines.
-
-        Returns
-        -------
-        float
-            In nats a row.
         """
         scores = self.score_samples(X)
         return float(np.mean(scores[~np.isnan(scores)] if self.nan_policy == "omit" else scores))
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> FloatArray:
-        """Draw independent rows from the learnt density.
+        """Draw independent rows from the learnt density, of shape (n_samples, D).
 
         Parameters
         ----------
@@ -305,11 +286,6 @@ class GMMExpansion(DensityMixin, BaseEstimator):
             How many.
         random_state : int, Generator or RandomState, optional
             The same seed draws the same rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, D)
-            The rows.
         """
         if n_samples < 1:
             raise ValueError(f"n_samples is {n_samples}; it must be at least 1")
@@ -440,28 +416,21 @@ class GMMExpansion(DensityMixin, BaseEstimator):
     ) -> tuple[list[BinnedCounts], tuple[GaussianBasis | None, ...]]:
         """Empty counts for columns of which these are the first rows, or all; and their bases."""
         given = np.asarray(sample_weight)  # importance weights do not move bins, wrong ones are refused in counting
-        frequencies = given if given.dtype.kind in "iu" and given.shape == (len(X),) and given.any() else None
-        if frequencies is not None:
-            X, frequencies = X[frequencies > 0], frequencies[frequencies > 0]
-            extremes = [(float(np.min(column)), float(np.max(column))) for column in X.T]
-        laid = [self._bins(column, *ends, stream, frequencies) for column, ends in zip(X.T, extremes, strict=True)]
+        repeats = given if given.dtype.kind in "iu" and given.shape == (len(X),) and given.any() else None
+        laid = [self._bins(column, ends, repeats, stream) for column, ends in zip(X.T, extremes, strict=True)]
         return [counts for counts, _ in laid], tuple(basis for _, basis in laid)
 
     def _bins(
-        self,
-        column: NDArray[np.floating],
-        low: float,
-        high: float,
-        stream: bool,
-        frequencies: NDArray[np.integer] | None,
+        self, column: NDArray[np.floating], ends: tuple[float, float], repeats: NDArray[Any] | None, stream: bool
     ) -> tuple[BinnedCounts, GaussianBasis | None]:
-        if not (math.isfinite(low) and math.isfinite(high)):
-            finite = np.isfinite(column)
-            column, frequencies = column[finite], None if frequencies is None else frequencies[finite]
+        low, high = ends
+        if repeats is not None or not (math.isfinite(low) and math.isfinite(high)):
+            kept = np.isfinite(column) if repeats is None else np.isfinite(column) & (repeats > 0)
+            column, repeats = column[kept], None if repeats is None else repeats[kept]
             if len(column) == 0:
                 raise ValueError("a column holds no finite number (in its first chunk); there is nothing to learn from")
             low, high = float(column.min()), float(column.max())
-        sample = take_sample(column, frequencies)
+        sample = take_sample(column, repeats)
         if not self._uses_basis:
             axis, atoms = choose_axis(sample, low, high, span=self.range, warp=self.warp, stream=stream)
             return BinnedCounts(axis, atoms=atoms, grow=stream and axis.scale is not None, max_bins=MAX_BINS), None

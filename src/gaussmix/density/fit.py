@@ -38,10 +38,8 @@ class FittedDensity:
     """A distribution and what there is to say about how it was found."""
 
     distribution: GaussianMixture1D
-    details: dict[str, Any]
-    """With JSON's types only."""
-    on_lattice: bool = False
-    """Whether the bins are centred on rounded values."""
+    details: dict[str, Any]  # with JSON's types only
+    on_lattice: bool = False  # whether the bins are centred on rounded values
 
 
 def fit_counts(

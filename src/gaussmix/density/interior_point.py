@@ -39,12 +39,9 @@ class BandedRows:
     sub-bins a cell there are 16 of them, whatever the number of components.
     """
 
-    table: FloatArray
-    """(S, width); entries >= 0 where they are densities."""
-    row: IntArray
-    """(m,), indices into ``table``."""
-    first: IntArray
-    """(m,), ascending; may be negative."""
+    table: FloatArray  # (S, width); entries >= 0 where they are densities
+    row: IntArray  # (m,), indices into ``table``
+    first: IntArray  # (m,), ascending; may be negative
     n_columns: int
 
     def __getitem__(self, rows: IntArray) -> BandedRows:
@@ -91,8 +88,7 @@ class BandedRows:
 class _Columns:
     """A full matrix, by columns; the products of `BandedRows`."""
 
-    columns: FloatArray
-    """(n, m)."""
+    columns: FloatArray  # (n, m)
 
     def times(self, pi: FloatArray) -> FloatArray:
         p = np.zeros(self.columns.shape[1])
@@ -115,12 +111,9 @@ class _Columns:
 class MaximumLikelihood:
     """Weights and how far from the best possible they can be."""
 
-    weights: FloatArray
-    """(n,), >= 0; exact zeros where the optimum has none. They sum to 1 without a background."""
-    gap: float
-    """Upper bound of what the log-likelihood could still gain, in nats a unit of weight."""
-    n_iter: int
-    """Newton steps taken."""
+    weights: FloatArray  # (n,), >= 0; exact zeros where the optimum has none. They sum to 1 without a background
+    gap: float  # upper bound of what the log-likelihood could still gain, in nats a unit of weight
+    n_iter: int  # Newton steps taken
 
 
 def maximum_likelihood_weights(

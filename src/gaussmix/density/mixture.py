@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -114,7 +114,7 @@ class GaussianMixture1D:
         if s.min() <= 0:
             raise ValueError(f"stds contain {s.min():.6g}; standard deviations must be positive")
         self.__dict__.update(
-            weights=_frozen(_normalised(w)),
+            weights=_frozen(w if abs(w.sum() - 1) <= 4 * np.finfo(float).eps else w / w.sum()),  # twice is once
             means=_frozen(m),
             stds=_frozen(s),
             bounds=_checked_bounds(bounds, m),
@@ -140,7 +140,7 @@ class GaussianMixture1D:
             raise ValueError(f"the scikit-learn mixture has {means.shape[1]} dimensions; only one is allowed")
         return cls(weights, means[:, 0], np.sqrt(np.broadcast_to(variances.ravel(), weights.shape)))
 
-    # ------------------------------------------------------------------------------------------- densities
+    # -- densities
 
     def logpdf(self, x: ArrayLike) -> FloatArray:
         """Return the log of the density at x, of the mass at an atom."""
@@ -148,23 +148,23 @@ class GaussianMixture1D:
 
     def pdf(self, x: ArrayLike) -> FloatArray:
         """Return the density at x, the mass at an atom."""
-        return _elementwise(lambda points: np.exp(self._logpdf(points)), x)
+        return np.exp(self.logpdf(x))
 
     def cdf(self, x: ArrayLike) -> FloatArray:
         """Return P(X <= x)."""
-        return _elementwise(lambda points: self._outside(points, upper=False), x)
+        return _elementwise(self._outside, x, False)
 
     def sf(self, x: ArrayLike) -> FloatArray:
         """Return P(X > x), relatively accurate where it is small."""
-        return _elementwise(lambda points: self._outside(points, upper=True), x)
+        return _elementwise(self._outside, x, True)
 
     def ppf(self, q: ArrayLike) -> FloatArray:
         """Return the smallest x with cdf(x) >= q: the ends of the support at 0 and 1, NaN for q outside [0, 1]."""
-        return _elementwise(lambda masses: self._quantiles(masses, upper=False), q)
+        return _elementwise(self._quantiles, q, False)
 
     def isf(self, q: ArrayLike) -> FloatArray:
         """Return the x with sf(x) = q, relatively accurate for small q; NaN for q outside [0, 1]."""
-        return _elementwise(lambda masses: self._quantiles(masses, upper=True), q)
+        return _elementwise(self._quantiles, q, True)
 
     def median(self) -> float:
         """Return ppf(1/2)."""
@@ -177,7 +177,7 @@ class GaussianMixture1D:
             raise ValueError(f"confidence is {confidence}; it must lie in [0, 1]")
         return self.ppf((1 - share) / 2), self.isf((1 - share) / 2)
 
-    # --------------------------------------------------------------------------------------------- moments
+    # -- moments
 
     def mean(self) -> float:
         """Return the expectation, atoms and guard included."""
@@ -207,7 +207,7 @@ class GaussianMixture1D:
             return of_atoms
         return of_atoms + rest * (moments.entropy(self._pieces, self._table) - math.log(rest))
 
-    # ------------------------------------------------------------------------------------------------ sampling
+    # -- sampling
 
     def rvs(
         self,
@@ -222,11 +222,6 @@ class GaussianMixture1D:
             Shape of the array; a number if not given.
         random_state : int, Generator or RandomState, optional
             The same seed gives the same numbers; fresh randomness if not given.
-
-        Returns
-        -------
-        ndarray
-            The numbers, of shape ``size``.
         """
         legacy = isinstance(random_state, np.random.RandomState)
         rng = np.random.default_rng(random_state.randint(0, 2**32, 4, np.uint32) if legacy else random_state)
@@ -246,7 +241,7 @@ class GaussianMixture1D:
         probability, mean, std = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return sampling.AliasTable(*sampling.alias_table(probability), mean, std, self.tail.mass > 0, *self.bounds)
 
-    # -------------------------------------------------------------------------------------------- on disk
+    # -- on disk
 
     def to_tensors(self) -> dict[str, FloatArray]:
         """Return everything as float64 arrays, for `from_tensors`."""
@@ -281,8 +276,6 @@ class GaussianMixture1D:
         except (KeyError, ValueError) as error:
             raise ValueError(f"{path} holds no usable mixture: {error}") from error
 
-    # ------------------------------------------------------------------------------------------ as an object
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GaussianMixture1D):
             return NotImplemented
@@ -301,7 +294,7 @@ class GaussianMixture1D:
     def __reduce__(self) -> tuple[Callable[..., GaussianMixture1D], tuple[Any, ...]]:
         return GaussianMixture1D.from_tensors, (self.to_tensors(),)
 
-    # ------------------------------------------------------------------------------------------- the work
+    # -- the work
 
     @cached_property
     def _pieces(self) -> exact.Pieces:
@@ -333,29 +326,25 @@ class GaussianMixture1D:
         return AtomOverlay(positions, masses, below, above)
 
     def _logpdf(self, x: FloatArray) -> FloatArray:
-        if self._overlay is None:
-            return self._continuous_logpdf(x)
-        return self._overlay.log_density(x, self._continuous_logpdf)
-
-    def _outside(self, x: FloatArray, *, upper: bool) -> FloatArray:
-        continuous = partial(self._continuous_outside, upper=upper)
-        return continuous(x) if self._overlay is None else self._overlay.outside(x, continuous, upper=upper)
-
-    def _quantiles(self, q: FloatArray, *, upper: bool) -> FloatArray:
-        continuous = partial(self._continuous_quantiles, upper=upper)
-        return continuous(q) if self._overlay is None else self._overlay.quantiles(q, continuous, upper=upper)
-
-    def _continuous_logpdf(self, x: FloatArray) -> FloatArray:
         if self._use_table(x.size):
-            return table.log_densities(x, self._table, self._pieces)
-        return exact.log_densities(x, self._pieces)
+            values = table.log_densities(x, self._table, self._pieces)
+        else:
+            values = exact.log_densities(x, self._pieces)
+        return values if self._overlay is None else self._overlay.log_density(x, values)
 
-    def _continuous_outside(self, x: FloatArray, *, upper: bool) -> FloatArray:
+    def _outside(self, x: FloatArray, upper: bool) -> FloatArray:
         if self._use_table(_MASS_COSTS * x.size):
-            return table.masses_outside(x, self._table, self._pieces, upper)
-        return exact.masses_outside(x, self._pieces, upper)
+            masses = table.masses_outside(x, self._table, self._pieces, upper)
+        else:
+            masses = exact.masses_outside(x, self._pieces, upper)
+        return masses if self._overlay is None else self._overlay.outside(x, masses, upper)
 
-    def _continuous_quantiles(self, q: FloatArray, *, upper: bool) -> FloatArray:
+    def _quantiles(self, q: FloatArray, upper: bool) -> FloatArray:
+        if self._overlay is not None:
+            return self._overlay.quantiles(q, self._continuous_quantiles, upper)
+        return self._continuous_quantiles(q, upper)
+
+    def _continuous_quantiles(self, q: FloatArray, upper: bool) -> FloatArray:
         if self._use_table(_QUANTILE_COSTS * q.size):
             found = table.quantiles(q, self._table, self._pieces, upper)
         else:
@@ -363,24 +352,18 @@ class GaussianMixture1D:
         return found if self.tail.mass else np.clip(found, *self.bounds)  # rounding may lead out
 
 
-def _elementwise(function: Callable[[FloatArray], FloatArray], x: ArrayLike) -> FloatArray:
-    """function((N,) contiguous) in the shape of x; a NumPy number for a number."""
+def _elementwise(function: Callable[..., FloatArray], x: ArrayLike, *options: bool) -> FloatArray:
+    """function((N,) contiguous, options) in the shape of x; a NumPy number for a number."""
     values = np.asarray(x)
     if values.dtype.kind not in "fiub":
         raise TypeError(f"values have dtype {values.dtype}; give real numbers")
-    return function(np.ascontiguousarray(values, np.float64).ravel()).reshape(values.shape)[()]
+    return function(np.ascontiguousarray(values, np.float64).ravel(), *options).reshape(values.shape)[()]
 
 
 def _frozen(values: FloatArray) -> FloatArray:
     values = values.copy()
     values.flags.writeable = False
     return values
-
-
-def _normalised(weights: FloatArray) -> FloatArray:
-    """Divided by their sum, but for what rounding leaves: twice is the same as once."""
-    total = weights.sum()
-    return weights if abs(total - 1) <= 4 * np.finfo(float).eps else weights / total
 
 
 def _vector(name: str, values: ArrayLike) -> FloatArray:

@@ -15,13 +15,11 @@ import numpy as np
 
 from gaussmix._typing import FloatArray, IntArray
 
-Bounds = tuple[float | None, float | None]
-"""Low and high, None for an open side."""
+Bounds = tuple[float | None, float | None]  # low and high, None for an open side
 
 UNIFORM_FROM = 3.0
 """Standard deviations of a component, in lengths of its bounded support, from which on the reflected one is uniform."""
-NEGLIGIBLE = -42.0
-"""Log of the share of the density below which a component is not looked at: 6e-19."""
+NEGLIGIBLE = -42.0  # log of the share of the density below which a component is not looked at: 6e-19
 
 
 def reflections(low: float, high: float, reach: float) -> FloatArray:

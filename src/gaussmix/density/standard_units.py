@@ -26,18 +26,13 @@ GUARD_POINTS = 0.2  # what far points are given, in points: log-densities stay f
 class StandardCounts:
     """The continuous part of counts: the occupied range of bins."""
 
-    rest: BinnedCounts
-    """The counts without their point masses."""
-    first: int
-    """Number of the first occupied bin on the axis."""
-    counts: FloatArray
-    """(m,) points in each bin; with importance weights scaled to sum to the effective size."""
+    rest: BinnedCounts  # the counts without their point masses
+    first: int  # number of the first occupied bin on the axis
+    counts: FloatArray  # (m,) points in each bin; with importance weights scaled to sum to the effective size
     edges: FloatArray
     """(m + 1,) edges of the bins in y; the outermost are the extremes, where those are known better than a bin."""
-    ends: tuple[float, float]
-    """The outermost edges in x, exactly."""
-    on_lattice: bool
-    """Whether the bins are centred on rounded values."""
+    ends: tuple[float, float]  # the outermost edges in x, exactly
+    on_lattice: bool  # whether the bins are centred on rounded values
     shift: float
     unit: float
 

@@ -29,8 +29,7 @@ class Pieces(NamedTuple):
     mean: FloatArray
     inverse_std: FloatArray
     weight: FloatArray
-    log_height: FloatArray
-    """log of w / (s sqrt(2 pi)), the component at its mean."""
+    log_height: FloatArray  # log of w / (s sqrt(2 pi)), the component at its mean
     low: float
     high: float
     flat: float

@@ -21,8 +21,7 @@ class AliasTable(NamedTuple):
     """K components, what chooses among them and what to do with the chosen one; arrays are (K,)."""
 
     own: FloatArray
-    choices: IntArray
-    """(2 K,): the own component of every column, then the other one."""
+    choices: IntArray  # (2 K,): the own component of every column, then the other one
     mean: FloatArray
     std: FloatArray
     guarded: bool

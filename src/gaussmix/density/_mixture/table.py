@@ -38,18 +38,15 @@ from gaussmix.density._mixture.exact import (
 
 LOG_TOLERANCE = 2e-11
 MASS_TOLERANCE, FLAT_TOLERANCE = 1e-13, 3e-16
-REACH = 10.0
-"""Standard deviations from the means that the table covers."""
-MAX_CELLS = 1 << 18
-"""Cells after which the rest is summed directly: 50 MB."""
+REACH = 10.0  # standard deviations from the means that the table covers
+MAX_CELLS = 1 << 18  # cells after which the rest is summed directly: 50 MB
 
 N_NODES = 10
 ROOT_BITS, FAN_BITS = 11, 3
 ROOT, FAN = 1 << ROOT_BITS, 1 << FAN_BITS
 GUIDE = 4096
 MAX_DEPTH = 50
-SLACK = 1.001
-"""|t| up to which a polynomial is used: where cells are narrow, rounding may choose a neighbour."""
+SLACK = 1.001  # |t| up to which a polynomial is used: where cells are narrow, rounding may choose a neighbour
 _SMOOTH_BELOW = 0.45  # degree 9 gives exp(-z^2/2) to 1e-13 over |z - y| < h if h (2 + |y|) is less
 _HOPELESS_FROM = 0.5  # half-widths in standard deviations of the narrowest component there
 _HIDDEN_FROM = 2.0  # the same of one whose mean is there, which the nodes could miss
@@ -73,35 +70,19 @@ _TO_HALVES = np.stack([chebyshev.chebvander(0.5 * (_NODES + end), N_NODES - 1) @
 class PolynomialTable(NamedTuple):
     """Cells are in the order of increasing G: those below c first, each side from the outside inwards."""
 
-    center: float
-    """c."""
-    per_root: FloatArray
-    """(2,) root cells a unit of length, below and above c."""
+    center: float  # c
+    per_root: FloatArray  # (2,) root cells a unit of length, below and above c
     tree: NDArray[np.int32]
     """The number of a cell, or ~ where the block of FAN finer entries begins; first the two roots (2 ROOT,)."""
-    logs: FloatArray
-    """(M, 12): middle, 1 / half-width, a_0 .. a_9."""
-    masses: FloatArray
-    """(M, 13): middle, 1 / half-width, b_0 .. b_10."""
-    outside: FloatArray
-    """(M + 2,) G at the outer edge of every cell; after the cells of a side, G at c."""
-    first: IntArray
-    """(3,) entries of `outside`: those below c are first[0] .. first[1] - 1, those above first[1] .. first[2] - 1."""
-    guide: IntArray
-    """(2, GUIDE + 2) the last entry of `outside` that is at most k / GUIDE of G at c."""
+    logs: FloatArray  # (M, 12): middle, 1 / half-width, a_0 .. a_9
+    masses: FloatArray  # (M, 13): middle, 1 / half-width, b_0 .. b_10
+    outside: FloatArray  # (M + 2,) G at the outer edge of every cell; after the cells of a side, G at c
+    first: IntArray  # (3,) entries of `outside`: first[0] .. first[1] - 1 lie below c, first[1] .. first[2] - 1 above
+    guide: IntArray  # (2, GUIDE + 2) the last entry of `outside` that is at most k / GUIDE of G at c
 
 
 @nb.njit(cache=True, nogil=True)
-def _keep_relevant(
-    low: float,
-    high: float,
-    p: Pieces,
-    smooth: FloatArray,
-    arena: NDArray[np.int32],
-    first: int,
-    last: int,
-    outside: float,
-) -> tuple[int, bool]:
+def _keep_relevant(low, high, p, smooth, arena, first, last, outside):
     """Copy those of arena[first:last] that have a share in [low, high] behind them.
 
     Those so wide that they are polynomials there join `smooth` (10,), their density at the nodes, instead. Returns the
@@ -157,9 +138,7 @@ def _sum_of_exponentials(terms: FloatArray, top: float) -> float:
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "nnan"})
-def _log_terms(
-    shift: float, away: FloatArray, inverse_std: FloatArray, log_height: FloatArray, terms: FloatArray
-) -> float:
+def _log_terms(shift, away, inverse_std, log_height, terms):
     """The components' log-densities at m + away + shift into `terms`; their maximum, at least -1e300."""
     top = -1e300
     for k in range(away.size):
@@ -170,15 +149,7 @@ def _log_terms(
 
 
 @nb.njit(cache=True, nogil=True)
-def _log_density_at_points(
-    middle: float,
-    half: float,
-    p: Pieces,
-    smooth: FloatArray,
-    chosen: NDArray[np.int32],
-    scratch: FloatArray,
-    values: FloatArray,
-) -> None:
+def _log_density_at_points(middle, half, p, smooth, chosen, scratch, values):
     """log of the density of the `chosen` components, `smooth` and the guard at `_POINTS`, into `values` (12,).
 
     Points are kept as distances from the middle: far from 0, x itself would be too coarse.
@@ -203,9 +174,7 @@ def _log_density_at_points(
 
 
 @nb.njit(cache=True, nogil=True)
-def _fit(
-    middle: float, half: float, upper: bool, outside: float, values: FloatArray, row: FloatArray
-) -> tuple[bool, float]:
+def _fit(middle, half, upper, outside, values, row):
     """Polynomials from log-densities (12,) at `_POINTS` into `row`: whether they are accurate; G at the inner edge."""
     base, top = values[0], values[0]
     for k in range(1, N_NODES + 2):
@@ -412,16 +381,6 @@ def log_densities(x: FloatArray, t: PolynomialTable, p: Pieces) -> FloatArray:
     return out
 
 
-@nb.njit(cache=True, nogil=True)
-def _mass_and_slope(b: FloatArray, u: float) -> tuple[float, float]:
-    """G and its derivative by u."""
-    mass, slope = b[12], 0.0
-    for k in range(11, 1, -1):
-        slope = slope * u + mass
-        mass = mass * u + b[k]
-    return mass, slope
-
-
 @nb.njit(cache=True, nogil=True, fastmath={"contract"})
 def masses_outside(x: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) -> FloatArray:
     """P(X > x) if `upper`, else P(X < x), of (N,) numbers."""
@@ -467,7 +426,10 @@ def _quantile(mass: float, upper: bool, t: PolynomialTable, p: Pieces) -> float:
     below, above = -1.0, 1.0
     u = 1 - 2 * inner if upper else 2 * inner - 1
     for _ in range(60):
-        there, slope = _mass_and_slope(b, u)
+        there, slope = b[12], 0.0
+        for k in range(11, 1, -1):
+            slope = slope * u + there
+            there = there * u + b[k]
         if there == mass:
             break
         if (there > mass) == upper:

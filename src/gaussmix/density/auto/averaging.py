@@ -61,22 +61,17 @@ class Prediction:
     weights: FloatArray
     means: FloatArray
     stds: FloatArray
-    p: FloatArray
-    """Probabilities of the cells."""
-    without: FloatArray
-    """The same from all points but one of the cell."""
+    p: FloatArray  # probabilities of the cells
+    without: FloatArray  # the same from all points but one of the cell
 
 
 @dataclass(frozen=True)
 class Influence:
     """What a point does to a fit at its maximum of likelihood, cell by cell."""
 
-    p: FloatArray
-    """(m,) probabilities of the cells."""
-    slopes: FloatArray
-    """J, (3 K, m)."""
-    response: FloatArray
-    """F^-1 J, (3 K, m)."""
+    p: FloatArray  # (m,) probabilities of the cells
+    slopes: FloatArray  # J, (3 K, m)
+    response: FloatArray  # F^-1 J, (3 K, m)
 
     @property
     def leverage(self) -> FloatArray:

@@ -22,8 +22,7 @@ _REACH = 9.0  # standard deviations beyond which a Gaussian has no mass: 1e-19
 _SQRT_HALF = math.sqrt(0.5)
 _INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
-Interval = tuple[float, float]
-"""Bounds in y, infinite where open."""
+Interval = tuple[float, float]  # bounds in y, infinite where open
 
 
 def images_within(stds: FloatArray, bounds: Interval) -> FloatArray:

@@ -58,10 +58,8 @@ class Dictionary:
 
     means: FloatArray
     stds: FloatArray
-    first: IntArray
-    """(K,) first cell of each row."""
-    start: IntArray
-    """(K + 1,) where each row starts in ``values``."""
+    first: IntArray  # (K,) first cell of each row
+    start: IntArray  # (K + 1,) where each row starts in ``values``
     values: FloatArray
 
     def scores(self, counts: FloatArray, p: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -40,10 +40,8 @@ class Expansion:
     weights: FloatArray
     means: FloatArray
     stds: FloatArray
-    component: IntArray
-    """(m,) the component of each bin."""
-    bandwidth: float
-    """h, on the axis."""
+    component: IntArray  # (m,) the component of each bin
+    bandwidth: float  # h, on the axis
 
 
 def expand_counts(data: StandardCounts, bounds: Interval) -> Expansion:

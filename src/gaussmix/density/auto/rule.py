@@ -145,11 +145,8 @@ def make_cells(data: StandardCounts, bounds: Interval) -> tuple[Likelihood, IntA
         edges[-1] = high
     else:
         edges, counts = np.append(edges, np.inf), np.append(counts, 0.0)
-    background = GUARD_POINTS / data.n * _guard_probabilities((edges - data.median) / data.spread)
-    return Likelihood(edges, counts, background, bounds), cell
-
-
-def _guard_probabilities(t: FloatArray) -> FloatArray:
-    """(m,) probabilities between the (m + 1,) places t under Student's t with 3 degrees of freedom."""
+    t = (edges - data.median) / data.spread
     below, above = stdtr(3, t), stdtr(3, -t)
-    return np.maximum(np.where(t[:-1] > 0, above[:-1] - above[1:], below[1:] - below[:-1]), np.finfo(float).tiny)
+    guard = np.where(t[:-1] > 0, above[:-1] - above[1:], below[1:] - below[:-1])  # Student's t
+    background = GUARD_POINTS / data.n * np.maximum(guard, np.finfo(float).tiny)
+    return Likelihood(edges, counts, background, bounds), cell

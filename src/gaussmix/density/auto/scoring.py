@@ -33,8 +33,7 @@ class Mixture:
     weights: FloatArray
     means: FloatArray
     stds: FloatArray
-    least: FloatArray
-    """The smallest standard deviation that each component may take."""
+    least: FloatArray  # the smallest standard deviation that each component may take
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -52,12 +51,9 @@ class Mixture:
 class Likelihood:
     """Counts in cells, and what stays fixed while mixtures are fitted to them."""
 
-    edges: FloatArray
-    """(m + 1,) ascending; infinite at an open side."""
-    counts: FloatArray
-    """(m,)."""
-    background: FloatArray
-    """(m,) probabilities of a fixed component, > 0 wherever there are counts."""
+    edges: FloatArray  # (m + 1,) ascending; infinite at an open side
+    counts: FloatArray  # (m,)
+    background: FloatArray  # (m,) probabilities of a fixed component, > 0 wherever there are counts
     bounds: Interval
 
     @property
