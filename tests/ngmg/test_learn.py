@@ -200,12 +200,12 @@ def test_nothing_to_learn() -> None:
 
 def expansion(mean: float, seed: int = 0, **options: Any) -> GMMExpansion:
     x = np.random.default_rng(seed).normal(mean, 1, 2000)
-    given: dict[str, Any] = {"weights": "histogram", "range": (-6, 6), "n_components": 60}
+    given: dict[str, Any] = {"rule": "histogram", "range": (-6, 6), "n_components": 60}
     return GMMExpansion(**given | options).fit(x)
 
 
 def test_between_two_expansions() -> None:
-    start, goal = expansion(-1), expansion(1, seed=1, weights="kernel")
+    start, goal = expansion(-1), expansion(1, seed=1, rule="kernel")
     learnt = learn_weights(goal, initial=start)
     basis = goal.bases_[0]
     assert learnt.converged
@@ -329,9 +329,7 @@ def test_steps_are_counted_in_whole_numbers() -> None:
 
 def test_expansions_that_cannot_be_learnt() -> None:
     x = np.random.default_rng(0).normal(size=500)
-    with pytest.raises(
-        ValueError, match="target was fitted with weights='auto', which has no fixed basis: fit it with"
-    ):
+    with pytest.raises(ValueError, match="target was fitted with rule='auto', which has no fixed basis: fit it with"):
         learn_weights(GMMExpansion().fit(x))
     with pytest.raises(
         ValueError, match=r"start is -5\.9\d* for target and -6\.875\d* for initial; fit both with the same"

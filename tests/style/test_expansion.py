@@ -140,7 +140,7 @@ def test_a_walk_is_smooth_closed_and_distributed_as_draws() -> None:
 
 @pytest.mark.parametrize("settings", [
     {"coupling": "pca"}, {"coupling": "crop"}, {"coupling": "entry"},
-    {"coupling": "entry", "weights": "algorithm2"}, {"coupling": "entry", "mixing": "data"},
+    {"coupling": "entry", "rule": "algorithm2"}, {"coupling": "entry", "mixing": "data"},
 ])  # fmt: skip
 def test_draws_are_valid_repeatable_and_survive_the_disk(settings, tmp_path: Path) -> None:
     expansion = GramExpansion(**settings).fit_grams({"one": grams(12), "two": grams(9, 1, 3.0)})
@@ -253,8 +253,8 @@ def test_matrices_that_make_no_style(own, message: str) -> None:
 
 @pytest.mark.parametrize(("settings", "message"), [
     ({"coupling": "cluster"}, "coupling is 'cluster'; choose from entry, crop, pca"),
-    ({"coupling": "entry", "weights": "auto"}, "takes histogram or algorithm2"),
-    ({"coupling": "crop", "weights": "algorithm2"}, "takes histogram"),
+    ({"coupling": "entry", "rule": "auto"}, "takes histogram or algorithm2"),
+    ({"coupling": "crop", "rule": "algorithm2"}, "takes histogram"),
     ({"mixing": "data"}, "mixing is 'data'"),
     ({"n_components": 0}, "must be positive"),
 ])  # fmt: skip

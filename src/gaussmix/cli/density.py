@@ -30,7 +30,7 @@ class FitConfig:
     """Name or 0-based number of the column; needed where there are several."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("model.safetensors")
     """The model file to write."""
-    weights: Literal["auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"] = "auto"
+    rule: Literal["auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"] = "auto"
     """How the mixture is found: auto is the most accurate, fast a kernel estimate, the others use a fixed basis."""
     components: int = 200
     """Components of a fixed basis."""
@@ -117,13 +117,13 @@ def fit(args: list[str]) -> int:
     from gaussmix.density.estimator import GMMExpansion
 
     model = GMMExpansion(
-        config.weights,
+        config.rule,
         n_components=config.components,
         bandwidth=bandwidth,
         range=config.range,
         bounds="auto" if config.bounds is None else config.bounds,
         nan_policy="omit",
-        n_threads=config.threads,
+        n_jobs=config.threads,
     )
     started = time.perf_counter()
     _learn(model, config.file, config.column)

@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr, stdtr
 
 from gaussmix._typing import FloatArray
-from gaussmix.density._mixture import exact
+from gaussmix.density._mixture.exact import Pieces
 from gaussmix.density.basis import GaussianBasis, check_range
+from gaussmix.density.reflection import UNIFORM_FROM, mirror_images
 from gaussmix.distances._inputs import Law, Sample, as_law, continuous_share, shaped, weight_rows
 
 Interval = tuple[float, float]
@@ -81,11 +82,11 @@ def cdf_integrals(basis: GaussianBasis, support: Interval | None) -> FloatArray:
     if math.isinf(low) and math.isinf(high):
         return -mean if support is None else _clipped_gaussians(mean, std, (low, high), *support)
     interval = support or whole_interval(basis)
-    rows, mirrored = exact._images(mean, std, low, high)
+    rows, mirrored = mirror_images(mean, std, low, high)
     owner = np.append(np.arange(mean.size), rows)
     parts = _clipped_gaussians(np.append(mean, mirrored), std[owner], (low, high), *interval)
     folded = np.bincount(owner, parts, mean.size).astype(np.float64)
-    wide = std >= exact.UNIFORM_FROM * (high - low)
+    wide = std >= UNIFORM_FROM * (high - low)
     return np.where(wide, _clipped_uniform((low, high), *interval), folded) if wide.any() else folded
 
 
@@ -104,7 +105,7 @@ def _integral_of_cdf(law: Law, low: float, high: float) -> float:
     return at_atoms + continuous_share(law) * _of_pieces(law._pieces, low, high)
 
 
-def _of_pieces(p: exact.Pieces, low: float, high: float) -> float:
+def _of_pieces(p: Pieces, low: float, high: float) -> float:
     total = float(p.weight @ _clipped_gaussians(p.mean, 1 / p.inverse_std, (p.low, p.high), low, high))
     if p.flat > 0:
         total += p.flat * (p.high - p.low) * _clipped_uniform((p.low, p.high), low, high)

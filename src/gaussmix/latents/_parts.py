@@ -32,7 +32,7 @@ from gaussmix.density.standard_units import GUARD_POINTS
 OWN_AXES = 2
 """A cluster has axes of its own from this many rows a dimension."""
 _FLAT = 1e-12  # share of the largest variance below which a direction holds a point
-_QUANTILES = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)  # as `gaussmix.density.binning.spread`
+_QUANTILES = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)  # as `gaussmix.density.binning.summarise`
 _ROOM = 1e-12  # beyond the extremes, of the range: they lie in bins and not on edges
 _OFF = 1e-6  # how far from the point, in units of the widest direction or of the values, a row is off it
 
@@ -127,7 +127,7 @@ def _expansions(scores: FloatArray, expansion: GMMExpansion) -> tuple[GaussianMi
     ties = (np.diff(ordered, axis=0) == 0).mean(0) if len(ordered) > 1 else np.ones(scores.shape[1])
     plain = (ties == 0) & (ordered[-1] - ordered[0] <= HEAVY * (high - low))
     bandwidth = 0.0 if isinstance(expansion.bandwidth, str) else expansion.bandwidth
-    if expansion.weights != "histogram" or not bandwidth:
+    if expansion.rule != "histogram" or not bandwidth:
         plain[:] = False
     fitted = iter(expansion.fit(scores[:, ~plain]).distributions_ if not plain.all() else ())
     scale = np.maximum(np.maximum(q75 - q25, (q95 - q5) / 3), (high - low) / 8)

@@ -83,8 +83,8 @@ def _basis_of(model: GMMExpansion, name: str) -> GaussianBasis:
     basis = model.bases_[0]
     if basis is None:
         raise ValueError(
-            f"{name} was fitted with weights={model.weights!r}, which has no fixed basis: fit it with "
-            "weights='histogram' and a range=(low, high) that the two share"
+            f"{name} was fitted with rule={model.rule!r}, which has no fixed basis: fit it with "
+            "rule='histogram' and a range=(low, high) that the two share"
         )
     return dataclasses.replace(basis, bandwidth=report.details["bandwidth"])  # which may have been cross-validated
 

@@ -59,7 +59,7 @@ class GramExpansion:
 
     Args:
         coupling: "pca", "crop" or "entry" (the paper's); see the module.
-        weights: how the one-dimensional expansions get their weights. For "pca" any rule of `gaussmix.GMMExpansion`, by
+        rule: how the one-dimensional expansions get their weights. For "pca" any rule of `gaussmix.GMMExpansion`, by
             default "fast", the kernel estimate with the bandwidth of Sheather and Jones; for "entry" "histogram"
             (default), the reading of Algorithm 2 that reproduces E's tables, or "algorithm2" as printed, negative
             weights set to zero; for "crop" "histogram".
@@ -80,7 +80,7 @@ class GramExpansion:
         self,
         coupling: Coupling = "pca",
         *,
-        weights: Rule | None = None,
+        rule: Rule | None = None,
         n_components: int = 100,
         bandwidth: float = 2.0,
         mixing: Mixing = "grams",
@@ -88,14 +88,14 @@ class GramExpansion:
         if coupling not in COUPLINGS:
             raise ValueError(f"coupling is {coupling!r}; choose from {', '.join(COUPLINGS)}")
         allowed = _PICK_RULES.get(coupling)
-        if allowed and weights is not None and weights not in allowed:
-            raise ValueError(f"weights is {weights!r}; coupling {coupling!r} takes {' or '.join(allowed)}")
+        if allowed and rule is not None and rule not in allowed:
+            raise ValueError(f"rule is {rule!r}; coupling {coupling!r} takes {' or '.join(allowed)}")
         if mixing not in ("grams", "data") or (mixing == "data" and coupling != "entry"):
             raise ValueError(f"mixing is {mixing!r}; choose grams, or, for coupling 'entry', data")
         if n_components < 1 or not 0 < bandwidth < float("inf"):
             raise ValueError(f"n_components is {n_components} and bandwidth {bandwidth}; both must be positive")
         self.coupling: Coupling = coupling
-        self.weights: Rule = weights or ("fast" if coupling == "pca" else "histogram")
+        self.rule: Rule = rule or ("fast" if coupling == "pca" else "histogram")
         self.n_components, self.bandwidth = n_components, bandwidth
         self.mixing: Mixing = mixing
         self._styles: dict[str, _Style] = {}
@@ -290,7 +290,7 @@ class GramExpansion:
             rows[0] if len(rows) == 1 else np.concatenate(rows),
             np.concatenate(of_each),
             together=self.coupling == "crop",
-            rule=cast(PickRule, self.weights),
+            rule=cast(PickRule, self.rule),
             n_components=self.n_components,
             bandwidth=self.bandwidth,
         )
@@ -301,7 +301,7 @@ class GramExpansion:
         least = np.array([float(trace.min()) for trace in layout.traces(rows).values()])
         if self.coupling != "pca":
             return _Style(rows, None, least)
-        expansion = GMMExpansion(self.weights, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)
+        expansion = GMMExpansion(self.rule, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)
         return _Style(None, Scores.fit(rows, layout.scale(rows.mean(0)), expansion), least)
 
     # -- on disk
@@ -342,7 +342,7 @@ class GramExpansion:
         return expansion
 
     def _settings(self) -> dict[str, Any]:
-        names = ("coupling", "weights", "n_components", "bandwidth", "mixing")
+        names = ("coupling", "rule", "n_components", "bandwidth", "mixing")
         return {name: getattr(self, name) for name in names}
 
 
