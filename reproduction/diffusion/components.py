@@ -374,7 +374,7 @@ def run(config: Config, on_step: Callable[[int], None]) -> Result:
     asked = subject.attributes[rows]
     z = artist.latents(subject.pipeline, range(len(rows)))
     images = artist.draw_with(subject.pipeline, asked, z)
-    drawn = Kinds(asked, subject.pipeline.attribute_latents.components(z), judge.predict(images))
+    drawn = Kinds(asked, subject.pipeline.latent_distribution.components(z), judge.predict(images))
     accuracy = _accuracy(subject, artist, matched, rows[: config.taken], images[: config.taken])
     sheet = {name: _sheet(subject, artist, name, config.columns) for name in _SHOWN}
 
@@ -435,7 +435,7 @@ def _kinds(dataset: AttributeDataset, rows: NDArray[np.int64]) -> dict[str, NDAr
 def _matched(subject: Subject) -> MatchedLatents:
     """Z of the training faces, as in training."""
     faces, seed = subject.training, subject.pipeline.training.get("seed", 0)
-    latents = subject.pipeline.attribute_latents
+    latents = subject.pipeline.latent_distribution
     return match_latents(np.asarray(subject.images[faces]), subject.attributes[faces], latents, seed=seed)
 
 
@@ -470,7 +470,7 @@ def _accuracy(
 
 def _sheet(subject: Subject, artist: Artist, name: str, columns: int) -> Pictures:
     """Faces ``(C, columns, H, W, 3)``: only the component of ``name`` differs within a column."""
-    n_components = subject.pipeline.attribute_latents.n_components
+    n_components = subject.pipeline.latent_distribution.n_components
     rows = np.resize(subject.with_attributes([name]), columns)
     numbers = list(range(columns)) * n_components
     pictures = artist.draw(
@@ -503,7 +503,7 @@ def _commonest(of: Kinds, name: str, component: int, names: tuple[str, ...]) -> 
 
 
 def _readings(subject: Subject, matched: MatchedLatents, config: Config) -> tuple[str, ...]:
-    given, today = subject.pipeline.attribute_latents.shares, matched.latents.shares
+    given, today = subject.pipeline.latent_distribution.shares, matched.latents.shares
     assert today is not None
     apart = float("inf") if given is None else float(np.abs(np.subtract(given, today)).max())
     other = (
@@ -529,7 +529,7 @@ def _readings(subject: Subject, matched: MatchedLatents, config: Config) -> tupl
 
 def _kind_table(drawn: Kinds, clusters: Kinds, subject: Subject) -> Table:
     attributes = dict.fromkeys(case.attribute for case in CASES)
-    weights = {name: subject.pipeline.attribute_latents.weights(subject.names.index(name)) for name in attributes}
+    weights = {name: subject.pipeline.latent_distribution.weights(subject.names.index(name)) for name in attributes}
     rows: list[tuple[Cell, ...]] = []
     for name in attributes:
         for c, weight in enumerate(weights[name]):

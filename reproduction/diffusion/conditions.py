@@ -36,7 +36,7 @@ from gaussmix.data.base import AttributeDataset
 from gaussmix.data.cache import digest
 from gaussmix.data.load import load_dataset
 from gaussmix.diffusion.batches import TrainingBatches
-from gaussmix.diffusion.config import TrainConfig
+from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import angle_weights, make_betas
 from gaussmix.metrics.classifier import STEPS, AttributeClassifier, balanced_accuracy, load_or_train_classifier
@@ -178,9 +178,9 @@ class StudyConfig:
     def seeds(self) -> tuple[int, ...]:
         return tuple(self.seed + i for i in range(self.repetitions))
 
-    def recipe(self, seed: int, **changes: Any) -> TrainConfig:
+    def recipe(self, seed: int, **changes: Any) -> DiffusionConfig:
         """The settings of one run; `pairing="fixed"`, the paper's, unless changed."""
-        return TrainConfig(
+        return DiffusionConfig(
             **{
                 "size": SIZE,
                 "seed": seed,
@@ -281,7 +281,7 @@ def quality(faces: Faces, images: NDArray[np.uint8]) -> dict[str, float]:
 
 def trained_variant(
     variant: Variant, faces: Faces, config: StudyConfig, seed: int, folder: Path
-) -> tuple[AttributeDiffusionPipeline, Curve, TrainConfig, Path]:
+) -> tuple[AttributeDiffusionPipeline, Curve, DiffusionConfig, Path]:
     """The model of one variant and seed, its curve, its settings and the folder of the run."""
     dataset, settings = variant.conditioning.of(faces.dataset), config.recipe(seed, **variant.changes)
     pipeline, curve = trained(settings, dataset, folder)
@@ -315,7 +315,7 @@ def run_variant(
 @torch.no_grad()
 def held_out_loss(
     pipeline: AttributeDiffusionPipeline,
-    settings: TrainConfig,
+    settings: DiffusionConfig,
     images: NDArray[np.uint8],
     conditions: NDArray[np.uint8],
     seed: int,
@@ -332,7 +332,7 @@ def held_out_loss(
     levels = torch.multinomial(torch.from_numpy(angle_weights(betas)).float(), len(images), True, generator=generator)
     noise = torch.randn((len(images), 3, *images.shape[1:3]), generator=generator)
     if latents is None:
-        latents = pipeline.draw_latents(len(images), generator)
+        latents = pipeline.draw_attribute_latents(len(images), generator)
     total = 0.0
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)

@@ -273,7 +273,7 @@ def _shown(subject: Subject) -> tuple[str, ...]:
 def _component_sheet(subject: Subject, artist: Artist, name: str) -> Pictures:
     """Faces ``(C, noises, H, W, 3)`` with one row of attributes and one Z but for the component of ``name``."""
     row = subject.pipeline.choose_attributes([name], count=1, seed=artist.config.seed)
-    cells = list(itertools.product(range(subject.pipeline.attribute_latents.n_components), range(_NOISES)))
+    cells = list(itertools.product(range(subject.pipeline.latent_distribution.n_components), range(_NOISES)))
     pictures = artist.draw(
         subject.pipeline,
         row.repeat(len(cells), 0),
@@ -286,7 +286,7 @@ def _component_sheet(subject: Subject, artist: Artist, name: str) -> Pictures:
 
 def _component_effect(subject: Subject, artist: Artist, name: str, config: Config) -> ComponentEffect:
     """What the component of ``name`` changes, and what the noise does, over some rows of attributes."""
-    n_components, n_rows = subject.pipeline.attribute_latents.n_components, config.component_rows
+    n_components, n_rows = subject.pipeline.latent_distribution.n_components, config.component_rows
     rows = subject.pipeline.choose_attributes([name], count=n_rows, seed=config.seed)
     cells = list(itertools.product(range(n_rows), range(n_components), range(2)))
     pictures = artist.draw(
@@ -310,7 +310,7 @@ def _variety_table(varied: Varied) -> Table:
 
 
 def _component_table(subject: Subject, effects: dict[str, ComponentEffect]) -> Table:
-    shares = subject.pipeline.attribute_latents.shares
+    shares = subject.pipeline.latent_distribution.shares
     rows: list[tuple[Cell, ...]] = [
         (
             words([name]),

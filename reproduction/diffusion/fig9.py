@@ -377,7 +377,7 @@ def measure_leak(
     """
     unet = pipeline.unet
     truth = np.asarray(attributes)
-    pipeline.attribute_latents.gate(truth)  # checks the shape and the values
+    pipeline.latent_distribution.gate(truth)  # checks the shape and the values
     if unet.head is None:
         raise ValueError("the model has no classifier; train one with --classifier-weight 0.1")
     if not 2 <= len(images) == len(truth):
@@ -388,7 +388,7 @@ def measure_leak(
         raise ValueError(f"timestep is {timestep}; choose 0 to {len(levels) - 1}")
     generator = torch.Generator().manual_seed(seed)
     if latents is None:
-        latents = pipeline.draw_latents(len(truth), generator)
+        latents = pipeline.draw_attribute_latents(len(truth), generator)
     circle = np.random.default_rng(seed).permutation(len(truth))
     other = np.empty_like(circle)
     other[circle] = np.roll(circle, 1)  # everyone gets the condition of somebody else

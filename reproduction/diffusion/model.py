@@ -218,7 +218,9 @@ class Artist:
     ) -> torch.Tensor:
         """Z of these numbers, ``(M, T, N)``, ungated, with the given ``components`` of some attributes."""
         chosen = components or [{}] * len(numbers)
-        return torch.cat([pipeline.draw_latents(1, self._generator(j, 0), chosen[i]) for i, j in enumerate(numbers)])
+        return torch.cat(
+            [pipeline.draw_attribute_latents(1, self._generator(j, 0), chosen[i]) for i, j in enumerate(numbers)]
+        )
 
     def _generator(self, number: int, stream: int) -> torch.Generator:
         return step_generator(self.config.seed, number, stream)
@@ -246,7 +248,7 @@ class Artist:
                     z[part],
                     num_inference_steps=self.config.sampling_steps,
                     guidance_scale=self.config.guidance,
-                    noise=x[part],
+                    latents=x[part],
                     output_type="np",
                 )
             parts.append(np.asarray(out.images))

@@ -133,7 +133,7 @@ def _mix_all(
     classes = subject.dataset.class_names
     kept, features = [], []
     for a, b in combinations(range(len(classes)), 2):
-        images = trained.generator.mix([classes[a], classes[b]], mode=mode, n=config.mixes, random_state=seed)
+        images = trained.generator.mix([classes[a], classes[b]], mode=mode, n_samples=config.mixes, random_state=seed)
         mixes.pairs.setdefault((a, b), []).append(_see(subject, images, a, b))
         features.append(subject.judge.features(images[:_FOR_PRECISION]))
         if (a, b) in PAPER_PAIRS + OTHER_PAIRS:

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussmix.autoencoder.evaluate import FORMATS, REAL, RECONSTRUCTION, Sampler, Scores, evaluate_samplers, samplers
+from gaussmix.autoencoder.evaluate import (
+    FORMATS,
+    REAL,
+    RECONSTRUCTION,
+    ImageScores,
+    LatentSampler,
+    evaluate_samplers,
+    samplers,
+)
 from gaussmix.autoencoder.sheets import as_rgb
 from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.metrics import pairwise_diversity
@@ -67,7 +75,7 @@ class Config(StudyConfig):
         return replace(self, more_dims=(24,), n_clusters=3, n_components=2, **latent_study.QUICK)
 
 
-Rows = dict[str, list[Scores]]
+Rows = dict[str, list[ImageScores]]
 Claims = dict[str, list[dict[str, float]]]
 
 
@@ -77,7 +85,7 @@ def run(config: Config, on_step: OnStep) -> Result:
     scores: dict[str, Rows] = {}
     claims: Claims = {}
     shown: dict[str, dict[str, NDArray[np.uint8]]] = {}
-    wide: dict[int, dict[str, Scores]] = {}
+    wide: dict[int, dict[str, ImageScores]] = {}
     with runs_under(config.runs) as folder:
         for subject in subjects(config):
             first = not scores
@@ -117,7 +125,7 @@ def run(config: Config, on_step: OnStep) -> Result:
 def _compare(
     subject: Subject, config: Config, folder: Path, claims: Claims, one_more: Callable[[], None]
 ) -> tuple[Rows, dict[str, NDArray[np.uint8]]]:
-    """Scores by row and seed, and pictures ``(3, _SHOWN, S, S, 3)`` by row of the first seed."""
+    """ImageScores by row and seed, and pictures ``(3, _SHOWN, S, S, 3)`` by row of the first seed."""
     rows: Rows = {}
     shown: dict[str, NDArray[np.uint8]] = {}
     classes = min(len(subject.dataset.class_names), 10)
@@ -141,8 +149,8 @@ def _compare(
     return rows, shown
 
 
-def _samplers(config: Config, seed: int) -> dict[str, Sampler]:
-    found: dict[str, Sampler] = {}
+def _samplers(config: Config, seed: int) -> dict[str, LatentSampler]:
+    found: dict[str, LatentSampler] = {}
     for name, each in samplers(config.n_clusters, config.n_components, seed).items():
         found[name] = each
         if name == OURS:
@@ -164,7 +172,7 @@ def _claims(subject: Subject, images: NDArray[np.uint8]) -> dict[str, float]:
 
 def _wide(
     subject: Subject, config: Config, folder: Path, latent_dim: int, one_more: Callable[[], None]
-) -> dict[str, Scores]:
+) -> dict[str, ImageScores]:
     """Ours and EM with another number of latents."""
     trained = subject.run(config.seed, folder, latent_dim=latent_dim)
     compared = {name: each for name, each in _samplers(config, config.seed).items() if name in (OURS, EM)}
@@ -180,7 +188,7 @@ def _table(name: str, rows: Rows) -> Table:
     return Table(title, ("latents drawn from", *(heading for heading, _, _ in FORMATS.values())), tuple(cells))
 
 
-def _numbers(each: list[Scores]) -> list[Cell]:
+def _numbers(each: list[ImageScores]) -> list[Cell]:
     """A cell for each score."""
     cells: list[Cell] = []
     for field, (_, _, form) in FORMATS.items():
@@ -201,7 +209,7 @@ def _claim_table(claims: Claims) -> tuple[Table, ...]:
     return (Table("What E says of its digits: mean ± 95 % interval", ("latents drawn from", *CLAIMS.values()), rows),)
 
 
-def _wide_table(wide: dict[int, dict[str, Scores]]) -> tuple[Table, ...]:
+def _wide_table(wide: dict[int, dict[str, ImageScores]]) -> tuple[Table, ...]:
     rows = tuple(
         (f"{d}", NAMES[name], *_numbers([scores]))
         for d, each in wide.items()
@@ -212,7 +220,7 @@ def _wide_table(wide: dict[int, dict[str, Scores]]) -> tuple[Table, ...]:
     return (Table("More latents, one seed", columns, rows),) if rows else ()
 
 
-def _values(each: list[Scores], field: str) -> list[float]:
+def _values(each: list[ImageScores], field: str) -> list[float]:
     return [getattr(one, field) for one in each]
 
 
@@ -253,7 +261,7 @@ def _claim_findings(claims: Claims) -> list[str]:
     return found
 
 
-def _wide_findings(wide: dict[int, dict[str, Scores]]) -> list[str]:
+def _wide_findings(wide: dict[int, dict[str, ImageScores]]) -> list[str]:
     return [
         f"d = {d}: accuracy {rows[OURS].accuracy:.3f} (EM {rows[EM].accuracy:.3f}), Frechet distance "
         f"{rows[OURS].frechet:.2f} ({rows[EM].frechet:.2f}), recall {rows[OURS].recall:.3f} ({rows[EM].recall:.3f}); "

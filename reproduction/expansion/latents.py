@@ -103,7 +103,7 @@ class Subject:
         """An autoencoder, trained now, trained further, or read."""
         config = self.config.recipe(self.source, seed, **changes)
         out = run_folder(config, self.dataset, folder)
-        config = replace(config, out=out, resume=True)
+        config = replace(config, output=out, resume=True)
         finish(config, out / "sampler.safetensors", lambda: train(config, self.dataset, progress=False))
         return Run(out)
 

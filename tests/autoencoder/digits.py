@@ -36,6 +36,6 @@ def digits_dataset(key: str = "digits-1", count: int = 500) -> Digits:
 def tiny_config(out: Path, **settings) -> AutoencoderConfig:
     """30 quick steps, a checkpoint every 5."""
     base = AutoencoderConfig(
-        out=out, channels=(4, 8), hidden=16, latent_dim=4, batch_size=8, steps=30, warmup_steps=5, checkpoint_every=5
+        output=out, channels=(4, 8), hidden=16, latent_dim=4, batch_size=8, steps=30, warmup_steps=5, checkpoint_every=5
     )
     return dataclasses.replace(base, **settings)

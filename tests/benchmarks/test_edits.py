@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from gaussmix.diffusion import edit_report
+from benchmarks import edits
+from benchmarks.edits import measure_edits
 from gaussmix.diffusion.edit import EditResult
-from gaussmix.diffusion.edit_report import measure_edits
 
 
 class Judge:
@@ -42,9 +42,9 @@ def world(pipeline, squares, monkeypatch):
         nothing = torch.zeros(len(images), 4, 8)
         return EditResult(edited, before, after, nothing, nothing, masks)
 
-    monkeypatch.setattr(edit_report, "edit", edit)
-    monkeypatch.setattr(edit_report, "find_encoder", lambda _: Judge())
-    monkeypatch.setattr(edit_report, "load_or_train_classifier", lambda *_, **__: (Judge(), None))
+    monkeypatch.setattr(edits, "edit_images", edit)
+    monkeypatch.setattr(edits, "find_encoder", lambda _: Judge())
+    monkeypatch.setattr(edits, "load_or_train_classifier", lambda *_, **__: (Judge(), None))
     return pipeline, squares
 
 

@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from gaussmix.autoencoder.evaluate import Scores
+from gaussmix.autoencoder.evaluate import ImageScores
 from reproduction.expansion import fig8 as expansion_fig8
 from reproduction.expansion import fig9 as expansion_fig9
 from reproduction.expansion import fig10 as expansion_fig10
 from reproduction.expansion.latents import StudyConfig, data_words
 
 
-def scores(accuracy: float, frechet: float, seconds: float) -> Scores:
-    return Scores(accuracy, 0.1, frechet, 0.9, 0.8, 1.0, 1.0, 0.05, seconds)
+def scores(accuracy: float, frechet: float, seconds: float) -> ImageScores:
+    return ImageScores(accuracy, 0.1, frechet, 0.9, 0.8, 1.0, 1.0, 0.05, seconds)
 
 
-def three(accuracy: float, frechet: float, seconds: float, spread: float = 0.01) -> list[Scores]:
+def three(accuracy: float, frechet: float, seconds: float, spread: float = 0.01) -> list[ImageScores]:
     return [scores(accuracy + e * spread, frechet + e * spread, seconds) for e in (-1, 0, 1)]
 
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray, IntArray
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder, LabelledPictures, as_stack, training_rows
 from gaussmix.latents.baselines import EMSampler, SlicedWassersteinSampler
 from gaussmix.latents.expansion import ExpansionSampler
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 SURE = 0.9
 """The judge is unsure of an image in which its highest probability is below this."""
+LatentSampler = ExpansionSampler | EMSampler | SlicedWassersteinSampler
 REAL, RECONSTRUCTION = "real images", "reconstructions"
 _NEIGHBOURS = 5
 _LEAST = 4  # test images of a class
@@ -53,14 +55,7 @@ class Judge(Protocol):
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]: ...
 
 
-class Sampler(Protocol):
-    """A distribution of latents ``(N, d)`` by label."""
-
-    def fit(self, z: Any, y: Any) -> Any: ...
-    def sample(self, n: int, *, class_label: Any, random_state: Any) -> NDArray[np.float64]: ...
-
-
-def samplers(n_clusters: int = 20, n_components: int = 10, seed: int = 0) -> dict[str, Sampler]:
+def samplers(n_clusters: int = 20, n_components: int = 10, seed: int = 0) -> dict[str, LatentSampler]:
     """What is compared: the paper's reading, Algorithm 2 as printed, ours in ``n_clusters``, rivals' mixtures."""
     return {
         "independent": ExpansionSampler("independent"),
@@ -74,7 +69,7 @@ def samplers(n_clusters: int = 20, n_components: int = 10, seed: int = 0) -> dic
 
 
 @dataclass(frozen=True)
-class Scores:
+class ImageScores:
     """One row of the table; see the module. ``fit_seconds``: CPU time, None where nothing was fitted."""
 
     accuracy: float
@@ -115,11 +110,8 @@ def check_test_images(dataset: LabelledPictures) -> None:
 class Reference:
     """Test images in two halves, the training images, and a judge; scores sets of images against them.
 
-    Args:
-        count: images in each half; half of the test images if not given.
-        seed: of the halves.
-
-    Raises ValueError if a half has fewer than 2 images of a class.
+    Each half, drawn with ``seed``, has ``count`` images, half of the test images if not given. Raises ValueError if one
+    has fewer than 2 images of a class.
     """
 
     def __init__(self, dataset: LabelledPictures, judge: Judge, *, count: int | None = None, seed: int = 0):
@@ -144,12 +136,12 @@ class Reference:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def score(self, images: NDArray[np.uint8], fit_seconds: float | None = None) -> Scores:
+    def score(self, images: NDArray[np.uint8], fit_seconds: float | None = None) -> ImageScores:
         """Of images ``(len(self), S, S, C)`` drawn for ``self.labels``."""
         probabilities, features = self.judge.probabilities(images), self.judge.features(images)
         near = nearest_distances(features, self.training)
         manifold = manifold_scores(self.real, features, k=_NEIGHBOURS)
-        return Scores(
+        return ImageScores(
             accuracy=float((probabilities.argmax(1) == self.labels).mean()),
             unsure=float((probabilities.max(1) < SURE).mean()),
             frechet=frechet_distance(features, self.real),
@@ -161,7 +153,7 @@ class Reference:
             fit_seconds=fit_seconds,
         )
 
-    def _spread(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _spread(self, features: NDArray[np.float32]) -> FloatArray:
         """Mean distance of two images of each class, ``(K,)``."""
         return np.array([pairwise_diversity(features[self.labels == k]) for k in range(self.n_classes)])
 
@@ -170,7 +162,7 @@ class Reference:
 class Evaluation:
     """Scores by name, the bounds `REAL` and `RECONSTRUCTION` first."""
 
-    rows: dict[str, Scores]
+    rows: dict[str, ImageScores]
     judge: str
     judge_accuracy: float
     n_images: int
@@ -219,9 +211,9 @@ def _cell(value: float | None, form: str) -> str:
 
 def evaluate_samplers(
     model: ClassConditionalAutoencoder,
-    latents: tuple[NDArray[np.float32], NDArray[np.int64]],
+    latents: tuple[NDArray[np.float32], IntArray],
     reference: Reference,
-    compared: Mapping[str, Sampler],
+    compared: Mapping[str, LatentSampler],
     *,
     seed: int = 0,
     on_row: Callable[[str, NDArray[np.uint8]], object] = lambda name, images: None,
@@ -230,7 +222,7 @@ def evaluate_samplers(
 
     ``on_row`` is called with the name and the images of each row when it is done.
     """
-    rows: dict[str, Scores] = {}
+    rows: dict[str, ImageScores] = {}
 
     def add(name: str, images: NDArray[np.uint8], seconds: float | None = None) -> None:
         rows[name] = reference.score(images, seconds)

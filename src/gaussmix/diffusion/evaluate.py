@@ -17,6 +17,7 @@ hardly any, one half of the test split is control and the other half is what pic
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,21 +37,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationReport:
-    """What `evaluate` measured; arrays have one entry for each of the K attributes, NaN where nothing can be said.
+    """What `evaluate_pipeline` measured; arrays have one entry for each of the K attributes, NaN where nothing can be
+    said.
 
-    Attributes:
-        attribute_names: K names.
-        real: balanced accuracy of the classifier on the real test split.
-        generated: balanced accuracy on pictures against the attributes asked for; 1/2 if they are ignored.
-        changes: share of pairs in which the attribute is found where it was asked for and only there.
-        pixel_change: mean absolute difference of the two pictures of a pair, in 8-bit levels.
-        companions: mean number of other attributes that differ within a pair.
-        data: name of the data set.
-        count: pictures behind ``generated``.
-        change_count: pairs behind ``changes``, for each attribute.
-        seed, guidance_scale, num_inference_steps: how they were drawn.
-        quality: how much the pictures resemble real ones; None if there are too few for that.
-        without_quality: why ``quality`` is None, else empty.
+    Attributes
+    ----------
+    attribute_names : tuple of str
+        K names.
+    real, generated : ndarray
+        Balanced accuracy of the classifier on the real test split, and on pictures against the attributes asked for;
+        1/2 if they are ignored.
+    changes, pixel_change, companions : ndarray
+        Of the pairs: the share in which the attribute is found where it was asked for and only there, the mean
+        absolute difference of the two pictures in 8-bit levels, and the mean number of other attributes that differ.
+    data, count, change_count, seed, guidance_scale, num_inference_steps
+        The data set, pictures behind ``generated``, pairs behind ``changes`` for each attribute, how they were drawn.
+    quality, without_quality
+        How much the pictures resemble real ones, or why there are too few for that.
     """
 
     attribute_names: tuple[str, ...]
@@ -140,7 +143,7 @@ def _cell(value: float, form: str) -> str:
     return "-" if np.isnan(value) else format(value, form)
 
 
-def evaluate(
+def evaluate_pipeline(
     pipeline: AttributeDiffusionPipeline,
     dataset: AttributeDataset,
     *,
@@ -153,26 +156,38 @@ def evaluate(
     cache: Path | None = None,
     progress: bool = True,
 ) -> EvaluationReport:
-    """Measure how well a model follows its attributes, on the attributes of the test split of ``dataset``.
+    """Measure how well a model follows its attributes, on the attributes of the test split of a data set.
 
-    Draws ``count + change_count * (K + 1)`` pictures with the pipeline's scheduler. Rows of attributes are taken in
-    random order, and again from the start if ``count`` asks for more than the split has. The classifier is trained
-    on first use and kept under ``cache`` (by default `gaussmix.data.cache_dir`); quality is measured in its features
-    unless an ``extractor`` is given. One seed, one result.
+    Rows of attributes are taken in random order, and again from the start if ``count`` asks for more than the split
+    has. The classifier is trained on first use. One seed, one result.
 
-    Raises ValueError if the data set lacks attributes of the model, or if its images have another size than the
-    model's pictures, or for a count below 1; DataError (a ValueError) if the train or test split is empty.
+    Parameters
+    ----------
+    pipeline : AttributeDiffusionPipeline
+        The model, which draws ``count + change_count * (K + 1)`` pictures.
+    dataset : AttributeDataset
+        Real images with the model's attributes, and perhaps others.
+    count, change_count : int
+        Pictures for the accuracy, and pairs for the changes of each attribute.
+    seed, guidance_scale, num_inference_steps : int, float, int
+        How they are drawn.
+    extractor : FeatureExtractor, optional
+        Quality is measured in its features; by default the classifier's.
+    cache : path, optional
+        Folder of the classifier, by default `gaussmix.data.cache_dir`.
+    progress : bool
+        Show bars.
+
+    Raises
+    ------
+    ValueError
+        If the data set lacks attributes of the model, or its images have another size than the model's pictures, if
+        its train or test split is empty, and for a count below 1.
     """
     for name, value in (("count", count), ("change_count", change_count)):
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
-    columns = _find_columns(pipeline.attribute_names, dataset)
-    size = pipeline.unet.config["sample_size"]
-    if dataset.images.shape[1] != size:
-        raise ValueError(
-            f"the model draws {size} x {size} pixels and {dataset.name} was loaded at "
-            f"{dataset.images.shape[1]}; load it with size={size}"
-        )
+    columns = _find_columns(pipeline, dataset)
     test = dataset.indices("test")
     held_out = dataset.attributes[test][:, columns]
     rng = np.random.default_rng(seed)
@@ -182,36 +197,17 @@ def evaluate(
     partners = _nearest_flips(base, np.unique(dataset.attributes[:, columns], axis=0), rng)
 
     classifier, real = load_or_train_classifier(dataset, cache=cache, progress=progress)
-    changes, pixel_change, companions = np.full((3, len(columns)), np.nan)
     total = count + change_count * (1 + sum(other is not None for other in partners))
     with progress_bar("drawing", total * num_inference_steps, progress) as show:
-        finished = 0
-
-        def pictures(attributes: np.ndarray, seed: int) -> np.ndarray:
-            nonlocal finished
-            images, _ = draw(
-                pipeline,
-                attributes,
-                seed=seed,
-                steps=num_inference_steps,
-                guidance=guidance_scale,
-                on_step=lambda done: show(finished + done),
-            )
-            finished += len(attributes) * num_inference_steps
-            return images
-
+        pictures = _painter(pipeline, num_inference_steps, guidance_scale, show)
         drawn = pictures(wanted, seed)
         found = classifier.predict(drawn)[:, columns]
-        own = pictures(base, seed + 1)
-        own_found = classifier.predict(own)[:, columns]
-        for k, other in enumerate(partners):
-            if other is None:
-                continue
-            images = pictures(other, seed + 1)  # the same noise and Z, picture by picture
-            follows = (own_found[:, k] == base[:, k]) & (classifier.predict(images)[:, columns[k]] == other[:, k])
-            changes[k] = follows.mean()
-            pixel_change[k] = np.abs(images.astype(np.float64) - own).mean()
-            companions[k] = (other != base).sum(1).mean() - 1
+        changes, pixel_change, companions = _changes(
+            base,
+            partners,
+            lambda rows: pictures(rows, seed + 1),  # the same noise and Z, picture by picture
+            lambda images: classifier.predict(images)[:, columns],
+        )
     once = np.unique(chosen, return_index=True)[1]  # as many pictures as real ones: distances are biased by the number
     quality, without_quality = _quality(
         drawn[once], test[chosen[once]], dataset, extractor or classifier, seed, progress
@@ -232,6 +228,46 @@ def evaluate(
         quality=quality,
         without_quality=without_quality,
     )
+
+
+def _painter(
+    pipeline: AttributeDiffusionPipeline, steps: int, guidance: float, show: Callable[[int], None]
+) -> Callable[[np.ndarray, int], np.ndarray]:
+    """Pictures of attributes ``(M, K)`` and a seed; ``show`` is told how many picture-steps are done in all."""
+    finished = 0
+
+    def pictures(attributes: np.ndarray, seed: int) -> np.ndarray:
+        nonlocal finished
+        before = finished
+        images, _ = draw(
+            pipeline, attributes, seed=seed, steps=steps, guidance=guidance, on_step=lambda done: show(before + done)
+        )
+        finished += len(attributes) * steps
+        return images
+
+    return pictures
+
+
+def _changes(
+    base: np.ndarray,
+    partners: list[np.ndarray | None],
+    pictures: Callable[[np.ndarray], np.ndarray],
+    look: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """``changes``, ``pixel_change`` and ``companions`` of the report, ``(3, K)``."""
+    result = np.full((3, base.shape[1]), np.nan)
+    own = pictures(base)
+    own_found = look(own)
+    for k, other in enumerate(partners):
+        if other is not None:
+            images = pictures(other)
+            follows = (own_found[:, k] == base[:, k]) & (look(images)[:, k] == other[:, k])
+            result[:, k] = (
+                follows.mean(),
+                np.abs(images.astype(np.float64) - own).mean(),
+                (other != base).sum(1).mean() - 1,
+            )
+    return result
 
 
 def _quality(
@@ -266,15 +302,21 @@ def _quality(
     return report, ""
 
 
-def _find_columns(names: tuple[str, ...], dataset: AttributeDataset) -> list[int]:
-    """Where the model's attributes are in the data set."""
-    missing = [name for name in names if name not in dataset.attribute_names]
+def _find_columns(pipeline: AttributeDiffusionPipeline, dataset: AttributeDataset) -> list[int]:
+    """Where the model's attributes are in the data set. Raises ValueError where the two do not go together."""
+    missing = [name for name in pipeline.attribute_names if name not in dataset.attribute_names]
     if missing:
         raise ValueError(
             f"{dataset.name} lacks attributes of the model: {', '.join(missing)}; it has "
             f"{', '.join(dataset.attribute_names)}. Evaluate on the data the model was trained on"
         )
-    return [dataset.attribute_names.index(name) for name in names]
+    size, loaded = pipeline.unet.config["sample_size"], dataset.images.shape[1]
+    if loaded != size:
+        raise ValueError(
+            f"the model draws {size} x {size} pixels and {dataset.name} was loaded at {loaded}; "
+            f"load it with size={size}"
+        )
+    return [dataset.attribute_names.index(name) for name in pipeline.attribute_names]
 
 
 def _nearest_flips(base: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> list[np.ndarray | None]:
