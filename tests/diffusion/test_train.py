@@ -52,7 +52,7 @@ def run_in_a_process(out: Path, preparation: str, **settings) -> int:
     {textwrap.indent(textwrap.dedent(preparation), "    ").strip()}
     run.train(tiny_config(Path({str(out)!r}), **{settings!r}), squares_dataset())
     """
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=environment, check=False).returncode
 
 
@@ -329,7 +329,8 @@ def test_two_processes_share_one_run(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": str(TESTS)}
+    path = os.pathsep.join([str(TESTS), *sys.path])
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": path}
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(code)],

@@ -44,9 +44,9 @@ class AutoencoderConfig(RunConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self._at_least_one("latent_dim", "hidden")
-        self._not_negative("adversarial_weight", "class_weight")
-        self._positive("discriminator_learning_rate")
+        self._check("at least 1", "latent_dim", "hidden")
+        self._check("0 or more", "adversarial_weight", "class_weight")
+        self._check("above 0", "discriminator_learning_rate")
         if not self.channels or min(self.channels) < 1:
             raise ValueError(f"--channels is {self.channels}; give at least one level, each of at least 1 channel")
 

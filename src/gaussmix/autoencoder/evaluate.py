@@ -21,18 +21,19 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.autoencoder.model import ClassConditionalAutoencoder, LabelledPictures, as_stack, training_rows
+from gaussmix.autoencoder.model import ClassConditionalAutoencoder, training_rows
+from gaussmix.data.base import LabelledImages
 from gaussmix.latents.baselines import EMSampler, SlicedWassersteinSampler
 from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.metrics import frechet_distance, manifold_scores, nearest_distances, pairwise_diversity
-from gaussmix.metrics.quality import CLOSE
+from gaussmix.metrics.quality import CLOSE, FeatureExtractor
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,13 +47,10 @@ _LEAST = 4  # test images of a class
 _FEW = 10  # images a feature, below which the table warns of the bias of a Frechet distance
 
 
-class Judge(Protocol):
+class Judge(FeatureExtractor, Protocol):
     """A classifier of images ``(N, S, S, C)`` uint8: probabilities ``(N, K)`` and features ``(N, F)``."""
 
-    @property
-    def name(self) -> str: ...
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]: ...
-    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]: ...
 
 
 def samplers(n_clusters: int = 20, n_components: int = 10, seed: int = 0) -> dict[str, LatentSampler]:
@@ -96,7 +94,7 @@ FORMATS = {  # field -> heading, the same for a narrow table, number format
 }
 
 
-def check_test_images(dataset: LabelledPictures) -> None:
+def check_test_images(dataset: LabelledImages) -> None:
     """Raises ValueError for a class with fewer than 4 test images: halves could not be measured."""
     counts = np.bincount(dataset.labels[dataset.indices("test")], minlength=len(dataset.class_names))
     if counts.min() < _LEAST:
@@ -114,19 +112,19 @@ class Reference:
     has fewer than 2 images of a class.
     """
 
-    def __init__(self, dataset: LabelledPictures, judge: Judge, *, count: int | None = None, seed: int = 0):
+    def __init__(self, dataset: LabelledImages, judge: Judge, *, count: int | None = None, seed: int = 0):
         rows = np.random.default_rng(seed).permutation(dataset.indices("test"))
         half = len(rows) // 2 if count is None else min(count, len(rows) // 2)
         real, control = rows[:half], rows[half : 2 * half]
         self.judge = judge
         self.n_classes = len(dataset.class_names)
-        self.images, self.labels = as_stack(dataset.images[control]), np.asarray(dataset.labels[control])
+        self.images, self.labels = np.asarray(dataset.images[control]), dataset.labels[control]
         fewest = np.bincount(self.labels, minlength=self.n_classes).min()
         if fewest < 2 or half <= _NEIGHBOURS:
             raise ValueError(
                 f"{half} test images in each half, of a class only {fewest}: too few to measure; give more test images"
             )
-        self.real = judge.features(as_stack(dataset.images[real]))
+        self.real = judge.features(np.asarray(dataset.images[real]))
         self.training = judge.features(training_rows(dataset)[0])
         control_features = judge.features(self.images)
         near = nearest_distances(control_features, self.training)
@@ -196,17 +194,13 @@ class Evaluation:
         for _, heading, _ in FORMATS.values():
             table.add_column(heading, justify="right", no_wrap=True)
         for name, scores in self.rows.items():
-            table.add_row(name, *(_cell(getattr(scores, field), form) for field, (_, _, form) in FORMATS.items()))
+            cells = ((getattr(scores, field), form) for field, (_, _, form) in FORMATS.items())
+            table.add_row(name, *("" if value is None else f"{value:{form}}" for value, form in cells))
         return table
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
-        rows = {name: asdict(scores) for name, scores in self.rows.items()}
-        return {"rows": rows, **{f.name: getattr(self, f.name) for f in fields(self) if f.name != "rows"}}
-
-
-def _cell(value: float | None, form: str) -> str:
-    return "" if value is None else f"{value:{form}}"
+        return asdict(self)
 
 
 def evaluate_samplers(

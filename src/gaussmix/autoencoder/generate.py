@@ -46,10 +46,8 @@ class LatentGenerator:
 
     Parameters
     ----------
-    model : ClassConditionalAutoencoder
-        Decodes latents, encodes images.
-    sampler : ExpansionSampler
-        Fitted to the model's latents, with positions in ``model.class_names`` as labels.
+    model, sampler : ClassConditionalAutoencoder, ExpansionSampler
+        What decodes latents, and what draws them: fitted with positions in ``model.class_names`` as labels.
     scale : NoveltyScale, optional
         What is usual, for `novelty`.
 
@@ -101,23 +99,14 @@ class LatentGenerator:
         truncation: float | None = None,
         random_state: Any = None,
     ) -> Images:
-        """Draw new images.
+        """Draw new images; ValueError for an unknown class, no image and a truncation outside (0, 1].
 
         Parameters
         ----------
-        n_samples : int
-            How many.
-        class_name : str or int, optional
-            Their class; if not given, all with their shares.
-        truncation : float, optional
+        n_samples, class_name : int, str or int
+            How many, of which class; if not given, all with their shares.
+        truncation, random_state : float, int or RandomState, optional
             As in `ExpansionSampler.sample`.
-        random_state : int or RandomState, optional
-            Of the random numbers.
-
-        Raises
-        ------
-        ValueError
-            For an unknown class, less than one image and a truncation outside (0, 1].
         """
         label = None if class_name is None else self.label_of(class_name)
         return self.model.decode(self._draw(n_samples, label, truncation, random_state))
@@ -179,19 +168,14 @@ class LatentGenerator:
     ) -> Images:
         """Return images from one to another; the ends are reconstructions, or draws.
 
+        Raises ValueError for fewer than 2 steps, an unknown class and images of another shape.
+
         Parameters
         ----------
         a, b : ndarray or str or int
             An image ``(S, S, C)`` uint8, or a class, of which one is drawn.
-        steps : int
-            How many images, 2 or more.
-        random_state : int or RandomState, optional
-            Of the draws.
-
-        Raises
-        ------
-        ValueError
-            For fewer than 2 steps, an unknown class and images of another shape.
+        steps, random_state : int, int or RandomState
+            How many images, and where draws come from.
         """
         if steps < 2:
             raise ValueError(f"steps is {steps}; give at least 2, for both ends")
@@ -210,21 +194,14 @@ class LatentGenerator:
     ) -> Images:
         """Draw images around one: the distance to the centre of its cluster and the spread are those of the cluster.
 
+        Raises ValueError for a strength outside [0, 1], less than one image and an image of another shape.
+
         Parameters
         ----------
-        image : ndarray
-            ``(S, S, C)`` uint8.
-        n_samples : int
-            How many.
-        strength : float
+        image, n_samples : ndarray, int
+            ``(S, S, C)`` uint8, and how many.
+        strength, random_state : float, int or RandomState
             0 is its reconstruction, 1 a fresh draw of its cluster.
-        random_state : int or RandomState, optional
-            Of the draws.
-
-        Raises
-        ------
-        ValueError
-            For a strength outside [0, 1], less than one image and an image of another shape.
         """
         if not 0 <= strength <= 1:
             raise ValueError(f"strength is {strength}; choose from 0 (the image) to 1 (any of its cluster)")

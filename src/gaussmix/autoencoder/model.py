@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from gaussmix._typing import IntArray
+from gaussmix.data.base import LabelledImages
 
 _BATCH = 512  # images at once outside training
 _SLOPE = 0.2  # of the leaky rectifiers
@@ -63,16 +63,12 @@ class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
     ----------
     class_names : sequence of str
         K names, at least one.
-    image_size : int
-        Height and width S of the images, a multiple of 2 for each level.
-    in_channels : int
-        1 for grey images, 3 for colours.
+    image_size, in_channels : int
+        Height and width S of the images, a multiple of 2 for each level; 1 for grey images, 3 for colours.
     latent_dim : int
         Numbers d that describe an image.
-    channels : sequence of int
-        Of each level of the convolutions.
-    hidden : int
-        Width of the layer between feature maps and latents, or heads.
+    channels, hidden : sequence of int, int
+        Of each level of the convolutions; width of the layer between feature maps and latents, or heads.
     training : dict, optional
         What to remember of the training, JSON-able.
 
@@ -181,35 +177,15 @@ def to_tensor(images: NDArray[np.uint8], size: int, channels: int) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float() / 255
 
 
-class LabelledPictures(Protocol):
-    """N images ``(N, S, S)`` or ``(N, S, S, C)`` uint8, labels ``(N,)`` into K names, and a split."""
-
-    @property
-    def images(self) -> np.ndarray: ...
-    @property
-    def labels(self) -> np.ndarray: ...
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-    @property
-    def key(self) -> str: ...
-    def indices(self, split: str) -> np.ndarray: ...
-
-
-def as_stack(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images ``(N, S, S)`` or ``(N, S, S, C)`` as ``(N, S, S, C)``."""
-    images = np.asarray(images)
-    return images[..., None] if images.ndim == 3 else images
-
-
-def training_rows(dataset: LabelledPictures) -> tuple[NDArray[np.uint8], IntArray]:
+def training_rows(dataset: LabelledImages) -> tuple[NDArray[np.uint8], IntArray]:
     """Images ``(M, S, S, C)`` and labels ``(M,)`` of the training split.
 
     Raises ValueError for images that are not square, labels without a class name and a class of fewer than 2 images.
     """
     rows = dataset.indices("train")
-    images, labels = as_stack(dataset.images[rows]), np.asarray(dataset.labels[rows]).astype(np.int64)
+    images, labels = np.asarray(dataset.images[rows]), dataset.labels[rows]
     if images.ndim != 4 or images.shape[1] != images.shape[2]:
-        raise ValueError(f"images are {dataset.images.shape}; expected (N, S, S) or (N, S, S, C), square")
+        raise ValueError(f"images are {dataset.images.shape}; expected (N, S, S, C), square")
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(dataset.class_names):
         raise ValueError(
             f"labels are {labels.min()} to {labels.max()}, but there are {len(dataset.class_names)} class names; "

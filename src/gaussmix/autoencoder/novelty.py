@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gaussmix._files import read_tensors, write_tensors
 from gaussmix._typing import FloatArray
-from gaussmix.autoencoder.model import ClassConditionalAutoencoder, as_stack
+from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.latents.expansion import ExpansionSampler
 
 _KIND = "autoencoder_novelty"
@@ -83,5 +83,6 @@ class NoveltyScale:
 def measures(model: ClassConditionalAutoencoder, sampler: ExpansionSampler, images: NDArray[np.uint8]) -> FloatArray:
     """u and v of images ``(N, S, S, C)``, ``(N, 2)``; u is infinite where the density is 0."""
     z = model.encode(images)
-    error = np.square(model.decode(z) / 255.0 - as_stack(images) / 255.0).mean((1, 2, 3))
+    decoded = model.decode(z)
+    error = np.square(decoded / 255.0 - np.reshape(images, decoded.shape) / 255.0).mean((1, 2, 3))
     return np.stack([-sampler.score_samples(z), np.log(error + _HALF_STEP)], 1)

@@ -38,8 +38,9 @@ from gaussmix._files import whole_file
 from gaussmix._typing import IntArray
 from gaussmix.autoencoder.config import AutoencoderConfig
 from gaussmix.autoencoder.generate import NOVELTY_FILE, SAMPLER_FILE, LatentGenerator
-from gaussmix.autoencoder.model import ClassConditionalAutoencoder, LabelledPictures, as_stack, to_tensor, training_rows
+from gaussmix.autoencoder.model import ClassConditionalAutoencoder, to_tensor, training_rows
 from gaussmix.autoencoder.sheets import draw_map, draw_marginals, draw_mixes, draw_reconstructions, draw_samples
+from gaussmix.data.base import LabelledImages
 from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.training.checkpoints import save_whole_folder
 from gaussmix.training.loop import Optimized, Trainer, TrainingError, TrainResult
@@ -90,7 +91,7 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
         the network cannot take.
     """
 
-    def __init__(self, config: AutoencoderConfig, dataset: LabelledPictures):
+    def __init__(self, config: AutoencoderConfig, dataset: LabelledImages):
         super().__init__(config, dataset.key)
         self.dataset = dataset
         self.images, self.labels = training_rows(dataset)
@@ -189,7 +190,12 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
         sampler = fit_sampler(z, y, seed=seed)
         sampler.save(output / SAMPLER_FILE)
         generator = LatentGenerator(model, sampler)
-        generator.calibrate(self._held_out()).save(output / NOVELTY_FILE)
+        train, images = self.dataset.indices("train"), self.dataset.images
+        held_out = np.flatnonzero(
+            ~np.isin(np.arange(len(images)), train)
+        )  # without any, the lower errors of those seen
+        known = np.asarray(images[held_out if len(held_out) > 1 else train])
+        generator.calibrate(known).save(output / NOVELTY_FILE)
         if not sheet:
             return folder, None
         draw_reconstructions(model, self.images, self.labels, output / "reconstructions.png")
@@ -201,15 +207,9 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
             draw_map(generator, z, y, output / "map.png", seed=seed)
         return folder, output / "samples.png"
 
-    def _held_out(self) -> NDArray[np.uint8]:
-        """Images that took no part in the training; those that did, whose errors are lower, if there are none."""
-        train, images = self.dataset.indices("train"), self.dataset.images
-        rows = np.flatnonzero(~np.isin(np.arange(len(images)), train))
-        return as_stack(images[rows if len(rows) > 1 else train])
-
 
 def train(
-    config: AutoencoderConfig, dataset: LabelledPictures, *, progress: bool = True, sheet: bool = True
+    config: AutoencoderConfig, dataset: LabelledImages, *, progress: bool = True, sheet: bool = True
 ) -> TrainResult:
     """Train on ``dataset`` as ``config`` says: `AutoencoderTrainer`, `Trainer.run`."""
     return AutoencoderTrainer(config, dataset).run(progress=progress, sheet=sheet)

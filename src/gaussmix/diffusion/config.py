@@ -98,8 +98,8 @@ class DiffusionConfig(RunConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self._at_least_one("size", "accumulate", "timesteps")
-        self._not_negative("reader_steps", "classifier_weight")
+        self._check("at least 1", "size", "accumulate", "timesteps")
+        self._check("0 or more", "reader_steps", "classifier_weight")
         if not 0 <= self.condition_dropout < 1:
             raise ValueError(f"--condition-dropout is {self.condition_dropout}; choose 0 or more, below 1")
         if self.detail_weight < 0 or (self.detail_weight > 0 and self.pairing != "matched"):

@@ -87,10 +87,8 @@ def edit_images(
 
     Parameters
     ----------
-    pipeline : AttributeDiffusionPipeline
-        A model with an encoder.
-    images : ndarray
-        ``(M, S, S, 3)`` uint8 of the model's size.
+    pipeline, images : AttributeDiffusionPipeline, ndarray
+        A model with an encoder, and ``(M, S, S, 3)`` uint8 of its size.
     present, absent : sequence of str
         Names of attributes to switch on and off.
     attributes : array_like, optional
@@ -100,18 +98,11 @@ def edit_images(
         are on already.
     seed : int
         Picture i takes its noise, and Z of what is new, from ``(seed, i)``.
-    steps : int
-        Levels of noise, evenly spaced along the angle arccos sqrt(ab); 2 to 3 network evaluations each.
-    guidance : float
-        w.
+    steps, guidance : int, float
+        Levels of noise, evenly along the angle arccos sqrt(ab), 2 to 3 network evaluations each; and w.
     on_step : callable, optional
         Called after each step with the number of picture-steps done, ``M * steps`` in all, or less where ``steps`` are
         more than the angle can tell apart.
-
-    Returns
-    -------
-    EditResult
-        The pictures, and A and Z before and after.
 
     Raises
     ------
@@ -153,40 +144,27 @@ def find_encoder(pipeline: AttributeDiffusionPipeline) -> AttributeEncoder:
 def reconstruct(
     pipeline: AttributeDiffusionPipeline, result: EditResult, *, seed: int = 0, steps: int = EDIT_STEPS
 ) -> NDArray[np.uint8]:
-    """Draw what A and Z say of each edited picture by themselves.
+    """Draw what A and Z say of each edited picture by themselves, ``(M, S, S, 3)`` uint8.
 
     An edit does not go through this; where it looks like the picture, much of the picture was read.
 
     Parameters
     ----------
-    pipeline : AttributeDiffusionPipeline
-        The model.
-    result : EditResult
-        What was read of the pictures.
+    pipeline, result : AttributeDiffusionPipeline, EditResult
+        The model, and what was read of the pictures.
     seed, steps : int
         Noise of picture i comes from ``(seed, i)``; levels of it.
-
-    Returns
-    -------
-    ndarray
-        ``(M, S, S, 3)`` uint8.
     """
     pipeline.set_progress_bar_config(disable=True)
     at_once = batch_size(result.images.shape[1], pipeline.unet.device)
     generators = [step_generator(seed, i, stream=0) for i in range(len(result.images))]
-    parts = [slice(start, start + at_once) for start in range(0, len(generators), at_once)]
-    pictures = [
-        pipeline(
-            result.attributes_before[part],
-            result.attribute_latents_before[part],
-            num_inference_steps=steps,
-            guidance_scale=1.0,
-            generator=generators[part],
-            output_type="np",
-        ).images
-        for part in parts
-    ]
-    return np.concatenate([np.asarray(part) for part in pictures])
+    pictures = []
+    for start in range(0, len(generators), at_once):
+        part = slice(start, start + at_once)
+        a, z = result.attributes_before[part], result.attribute_latents_before[part]
+        out = pipeline(a, z, steps, guidance_scale=1.0, generator=generators[part], output_type="np")
+        pictures.append(np.asarray(out.images))
+    return np.concatenate(pictures)
 
 
 def _as_it_is(

@@ -17,7 +17,6 @@ hardly any, one half of the test split is control and the other half is what pic
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,23 +36,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationReport:
-    """What `evaluate_pipeline` measured; arrays have one entry for each of the K attributes, NaN where nothing can be
-    said.
+    """What `evaluate_pipeline` measured; arrays have an entry for each of the K attributes, NaN if nothing can be said.
 
-    Attributes
-    ----------
-    attribute_names : tuple of str
-        K names.
-    real, generated : ndarray
-        Balanced accuracy of the classifier on the real test split, and on pictures against the attributes asked for;
-        1/2 if they are ignored.
-    changes, pixel_change, companions : ndarray
-        Of the pairs: the share in which the attribute is found where it was asked for and only there, the mean
-        absolute difference of the two pictures in 8-bit levels, and the mean number of other attributes that differ.
-    data, count, change_count, seed, guidance_scale, num_inference_steps
-        The data set, pictures behind ``generated``, pairs behind ``changes`` for each attribute, how they were drawn.
-    quality, without_quality
-        How much the pictures resemble real ones, or why there are too few for that.
+    ``real`` and ``generated`` are balanced accuracies of the classifier, on the real test split, and on pictures
+    against the attributes asked for: 1/2 if they are ignored. Of the pairs, ``changes`` is the share in which the
+    attribute is found where it was asked for and only there, ``pixel_change`` the mean absolute difference of the two
+    pictures in 8-bit levels, ``companions`` the mean number of other attributes that differ. ``count`` pictures are
+    behind ``generated``, ``change_count`` pairs behind ``changes`` of each attribute. ``quality`` is how much the
+    pictures resemble real ones, or None for the reason ``without_quality``.
     """
 
     attribute_names: tuple[str, ...]
@@ -163,20 +153,16 @@ def evaluate_pipeline(
 
     Parameters
     ----------
-    pipeline : AttributeDiffusionPipeline
-        The model, which draws ``count + change_count * (K + 1)`` pictures.
-    dataset : AttributeDataset
-        Real images with the model's attributes, and perhaps others.
+    pipeline, dataset : AttributeDiffusionPipeline, AttributeDataset
+        The model, and real images with its attributes, and perhaps others.
     count, change_count : int
         Pictures for the accuracy, and pairs for the changes of each attribute.
     seed, guidance_scale, num_inference_steps : int, float, int
         How they are drawn.
     extractor : FeatureExtractor, optional
         Quality is measured in its features; by default the classifier's.
-    cache : path, optional
-        Folder of the classifier, by default `gaussmix.data.cache_dir`.
-    progress : bool
-        Show bars.
+    cache, progress : path, bool
+        Folder of the classifier, by default `gaussmix.data.cache_dir`; whether to show bars.
 
     Raises
     ------
@@ -197,21 +183,19 @@ def evaluate_pipeline(
     partners = _nearest_flips(base, np.unique(dataset.attributes[:, columns], axis=0), rng)
 
     classifier, real = load_or_train_classifier(dataset, cache=cache, progress=progress)
-    total = count + change_count * (1 + sum(other is not None for other in partners))
-    with progress_bar("drawing", total * num_inference_steps, progress) as show:
-        pictures = _painter(pipeline, num_inference_steps, guidance_scale, show)
-        drawn = pictures(wanted, seed)
-        found = classifier.predict(drawn)[:, columns]
-        changes, pixel_change, companions = _changes(
-            base,
-            partners,
-            lambda rows: pictures(rows, seed + 1),  # the same noise and Z, picture by picture
-            lambda images: classifier.predict(images)[:, columns],
-        )
-    once = np.unique(chosen, return_index=True)[1]  # as many pictures as real ones: distances are biased by the number
-    quality, without_quality = _quality(
-        drawn[once], test[chosen[once]], dataset, extractor or classifier, seed, progress
-    )
+    # Pictures of a pair share their noise and Z.
+    requests = [(wanted, seed), (base, seed + 1), *((other, seed + 1) for other in partners if other is not None)]
+    drawn, own, *others = _draw_all(pipeline, requests, num_inference_steps, guidance_scale, progress)
+    found, own_found = (classifier.predict(pictures)[:, columns] for pictures in (drawn, own))
+    changes, pixel_change, companions = np.full((3, len(columns)), np.nan)
+    for k, other in enumerate(partners):
+        if other is not None:
+            pictures = others.pop(0)
+            shows = classifier.predict(pictures)[:, columns[k]]
+            changes[k] = ((own_found[:, k] == base[:, k]) & (shows == other[:, k])).mean()
+            pixel_change[k] = np.abs(pictures.astype(np.float64) - own).mean()
+            companions[k] = (other != base).sum(1).mean() - 1
+    quality, without_quality = _quality(drawn, test[chosen], dataset, extractor or classifier, seed, progress)
     return EvaluationReport(
         attribute_names=pipeline.attribute_names,
         real=real[columns],
@@ -230,44 +214,21 @@ def evaluate_pipeline(
     )
 
 
-def _painter(
-    pipeline: AttributeDiffusionPipeline, steps: int, guidance: float, show: Callable[[int], None]
-) -> Callable[[np.ndarray, int], np.ndarray]:
-    """Pictures of attributes ``(M, K)`` and a seed; ``show`` is told how many picture-steps are done in all."""
-    finished = 0
-
-    def pictures(attributes: np.ndarray, seed: int) -> np.ndarray:
-        nonlocal finished
-        before = finished
-        images, _ = draw(
-            pipeline, attributes, seed=seed, steps=steps, guidance=guidance, on_step=lambda done: show(before + done)
-        )
-        finished += len(attributes) * steps
-        return images
-
-    return pictures
-
-
-def _changes(
-    base: np.ndarray,
-    partners: list[np.ndarray | None],
-    pictures: Callable[[np.ndarray], np.ndarray],
-    look: Callable[[np.ndarray], np.ndarray],
-) -> np.ndarray:
-    """``changes``, ``pixel_change`` and ``companions`` of the report, ``(3, K)``."""
-    result = np.full((3, base.shape[1]), np.nan)
-    own = pictures(base)
-    own_found = look(own)
-    for k, other in enumerate(partners):
-        if other is not None:
-            images = pictures(other)
-            follows = (own_found[:, k] == base[:, k]) & (look(images)[:, k] == other[:, k])
-            result[:, k] = (
-                follows.mean(),
-                np.abs(images.astype(np.float64) - own).mean(),
-                (other != base).sum(1).mean() - 1,
-            )
-    return result
+def _draw_all(
+    pipeline: AttributeDiffusionPipeline,
+    requests: list[tuple[np.ndarray, int]],
+    steps: int,
+    guidance: float,
+    progress: bool,
+) -> list[np.ndarray]:
+    """Pictures of each of several requests: rows of attributes, and a seed."""
+    images, done = [], 0
+    with progress_bar("drawing", steps * sum(len(rows) for rows, _ in requests), progress) as show:
+        for rows, seed in requests:
+            options = {"seed": seed, "steps": steps, "guidance": guidance}
+            images.append(draw(pipeline, rows, **options, on_step=lambda more, done=done: show(done + more))[0])
+            done += steps * len(rows)
+    return images
 
 
 def _quality(
@@ -280,7 +241,8 @@ def _quality(
 ) -> tuple[QualityReport | None, str]:
     """The quality of pictures ``drawn`` for the attributes of ``rows`` of the data set, or why there is none."""
     rng = np.random.default_rng(seed)
-    control = np.unique(rows)
+    rows, once = np.unique(rows, return_index=True)  # as many pictures as real ones: distances are biased by the number
+    drawn, control = drawn[once], rows
     real = rng.permutation(np.flatnonzero(dataset.split == SPLITS.index("valid")))
     if 2 * len(real) < len(control):  # hardly any: halves of the test split
         real, control = np.array_split(rng.permutation(dataset.indices("test")), 2)

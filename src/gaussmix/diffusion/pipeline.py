@@ -41,14 +41,9 @@ StepCallback = Callable[[int, int, torch.Tensor], None]
 
 @dataclass
 class AttributePipelineOutput(BaseOutput):
-    """What a call of the pipeline returns.
+    """``images``: ``(B, H, W, 3)`` uint8, or a list of B PIL images.
 
-    Attributes
-    ----------
-    images : ndarray or list of PIL.Image.Image
-        ``(B, H, W, 3)`` uint8, or B images.
-    trajectory : ndarray or None
-        With ``return_trajectory``, the estimates x0* of every step, ``(steps, B, H, W, 3)`` uint8.
+    ``trajectory``: with ``return_trajectory``, the estimates x0* of every step, ``(steps, B, H, W, 3)`` uint8.
     """
 
     images: NDArray[np.uint8] | list[Image.Image]
@@ -148,9 +143,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
                     return pipeline
                 except Exception as error:
                     raise ValueError(f"the model in {candidate} cannot be loaded: {error}") from error
-        raise ValueError(
-            f"no model in {folder}: expected a folder with model_index.json, or a training run with model/"
-        )
+        raise ValueError(f"no model in {folder}: expected a folder with model_index.json, or a run with model/")
 
     def known_rows(self) -> NDArray[np.uint8]:
         """Return the attribute rows of training pictures that came with the model, ``(M, K)``; M may be 0."""
@@ -159,21 +152,14 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
     def choose_attributes(
         self, present: Sequence[str] = (), absent: Sequence[str] = (), *, count: int, seed: int = 0
     ) -> NDArray[np.uint8]:
-        """Draw attribute vectors with some attributes present and some absent, the others as in the data.
+        """Draw attribute vectors ``(count, K)`` with some present and some absent, the others as in the data.
 
         Parameters
         ----------
         present, absent : sequence of str
             Names; case does not matter.
-        count : int
-            How many.
-        seed : int
-            The first of more are the same.
-
-        Returns
-        -------
-        ndarray
-            ``(count, K)`` of 0/1.
+        count, seed : int
+            How many; fewer are the first of more.
 
         Raises
         ------
@@ -194,21 +180,14 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         generator: torch.Generator | None = None,
         components: Mapping[str, int] | None = None,
     ) -> torch.Tensor:
-        """Draw Z for pictures, ungated.
+        """Draw Z for pictures, ``(count, T, N)``, ungated.
 
         Parameters
         ----------
-        count : int
-            Pictures.
-        generator : torch.Generator, optional
-            Of the random numbers.
+        count, generator : int, torch.Generator
+            How many, and where random numbers come from.
         components : mapping of str to int, optional
             Modes of attributes by name: ``{"Eyeglasses": 2}``.
-
-        Returns
-        -------
-        tensor
-            ``(count, T, N)``.
         """
         positions = find_attributes(components or {}, self.attribute_names)
         wanted = dict(zip(positions, (components or {}).values(), strict=True))
@@ -252,11 +231,6 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             Keep x0* of every step.
         classifier_scale : float
             How much the classifier on the bottleneck guides, 0 not at all.
-
-        Returns
-        -------
-        AttributePipelineOutput
-            The pictures.
 
         Raises
         ------
@@ -382,17 +356,8 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
 
         Parameters
         ----------
-        answer : tensor
-            The network's, ``(B, C, H, W)``.
-        timestep : int or tensor
-            Where it was given.
-        sample : tensor
-            x_t ``(B, C, H, W)``, to which it was given.
-
-        Returns
-        -------
-        tensor
-            ``(B, C, H, W)``.
+        answer, timestep, sample : tensor, int, tensor
+            The network's answer ``(B, C, H, W)``, and the step and the x_t ``(B, C, H, W)`` that it was given for.
         """
         alpha_bar = self.scheduler.alphas_cumprod[int(timestep)].to(sample.device, sample.dtype)
         if self.scheduler.config.prediction_type == "v_prediction":

@@ -28,14 +28,8 @@ _PIXELS_ELSEWHERE = 512 * 32 * 32
 class DrawnBatch(NamedTuple):
     """Consecutive pictures.
 
-    Attributes
-    ----------
-    start : int
-        Number of the first.
-    images : ndarray
-        ``(B, H, W, 3)`` uint8.
-    trajectory : ndarray or None
-        The estimates x0* of each step, ``(steps, B, H, W, 3)`` uint8, if they are kept.
+    ``start``: number of the first; ``images``: ``(B, H, W, 3)`` uint8; ``trajectory``: None, or the estimates x0* of
+    each step, ``(steps, B, H, W, 3)`` uint8.
     """
 
     start: int
@@ -74,20 +68,16 @@ def draw_batches(
 
     Parameters
     ----------
-    pipeline : AttributeDiffusionPipeline
-        The model.
-    attributes : ndarray
-        ``(M, K)`` of 0/1, a picture each.
+    pipeline, attributes : AttributeDiffusionPipeline, ndarray
+        The model, and ``(M, K)`` of 0/1, a picture each.
     seed : int
         Picture ``i`` takes its noise and its Z from ``(seed, i)``.
     steps, guidance, classifier_scale : int, float, float
         The pipeline's ``num_inference_steps``, ``guidance_scale`` and ``classifier_scale``.
     components : mapping of str to int, optional
         Modes of attributes, by name: ``{"Eyeglasses": 2}``.
-    fix_latent : bool
-        All pictures share the Z of the first (D Fig. 5: what the noise decides).
-    fix_noise : bool
-        All share its starting noise (what Z decides).
+    fix_latent, fix_noise : bool
+        All pictures share the Z of the first (D Fig. 5: what the noise decides), or its starting noise.
     trajectory : bool
         Keep the estimates x0* of each step.
     on_step : callable, optional
@@ -97,11 +87,6 @@ def draw_batches(
     ------
     DrawnBatch
         The next pictures.
-
-    Raises
-    ------
-    ValueError
-        For what the pipeline refuses.
     """
     device = pipeline.unet.device
     pipeline.set_progress_bar_config(disable=True)
@@ -135,17 +120,12 @@ def draw_batches(
 def draw(
     pipeline: AttributeDiffusionPipeline, attributes: NDArray[np.uint8], **options: Any
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Draw all pictures of `draw_batches` at once.
+    """Draw all pictures of `draw_batches`: ``(M, H, W, 3)`` uint8 and, with ``trajectory``, ``(steps, M, H, W, 3)``.
 
     Parameters
     ----------
-    pipeline, attributes, **options
+    pipeline, attributes, **options : AttributeDiffusionPipeline, ndarray, options
         As in `draw_batches`.
-
-    Returns
-    -------
-    ndarray, ndarray or None
-        ``(M, H, W, 3)`` uint8 and, with ``trajectory``, ``(steps, M, H, W, 3)``.
     """
     return first_pictures(draw_batches(pipeline, attributes, **options), len(attributes))
 

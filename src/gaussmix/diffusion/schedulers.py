@@ -113,14 +113,13 @@ class RenoiseScheduler(DDIMScheduler):
 
     The last step returns x0* exactly (ab_0 = 1). With fewer than T steps, t - 1 is the next step visited.
 
-    Differs from the paper: Eq. 10 prints one ab, without an index, in both lines, and calls the fresh noise
-    eps. The second line must use the lower level t - 1, or no step would ever lower the noise.
+    Differs from the paper: Eq. 10 prints one ab, without an index, in both lines, and calls the fresh noise eps. The
+    second line must use the lower level t - 1, or no step would ever lower the noise.
 
     This is DDIM at its largest sigma, sigma_t^2 = 1 - ab_{t-1}, which keeps nothing of the predicted eps
-    (DDIMScheduler's ``eta`` cannot reach it: rounding makes a radicand negative and the result NaN), and it has
-    the form of multistep consistency sampling. It is under-dispersed even with an exact eps: x0* is a
-    posterior mean, and the spread around that mean is never put back. For 1-D Gaussian data of variance v,
-    the variance V_t of x_t follows
+    (DDIMScheduler's ``eta`` cannot reach it: rounding makes a radicand negative and the result NaN), and it has the
+    form of multistep consistency sampling. It is under-dispersed even with an exact eps: x0* is a posterior mean, and
+    the spread around that mean is never put back. For 1-D Gaussian data of variance v, the variance V_t of x_t follows
 
         V_{t-1} = ab_{t-1} k_t^2 V_t + 1 - ab_{t-1},   k_t = sqrt(ab_t) v / (ab_t v + 1 - ab_t),
 
@@ -135,10 +134,8 @@ class RenoiseScheduler(DDIMScheduler):
 
         Parameters
         ----------
-        num_inference_steps : int
-            How many, 1 ... T.
-        device : str or torch.device, optional
-            Where the steps are kept.
+        num_inference_steps, device : int, torch.device
+            How many, 1 ... T, and where they are kept.
 
         Raises
         ------
@@ -165,12 +162,8 @@ class RenoiseScheduler(DDIMScheduler):
 
         Parameters
         ----------
-        model_output : tensor
-            The network's, ``(B, ...)``.
-        timestep : int or tensor
-            t; one of ``timesteps``.
-        sample : tensor
-            x_t ``(B, ...)``.
+        model_output, timestep, sample : tensor, int, tensor
+            The network's answer ``(B, ...)`` to x_t ``(B, ...)``, and t, one of ``timesteps``.
         generator : torch.Generator or list of torch.Generator, optional
             Draws z; a list has one for each of the B samples.
         return_dict : bool

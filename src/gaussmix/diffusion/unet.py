@@ -18,7 +18,9 @@ ways (``conditioning``):
 Differs from the paper: a map per attribute. With one map for all, the sum is symmetric in k, and the network cannot
 tell whose latent it sees; the concatenation can, but tends to condition weakly.
 
-An image whose condition is dropped (for classifier-free guidance) is left with the null token alone.
+Which blocks see the condition is said by ``injection``: all, the middle and the up blocks (``"mid_up"``), or the up
+blocks alone (``"up"``): then the bottleneck knows the image and not the request. An image whose condition is dropped
+(for classifier-free guidance) is left with the null token alone.
 
 A classifier may sit on the bottleneck ``h``, what the mid block puts out (D Sec. 3.3, Fig. 8):
 
@@ -52,20 +54,17 @@ _ABSENT = -10_000.0  # added to the attention score of an absent token, as in di
 class ConditionConfig:
     """How a network is told attributes and Z; kept as ``condition`` in the network's config.
 
-    Attributes
+    Parameters
     ----------
-    n_attributes, latent_dim, n_components, separation, base_token
+    n_attributes, latent_dim, n_components, separation, base_token : int, int, int, float, bool
         The latents, as in `AttributeLatents`.
-    conditioning : {"gated", "cross_attention", "concat", "multi_hot"}
-        How the tokens enter; see `gaussmix.diffusion.unet`.
-    injection : {"all", "mid_up", "up"}
-        Which blocks see the condition: all, the middle and the up blocks, or the up blocks alone: then the bottleneck
-        knows the image and not the request.
+    conditioning, injection : str
+        How the tokens enter, and which blocks see them: see `gaussmix.diffusion.unet`.
     token_dim : int
         Numbers per token.
     """
 
-    n_attributes: int = 16
+    n_attributes: int
     latent_dim: int = 8
     n_components: int = 3
     separation: float = 3.0
@@ -108,18 +107,12 @@ class AttributeUNet(ModelMixin, ConfigMixin):
     ----------
     condition : ConditionConfig or mapping
         What it is told, or the fields of it.
-    sample_size : int
-        Height and width of the images, divisible by ``2 ** (len(block_out_channels) - 1)``.
-    in_channels : int
-        3 for colours.
+    sample_size, in_channels : int
+        Height and width of the images, divisible by ``2 ** (len(block_out_channels) - 1)``, and their channels.
     block_out_channels : tuple of int
         Channels of each level; attention sits on the lowest.
-    layers_per_block : int
-        Residual blocks a level.
-    attention_head_dim : int
-        Channels of an attention head.
-    norm_num_groups : int
-        Groups of the normalisation; they divide each of the channels.
+    layers_per_block, attention_head_dim, norm_num_groups : int
+        Residual blocks a level, channels of an attention head, groups of channels that are normalised together.
     scale_shift : bool
         The time embedding scales and shifts the feature maps instead of being added to them.
     classifier : bool
@@ -249,36 +242,26 @@ class AttributeUNet(ModelMixin, ConfigMixin):
 
         Parameters
         ----------
-        sample : tensor
-            ``(B, C, H, W)`` noisy images.
-        timestep : tensor or int
-            One step for all or ``(B,)``.
-        attribute_latents : tensor
-            ``(B, T, N)`` Z; values of absent attributes are ignored, all values with ``"multi_hot"``.
-        attributes : tensor
-            ``(B, K)`` of 0/1.
+        sample, timestep : tensor, tensor or int
+            Noisy images ``(B, C, H, W)``, and one step for all or ``(B,)``.
+        attribute_latents, attributes : tensor
+            Z ``(B, T, N)``, of which values of absent attributes are ignored, all with ``"multi_hot"``; A ``(B, K)``.
         dropped : tensor, optional
             ``(B,)`` bool, images that see the null token only.
         unconditioned_logits : bool
             Classify the bottleneck of a second pass down, whose condition is dropped, unless the bottleneck sees no
             condition anyway.
         return_dict : bool
-            Otherwise a tuple: ``(sample,)`` or, with a classifier, ``(sample, logits)``.
-
-        Returns
-        -------
-        AttributeUNetOutput or tuple
-            The prediction, and logits ``(B, K)``.
+            Otherwise a tuple: ``(sample,)`` or, with a classifier, ``(sample, logits)``, logits ``(B, K)``.
         """
         time = self._time(sample, timestep)
         shown = self._condition(time, attribute_latents, attributes, dropped)
         bottleneck, skips = self._way_down(sample, time, shown)
         logits = None
         if self.head is not None:
-            if unconditioned_logits and self.condition.injection != "up":
-                logits = self.head(self._way_down(sample, time, self._dropped_condition(time))[0])
-            else:
-                logits = self.head(bottleneck)
+            second = unconditioned_logits and self.condition.injection != "up"
+            seen = self._way_down(sample, time, self._dropped_condition(time))[0] if second else bottleneck
+            logits = self.head(seen)
         answer = self._way_up(bottleneck, skips, shown)
         if return_dict:
             return AttributeUNetOutput(sample=answer, logits=logits)
@@ -291,17 +274,12 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         attribute_latents: torch.Tensor | None = None,
         attributes: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Classify noisy images, in a pass with the condition if one is given.
+        """Return logits ``(B, K)`` for noisy images, of a pass with the condition if one is given.
 
         Parameters
         ----------
-        sample, timestep, attribute_latents, attributes
-            As in `forward`; the last two are given both or neither.
-
-        Returns
-        -------
-        tensor
-            Logits ``(B, K)``.
+        sample, timestep, attribute_latents, attributes : tensor
+            As in `forward`; the last two both or neither.
 
         Raises
         ------

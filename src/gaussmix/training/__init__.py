@@ -13,13 +13,12 @@ from gaussmix._lazy import face
 if TYPE_CHECKING:
     from gaussmix.training.loop import Trainer as Trainer
     from gaussmix.training.loop import TrainingError as TrainingError
-    from gaussmix.training.loop import TrainResult as TrainResult
     from gaussmix.training.run import RunConfig as RunConfig
 
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "loop": ["TrainResult", "Trainer", "TrainingError"],
+        "loop": ["Trainer", "TrainingError"],
         "run": ["RunConfig"],
     },
     extra="diffusion",

@@ -66,7 +66,7 @@ class CheckpointStore:
         self.keep = keep
 
     def paths(self) -> list[Path]:
-        """Return the folders of the complete checkpoints, oldest first."""
+        """The folders of the complete checkpoints, oldest first."""
         if not self.folder.is_dir():
             return []
         return sorted(p for p in self.folder.iterdir() if _NAME.fullmatch(p.name) and p.is_dir())
@@ -74,7 +74,7 @@ class CheckpointStore:
     def save(self, step: int, tensors: Mapping[str, Mapping[str, torch.Tensor]], state: Mapping[str, Any]) -> Path:
         """Write groups of named tensors and a JSON-able ``state``, delete the oldest checkpoints, return the folder.
 
-        Raises OSError if it cannot be written; nothing is left behind then.
+        Raises OSError, leaving nothing behind.
         """
 
         def write(aside: Path) -> None:
@@ -88,28 +88,19 @@ class CheckpointStore:
             fsync(aside)
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._clean()
+        for leftover in self.folder.glob(f"{_ASIDE}*"):  # of a killed process
+            shutil.rmtree(leftover, ignore_errors=True)
         final = save_whole_folder(self.folder / f"step-{step:08d}", write)
         fsync(self.folder)
         for old in self.paths()[: -self.keep]:
             shutil.rmtree(old)
         return final
 
-    def _clean(self) -> None:
-        """Removes what killed processes left half-written."""
-        if self.folder.is_dir():
-            for leftover in self.folder.glob(f"{_ASIDE}*"):
-                shutil.rmtree(leftover, ignore_errors=True)
-
     def latest(self) -> Checkpoint | None:
-        """Load the newest checkpoint, or return None if there is none; ValueError if it was damaged afterwards."""
-        paths = self.paths()
-        return self.load(paths[-1]) if paths else None
-
-    @staticmethod
-    def load(path: str | Path) -> Checkpoint:
-        """Load the checkpoint in ``path``; ValueError, naming the file, if something in it cannot be read."""
-        path = Path(path)
+        """Load the newest checkpoint, None if there is none. Raises ValueError, naming the file, if it was damaged."""
+        if not (paths := self.paths()):
+            return None
+        path = paths[-1]
         reading = path / "state.json"
         try:
             state = json.loads(reading.read_text())

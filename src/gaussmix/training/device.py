@@ -1,4 +1,7 @@
-"""Where a run computes: the accelerator, its threads, and whether numbers of 16 bits are faster there than of 32."""
+"""Where a run computes: the accelerator, its threads, and whether numbers of 16 bits are faster there than of 32.
+
+Of CPUs only some have instructions for bfloat16; on the others it saves no time, it takes more.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from accelerate import Accelerator
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 costs less time on this device; a CPU without the instructions takes longer with it."""
+    """Whether bfloat16 costs less time on this device."""
     if device.type == "cpu":
         return torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -1,8 +1,7 @@
 """Trainer: a training run, from what its folder holds to the finished model.
 
-An application says what a step is and what a finished run leaves; the rest is here: the loop with its learning rates,
-log, progress bar, checkpoints and pictures, what may be resumed, and what stops a run. Ctrl-C and SIGTERM end it after
-the current step, in all its processes; so does a loss that is not finite.
+An application says what a step is and what a finished run leaves; the loop around it is here. Ctrl-C and SIGTERM end a
+run after the current step, in all its processes, with a checkpoint.
 
 A step is a function of the weights, the optimisers' state and the step's number: whatever is drawn comes from
 generators seeded by (seed, step), `gaussmix.training.schedule`. That is why a resumed run is bit-identical to one that
@@ -47,18 +46,10 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a run ended.
+    """How a run ended: its last ``step``, the folder of the ``model``, a picture of its ``samples``.
 
-    Attributes
-    ----------
-    step : int
-        Steps done.
-    interrupted : bool
-        Whether Ctrl-C or SIGTERM ended it; such a run left a checkpoint, but no model.
-    model : Path or None
-        Folder of the finished model; None in all processes but the first.
-    samples : Path or None
-        Picture of what it draws.
+    A run that was ``interrupted``, by Ctrl-C or SIGTERM, left a checkpoint, but no model; processes other than the
+    first know of none either.
     """
 
     step: int
@@ -104,10 +95,8 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
 
     Parameters
     ----------
-    config : RunConfig
-        The settings; everything is written to ``config.output``.
-    data_key : str
-        Names the content of the data.
+    config, data_key : RunConfig, str
+        The settings, and what names the content of the data.
     accumulate : int
         Batches whose gradients are added up before a step.
 
@@ -135,13 +124,11 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
     def _newest_checkpoint(self) -> Checkpoint | None:
         """The one to continue from, if there is one and it is asked for."""
         config = self.config
-        if not config.resume:
-            if self.store.paths():
-                raise ValueError(
-                    f"{config.output} already holds a run; continue it with --resume or choose another --output"
-                )
-            return None
-        checkpoint = self.store.latest()
+        if not config.resume and self.store.paths():
+            raise ValueError(
+                f"{config.output} already holds a run; continue it with --resume or choose another --output"
+            )
+        checkpoint = self.store.latest() if config.resume else None
         if checkpoint is None:
             return None
         # A checkpoint from before a field was added is taken to have had its default.
@@ -169,10 +156,7 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
 
     @abstractmethod
     def _finish(self, progress: bool, sheet: bool) -> tuple[Path, Path | None]:
-        """Writes the model, and if a ``sheet`` is wanted pictures; the model's folder, and a picture of what it draws.
-
-        ``progress``: show a bar for what takes long.
-        """
+        """Writes the model, and for a ``sheet`` pictures; the model's folder, and a picture of what it draws."""
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -206,15 +190,8 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
 
         Parameters
         ----------
-        progress : bool
-            Show a bar.
-        sheet : bool
-            Draw what the finished model does.
-
-        Returns
-        -------
-        TrainResult
-            How it ended.
+        progress, sheet : bool
+            Show a bar; draw what the finished model does.
 
         Raises
         ------

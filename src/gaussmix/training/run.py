@@ -9,6 +9,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
+_ALLOWED: dict[str, Callable[[float], bool]] = {
+    "at least 1": lambda value: value >= 1,
+    "0 or more": lambda value: value >= 0,
+    "above 0": lambda value: value > 0,
+}
+
 
 def flag(name: str) -> str:
     """A field's name as the command line has it."""
@@ -68,25 +74,16 @@ class RunConfig:
     """Steps between lines in metrics.jsonl."""
 
     def __post_init__(self):
-        self._at_least_one("batch_size", "steps", "checkpoint_every", "keep_checkpoints", "log_every")
-        self._not_negative("seed", "warmup_steps", "threads", "sample_every")
-        self._positive("learning_rate", "max_grad_norm", "minutes")
+        self._check("at least 1", "batch_size", "steps", "checkpoint_every", "keep_checkpoints", "log_every")
+        self._check("0 or more", "seed", "warmup_steps", "threads", "sample_every")
+        self._check("above 0", "learning_rate", "max_grad_norm", "minutes")
 
-    def _at_least_one(self, *names: str) -> None:
-        self._check(names, lambda value: value >= 1, "at least 1")
-
-    def _not_negative(self, *names: str) -> None:
-        self._check(names, lambda value: value >= 0, "0 or more")
-
-    def _positive(self, *names: str) -> None:
-        self._check(names, lambda value: value > 0, "above 0")
-
-    def _check(self, names: tuple[str, ...], allowed: Callable[[Any], bool], words: str) -> None:
-        """Raises ValueError for the first of the fields that is not allowed; None always is, NaN never."""
+    def _check(self, allowed: str, *names: str) -> None:
+        """Raises ValueError for the first of the fields that is not as allowed; None always is, NaN never."""
         for name in names:
             value = getattr(self, name)
-            if value is not None and not allowed(value):
-                raise ValueError(f"{flag(name)} is {value}; it must be {words}")
+            if value is not None and not _ALLOWED[allowed](value):
+                raise ValueError(f"{flag(name)} is {value}; it must be {allowed}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields in their order, ready for JSON: paths become text."""
