@@ -20,7 +20,7 @@ help:
 	@echo "make clean   remove .venv and the tools' caches; runs/ stays"
 
 demo: $(VENV)/.installed
-	$(BIN)/gaussmix train --data avatars --preset demo --out $(DEMO) --resume
+	$(BIN)/gaussmix train --data avatars --preset demo --output $(DEMO) --resume
 	@test -f $(DEMO)/samples.png || { echo "$(DEMO)/samples.png was not drawn: see the messages above" >&2; exit 1; }
 	@echo
 	@echo "chosen faces   $(DEMO)/samples.png"

@@ -23,7 +23,7 @@ def run(words: str) -> int:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("run")
-    assert run(f"train {TINY} --steps 20 --out {out}") == 0
+    assert run(f"train {TINY} --steps 20 --output {out}") == 0
     return out
 
 
@@ -39,10 +39,10 @@ def test_ctrl_c_then_resume_leaves_a_model_and_pictures_and_says_what_next(tmp_p
                 os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(AutoencoderTrainer, "steps", interrupted)
-    assert run(f"train {TINY} --steps 8 --out {tmp_path}") == 130
+    assert run(f"train {TINY} --steps 8 --output {tmp_path}") == 130
     assert "continue with the same command and --resume" in capsys.readouterr().err
     monkeypatch.undo()
-    assert run(f"train {TINY} --steps 8 --out {tmp_path} --resume") == 0
+    assert run(f"train {TINY} --steps 8 --output {tmp_path} --resume") == 0
     printed = capsys.readouterr().out
     assert f"8 steps; model: {tmp_path}/model" in printed
     assert "map.png, marginals.png, mixes.png, reconstructions.png, samples.png" in printed
@@ -95,9 +95,9 @@ def test_mix_writes_a_sheet(trained, tmp_path, capsys):
         ("mix --run {run} --classes 0,4 --proportions a", "--proportions is 'a'; give numbers separated by commas"),
         ("mix --run {run} --classes 0,4 --proportions 1", "1 proportions for 2 classes"),
         ("mix --run {run} --classes 0,4 --proportions=-1,2", "proportions are -1, 2"),
-        ("train --data {tmp}/none --out {tmp}/r", "none does not exist"),
-        ("train --out {run}", "already holds a run; continue it with --resume or choose another --out"),
-        ("train --channels 4 4 4 4 --out {tmp}/r", "images are 8 pixels high and wide, but 4 levels"),
+        ("train --data {tmp}/none --output {tmp}/r", "none does not exist"),
+        ("train --output {run}", "already holds a run; continue it with --resume or choose another --output"),
+        ("train --channels 4 4 4 4 --output {tmp}/r", "images are 8 pixels high and wide, but 4 levels"),
     ],
 )
 def test_mistakes_are_one_line(trained, tmp_path, capsys, words, message):

@@ -98,7 +98,7 @@ def test_attributes_lists_names_and_shares(model, capsys):
 
 def test_train_on_a_folder_then_resume(folder, tmp_path, capsys):
     flags = (
-        f"train --data {folder} --size 8 --channels 8 16 --batch-size 4 --timesteps 100 --out {tmp_path}/run "
+        f"train --data {folder} --size 8 --channels 8 16 --batch-size 4 --timesteps 100 --output {tmp_path}/run "
         "--checkpoint-every 2 --mixed-precision no --reader-steps 5"
     )
     assert cli.main([*flags.split(), "--steps", "3"]) == 0
@@ -118,7 +118,7 @@ def test_naming_one_limit_lifts_the_other(monkeypatch, folder, tmp_path):
     def exit_quietly():
         raise ValueError("seen")
 
-    base = ["train", "--data", str(folder), "--size", "8", "--out", str(tmp_path)]
+    base = ["train", "--data", str(folder), "--size", "8", "--output", str(tmp_path)]
     for extra in ([], ["--steps", "7"], ["--minutes", "2"], ["--steps", "7", "--minutes", "2"]):
         assert cli.main([*base, *extra]) == 2
     demo = PRESETS["demo"]
@@ -154,14 +154,14 @@ def test_user_errors_are_one_clear_line(model, tmp_path, monkeypatch, capsys, ar
 def test_a_missing_model_or_data_folder_is_named(tmp_path, capsys):
     assert cli.main(["sample", "--model", str(tmp_path / "absent")]) == 2
     assert "no model in" in capsys.readouterr().err
-    assert cli.main(["train", "--data", str(tmp_path / "absent"), "--out", str(tmp_path / "run")]) == 2
+    assert cli.main(["train", "--data", str(tmp_path / "absent"), "--output", str(tmp_path / "run")]) == 2
     assert "absent" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
 def test_nan_stops_with_status_1(folder, tmp_path, capsys):
     status = cli.main(
-        f"train --data {folder} --size 8 --channels 8 16 --batch-size 4 --out {tmp_path}/run --steps 40 "
+        f"train --data {folder} --size 8 --channels 8 16 --batch-size 4 --output {tmp_path}/run --steps 40 "
         "--learning-rate 1e30 --mixed-precision no --log-every 1".split()
     )
     assert status == 1
@@ -172,7 +172,7 @@ def test_nan_stops_with_status_1(folder, tmp_path, capsys):
 def test_skip_bad_counts_damaged_images(folder, tmp_path, capsys):
     (folder / "3.png").write_bytes(b"damaged")
     flags = (
-        f"train --data {folder} --size 8 --channels 8 16 --batch-size 4 --steps 1 --reader-steps 0 --out {tmp_path}/run"
+        f"train --data {folder} --size 8 --channels 8 16 --batch-size 4 --steps 1 --reader-steps 0 -o {tmp_path}/run"
     )
     assert cli.main(flags.split()) == 2
     error = capsys.readouterr().err

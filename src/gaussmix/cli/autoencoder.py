@@ -30,7 +30,7 @@ _STRANGE = 0.01  # share of known images at least as strange, below which a pict
 class AutoencoderSampleConfig:
     """Draw new images of classes, or images like a given one."""
 
-    run: Path = PRESETS["digits"].out
+    run: Path = PRESETS["digits"].output
     """The training run's folder."""
     classes: Annotated[str, tyro.conf.arg(metavar="A,B,...")] = ""
     """Classes, separated by commas, a row each; all if not given."""
@@ -56,7 +56,7 @@ class AutoencoderSampleConfig:
 class AutoencoderMixConfig:
     """Mix two or more classes (E Fig. 10)."""
 
-    run: Path = PRESETS["digits"].out
+    run: Path = PRESETS["digits"].output
     """The training run's folder."""
     classes: Annotated[str, tyro.conf.arg(metavar="A,B,...")] = ""
     """Two or more classes, separated by commas."""
@@ -92,9 +92,9 @@ def train(args: list[str]) -> int:
         print(f"stopped after step {result.step}; continue with the same command and --resume", file=sys.stderr)
         return 130
     if result.model is not None:
-        pictures = ", ".join(sorted(path.name for path in config.out.glob("*.png")))
-        two, out = shlex.quote(",".join(dataset.class_names[:2])), shlex.quote(str(config.out))
-        print(f"{result.step} steps; model: {result.model}\nin {config.out}: {pictures}")
+        pictures = ", ".join(sorted(path.name for path in config.output.glob("*.png")))
+        two, out = shlex.quote(",".join(dataset.class_names[:2])), shlex.quote(str(config.output))
+        print(f"{result.step} steps; model: {result.model}\nin {config.output}: {pictures}")
         print(f"next: gaussmix autoencoder sample --run {out}")
         print(f"      gaussmix autoencoder mix --run {out} --classes {two}")
     return 0
@@ -158,7 +158,9 @@ def mix(args: list[str]) -> int:
     picture_format(config.out)
     generator = load_generator(config.run, config.threads)
     names = _names(config.classes)
-    images = generator.mix(names, mode=config.mode, proportions=proportions, n=config.count, random_state=config.seed)
+    images = generator.mix(
+        names, mode=config.mode, proportions=proportions, n_samples=config.count, random_state=config.seed
+    )
     shares = "" if proportions is None else f", proportions {' : '.join(f'{p:g}' for p in proportions)}"
     request = " + ".join(names)
     save_atomic(_sheet({"": images}, request, f"Mode {config.mode}{shares}, seed {config.seed}"), config.out)

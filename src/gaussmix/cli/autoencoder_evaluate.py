@@ -23,7 +23,7 @@ class AutoencoderEvaluateConfig:
     The classifier is trained once on the real images, never sees a decoded one, and is kept in the cache.
     """
 
-    run: Path = PRESETS["digits"].out
+    run: Path = PRESETS["digits"].output
     """The training run's folder."""
     data: str = ""
     """The data that the run was trained on, if they have moved."""

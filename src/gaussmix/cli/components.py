@@ -17,7 +17,7 @@ def read_components(text: str, pipeline: AttributeDiffusionPipeline) -> list[dic
     """
     from gaussmix.diffusion.conditions import find_attributes
 
-    latents = pipeline.attribute_latents
+    latents = pipeline.latent_distribution
     fixed: dict[str, int] = {}
     every: dict[str, list[int]] = {}
     for part in (part.strip() for part in text.split(",")):

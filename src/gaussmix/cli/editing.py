@@ -115,7 +115,7 @@ def _edits(
 ) -> list[EditResult]:
     """For each of the kinds, ``config.count`` edits of the picture."""
     from gaussmix._progress import progress_bar
-    from gaussmix.diffusion.edit import edit
+    from gaussmix.diffusion.edit import edit_images
 
     count, names = config.count, pipeline.attribute_names
     given = None if config.attributes is None else _row(split_names(config.attributes), names)[None].repeat(count, 0)
@@ -123,7 +123,7 @@ def _edits(
     with progress_bar("editing", len(kinds) * count * config.steps, show=True) as show:
         for components in kinds:
             before = len(results) * count * config.steps
-            edited = edit(
+            edited = edit_images(
                 pipeline,
                 picture[None].repeat(count, 0),
                 split_names(config.present),

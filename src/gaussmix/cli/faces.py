@@ -12,7 +12,7 @@ import tyro
 
 from gaussmix.cli._flags import check_at_least, one_line, parse_flags, parse_run_flags
 from gaussmix.cli.components import describe, read_components
-from gaussmix.diffusion.config import PRESETS, TrainConfig
+from gaussmix.diffusion.config import PRESETS, DiffusionConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +109,7 @@ class EvaluateConfig:
 
 def train(args: list[str]) -> int:
     """Train an attribute-conditioned diffusion model."""
-    config: TrainConfig = parse_run_flags(TrainConfig, PRESETS, "demo", args, "train")
+    config: DiffusionConfig = parse_run_flags(DiffusionConfig, PRESETS, "demo", args, "train")
 
     from gaussmix.data.load import load_dataset
 
@@ -291,7 +291,7 @@ def evaluate(args: list[str]) -> int:
 
     from gaussmix._files import whole_file
     from gaussmix.data.load import load_dataset
-    from gaussmix.diffusion.evaluate import evaluate
+    from gaussmix.diffusion.evaluate import evaluate_pipeline
     from gaussmix.diffusion.sampling import default_steps
     from gaussmix.metrics import InceptionFeatures
 
@@ -308,7 +308,7 @@ def evaluate(args: list[str]) -> int:
         skip_bad=config.skip_bad,
     )
     total = int(pipeline.scheduler.config["num_train_timesteps"])
-    report = evaluate(
+    report = evaluate_pipeline(
         pipeline,
         dataset,
         count=config.count,
