@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import platformdirs
 
+from gaussmix._files import whole_file
 from gaussmix.data.base import AttributeDataset, DataError
 
 FORMAT = 1  # part of every key: raise it when the files of an entry change
@@ -102,9 +103,8 @@ def remember(root: Path, stamp: str, content: str | None) -> None:
             path.unlink(missing_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{stamp}.{uuid.uuid4().hex}")
-        aside.write_text(content, "ascii")
-        aside.replace(path)
+        with whole_file(path) as aside:
+            aside.write_text(content, "ascii")
 
 
 def _open(folder: Path) -> Entry | None:
@@ -134,13 +134,11 @@ def _build(folder: Path, size: int, build: Callable[[Append], Built]) -> None:
         try:
             aside.rename(folder)
         except OSError:
-            if not folder.is_dir():
+            if not folder.is_dir():  # another process was first; its entry is as good
                 raise
-            shutil.rmtree(aside)  # another process was first; its entry is as good
         _sync_folder(folder.parent)
-    except BaseException:  # Ctrl-C too
+    finally:  # after Ctrl-C too
         shutil.rmtree(aside, ignore_errors=True)
-        raise
 
 
 def _write(folder: Path, size: int, build: Callable[[Append], Built]) -> None:

@@ -86,8 +86,8 @@ def find_modes(scores: NDArray[np.float32], n_modes: int, rng: np.random.Generat
     if found.min() >= _LEAST_SHARE:
         modes = Modes(*(np.asarray(a) for a in (mixture.means_, mixture.covariances_, mixture.weights_)))
     order = np.argsort(modes.means[:, 0], kind="stable")
-    scaled = Modes(modes.means * np.sqrt(spread), modes.covariances * spread, modes.weights)
-    return Modes(scaled.means[order], scaled.covariances[order], scaled.weights[order]), clear
+    means, covariances = modes.means[order] * np.sqrt(spread), modes.covariances[order] * spread
+    return Modes(means, covariances, modes.weights[order]), clear
 
 
 def _gaussians_of(scores: FloatArray, labels: Any, n_modes: int) -> Modes:

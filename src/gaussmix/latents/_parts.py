@@ -83,11 +83,6 @@ def log_density(parts: Sequence[Part], z: FloatArray) -> FloatArray:
         return np.where(np.isneginf(logs).all(1), -np.inf, np.asarray(logsumexp(logs, axis=1)))
 
 
-def independent_part(marginals: tuple[GaussianMixture1D, ...]) -> Part:
-    """The paper's: a product over the coordinates."""
-    return Part(1.0, np.zeros(len(marginals)), np.eye(len(marginals)), marginals)
-
-
 def parts_of_clusters(rows: FloatArray, cluster: NDArray[np.intp], expansion: GMMExpansion) -> Iterator[Part]:
     """Of rows ``(N, D)`` in clusters ``(N,)``: those with axes of their own, then the small ones.
 

@@ -31,7 +31,6 @@ from gaussmix.density.fit import Rule
 from gaussmix.latents._base import ClassSampler, of_class
 from gaussmix.latents._parts import (
     Part,
-    independent_part,
     log_density,
     parts_from_tensors,
     parts_of_clusters,
@@ -233,7 +232,8 @@ class ExpansionSampler(ClassSampler):
 
     def _fit_class(self, rows: FloatArray, n_clusters: int) -> tuple[Part, ...]:
         if self.coupling == "independent":
-            return (independent_part(self._expansion().fit(rows).distributions_),)
+            d = rows.shape[1]
+            return (Part(1.0, np.zeros(d), np.eye(d), self._expansion().fit(rows).distributions_),)
         cluster: Any = np.zeros(len(rows), np.intp)
         if n_clusters > 1:
             seed = check_random_state(self.random_state).randint(2**31 - 1)

@@ -44,7 +44,7 @@ def read_class_folder(folder: Path) -> ImageTable:
     for path, own in places:
         if own.name not in names:
             raise DataError(f"{own} is a class without a folder in train/; move some of its pictures there")
-        pictures = sorted(file.name for file in own.iterdir() if _is_picture(file))
+        pictures = sorted(file.name for file in own.glob("[!.]*") if file.suffix.lower() in ENDINGS)
         if not pictures:
             raise DataError(f"{own} holds no pictures ({', '.join(sorted(ENDINGS))}); add some, or remove the folder")
         files += [(own / name).relative_to(folder).as_posix() for name in pictures]
@@ -63,12 +63,8 @@ def read_class_folder(folder: Path) -> ImageTable:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in folder.glob("[!.]*") if path.is_dir())
 
 
 def _code(split: Path) -> int:
     return SPLIT_FOLDERS[split.name.lower()]
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in ENDINGS and not path.name.startswith(".")
