@@ -171,7 +171,6 @@ def test_default_grid_fits_small_bases() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rule": "nearest"}, "rule is 'nearest'; it must be one of histogram, "),
         ({"counts": normal_counts(1)}, "1 points cannot be split into 5 folds"),
         ({"basis": GaussianBasis.spanning(0, 1, 3)}, "the counts lie on"),
     ],

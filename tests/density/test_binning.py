@@ -142,10 +142,10 @@ def test_large_samples_are_drawn_reproducibly_from_the_whole() -> None:
 
 def test_a_basis_leaves_far_outliers_out_and_ends_at_bounds(rng) -> None:
     x = np.sort(np.append(rng.exponential(size=5000), 1e6))
-    basis, _ = choose_basis(x, x[0], x[-1], n_components=50, bandwidth=2.0, bounds=(0.0, None))
+    basis, _ = choose_basis(x, x[0], x[-1], 50, 2.0, bounds=(0.0, None))
     assert basis.axis().low == pytest.approx(0, abs=1e-9)
     assert 5 < basis.axis().high < 50
-    everything, _ = choose_basis(x, x[0], x[-1], n_components=50, bandwidth=2.0, warp="asinh")
+    everything, _ = choose_basis(x, x[0], x[-1], 50, 2.0, warp="asinh")
     assert everything.axis().high >= 1e6
 
 
@@ -157,5 +157,5 @@ def test_numbers_too_large_for_bins() -> None:
 def test_no_extreme_falls_out_of_a_basis(rng) -> None:
     for _ in range(300):
         x = rng.normal(size=5) * 10 ** rng.uniform(-3, 3) + rng.normal() * 10 ** rng.uniform(-3, 3)
-        basis, _ = choose_basis(np.sort(x), x.min(), x.max(), n_components=int(rng.integers(1, 400)), bandwidth=1.0)
+        basis, _ = choose_basis(np.sort(x), x.min(), x.max(), int(rng.integers(1, 400)), 1.0)
         assert BinnedCounts(basis.axis()).add(x).counts.sum() == 5

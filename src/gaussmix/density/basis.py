@@ -60,7 +60,7 @@ class GaussianBasis:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start) and math.isfinite(self.spacing) and self.spacing > 0):
             raise ValueError(
-                f"start is {self.start} and spacing {self.spacing}; both must be finite and the spacing positive"
+                f"start is {self.start} and spacing {self.spacing}; finite numbers are needed, a spacing > 0"
             )
         if self.n_components < 1:
             raise ValueError(f"n_components is {self.n_components}; it must be at least 1")
@@ -98,11 +98,10 @@ class GaussianBasis:
             raise ValueError(f"n_components is {n_components}; it must be at least 1")
         if scale is not None:
             low, high = (math.asinh((end - center) / scale) for end in (low, high))
-        spacing = high / n_components - low / n_components
+        n = n_components
+        spacing = high / n - low / n
         if spacing <= math.ulp(max(abs(low), abs(high))):
-            raise ValueError(
-                f"the range {low} to {high} is too narrow for {n_components} components in double precision"
-            )
+            raise ValueError(f"the range {low} to {high} is too narrow for {n} components in double precision")
         return cls(low + 0.5 * spacing, spacing, n_components, bandwidth, center, scale, bounds)
 
     @classmethod

@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.axis import LARGEST_POINT, Axis
 from gaussmix.density.basis import GaussianBasis
+from gaussmix.density.reflection import Bounds
 
+Span = tuple[float, float] | None
 Warp = Literal["auto", "asinh"] | None
 
 AXIS_BINS = 1 << 14
@@ -77,13 +79,7 @@ def summarise(sample: FloatArray) -> RobustSummary:
 
 
 def choose_axis(
-    sample: FloatArray,
-    low: float,
-    high: float,
-    *,
-    span: tuple[float, float] | None = None,
-    warp: Warp = "auto",
-    stream: bool = False,
+    sample: FloatArray, low: float, high: float, *, span: Span = None, warp: Warp = "auto", stream: bool = False
 ) -> tuple[Axis, FloatArray]:
     """Bins for a column of which a ``sample`` (sorted, finite) was seen, with extremes low <= high; and atoms (A,).
 
@@ -136,11 +132,11 @@ def choose_basis(
     sample: FloatArray,
     low: float,
     high: float,
-    *,
     n_components: int,
     bandwidth: float,
-    span: tuple[float, float] | None = None,
-    bounds: tuple[float | None, float | None] = (None, None),
+    *,
+    bounds: Bounds = (None, None),
+    span: Span = None,
     warp: Warp = "auto",
     stream: bool = False,
 ) -> tuple[GaussianBasis, FloatArray]:

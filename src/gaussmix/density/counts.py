@@ -21,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gaussmix._files import read_tensors, write_tensors
+from gaussmix._files import TensorRecord
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density import _tally
 from gaussmix.density.axis import LARGEST_POINT, Axis
@@ -53,7 +53,7 @@ class _Importance:
             value += getattr(other, name)
 
 
-class BinnedCounts:
+class BinnedCounts(TensorRecord):
     """Counts of points on the bins of an axis; they start empty, and grow by `add` and `merge`.
 
     Parameters
@@ -103,8 +103,6 @@ class BinnedCounts:
         self._held = self._extremes.copy()  # of the points that a growing axis is known to hold
         self._moments = np.zeros((4, axis.n_bins if exact else 0))
         self._importance: _Importance | None = None
-
-    # -- what was counted
 
     @property
     def counts(self) -> IntArray:
@@ -192,16 +190,6 @@ class BinnedCounts:
     def __repr__(self) -> str:
         span = f"[{self.axis.low:g}, {self.axis.high:g})"
         return f"BinnedCounts(n={self.n}, n_bins={self.axis.n_bins}, {span}, outside={self.n_under + self.n_over})"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, BinnedCounts):
-            return NotImplemented
-        mine, theirs = self.to_tensors(), other.to_tensors()
-        return mine.keys() == theirs.keys() and all(np.array_equal(mine[name], theirs[name]) for name in mine)
-
-    __hash__ = None  # type: ignore[assignment]  # it changes
-
-    # -- counting
 
     def empty_like(self) -> BinnedCounts:
         """Return counts of nothing yet, on the same axis with the same settings."""
@@ -370,57 +358,37 @@ class BinnedCounts:
             self._importance.mass = moved(self._importance.mass)
         self.axis = axis
 
-    # -- to and from disk
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """What was counted, by the names that it has on disk."""
+        arrays: dict[str, NDArray[Any]] = {"table": self._table, "atom_table": self._atom_table}
+        arrays["extremes"] = self._extremes
+        if self.exact:
+            arrays["moments"] = self._moments
+        if self._importance is not None:
+            arrays |= {f"importance_{name}": value for name, value in vars(self._importance).items()}
+        return arrays
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays by name, for `from_tensors`."""
         settings = {"axis": asdict(self.axis), "exact": self.exact, "grow": self.grow, "max_bins": self.max_bins}
-        tensors = {
-            "settings": np.frombuffer(json.dumps(settings).encode(), np.uint8),
-            "table": self._table,
-            "atoms": self.atoms,
-            "atom_table": self._atom_table,
-            "extremes": self._extremes,
-        }
-        if self.exact:
-            tensors["moments"] = self._moments
-        if self._importance is not None:
-            for name, value in vars(self._importance).items():
-                tensors[f"importance_{name}"] = value
-        return {name: value.copy() for name, value in tensors.items()}
+        tensors = {"settings": np.frombuffer(json.dumps(settings).encode(), np.uint8), "atoms": self.atoms}
+        return {name: value.copy() for name, value in (tensors | self._arrays()).items()}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> BinnedCounts:
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
         """Make the counts that `to_tensors` described. Raises ValueError for other arrays."""
         try:
             settings = json.loads(bytes(tensors["settings"]).decode())
-            axis = Axis(**settings.pop("axis"))
-            counts = cls(axis, atoms=tensors["atoms"], **settings)
-            parts = {"table": counts._table, "atom_table": counts._atom_table, "extremes": counts._extremes}
-            if counts.exact:
-                parts["moments"] = counts._moments
+            counts = cls(Axis(**settings.pop("axis")), atoms=tensors["atoms"], **settings)
             if "importance_mass" in tensors:
-                parts |= {f"importance_{name}": value for name, value in vars(counts._weighted()).items()}
-            for name, part in parts.items():
+                counts._weighted()
+            for name, part in counts._arrays().items():
                 if tensors[name].shape != part.shape:
                     raise ValueError(f"{name} has shape {tensors[name].shape}, not {part.shape}")
                 np.copyto(part, tensors[name], casting="no")
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"these arrays are not binned counts: {error}") from error
         return counts
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file, which is whole or what it was before."""
-        write_tensors(path, self.to_tensors(), "BinnedCounts")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> BinnedCounts:
-        """Read what `save` wrote. Raises ValueError, naming the file, for a truncated file or another kind of file."""
-        tensors, _ = read_tensors(path, "BinnedCounts")
-        try:
-            return cls.from_tensors(tensors)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
 
 
 def add_columns(
@@ -479,9 +447,7 @@ def _checked_weights(sample_weight: ArrayLike, n: int) -> NDArray[Any]:
     """Frequencies as int64 or importance weights as float64, (n,). Raises TypeError, ValueError."""
     weights = np.asarray(sample_weight)
     if weights.dtype.kind not in "fiub":
-        raise TypeError(
-            f"sample_weight holds {weights.dtype}; integers (frequencies) or floats (importance) are needed"
-        )
+        raise TypeError(f"sample_weight holds {weights.dtype}; give integers (frequencies) or floats (importance)")
     if weights.shape != (n,) and weights.shape != (n, 1):
         raise ValueError(f"sample_weight has shape {weights.shape}; it must be ({n},), one weight for each point")
     weights = weights.reshape(-1)

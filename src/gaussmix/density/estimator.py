@@ -346,12 +346,8 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         low, high = self._bounds()
         if low is not None and high is not None:
             check_range(low, high, "bounds")
-        if self.exact and not self._uses_basis:
+        if self.exact and self.rule not in BASIS_RULES:
             raise ValueError(f"exact=True is for a fixed basis; rule is {self.rule!r}")
-
-    @property
-    def _uses_basis(self) -> bool:
-        return self.rule in BASIS_RULES
 
     def _bounds(self) -> Bounds:
         """Given bounds, open sides as None."""
@@ -390,9 +386,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         least, most = float(np.min(column)), float(np.max(column))  # NaN if there is any
         if self.nan_policy == "raise" and not (math.isfinite(least) and math.isfinite(most)):
             what = "NaN" if math.isnan(least) else "infinity"
-            raise ValueError(
-                f"Input X contains {what} in column {j}: leave such rows out, or let nan_policy='omit' do it"
-            )
+            raise ValueError(f"Input X contains {what} in column {j}: leave such rows out, or give nan_policy='omit'")
         low, high = self._bounds()
         outside = np.zeros(0, dtype=bool)
         if low is not None and not least >= low:
@@ -407,12 +401,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         return least, most
 
     def _lay_bins(
-        self,
-        X: NDArray[np.floating],
-        extremes: list[tuple[float, float]],
-        sample_weight: ArrayLike | None = None,
-        *,
-        stream: bool = False,
+        self, X: NDArray[np.floating], extremes: list[tuple[float, float]], sample_weight: Any, stream: bool = False
     ) -> tuple[list[BinnedCounts], tuple[GaussianBasis | None, ...]]:
         """Empty counts for columns of which these are the first rows, or all; and their bases."""
         given = np.asarray(sample_weight)  # importance weights do not move bins, wrong ones are refused in counting
@@ -431,20 +420,12 @@ class GMMExpansion(DensityMixin, BaseEstimator):
                 raise ValueError("a column holds no finite number (in its first chunk); there is nothing to learn from")
             low, high = float(column.min()), float(column.max())
         sample = take_sample(column, repeats)
-        if not self._uses_basis:
-            axis, atoms = choose_axis(sample, low, high, span=self.range, warp=self.warp, stream=stream)
+        options: Any = {"span": self.range, "warp": self.warp, "stream": stream}
+        if self.rule not in BASIS_RULES:
+            axis, atoms = choose_axis(sample, low, high, **options)
             return BinnedCounts(axis, atoms=atoms, grow=stream and axis.scale is not None, max_bins=MAX_BINS), None
-        basis, atoms = choose_basis(
-            sample,
-            low,
-            high,
-            n_components=int(self.n_components),
-            bandwidth=2.0 if self.bandwidth == "cv" else float(self.bandwidth),
-            span=self.range,
-            bounds=self._bounds(),
-            warp=self.warp,
-            stream=stream,
-        )
+        t = 2.0 if self.bandwidth == "cv" else float(self.bandwidth)
+        basis, atoms = choose_basis(sample, low, high, int(self.n_components), t, bounds=self._bounds(), **options)
         return BinnedCounts(basis.axis(), atoms=atoms, exact=self.exact), basis
 
     def _counted(
@@ -473,7 +454,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         return self
 
     def _finish(self) -> Self:
-        if any((basis is not None) != self._uses_basis for basis in self.bases_):
+        if any((basis is None) == (self.rule in BASIS_RULES) for basis in self.bases_):
             raise ValueError(f"rule is {self.rule!r} now; what was counted was counted for another: fit again")
         bounds: Any = "auto" if isinstance(self.bounds, str) else self._bounds()
         self._fitted = tuple(
@@ -486,7 +467,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         """Bins from the first rows, counts from all partitions where they lie."""
         if sample_weight is not None:
             raise ValueError("sample_weight is not taken together with a Dask collection; repeat rows instead")
-        counts, bases = self._lay_bins(*self._columns(first_rows(X), None, reset=True), stream=True)
+        counts, bases = self._lay_bins(*self._columns(first_rows(X), None, reset=True), None, stream=True)
         counts = count_dask(X, counts, finite=self.nan_policy == "raise")
         low, high = self._bounds()
         for j, column in enumerate(counts):

@@ -94,9 +94,6 @@ def _choose(path: Path, names: Sequence[str], column: str | int | None) -> int:
     raise ValueError(f"{path} has no column {column!r}; it has {shown} (or a number from 0 to {len(names) - 1})")
 
 
-# -- .npy
-
-
 def _open_npy(path: Path, column: str | int | None, batch_rows: int) -> ColumnSource:
     try:
         array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -126,9 +123,6 @@ def _open_npy(path: Path, column: str | int | None, batch_rows: int) -> ColumnSo
     return ColumnSource(n_rows, chunks())
 
 
-# -- parquet
-
-
 def _open_parquet(path: Path, column: str | int | None, batch_rows: int) -> ColumnSource:
     try:
         import pyarrow as pa
@@ -156,9 +150,6 @@ def _open_parquet(path: Path, column: str | int | None, batch_rows: int) -> Colu
             raise ValueError(f"{path}, column {field.name}, after row {done}: {error}") from error
 
     return ColumnSource(n_rows, chunks())
-
-
-# -- text
 
 
 @dataclass(frozen=True)

@@ -187,9 +187,7 @@ def _solve(
     while True:
         p, g = _slopes(A, w, b, pi)
         if g is None:
-            raise ValueError(
-                "a row of A with w > 0 has only zeros and no background: its likelihood is 0 for any weights"
-            )
+            raise ValueError("a row of A with w > 0 is zero, without background: its likelihood is 0 for any weights")
         gap = _certificate(pi, g, bare)
         if gap < best_gap:
             best, best_gap = pi.copy(), gap

@@ -14,16 +14,15 @@ the number of components; few are summed directly (`gaussmix.density._mixture.ex
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
-from gaussmix._files import read_tensors, write_tensors
+from gaussmix._files import TensorRecord
 from gaussmix._typing import FloatArray
 from gaussmix.density._mixture import exact, moments, sampling, table
 from gaussmix.density._mixture.atoms import AtomOverlay
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 _SUM_TOLERANCE = 1e-6
 _DIRECT_BELOW = 2000  # log-densities that cost as much as making the table, whatever the number of components
 _MASS_COSTS, _QUANTILE_COSTS = 6, 60  # of a cdf and of a quantile's search, in log-densities
-_KIND = "GaussianMixture1D"
 
 
 class Tail(NamedTuple):
@@ -53,7 +51,7 @@ class Atoms(NamedTuple):
     masses: FloatArray
 
 
-class GaussianMixture1D:
+class GaussianMixture1D(TensorRecord):
     """Mixture of Gaussians on the line, frozen, with the methods of SciPy's distributions.
 
     They take numbers or arrays of any shape and give the same shape in float64; NaN gives NaN. Where there are atoms,
@@ -140,8 +138,6 @@ class GaussianMixture1D:
             raise ValueError(f"the scikit-learn mixture has {means.shape[1]} dimensions; only one is allowed")
         return cls(weights, means[:, 0], np.sqrt(np.broadcast_to(variances.ravel(), weights.shape)))
 
-    # -- densities
-
     def logpdf(self, x: ArrayLike) -> FloatArray:
         """Return the log of the density at x, of the mass at an atom."""
         return _elementwise(self._logpdf, x)
@@ -177,8 +173,6 @@ class GaussianMixture1D:
             raise ValueError(f"confidence is {confidence}; it must lie in [0, 1]")
         return self.ppf((1 - share) / 2), self.isf((1 - share) / 2)
 
-    # -- moments
-
     def mean(self) -> float:
         """Return the expectation, atoms and guard included."""
         return self._moments[0]
@@ -206,8 +200,6 @@ class GaussianMixture1D:
         if rest <= 0:
             return of_atoms
         return of_atoms + rest * (moments.entropy(self._pieces, self._table) - math.log(rest))
-
-    # -- sampling
 
     def rvs(
         self,
@@ -241,48 +233,19 @@ class GaussianMixture1D:
         probability, mean, std = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return sampling.AliasTable(*sampling.alias_table(probability), mean, std, self.tail.mass > 0, *self.bounds)
 
-    # -- on disk
-
     def to_tensors(self) -> dict[str, FloatArray]:
         """Return everything as float64 arrays, for `from_tensors`."""
-        return {
-            "weights": np.array(self.weights),
-            "means": np.array(self.means),
-            "stds": np.array(self.stds),
-            "bounds": np.array(self.bounds),
-            "tail": np.array(self.tail),
-            "atom_positions": np.array(self.atoms.positions),
-            "atom_masses": np.array(self.atoms.masses),
-        }
+        tensors = {name: getattr(self, name) for name in ("weights", "means", "stds", "bounds", "tail")}
+        tensors |= {"atom_positions": self.atoms.positions, "atom_masses": self.atoms.masses}
+        return {name: np.array(value) for name, value in tensors.items()}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> GaussianMixture1D:
-        """Make the mixture that gave `to_tensors()`; KeyError for a missing tensor, ValueError for wrong values."""
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """Make the mixture that gave `to_tensors()`. Raises KeyError and ValueError for other arrays."""
         gaussians = tensors["weights"], tensors["means"], tensors["stds"]
         atoms = tensors["atom_positions"], tensors["atom_masses"]
         (low, high), (mass, loc, scale) = tensors["bounds"].tolist(), tensors["tail"].tolist()
         return cls(*gaussians, bounds=(low, high), tail=(mass, loc, scale), atoms=atoms)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file; another of that name is replaced once the new one is whole."""
-        write_tensors(path, self.to_tensors(), _KIND)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> GaussianMixture1D:
-        """Read what `save` wrote. Raises ValueError for another kind of file or a damaged one."""
-        tensors, _ = read_tensors(path, _KIND)
-        try:
-            return cls.from_tensors(tensors)
-        except (KeyError, ValueError) as error:
-            raise ValueError(f"{path} holds no usable mixture: {error}") from error
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, GaussianMixture1D):
-            return NotImplemented
-        ours, theirs = self.to_tensors(), other.to_tensors()
-        return all(np.array_equal(ours[name], theirs[name]) for name in ours)
-
-    __hash__ = None  # pyright: ignore[reportAssignmentType]  # equality is by value
 
     def __repr__(self) -> str:
         extra = "" if self.bounds == (-math.inf, math.inf) else f", bounds={self.bounds}"
@@ -293,8 +256,6 @@ class GaussianMixture1D:
 
     def __reduce__(self) -> tuple[Callable[..., GaussianMixture1D], tuple[Any, ...]]:
         return GaussianMixture1D.from_tensors, (self.to_tensors(),)
-
-    # -- the work
 
     @cached_property
     def _pieces(self) -> exact.Pieces:
@@ -405,7 +366,5 @@ def _checked_atoms(atoms: tuple[ArrayLike, ArrayLike] | None) -> Atoms:
     if not np.isfinite(positions).all() or (np.diff(positions) == 0).any():
         raise ValueError(f"atoms lie at {positions}; positions must be finite and different")
     if not (masses > 0).all() or masses.sum() > 1 + _SUM_TOLERANCE:
-        raise ValueError(
-            f"atoms have masses {masses} (sum {masses.sum():.6g}); each must be positive, the sum at most 1"
-        )
+        raise ValueError(f"atoms have masses {masses}; each must be positive, their sum {masses.sum():.6g} at most 1")
     return Atoms(_frozen(positions), _frozen(masses / max(masses.sum(), 1.0)))

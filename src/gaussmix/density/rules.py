@@ -47,9 +47,6 @@ TAYLOR_FROM = 0.25  # least t at which a series of four moments a bin serves; to
 Kernel = Callable[[FloatArray], FloatArray]
 
 
-# --- the rules
-
-
 def histogram_weights(counts: BinnedCounts, basis: GaussianBasis) -> FloatArray:
     """pi_i = c_i / N, the share of the points nearest to mu_i.
 
@@ -105,9 +102,7 @@ def algorithm2_weights(
     if clipped > 0:
         warnings.warn(
             f"algorithm2 as printed gave {np.count_nonzero(pi < 0)} of {pi.size} weights below zero, -{clipped:.3g} "
-            f"together where all sum to 1; they were set to zero. rule='histogram' is the reading that reproduces "
-            f"the paper",
-            UserWarning,
+            "together where all sum to 1; they were set to zero: rule='histogram' is the reading that reproduces E",
             stacklevel=2,
         )
     return weights, clipped
@@ -166,9 +161,7 @@ def ml_weights(counts: BinnedCounts, basis: GaussianBasis, tol: float = 1e-8, ma
     best = maximum_likelihood_weights(rows.dense() if wide else rows, mass[used], tol=tol, max_iter=max_iter)
     if best.gap > tol:
         warnings.warn(
-            f"ml stopped after {best.n_iter} steps with an optimality gap of {best.gap:.1e} nats a point; tol is "
-            f"{tol:g}",
-            UserWarning,
+            f"ml stopped after {best.n_iter} steps with an optimality gap of {best.gap:.1e} nats a point, not {tol:g}",
             stacklevel=2,
         )
     return best

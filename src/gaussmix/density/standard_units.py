@@ -105,7 +105,9 @@ def read_counts(counts: BinnedCounts) -> StandardCounts:
         if not edges[0] < edges[-1]:
             edges = axis.edges[first : last + 2]
     shift = float(edges[np.searchsorted(np.cumsum(bins), bins.sum() / 2)])
-    unit = _power_of_two(edges, bins)
+    quartiles = quantile_places(bins, np.array([0.25, 0.75]) * bins.sum())  # at least a part of a bin apart
+    low, high = np.interp(quartiles, np.arange(len(edges)), edges / 4)
+    unit = 2.0 ** round(math.log2(high - low) + 2) if high > low else 1.0
     ends = float(edges[0]), float(edges[-1])
     return StandardCounts(rest, first, bins, edges / unit - shift / unit, ends, on_lattice, shift, unit)
 
@@ -115,10 +117,3 @@ def _on_lattice(counts: BinnedCounts, outermost: FloatArray) -> bool:
     tolerance = 1e-3 * counts.axis.width
     low, high = counts.minimum, counts.maximum
     return counts.axis.scale is None and low < high and bool(np.all(np.abs([low, high] - outermost) < tolerance))
-
-
-def _power_of_two(edges: FloatArray, counts: FloatArray) -> float:
-    """Near the distance of the quartiles, which is at least a part of a bin."""
-    places = quantile_places(counts, np.array([0.25, 0.75]) * counts.sum())
-    low, high = np.interp(places, np.arange(len(edges)), edges / 4)
-    return 2.0 ** round(math.log2(high - low) + 2) if high > low else 1.0

@@ -26,15 +26,8 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.density._mixture.exact import (
-    NEGLIGIBLE,
-    Pieces,
-    ends,
-    guard_log_density,
-    log_density,
-    mass_outside,
-    quantile,
-)
+from gaussmix.density._mixture.exact import Pieces, ends, guard_log_density, log_density, mass_outside, quantile
+from gaussmix.density.reflection import NEGLIGIBLE
 
 LOG_TOLERANCE = 2e-11
 MASS_TOLERANCE, FLAT_TOLERANCE = 1e-13, 3e-16
