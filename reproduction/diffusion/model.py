@@ -206,7 +206,9 @@ class FaceSampler:
     ) -> torch.Tensor:
         """Return Z of these numbers, ``(M, T, N)``, ungated, with the given ``components`` of some attributes."""
         chosen = zip(numbers, components or [{}] * len(numbers), strict=True)
-        return torch.cat([pipeline.draw_attribute_latents(1, step_generator(self.config.seed, j, 0), c) for j, c in chosen])
+        return torch.cat(
+            [pipeline.draw_attribute_latents(1, step_generator(self.config.seed, j, 0), c) for j, c in chosen]
+        )
 
     def draw_with(
         self,
