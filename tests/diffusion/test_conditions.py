@@ -15,6 +15,14 @@ from gaussmix.diffusion.conditions import (
     pack_rows,
     unpack_rows,
 )
+    attribute_row,
+    choose_attributes,
+    find_attributes,
+    pack_rows,
+    read_components,
+    unpack_rows,
+)
+from gaussmix.latents.attributes import AttributeLatents
 
 NAMES = ("Bald", "Long_Hair", "Sunglasses")
 ROWS = np.array([[1, 0, 0], [1, 0, 1], [0, 1, 0], [0, 1, 1], [0, 0, 0]], np.uint8)
@@ -116,3 +124,43 @@ def test_without_rows_nothing_is_found():
     found = nearest_possible(np.zeros((0, 5), np.uint8), [1, 1, 1, 0, 0], [0])
     assert found.attributes.tolist() == [1, 1, 1, 0, 0]
     assert found.unseen == []
+# -- components
+
+
+LATENTS = AttributeLatents(3, base_token=True)
+
+
+def test_components_are_read():
+    assert read_components("", NAMES, LATENTS) == [{}]
+    assert read_components(" bald=2, long hair = 0", NAMES, LATENTS) == [{"Bald": 2, "Long_Hair": 0}]
+    every = [{"Sunglasses": 1, "Bald": c} for c in range(3)]
+    assert read_components("Bald=all,Sunglasses=1", NAMES, LATENTS) == every
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Bald", "'Bald' is no component; write an attribute and a number, such as"),
+        ("Bold=1", "did you mean Bald"),
+        ("Bald=3", "the component of Bald is '3'; choose 0, 1, 2 or all"),
+        ("Bald=-1", "choose 0, 1, 2"),
+        ("Bald=1.0", "choose 0, 1, 2"),
+        ("Bald=1,bald=2", "there are two components of Bald"),
+        ("Bald=all,Sunglasses=all", "all components of Bald and of Sunglasses; choose one"),
+    ],
+)
+def test_wrong_components_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        read_components(text, NAMES, LATENTS)
+
+
+def test_kinds_that_never_occur_are_left_out():
+    shares = [[0.5, 0, 0.5], [0.25, 0.25, 0.5], [1, 0, 0], [0.5, 0.5, 0]]
+    latents = AttributeLatents.from_config({**LATENTS.to_config(), "shares": shares})
+    assert read_components("Bald=all", NAMES, latents) == [{"Bald": 0}, {"Bald": 2}]
+    with pytest.raises(ValueError, match="Bald is '1'; choose 0, 2 or all"):
+        read_components("Bald=1", NAMES, latents)
+
+
+def test_a_row_of_what_is_wanted():
+    assert attribute_row(["long hair"], NAMES).tolist() == [0, 1, 0]

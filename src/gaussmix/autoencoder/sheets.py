@@ -5,6 +5,7 @@ Latents are drawn with matplotlib: single numbers with their densities, and a ma
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from gaussmix.sheets import contact_sheet, save_atomic
 
 _PAIRS, _SAMPLES, _CLASSES, _SCALED = 4, 8, 12, 48
 _MIXED_PAIRS = 5
+_MOST_ON_A_SHEET = 400
+_COLUMNS = 11  # of a sheet of one class: a given picture and ten like it fill a row
 _PROPORTIONS = (1.0, 0.85, 0.7, 0.5, 0.3, 0.15, 0.0)
 
 
@@ -89,6 +92,24 @@ def draw_mixes(generator: LatentGenerator, path: Path, *, seed: int = 0) -> None
         "of them, lerp their weighted mean.",
     )
     save_atomic(sheet, path)
+
+
+def class_sheet(drawn: Mapping[str, NDArray[np.uint8]], title: str, about: str) -> Image.Image:
+    """Lay out images of classes, ``{name: (N, S, S, 1 or 3)}``, with ``about`` and how many there are as the caption.
+
+    A row a class; of a single class, rows of eleven. As many as a sheet takes, the first of each.
+    """
+    count = len(next(iter(drawn.values())))
+    shown = min(count, max(1, _MOST_ON_A_SHEET // len(drawn)))
+    if shown < count:
+        about += f"; the first {shown} of {count}"
+    return sheet_of(
+        np.concatenate([images[:shown] for images in drawn.values()]),
+        columns=min(_COLUMNS, shown) if len(drawn) == 1 else shown,
+        title=title,
+        row_labels=list(drawn) if len(drawn) > 1 else None,
+        caption=f"{about}.",
+    )
 
 
 def sheet_of(images: NDArray[np.uint8], **texts) -> Image.Image:

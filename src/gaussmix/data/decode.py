@@ -67,6 +67,14 @@ def decode(data: bytes, size: int) -> np.ndarray:
         raise BadImageError(f"is damaged ({' '.join(str(error).split()) or type(error).__name__})") from error
 
 
+def read_square(path: Path, size: int) -> np.ndarray:
+    """`decode` of a file. Raises ValueError naming a file that is no picture, OSError for one that cannot be read."""
+    try:
+        return decode(path.read_bytes(), size)
+    except BadImageError as error:
+        raise ValueError(f"{path} {error}") from error
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any mode to RGB: transparency laid over white, 16-bit grey scaled. Raises BadImageError for other ranges."""
     from PIL import Image

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
+
+if TYPE_CHECKING:
+    from gaussmix.latents.attributes import AttributeLatents
 
 MAX_ROWS = 2048
 """Attribute rows kept with a model."""
@@ -121,3 +124,39 @@ def nearest_possible(rows: ArrayLike, wanted: ArrayLike, named: ArrayLike) -> Po
         else:
             unseen += [int(k) for k in member[fixed]]
     return PossibleAttributes(possible, unseen)
+
+
+def attribute_row(wanted: Iterable[str], known: Sequence[str]) -> NDArray[np.uint8]:
+    """Return a row ``(K,)`` of 0/1 over the names ``known``, with ones for those that are wanted."""
+    row = np.zeros(len(known), np.uint8)
+    row[find_attributes(wanted, known)] = 1
+    return row
+
+
+def read_components(text: str, known: Sequence[str], latents: AttributeLatents) -> list[dict[str, int]]:
+    """Return which modes of attributes a text asks for, ``{name: component}``: ``Eyeglasses=2,Wearing_Hat=all``.
+
+    One entry for each component of the attribute that is ``all``, if any; those that the training data never show are
+    left out. Raises ValueError for what is not ``NAME=NUMBER``, unknown attributes (naming the nearest), components
+    that do not exist or never occur, and for more than one ``all``.
+    """
+    fixed: dict[str, int] = {}
+    every: dict[str, list[int]] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        given, equals, value = (word.strip() for word in part.partition("="))
+        if not equals:
+            raise ValueError(f"{part!r} is no component; write an attribute and a number, such as Eyeglasses=1")
+        token = find_attributes([given], known)[0]
+        name = known[token]
+        occur = [c for c, share in enumerate(latents.weights(token)) if share > 0]
+        if name in fixed or name in every:
+            raise ValueError(f"there are two components of {name}; choose one")
+        if value == "all":
+            every[name] = occur
+        elif value.isdecimal() and int(value) in occur:
+            fixed[name] = int(value)
+        else:
+            raise ValueError(f"the component of {name} is {value!r}; choose {', '.join(map(str, occur))} or all")
+    if len(every) > 1:
+        raise ValueError(f"all components of {' and of '.join(every)}; choose one of them")
+    return [{**fixed, name: c} for name, occur in every.items() for c in occur] or [fixed]

@@ -6,6 +6,7 @@ Picture ``i`` of seed ``s`` takes its noise and its Z from ``(s, i)`` alone, so 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,6 +116,26 @@ def draw_batches(
                 return_trajectory=trajectory,
             )
         yield DrawnBatch(start, np.asarray(out.images), out.trajectory)
+
+
+def draw_kinds(
+    pipeline: AttributeDiffusionPipeline,
+    attributes: NDArray[np.uint8],
+    kinds: Iterable[Mapping[str, int]],
+    *,
+    steps: int,
+    on_step: Callable[[int], None],
+    **options: Any,
+) -> Iterator[DrawnBatch]:
+    """Draw pictures for attributes ``(M, K)`` with one choice of components after the other, of the same noise.
+
+    Picture i of choice r has the number ``r M + i``. Takes the options of `draw_batches`.
+    """
+    for row, components in enumerate(kinds):
+        first = row * len(attributes)
+        told = partial(lambda before, done: on_step(before + done), first * steps)
+        for batch in draw_batches(pipeline, attributes, components=components, steps=steps, on_step=told, **options):
+            yield batch._replace(start=first + batch.start)
 
 
 def draw(
