@@ -8,16 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaussmix.diffusion.conditions import (
+    attribute_row,
     choose_attributes,
     exclusive_groups,
     find_attributes,
     nearest_possible,
-    pack_rows,
-    unpack_rows,
-)
-    attribute_row,
-    choose_attributes,
-    find_attributes,
     pack_rows,
     read_components,
     unpack_rows,
@@ -124,6 +119,8 @@ def test_without_rows_nothing_is_found():
     found = nearest_possible(np.zeros((0, 5), np.uint8), [1, 1, 1, 0, 0], [0])
     assert found.attributes.tolist() == [1, 1, 1, 0, 0]
     assert found.unseen == []
+
+
 # -- components
 
 

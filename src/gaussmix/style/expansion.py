@@ -30,7 +30,7 @@ from gaussmix._files import Tensors, read_tensors, write_tensors
 from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.fit import Rule
-from gaussmix.latents._parts import mixtures_to_tensors, mixtures_from_tensors
+from gaussmix.latents._parts import mixtures_from_tensors, mixtures_to_tensors
 from gaussmix.style.couplings import PickRule, Picks, PrincipalScores
 from gaussmix.style.grams import GramLayout, Rows, Styles, crop_grams, repair
 from gaussmix.style.images import read_picture
@@ -356,7 +356,9 @@ class GramExpansion:
             for number, style in enumerate(json.loads(about["styles"])):
                 prefix = f"{number}."
                 own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-                scores = PrincipalScores(own["mean"], own["axes"], mixtures_from_tensors(own)) if "axes" in own else None
+                scores = (
+                    PrincipalScores(own["mean"], own["axes"], mixtures_from_tensors(own)) if "axes" in own else None
+                )
                 if expansion.coupling == "pca" and scores is None:
                     raise KeyError("axes")
                 rows = own["rows"] if scores is None else None
