@@ -15,7 +15,7 @@ export MKL_NUM_THREADS ?= 1
 help:
 	@echo "make demo    train on the built-in faces and draw chosen ones ($(DEMO)/samples.png)"
 	@echo "make test    run the tests"
-	@echo "make lint    ruff and pyright"
+	@echo "make lint    ruff, pyright, and numpydoc on the public names"
 	@echo "make bench   run every script in benchmarks/"
 	@echo "make clean   remove .venv and the tools' caches; runs/ stays"
 
@@ -36,6 +36,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
+	$(BIN)/python .ci/docstrings.py
 
 bench: $(VENV)/.installed-dev
 	@for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done

@@ -1,8 +1,8 @@
 """Training runs that a page of results is made from: each is trained once, and goes on where it was stopped.
 
 A run lies in ``<folder>/<digest>``, the digest taken over the settings in which it differs from the defaults of its
-kind, `TrainConfig` or `AutoencoderConfig`, and over the data. So two pages that ask for the same run share it. Pictures
-drawn from it are kept there too.
+kind, `DiffusionConfig` or `AutoencoderConfig`, and over the data. So two pages that ask for the same run share it.
+Pictures drawn from it are kept there too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,17 +23,18 @@ from numpy.typing import NDArray
 from gaussmix._files import whole_file
 from gaussmix.data.base import AttributeDataset
 from gaussmix.data.cache import digest
-from gaussmix.diffusion.config import TrainConfig
+from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.sampling import draw
 from gaussmix.diffusion.train import TrainResult, train
-from gaussmix.training.run import RunSettings
+from gaussmix.training.run import RunConfig
 
 _WHERE_AND_WHEN = {
-    *("out", "resume", "data", "threads", "checkpoint_every", "keep_checkpoints", "guidance", "reader_steps"),
+    *("output", "resume", "data", "threads", "checkpoint_every", "keep_checkpoints", "guidance", "reader_steps"),
 }
 """Settings that do not change what is learnt; the data are told by their key."""
 _COST = "cost.json"
+Rows = NDArray[np.uint8]
 
 
 class Keyed(Protocol):
@@ -45,17 +46,13 @@ class Keyed(Protocol):
 
 @dataclass(frozen=True)
 class Curve:
-    """The lines of a run's metrics.jsonl, ``(S,)`` each; NaN where a run did not write a number.
+    """The lines of a run's metrics.jsonl, ``(S,)`` each, and the CPU time that it cost, over all sittings.
 
-    ``loss`` is what was minimised: ``denoising``, and the weighted ``classification`` beside it where there is a
-    bottleneck classifier. ``gradient_norm`` is that of the whole loss, before clipping. ``cpu_seconds``: what the run
-    cost, over all sittings.
+    ``gradient_norm`` is that of the whole loss, before clipping; NaN where a run did not write a number.
     """
 
     steps: NDArray[np.int64]
-    loss: NDArray[np.float64]
     denoising: NDArray[np.float64]
-    classification: NDArray[np.float64]
     gradient_norm: NDArray[np.float64]
     cpu_seconds: float
 
@@ -63,59 +60,53 @@ class Curve:
     def read(cls, out: Path) -> Curve:
         """From a run's folder."""
         rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-
-        def column(name: str) -> NDArray[np.float64]:
-            return np.array([row.get(name, np.nan) for row in rows], float)
-
         steps = np.array([row["step"] for row in rows], np.int64)
-        losses = column("loss"), column("denoising"), column("classification")
-        return cls(steps, *losses, column("gradient_norm"), cpu_seconds(out))
+        columns = [[row.get(name, np.nan) for row in rows] for name in ("denoising", "gradient_norm")]
+        denoising, gradient_norm = np.array(columns, float)
+        return cls(steps, denoising, gradient_norm, cpu_seconds(out))
 
 
-def run_folder(config: RunSettings, dataset: Keyed, folder: Path) -> Path:
-    """Where the run of these settings on these data lies."""
-    return folder / digest("run", _decisive(config), dataset.key)[:16]
+def run_folder(config: RunConfig, dataset: Keyed, folder: Path) -> Path:
+    """Where the run of these settings on these data lies.
 
-
-def _decisive(config: RunSettings) -> dict[str, Any]:
-    """Settings that differ from the defaults: a new setting, off by default, leaves old runs what they are."""
+    Settings count where they differ from the defaults: a new one, off by default, leaves old runs what they are.
+    """
     plain = type(config)().to_dict()
-    return {
-        name: value
-        for name, value in config.to_dict().items()
-        if name not in _WHERE_AND_WHEN and value != plain[name]
-    }  # fmt: skip
+    decisive = {n: v for n, v in config.to_dict().items() if n not in _WHERE_AND_WHEN and v != plain[n]}
+    return folder / digest("run", decisive, dataset.key)[:16]
 
 
-def trained(config: TrainConfig, dataset: AttributeDataset, folder: Path) -> tuple[AttributeDiffusionPipeline, Curve]:
+def trained(
+    config: DiffusionConfig, dataset: AttributeDataset, folder: Path
+) -> tuple[AttributeDiffusionPipeline, Curve]:
     """The model and the curve of one run, trained now, trained further, or read if it is finished.
 
-    ``config.out`` and ``config.resume`` are set here.
+    ``config.output`` and ``config.resume`` are set here.
 
     Raises KeyboardInterrupt after Ctrl-C or SIGTERM, once a checkpoint is written; ValueError if the folder holds a
     run with other settings.
     """
     out = run_folder(config, dataset, folder)
-    config = replace(config, out=out, resume=True)
+    config = replace(config, output=out, resume=True)
     finish(config, out / "model" / "model_index.json", lambda: train(config, dataset, progress=False, sheet=False))
     return AttributeDiffusionPipeline.load(out), Curve.read(out)
 
 
-def finish(config: RunSettings, last: Path, sitting: Callable[[], TrainResult]) -> None:
+def finish(config: RunConfig, last: Path, sitting: Callable[[], TrainResult]) -> None:
     """Have ``sitting`` bring a run to its end unless ``last``, what a run writes at its end, is there; note its cost.
 
     Raises as `trained`.
     """
     if last.is_file():
-        _check_settings(config, config.out)
+        _check_settings(config, config.output)
     else:
         before = time.process_time()
         result = sitting()
-        total = cpu_seconds(config.out) + time.process_time() - before
-        (config.out / _COST).write_text(json.dumps({"cpu_seconds": round(total, 1)}) + "\n")
+        total = cpu_seconds(config.output) + time.process_time() - before
+        (config.output / _COST).write_text(json.dumps({"cpu_seconds": round(total, 1)}) + "\n")
         if result.interrupted:
             raise KeyboardInterrupt
-    shutil.rmtree(config.out / "checkpoints", ignore_errors=True)  # a finished run goes on no more
+    shutil.rmtree(config.output / "checkpoints", ignore_errors=True)  # a finished run goes on no more
 
 
 def cpu_seconds(out: Path) -> float:
@@ -124,7 +115,7 @@ def cpu_seconds(out: Path) -> float:
     return json.loads(file.read_text())["cpu_seconds"] if file.is_file() else 0.0
 
 
-def _check_settings(config: RunSettings, out: Path) -> None:
+def _check_settings(config: RunConfig, out: Path) -> None:
     """A finished run whose settings were defaults that have changed since is another run."""
     before = json.loads((out / "config.json").read_text())
     now = json.loads(json.dumps(config.to_dict()))
@@ -135,24 +126,27 @@ def _check_settings(config: RunSettings, out: Path) -> None:
 
 
 def drawn(
-    pipeline: AttributeDiffusionPipeline,
-    attributes: NDArray[np.uint8],
-    out: Path,
-    *,
-    seed: int,
-    steps: int,
-    guidance: float,
+    pipeline: AttributeDiffusionPipeline, attributes: Rows, out: Path, *, seed: int, steps: int, guidance: float
 ) -> NDArray[np.uint8]:
     """Pictures ``(M, H, W, 3)`` for conditions ``(M, K)``, kept under ``out``, the run's folder."""
     asked = digest("pictures", attributes.shape, attributes.tobytes().hex(), seed, steps, guidance)
-    file = out / "pictures" / f"{asked[:16]}.npy"
-    if file.is_file():
-        return np.load(file)
-    images, _ = draw(pipeline, attributes, seed=seed, steps=steps, guidance=guidance)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as aside, aside.open("wb") as stream:
-        np.save(stream, images)
-    return images
+    file = out / "pictures" / f"{asked[:16]}.npz"
+
+    def images() -> dict[str, Any]:
+        return {"images": draw(pipeline, attributes, seed=seed, steps=steps, guidance=guidance)[0]}
+
+    return kept_arrays(file, images)["images"]
+
+
+def kept_arrays(file: Path, make: Callable[[], Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays in ``file``, which is made now if it is not there."""
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        arrays = make()
+        with whole_file(file) as aside, aside.open("wb") as stream:
+            np.savez(stream, **arrays)
+    with np.load(file) as found:
+        return dict(found)
 
 
 @contextmanager

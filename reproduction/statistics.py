@@ -1,20 +1,21 @@
-"""A mean over few repetitions with its 95 % interval, and what may be said of a difference.
+"""A mean over few repetitions with its 95 % interval, and the error of a number taken from many pictures.
 
     mean +- t_{.975, n-1} s / sqrt(n),        s the standard deviation over the n repetitions
 
 Student's t: with three repetitions the factor is 4.3 / sqrt(3) = 2.5 standard deviations. Two treatments that share
 their batches, noise and starting weights seed by seed are compared by their differences, seed by seed.
+
+The jackknife's error is over G groups: (G - 1)/G times the sum of squares of the G values with one group left out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
-
-_ROUNDING = 1e-12
 
 
 class Interval(NamedTuple):
@@ -22,19 +23,6 @@ class Interval(NamedTuple):
 
     mean: float
     half: float
-
-    def __str__(self) -> str:
-        return self.text(".3g")
-
-    def text(self, form: str) -> str:
-        """With the mean in this format; without the half width where there is one value, or all are equal."""
-        equal = np.isnan(self.half) or self.half <= _ROUNDING * abs(self.mean)
-        return f"{self.mean:{form}}" + ("" if equal else f" ± {self.half:.2g}")
-
-    @property
-    def sign(self) -> int:
-        """-1 or 1 if the interval lies on one side of 0, else 0."""
-        return int(np.sign(self.mean)) if abs(self.mean) > self.half else 0
 
 
 def interval(values: ArrayLike) -> Interval:
@@ -49,3 +37,10 @@ def interval(values: ArrayLike) -> Interval:
 def difference(values: ArrayLike, control: ArrayLike) -> Interval:
     """Of ``values`` minus ``control``, ``(n,)`` each, seed by seed."""
     return interval(np.asarray(values, float) - np.asarray(control, float))
+
+
+def jackknife(statistic: Callable[[NDArray[np.int64]], float], count: int, groups: int = 20) -> float:
+    """Standard error of a number computed from the pictures at the given positions, of ``count`` in random order."""
+    positions, groups = np.arange(count), min(groups, count)
+    without = np.array([statistic(positions[positions % groups != g]) for g in range(groups)])
+    return float(np.sqrt((groups - 1) / groups * np.square(without - without.mean()).sum()))

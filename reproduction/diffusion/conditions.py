@@ -1,4 +1,4 @@
-"""One small diffusion model trained in several ways, and everything measured of each (for D Figures 7 and 9).
+"""One small diffusion model trained in several ways, and everything measured of each (D Figures 5, 7 and 9).
 
 The networks of one seed share their images, the order of batches, noise levels and noise, so that what differs is the
 treatment (only `pairing="fresh"` draws its Z from the same random numbers and so gets other noise). Each is measured
@@ -9,52 +9,50 @@ against the same faces, which no network has seen:
 - *reference faces*: others, the real side of every distance. Features are those of the judge, a classifier of
   attributes trained on the training pictures.
 
-What a network is told of the same pictures: features, disjoint classes, or nothing (D Sec. 3.1, Eq. 7).
-
-D's features are K attributes that overlap, ``A`` in {0, 1}^K; its classes are M_1 sets that do not, one-hot rows of
-which exactly one entry is 1. Each conditioning here is a rule that turns attribute rows ``(N, K)`` into rows of 0/1
-``(N, K')``; Z is gated by them in the same way for all.
-
-What the runs of D Figure 7 say of D's first claim, in sentences that follow from the numbers.
-
-The pictures of D Figures 7 and 9: faces by what the network was told, measures with intervals, training curves.
+What a network is told of a picture is a rule (D Sec. 3.1, Eq. 7). D's features are K attributes that overlap,
+``A`` in {0, 1}^K; its classes are M_1 sets that do not, one-hot rows of which exactly one entry is 1. Each rule turns
+attribute rows ``(N, K)`` into rows of 0/1 ``(N, K')``; Z is gated by them in the same way for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from networkx import find_cliques, from_numpy_array
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
+from gaussmix._typing import FloatArray
 from gaussmix.data.base import AttributeDataset
 from gaussmix.data.cache import digest
 from gaussmix.data.load import load_dataset
 from gaussmix.diffusion.batches import TrainingBatches
-from gaussmix.diffusion.config import TrainConfig
+from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import angle_weights, make_betas
 from gaussmix.metrics.classifier import STEPS, AttributeClassifier, balanced_accuracy, load_or_train_classifier
 from gaussmix.metrics.distances import frechet_distance, kernel_distance
 from gaussmix.metrics.manifolds import manifold_scores
-from reproduction.diffusion.model import Faces as Block
-from reproduction.diffusion.model import draw_faces as draw_blocks
-from reproduction.runs import Curve, drawn, run_folder, trained
-from reproduction.statistics import Interval, difference, interval
+from reproduction.runs import Curve, Rows, drawn, run_folder, trained
+from reproduction.statistics import difference, interval
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-Rows = NDArray[np.uint8]
+Images = NDArray[np.uint8]
+Values = dict[str, dict[str, FloatArray]]
+"""By variant, by measure: (n,) values, one a seed."""
 
 OVERLAP = 0.01
 """Attributes count as mutually exclusive if fewer than this share of the pictures has both."""
+SIZE = 32
+LAST = 0.2
+"""Share of the training steps, the last, that the training loss is averaged over."""
+_BATCH = 50
+
+# --- what a network is told
 
 
 @dataclass(frozen=True)
@@ -121,36 +119,18 @@ def _one_hot(labels: NDArray, count: int) -> Rows:
 
 
 def _exclusive_sets(rows: Rows) -> list[list[int]]:
-    """The sets of pairwise exclusive columns that cannot be enlarged (Bron and Kerbosch, 1973), those seen at all."""
+    """The sets of pairwise exclusive columns that cannot be enlarged: the maximal cliques of a graph."""
     together = rows.astype(np.float32).T @ rows.astype(np.float32) / len(rows)
-    exclusive = together < OVERLAP
-    np.fill_diagonal(exclusive, False)
-    neighbours = [set(np.flatnonzero(line).tolist()) for line in exclusive]
-    found: list[list[int]] = []
-
-    def grow(members: set[int], candidates: set[int], done: set[int]) -> None:
-        if not candidates and not done:
-            found.append(sorted(members))
-            return
-        pivot = max(candidates | done, key=lambda k: len(neighbours[k] & candidates))
-        for k in sorted(candidates - neighbours[pivot]):
-            grow(members | {k}, candidates & neighbours[k], done & neighbours[k])
-            candidates = candidates - {k}
-            done = done | {k}
-
-    grow(set(), set(range(rows.shape[1])), set())
-    return found
+    exclusive = (together < OVERLAP) & ~np.eye(len(together), dtype=bool)
+    return [sorted(clique) for clique in find_cliques(from_numpy_array(exclusive))]
 
 
-SIZE = 32
-LAST = 0.2
-"""Share of the training steps, the last, that the training loss is averaged over."""
-_BATCH = 50
+# --- training and measuring
 
 
 @dataclass(frozen=True)
-class StudyConfig:
-    """What all runs of both figures have in common."""
+class SmallModelConfig:
+    """Settings of the small models and of what is measured of them."""
 
     seed: int = 0
     """Of the faces; the runs take this seed and the next ones."""
@@ -178,23 +158,13 @@ class StudyConfig:
     def seeds(self) -> tuple[int, ...]:
         return tuple(self.seed + i for i in range(self.repetitions))
 
-    def recipe(self, seed: int, **changes: Any) -> TrainConfig:
+    def recipe(self, seed: int, **changes: Any) -> DiffusionConfig:
         """The settings of one run; `pairing="fixed"`, the paper's, unless changed."""
-        return TrainConfig(
-            **{
-                "size": SIZE,
-                "seed": seed,
-                "pairing": "fixed",
-                "channels": self.channels,
-                "batch_size": self.batch_size,
-                "steps": self.training_steps,
-                "keep_checkpoints": 1,
-                "guidance": 1.0,
-                "log_every": 1,
-                "reader_steps": 0,
-                **changes,
-            }
-        )
+        settings = {
+            "size": SIZE, "seed": seed, "pairing": "fixed", "channels": self.channels, "batch_size": self.batch_size,
+            "steps": self.training_steps, "keep_checkpoints": 1, "guidance": 1.0, "log_every": 1, "reader_steps": 0,
+        }  # fmt: skip
+        return DiffusionConfig(**settings | changes)
 
 
 QUICK: dict[str, Any] = {
@@ -206,66 +176,46 @@ QUICK: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to train: a name for the page, the conditioning, changes to the recipe."""
+    """One way to train: the conditioning, and changes to the recipe."""
 
-    label: str
     conditioning: Conditioning
     changes: dict[str, Any] = field(default_factory=dict)
 
 
-class Faces(NamedTuple):
-    """Pictures to train on and to measure against, and the judge."""
+class EvaluationFaces(NamedTuple):
+    """Pictures to train on, the asked-for faces ``(M, H, W, 3)`` and their attributes ``(M, K)``, the judge, and its
+    features of the reference faces ``(R, D)``."""
 
     dataset: AttributeDataset
-    asked: NDArray[np.uint8]
-    """Asked-for faces ``(M, H, W, 3)``."""
-    attributes: NDArray[np.uint8]
-    """Theirs, ``(M, K)``."""
-    reference: NDArray[np.uint8]
+    asked: Images
+    attributes: Rows
     judge: AttributeClassifier
     features: NDArray[np.float32]
-    """Of the reference faces, ``(R, D)``."""
 
 
-class Measured(NamedTuple):
-    """One run."""
-
-    values: dict[str, float]
-    """By the names of `QUALITY` and `LOSSES`."""
-    curve: Curve
-    pictures: NDArray[np.uint8]
-    """``(M, H, W, 3)``; M = 0 if none were drawn."""
-
-
-QUALITY = ("defect rate", "recall", "density", "coverage", "FD", "KID", "accuracy")
-"""Measures of pictures: 1 - precision and its like, Frechet and kernel distance, balanced accuracy of the attributes
-asked for."""
-LOSSES = ("training loss", "held-out loss")
-"""Denoising loss on training batches, mean of the last fifth of the steps; on held-out faces, with the same noise."""
-
-
-def avatar_faces(config: StudyConfig) -> Faces:
+def avatar_faces(config: SmallModelConfig) -> EvaluationFaces:
     """Built-in faces; those measured against are of a seed that no run uses."""
     count = config.pictures + config.reference
     dataset = load_dataset("avatars", size=SIZE, count=config.avatars, seed=config.seed, progress=False)
     others = load_dataset("avatars", size=SIZE, count=count, seed=config.seed + 1000, progress=False)
-    rows = np.arange(count)
-    return gather(dataset, others, rows[: config.pictures], rows[config.pictures :], config.judge_steps)
+    images, n = np.array(others.images), config.pictures
+    return gather(dataset, images[:n], others.attributes[:n], images[n:], config.judge_steps)
 
 
 def gather(
-    dataset: AttributeDataset, others: AttributeDataset, asked: NDArray, reference: NDArray, judge_steps: int
-) -> Faces:
-    """`asked` and `reference` are positions in `others`."""
+    dataset: AttributeDataset, asked: Images, attributes: Rows, reference: Images, judge_steps: int
+) -> EvaluationFaces:
+    """Train the judge on ``dataset``, or find it in the cache, and take the features of the ``reference`` faces."""
     judge, _ = load_or_train_classifier(dataset, steps=judge_steps, progress=False)
-    pictures = np.asarray(others.images[reference])
-    return Faces(
-        dataset, np.asarray(others.images[asked]), others.attributes[asked], pictures, judge, judge.features(pictures)
-    )
+    return EvaluationFaces(dataset, asked, attributes, judge, judge.features(reference))
 
 
-def quality(faces: Faces, images: NDArray[np.uint8]) -> dict[str, float]:
-    """The measures of `QUALITY`, of pictures ``(M, H, W, 3)`` for the asked-for conditions."""
+def quality(faces: EvaluationFaces, images: Images) -> dict[str, float]:
+    """Measures of pictures ``(M, H, W, 3)`` for the asked-for conditions.
+
+    The defect rate is 1 - precision; FD and KID are the Frechet and the kernel distance; the accuracy is balanced, a
+    mean over the attributes asked for.
+    """
     features = faces.judge.features(images)
     scores = manifold_scores(faces.features, features)
     return {
@@ -279,45 +229,71 @@ def quality(faces: Faces, images: NDArray[np.uint8]) -> dict[str, float]:
     }
 
 
-def trained_variant(
-    variant: Variant, faces: Faces, config: StudyConfig, seed: int, folder: Path
-) -> tuple[AttributeDiffusionPipeline, Curve, TrainConfig, Path]:
-    """The model of one variant and seed, its curve, its settings and the folder of the run."""
-    dataset, settings = variant.conditioning.of(faces.dataset), config.recipe(seed, **variant.changes)
-    pipeline, curve = trained(settings, dataset, folder)
-    return pipeline, curve, settings, run_folder(settings, dataset, folder)
+class MeasuredRun(NamedTuple):
+    """One run: its measures by name, its curve, and its pictures ``(M, H, W, 3)``, M = 0 if none were drawn."""
+
+    values: dict[str, float]
+    curve: Curve
+    pictures: Images
 
 
-def run_variant(
-    variant: Variant, faces: Faces, config: StudyConfig, seed: int, folder: Path, *, draws: bool = True
-) -> Measured:
-    """Train one variant with one seed, or read it, and measure its losses and, if it ``draws``, its pictures."""
-    pipeline, curve, settings, out = trained_variant(variant, faces, config, seed, folder)
-    conditions = variant.conditioning.apply(faces.attributes)
-    images = faces.asked[:0]
-    if draws:
-        how = {"seed": config.seed, "steps": config.sampling_steps, "guidance": config.guidance}
-        images = drawn(pipeline, conditions, out, **how)
-    batches = TrainingBatches(
-        variant.conditioning.of(faces.dataset), settings, out / "latents.safetensors", settings.batch_size
-    )
-    latents = None  # drawn, as in training ...
-    if batches.encoder is not None:  # ... unless they were read off the pictures
-        latents = torch.from_numpy(batches.encoder.encode(faces.asked, conditions, config.seed))
-    last = max(1, round(LAST * len(curve.steps)))
-    values = (quality(faces, images) if draws else {}) | {
-        "training loss": float(curve.denoising[-last:].mean()),
-        "held-out loss": held_out_loss(pipeline, settings, faces.asked, conditions, config.seed, latents),
-    }
-    return Measured(values, curve, images)
+@dataclass(frozen=True)
+class SmallModelStudy:
+    """The runs of one data set, which lie under ``folder``."""
+
+    config: SmallModelConfig
+    faces: EvaluationFaces
+    folder: Path
+
+    def train(self, variant: Variant, seed: int) -> tuple[AttributeDiffusionPipeline, Curve, DiffusionConfig, Path]:
+        """Train, or read, one variant with one seed: the model, its curve, its settings and the folder of the run."""
+        dataset = variant.conditioning.of(self.faces.dataset)
+        settings = self.config.recipe(seed, **variant.changes)
+        pipeline, curve = trained(settings, dataset, self.folder)
+        return pipeline, curve, settings, run_folder(settings, dataset, self.folder)
+
+    def measure(self, variant: Variant, seed: int, *, draws: bool = True) -> MeasuredRun:
+        """Train one variant with one seed, or read it, and measure its losses and, if it ``draws``, its pictures.
+
+        The training loss is the denoising loss, mean of the last fifth of the steps; the held-out loss is that of the
+        asked-for faces, with the same noise for every run.
+        """
+        pipeline, curve, settings, out = self.train(variant, seed)
+        config, asked = self.config, self.faces.asked
+        conditions = variant.conditioning.apply(self.faces.attributes)
+        images, values = asked[:0], {}
+        if draws:
+            steps, guidance = config.sampling_steps, config.guidance
+            images = drawn(pipeline, conditions, out, seed=config.seed, steps=steps, guidance=guidance)
+            values = quality(self.faces, images)
+        dataset = variant.conditioning.of(self.faces.dataset)
+        encoder = TrainingBatches(dataset, settings, out / "latents.safetensors", settings.batch_size).encoder
+        latents = None  # drawn, as in training ...
+        if encoder is not None:  # ... unless they were read off the pictures
+            latents = torch.from_numpy(encoder.encode(asked, conditions, config.seed))
+        last = max(1, round(LAST * len(curve.steps)))
+        values["training loss"] = float(curve.denoising[-last:].mean())
+        values["held-out loss"] = held_out_loss(pipeline, settings, asked, conditions, config.seed, latents)
+        return MeasuredRun(values, curve, images)
+
+    def measure_all(
+        self, variants: Mapping[str, Variant], one_more: Callable[[], None], *, draws: bool = True
+    ) -> dict[str, list[MeasuredRun]]:
+        """All runs by variant, seed by seed so that an early look shows all variants."""
+        runs: dict[str, list[MeasuredRun]] = {name: [] for name in variants}
+        for seed in self.config.seeds:
+            for name, variant in variants.items():
+                runs[name].append(self.measure(variant, seed, draws=draws))
+                one_more()
+        return runs
 
 
 @torch.no_grad()
 def held_out_loss(
     pipeline: AttributeDiffusionPipeline,
-    settings: TrainConfig,
-    images: NDArray[np.uint8],
-    conditions: NDArray[np.uint8],
+    settings: DiffusionConfig,
+    images: Images,
+    conditions: Rows,
     seed: int,
     latents: torch.Tensor | None = None,
 ) -> float:
@@ -332,7 +308,7 @@ def held_out_loss(
     levels = torch.multinomial(torch.from_numpy(angle_weights(betas)).float(), len(images), True, generator=generator)
     noise = torch.randn((len(images), 3, *images.shape[1:3]), generator=generator)
     if latents is None:
-        latents = pipeline.draw_latents(len(images), generator)
+        latents = pipeline.draw_attribute_latents(len(images), generator)
     total = 0.0
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)
@@ -345,235 +321,29 @@ def held_out_loss(
     return total / len(images)
 
 
-TOLD = {
-    "nothing": "nothing",
-    "category": "classes: one property",
-    "clusters": "classes: groups",
-    "multi_hot": "features, no Z",
-    "one_gaussian": "features, one Gaussian",
-    "features": "features, three Gaussians (D)",
-    "fresh": "features, fresh Z",
-    "matched": "features, matched Z",
-}
-CLASSES = ("category", "clusters")
-
-Values = Mapping[str, Mapping[str, np.ndarray]]
-"""By what was told, by measure: (n,) values, one a seed."""
-
-_WORDS = {-1: "lower", 0: "not told apart", 1: "higher"}
+# --- numbers for a page
 
 
-def values_of(runs: Mapping[str, list[Measured]]) -> dict[str, dict[str, np.ndarray]]:
-    """The runs' measures as arrays over the seeds."""
+def by_measure(
+    runs: Mapping[str, Sequence[MeasuredRun]],
+    measures: Callable[[MeasuredRun], Mapping[str, float]] = lambda run: run.values,
+) -> Values:
+    """The measures of each variant's runs as arrays over the seeds."""
+    rows = {name: [measures(run) for run in each] for name, each in runs.items()}
+    return {name: {key: np.array([row[key] for row in each]) for key in each[0]} for name, each in rows.items()}
+
+
+def summaries(values: Values) -> dict[str, dict[str, dict[str, Any]]]:
+    """By variant and measure: the mean over the seeds, half of its 95 % interval, and the value of each run."""
     return {
-        key: {name: np.array([one.values[name] for one in measured]) for name in measured[0].values}
-        for key, measured in runs.items()
+        name: {key: {**interval(each)._asdict(), "runs": each} for key, each in measures.items()}
+        for name, measures in values.items()
     }
 
 
-def findings(values: Values, real: Mapping[str, float]) -> tuple[str, ...]:
-    """All sentences; ``real`` holds the measures of held-out real faces."""
-    return (
-        claim(values, real),
-        equation_7(values),
-        loss(values),
-        what_z_adds(values),
-        resolution(values),
-    )
-
-
-def gap(values: Values, measure: str, one: str, other: str) -> Interval:
-    """``one`` minus ``other``, seed by seed."""
-    return difference(values[one][measure], values[other][measure])
-
-
-def claim(values: Values, real: Mapping[str, float]) -> str:
-    """Does telling features make fewer defects than telling classes?"""
-    gaps = {key: gap(values, "defect rate", "features", key) for key in CLASSES}
-    signs = [each.sign for each in gaps.values()]
-    if all(sign < 0 for sign in signs):
-        verdict = "D's first claim holds here: told features, the network draws fewer defects than told classes"
-    elif all(sign > 0 for sign in signs):
-        verdict = "D's first claim is reversed here: told features, the network draws more defects than told classes"
-    elif any(signs):
-        verdict = "D's first claim holds against some classes at most"
-    else:
-        verdict = "D's first claim is not seen here: the defect rates of features and classes cannot be told apart"
-    rates = ", ".join(f"{TOLD[key]} {_mean(values, 'defect rate', key)}" for key in ("features", *CLASSES, "nothing"))
-    against = "; ".join(f"against {TOLD[key]} {each} ({_WORDS[each.sign]})" for key, each in gaps.items())
-    return (
-        f"{verdict}. Defect rate (1 - precision): {rates}; real faces {real['defect rate']:.3g}. Difference seed by "
-        f"seed: {against}."
-    )
-
-
-def equation_7(values: Values) -> str:
-    """D's inclusion bounds recall, Eq. 7 precision; both are measured."""
-    recall = {key: gap(values, "recall", "features", key) for key in CLASSES}
-    defects = {key: gap(values, "defect rate", "features", key) for key in CLASSES}
-    wider = [key for key in CLASSES if recall[key].sign > 0]
-    narrower = [key for key in CLASSES if recall[key].sign < 0]
-    inclusion = _both(
-        (f"The inclusion fails: recall with features is higher than with {_named(wider)}", wider),
-        (f"the inclusion is borne out: recall with features is lower than with {_named(narrower)}", narrower),
-        "The inclusion is neither borne out nor refuted: the recalls cannot be told apart",
-    )
-    more = [key for key in CLASSES if defects[key].sign > 0]
-    fewer = [key for key in CLASSES if defects[key].sign < 0]
-    equation = _both(
-        (f"Eq. 7 fails: more defects than with {_named(more)}", more),
-        (f"Eq. 7 agrees with the numbers: fewer defects than with {_named(fewer)}", fewer),
-        "Eq. 7 is neither borne out nor refuted",
-    )
-    recalls = ", ".join(f"{TOLD[key]} {_mean(values, 'recall', key)}" for key in ("features", *CLASSES))
-    return (
-        "Eq. 7 does not follow from what D sets out from: if the good pictures of the features lie among the good ones "
-        "of the classes, and both sets of pictures are equally large, then what is left over, the defects, is at least "
-        "as large with features, not at most. The set argument also says nothing of how well a network learns each "
-        "subset: finer ones leave it fewer pictures for each. It can be measured, the inclusion as recall: "
-        f"{recalls}. {inclusion}. {equation}."
-    )
-
-
-def loss(values: Values) -> str:
-    """D: the loss with classes is larger."""
-    gaps = {key: gap(values, "held-out loss", "features", key) for key in (*CLASSES, "nothing")}
-    lower = [key for key in CLASSES if gaps[key].sign < 0]
-    if len(lower) == len(CLASSES):
-        verdict = "As in D, the loss is lower with features than with classes"
-    elif lower:
-        verdict = f"The loss is lower with features than with {_named(lower)} only"
-    else:
-        verdict = "The loss is not lower with features than with classes"
-    means = ", ".join(f"{TOLD[key]} {_mean(values, 'held-out loss', key)}" for key in ("features", *gaps))
-    listed = "; ".join(f"against {TOLD[key]} {each} ({_WORDS[each.sign]})" for key, each in gaps.items())
-    return (
-        f"{verdict}. Held-out denoising loss, the same faces, noise levels and noise for all: {means}. Features: "
-        f"{listed}. A condition that says more of a picture leaves less to predict; a lower loss alone does not make "
-        "better pictures."
-    )
-
-
-def what_z_adds(values: Values) -> str:
-    """Three Gaussians against one, none, fresh and matched Z."""
-    sentences = []
-    others, measures = ("multi_hot", "one_gaussian", "fresh", "matched"), ("defect rate", "recall", "FD", "accuracy")
-    for other in others:
-        told = []
-        for measure in measures:
-            each = gap(values, measure, other, "features")
-            if each.sign:
-                told.append(f"{measure} {_WORDS[each.sign]} by {abs(each.mean):.2g} ± {each.half:.2g}")
-        sentences.append(f"{TOLD[other]}: {', '.join(told) or 'nothing that these seeds can tell'}")
-    tests = len(others) * len(measures)
-    return (
-        f"What Z is good for, against {TOLD['features']}: {'; '.join(sentences)}. Of these {tests} comparisons at 95 % "
-        f"about {by_chance(tests)} would be seen by chance alone."
-    )
-
-
-def by_chance(tests: int) -> str:
-    """How many of so many true nulls an interval of 95 % calls a difference."""
-    return f"{0.05 * tests:.1g}"
-
-
-def resolution(values: Values) -> str:
-    """The smallest difference that could have been seen."""
-    if len(values["features"]["FD"]) < 2:
-        return "One seed: no difference can be told from chance."
-    halves = {m: [gap(values, m, "features", key).half for key in CLASSES] for m in ("defect rate", "recall", "FD")}
-    listed = ", ".join(f"{measure} {np.max(each):.2g}" for measure, each in halves.items())
-    return f"Smaller differences than these could not have been seen against the classes: {listed}."
-
-
-def _both(first: tuple[str, list[str]], second: tuple[str, list[str]], neither: str) -> str:
-    """The sentences whose lists are not empty."""
-    said = "; ".join(sentence for sentence, keys in (first, second) if keys) or neither
-    return said[0].upper() + said[1:]
-
-
-def _mean(values: Values, measure: str, key: str) -> str:
-    return str(interval(values[key][measure]))
-
-
-def _named(keys: list[str]) -> str:
-    return " and ".join(TOLD[key] for key in keys)
-
-
-GREY = "#555555"
-COLORS = ("#8c8c8c", "#d9822b", "#c2402a", "#7f9fc6", "#4b9b5f", "#1f5fa8", "#8a5fa8", "#1b1b1b")
-LINES = ("#d9822b", "#1f5fa8", "#4b9b5f", "#8c8c8c", "#8a5fa8")
-_COLUMNS = 8
-
-
-def draw_faces(faces: Faces, runs: Mapping[str, list[Measured]], labels: Mapping[str, str]) -> Figure:
-    """Held-out faces, and for each a picture of the first network of every kind."""
-    rows = {"held-out faces": faces.asked, **{labels[key]: measured[0].pictures for key, measured in runs.items()}}
-    shown = np.stack([images[:_COLUMNS] for images in rows.values()])
-    return draw_blocks("The same faces asked for, by what the network was told", Block("", shown, list(rows)))
-
-
-def draw_measures(values: Values, labels: Mapping[str, str], real: Mapping[str, float]) -> Figure:
-    """Precision against recall, and the Frechet distance, each with its interval."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
-    for i, each in enumerate(values.values()):
-        precision, recall, distance = (interval(v) for v in (1 - each["defect rate"], each["recall"], each["FD"]))
-        bars = {"color": COLORS[i], "fmt": "o", "markersize": 5, "linewidth": 1, "capsize": 2}
-        left.errorbar(recall.mean, precision.mean, precision.half, recall.half, **bars)
-        right.errorbar(distance.mean, -i, xerr=distance.half, **bars)
-    right.axvline(real["FD"], color=GREY, linestyle=":", linewidth=1)
-    right.text(real["FD"], 0.5, " real faces", color=GREY, fontsize=8, va="center")
-    right.set_yticks([-i for i in range(len(values))], [labels[key] for key in values], fontsize=8)
-    right.set_ylim(0.8 - len(values) - 0.3, 0.8)
-    right.set_xlim(left=0)
-    _style(left, "precision and recall", "recall", "precision = 1 - defect rate")
-    _style(right, "Frechet distance", "Frechet distance of the judge's features", "")
-    reference = f"real faces: recall {real['recall']:.3g}, precision {1 - real['defect rate']:.3g}"
-    left.text(0.02, 0.98, reference, transform=left.transAxes, color=GREY, fontsize=8, va="top")
-    return figure
-
-
-def _style(axes: Axes, title: str, across: str, up: str) -> None:
-    axes.set_title(title, fontsize=10)
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def draw_curves(runs: Mapping[str, list[Measured]], labels: Mapping[str, str], controls: Mapping[str, str]) -> Figure:
-    """Denoising loss by step with the range of the seeds, and the difference to the control with its interval."""
-    from matplotlib.figure import Figure
-
-    steps = next(iter(runs.values()))[0].curve.steps
-    window = max(1, len(steps) // 20)
-    losses = {name: smoothed(np.stack([one.curve.denoising for one in m]), window) for name, m in runs.items()}
-    centre = steps[: len(steps) - window + 1] + (window - 1) / 2
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for color, (name, each) in zip(LINES, losses.items(), strict=True):
-        left.plot(centre, each.mean(0), color=color, linewidth=1.2, label=labels[name])
-        left.fill_between(centre, each.min(0), each.max(0), color=color, alpha=0.15, linewidth=0)
-        if name in controls:
-            gap = each - losses[controls[name]]
-            middle, half = zip(*(interval(column) for column in gap.T), strict=True)
-            right.plot(centre, middle, color=color, linewidth=1.2, label=labels[name])
-            low, high = np.subtract(middle, half), np.add(middle, half)
-            right.fill_between(centre, low, high, color=color, alpha=0.15, linewidth=0)
-    right.axhline(0, color=GREY, linestyle=":", linewidth=1)
-    left.set_yscale("log")
-    left.yaxis.set_major_formatter("{x:g}")
-    left.yaxis.set_minor_formatter("{x:.3g}")
-    _style(left, f"running mean over {window} steps", "training step", "denoising loss")
-    _style(right, "with a classifier minus without", "training step", "difference of the denoising loss")
-    left.legend(frameon=False, fontsize=8)
-    right.legend(frameon=False, fontsize=7)
-    return figure
-
-
-def smoothed(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Means ``(..., S - window + 1)`` over ``window`` neighbours of ``(..., S)``."""
-    sums = np.cumsum(np.concatenate([np.zeros_like(values[..., :1]), values], -1), -1)
-    return (sums[..., window:] - sums[..., :-window]) / window
+def differences(values: Values, controls: Mapping[str, str]) -> dict[str, dict[str, dict[str, float]]]:
+    """By variant of ``controls`` and measure: the variant minus its control, seed by seed, mean and half interval."""
+    return {
+        name: {key: difference(each, values[control][key])._asdict() for key, each in values[name].items()}
+        for name, control in controls.items()
+    }

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
@@ -21,14 +21,14 @@ from gaussmix.distances.means import mean_difference_bound
 from gaussmix.distances.toeplitz import kernel_matrix
 from gaussmix.distances.wasserstein import wasserstein_distance
 from gaussmix.ngmg.inverse import inverted_ngmg_distance
-from reproduction.diffusion.pairs import GENERATOR, RANGE, draw_weights
-from reproduction.page import Picture, Result, Table
+from reproduction.diffusion.pairs import RANGE, draw_weights
+from reproduction.page import Measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIGMAS = (0.5, 1.0, 2.0, 3.0, 5.0)  # in spacings
-SINGLE = "#d8902a"
+PAPER = {"claim": "W1 = | ||F M^-1 NGMG(L+)||_1 - ||F M^-1 NGMG(L-)||_1 |  (Eq. 15)"}
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Config:
         return len(self.sizes) * len(SIGMAS)
 
     def quick(self) -> Config:
-        return replace(self, sizes=(10, 50), pairs=5)
+        return replace(self, pairs=5)
 
 
 def single_precision(a: FloatArray, b: FloatArray, basis: GaussianBasis) -> FloatArray:
-    """(B,) Eq. 15 from an NGMG that was stored in single precision; its support ends 10 sigma beyond the centres."""
+    """Return Eq. 15, ``(B,)``, from an NGMG in single precision; its support ends 10 sigma beyond the centres."""
     sigma = basis.bandwidth * basis.spacing
     M = kernel_matrix(basis, sigma, diagonal=False)
     A = basis.centers[-1] + 10 * sigma - basis.centers
@@ -62,15 +62,15 @@ def single_precision(a: FloatArray, b: FloatArray, basis: GaussianBasis) -> Floa
 
 
 def spectrum(basis: GaussianBasis, *, diagonal: bool) -> tuple[float, int, int]:
-    """Condition number, positive and negative eigenvalues of the kernel; within rounding of 0 they are neither."""
+    """Return the kernel's condition number and how many eigenvalues are above and below 0 by more than rounding."""
     values = np.linalg.eigvalsh(kernel_matrix(basis, basis.bandwidth * basis.spacing, diagonal=diagonal))
     size = np.abs(values)
     certain = basis.n_components * np.finfo(float).eps * size.max()
     return float(size.max() / size.min()), int((values > certain).sum()), int((values < -certain).sum())
 
 
-def measure(n: int, t: float, config: Config) -> dict[str, float]:
-    """One row: the kernel's spectrum and Eq. 15 on random pairs, on n components with sigma = t spacings."""
+def measure_basis(n: int, t: float, config: Config) -> dict[str, float]:
+    """Return the kernel's spectrum and Eq. 15 on random pairs, for n components with sigma = t spacings."""
     basis = GaussianBasis.spanning(*RANGE, n, t)
     rng = np.random.default_rng([config.seed, n])
     a, b = np.array([[draw_weights(basis, rng) for _ in range(2)] for _ in range(config.pairs)]).swapaxes(0, 1)
@@ -90,117 +90,65 @@ def measure(n: int, t: float, config: Config) -> dict[str, float]:
     }
 
 
-def run(config: Config, on_step: Callable[[int], None]) -> Result:
-    """Eq. 15."""
-    ours: dict[str, dict[str, float]] = {}
+def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
+    """Return a row of numbers for each basis, and what they come to together."""
+    rows: dict[str, dict[str, float]] = {}
     for n in config.sizes:
         for t in SIGMAS:
-            ours[f"n = {n}, sigma = {t:g} r"] = measure(n, t, config)
-            on_step(len(ours))
-    columns = (
-        "basis",
-        "condition of M",
-        "positive eigenvalues",
-        "negative",
-        "condition of K",
-        "Eq. 15 to Eq. 6, double",
-        "single",
-        "Eq. 15 / W1",
-        "least",
-    )
-    return Result(
-        title="D Eq. 15: a distance through the inverse of NGMG",
-        about="Eq. 15 takes NGMG back by the inverse of its kernel M. Beside it Eq. 6, which it is built on, W1, and "
-        "the condition of M and of the same kernel with its diagonal, K.",
-        ours=ours,
-        paper={"claim": "W1 = | ||F M^-1 NGMG(L+)||_1 - ||F M^-1 NGMG(L-)||_1 |  (Eq. 15)"},
-        tables=(
-            Table(
-                f"Medians of {config.pairs} random pairs; errors are relative",
-                columns,
-                tuple((name, *row.values()) for name, row in ours.items()),
-            ),
-        ),
-        readings=(
-            "L+ and L- as in the proof of Eq. 15, NGMG(L) = -M L as in Eq. 14, sigma of M that of the basis. M, the "
-            "support of the integrals in F, reaches 10 sigma beyond the centres.",
-            "Condition numbers above 1e16 are rounding: they say that there is no inverse in double precision.",
-            "Single: NGMG is rounded to single precision, as a network would hold it, before M is inverted.",
-            GENERATOR,
-        ),
-        findings=_findings(config, ours),
-        pictures=(
-            Picture(
-                "",
-                "Left: condition number of M by sigma, for each number of components, and that of the kernel with "
-                "its diagonal (dashed, n = largest). Right: relative error of Eq. 15 against Eq. 6 by the condition "
-                "number of M, NGMG in double and in single precision; dashed: condition number times the unit of "
-                "rounding.",
-                lambda: _draw(config, ours),
-            ),
-        ),
-    )
+            rows[f"n = {n}, sigma = {t:g} r"] = measure_basis(n, t, config)
+            on_step(len(rows))
+    return Measured(rows | {"all": over_all(rows)}, PAPER, {"rows": rows, "sizes": config.sizes})
 
 
-def _findings(config: Config, ours: dict[str, dict[str, float]]) -> tuple[str, ...]:
-    columns = {name: np.array([row[name] for row in ours.values()]) for name in next(iter(ours.values()))}
-    errors = ("error_to_eq6", "error_single_precision")
-    ranks = {name: np.corrcoef(rankdata(columns["condition"]), rankdata(columns[name]))[0, 1] for name in errors}
-    power = np.polyfit(np.log(columns["condition"]), np.log(columns["error_single_precision"]), 1)[0]
-    by_size = columns["condition"].reshape(len(config.sizes), len(SIGMAS))
-    lost = columns["condition_with_diagonal"].reshape(by_size.shape) > 1 / np.finfo(float).eps
-    shares = columns["negative"] / (columns["positive"] + columns["negative"])
-    return (
-        "Eq. 15 can be computed: M has an inverse for every basis here, and Eq. 15 agrees with Eq. 6 to "
-        f"{columns['error_to_eq6'].max():.0e}. Hence it is the difference of the means and not W1: between "
-        f"{columns['least_of_w1'].min():.2g} and 1 times W1, near 1 for pairs that differ in their means above all.",
-        f"M is indefinite: {100 * shares.min():.0f} to {100 * shares.max():.0f} % of its eigenvalues are negative. "
-        f"Its condition number lies between {columns['condition'].min():.2g} and {columns['condition'].max():.2g} (at "
-        f"{list(ours)[columns['condition'].argmax()]}): it depends on how near to zero an eigenvalue happens to lie. "
-        f"From n = {config.sizes[0]} to n = {config.sizes[-1]}, {config.sizes[-1] / config.sizes[0]:g} times as many, "
-        f"it grows {', '.join(f'{k:.3g}' for k in by_size[-1] / by_size[0])} times at sigma = "
-        f"{', '.join(f'{t:g}' for t in SIGMAS)} r.",
-        "Positive and negative eigenvalues are also why steps along NGMG need not come nearer to the target "
-        "(diffusion-fig11).",
-        "The error against Eq. 6 grows with the condition of M (rank correlation "
-        f"{ranks['error_to_eq6']:.2f} in double precision; {ranks['error_single_precision']:.2f} and up to "
-        f"{columns['error_single_precision'].max():.0e} from an NGMG in single precision), there about like its "
-        f"power {power:.2g}.",
-        f"With its diagonal the kernel is positive definite, but on {lost.sum()} of {lost.size} bases its inverse is "
-        f"lost to rounding: sigma = {', '.join(f'{t:g}' for t in np.array(SIGMAS)[lost.any(0)])} r, from some n on. "
-        "The zero diagonal is what makes Eq. 15 computable there.",
-    )
+def over_all(rows: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Return extremes, rank correlations and growth over all bases, the sizes in turn and for each `SIGMAS`."""
+    columns = {name: np.array([row[name] for row in rows.values()]) for name in next(iter(rows.values()))}
+    condition, single = columns["condition"], columns["error_single_precision"]
+    by_size = condition.reshape(-1, len(SIGMAS))
+    lost = columns["condition_with_diagonal"] > 1 / np.finfo(float).eps
+    negative = columns["negative"] / (columns["positive"] + columns["negative"])
+    return {
+        "largest_error_to_eq6": columns["error_to_eq6"].max(),
+        "largest_error_single_precision": single.max(),
+        "least_of_w1": columns["least_of_w1"].min(),
+        "share_negative": [negative.min(), negative.max()],
+        "condition": [condition.min(), condition.max()],
+        "growth_of_condition": by_size[-1] / by_size[0],
+        "rank_correlation": spearmanr(condition, columns["error_to_eq6"])[0],
+        "rank_correlation_single_precision": spearmanr(condition, single)[0],
+        "power_single_precision": np.polyfit(np.log(condition), np.log(single), 1)[0],
+        "bases": len(rows),
+        "lost_with_diagonal": int(lost.sum()),
+    }
 
 
-def _draw(config: Config, ours: dict[str, dict[str, float]]) -> Figure:
+def draw(measured: Measured) -> dict[str, Figure]:
+    """Return the condition numbers by sigma, and the error of Eq. 15 by condition number."""
     from matplotlib.figure import Figure
 
+    ours, sizes = measured.seen["rows"], measured.seen["sizes"]
     figure = Figure(figsize=(10.5, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    shades = np.linspace(0.35, 1, len(config.sizes))
-    for n, shade in zip(config.sizes, shades, strict=True):
+    shades = np.linspace(0.35, 1, len(sizes))
+    for n, shade in zip(sizes, shades, strict=True):
         rows = [ours[f"n = {n}, sigma = {t:g} r"] for t in SIGMAS]
         left.plot(SIGMAS, [row["condition"] for row in rows], "o-", color=(0.12, 0.37, 0.66, shade), label=f"n = {n}")
-    last = [ours[f"n = {config.sizes[-1]}, sigma = {t:g} r"]["condition_with_diagonal"] for t in SIGMAS]
+    last = [ours[f"n = {sizes[-1]}, sigma = {t:g} r"]["condition_with_diagonal"] for t in SIGMAS]
     left.plot(SIGMAS, last, "s--", color="#c2402a", label="with diagonal")
-    left.set_xlabel("sigma in spacings")
-    left.set_ylabel("condition number")
+    left.set(xlabel="sigma in spacings", ylabel="condition number", yscale="log")
     left.set_title("the kernel that Eq. 15 inverts", fontsize=10)
     condition = np.array([row["condition"] for row in ours.values()])
     ends = np.array([condition.min(), condition.max()])
     kinds = (
         ("error_to_eq6", "double", "#1f5fa8", np.finfo(np.float64).eps),
-        ("error_single_precision", "single", SINGLE, np.finfo(np.float32).eps),
+        ("error_single_precision", "single", "#d8902a", np.finfo(np.float32).eps),
     )
     for name, label, color, unit in kinds:
         right.plot(condition, [row[name] for row in ours.values()], "o", color=color, markersize=4, label=label)
         right.plot(ends, ends * unit, "--", color=color, linewidth=0.8)
-    right.set_xscale("log")
-    right.set_xlabel("condition number of M")
-    right.set_ylabel("relative error against Eq. 6, median")
+    right.set(xlabel="condition number of M", ylabel="relative error against Eq. 6, median", xscale="log", yscale="log")
     right.set_title("Eq. 15 by the precision of NGMG", fontsize=10)
     for axes in (left, right):
-        axes.set_yscale("log")
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    return {"": figure}

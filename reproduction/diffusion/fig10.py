@@ -10,23 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import norm
 
-from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances.toeplitz import kernel_matrix
 from gaussmix.ngmg import negative_gaussian_mixture_gradient
-from reproduction.diffusion.pairs import GENERATOR, RANGE, draw_weights
-from reproduction.page import Picture, Result, Table
+from reproduction.diffusion.pairs import RANGE, draw_weights
+from reproduction.page import Measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIGMAS = (0.5, 1.0, 2.0, 5.0)  # of the checks, in spacings
 ROUNDING = 1e-12  # relative; what two sides of an equation may differ by
+
+PAPER = {"claim": "-max phi <= NGMG <= 0; | ||NGMG(a, c)|| - ||NGMG(b, c)|| | = ||NGMG(a, b)|| <= Lipschitz * distance"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Config:
 
 
 def check_claims(config: Config, t: float) -> dict[str, float]:
-    """What holds, as shares of the random triples, at sigma = t spacings; half of the laws are smooth, half rough."""
+    """Return what holds at sigma = t spacings, as shares of random triples, half of them smooth and half rough laws."""
     basis = GaussianBasis.spanning(*RANGE, config.n_components, t)
     rng = np.random.default_rng([config.seed, round(10 * t)])
     smooth = [[draw_weights(basis, rng) for _ in range(3)] for _ in range(config.triples // 2)]
@@ -62,9 +63,8 @@ def check_claims(config: Config, t: float) -> dict[str, float]:
     }
     norms = {pair: np.abs(field).sum(1) for pair, field in fields.items()}
     apart = np.abs(norms["ac"] - norms["bc"])
-    tv = np.abs(a - c).sum(1) / 2
     lowest = -M.max()
-    to_tv = norms["ac"] / tv * basis.spacing
+    to_tv = norms["ac"] / (np.abs(a - c).sum(1) / 2) * basis.spacing
     return {
         "within_bounds": float(((fields["ac"] <= 0) & (fields["ac"] >= lowest)).all(1).mean()),
         "within_bounds_eq14": float(((-fields["ac"] <= 0) & (-fields["ac"] >= lowest)).all(1).mean()),
@@ -78,90 +78,31 @@ def check_claims(config: Config, t: float) -> dict[str, float]:
     }
 
 
-def run(config: Config, on_step: Callable[[int], None]) -> Result:
-    """Figure 10."""
-    ours = {}
+def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
+    """Return what holds of the claims, by sigma and over all, and two laws to draw."""
+    rows = {}
     for k, t in enumerate(SIGMAS):
-        ours[f"sigma = {t:g} r"] = check_claims(config, t)
+        rows[f"sigma = {t:g} r"] = check_claims(config, t)
         on_step(k + 1)
-    spread = max(row["norm_to_tv_most"] / row["norm_to_tv_least"] for row in ours.values())
-    columns = (
-        "sigma",
-        "-max phi <= NGMG <= 0",
-        "the same, Eq. 14",
-        "lowest NGMG / -max phi",
-        "exactly 0 if equal",
-        "norm > 0 if not",
-        "r norm / TV, least",
-        "most",
-        "equality as printed",
-        "triangle inequality",
-    )
     basis = GaussianBasis.spanning(*RANGE, config.n_components, config.sigma)
     rng = np.random.default_rng(config.seed)
-    start, goal = draw_weights(basis, rng), draw_weights(basis, rng)
-    return Result(
-        title="D Figure 10: the negative Gaussian mixture gradient step by step",
-        about="From the difference of two weight vectors to the gradient at each centre (D Eq. 11-14), and the "
-        "properties that D section 4 states, checked on random laws.",
-        ours=ours,
-        paper={
-            "claims": [
-                "-max phi <= NGMG <= 0",
-                "||NGMG|| -> 0 if and only if the weights become equal",
-                "| ||NGMG(a, c)|| - ||NGMG(b, c)|| | = ||NGMG(a, b)|| <= Lipschitz constant times the distance",
-            ]
-        },
-        tables=(
-            Table(
-                f"Shares of {config.triples} random triples of laws (a, b, c), n = {config.n_components}",
-                columns,
-                tuple((f"{t:g} r", *ours[f"sigma = {t:g} r"].values()) for t in SIGMAS),
-            ),
-        ),
-        readings=(
-            "The sign is that of Eq. 13, sum_i L_i phi <= 0; it fits the stated bounds and a step pi - NGMG that fills "
-            "what is lacking. Eq. 14 prints NGMG(L) = -M L, which is >= 0: the bounds, and Algorithm 1, do not fit it.",
-            "phi is a density, so NGMG has the unit 1/x; the norm is the sum over the centres.",
-            GENERATOR + " Half of the checked laws are such, the other half Dirichlet(0.3) weights without any "
-            "smoothness.",
-            f"What is drawn: n = {config.n_components}, sigma = {config.sigma:g} r; the paper gives neither.",
-        ),
-        findings=(
-            f"Figure 10 reproduces in kind. The bounds hold for {_percent(ours, 'within_bounds')} of the triples; with "
-            f"the sign of Eq. 14 for {_percent(ours, 'within_bounds_eq14')}.",
-            f"||NGMG|| is exactly 0 in {_percent(ours, 'zero_if_equal')} of the cases with equal weights and positive "
-            f"in {_percent(ours, 'positive_if_not')} of the others, as it must: the norm is a weighted sum of what is "
-            "lacking.",
-            "That sum is the total variation distance of the weights in disguise: at any one sigma ||NGMG||_1 / TV is "
-            f"the same to a factor of {spread:.2f} over all laws, and it cannot differ by more than about 2. D "
-            "presents NGMG as close to the Wasserstein distance and unlike TV; its norm is as blind to distance as TV "
-            "(diffusion-eq6 shows both beside W1).",
-            f"The printed equality holds in {_percent(ours, 'printed_equality')} of the triples. What is "
-            "true is the triangle inequality: with <= and the larger of ||NGMG(a, b)|| and ||NGMG(b, a)||, it holds in "
-            f"{_percent(ours, 'triangle')}.",
-        ),
-        pictures=(
-            Picture(
-                "",
-                f"(1) The difference of two smooth laws' weights on {config.n_components} centres. (2) Its negative "
-                f"part L, Eq. 11. (3) A Gaussian of sigma = {config.sigma:g} r on each, L_i phi_i(x). (4) Their sum, "
-                "a negative mixture (line), and the gradient at the centres: Eq. 13 (dots), a little above the line "
-                "because i = j is left out, and Eq. 14 as printed, -M L (rings).",
-                lambda: _draw(basis, start, goal),
-            ),
-        ),
-    )
+    seen = {"basis": basis, "start": draw_weights(basis, rng), "goal": draw_weights(basis, rng)}
+    return Measured(rows | {"all": over_all(rows)}, PAPER, seen)
 
 
-def _percent(ours: dict[str, dict[str, float]], name: str) -> str:
-    """The share over all sigma."""
-    return f"{100 * np.mean([row[name] for row in ours.values()]):.4g} %"
+def over_all(rows: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Return shares over every sigma, and the largest factor between two ratios of norm and TV at one sigma."""
+    shares = "within_bounds within_bounds_eq14 zero_if_equal positive_if_not printed_equality triangle".split()
+    return {name: float(np.mean([row[name] for row in rows.values()])) for name in shares} | {
+        "norm_to_tv_spread": max(row["norm_to_tv_most"] / row["norm_to_tv_least"] for row in rows.values())
+    }
 
 
-def _draw(basis: GaussianBasis, start: FloatArray, goal: FloatArray) -> Figure:
+def draw(measured: Measured) -> dict[str, Figure]:
+    """Return the steps from two laws to the gradient."""
     from matplotlib.figure import Figure
 
+    basis, start, goal = (measured.seen[name] for name in ("basis", "start", "goal"))
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     mu, sigma = basis.centers, basis.bandwidth * basis.spacing
     difference = start - goal
@@ -189,4 +130,4 @@ def _draw(basis: GaussianBasis, start: FloatArray, goal: FloatArray) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[2:]:
         axes.set_xlabel("x")
-    return figure
+    return {"": figure}

@@ -1,10 +1,8 @@
 """D Figure 5: one Z, many noises. How much of a picture do the attributes, Z and the noise decide?
 
 D shows faces of one Z in "very subtle detail variations", "akin to Gaussian distribution with a mean and small
-variance". `reproduction.diffusion.fig5` splits the variance of the pixels: here for the model, whose Z describes
-its images, and for small models that are trained with Z paired to images in three ways.
-
-Which part of the variance of a picture the attributes, Z and the noise decide.
+variance". Here the variance of the pixels is split, for the model, whose Z describes its images, and for small models
+that are trained with Z paired to images in three ways.
 
 Pictures ``x_aij``: attributes ``a = 1 ... R``, and for each of them M latents ``i``, new ones for every a, crossed with
 N noises ``j``, new ones as well. For every pixel and colour
@@ -27,32 +25,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from reproduction.diffusion import conditions as condition_study
-from reproduction.diffusion.conditions import StudyConfig, avatar_faces, run_variant, trained_variant
+from reproduction.diffusion import conditions
+from reproduction.diffusion.conditions import SmallModelConfig, SmallModelStudy, Variant, avatar_faces
 from reproduction.diffusion.fig7 import variants
-from reproduction.diffusion.model import (
-    QUICK,
-    Artist,
-    Faces,
-    PageConfig,
-    Pictures,
-    draw_faces,
-    how_drawn,
-    load_subject,
-    words,
-)
-from reproduction.page import Cell, Picture, Result, Table
+from reproduction.diffusion.model import QUICK, FaceBlock, FaceSampler, PageConfig, Pictures, draw_faces, load_subject
+from reproduction.page import Measured
 from reproduction.runs import runs_under
-from reproduction.statistics import Interval, difference, interval
+from reproduction.statistics import difference, interval, jackknife
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+PAIRINGS = ("features", "fresh", "matched")
+"""The runs of Figure 7 that differ in how Z is paired to images: drawn once for each image (D), drawn at each step,
+describing the image (ours)."""
+LONG = ("features", "matched")
+"""The pairings that are also trained for longer, with one seed."""
+PAPER = {"claim": "very subtle detail variations, akin to Gaussian distribution with a mean and small variance"}
+_LATENTS, _NOISES = 4, 4  # of a cell of the design
+_SHOWN_LATENTS, _SHOWN_NOISES, _SHOWN_OF_RUNS = 5, 7, 3
+_STRETCH = 3  # of the standard deviation, to be seen
+_TITLES = {"features": "fixed", "fresh": "fresh", "matched": "matched"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class VarianceParts:
     @property
     def deviation(self) -> float:
         """Standard deviation of a pixel over noises, attributes and Z being given, in levels."""
-        return float(np.sqrt(max(0.0, self.noise + self.both)))
+        return _root(self.noise + self.both)
 
 
 def variance_parts(pictures: NDArray) -> VarianceParts:
@@ -100,9 +99,7 @@ def variance_parts(pictures: NDArray) -> VarianceParts:
 
 def share_error(pictures: NDArray) -> float:
     """Standard error of `VarianceParts.share`: jackknife over the attributes, R at least 3."""
-    R = len(pictures)
-    without = [variance_parts(np.delete(pictures, a, axis=0)).share for a in range(R)]
-    return float(np.sqrt((R - 1) / R * np.square(np.subtract(without, np.mean(without))).sum()))
+    return jackknife(lambda kept: variance_parts(pictures[kept]).share, len(pictures), groups=len(pictures))
 
 
 def _squares(deviations: NDArray) -> float:
@@ -110,26 +107,12 @@ def _squares(deviations: NDArray) -> float:
     return np.square(deviations).sum() / deviations.shape[-1]
 
 
-PAIRINGS = {
-    "features": "fixed: drawn once for each image (D)",
-    "fresh": "fresh: drawn at each step",
-    "matched": "matched: describes the image (ours)",
-}
-"""The runs of Figure 7 that differ in how Z is paired to images, and their names here."""
-
-SUBTLE = 0.1
-"""Share of the variance of all faces below which we call a variation very subtle."""
-LONG = ("features", "matched")
-"""The pairings that are also trained for longer, with one seed."""
-_LATENTS, _NOISES = 4, 4  # of a cell of the design
-_SHOWN_LATENTS, _SHOWN_NOISES, _SHOWN_OF_RUNS = 5, 7, 3
-_STRETCH = 3  # of the standard deviation, to be seen
-_LONG_VALUES = ("accuracy", "FD", "recall", "held-out loss")
-_ERRORS = 2.0  # standard errors that a difference must have
+def _root(variance: float) -> float:
+    return float(np.sqrt(max(0.0, variance)))
 
 
 @dataclass(frozen=True)
-class Config(PageConfig, StudyConfig):
+class Config(PageConfig, SmallModelConfig):
     """Settings of Figure 5; those of the small models are Figure 7's, so that none is trained twice."""
 
     attribute_rows: int = 32
@@ -147,85 +130,56 @@ class Config(PageConfig, StudyConfig):
         return self.attribute_rows * (1 + len(LONG)) * each + _SHOWN_LATENTS * _SHOWN_NOISES + runs
 
     def quick(self) -> Config:
-        return replace(self, attribute_rows=3, run_rows=2, long_steps=6, **{**condition_study.QUICK, **QUICK})
+        return replace(self, attribute_rows=3, run_rows=2, long_steps=6, **{**conditions.QUICK, **QUICK})
 
 
-Shares = dict[str, list[float]]
-
-
-class Long(NamedTuple):
-    """Of a longer run: Z's share, its standard error, and how good its pictures are."""
-
-    share: float
-    error: float
-    values: dict[str, float]
-
-
-def run(config: Config, on_step: Callable[[int], None]) -> Result:
-    """Figure 5."""
+def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
+    """Split the variance of the model's pictures, and find Z's share in those of small models."""
     subject = load_subject(config)
-    artist = Artist(config, on_step)
+    sampler = FaceSampler(config, on_step)
     rows = np.random.default_rng(config.seed).permutation(subject.attributes[subject.held_out])
-    pictures = crossed(artist, subject.pipeline, rows[: config.attribute_rows])
-    parts, error = variance_parts(pictures), share_error(pictures)
+    pictures = crossed(sampler, subject.pipeline, rows[: config.attribute_rows])
+    parts = variance_parts(pictures)
     real = float(subject.images[subject.held_out].var(0, dtype=np.float64).mean())
 
-    wanted = subject.wanted("1")
-    one = subject.pipeline.choose_attributes(wanted, count=1, seed=config.seed)
-    shown = crossed(artist, subject.pipeline, one, _SHOWN_LATENTS, _SHOWN_NOISES)[0]
-    shares, examples = _pairings(config, artist)
-    long = _long(config, artist)
-    return Result(
-        title="D Figure 5: one Z, many noises",
-        about="What is left to the noise once the attributes and Z are given, as shares of the variance of the pixels.",
-        ours={
-            "parts": asdict(parts),
-            "share": parts.share,
-            "share_error": error,
-            "deviation": parts.deviation,
-            "real_variance": real,
-            "pairings": shares,
-            "longer": {name: one._asdict() for name, one in long.items()},
+    one = subject.pipeline.choose_attributes(subject.wanted("1"), count=1, seed=config.seed)
+    shown = crossed(sampler, subject.pipeline, one, _SHOWN_LATENTS, _SHOWN_NOISES)[0]
+    faces = avatar_faces(config)
+    told = variants(faces, config.seed)
+    with runs_under(config.runs) as folder:
+        shares, examples = _pairings(told, SmallModelStudy(config, faces, folder), sampler, config.run_rows)
+        long_config = replace(config, training_steps=config.long_steps)
+        longer = _longer(told, SmallModelStudy(long_config, faces, folder), sampler, config.attribute_rows)
+    ours = {
+        "model": subject.facts,
+        "parts": asdict(parts),
+        "share_error": share_error(pictures),
+        "real_variance": real,
+        **derived(parts, real, shares),
+        "pairings": shares,
+        "longer": longer,
+    }
+    return Measured(ours, PAPER, {"model": shown, "pairings": examples})
+
+
+def derived(parts: VarianceParts, real: float, shares: dict[str, list[float]]) -> dict[str, Any]:
+    """What the page quotes beside the estimates: shares of the whole variance, deviations in levels, intervals."""
+    variances = asdict(parts)
+    return {
+        "share": parts.share,
+        "deviation": parts.deviation,
+        "share_of_total": {name: value / parts.total for name, value in variances.items()},
+        "left_to_noise": (parts.noise + parts.both) / parts.total,
+        "deviations": {name: _root(value) for name, value in {**variances, "all": parts.total, "real": real}.items()},
+        "pairing_means": {name: interval(each)._asdict() for name, each in shares.items()},
+        "matched_minus": {
+            name: difference(shares["matched"], shares[name])._asdict() for name in shares if name != "matched"
         },
-        paper={"claim": "very subtle detail variations, akin to Gaussian distribution with a mean and small variance"},
-        tables=(_parts_table(parts, real), _pairing_table(shares), _long_table(long, config)),
-        readings=(
-            how_drawn(subject, config),
-            f"Shares: {config.attribute_rows} held-out rows of attributes, for each {_LATENTS} new Z crossed with "
-            f"{_NOISES} new noises; random effects, estimated without bias for every pixel and colour, summed, then "
-            "divided. The standard error of Z's share is a jackknife over the rows.",
-            f"Pairings: the small models of diffusion-fig7 ({config.training_steps} steps of {config.batch_size}, "
-            f"{config.repetitions} seeds), {config.run_rows} rows each; the model above is another network, trained "
-            "for longer. Intervals: Student's t over the seeds.",
-            f"Longer: the same small network, {config.long_steps} steps of {config.batch_size}, one seed, the same "
-            f"images, noise and order of batches; {config.attribute_rows} rows, standard errors over them.",
-            "D does not say what it means by subtle; here less than "
-            f"{SUBTLE:.0%} of the variance of all faces. That the variation is Gaussian is not tested.",
-        ),
-        findings=(*findings(parts, error, shares), _long_sentence(long, config)),
-        pictures=(
-            Picture(
-                "",
-                f"Faces of one row of attributes ({words(wanted)}, and what came with them). A row of the picture has "
-                "one Z, a column one noise. At the right: mean and standard deviation of the row, the latter "
-                f"{_STRETCH} times enlarged.",
-                lambda: _draw(shown),
-            ),
-            Picture(
-                "-pairings",
-                "As above, small models of one seed: a row has one Z, a column one noise. Where Z says nothing of the "
-                "picture, all rows are alike.",
-                lambda: draw_faces(
-                    "One Z a row, one noise a column, by how Z was paired to images in training",
-                    *(Faces(PAIRINGS[name].split(":")[0], each) for name, each in examples.items()),
-                ),
-            ),
-        ),
-    )
+    }
 
 
 def crossed(
-    artist: Artist,
+    sampler: FaceSampler,
     pipeline: AttributeDiffusionPipeline,
     attributes: NDArray[np.uint8],
     n_latents: int = _LATENTS,
@@ -233,7 +187,7 @@ def crossed(
 ) -> Pictures:
     """Pictures ``(R, n_latents, n_noises, H, W, 3)``: attributes ``(R, K)`` with Z and noises of their own."""
     cells = [(a, i, j) for a in range(len(attributes)) for i in range(n_latents) for j in range(n_noises)]
-    pictures = artist.draw(
+    pictures = sampler.draw(
         pipeline,
         attributes[[a for a, _, _ in cells]],
         latents=[a * n_latents + i for a, i, _ in cells],
@@ -242,121 +196,46 @@ def crossed(
     return pictures.reshape(len(attributes), n_latents, n_noises, *pictures.shape[1:])
 
 
-def _pairings(config: Config, artist: Artist) -> tuple[Shares, dict[str, Pictures]]:
+def _pairings(
+    told: dict[str, Variant], study: SmallModelStudy, sampler: FaceSampler, rows: int
+) -> tuple[dict[str, list[float]], dict[str, Pictures]]:
     """Z's share by pairing and seed, and pictures ``(M, N, H, W, 3)`` of the first seed."""
-    faces = avatar_faces(config)
-    told = variants(faces, config.seed)
-    shares: Shares = {name: [] for name in PAIRINGS}
+    shares: dict[str, list[float]] = {name: [] for name in PAIRINGS}
     examples: dict[str, Pictures] = {}
-    with runs_under(config.runs) as folder:
-        for seed in config.seeds:
-            for name in PAIRINGS:
-                pipeline = trained_variant(told[name], faces, config, seed, folder)[0]
-                pictures = crossed(artist, pipeline, faces.attributes[: config.run_rows])
-                shares[name].append(variance_parts(pictures).share)
-                examples.setdefault(name, pictures[0, :, :_SHOWN_OF_RUNS])
+    for seed in study.config.seeds:
+        for name in PAIRINGS:
+            pictures = crossed(sampler, study.train(told[name], seed)[0], study.faces.attributes[:rows])
+            shares[name].append(variance_parts(pictures).share)
+            examples.setdefault(name, pictures[0, :, :_SHOWN_OF_RUNS])
     return shares, examples
 
 
-def _long(config: Config, artist: Artist) -> dict[str, Long]:
-    """Z's share in networks that differ in the pairing alone, trained for long enough to use Z."""
-    faces = avatar_faces(config)
-    told = variants(faces, config.seed)
-    longer = replace(config, training_steps=config.long_steps)
-    found: dict[str, Long] = {}
-    with runs_under(config.runs) as folder:
-        for name in LONG:
-            values = run_variant(told[name], faces, longer, config.seed, folder).values
-            pipeline = trained_variant(told[name], faces, longer, config.seed, folder)[0]
-            pictures = crossed(artist, pipeline, faces.attributes[: config.attribute_rows])
-            found[name] = Long(variance_parts(pictures).share, share_error(pictures), values)
+def _longer(
+    told: dict[str, Variant], study: SmallModelStudy, sampler: FaceSampler, rows: int
+) -> dict[str, dict[str, Any]]:
+    """Z's share in networks that differ in the pairing alone, trained for long enough to use Z, and their quality."""
+    found, seed = {}, study.config.seed
+    for name in LONG:
+        values = study.measure(told[name], seed).values
+        pictures = crossed(sampler, study.train(told[name], seed)[0], study.faces.attributes[:rows])
+        found[name] = {"share": variance_parts(pictures).share, "error": share_error(pictures), "values": values}
     return found
 
 
-def findings(parts: VarianceParts, error: float, shares: Shares) -> tuple[str, ...]:
-    """What the numbers say, in sentences."""
-    left = parts.noise + parts.both
-    subtle = left < SUBTLE * parts.total
-    return (
-        f"Z decides {parts.share:.2f} ± {error:.2f} (standard error) of the variance of a picture whose attributes are "
-        f"given. Of the variance of all pictures the attributes decide {parts.attributes / parts.total:.0%}, Z "
-        f"{parts.latents / parts.total:.0%}, the noise by itself {parts.noise / parts.total:.0%}, Z and noise together "
-        f"{parts.both / parts.total:.0%}.",
-        f"The variation that is left once attributes and Z are given is {'' if subtle else 'not '}very subtle, as D "
-        f"{'says' if subtle else 'has it'}: a pixel's standard deviation over noises is {parts.deviation:.0f} levels "
-        f"of 255, {left / parts.total:.0%} of the variance of all pictures.",
-        _pairing_sentence(shares),
-    )
-
-
-def _pairing_sentence(shares: Shares) -> str:
-    found = {name: interval(values) for name, values in shares.items()}
-    gains = {name: difference(shares["matched"], shares[name]) for name in ("features", "fresh")}
-    listed = "; ".join(f"{label.split(':')[0]} {found[name]}" for name, label in PAIRINGS.items())
-    if all(np.isnan(gap.half) for gap in gains.values()):
-        verdict = "One seed allows no conclusion"
-    elif all(gap.sign > 0 for gap in gains.values()):
-        verdict = "Z speaks where it describes its image"
-    else:
-        verdict = "That matched Z decide more than random ones is not shown"
-    return f"{verdict}. Share of Z in small models, given the attributes: {listed}.{_paper_like(found['features'])}"
-
-
-def _paper_like(fixed: Interval) -> str:
-    if fixed.mean < 0.05:
-        return " With D's pairing the network learns to ignore Z: what a sheet of faces of one Z shows is the noise."
-    return " With D's pairing, too, Z decides something."
-
-
-def _long_sentence(long: dict[str, Long], config: Config) -> str:
-    fixed, matched = long["features"], long["matched"]
-    apart = matched.share - fixed.share > _ERRORS * float(np.hypot(matched.error, fixed.error))
-    verdict = "Z speaks where it describes its image" if apart else "the pairings are not told apart"
-    return (
-        f"Trained equally for {config.long_steps} steps, {verdict}: it decides {matched.share:.2f} ± "
-        f"{matched.error:.2f} matched, {fixed.share:.3f} ± {fixed.error:.3f} with D's pairing (standard errors)."
-    )
-
-
-def _long_table(long: dict[str, Long], config: Config) -> Table:
-    rows: list[tuple[Cell, ...]] = [
-        (PAIRINGS[name], f"{one.share:.3f} ± {one.error:.2g}", *(one.values[key] for key in _LONG_VALUES))
-        for name, one in long.items()
-    ]
-    title = f"After {config.long_steps} steps of the same network, one seed: share of Z given the attributes, quality"
-    return Table(title, ("Z", "share ± standard error", *_LONG_VALUES), tuple(rows))
-
-
-def _parts_table(parts: VarianceParts, real: float) -> Table:
-    named = {
-        "attributes": parts.attributes,
-        "Z": parts.latents,
-        "noise": parts.noise,
-        "Z and noise together": parts.both,
-        "all pictures": parts.total,
-    }
-    rows: list[tuple[Cell, ...]] = [
-        (name, value / parts.total, float(np.sqrt(max(0.0, value)))) for name, value in named.items()
-    ]
-    rows.append(("real held-out faces", None, float(np.sqrt(real))))
-    return Table("Variance of a pixel by what decides it", ("", "share", "standard deviation, levels"), tuple(rows))
-
-
-def _pairing_table(shares: Shares) -> Table:
-    rows: list[tuple[Cell, ...]] = [
-        (PAIRINGS[name], str(interval(values)), ", ".join(f"{value:.3f}" for value in values))
-        for name, values in shares.items()
-    ]
-    return Table("Share of Z given the attributes, small models", ("Z", "mean ± 95 % interval", "by seed"), tuple(rows))
-
-
-def _draw(shown: Pictures) -> Figure:
-    """A grid of faces, and mean and spread of each row."""
+def draw(measured: Measured) -> dict[str, Figure]:
+    """Return faces of one Z a row and one noise a column: of the model, with mean and spread, and of small models."""
+    shown = measured.seen["model"]
     values = shown.astype(np.float64)
     spread = np.clip(_STRETCH * values.std(1, ddof=1), 0, 255)
     beside = np.stack([values.mean(1), spread], axis=1).round().astype(np.uint8)
-    return draw_faces(
-        "One Z a row, one noise a column",
-        Faces("", shown, [f"Z {i + 1}" for i in range(len(shown))]),
-        Faces("", beside, columns=("mean", "spread")),
-    )
+    return {
+        "": draw_faces(
+            "One Z a row, one noise a column",
+            FaceBlock("", shown, [f"Z {i + 1}" for i in range(len(shown))]),
+            FaceBlock("", beside, columns=("mean", "spread")),
+        ),
+        "-pairings": draw_faces(
+            "One Z a row, one noise a column, by how Z was paired to images in training",
+            *(FaceBlock(_TITLES[name], each) for name, each in measured.seen["pairings"].items()),
+        ),
+    }

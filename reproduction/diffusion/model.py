@@ -1,8 +1,8 @@
 """What the pages of pictures share (D Figures 1, 4, 5 and Appendix A): a trained model, its data, its judge.
 
-The model is the one in the package, or the one in the folder that the environment variable GAUSSMIX_MODEL names. Real
-faces are held-out ones, of the valid and test splits of what the model was trained on; features and attributes are read
-by an independent classifier, the judge.
+The model is the one in the package, or the one in the folder that the environment variable GAUSSMIX_MODEL names, with
+its data in that of GAUSSMIX_CELEBA. Real faces are held-out ones, of the valid and test splits of what the model was
+trained on; features and attributes are read by an independent classifier, the judge.
 """
 
 from __future__ import annotations
@@ -31,29 +31,22 @@ if TYPE_CHECKING:
 
 Pictures = NDArray[np.uint8]
 
-LISTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "1": (
-        ("Arched_Eyebrows", "Attractive", "Brown_Hair", "Heavy_Makeup", "High_Cheekbones", "Smiling", "Young"),
-        ("Brown_Hair", "Long_Hair", "Smiling"),
-    ),
-    "13": (
-        ("Bushy_Eyebrows", "Male", "Pointy_Nose", "Straight_Hair", "Young", "Attractive"),
-        ("Mustache", "Brown_Hair"),
-    ),
-    "14": (
-        ("5_o_Clock_Shadow", "Arched_Eyebrows", "Bags_Under_Eyes", "Male", "Black_Hair"),
-        ("Beard", "Black_Hair"),
-    ),
-    "15": (
-        ("Arched_Eyebrows", "Attractive", "Bangs", "Big_Lips", "Heavy_Makeup", "High_Cheekbones"),
-        ("Long_Hair", "Mouth_Open", "Blond_Hair"),
-    ),
-    "16": (
-        ("Arched_Eyebrows", "Attractive", "Brown_Hair", "Heavy_Makeup", "Smiling", "Young"),
-        ("Brown_Hair", "Smiling", "Eyeglasses"),
-    ),
+D_LISTS: dict[str, tuple[str, ...]] = {
+    "1": ("Arched_Eyebrows", "Attractive", "Brown_Hair", "Heavy_Makeup", "High_Cheekbones", "Smiling", "Young"),
+    "13": ("Bushy_Eyebrows", "Male", "Pointy_Nose", "Straight_Hair", "Young", "Attractive"),
+    "14": ("5_o_Clock_Shadow", "Arched_Eyebrows", "Bags_Under_Eyes", "Male", "Black_Hair"),
+    "15": ("Arched_Eyebrows", "Attractive", "Bangs", "Big_Lips", "Heavy_Makeup", "High_Cheekbones"),
+    "16": ("Arched_Eyebrows", "Attractive", "Brown_Hair", "Heavy_Makeup", "Smiling", "Young"),
 }
-"""D's figures: the attributes that each prints, and those asked of a model of the built-in faces instead."""
+"""The attributes that D's figures print."""
+OUR_LISTS: dict[str, tuple[str, ...]] = {
+    "1": ("Brown_Hair", "Long_Hair", "Smiling"),
+    "13": ("Mustache", "Brown_Hair"),
+    "14": ("Beard", "Black_Hair"),
+    "15": ("Long_Hair", "Mouth_Open", "Blond_Hair"),
+    "16": ("Brown_Hair", "Smiling", "Eyeglasses"),
+}
+"""Those asked of a model of the built-in faces instead."""
 
 _SHOWN = 64  # pixels that a small picture is enlarged to
 _GAP = 4
@@ -86,26 +79,24 @@ QUICK: dict[str, Any] = {"model": "", "faces": 200, "sampling_steps": 2, "judge_
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """A model and the faces it was trained on.
+class JudgedModel:
+    """A model, the faces it was trained on, and a judge of faces."""
 
-    Attributes:
-        label: the model in words.
-        images: all faces ``(N, H, W, 3)``.
-        attributes: theirs ``(N, K)``, in the order of the model.
-        training, held_out: positions of the train split, and of the valid and test splits.
-        judge: trained on the train split.
-        columns: the model's attributes among the judge's.
-    """
-
-    label: str
+    facts: dict[str, Any]
+    """Whether it is the one in the package ("shipped"), its "data", "steps" of training and "size" in pixels."""
     pipeline: AttributeDiffusionPipeline
     images: Pictures
+    """All faces ``(N, H, W, 3)``."""
     attributes: NDArray[np.uint8]
+    """Theirs ``(N, K)``, in the order of the model."""
     training: NDArray[np.int64]
+    """Positions of the train split."""
     held_out: NDArray[np.int64]
+    """Positions of the valid and test splits."""
     judge: AttributeClassifier
+    """Trained on the train split."""
     columns: list[int]
+    """The model's attributes among the judge's."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,30 +104,30 @@ class Subject:
         return self.pipeline.attribute_names
 
     def predict(self, images: Pictures) -> NDArray[np.bool_]:
-        """The attributes that the judge sees, ``(M, K)``."""
+        """Return the attributes that the judge sees, ``(M, K)``."""
         return self.judge.predict(images)[:, self.columns]
 
     def with_attributes(self, wanted: Sequence[str]) -> NDArray[np.int64]:
-        """Positions of the held-out faces that have all of these attributes."""
+        """Return the positions of the held-out faces that have all of these attributes."""
         has = self.attributes[self.held_out][:, find_attributes(wanted, self.names)]
         return self.held_out[has.all(1)]
 
     def nearest_to(self, wanted: Sequence[str], count: int, seed: int) -> NDArray[np.int64]:
-        """``count`` held-out faces that lack the fewest of these attributes, in random order among equals."""
+        """Return ``count`` held-out faces that lack the fewest of these, in random order among equals."""
         order = np.random.default_rng(seed).permutation(self.held_out)
         lacking = (self.attributes[order][:, find_attributes(wanted, self.names)] == 0).sum(1)
         return order[np.argsort(lacking, kind="stable")[:count]]
 
     def wanted(self, figure: str) -> tuple[str, ...]:
-        """The attributes to ask for: D's if the model knows them, else ours, else a pair of the model's own."""
-        for names in LISTS[figure]:
+        """Return what to ask for: D's list if the model knows it, else ours, else attributes of the model's own."""
+        for names in (D_LISTS[figure], OUR_LISTS[figure]):
             if set(names) <= set(self.names):
                 return names
         own = sheet_requests(self.pipeline)
-        return tuple(own[list(LISTS).index(figure) % len(own)])
+        return tuple(own[list(D_LISTS).index(figure) % len(own)])
 
 
-def load_subject(config: PageConfig) -> Subject:
+def load_subject(config: PageConfig) -> JudgedModel:
     """Load the model, its faces, and the judge, which is trained if the cache does not hold it.
 
     Raises ValueError if there is no model, if its faces are not to be found, or if these lack its attributes.
@@ -150,11 +141,8 @@ def load_subject(config: PageConfig) -> Subject:
     dataset = load_dataset(source, size=size, count=count, seed=trained.get("seed", 0), progress=False)
     columns = find_attributes(pipeline.attribute_names, dataset.attribute_names)
     judge, _ = load_or_train_classifier(dataset, steps=config.judge_steps, progress=False)
-    name = "the built-in faces" if source == "avatars" else dataset.name
-    steps = f"{trained.get('steps', 0):,}".replace(",", " ")
-    which = "the model of the package" if folder is None else "a model"
-    return Subject(
-        label=f"{which}, trained {steps} steps on {name} at {size} pixels",
+    return JudgedModel(
+        facts={"shipped": folder is None, "data": dataset.name, "steps": trained.get("steps", 0), "size": size},
         pipeline=pipeline,
         images=dataset.images,
         attributes=dataset.attributes[:, columns],
@@ -166,7 +154,7 @@ def load_subject(config: PageConfig) -> Subject:
 
 
 def source_of(pipeline: AttributeDiffusionPipeline, data: str) -> str | Path:
-    """What the model was trained on: "avatars", or the folder of ``data``, else the one that the model names.
+    """Return what the model was trained on: "avatars", or the folder of ``data``, else the one that the model names.
 
     Raises ValueError if none is known.
     """
@@ -178,12 +166,12 @@ def source_of(pipeline: AttributeDiffusionPipeline, data: str) -> str | Path:
 
 
 def given_folder(path: str) -> Path | None:
-    """A folder from a setting that may name an environment variable; None if that is not set."""
+    """Return the folder of a setting that may name an environment variable; None if that is not set."""
     expanded = os.path.expandvars(path)
     return Path(expanded).expanduser() if expanded and "$" not in expanded else None
 
 
-class Artist:
+class FaceSampler:
     """Draws with models: Z number j and noise number j of one are the same wherever they are asked for.
 
     ``on_step`` is told the number of pictures drawn so far.
@@ -202,13 +190,13 @@ class Artist:
         noises: Sequence[int] | None = None,
         components: Sequence[Mapping[str, int]] | None = None,
     ) -> Pictures:
-        """Pictures ``(M, H, W, 3)`` for attributes ``(M, K)``.
+        """Draw pictures ``(M, H, W, 3)`` for attributes ``(M, K)``.
 
         Picture i has Z number ``latents[i]``, with the given ``components`` of some attributes, and starts from noise
         number ``noises[i]``; each has its own by default.
         """
-        z = self.latents(pipeline, latents or range(len(attributes)), components)
-        return self.draw_with(pipeline, attributes, z, noises)
+        numbers = latents or range(len(attributes))
+        return self.draw_with(pipeline, attributes, self.latents(pipeline, numbers, components), noises)
 
     def latents(
         self,
@@ -216,12 +204,11 @@ class Artist:
         numbers: Sequence[int],
         components: Sequence[Mapping[str, int]] | None = None,
     ) -> torch.Tensor:
-        """Z of these numbers, ``(M, T, N)``, ungated, with the given ``components`` of some attributes."""
-        chosen = components or [{}] * len(numbers)
-        return torch.cat([pipeline.draw_latents(1, self._generator(j, 0), chosen[i]) for i, j in enumerate(numbers)])
-
-    def _generator(self, number: int, stream: int) -> torch.Generator:
-        return step_generator(self.config.seed, number, stream)
+        """Return Z of these numbers, ``(M, T, N)``, ungated, with the given ``components`` of some attributes."""
+        chosen = zip(numbers, components or [{}] * len(numbers), strict=True)
+        return torch.cat(
+            [pipeline.draw_attribute_latents(1, step_generator(self.config.seed, j, 0), c) for j, c in chosen]
+        )
 
     def draw_with(
         self,
@@ -230,10 +217,10 @@ class Artist:
         z: torch.Tensor,
         noises: Sequence[int] | None = None,
     ) -> Pictures:
-        """As `draw`, for a given Z ``(M, T, N)``."""
-        count, unet = len(attributes), pipeline.unet
+        """Draw as `draw` does, with a given Z ``(M, T, N)``."""
+        count, unet, seed = len(attributes), pipeline.unet, self.config.seed
         shape = (1, unet.config["in_channels"], unet.config["sample_size"], unet.config["sample_size"])
-        x = torch.cat([torch.randn(shape, generator=self._generator(j, 1)) for j in noises or range(count)])
+        x = torch.cat([torch.randn(shape, generator=step_generator(seed, j, 1)) for j in noises or range(count)])
         at_once = batch_size(shape[-1], unet.device)
         fast = has_fast_bfloat16(unet.device) and unet.dtype == torch.float32
         pipeline.set_progress_bar_config(disable=True)
@@ -246,7 +233,7 @@ class Artist:
                     z[part],
                     num_inference_steps=self.config.sampling_steps,
                     guidance_scale=self.config.guidance,
-                    noise=x[part],
+                    latents=x[part],
                     output_type="np",
                 )
             parts.append(np.asarray(out.images))
@@ -255,22 +242,12 @@ class Artist:
         return np.concatenate(parts)
 
 
-def how_drawn(subject: Subject, config: PageConfig) -> str:
-    """What drew the pictures, and how to have the page of another model."""
-    guidance = "without guidance, as in the paper" if config.guidance == 1 else f"with guidance {config.guidance:g}"
-    return (
-        f"Drawn by {subject.label}, with DPM-Solver++ in {config.sampling_steps} steps, {guidance}. For the page of "
-        "another model, of CelebA say, set GAUSSMIX_MODEL to its folder and GAUSSMIX_CELEBA to its data: D's lists of "
-        "attributes are then used."
-    )
-
-
 def words(names: Sequence[str]) -> str:
-    """A list of attributes as D prints it."""
+    """Return a list of attributes as D prints it."""
     return ", ".join(name.replace("_", " ") for name in names)
 
 
-class Faces(NamedTuple):
+class FaceBlock(NamedTuple):
     """A block of a figure: pictures ``(R, C, H, W, 3)`` under a title, with a label for each row or column."""
 
     title: str
@@ -279,8 +256,8 @@ class Faces(NamedTuple):
     columns: Sequence[str] = ()
 
 
-def draw_faces(title: str, *blocks: Faces) -> Figure:
-    """Blocks of faces side by side, laid out in whole pixels: what is shown are the pixels of the faces."""
+def draw_faces(title: str, *blocks: FaceBlock) -> Figure:
+    """Return blocks of faces side by side, laid out in whole pixels: what is shown are the pixels of the faces."""
     from matplotlib.figure import Figure
 
     above = _LINE * (1 + any(block.title for block in blocks) + any(len(block.columns) for block in blocks))

@@ -6,204 +6,112 @@ that resembles a 9. Here many mixes of each pair are decoded, and the judge says
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gaussmix.autoencoder.evaluate import SURE
-from gaussmix.autoencoder.generate import MixMode
+from gaussmix.autoencoder.generate import LatentGenerator, MixMode
 from gaussmix.autoencoder.sheets import as_rgb
+from gaussmix.autoencoder.train import fit_sampler, load_latents
 from gaussmix.metrics import manifold_scores
-from reproduction.diffusion.model import Faces, draw_faces
-from reproduction.expansion import latents as latent_study
-from reproduction.expansion.latents import OnStep, Run, StudyConfig, Subject, data_words, subjects
-from reproduction.page import Cell, Picture, Result, Table
-from reproduction.runs import counted, runs_under
-from reproduction.statistics import Interval, interval
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from reproduction.expansion import latents
+from reproduction.page import Measured
+from reproduction.runs import counted
+from reproduction.statistics import interval
 
 MODES: dict[MixMode, str] = {"dims": "each number from one of the two (E)", "lerp": "between the two draws"}
-PAPER_PAIRS = ((0, 4), (0, 3))
-"""The pairs of classes that E names; its picture has two more."""
-OTHER_PAIRS = ((1, 7), (3, 8))
+PAIRS = ((0, 3), (0, 4), (1, 7), (3, 8))
+"""Classes whose mixes are shown: the first two pairs are those that E names; its picture has two more."""
+_ALL_PAIRS = list(combinations(range(10), 2))
 _SHOWN = 8
 _FOR_PRECISION = 100  # mixes of each pair
 
 
 @dataclass(frozen=True)
-class Config(StudyConfig):
+class Config(latents.LatentPageConfig):
     """Settings of Figure 10."""
 
     mixes: int = 500
     """Images of each pair of classes; all pairs are mixed."""
 
-    @property
-    def n_steps(self) -> int:
-        """Autoencoders."""
-        return latent_study.counted_runs(self)
-
     def quick(self) -> Config:
-        return replace(self, mixes=20, **latent_study.QUICK)
+        return replace(self, mixes=20, **latents.QUICK)
 
 
-class Seen(NamedTuple):
-    """What the judge says of the mixes of a pair: shares, and how often it sees each class, ``(K,)``."""
-
-    either: float
-    other: float
-    unsure: float
-    classes: tuple[float, ...]
-
-
-@dataclass
-class Mixes:
-    """What was seen of one way of mixing, by pair and seed, and the precision of all pairs together, by seed."""
-
-    pairs: dict[tuple[int, int], list[Seen]] = field(default_factory=dict)
-    precision: list[float] = field(default_factory=list)
-
-    def over_pairs(self, name: str) -> Interval:
-        """The mean over all pairs, by seed."""
-        return interval(np.mean([[getattr(one, name) for one in each] for each in self.pairs.values()], axis=0))
-
-
-Modes = dict[MixMode, Mixes]
-
-
-def run(config: Config, on_step: OnStep) -> Result:
-    """Figure 10."""
+def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
+    """Return what the judge sees in mixes of all pairs, by data set and way of mixing."""
     one_more = counted(on_step)
-    found: dict[str, Modes] = {}
-    names: dict[str, tuple[str, ...]] = {}
-    shown: dict[str, dict[MixMode, NDArray[np.uint8]]] = {}
-    with runs_under(config.runs) as folder:
-        for subject in subjects(config):
-            found[subject.name] = {mode: Mixes() for mode in MODES}
-            names[subject.name] = subject.dataset.class_names
-            for seed in config.seeds:
-                trained = subject.run(seed, folder)
-                for mode in MODES:
-                    images = _mix_all(subject, trained, mode, seed, config, found[subject.name][mode])
-                    if seed == config.seed:
-                        shown.setdefault(subject.name, {})[mode] = images
-                one_more()
-    return Result(
-        title="E Figure 10: random mixing of classes",
-        about="Images decoded from latents that are merged from draws of two classes, and what an independent judge "
-        "sees in them.",
-        ours={name: {mode: _numbers(mixes) for mode, mixes in modes.items()} for name, modes in found.items()},
-        paper={"claim": "generated images continue to retain input category attributes; 0 and 4 resembled 9"},
-        tables=tuple(
-            table
-            for name, modes in found.items()
-            for table in (_summary(name, modes), _pairs_table(name, modes, names[name]))
-        ),
-        readings=(
-            f"{data_words(config)} {config.repetitions} seeds; autoencoders as on the page of Figure 8, the latents of "
-            "a class from the default coupling (k-means, principal axes).",
-            f'{config.mixes} mixes of each pair of classes, half and half. "{MODES["dims"]}": E\'s "randomly merged" '
-            f'samples. "{MODES["lerp"]}": see `gaussmix autoencoder mix --mode lerp`.',
-            f"The judge: unsure where its highest probability is below {SURE}. Precision: share of mixes on the "
-            f"manifold of real test images, {_FOR_PRECISION} of each pair.",
-            "E gives no count of what its mixes look like. Intervals: Student's t over the seeds.",
-        ),
-        findings=tuple(text for name, modes in found.items() for text in _findings(name, modes, names[name])),
-        pictures=tuple(
-            Picture(
-                "" if not i else f"-{name.lower()}",
-                f"{name}, the first seed: the first {_SHOWN} mixes, half and half, of four pairs. E "
-                "names those of the classes 0 and 3, and 0 and 4.",
-                lambda images=images, own=names[name]: _draw(images, own),
-            )
-            for i, (name, images) in enumerate(shown.items())
-        ),
-    )
+    ours: dict[str, Any] = {}
+    shown: list[tuple[list[str], dict[str, NDArray[np.uint8]]]] = []
+    for images in latents.data_sets(config):
+        found: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MODES}
+        blocks: dict[str, NDArray[np.uint8]] = {}
+        shown.append(([" + ".join(images.dataset.class_names[k] for k in pair) for pair in PAIRS], blocks))
+        for seed in config.seeds:
+            model, out = images.autoencoder(seed)
+            generator = LatentGenerator(model, fit_sampler(*load_latents(out)))
+            for mode in MODES:
+                judged, pictures = _mix_all(images, generator, mode, seed, config.mixes)
+                found[mode].append(judged)
+                blocks.setdefault(MODES[mode], pictures)
+            one_more()
+        ours[images.name] = {mode: _numbers(seeds) for mode, seeds in found.items()}
+        if images.name == "MNIST":  # E's example
+            nines = [one["classes"][_ALL_PAIRS.index((0, 4))][9] for one in found["dims"]]
+            ours["nines_of_0+4"] = interval(nines)._asdict()
+    ours |= {"unsure_below": SURE, "mixes_for_precision": _FOR_PRECISION}
+    claim = "generated images continue to retain input category attributes; 0 and 4 resembled 9"
+    return Measured(ours, {"claim": claim}, {"mixes": shown})
 
 
 def _mix_all(
-    subject: Subject, trained: Run, mode: MixMode, seed: int, config: Config, mixes: Mixes
-) -> NDArray[np.uint8]:
-    """Judge the mixes of every pair; returns pictures ``(4, _SHOWN, S, S, 3)`` of those that are shown."""
+    subject: latents.JudgedImages, generator: LatentGenerator, mode: MixMode, seed: int, n: int
+) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+    """What the judge says of ``n`` mixes of each of P pairs, and pictures ``(4, _SHOWN, S, S, 3)`` of some.
+
+    Of each pair ``classes``, how often each class is seen ``(P, K)``, and the shares ``either``, taken for one of the
+    two, and ``unsure`` ``(P,)``; the ``precision`` of all pairs together.
+    """
     classes = subject.dataset.class_names
+    judged: dict[str, Any] = {"classes": [], "either": [], "unsure": []}
     kept, features = [], []
-    for a, b in combinations(range(len(classes)), 2):
-        images = trained.generator.mix([classes[a], classes[b]], mode=mode, n=config.mixes, random_state=seed)
-        mixes.pairs.setdefault((a, b), []).append(_see(subject, images, a, b))
+    for pair in _ALL_PAIRS:
+        images = generator.mix([classes[k] for k in pair], mode=mode, n_samples=n, random_state=seed)
+        probabilities = subject.judge.probabilities(images)
+        found = probabilities.argmax(1)
+        judged["classes"].append(np.bincount(found, minlength=len(classes)) / n)
+        judged["either"].append(np.isin(found, pair).mean())
+        judged["unsure"].append((probabilities.max(1) < SURE).mean())
         features.append(subject.judge.features(images[:_FOR_PRECISION]))
-        if (a, b) in PAPER_PAIRS + OTHER_PAIRS:
+        if pair in PAIRS:
             kept.append(as_rgb(images[:_SHOWN]))
-    mixes.precision.append(manifold_scores(subject.reference.real, np.concatenate(features)).precision)
-    return np.stack(kept)
+    judged["precision"] = manifold_scores(subject.reference.real, np.concatenate(features)).precision
+    return judged, np.stack(kept)
 
 
-def _see(subject: Subject, images: NDArray[np.uint8], a: int, b: int) -> Seen:
-    probabilities = subject.judge.probabilities(images)
-    found = probabilities.argmax(1)
-    either = float(np.isin(found, (a, b)).mean())
-    shares = np.bincount(found, minlength=probabilities.shape[1]) / len(found)
-    return Seen(either, 1 - either, float((probabilities.max(1) < SURE).mean()), tuple(shares.tolist()))
-
-
-def _numbers(mixes: Mixes) -> dict[str, Any]:
-    """Means over the pairs by seed, and of each pair how often each class is seen, the mean over the seeds."""
-    by_seed = {
-        name: np.mean([[getattr(one, name) for one in each] for each in mixes.pairs.values()], axis=0).tolist()
-        for name in ("either", "unsure")
+def _numbers(seeds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the pairs by seed and over the seeds; of each pair how often each class is seen."""
+    classes, either, unsure = (np.stack([one[key] for one in seeds], 1) for key in ("classes", "either", "unsure"))
+    precision = [one["precision"] for one in seeds]
+    by_seed = {"either": either.mean(0), "other": 1 - either.mean(0), "unsure": unsure.mean(0), "precision": precision}
+    every = {f"{a}+{b}": row for row, (a, b) in enumerate(_ALL_PAIRS)}
+    return {
+        **by_seed,
+        "over_seeds": {name: interval(values)._asdict() for name, values in by_seed.items()},
+        "pairs": {pair: classes[row].mean(0).round(4) for pair, row in every.items()},
+        "unsure_of_pairs": {pair: interval(unsure[every[pair]])._asdict() for pair in (f"{a}+{b}" for a, b in PAIRS)},
     }
-    pairs = {
-        f"{a}+{b}": np.mean([one.classes for one in each], axis=0).round(4).tolist()
-        for (a, b), each in mixes.pairs.items()
+
+
+def draw(measured: Measured) -> dict[str, Figure]:
+    """Return mixes of four pairs of each data set: a block for each way of mixing."""
+    return {
+        suffix: latents.draw_blocks("Mixes of two classes", blocks.items(), labels)
+        for suffix, (labels, blocks) in zip(("", "-fashion-mnist"), measured.seen["mixes"], strict=True)
     }
-    return {**by_seed, "precision": mixes.precision, "pairs": pairs}
-
-
-def _summary(name: str, modes: Modes) -> Table:
-    rows: list[tuple[Cell, ...]] = [
-        (
-            MODES[mode],
-            *(str(mixes.over_pairs(each)) for each in ("either", "other", "unsure")),
-            str(interval(mixes.precision)),
-        )
-        for mode, mixes in modes.items()
-    ]
-    columns = ("mixed", "seen as one of the two", "seen as a third class", "unsure", "precision")
-    n = len(next(iter(modes.values())).pairs)
-    return Table(f"{name}, all {n} pairs: mean ± 95 % interval", columns, tuple(rows))
-
-
-def _pairs_table(name: str, modes: Modes, classes: tuple[str, ...]) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for pair in PAPER_PAIRS + OTHER_PAIRS:
-        for mode, mixes in modes.items():
-            shares = np.mean([one.classes for one in mixes.pairs[pair]], axis=0)
-            top = Counter(dict(zip(classes, shares.tolist(), strict=True))).most_common(4)
-            listed = ", ".join(f"{label} {share:.0%}" for label, share in top)
-            unsure = interval([one.unsure for one in mixes.pairs[pair]])
-            rows.append((" + ".join(classes[k] for k in pair), MODES[mode], listed, str(unsure)))
-    return Table(f"{name}: what the judge sees", ("classes", "mixed", "seen as", "unsure"), tuple(rows))
-
-
-def _findings(name: str, modes: Modes, classes: tuple[str, ...]) -> list[str]:
-    either = {mode: mixes.over_pairs("either") for mode, mixes in modes.items()}
-    precise = {mode: interval(mixes.precision) for mode, mixes in modes.items()}
-    found = [
-        f"{name}: of E's mixes the judge takes {either['dims']} for one of the two classes, of mixes between two draws "
-        f"{either['lerp']} (by chance {2 / len(classes):.2f}); on the manifold of real images lie "
-        f"{precise['dims']} and {precise['lerp']}."
-    ]
-    if classes[9] == "9":
-        nines = interval([one.classes[9] for one in modes["dims"].pairs[0, 4]])
-        found.append(f"{name}: of E's mixes of 0 and 4 the judge takes {nines} for a 9.")
-    return found
-
-
-def _draw(images: dict[MixMode, NDArray[np.uint8]], classes: tuple[str, ...]) -> Figure:
-    labels = [" + ".join(classes[k] for k in pair) for pair in sorted(PAPER_PAIRS + OTHER_PAIRS)]
-    blocks = [Faces(MODES[mode], each, labels if not i else ()) for i, (mode, each) in enumerate(images.items())]
-    return draw_faces("Mixes of two classes", *blocks)

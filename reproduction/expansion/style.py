@@ -1,9 +1,7 @@
-"""What the pages of style share (E Figures 11-13): the network, the paintings, the styles' crops, renderings.
+"""What the pages of style share (E Figures 11 to 13): the network, the paintings, their crops, renderings, measures.
 
-E takes Van Gogh's "The Starry Night" and "Sunflowers". The environment variable GAUSSMIX_ART names a folder with
-starry_night.jpg and sunflowers.jpg, or another painting gogh_auvers.jpg in its place, and home.jpg, a photograph.
-
-How good are draws of Gram matrices, and the pictures made to fit them.
+GAUSSMIX_ART names a folder with starry_night.jpg and sunflowers.jpg, or another painting gogh_auvers.jpg in its place,
+and home.jpg, a photograph. How good draws of Gram matrices are, and the pictures made to fit them:
 
     negative mass       sum |lambda_i < 0| / sum |lambda_i| of a matrix: what no features can have
     span share          |P (g - m)|^2 / |g - m|^2, P onto the differences of real crops: what crops do vary in
@@ -19,20 +17,27 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gaussmix.data.base import DataError
+from gaussmix.style.expansion import GramExpansion
 from gaussmix.style.grams import GramLayout, Rows, crop_grams
 from gaussmix.style.images import fit_size, read_picture, resize, to_tensor
 from gaussmix.style.transfer import StyleTransfer, Target
 from gaussmix.style.vgg import CONTENT_LAYERS, STYLE_LAYERS, VARIABLE, VGG19Features, gram_matrix
+from reproduction.diffusion.model import FaceBlock, draw_faces
+from reproduction.runs import counted
+
+Picture = NDArray[np.uint8]
 
 ART = "GAUSSMIX_ART"
 RANDOM, DRAWN = "random", "drawn"
@@ -40,20 +45,15 @@ _STYLE_FILES = (("starry_night.jpg",), ("sunflowers.jpg", "gogh_auvers.jpg"))
 _CONTENT_FILES = ("home.jpg", "starry_night.jpg")
 _RANDOM_WIDTH = 8
 _STYLE_SIZE = 2  # of the pictures that crops are taken from, in sizes of the results
+_FLAT = 1e-6  # share of the largest variance below which a direction of crops is rounding
+_AT_ONCE = 4  # pictures in one pass through the network
 
 QUICK: dict[str, Any] = {"weights": RANDOM, "art": DRAWN, "size": 64, "crops": 6, "steps": 2}
 """What all pages change to be quick."""
 
-SOURCES = (
-    'Pictures: E says that "The Starry Night" and "Sunflowers" are "the target and style images, respectively", and '
-    "mixes two styles. Here they are the two styles (another Van Gogh stands in where the folder has no Sunflowers), "
-    "and the content is a photograph, so that what is seen of a style came from its matrices.",
-    "Gram matrices are those of E Eq. 11 divided by h w. Differs from the paper, which does not divide.",
-)
-
 
 @dataclass(frozen=True)
-class StyleConfig:
+class StylePageConfig:
     """Settings that all of these pages have."""
 
     seed: int = 0
@@ -69,100 +69,105 @@ class StyleConfig:
     """Of descent, for each picture."""
 
 
-Picture = NDArray[np.uint8]
+class StyleStudy:
+    """A network, a content and two styles; pictures made of targets, and where blends lie between the styles.
 
+    ``features``, ``content`` ``(H, W, 3)`` and ``styles``, the pictures by name. ``on_step`` is told the number of
+    pictures made so far. Raises `DataError` where weights or paintings are missing, with how to get them.
+    """
 
-class Studio(NamedTuple):
-    """Network, content ``(H, W, 3)``, and the styles' pictures by name."""
+    def __init__(self, config: StylePageConfig, on_step: Callable[[int], None]):
+        self.config, self._one_more = config, counted(on_step)
+        if config.weights == RANDOM:
+            self.features = VGG19Features.random(config.seed, width=_RANDOM_WIDTH)
+        else:
+            self.features = VGG19Features.load(None if config.weights.startswith("$") else config.weights)
+        self.content, styles = _drawn(config.seed) if config.art == DRAWN else _read(config.art)
+        size = _STYLE_SIZE * config.size
+        self.styles = {name: resize(p, *fit_size(p.shape[0], p.shape[1], size)) for name, p in styles.items()}
 
-    features: VGG19Features
-    content: Picture
-    styles: dict[str, Picture]
-
-    def crop_grams(self, config: StyleConfig) -> dict[str, dict[str, NDArray[np.float32]]]:
-        """``{style: {layer: (crops, C, C)}}``."""
-        rng = np.random.default_rng(config.seed)
+    @cached_property
+    def crops(self) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """Gram matrices ``{style: {layer: (crops, C, C)}}``."""
+        rng, n = np.random.default_rng(self.config.seed), self.config.crops
         return {
-            name: crop_grams([picture], self.features, crops=config.crops, crop_size=None, rng=rng, name=name)
+            name: crop_grams([picture], self.features, crops=n, crop_size=None, rng=rng, name=name)
             for name, picture in self.styles.items()
         }
 
-    def render(self, config: StyleConfig, targets: Sequence[Target], told: Callable[[int], None]) -> Picture:
-        """``(K, H, W, 3)``, a picture for each target; `told` hears how many more are done."""
-        transfer = StyleTransfer(self.features, size=config.size, steps=config.steps)
+    @cached_property
+    def expansion(self) -> GramExpansion:
+        """The default distribution of the crops."""
+        return GramExpansion().fit_grams(self.crops)
+
+    def rows(self, grams: Mapping[str, Any]) -> Rows:
+        """``(n, E)`` of matrices ``{layer: (n, C, C)}``."""
+        return self.expansion.layout.rows({layer: np.asarray(gram) for layer, gram in grams.items()})
+
+    def render(self, targets: Sequence[Target]) -> Picture:
+        """``(K, H, W, 3)``, a picture for each target."""
+        transfer = StyleTransfer(self.features, size=self.config.size, steps=self.config.steps)
         pictures = []
         for target in targets:
-            pictures.append(transfer.run(self.content, [target], seed=config.seed).images)
-            told(1)
+            pictures.append(transfer.run(self.content, [target], seed=self.config.seed).images)
+            self._one_more()
         return np.concatenate(pictures)
 
+    @cached_property
+    def _means(self) -> Rows:
+        """Of the crops' matrices, by style ``(2, E)``."""
+        return np.stack([self.rows(own).mean(0) for own in self.crops.values()])
 
-def open_studio(config: StyleConfig) -> Studio:
-    """Raises `DataError` where weights or paintings are missing, with how to get them."""
-    if config.weights == RANDOM:
-        features = VGG19Features.random(config.seed, width=_RANDOM_WIDTH)
-    else:
-        features = VGG19Features.load(None if config.weights.startswith("$") else config.weights)
-    if config.art == DRAWN:
-        content, styles = _drawn(config.seed)
-    else:
-        folder = _art_folder(config.art)
-        content = read_picture(_first(folder, _CONTENT_FILES))
-        paths = [_first(folder, names) for names in _STYLE_FILES]
-        styles = {path.stem: read_picture(path) for path in paths}
-    size = _STYLE_SIZE * config.size
-    resized = {name: resize(p, *fit_size(p.shape[0], p.shape[1], size)) for name, p in styles.items()}
-    return Studio(features, content, resized)
+    @cached_property
+    def _ends(self) -> Rows:
+        """Of two pictures made to fit the means: between them lie pictures, whatever the content adds."""
+        return self.rows(picture_grams(self.render(self.expansion.targets(self._means)), self.features))
 
+    def made_of(self, targets: Sequence[Target]) -> tuple[Picture, dict[str, float]]:
+        """Pictures of targets, the style loss that they leave, and how they differ."""
+        pictures = self.render(targets)
+        loss = float(style_losses(picture_grams(pictures, self.features), targets).mean())
+        return pictures, {"loss": loss, "variety": variety(pictures, self.features)}
 
-class Told:
-    """Adds up progress: how many are done in all goes to `on_step`."""
+    def share_drawn(self, targets: Sequence[Target]) -> float:
+        """The mean share of style 2 in drawn matrices."""
+        rows = self.rows({layer: torch.stack([target[layer] for target in targets]) for layer in targets[0]})
+        return float(realised_blend(rows, self._means, self.expansion.layout)[:, 1].mean())
 
-    def __init__(self, on_step: Callable[[int], None]):
-        self.done, self.on_step = 0, on_step
-
-    def __call__(self, more: int) -> None:
-        self.done += more
-        self.on_step(self.done)
+    def share_seen(self, pictures: Picture) -> float:
+        """The mean share of style 2 in pictures ``(K, H, W, 3)``."""
+        rows = self.rows(picture_grams(pictures, self.features))
+        return float(realised_blend(rows, self._ends, self.expansion.layout)[:, 1].mean())
 
 
-def _art_folder(art: str) -> Path:
-    named = os.environ.get(art.removeprefix("$")) if art.startswith("$") else art
-    if not named or not Path(named).is_dir():
-        found = f"{named} is no folder" if named else f"${ART} is not set"
-        raise DataError(f"the paintings are not here: {found}; set ${ART} to a folder with {_wanted()}")
-    return Path(named)
-
-
-def _first(folder: Path, names: Sequence[str]) -> Path:
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise DataError(f"{folder} has no {' and no '.join(names)}; put {_wanted()} there")
-
-
-def _wanted() -> str:
-    return f"{', '.join(' or '.join(names) for names in _STYLE_FILES)} and {_CONTENT_FILES[0]}"
+def _read(art: str) -> tuple[Picture, dict[str, Picture]]:
+    """The photograph, and the paintings by name, of a folder."""
+    named = os.path.expandvars(art)
+    wanted = f"{', '.join(' or '.join(names) for names in _STYLE_FILES)} and {_CONTENT_FILES[0]}"
+    if not named or not (folder := Path(named)).is_dir():
+        found = f"{named} is no folder" if named and "$" not in named else f"${ART} is not set"
+        raise DataError(f"the paintings are not here: {found}; set ${ART} to a folder with {wanted}")
+    paths = []
+    for names in (_CONTENT_FILES, *_STYLE_FILES):
+        there = [folder / name for name in names if (folder / name).is_file()]
+        if not there:
+            raise DataError(f"{folder} has no {' and no '.join(names)}; put {wanted} there")
+        paths.append(there[0])
+    content, *styles = paths
+    return read_picture(content), {path.stem: read_picture(path) for path in styles}
 
 
 def _drawn(seed: int) -> tuple[Picture, dict[str, Picture]]:
     """Patterns of 96 pixels: a disk as content, stripes and dots as styles."""
-    y, x = np.mgrid[:96, :96] / 96
-    speckle = np.random.default_rng(seed).normal(0, 12, (3, 96, 96, 3))
-    disk = np.hypot(x - 0.5, y - 0.5) < 0.3
-    stripes = np.sin(40 * x + 6 * np.sin(7 * y))
-    dots = np.cos(45 * x) * np.cos(45 * y)
+    y, x = np.mgrid[:96, :96, :1][:2] / 96
     shades = [
-        np.where(disk[..., None], [200, 180, 120], [90, 120, 160]),
-        128 + 100 * stripes[..., None] * [0.3, 0.6, 1.0],
-        128 + 100 * dots[..., None] * [1.0, 0.8, 0.2],
+        np.where(np.hypot(x - 0.5, y - 0.5) < 0.3, [200, 180, 120], [90, 120, 160]),
+        128 + 100 * np.sin(40 * x + 6 * np.sin(7 * y)) * [0.3, 0.6, 1.0],
+        128 + 100 * (np.cos(45 * x) * np.cos(45 * y)) * [1.0, 0.8, 0.2],
     ]
-    content, first, second = (np.clip(s + n, 0, 255).astype(np.uint8) for s, n in zip(shades, speckle, strict=True))
-    return content, {"stripes": first, "dots": second}
-
-
-_FLAT = 1e-6  # share of the largest variance below which a direction of crops is rounding
-_AT_ONCE = 4  # pictures in one pass through the network
+    speckled = shades + np.random.default_rng(seed).normal(0, 12, (3, 96, 96, 3))
+    content, stripes, dots = np.clip(speckled, 0, 255).astype(np.uint8)
+    return content, {"stripes": stripes, "dots": dots}
 
 
 def negative_mass(grams: Mapping[str, NDArray[np.floating]]) -> float:
@@ -184,8 +189,7 @@ def span_share(rows: Rows, crops: Rows, layout: GramLayout) -> NDArray[np.float6
     wide = values > _FLAT * values[-1]
     inside = (drawn @ known.T).astype(np.float64) @ (vectors[:, wide] / np.sqrt(values[wide]))
     whole = (drawn.astype(np.float64) ** 2).sum(1)
-    share: NDArray[np.float64] = np.divide((inside**2).sum(1), whole, out=np.full(len(rows), np.nan), where=whole > 0)
-    return share
+    return np.divide((inside**2).sum(1), whole, out=np.full(len(rows), np.nan), where=whole > 0)
 
 
 def realised_blend(rows: Rows, means: Rows, layout: GramLayout) -> NDArray[np.float64]:
@@ -201,15 +205,13 @@ def realised_blend(rows: Rows, means: Rows, layout: GramLayout) -> NDArray[np.fl
     return np.column_stack([1 - weights.sum(1), weights])
 
 
-def style_losses(found: Mapping[str, Tensor], targets: list[dict[str, Tensor]]) -> NDArray[np.float64]:
+def style_losses(found: Mapping[str, Tensor], targets: Sequence[Target]) -> NDArray[np.float64]:
     """``(K,)``: of Gram matrices ``{layer: (K, C, C)}``, each against its target; the mean over layers."""
     losses = [
-        np.mean(
-            [float((found[layer][k] - target[layer]).square().sum() / target[layer].square().sum()) for layer in target]
-        )
+        [float((found[layer][k] - own).square().sum() / own.square().sum()) for layer, own in target.items()]
         for k, target in enumerate(targets)
     ]
-    return np.array(losses, np.float64)
+    return np.mean(losses, axis=1)
 
 
 @torch.inference_mode()
@@ -233,9 +235,13 @@ def variety(images: NDArray[np.uint8], features: VGG19Features) -> float:
         raise ValueError(f"there are {len(images)} pictures; a distance needs at least 2")
     values = []
     for layer in CONTENT_LAYERS:
-        rows = torch.cat(
-            [features(to_tensor(images[i : i + 1], features.mean.device))[layer].flatten(1) for i in range(len(images))]
-        )
+        found = [features(to_tensor(image[None], features.mean.device))[layer] for image in images]
+        rows = torch.cat(found).flatten(1)
         size = rows.square().sum(1).mean().sqrt()
         values.append(np.mean([float((rows[a] - rows[b]).norm() / size) for a, b in combinations(range(len(rows)), 2)]))
     return float(np.mean(values))
+
+
+def draw_rows(title: str, rows: Mapping[str, Picture]) -> Figure:
+    """Pictures ``(K, H, W, 3)`` a row, behind the row's name."""
+    return draw_faces(title, FaceBlock("", np.stack(list(rows.values())), list(rows)))

@@ -1,12 +1,10 @@
-"""Random target densities as in E section 3.1.
+"""Random targets and fits as in E section 3.1.
 
-E says that targets mix "8 random Gaussian components" (Table 1) or normal, t and uniform ones (Table 2), and not how
-they are drawn. The ranges here were found by a search for those that give the losses of Tables 1-3.
+E says that its targets mix "8 random Gaussian components" (Table 1) or normal, t and uniform ones (Table 2), and not
+how they are drawn. The ranges here were found by a search for those that give the losses of Tables 1 to 3.
 
-Fits as E section 3.1 makes them.
-
-r = (max - min) / n, mu_i = min + i r for i = 0..n-1, sigma = t r; a point belongs to its nearest centre, be it beyond
-the outermost one.
+Fits have r = (max - min) / n, mu_i = min + i r for i = 0..n-1 and sigma = t r; a point belongs to its nearest centre,
+be it beyond the outermost one.
 """
 
 from __future__ import annotations
@@ -35,13 +33,6 @@ SCALES = (5.0, 15.0)
 DEGREES_OF_FREEDOM = (20, 60)
 WIDTHS = (5.0, 30.0)
 """Lengths of uniform components."""
-
-GENERATOR = (
-    "Targets: the paper does not say how its random mixtures are drawn. Found by search, to match Tables 1-3: 8 "
-    "components, centres uniform on (0, 100), standard deviations uniform on (5, 15), weights uniform on (0, 1) and "
-    "normalised. Table 2 has at least one each of normal, t (20-60 degrees of freedom) and uniform components (length "
-    "uniform on (5, 30)), the kinds of the other five at random."
-)
 
 
 @dataclass(frozen=True)
@@ -116,17 +107,6 @@ def _target(kinds: Sequence[Kind], rng: np.random.Generator) -> Target:
         dof = int(rng.integers(*DEGREES_OF_FREEDOM, endpoint=True)) if kind == "t" else 0
         components.append(Component(kind, center, scale, dof))
     return Target(weights / weights.sum(), tuple(components))
-
-
-ALGORITHM2 = (
-    "Algorithm 2: as printed, its step dL makes most weights negative (L far above 2). With the step dL = 1/N its "
-    "result is exactly pi = c / N, the shares of the points nearest to each centre, and that reproduces the tables."
-)
-ALGORITHM1 = (
-    "Algorithm 1: d = sigma/4, mid of half-width d. Step 11 prints side- about the data point; Eq. 7 and side+ are "
-    "about the nearest centre. Both were run. Negative weights are set to zero and the rest is normalised."
-)
-LOSS = "Loss: E Eq. 9 with half-width r/2, so that the regions tile the line, against the target's true probabilities."
 
 
 def count(x: FloatArray, n: int, t: float) -> tuple[BinnedCounts, GaussianBasis]:

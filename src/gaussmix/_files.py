@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,3 +68,37 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[Tensors, dict
     if metadata.get("version") != "1":
         raise ValueError(f"{path} has version {metadata.get('version')} of its format; this gaussmix reads version 1")
     return tensors, metadata
+
+
+class TensorRecord:
+    """What arrays by name say all about: equal where they are, and a safetensors file of the class's own format."""
+
+    def to_tensors(self) -> Tensors:
+        """Return everything as arrays by name, for `from_tensors`."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """Make what gave `to_tensors()`. Raises KeyError or ValueError for other arrays."""
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, type(self)):
+            return NotImplemented
+        mine, theirs = self.to_tensors(), other.to_tensors()
+        return mine.keys() == theirs.keys() and all(np.array_equal(mine[name], theirs[name]) for name in mine)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # equality is by value
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file; another of that name is replaced once the new one is whole."""
+        write_tensors(path, self.to_tensors(), type(self).__name__)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote. Raises ValueError, naming the file, for another kind of file or a damaged one."""
+        tensors, _ = read_tensors(path, cls.__name__)
+        try:
+            return cls.from_tensors(tensors)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{path} holds no usable {cls.__name__}: {error}") from error

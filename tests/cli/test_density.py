@@ -57,7 +57,7 @@ def test_fit_passes_its_flags_on(prices: np.ndarray, tmp_path: Path, capsys) -> 
     loaded = GMMExpansion.load(tmp_path / "m.safetensors")
     assert loaded.get_params() == GMMExpansion(
         "kernel", n_components=64, bandwidth="cv", range=(0.0, 200.0), bounds=(0.0, np.inf),
-        nan_policy="omit", n_threads=2,
+        nan_policy="omit", n_jobs=2,
     ).get_params()  # fmt: skip
     assert loaded.bases_[0] is not None
     assert loaded.bases_[0].n_components == 64

@@ -11,16 +11,15 @@ import pytest
 import torch
 from tiny import NAMES, squares_dataset, tiny_config, tiny_unet
 
-from gaussmix.diffusion.config import TrainConfig
-from gaussmix.diffusion.loss import Diffusion
+from gaussmix.diffusion.config import DiffusionConfig
+from gaussmix.diffusion.loss import ForwardProcess
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import PredictionType, make_betas, make_scheduler
-from gaussmix.diffusion.train import Trainer, train
+from gaussmix.diffusion.train import DiffusionTrainer, train
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.metrics.classifier import balanced_accuracy
 from gaussmix.nn import NGMGEntropyLoss
 from gaussmix.training.checkpoints import CheckpointStore
-from reproduction.diffusion.fig9 import measure_leak
 
 CONDITIONINGS = ("gated", "cross_attention", "concat", "multi_hot")
 BETAS = make_betas("constant", 20, beta=0.3)
@@ -124,7 +123,7 @@ def test_wrong_requests_are_refused():
 
 
 def first_losses(out, **settings):
-    trainer = Trainer(tiny_config(out, **settings), squares_dataset())
+    trainer = DiffusionTrainer(tiny_config(out, **settings), squares_dataset())
     losses, _ = next(trainer.steps())
     return losses, trainer
 
@@ -149,7 +148,7 @@ def test_the_first_denoising_loss_is_that_of_a_run_without_classifier(tmp_path, 
     ],
 )
 def test_classification_loss(kind, oracle):
-    diffusion = Diffusion(TrainConfig(classifier_weight=2.0, classifier_loss=kind), torch.device("cpu"))
+    diffusion = ForwardProcess(DiffusionConfig(classifier_weight=2.0, classifier_loss=kind), torch.device("cpu"))
     g = torch.Generator().manual_seed(0)
     logits, attributes = torch.randn(6, 3, generator=g), torch.randint(0, 2, (6, 3), generator=g).float()
 
@@ -165,13 +164,13 @@ def test_classification_loss(kind, oracle):
 @pytest.mark.parametrize("how", [{"injection": "up"}, {"classifier_pass": "unconditioned"}])
 def test_the_classifier_learns_the_image_and_teaches_the_encoder(tmp_path, how):
     settings = {"steps": 120, "batch_size": 16, "classifier_weight": 1.0, "learning_rate": 6e-3, **how}
-    trainer = Trainer(tiny_config(tmp_path, **settings), squares_dataset())
+    trainer = DiffusionTrainer(tiny_config(tmp_path, **settings), squares_dataset())
     losses, _ = next(trainer.steps())
     first = trainer.batches.load(0, slice(0, 16), torch.Generator().manual_seed(1))
     loss = trainer.diffusion.loss(trainer.model, *first, torch.Generator().manual_seed(2))
     assert loss.classification is not None
     loss.classification.backward()
-    encoder = trainer.unet.unet.down_blocks[0]
+    encoder = trainer.network.unet.down_blocks[0]
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
     trainer.optimizer.zero_grad()
 
@@ -180,7 +179,7 @@ def test_the_classifier_learns_the_image_and_teaches_the_encoder(tmp_path, how):
     assert np.mean(last) < 0.8 * float(losses.classification)
     images, truth = stripes(200)  # not trained on
     with torch.no_grad():
-        found = trainer.unet.classify(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1, 0) > 0
+        found = trainer.network.classify(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1, 0) > 0
     assert balanced_accuracy(found, truth).mean() > 0.8
 
 
@@ -198,10 +197,12 @@ def weights_hash(out) -> str:
 def test_resume_is_bit_identical_and_the_log_names_both_losses(tmp_path, monkeypatch, how):
     settings = {"classifier_weight": 0.3, "steps": 10, "checkpoint_every": 6, "log_every": 2, **how}
     train(tiny_config(tmp_path / "whole", **settings), squares_dataset(), progress=False)
-    steps = Trainer.steps
+    steps = DiffusionTrainer.steps
     with monkeypatch.context() as patched:
         # Stops after 7 steps as a killed process does: without a checkpoint of them.
-        patched.setattr(Trainer, "steps", lambda self: itertools.chain(itertools.islice(steps(self), 7), dies()))
+        patched.setattr(
+            DiffusionTrainer, "steps", lambda self: itertools.chain(itertools.islice(steps(self), 7), dies())
+        )
         with pytest.raises(KeyError):
             train(tiny_config(tmp_path / "cut", **settings), squares_dataset(), progress=False)
     train(tiny_config(tmp_path / "cut", resume=True, **settings), squares_dataset(), progress=False)
@@ -229,69 +230,6 @@ def test_a_run_from_before_there_were_classifiers_goes_on(tmp_path):
     assert store is not None
     assert "classifier_weight" not in store.state["config"]
     assert train(tiny_config(tmp_path, steps=3, resume=True), squares_dataset(), progress=False).step == 3
-
-
-# --- the leak
-
-
-class Reader(torch.nn.Module):
-    """Stands in for a network: its classifier says what the image's stripes or the condition say."""
-
-    def __init__(self, says: str):
-        super().__init__()
-        self.says, self.head, self.device, self.dtype = says, object(), torch.device("cpu"), torch.float32
-        self.config = {"classifier_pass": "same", "sample_size": 8}
-
-    def classify(self, sample, _timestep, _latents=None, attributes=None):
-        if self.says == "image":
-            return sample.mean((1, 2))[:, [0, 2, 4]] + 0.2  # dark is below -.5, bright above .1
-        if self.says == "condition":
-            assert attributes is not None
-            return attributes - 0.5
-        return torch.randn(len(sample), 3, generator=torch.Generator().manual_seed(len(sample)))
-
-
-@pytest.mark.parametrize(("says", "image", "agreement"), [("image", 1, 1), ("condition", 0, 0), ("dice", 0.5, 1)])
-def test_the_leak_control_tells_image_from_condition(says, image, agreement):
-    images, attributes = stripes(600)
-    pipe = pipeline_with(tiny_unet(classifier=True))
-    pipe.unet = Reader(says)  # pyright: ignore[reportAttributeAccessIssue]
-    quiet = make_scheduler("ddim", np.array([1e-6, 0.5]), "v_prediction")
-    pipe.scheduler = quiet
-    report = measure_leak(pipe, images, attributes, timestep=0)
-    tolerance = 0.06 if says == "dice" else 1e-9
-    assert report.image_accuracy == pytest.approx(image, abs=tolerance)
-    assert report.condition_accuracy == pytest.approx(1 - image, abs=tolerance)
-    assert report.agreement == pytest.approx(agreement, abs=1e-9)
-    assert report.right_accuracy == pytest.approx(1 if says != "dice" else 0.5, abs=tolerance)
-
-
-@pytest.mark.parametrize("how", [{"injection": "up"}, {"classifier_pass": "unconditioned"}, {}])
-def test_a_classifier_that_cannot_see_the_condition_does_not_heed_it(how):
-    data = squares_dataset()
-    pipe = pipeline_with(tiny_unet(classifier=True, **how))
-    latents = pipe.draw_latents(40, torch.Generator().manual_seed(0))
-    report = measure_leak(pipe, data.images, data.attributes, timestep=10, latents=latents)
-    if how:
-        assert report.agreement == 1
-    assert (report.timestep, report.count) == (10, 40)
-    again = measure_leak(pipe, data.images, data.attributes, timestep=10, latents=latents)
-    assert np.array_equal(report.image_accuracies, again.image_accuracies)
-
-
-def test_the_leak_control_refuses_what_says_nothing():
-    data = squares_dataset()
-    pipe = pipeline_with(tiny_unet(classifier=True))
-    with pytest.raises(ValueError, match="timestep is 20; choose 0 to 19"):
-        measure_leak(pipe, data.images, data.attributes, timestep=20)
-    with pytest.raises(ValueError, match="got 3 images and 2 rows"):
-        measure_leak(pipe, data.images[:3], data.attributes[:2], timestep=1)
-    with pytest.raises(ValueError, match=r"pictures are uint8 \(40, 4, 4, 3\); give uint8 \(count, 8, 8, 3\)"):
-        measure_leak(pipe, data.images[:, :4, :4], data.attributes, timestep=1)
-    with pytest.raises(ValueError, match="no attribute of the 5 images differs"):
-        measure_leak(pipe, data.images[:5], np.ones((5, 3), np.uint8), timestep=1)
-    with pytest.raises(ValueError, match="no classifier"):
-        measure_leak(pipeline_with(tiny_unet()), data.images, data.attributes, timestep=1)
 
 
 # --- guidance
@@ -338,10 +276,10 @@ def test_guidance_of_scale_zero_changes_nothing_and_more_pulls_towards_the_reque
     pipe = pipeline_with(unet)
     attributes = inputs()[3].numpy()
     noise = torch.randn((4, 3, 8, 8), generator=torch.Generator().manual_seed(0))
-    latents = pipe.draw_latents(4, torch.Generator().manual_seed(0))
+    latents = pipe.draw_attribute_latents(4, torch.Generator().manual_seed(0))
 
     def pictures(pipe, **settings):
-        out = pipe(attributes, latents, num_inference_steps=5, noise=noise, output_type="np", **settings)
+        out = pipe(attributes, latents, num_inference_steps=5, latents=noise, output_type="np", **settings)
         return np.asarray(out.images)
 
     plain = pictures(pipe)

@@ -1,4 +1,4 @@
-"""D Section 3.1, the page of components: cases, information, errors, and what is said of the numbers."""
+"""D Section 3.1, the page of components: cases, information and its error, commonest kinds."""
 
 from __future__ import annotations
 
@@ -9,20 +9,8 @@ import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from reproduction.diffusion import components as diffusion_components
-from reproduction.diffusion.components import (
-    CASES,
-    CLAIMED,
-    Accuracy,
-    Case,
-    Information,
-    Pair,
-    commonest,
-    findings,
-    information,
-    jackknife,
-    largest,
-)
+from reproduction.diffusion import components
+from reproduction.diffusion.components import CASES, Case, PictureKinds, information, largest
 
 
 def test_rows_of_a_case() -> None:
@@ -39,11 +27,15 @@ def test_rows_of_a_case() -> None:
 
 
 def test_components_and_kinds_of_a_case() -> None:
-    attributes = np.array([[1, 1], [0, 1], [1, 0]], np.uint8)
-    mouth = np.array(["a", "b", "c"])
-    kinds = diffusion_components.Kinds(attributes, np.array([[0, 1], [2, 2], [1, 0]]), {"mouth": mouth})
-    components, seen = kinds.of(Case("Mouth_Open", "mouth"), ("Smiling", "Mouth_Open"))
-    assert (components.tolist(), seen.tolist()) == ([1, 2], ["a", "b"])
+    attributes = np.array([[1, 1], [0, 1], [1, 0], [1, 1], [0, 1]], np.uint8)
+    mouth = np.array(["WINK_A", "B", "B", "WINK_A", "B"])
+    of_components = np.array([[0, 1], [2, 1], [1, 0], [2, 1], [0, 2]])
+    found = PictureKinds(("Smiling", "Mouth_Open"), attributes, of_components, {"mouth": mouth})
+    case = Case("Mouth_Open", "mouth")
+    seen, kinds = found.of(case)
+    assert (seen.tolist(), kinds.tolist()) == ([1, 1, 1, 2], ["WINK_A", "B", "WINK_A", "B"])
+    assert found.commonest(case, 1) == {"kind": "wink a", "share": 2 / 3}
+    assert found.commonest(case, 0) == {"kind": None, "share": None}
 
 
 def pairs(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,75 +48,35 @@ def pairs(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]
 def test_information_beside_chance() -> None:
     components, kinds = pairs(np.random.default_rng(0), 300)
     found = information(components, kinds, seed=0)
-    assert found is not None
-    assert found.value == pytest.approx(normalized_mutual_info_score(kinds, components))
-    assert found.pictures == 300
+    assert found["value"] == pytest.approx(normalized_mutual_info_score(kinds, components))
+    assert found["pictures"] == 300
     unrelated = information(components, np.random.default_rng(1).permutation(kinds), seed=0)
-    assert unrelated is not None
     # of independent labels: (C - 1)(S - 1) / n / (H(C) + H(S))
-    assert found.chance == pytest.approx(4 / 300 / (2 * np.log(3)), rel=0.3)
-    assert unrelated.value < 4 * unrelated.chance < found.value
-    assert information(components[:19], kinds[:19], seed=0) is None
+    assert found["chance"] == pytest.approx(4 / 300 / (2 * np.log(3)), rel=0.3)
+    assert unrelated["value"] < 4 * unrelated["chance"] < found["value"]
+    few = information(components[:19], kinds[:19], seed=0)
+    assert few == {"value": None, "error": None, "chance": None, "pictures": 19}
 
 
 def test_error_of_information_is_its_spread() -> None:
     rng = np.random.default_rng(0)
     found = [information(*pairs(rng, 120), seed=0) for _ in range(40)]
-    spread = np.std([each.value for each in found if each])
-    assert np.mean([each.error for each in found if each]) == pytest.approx(spread, rel=0.35)
+    spread = np.std([each["value"] for each in found])
+    assert np.mean([each["error"] for each in found]) == pytest.approx(spread, rel=0.35)
 
 
-def test_jackknife_of_a_mean() -> None:
-    """With groups of one it is the textbook's standard error."""
-    x = np.random.default_rng(0).standard_normal(17)
-    assert jackknife(lambda kept: float(x[kept].mean()), 17) == pytest.approx(x.std(ddof=1) / np.sqrt(17))
-    large = np.random.default_rng(1).standard_normal(4000)
-    assert jackknife(lambda kept: float(large[kept].mean()), 4000) == pytest.approx(1 / np.sqrt(4000), rel=0.4)
-
-
-def test_commonest_and_largest() -> None:
-    most = commonest(np.array(["WINK_A", "WINK_A", "B"]))
-    assert str(most) == "wink a 67%"
-    assert commonest(np.array([], str)) is None
+def test_largest() -> None:
     table = np.array([[np.nan, 0.2], [0.7, np.nan]])
-    assert largest(table, ("x", "y")) == Pair(0.7, "y", "x")
-    assert largest(np.full((2, 2), np.nan), ("x", "y")) is None
-
-
-def test_sentences() -> None:
-    strong, weak = Information(0.7, 0.05, 0.02, 100), Information(0.03, 0.02, 0.02, 100)
-    ceiling = dict.fromkeys(CASES, 0.8)
-    pair = Pair(0.3, "Red_Hair", "Bald")
-    equal = Accuracy(0.97, 0.975, 0.01, 0.98)
-    first, second, third = findings(dict.fromkeys(CASES, strong), ceiling, pair, pair, equal, 2.0)
-    assert first.startswith("The component selects the kind, with an NMI of 0.5 or more, for 4 of 4: Eyeglasses 0.70")
-    assert "More finely: Mouth Open, with Smiling 0.70" in first
-    assert "Eyeglasses 0.70 ± 0.05 (in the clusters 0.80)" in first
-    assert "It does not" not in first
-    assert "Within two" not in first
-    assert "chance" not in second
-    assert third.startswith("Drawing each Z by itself is not shown to cost attributes, with guidance 2: ")
-    assert "another: R² 0.30, Red Hair and Bald." in third
-
-    mixed = {**dict.fromkeys(CASES, weak), CLAIMED[0]: strong, CLAIMED[1]: Information(0.45, 0.04, 0.02, 100)}
-    first, second, third = findings(mixed, ceiling, None, None, Accuracy(0.90, 0.97, 0.01, 0.98), 1.0)
-    assert "for 1 of 4: Eyeglasses 0.70" in first
-    assert "It does not for Sunglasses 0.45" in first
-    assert first.endswith("Within two standard errors of 0.5: Sunglasses.")
-    assert "Not shown to differ from chance: Smiling; " in second
-    assert third.startswith("Drawing each Z by itself costs attributes")
-    assert "correlation" not in third
-    assert "gains" in findings(mixed, ceiling, None, None, Accuracy(0.97, 0.90, 0.01, 0.98), 1.0)[2]
-
-    nothing = findings(dict.fromkeys(CASES), ceiling, None, None, equal, 1.0)
-    assert all(text.startswith("There are too few pictures") for text in nothing[:2])
+    assert largest(table, ("x", "y")) == {"value": 0.7, "first": "y", "second": "x"}
+    unknown = largest(np.full((2, 2), np.nan), ("x", "y"))
+    assert unknown == {"value": None, "first": None, "second": None}
 
 
 def test_other_faces_are_refused(tmp_path: Path) -> None:
     pipeline = AttributeDiffusionPipeline.load()
     pipeline.register_to_config(training={"data": "celeba"})
     pipeline.save_pretrained(tmp_path)
-    config = diffusion_components.Config(model=str(tmp_path)).quick()
+    config = components.Config(model=str(tmp_path)).quick()
     assert config.model == ""  # quick pages are of the model of the package
     with pytest.raises(ValueError, match="known of the built-in faces alone, and the model is of others"):
-        diffusion_components.run(diffusion_components.Config(model=str(tmp_path)), lambda _: None)
+        components.measure(components.Config(model=str(tmp_path)), lambda _: None)

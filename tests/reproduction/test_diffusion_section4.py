@@ -46,6 +46,15 @@ def test_claims_on_the_gradient(t: float) -> None:
     assert found["norm_to_tv_most"] == pytest.approx(inner, rel=0.01)
 
 
+def test_over_every_sigma() -> None:
+    shares = ("within_bounds", "within_bounds_eq14", "zero_if_equal", "positive_if_not", "printed_equality", "triangle")
+    rows = {
+        name: dict.fromkeys(shares, share) | {"norm_to_tv_least": 0.5, "norm_to_tv_most": most}
+        for name, share, most in (("a", 1.0, 0.6), ("b", 0.5, 0.75))
+    }
+    assert diffusion_fig10.over_all(rows) == dict.fromkeys(shares, 0.75) | {"norm_to_tv_spread": 1.5}
+
+
 # --- Figure 11
 
 
@@ -79,6 +88,12 @@ def test_what_each_variant_comes_to() -> None:
     assert ten["literal"] == learn_weights(goal, basis, initial=start, mode="paper", n_steps=10).l1[-1]
 
 
+def test_the_comb_is_compared_where_it_should_hold() -> None:
+    ends = {"1 r": [0.9, 1.0, 1.0], "2 r": [0.5, 0.52, 0.5], "3 r": [1, 1, 1], "5 r": [2, 3, 1], "10 r": [2, 3, 1]}
+    assert diffusion_fig11.comb_error(ends, 4.0)["largest_error_of_comb"] == pytest.approx(0.1)
+    assert diffusion_fig11.comb_error(ends, 5.0)["largest_error_of_comb"] == 2
+
+
 # --- Eq. 6
 
 
@@ -92,20 +107,20 @@ def test_eq6_and_w1_of_the_chosen_pairs() -> None:
     wider = norm.cdf(x, 20, 30) - norm.cdf(x, 0, 10)
     numeric = [np.abs(difference).sum() * 0.01 for difference in (wider, mixed, apart)]
     assert len(names) == 6
-    np.testing.assert_allclose(found.w1[:5], [20, 20 * np.sqrt(2 / np.pi), *numeric], rtol=1e-5)
-    np.testing.assert_allclose(found.eq6, [20, 0, 20, 0, 0, 0], atol=1e-3)
-    np.testing.assert_allclose(found.means, [20, 0, 20, 0, 0, 0], atol=1e-3)
-    assert found.w1[5] > 0.1
-    assert (found.atoms >= found.w1 - found.error).all()
-    np.testing.assert_allclose(found.atoms[5], basis.spacing)
+    np.testing.assert_allclose(found["w1"][:5], [20, 20 * np.sqrt(2 / np.pi), *numeric], rtol=1e-5)
+    np.testing.assert_allclose(found["eq6"], [20, 0, 20, 0, 0, 0], atol=1e-3)
+    np.testing.assert_allclose(found["mean_difference"], [20, 0, 20, 0, 0, 0], atol=1e-3)
+    assert found["w1"][5] > 0.1
+    assert (found["atoms"] >= found["w1"] - found["error"]).all()
+    np.testing.assert_allclose(found["atoms"][5], basis.spacing)
 
 
 def test_a_moved_law_has_flat_ngmg_and_growing_w1() -> None:
     basis = GaussianBasis.spanning(*diffusion_eq6.M, 400, 2.0)
     found = diffusion_eq6.compare_moved([100.0, 200.0], basis)
-    np.testing.assert_allclose(found.w1, [100, 200], rtol=1e-6)
-    np.testing.assert_allclose(found.eq6, [100, 200], rtol=1e-6)
-    np.testing.assert_allclose(found.ngmg[1], found.ngmg[0], rtol=1e-5)
+    np.testing.assert_allclose(found["w1"], [100, 200], rtol=1e-6)
+    np.testing.assert_allclose(found["eq6"], [100, 200], rtol=1e-6)
+    np.testing.assert_allclose(found["ngmg"][1], found["ngmg"][0], rtol=1e-5)
 
 
 # --- Eq. 15
@@ -125,9 +140,33 @@ def test_spectrum_of_the_kernel() -> None:
 
 
 def test_eq15_is_eq6_up_to_rounding_and_not_w1() -> None:
-    row = diffusion_eq15.measure(50, 2.0, diffusion_eq15.Config(pairs=10))
+    row = diffusion_eq15.measure_basis(50, 2.0, diffusion_eq15.Config(pairs=10))
     assert row["positive"] + row["negative"] == 50
     assert row["error_to_eq6"] < 1e-11
     assert 1e-9 < row["error_single_precision"] < 1e-2
     assert row["least_of_w1"] < 0.99
     assert row["median_of_w1"] <= 1 + 1e-9
+
+
+def test_over_all_bases() -> None:
+    row = {"positive": 4.0, "least_of_w1": 0.5, "median_of_w1": 1.0}
+    rows = {
+        f"{n}, {t}": row
+        | {
+            "condition": n * t,
+            "error_to_eq6": 1e-14 / (n * t),
+            "condition_with_diagonal": 1e17 if t > 3 else 10.0,
+            "error_single_precision": 1e-7 * (n * t) ** 2,
+            "negative": 6.0 + n / 10,
+        }
+        for n in (10, 20)
+        for t in diffusion_eq15.SIGMAS
+    }
+    found = diffusion_eq15.over_all(rows)
+    assert (found["bases"], found["lost_with_diagonal"]) == (10, 2)
+    np.testing.assert_allclose(found["condition"], [5, 100])
+    np.testing.assert_allclose(found["growth_of_condition"], 2)
+    np.testing.assert_allclose(found["share_negative"], [7 / 11, 8 / 12])
+    assert found["power_single_precision"] == pytest.approx(2)
+    assert found["rank_correlation"] == pytest.approx(-1)
+    assert found["rank_correlation_single_precision"] == pytest.approx(1)

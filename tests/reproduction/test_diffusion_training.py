@@ -1,4 +1,4 @@
-"""D Figures 7 and 9: what networks are told, runs that are trained once, intervals, and what is said of the numbers."""
+"""D Figures 7 and 9: what networks are told, runs that are trained once, intervals, measures, numbers for the pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import itertools
 import json
 import os
 import signal
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,36 +22,29 @@ from tiny import NAMES, squares_dataset, tiny_config
 
 from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion.batches import TrainingBatches
-from gaussmix.diffusion.config import TrainConfig
+from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.schedulers import angle_weights, make_betas
-from gaussmix.diffusion.train import Trainer
+from gaussmix.diffusion.train import DiffusionTrainer
 from gaussmix.metrics.classifier import AttributeClassifier
 from reproduction import runs as training_runs
-from reproduction.diffusion import conditions as condition_findings
-from reproduction.diffusion import conditions as condition_study
-from reproduction.diffusion import fig9 as classifier_findings
+from reproduction.diffusion import conditions, fig7, fig9
 from reproduction.diffusion.conditions import (
-    CLASSES,
     OVERLAP,
-    TOLD,
-    Faces,
-    Measured,
-    StudyConfig,
+    EvaluationFaces,
+    MeasuredRun,
+    SmallModelConfig,
+    SmallModelStudy,
     Variant,
     categories,
     clusters,
-    draw_curves,
     entropy,
     features,
     held_out_loss,
     nothing,
-    run_variant,
-    smoothed,
 )
-from reproduction.diffusion.fig9 import CONTROLS, FORMS, Leak, curve_measures
-from reproduction.page import Cost, Picture, Result, write_report
+from reproduction.page import write_pictures
 from reproduction.runs import Curve, drawn, run_folder, trained
-from reproduction.statistics import Interval, difference, interval
+from reproduction.statistics import Interval, difference, interval, jackknife
 
 # -- what a network is told --------------------------------------------------------------------------------------------
 
@@ -154,15 +148,24 @@ def test_intervals_are_students() -> None:
         for ours, theirs in pairs:
             low, high = theirs.confidence_interval(0.95)
             np.testing.assert_allclose((ours.mean - ours.half, ours.mean + ours.half), (low, high))
-            assert abs(ours.sign) == (theirs.pvalue < 0.05)
+            assert (abs(ours.mean) > ours.half) == (theirs.pvalue < 0.05)
 
 
 def test_one_repetition_has_no_interval() -> None:
     one = interval([3.0])
     assert one.mean == 3
     assert np.isnan(one.half)
-    assert one.sign == 0
-    assert str(one) == "3"
+
+
+def test_jackknife_of_a_mean() -> None:
+    """With groups of one it is the textbook's standard error."""
+    x = np.random.default_rng(0).standard_normal(17)
+    assert jackknife(lambda kept: float(x[kept].mean()), 17) == pytest.approx(x.std(ddof=1) / np.sqrt(17))
+    large = np.random.default_rng(1).standard_normal(4000)
+    assert jackknife(lambda kept: float(large[kept].mean()), 4000) == pytest.approx(1 / np.sqrt(4000), rel=0.4)
+    assert jackknife(lambda kept: float(large[kept].mean()), 4000, groups=4000) == pytest.approx(
+        large.std(ddof=1) / np.sqrt(4000)
+    )
 
 
 # -- runs that are trained once ----------------------------------------------------------------------------------------
@@ -170,11 +173,11 @@ def test_one_repetition_has_no_interval() -> None:
 
 def test_the_folder_follows_from_what_decides_the_result(tmp_path: Path) -> None:
     squares = squares_dataset()
-    plain = TrainConfig()
+    plain = DiffusionConfig()
     where = run_folder(plain, squares, tmp_path)
     assert where.parent == tmp_path
     for same in (
-        {"out": Path("elsewhere")}, {"resume": True}, {"threads": 4}, {"checkpoint_every": 7},
+        {"output": Path("elsewhere")}, {"resume": True}, {"threads": 4}, {"checkpoint_every": 7},
         {"keep_checkpoints": 1}, {"guidance": 5.0}, {"data": "a folder"}, {"reader_steps": 0},
     ):  # fmt: skip
         assert run_folder(replace(plain, **same), squares, tmp_path) == where
@@ -186,23 +189,23 @@ def test_the_folder_follows_from_what_decides_the_result(tmp_path: Path) -> None
     assert len(folders) == len(others) + 2
 
 
-def quick_config(**settings: Any) -> TrainConfig:
+def quick_config(**settings: Any) -> DiffusionConfig:
     return tiny_config(Path("unused"), **{"pairing": "fixed", "steps": 12, "log_every": 1, **settings})
 
 
 def test_an_interrupted_run_goes_on_and_a_finished_one_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     squares, config = squares_dataset(), quick_config()
     whole, curve = trained(config, squares, tmp_path / "whole")
-    steps = Trainer.steps
+    steps = DiffusionTrainer.steps
 
-    def interrupted(self: Trainer) -> Any:
+    def interrupted(self: DiffusionTrainer) -> Any:
         for result in steps(self):
             yield result
             if self.step == 7:
                 os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "steps", interrupted)
+        patch.setattr(DiffusionTrainer, "steps", interrupted)
         with pytest.raises(KeyboardInterrupt):
             trained(config, squares, tmp_path)
     out = run_folder(config, squares, tmp_path)
@@ -214,7 +217,6 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_read(tmp_path: Path, m
         assert torch.equal(a, b)
     np.testing.assert_array_equal(again.steps, np.arange(1, 13))
     np.testing.assert_array_equal(again.denoising, curve.denoising)
-    assert np.isnan(again.classification).all()
     assert again.cpu_seconds > first > 0
     assert not (out / "checkpoints").exists(), "a finished run keeps what pages need"
     assert not (out / "samples.png").exists()
@@ -257,7 +259,7 @@ class Constant:
 
 def stub_pipeline(factor: float) -> Any:
     unet = Constant(factor)
-    return SimpleNamespace(unet=unet, draw_latents=lambda count, generator: torch.zeros(count, 3, 2))
+    return SimpleNamespace(unet=unet, draw_attribute_latents=lambda count, generator: torch.zeros(count, 3, 2))
 
 
 def test_held_out_loss_of_networks_that_know_nothing() -> None:
@@ -265,47 +267,47 @@ def test_held_out_loss_of_networks_that_know_nothing() -> None:
     images = np.random.default_rng(0).choice([0, 255], (120, 16, 16, 3)).astype(np.uint8)
     conditions = np.zeros((120, 3), np.uint8)
     for factor in (0.0, 0.5):
-        loss = held_out_loss(stub_pipeline(factor), TrainConfig(), images, conditions, 0)
+        loss = held_out_loss(stub_pipeline(factor), DiffusionConfig(), images, conditions, 0)
         np.testing.assert_allclose(loss, 1 + factor**2, rtol=0.02)
     grey = np.full_like(images, 127)
     betas = make_betas("constant", 100)
     weights = angle_weights(betas)
     kept = (np.cumprod(1 - betas) * weights / weights.sum()).sum()  # of black noise v = sqrt(ab) eps is left
-    assert held_out_loss(stub_pipeline(0), TrainConfig(), grey, conditions, 0) == pytest.approx(kept, rel=0.1)
+    assert held_out_loss(stub_pipeline(0), DiffusionConfig(), grey, conditions, 0) == pytest.approx(kept, rel=0.1)
 
 
 def test_held_out_loss_shows_the_pictures_own_z() -> None:
     images, conditions = np.zeros((60, 8, 8, 3), np.uint8), np.zeros((60, 3), np.uint8)
     latents = torch.arange(360.0).view(60, 3, 2)
     pipeline = stub_pipeline(0)
-    one = held_out_loss(pipeline, TrainConfig(), images, conditions, 0, latents)
+    one = held_out_loss(pipeline, DiffusionConfig(), images, conditions, 0, latents)
     assert torch.equal(torch.cat(pipeline.unet.shown), latents)
-    assert one == held_out_loss(stub_pipeline(0), TrainConfig(), images, conditions, 0), "the same levels and noise"
-    assert one != held_out_loss(stub_pipeline(0), TrainConfig(), images, conditions, 1)
+    assert one == held_out_loss(stub_pipeline(0), DiffusionConfig(), images, conditions, 0), "the same levels and noise"
+    assert one != held_out_loss(stub_pipeline(0), DiffusionConfig(), images, conditions, 1)
 
 
-def squares_faces(dataset: AttributeDataset) -> Faces:
+def squares_faces(dataset: AttributeDataset) -> EvaluationFaces:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         judge = AttributeClassifier(tuple(NAMES), 8).eval()
     asked = dataset.images[:6]
-    return Faces(dataset, asked, dataset.attributes[:6], dataset.images, judge, judge.features(dataset.images))
+    return EvaluationFaces(dataset, asked, dataset.attributes[:6], judge, judge.features(dataset.images))
 
 
 @pytest.mark.parametrize("pairing", ["fixed", "fresh", "matched"])
 def test_matched_z_are_read_off_held_out_faces(pairing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     squares = squares_dataset()
     faces, told = squares_faces(squares), features(tuple(NAMES))
-    config = StudyConfig(training_steps=2, channels=(8, 8), batch_size=4)
+    config = SmallModelConfig(training_steps=2, channels=(8, 8), batch_size=4)
     shown: list[torch.Tensor | None] = []
 
     def spy(*args: Any) -> float:
         shown.append(args[5])
         return held_out_loss(*args)
 
-    monkeypatch.setattr(condition_study, "held_out_loss", spy)
-    variant = Variant("squares", told, {"pairing": pairing, "size": 8})
-    measured = run_variant(variant, faces, config, 0, tmp_path, draws=False)
+    monkeypatch.setattr(conditions, "held_out_loss", spy)
+    variant = Variant(told, {"pairing": pairing, "size": 8})
+    measured = SmallModelStudy(config, faces, tmp_path).measure(variant, 0, draws=False)
     assert set(measured.values) == {"training loss", "held-out loss"}
     assert measured.values["training loss"] == measured.curve.denoising[-1]
     assert len(measured.pictures) == 0
@@ -324,7 +326,7 @@ def test_running_means() -> None:
     values = np.random.default_rng(0).normal(size=(2, 30))
     for window in (1, 4, 30):
         expected = [np.convolve(row, np.full(window, 1 / window), "valid") for row in values]
-        np.testing.assert_allclose(smoothed(values, window), expected, atol=1e-12)
+        np.testing.assert_allclose(fig9.smoothed(values, window), expected, atol=1e-12)
 
 
 def made_up_curve(seed: int, count: int) -> Curve:
@@ -332,175 +334,75 @@ def made_up_curve(seed: int, count: int) -> Curve:
     rng, steps = np.random.default_rng(seed), np.arange(1, count + 1)
     denoising = 0.5 + 1 / steps + rng.normal(0, 0.02, count)
     norm = 2 + rng.normal(0, 0.5, count)
-    return Curve(steps, denoising, denoising, np.full(count, np.nan), norm, 1.0)
+    return Curve(steps, denoising, norm, 1.0)
 
 
 def test_measures_of_a_curve_with_known_noise() -> None:
-    found = curve_measures(made_up_curve(0, 4000))
+    found = fig9.curve_measures(made_up_curve(0, 4000))
     assert found["step to step"] == pytest.approx(0.02, rel=0.05)
     assert found["first half"] == pytest.approx(0.5 + np.mean(1 / np.arange(1, 2001)), abs=0.002)
     assert found["gradient"] == pytest.approx(2, rel=0.02)
     assert found["gradient spread"] == pytest.approx(0.25, rel=0.05)
 
 
-# -- what is said of the numbers ---------------------------------------------------------------------------------------
+# -- numbers for the pages ---------------------------------------------------------------------------------------------
 
 SHAKE = np.array([0.002, -0.001, -0.001])
-"""Differences of three seeds, far below those that are made up."""
 
 
-def fig7_values(**changes: dict[str, float]) -> dict[str, dict[str, np.ndarray]]:
-    """The same for all that may be told, changed for some: ``clusters={"FD": 3.0}``."""
-    plain = {"defect rate": 0.4, "recall": 0.3, "FD": 2.0, "accuracy": 0.8, "held-out loss": 0.2}
+def values_of(names: Iterable[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Two measures of three seeds, a different mean and spread for each name."""
     return {
-        key: {
-            name: (plain | changes.get(key, {}))[name] + (i + 1) * SHAKE * np.roll([1, 2, 3], i) for name in plain
-        }
-        for i, key in enumerate(TOLD)
-    }  # fmt: skip
+        name: {"FD": 2.0 + i + (i + 1) * np.roll(SHAKE, i), "held-out loss": 0.2 + i * SHAKE}
+        for i, name in enumerate(names)
+    }
 
 
-REAL = {"defect rate": 0.02}
+def test_measures_become_means_with_intervals() -> None:
+    nobody = np.zeros((0, 8, 8, 3), np.uint8)
+    runs = [MeasuredRun({"FD": value, "recall": 0.5}, made_up_curve(0, 9), nobody) for value in (1.0, 3.0)]
+    found = conditions.summaries(conditions.by_measure({"one": runs}))["one"]
+    assert found["FD"]["mean"] == 2
+    assert found["FD"]["half"] == pytest.approx(stats.t.ppf(0.975, 1))
+    assert found["FD"]["runs"].tolist() == [1, 3]
+    assert found["recall"]["half"] == 0
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"features": {"defect rate": 0.2}}, "D's first claim holds here: told features, the network draws fewer"),
-        ({"features": {"defect rate": 0.6}}, "D's first claim is reversed here"),
-        ({"clusters": {"defect rate": 0.6}}, "D's first claim holds against some classes at most"),
-        ({}, "D's first claim is not seen here"),
-    ],
-)
-def test_the_first_claim(changes: dict[str, dict[str, float]], says: str) -> None:
-    sentence = condition_findings.claim(fig7_values(**changes), REAL)
-    assert sentence.startswith(says)
-    assert "real faces 0.02" in sentence
+def test_differences_are_taken_seed_by_seed() -> None:
+    values = values_of(fig9.LABELS)
+    found = fig9.derived(values)
+    assert set(found["with_minus_without"]) == set(fig9.CONTROLS)
+    for form, control in fig9.CONTROLS.items():
+        gap = stats.ttest_rel(values[form]["FD"], values[control]["FD"]).confidence_interval(0.95)
+        ours = found["with_minus_without"][form]["FD"]
+        np.testing.assert_allclose((ours["mean"] - ours["half"], ours["mean"] + ours["half"]), gap)
+    assert found["spread_of_held_out_loss"]["up"] == pytest.approx(3 * SHAKE.std(ddof=1))
+    one = {name: {key: v[:1] for key, v in each.items()} for name, each in values.items()}
+    assert fig9.derived(one)["spread_of_held_out_loss"]["up"] is None
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"features": {"recall": 0.6}}, "The inclusion fails: recall with features is higher than with classes: one"),
-        ({"features": {"recall": 0.1}}, "The inclusion is borne out"),
-        ({}, "The inclusion is neither borne out nor refuted"),
-        ({"features": {"defect rate": 0.6}}, "Eq. 7 fails: more defects than with classes: one property and classes:"),
-        ({"features": {"defect rate": 0.2}}, "Eq. 7 agrees with the numbers: fewer defects"),
-        ({}, "Eq. 7 is neither borne out nor refuted."),
-        (
-            {"category": {"recall": 0.6}, "clusters": {"recall": 0.1}},
-            "The inclusion fails: recall with features is higher than with classes: groups; the inclusion is borne out",
-        ),
-    ],
-)
-def test_equation_7(changes: dict[str, dict[str, float]], says: str) -> None:
-    assert says in condition_findings.equation_7(fig7_values(**changes))
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"features": {"held-out loss": 0.1}}, "As in D, the loss is lower with features than with classes."),
-        ({"features": {"held-out loss": 0.3}}, "The loss is not lower with features than with classes."),
-        ({"clusters": {"held-out loss": 0.3}}, "The loss is lower with features than with classes: groups only."),
-    ],
-)
-def test_the_loss_of_features(changes: dict[str, dict[str, float]], says: str) -> None:
-    assert condition_findings.loss(fig7_values(**changes)).startswith(says)
-
-
-def test_what_z_adds_and_what_could_not_be_seen() -> None:
-    values = fig7_values(matched={"FD": 1.0})
-    said = condition_findings.what_z_adds(values)
-    lower = difference(values["features"]["FD"], values["matched"]["FD"])
-    assert f"features, matched Z: FD lower by {lower.mean:.2g} ± {lower.half:.2g}" in said
-    assert "features, fresh Z: nothing that these seeds can tell" in said
-    assert said.endswith("Of these 16 comparisons at 95 % about 0.8 would be seen by chance alone.")
-    halves = [difference(values["features"]["FD"], values[key]["FD"]).half for key in CLASSES]
-    assert f"FD {max(halves):.2g}." in condition_findings.resolution(values)
-    one = {key: {name: v[:1] for name, v in each.items()} for key, each in values.items()}
-    said = " ".join(condition_findings.findings(one, REAL))
-    assert "One seed" in said
-    assert "nan" not in said
-
-
-def fig9_values(**changes: dict[str, float]) -> dict[str, dict[str, np.ndarray]]:
-    plain = {
-        "training loss": 0.3, "held-out loss": 0.3, "first half": 0.5, "step to step": 0.02, "gradient spread": 0.4,
-    }  # fmt: skip
-    return {
-        key: {
-            name: (plain | changes.get(key, {}))[name] + (i + 1) * 0.1 * SHAKE * np.roll([1, 2, 3], i)
-            for name in plain
-        }
-        for i, key in enumerate(FORMS)
-    }  # fmt: skip
-
-
-LOWER, HIGHER = {"held-out loss": 0.2}, {"held-out loss": 0.4}
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        (dict.fromkeys(CONTROLS, LOWER), "D's second claim, a lower loss, holds here. "),
-        (
-            {"up_bce": LOWER, "seen_bce": HIGHER},
-            "D's second claim, a lower loss, holds here only with: condition in the",
-        ),
-        ({"seen_bce": HIGHER}, "D's second claim, a lower loss, does not hold here. "),
-        ({}, "D's second claim, a lower loss, is not seen here"),
-        ({"up": HIGHER, "up_bce": HIGHER}, "D's second claim, a lower loss, is not seen here"),  # its own control
-    ],
-)
-def test_the_second_claim(changes: dict[str, dict[str, float]], says: str) -> None:
-    assert classifier_findings.claim(fig9_values(**changes)).startswith(says)
-
-
-def test_pace_and_steadiness() -> None:
-    assert classifier_findings.pace(fig9_values()).startswith("The loss falls no faster.")
-    said = classifier_findings.pace(fig9_values(seen_bce={"first half": 0.4}, up_bce={"first half": 0.6}))
-    assert said.startswith(
-        f"The loss falls faster with: {FORMS['seen_bce']}; The loss falls more slowly with: {FORMS['up_bce']}."
-    )
-    said = classifier_findings.steadiness(fig9_values(seen_ngmg={"step to step": 0.01}))
-    assert f"the loss from step to step: steadier with: {FORMS['seen_ngmg']} (" in said
-    assert "the norm of the gradient: no steadier (" in said
-    said = classifier_findings.steadiness(fig9_values(seen_ngmg={"gradient spread": 0.9}))
-    assert f"the norm of the gradient: less steady with: {FORMS['seen_ngmg']} (" in said
-
-
-def test_who_is_named() -> None:
-    leaks = [
-        Leak("seen_bce", 5, 0.9, 0.5, 0.5, 0.2),
-        Leak("seen_bce", 0, 0.9, 0.1, 0.9, 0.2),
-        Leak("seen_ngmg", 0, 0.6, 0.5, 0.5, 0.2),
-        Leak("up_bce", 0, 0.9, 0.9, 0.1, 0.9),
-    ]
-    said = classifier_findings.leak(leaks)
-    assert "at noise level 0" in said
-    assert f"{FORMS['seen_bce']}: the condition (image 0.10" in said
-    assert f"{FORMS['seen_ngmg']}: neither clearly" in said
-    assert f"{FORMS['up_bce']}: the image (" in said
+def test_what_was_told_is_counted() -> None:
+    squares = squares_dataset()
+    told = {"nothing": Variant(nothing()), "features": Variant(features(tuple(NAMES)))}
+    found = fig7.derived(told, squares, values_of(told))
+    rows = squares.attributes[squares.indices("train")]
+    assert found["told"]["nothing"] == {"columns": 1, "distinct": 1, "entropy_bits": 0}
+    assert found["told"]["features"]["columns"] == 3
+    assert found["told"]["features"]["distinct"] == len(np.unique(rows, axis=0))
+    assert set(found["minus_features"]) == {"nothing"}
+    assert found["minus_features"]["nothing"]["FD"]["mean"] == pytest.approx(-1)
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
 
 def test_legends_leave_room_for_the_curves() -> None:
-    nobody = np.zeros((0, 8, 8, 3), np.uint8)
-    runs = {name: [Measured({}, made_up_curve(s, 100), nobody) for s in range(2)] for name in FORMS}
-    figure = draw_curves(runs, FORMS, CONTROLS)
+    figure = fig9.draw_curves({name: [made_up_curve(seed, 100) for seed in range(2)] for name in fig9.LABELS})
     figure.draw_without_rendering()
     for axes in figure.axes:
         legend = axes.get_legend()
         assert legend is not None
         assert legend.get_window_extent().width < 0.75 * axes.get_window_extent().width
-
-
-@dataclass(frozen=True)
-class OnlySeed:
-    seed: int = 0
 
 
 def test_large_pictures_get_a_palette(tmp_path: Path) -> None:
@@ -512,9 +414,7 @@ def test_large_pictures_get_a_palette(tmp_path: Path) -> None:
         return figure
 
     noise = np.random.default_rng(0).random((300, 300, 3))
-    pictures = (Picture("", "", lambda: show(noise)), Picture("-flat", "", lambda: show(np.ones((9, 9, 3)))))
-    result = Result("t", "a", {"x": 1}, {"x": 1}, (), (), (), pictures)
-    paths = write_report("name", OnlySeed(), result, Cost(1, 1), tmp_path, quick=True)[2:]
+    paths = write_pictures("name", {"": show(noise), "-flat": show(np.ones((9, 9, 3)))}, tmp_path)
     with Image.open(paths[0]) as large, Image.open(paths[1]) as flat:
         assert large.size == flat.size == (704, 528)
         assert (large.mode, flat.mode) == ("P", "RGBA")

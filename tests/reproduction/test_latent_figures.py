@@ -1,78 +1,115 @@
-"""Figures 8 to 10 of the expansion paper: which data, which settings, and sentences that follow the numbers."""
+"""E Figures 8 to 10: which data, which settings, and what is made of the numbers of several seeds."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from gaussmix.autoencoder.evaluate import Scores
-from reproduction.expansion import fig8 as expansion_fig8
-from reproduction.expansion import fig9 as expansion_fig9
-from reproduction.expansion import fig10 as expansion_fig10
-from reproduction.expansion.latents import StudyConfig, data_words
+from gaussmix.data.base import DataError
+from reproduction.expansion import fig8, fig9, fig10
+from reproduction.expansion.latents import LatentPageConfig, over_seeds, paired_differences
+from reproduction.statistics import Interval
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 
-def scores(accuracy: float, frechet: float, seconds: float) -> Scores:
-    return Scores(accuracy, 0.1, frechet, 0.9, 0.8, 1.0, 1.0, 0.05, seconds)
+def recorded(figure: int) -> Any:
+    return json.loads((RESULTS / f"expansion-fig{figure}.json").read_text())["ours"]
 
 
-def three(accuracy: float, frechet: float, seconds: float, spread: float = 0.01) -> list[Scores]:
-    return [scores(accuracy + e * spread, frechet + e * spread, seconds) for e in (-1, 0, 1)]
+def sign(found: dict[str, float]) -> int:
+    return Interval(**found).sign
 
 
 def test_data_follow_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GAUSSMIX_MNIST", "GAUSSMIX_FASHION_MNIST"):
         monkeypatch.delenv(name, raising=False)
-    assert StudyConfig().sources == {"digits": "digits"}
-    assert "set GAUSSMIX_MNIST" in data_words(StudyConfig())
     monkeypatch.setenv("GAUSSMIX_FASHION_MNIST", "/data/fashion")
-    assert StudyConfig().sources == {"Fashion-MNIST": "/data/fashion"}
-    monkeypatch.setenv("GAUSSMIX_MNIST", "/data/mnist")
-    assert list(StudyConfig().sources) == ["MNIST", "Fashion-MNIST"]
-    for module in (expansion_fig8, expansion_fig9, expansion_fig10):
-        assert module.Config().quick().sources == {"digits": "digits"}  # a quick run reads no gigabytes
+    with pytest.raises(DataError, match=r"\$GAUSSMIX_MNIST is not set; set it to the folder of MNIST's files, or"):
+        assert LatentPageConfig().sources
+    monkeypatch.setenv("GAUSSMIX_MNIST", "digits")
+    assert LatentPageConfig().sources == {"MNIST": "digits", "Fashion-MNIST": "/data/fashion"}
+    for module in (fig8, fig9, fig10):
+        quick = module.Config().quick().sources
+        assert quick == {"MNIST": "digits", "Fashion-MNIST": "digits"}  # a quick run reads no gigabytes
 
 
 def test_recipes_are_the_presets_by_steps() -> None:
-    config = StudyConfig(training_steps=70)
+    config = LatentPageConfig(training_steps=70)
     assert config.recipe("digits", 3).latent_dim == 16
     large = config.recipe("/data/mnist", 3, latent_dim=64)
     assert (large.latent_dim, large.steps, large.minutes, large.seed) == (64, 70, None, 3)
     assert replace(config, training_steps=None).recipe("/data/mnist", 0).steps == 4000
 
 
-def test_findings_of_figure_9_follow_the_numbers() -> None:
+def test_intervals_over_seeds_and_of_paired_differences() -> None:
+    seeds = [{"a": 1.0, "b": None}, {"a": 2.0, "b": None}, {"a": 3.0, "b": None}]
+    found = over_seeds(seeds)
+    assert found == {"a": {"mean": 2.0, "half": pytest.approx(4.302652730 / np.sqrt(3))}}
+    assert paired_differences(seeds, [{"a": 0.5}, {"a": 1.5}, {"a": 2.5}]) == {"a": {"mean": 0.5, "half": 0.0}}
+
+
+def three(accuracy: float, frechet: float, seconds: float, spread: float = 0.01) -> list[dict[str, float]]:
+    return [
+        {"accuracy": accuracy + e * spread, "frechet": frechet + e * spread, "fit_seconds": seconds} for e in (-1, 0, 1)
+    ]
+
+
+def test_differences_of_figure_9_are_told_from_chance() -> None:
     rows = {"cluster-pca": three(0.97, 1.0, 1.0), "em": three(0.97, 2.0, 5.0), "independent": three(0.6, 9.0, 1.0)}
-    first, second = expansion_fig9._findings("MNIST", rows)
-    assert "depend on each other" in first
-    assert "ours are nearer to real images than EM's images" in second
-    assert "fitted 5 times as fast" in second
+    found = fig9._differences(rows)
+    assert (sign(found["above"]["independent"]["accuracy"]), sign(found["above"]["em"]["frechet"])) == (1, -1)
+    assert found["times_as_fast_as_em"] == {"mean": 5.0, "half": 0.0}
     rows["em"] = three(0.97, 1.0, 5.0, spread=-0.01)
     rows["independent"] = three(0.97, 9.0, 1.0, spread=-0.01)
-    first, second = expansion_fig9._findings("MNIST", rows)
-    assert "that is not told apart" in first
-    assert "ours are not told apart from EM's images" in second
+    found = fig9._differences(rows)
+    assert (sign(found["above"]["independent"]["accuracy"]), sign(found["above"]["em"]["frechet"])) == (0, 0)
 
 
-def test_claims_of_figure_9_follow_the_numbers() -> None:
-    def of(eights: float, nines: float, sevens: float) -> list[dict[str, float]]:
-        return [{"eights": eights + e, "nines": nines + e, "sevens": sevens + e} for e in (-1e-3, 0.0, 1e-3)]
+def test_numbers_of_mixes_by_hand() -> None:
+    """Two seeds: all mixes seen as the first of the two; half of them, half as the last class."""
+    first = np.zeros((45, 10))
+    first[np.arange(45), [a for a, _ in fig10._ALL_PAIRS]] = 1
+    last = np.zeros((45, 10))
+    last[:, 9] = 1
+    seeds = [
+        {"classes": first, "either": np.full(45, 1.0), "unsure": np.full(45, 0.2), "precision": 0.9},
+        {"classes": (first + last) / 2, "either": np.full(45, 0.6), "unsure": np.full(45, 0.4), "precision": 0.7},
+    ]
+    found = fig10._numbers(seeds)
+    np.testing.assert_allclose(found["either"], [1, 0.6])
+    np.testing.assert_allclose(found["other"], [0, 0.4])
+    assert found["over_seeds"]["precision"]["mean"] == pytest.approx(0.8)
+    assert found["pairs"]["3+8"].tolist() == [0, 0, 0, 0.75, 0, 0, 0, 0, 0, 0.25]
+    assert found["unsure_of_pairs"]["0+4"]["mean"] == pytest.approx(0.3)
+    assert list(found["unsure_of_pairs"]) == ["0+3", "0+4", "1+7", "3+8"]
 
-    rivals = {"em": of(0.9, 0.05, 1.0), "sliced-wasserstein": of(0.8, 0.06, 0.9)}
-    paper, ours = expansion_fig9._claim_findings(
-        {**rivals, "independent": of(0.5, 0.2, 1.3), "cluster-pca": of(0.95, 0.01, 1.0)}
-    )
-    assert "clearer eights: no, the reverse; nines less like fours: no, the reverse; more varied sevens: yes." in paper
-    assert "clearer eights: yes; nines less like fours: yes; more varied sevens: not shown." in ours
-    assert expansion_fig9._claim_findings({}) == []
+
+def test_what_the_pages_say_of_the_recorded_numbers() -> None:
+    """The verdicts that were written by hand."""
+    assert sign(recorded(8)["printed_less_working"]["D(decoded)"]) == -1  # the decoder learns to be recognised
+    nine = recorded(9)
+    for differences in nine["differences"].values():
+        assert sign(differences["above"]["em"]["frechet"]) == 0  # not told apart from EM's
+        assert sign(differences["above"]["independent"]["accuracy"]) == 1  # coordinates depend on each other
+    signs = {
+        way: {key: [sign(each[key]) for each in rivals.values()] for key in ("eights", "nines", "sevens")}
+        for way, rivals in nine["claims_above"].items()
+    }
+    assert signs["independent"] == {"eights": [-1, -1], "nines": [1, 1], "sevens": [1, 1]}
+    assert signs["cluster-pca"] == {"eights": [0, 0], "nines": [0, 0], "sevens": [0, 0]}
 
 
-def test_the_sign_is_judged_by_the_discriminator() -> None:
-    def runs(judged: float, error: float) -> list[dict[str, float]]:
-        return [{"D(decoded)": judged + e, "error": error, "D(real)": 0.9} for e in (-0.01, 0.0, 0.01)]
-
-    told = expansion_fig8._findings({}, {"working": runs(0.5, 0.01), "printed": runs(0.05, 0.014)})
-    assert told[0].startswith("Eq. 10 as printed teaches the decoder to be recognised")
-    equal = expansion_fig8._findings({}, {"working": runs(0.5, 0.01), "printed": runs(0.5, 0.014)})
-    assert equal[0].startswith("That Eq. 10 as printed teaches the decoder to be recognised is not shown")
+def test_the_recorded_intervals_are_those_of_the_recorded_seeds() -> None:
+    eight, nine, ten = recorded(8), recorded(9), recorded(10)
+    assert eight["reconstruction_over_seeds"]["MNIST"] == over_seeds(eight["reconstruction"]["MNIST"])
+    assert nine["over_seeds"] == {name: fig9._means(rows) for name, rows in nine["scores"].items()}
+    assert nine["differences"] == {name: fig9._differences(rows) for name, rows in nine["scores"].items()}
+    mixes = ten["Fashion-MNIST"]["lerp"]
+    by_seed = [{"unsure": value} for value in mixes["unsure"]]
+    assert over_seeds(by_seed)["unsure"] == pytest.approx(mixes["over_seeds"]["unsure"])

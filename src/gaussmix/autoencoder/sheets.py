@@ -1,6 +1,6 @@
-"""Sheets of what an autoencoder does: reconstructions, new images of each class, mixes.
+"""Pictures of what an autoencoder does: reconstructions, new images of each class, mixes; and of its latents.
 
-Latents of classes, drawn with matplotlib: single numbers with their densities, and a map in two dimensions.
+Latents are drawn with matplotlib: single numbers with their densities, and a map in two dimensions.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from gaussmix._typing import FloatArray, IntArray
 from gaussmix.autoencoder.generate import LatentGenerator
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.latents.expansion import ExpansionSampler
@@ -32,7 +33,7 @@ _PROPORTIONS = (1.0, 0.85, 0.7, 0.5, 0.3, 0.15, 0.0)
 
 
 def draw_reconstructions(
-    model: ClassConditionalAutoencoder, images: NDArray[np.uint8], labels: NDArray[np.int64], path: Path
+    model: ClassConditionalAutoencoder, images: NDArray[np.uint8], labels: IntArray, path: Path
 ) -> None:
     """The first images of each class ``(N, S, S, C)``, each beside its reconstruction; a row is a class."""
     rows = {name: np.flatnonzero(labels == k)[:_PAIRS] for k, name in enumerate(model.class_names[:_CLASSES])}
@@ -131,7 +132,7 @@ _MARGIN = 0.08
 
 
 def draw_marginals(
-    generator: LatentGenerator, z: NDArray[np.float32], y: NDArray[np.int64], path: Path, *, seed: int = 0
+    generator: LatentGenerator, z: NDArray[np.float32], y: IntArray, path: Path, *, seed: int = 0
 ) -> None:
     """Histograms of the latent numbers that vary most, z ``(M, d)`` with labels y ``(M,)``; a row is a class.
 
@@ -162,17 +163,15 @@ def draw_marginals(
     save_figure(figure, path, dpi=75)
 
 
-def _marginals(sampler: ExpansionSampler, rows: NDArray[np.float64]):
+def _marginals(sampler: ExpansionSampler, rows: FloatArray):
     """Expansions of each column, fitted as the sampler fits its own."""
     alone = ExpansionSampler(
-        "independent", weights=sampler.weights, n_components=sampler.n_components, bandwidth=sampler.bandwidth
+        "independent", rule=sampler.rule, n_components=sampler.n_components, bandwidth=sampler.bandwidth
     )
     return alone.fit(rows).parts_[0][0].marginals
 
 
-def draw_map(
-    generator: LatentGenerator, z: NDArray[np.float32], y: NDArray[np.int64], path: Path, *, seed: int = 0
-) -> None:
+def draw_map(generator: LatentGenerator, z: NDArray[np.float32], y: IntArray, path: Path, *, seed: int = 0) -> None:
     """Latents z ``(M, d)``, d above 1, of labels y ``(M,)``: dots; half of what is drawn of a class: its contour.
 
     The plane is the one in which classes lie furthest apart for their width (linear discriminants), or, of fewer than

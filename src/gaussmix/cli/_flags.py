@@ -133,7 +133,8 @@ def _nearest(word: str, known: list[tuple[str, str]], path: str) -> str:
 
 def _flags_of(command: type) -> Iterator[str]:
     """The flags that tyro makes of the fields of a dataclass, those of a dataclass in it included."""
-    for field, hint in get_type_hints(command, include_extras=True).items():
+    hints = get_type_hints(command, include_extras=True)
+    for field, hint in ((each.name, hints[each.name]) for each in dataclasses.fields(command)):
         kind, extras = getattr(hint, "__origin__", hint), getattr(hint, "__metadata__", ())
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             yield from _flags_of(kind)

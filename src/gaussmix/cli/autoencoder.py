@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     Preset = tyro.extras.literal_type_from_choices(PRESETS)
 
-RUN = PRESETS["digits"].out
+RUN = PRESETS["digits"].output
 _STRANGE = 0.01  # share of known images at least as strange, below which a picture's class means little
 
 
@@ -54,7 +54,7 @@ class TrainAutoencoder:
         dataset = load_labelled(self.config.data, skip_bad=self.config.skip_bad)
         result = run_training(train, self.config, dataset)
         if result.model is not None:
-            folder = self.config.out
+            folder = self.config.output
             pictures = ", ".join(sorted(path.name for path in folder.glob("*.png")))
             two, run = shlex.quote(",".join(dataset.class_names[:2])), shlex.quote(str(folder))
             print(f"{result.step} steps; model: {result.model}\nin {folder}: {pictures}")
@@ -170,7 +170,7 @@ class MixClasses(TorchCommand):
         self.set_threads()
         generator = LatentGenerator.load(self.run)
         images = generator.mix(
-            self.classes, mode=self.mode, proportions=proportions, n=self.count, random_state=self.seed
+            self.classes, mode=self.mode, proportions=proportions, n_samples=self.count, random_state=self.seed
         )
         shares = "" if proportions is None else f", proportions {' : '.join(f'{p:g}' for p in proportions)}"
         request = " + ".join(self.classes)

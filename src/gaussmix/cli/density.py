@@ -62,7 +62,7 @@ class FitColumn:
             range=self.range,
             bounds="auto" if self.bounds is None else self.bounds,
             nan_policy="omit",
-            n_threads=self.threads,
+            n_jobs=self.threads,
         )
         started = time.perf_counter()
         _learn(model, self.file, self.column)

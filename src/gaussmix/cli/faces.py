@@ -12,7 +12,7 @@ import tyro
 from tyro.conf import Positional
 
 from gaussmix.cli._flags import Names, Output, TorchCommand, choose_preset, run_training
-from gaussmix.diffusion.config import PRESETS, TrainConfig
+from gaussmix.diffusion.config import PRESETS, DiffusionConfig
 
 if TYPE_CHECKING:
     from gaussmix.diffusion.edit import EditResult
@@ -83,7 +83,7 @@ class SampleFaces(TorchCommand):
         picture_format(self.output)  # a wrong suffix is said before the drawing, not after
         started = time.perf_counter()
         pipeline, steps = load_model(self, self.model, self.scheduler, self.steps)
-        kinds = read_components(self.component, pipeline.attribute_names, pipeline.attribute_latents)
+        kinds = read_components(self.component, pipeline.attribute_names, pipeline.latent_distribution)
         asked, absent = list(dict.fromkeys([*self.present, *kinds[0]])), list(self.absent)
         count = self.count or (8 if len(kinds) > 1 else 16)
         attributes = pipeline.choose_attributes(asked, absent, count=count, seed=self.seed)
@@ -161,7 +161,7 @@ class EditFace(TorchCommand):
         names = pipeline.attribute_names
         find_encoder(pipeline)  # a model without one is named before the picture is looked at
         picture = read_square(self.picture, pipeline.unet.config["sample_size"])
-        kinds = read_components(self.component, names, pipeline.attribute_latents)
+        kinds = read_components(self.component, names, pipeline.latent_distribution)
         given = None if self.attributes is None else attribute_row(self.attributes, names)[None].repeat(self.count, 0)
         results = []
         with progress_bar("editing", len(kinds) * self.count * self.steps, show=True) as show:
@@ -242,7 +242,7 @@ class TrainFaces:
 
     preset: Preset = "demo"
     """Chooses the defaults of all other flags."""
-    config: tyro.conf.OmitArgPrefixes[TrainConfig] = PRESETS["demo"]
+    config: tyro.conf.OmitArgPrefixes[DiffusionConfig] = PRESETS["demo"]
 
     def __call__(self) -> None:
         from gaussmix.data.load import load_dataset

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gaussmix.diffusion.conditions import unpack_rows
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.sampling import draw
 from gaussmix.sheets import contact_sheet, save_atomic
@@ -29,10 +28,9 @@ def sheet_requests(pipeline: AttributeDiffusionPipeline, rows: int = _SHEET_ROWS
 
     Attributes come from the rarest up, each in one pair at most.
     """
-    names, packed = pipeline.attribute_names, pipeline.config["attribute_rows"]
-    data = unpack_rows(packed, len(names)).astype(float) if packed else np.zeros((1, len(names)))
+    names, data = pipeline.attribute_names, pipeline.known_rows().astype(float)
     together = data.T @ data
-    expected = np.outer(np.diag(together), np.diag(together)) / len(data)
+    expected = np.outer(np.diag(together), np.diag(together)) / max(1, len(data))
     free = [int(k) for k in np.argsort(np.diag(together), kind="stable") if together[k, k] > 0]
     requests: list[list[str]] = []
     while free and len(requests) < rows:

@@ -30,7 +30,7 @@ from gaussmix._files import Tensors, read_tensors, write_tensors
 from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.fit import Rule
-from gaussmix.latents._parts import pack_mixtures, unpack_mixtures
+from gaussmix.latents._parts import mixtures_from_tensors, mixtures_to_tensors
 from gaussmix.style.couplings import PickRule, Picks, PrincipalScores
 from gaussmix.style.grams import GramLayout, Rows, Styles, crop_grams, repair
 from gaussmix.style.images import read_picture
@@ -340,7 +340,8 @@ class GramExpansion:
             if style.rows is not None:
                 found["rows"] = style.rows
             if style.scores is not None:
-                found |= {"mean": style.scores.mean, "axes": style.scores.axes, **pack_mixtures(style.scores.marginals)}
+                found |= {"mean": style.scores.mean, "axes": style.scores.axes}
+                found |= mixtures_to_tensors(style.scores.marginals)
             tensors |= {f"{number}.{name}": value for name, value in found.items()}
         about = {"settings": self._settings(), "styles": self.styles, "channels": self.layout.channels}
         write_tensors(path, tensors, _KIND, {key: json.dumps(value) for key, value in about.items()})
@@ -355,7 +356,9 @@ class GramExpansion:
             for number, style in enumerate(json.loads(about["styles"])):
                 prefix = f"{number}."
                 own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-                scores = PrincipalScores(own["mean"], own["axes"], unpack_mixtures(own)) if "axes" in own else None
+                scores = (
+                    PrincipalScores(own["mean"], own["axes"], mixtures_from_tensors(own)) if "axes" in own else None
+                )
                 if expansion.coupling == "pca" and scores is None:
                     raise KeyError("axes")
                 rows = own["rows"] if scores is None else None

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gaussmix._files import whole_file
 from gaussmix.data.base import DataError
-from gaussmix.data.decode import FORMATS, BadImageError, _to_rgb
+from gaussmix.data.decode import FORMATS, BadImageError, to_rgb
 from gaussmix.sheets import contact_sheet
 
 Picture = NDArray[np.uint8]
@@ -39,7 +39,7 @@ def read_picture(path: str | os.PathLike[str], size: int | None = None) -> Pictu
     path.open("rb").close()  # a missing file is the system's to say
     try:
         with Image.open(path, formats=FORMATS) as image:
-            pixels = np.array(_to_rgb(ImageOps.exif_transpose(image)))
+            pixels = np.array(to_rgb(ImageOps.exif_transpose(image)))
     except BadImageError as error:
         raise DataError(f"{path} {error}") from error
     except UnidentifiedImageError:
