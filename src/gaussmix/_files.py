@@ -21,7 +21,7 @@ from safetensors.numpy import load, save
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path to write to, with the suffix of `path`; on leaving without an error it takes the place of `path`.
+    """A path to write to, with the suffix of ``path``; on leaving without an error it takes the place of ``path``.
 
     A reader sees the old file or the new one, never half of it; after an error the old one is still there.
     """
@@ -40,7 +40,7 @@ Tensors = dict[str, NDArray[Any]]
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]], kind: str, about: dict[str, str] | None = None
 ) -> None:
-    """Write arrays as a file of the format gaussmix.`kind`, with more metadata in `about`.
+    """Write arrays as a file of the format gaussmix.``kind``, with more metadata in ``about``.
 
     A file of that name is replaced once the new one is whole. Raises OSError where it cannot be written.
     """
@@ -51,7 +51,7 @@ def write_tensors(
 
 
 def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[Tensors, dict[str, str]]:
-    """Arrays and metadata of a file that `write_tensors` wrote as `kind`.
+    """Arrays and metadata of a file that `write_tensors` wrote as ``kind``.
 
     Raises ValueError for a file that is cut short, of another format or another version, FileNotFoundError for none.
     """
