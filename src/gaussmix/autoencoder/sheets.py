@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
@@ -165,9 +166,7 @@ def draw_marginals(
 
 def _marginals(sampler: ExpansionSampler, rows: FloatArray):
     """Expansions of each column, fitted as the sampler fits its own."""
-    alone = ExpansionSampler(
-        "independent", rule=sampler.rule, n_components=sampler.n_components, bandwidth=sampler.bandwidth
-    )
+    alone = clone(sampler).set_params(coupling="independent")
     return alone.fit(rows).parts_[0][0].marginals
 
 

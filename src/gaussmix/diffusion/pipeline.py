@@ -175,10 +175,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         return choose_attributes(rows, on, off, count, np.random.default_rng(seed))
 
     def draw_attribute_latents(
-        self,
-        count: int,
-        generator: torch.Generator | None = None,
-        components: Mapping[str, int] | None = None,
+        self, count: int, generator: torch.Generator | None = None, components: Mapping[str, int] | None = None
     ) -> torch.Tensor:
         """Draw Z for pictures, ``(count, T, N)``, ungated.
 
