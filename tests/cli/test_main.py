@@ -148,11 +148,11 @@ def test_warnings_of_ours_and_errors_are_one_line_each(capsys, monkeypatch):
         (KeyboardInterrupt(), 130, "gaussmix: interrupted"),
     ):
         monkeypatch.setattr(ShowModel, "__call__", warn_and(error))
-        with warnings.catch_warnings(record=True):
+        with pytest.warns(UserWarning, match="not ours"):
             assert cli.main(["density", "info", "x"]) == status
         printed = capsys.readouterr().err
         assert "gaussmix: careful\n" in printed
         assert line in printed
     monkeypatch.setattr(ShowModel, "__call__", warn_and(ModuleNotFoundError("no", name="gaussmix.x")))
-    with pytest.raises(ModuleNotFoundError):
+    with pytest.raises(ModuleNotFoundError), pytest.warns(UserWarning, match="not ours"):
         cli.main(["density", "info", "x"])
