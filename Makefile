@@ -20,14 +20,14 @@ help:
 	@echo "make clean   remove .venv and the tools' caches; runs/ stays"
 
 demo: $(VENV)/.installed
-	$(BIN)/gaussmix train --data avatars --preset demo --out $(DEMO) --resume
+	$(BIN)/gaussmix faces train --data avatars --preset demo --output $(DEMO) --resume
 	@test -f $(DEMO)/samples.png || { echo "$(DEMO)/samples.png was not drawn: see the messages above" >&2; exit 1; }
 	@echo
 	@echo "chosen faces   $(DEMO)/samples.png"
 	@echo "model          $(DEMO)/model"
 	@echo "checkpoints    $(DEMO)/checkpoints"
 	@echo "logs           $(DEMO)/metrics.jsonl, $(DEMO)/tensorboard"
-	@echo "draw others    $(BIN)/gaussmix sample --model $(DEMO) --with Smiling,Eyeglasses --out faces.png"
+	@echo "draw others    $(BIN)/gaussmix faces sample $(DEMO) --with Smiling,Eyeglasses --output faces.png"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

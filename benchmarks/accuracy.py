@@ -72,7 +72,7 @@ def score(asked: Question, fit: Fit) -> tuple[float, float, int]:
 def fit_ours(rule: Any, x: NDArray[np.float64]) -> Fit:
     """`GMMExpansion` with its defaults but for the rule."""
     started = time.process_time()
-    model = GMMExpansion(weights=rule).fit(x)
+    model = GMMExpansion(rule).fit(x)
     fitted = time.process_time()
     model.counts_[0].empty_like().add(x)
     counting = time.process_time() - fitted

@@ -30,7 +30,7 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 from timing import Line, Scale, arguments, cpu_medians, cpu_once, measured, versions_of, write_report
 
-from gaussmix.density._mixture import exact as _direct
+from gaussmix.density._mixture import exact as sums
 from gaussmix.density.axis import Axis
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
@@ -111,7 +111,7 @@ def kernel_fit(scale: Scale) -> Iterator[Line]:
             scale.rounds,
         )
         fit, bare = seconds["fit"], seconds["counts and weights"]
-        section = f"fit, weights='kernel', n = {n}, {x.size:.0e} points"
+        section = f"fit, rule='kernel', n = {n}, {x.size:.0e} points"
         yield Line(section, "time", 1e3 * fit, "ms")
         yield Line(section, "faster than the sum over points and components", literal / fit, "x", speedup, True)
         yield Line(section, "the same, counts and weights only, range known", literal / bare)
@@ -172,7 +172,7 @@ def log_densities(scale: Scale) -> Iterator[Line]:
             )
         warm[n] = seconds["ours"]
         times = x.size / few.size
-        error = np.max(abs(plain.logpdf(x)[: few.size] - _direct.log_densities(few, plain._pieces)))
+        error = np.max(abs(plain.logpdf(x)[: few.size] - sums.log_densities(few, plain._pieces)))
         section, note = f"logpdf of {x.size:.0e} points, n = {n}", f"{few.size:.0e} points, scaled"
         yield Line(section, "time", 1e3 * seconds["ours"], "ms", 15)
         yield Line(section, "time of the first call, which makes the table", 1e3 * seconds["first"], "ms")
@@ -213,7 +213,7 @@ def automatic_fit(scale: Scale) -> Iterator[Line]:
             counts = GMMExpansion(rule).fit(draw(name, n, 0)).counts_[0]
             seconds = cpu_medians({"fit": lambda rule=rule, counts=counts: fit_counts(counts, rule)}, 1)
             milliseconds.append(1e3 * seconds["fit"])
-        section = f"fit beyond the counting, weights='{rule}', {n:.0e} points, {len(names)} targets"
+        section = f"fit beyond the counting, rule='{rule}', {n:.0e} points, {len(names)} targets"
         yield Line(section, "mean", float(np.mean(milliseconds)), "ms", 60)
         slowest = int(np.argmax(milliseconds))
         yield Line(section, "slowest", milliseconds[slowest], "ms", note=names[slowest])
@@ -274,7 +274,7 @@ def stream(scale: Scale) -> Iterator[Line]:
                 assert counted == n
                 results.append((seconds_used, megabytes))
             used, megabytes = (float(value) for value in np.median(results, axis=0))
-            settings = "defaults" if rule == "auto" else f"weights='{rule}', range given"
+            settings = "defaults" if rule == "auto" else f"rule='{rule}', range given"
             section, note = f"{n:.0e} rows of a .npy file, {settings}", f"{block.size:.0e} numbers, scaled"
             yield Line(section, "memory above imports", megabytes, "MB", 60)
             yield Line(

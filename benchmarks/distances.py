@@ -168,7 +168,7 @@ def mixtures(scale: Scale) -> Iterator[Line]:
             },
             scale.rounds,
         )
-        section = f"two mixtures of {a.weights.size} and {b.weights.size} components, weights='{rule}'"
+        section = f"two mixtures of {a.weights.size} and {b.weights.size} components, rule='{rule}'"
         for what, used in seconds.items():
             yield Line(section, what, 1e3 * used, "ms")
 

@@ -2,7 +2,8 @@
 
     bare     autocast, forward, loss, backward, AdamW: the least that any loop must do
     usual    bare + gradient clipping + averaged weights (EMA), what nearly all diffusion training does
-    trainer  `Trainer.steps()`: usual + accelerate, seeded batches and noise, matched latents, learning rate, dropout
+    trainer  `DiffusionTrainer.steps()`: usual + accelerate, seeded batches and noise, matched latents, learning rate,
+             dropout
 
 The three take turns in one run, so the ratios hold on a busy machine where absolute times do not. The last lines show
 what a checkpoint and a line of the log cost, in steps. On a CPU, times are CPU times of this process (one thread).
@@ -23,8 +24,8 @@ import torch
 from diffusers.training_utils import EMAModel
 
 from gaussmix.data.base import AttributeDataset
-from gaussmix.diffusion.config import TrainConfig
-from gaussmix.diffusion.train import Trainer
+from gaussmix.diffusion.config import DiffusionConfig
+from gaussmix.diffusion.train import DiffusionTrainer
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.training.checkpoints import CheckpointStore
 from gaussmix.training.log import MetricsLog
@@ -46,15 +47,15 @@ def synthetic_dataset(size: int) -> AttributeDataset:
     )
 
 
-def plain_loop(trainer: Trainer, *, usual: bool) -> Iterator[None]:
+def plain_loop(trainer: DiffusionTrainer, *, usual: bool) -> Iterator[None]:
     """A loop as one writes it by hand, around a copy of the trainer's network; one step for each `next`."""
     config, device = trainer.config, trainer.accelerator.device
-    network = AttributeUNet.from_config(trainer.unet.config)
+    network = AttributeUNet.from_config(trainer.network.config)
     assert isinstance(network, AttributeUNet)
     network.to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, fused=True)
     averaged = EMAModel(network.parameters(), decay=config.ema_decay, foreach=True) if usual else None
-    latents = trainer.batches.latents
+    latents = trainer.batches.latent_distribution
     images = torch.rand(config.batch_size, 3, config.size, config.size, device=device) * 2 - 1
     attributes = torch.randint(0, 2, (config.batch_size, latents.n_attributes), device=device).float()
     z = torch.randn(config.batch_size, latents.n_tokens, latents.latent_dim, device=device)
@@ -91,9 +92,9 @@ def seconds(work: Callable[[], object], repeats: int, device: torch.device) -> f
     return (clock(device) - started) / repeats
 
 
-def measure(config: TrainConfig, *, rounds: int, steps: int) -> dict[str, np.ndarray]:
+def measure(config: DiffusionConfig, *, rounds: int, steps: int) -> dict[str, np.ndarray]:
     """Seconds a step of each loop, and of a checkpoint and a log line, one value a round: each `(rounds,)`."""
-    trainer = Trainer(config, synthetic_dataset(config.size))
+    trainer = DiffusionTrainer(config, synthetic_dataset(config.size))
     device = trainer.accelerator.device
     loops = {
         "bare": plain_loop(trainer, usual=False),
@@ -105,7 +106,7 @@ def measure(config: TrainConfig, *, rounds: int, steps: int) -> dict[str, np.nda
             next(loop)
     names = list(loops)
     times: dict[str, list[float]] = {name: [] for name in [*names, "checkpoint", "log line"]}
-    store, log = CheckpointStore(config.out / "checkpoints", keep=1), MetricsLog(config.out)
+    store, log = CheckpointStore(config.output / "checkpoints", keep=1), MetricsLog(config.output)
     for turn in range(rounds):
         for name in names[turn % 3 :] + names[: turn % 3]:  # nobody always goes first
             times[name].append(seconds(lambda loop=loops[name]: next(loop), steps, device))
@@ -129,7 +130,7 @@ def report(times: dict[str, np.ndarray]) -> str:
 
 def main(rounds: int = 40, steps: int = 1, batch_size: int = 8) -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
-        config = TrainConfig(out=Path(folder), batch_size=batch_size, steps=1_000_000)
+        config = DiffusionConfig(output=Path(folder), batch_size=batch_size, steps=1_000_000)
         times = measure(config, rounds=rounds, steps=steps)
     print(report(times))
     return times

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from gaussmix import AttributeDiffusionPipeline, load_dataset
-from gaussmix.diffusion.edit import edit, reconstruct
+from gaussmix.diffusion.edit import edit_images, reconstruct
 from gaussmix.diffusion.sheets import label
 from gaussmix.sheets import contact_sheet, save_atomic
 
@@ -36,7 +36,7 @@ def main(
     columns, labels = [images], ["the picture"]
     for change in changes:
         present, absent = ([change[1:]], []) if change[0] == "+" else ([], [change[1:]])
-        result = edit(pipe, images, present, absent, seed=seed, steps=steps)
+        result = edit_images(pipe, images, present, absent, seed=seed, steps=steps)
         if len(columns) == 1:
             columns.append(reconstruct(pipe, result, seed=seed))
             labels.append("as read")

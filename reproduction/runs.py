@@ -1,8 +1,8 @@
 """Training runs that a page of results is made from: each is trained once, and goes on where it was stopped.
 
 A run lies in ``<folder>/<digest>``, the digest taken over the settings in which it differs from the defaults of its
-kind, `TrainConfig` or `AutoencoderConfig`, and over the data. So two pages that ask for the same run share it. Pictures
-drawn from it are kept there too.
+kind, `DiffusionConfig` or `AutoencoderConfig`, and over the data. So two pages that ask for the same run share it.
+Pictures drawn from it are kept there too.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from gaussmix._files import whole_file
 from gaussmix.data.base import AttributeDataset
 from gaussmix.data.cache import digest
-from gaussmix.diffusion.config import TrainConfig
+from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.sampling import draw
 from gaussmix.diffusion.train import TrainResult, train
-from gaussmix.training.run import RunSettings
+from gaussmix.training.run import RunConfig
 
 _WHERE_AND_WHEN = {
-    *("out", "resume", "data", "threads", "checkpoint_every", "keep_checkpoints", "guidance", "reader_steps"),
+    *("output", "resume", "data", "threads", "checkpoint_every", "keep_checkpoints", "guidance", "reader_steps"),
 }
 """Settings that do not change what is learnt; the data are told by their key."""
 _COST = "cost.json"
@@ -66,7 +66,7 @@ class Curve:
         return cls(steps, denoising, gradient_norm, cpu_seconds(out))
 
 
-def run_folder(config: RunSettings, dataset: Keyed, folder: Path) -> Path:
+def run_folder(config: RunConfig, dataset: Keyed, folder: Path) -> Path:
     """Where the run of these settings on these data lies.
 
     Settings count where they differ from the defaults: a new one, off by default, leaves old runs what they are.
@@ -76,35 +76,37 @@ def run_folder(config: RunSettings, dataset: Keyed, folder: Path) -> Path:
     return folder / digest("run", decisive, dataset.key)[:16]
 
 
-def trained(config: TrainConfig, dataset: AttributeDataset, folder: Path) -> tuple[AttributeDiffusionPipeline, Curve]:
+def trained(
+    config: DiffusionConfig, dataset: AttributeDataset, folder: Path
+) -> tuple[AttributeDiffusionPipeline, Curve]:
     """The model and the curve of one run, trained now, trained further, or read if it is finished.
 
-    ``config.out`` and ``config.resume`` are set here.
+    ``config.output`` and ``config.resume`` are set here.
 
     Raises KeyboardInterrupt after Ctrl-C or SIGTERM, once a checkpoint is written; ValueError if the folder holds a
     run with other settings.
     """
     out = run_folder(config, dataset, folder)
-    config = replace(config, out=out, resume=True)
+    config = replace(config, output=out, resume=True)
     finish(config, out / "model" / "model_index.json", lambda: train(config, dataset, progress=False, sheet=False))
     return AttributeDiffusionPipeline.load(out), Curve.read(out)
 
 
-def finish(config: RunSettings, last: Path, sitting: Callable[[], TrainResult]) -> None:
+def finish(config: RunConfig, last: Path, sitting: Callable[[], TrainResult]) -> None:
     """Have ``sitting`` bring a run to its end unless ``last``, what a run writes at its end, is there; note its cost.
 
     Raises as `trained`.
     """
     if last.is_file():
-        _check_settings(config, config.out)
+        _check_settings(config, config.output)
     else:
         before = time.process_time()
         result = sitting()
-        total = cpu_seconds(config.out) + time.process_time() - before
-        (config.out / _COST).write_text(json.dumps({"cpu_seconds": round(total, 1)}) + "\n")
+        total = cpu_seconds(config.output) + time.process_time() - before
+        (config.output / _COST).write_text(json.dumps({"cpu_seconds": round(total, 1)}) + "\n")
         if result.interrupted:
             raise KeyboardInterrupt
-    shutil.rmtree(config.out / "checkpoints", ignore_errors=True)  # a finished run goes on no more
+    shutil.rmtree(config.output / "checkpoints", ignore_errors=True)  # a finished run goes on no more
 
 
 def cpu_seconds(out: Path) -> float:
@@ -113,7 +115,7 @@ def cpu_seconds(out: Path) -> float:
     return json.loads(file.read_text())["cpu_seconds"] if file.is_file() else 0.0
 
 
-def _check_settings(config: RunSettings, out: Path) -> None:
+def _check_settings(config: RunConfig, out: Path) -> None:
     """A finished run whose settings were defaults that have changed since is another run."""
     before = json.loads((out / "config.json").read_text())
     now = json.loads(json.dumps(config.to_dict()))

@@ -9,18 +9,24 @@ import numpy as np
 import torch
 
 from gaussmix.data.base import AttributeDataset
-from gaussmix.diffusion.config import TrainConfig
-from gaussmix.diffusion.unet import AttributeUNet
+from gaussmix.diffusion.config import DiffusionConfig
+from gaussmix.diffusion.unet import AttributeUNet, ConditionConfig
 
 TINY = {"sample_size": 8, "n_attributes": 3, "block_out_channels": (8, 16), "attention_head_dim": 8, "token_dim": 8}
+_CONDITION = [field.name for field in dataclasses.fields(ConditionConfig)]
 NAMES = ["Bald", "Long_Hair", "Sunglasses"]
 
 
 def tiny_unet(seed: int = 0, **settings) -> AttributeUNet:
-    """An `AttributeUNet` for 8 x 8 pictures with 3 attributes and a base token, in evaluation mode."""
+    """An `AttributeUNet` for 8 x 8 pictures with 3 attributes and a base token, in evaluation mode.
+
+    ``settings`` are those of the network and of its `ConditionConfig`.
+    """
+    settings = {**TINY, **settings}
+    condition = ConditionConfig(**{name: settings.pop(name) for name in _CONDITION if name in settings})
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return AttributeUNet(**{**TINY, **settings}).eval()
+        return AttributeUNet(condition=condition, **settings).eval()
 
 
 def squares_dataset() -> AttributeDataset:
@@ -35,10 +41,10 @@ def squares_dataset() -> AttributeDataset:
     return AttributeDataset("squares", images, attributes, tuple(NAMES), split, key="squares-1")
 
 
-def tiny_config(out: Path, **settings) -> TrainConfig:
+def tiny_config(out: Path, **settings) -> DiffusionConfig:
     """60 quick steps on `squares_dataset`, a checkpoint every 5."""
-    base = TrainConfig(
-        out=out,
+    base = DiffusionConfig(
+        output=out,
         size=8,
         channels=(8, 16),
         timesteps=20,

@@ -142,7 +142,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
             "kinds are known of the built-in faces alone, and the model is of others; unset GAUSSMIX_MODEL"
         )
     subject = model.load_subject(config)
-    names, latents = subject.names, subject.pipeline.attribute_latents
+    names, latents = subject.names, subject.pipeline.latent_distribution
     images, seed = subject.images, subject.pipeline.training.get("seed", 0)
     dataset = load_dataset("avatars", size=images.shape[1], count=len(images), seed=seed, progress=False)
     judge = subtypes.train_subtype_judge(
@@ -247,7 +247,7 @@ def _by_component(
     case: Case, clusters: PictureKinds, drawn: PictureKinds, subject: model.JudgedModel
 ) -> list[dict[str, Any]]:
     """Of each component: its share, and the commonest kind in the clusters and in drawn faces."""
-    weights = subject.pipeline.attribute_latents.weights(subject.names.index(case.attribute))
+    weights = subject.pipeline.latent_distribution.weights(subject.names.index(case.attribute))
     return [
         {"share": float(weight), "cluster": clusters.commonest(case, c), "drawn": drawn.commonest(case, c)}
         for c, weight in enumerate(weights)
@@ -259,7 +259,7 @@ def _by_component(
 
 def _sheet(subject: model.JudgedModel, sampler: model.FaceSampler, name: str, columns: int) -> model.Pictures:
     """Faces ``(C, columns, H, W, 3)``: only the component of ``name`` differs within a column."""
-    n_components = subject.pipeline.attribute_latents.n_components
+    n_components = subject.pipeline.latent_distribution.n_components
     rows = np.resize(subject.with_attributes([name]), columns)
     numbers = list(range(columns)) * n_components
     pictures = sampler.draw(

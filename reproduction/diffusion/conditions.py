@@ -32,7 +32,7 @@ from gaussmix.data.base import AttributeDataset
 from gaussmix.data.cache import digest
 from gaussmix.data.load import load_dataset
 from gaussmix.diffusion.batches import TrainingBatches
-from gaussmix.diffusion.config import TrainConfig
+from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import angle_weights, make_betas
 from gaussmix.metrics.classifier import STEPS, AttributeClassifier, balanced_accuracy, load_or_train_classifier
@@ -158,13 +158,13 @@ class SmallModelConfig:
     def seeds(self) -> tuple[int, ...]:
         return tuple(self.seed + i for i in range(self.repetitions))
 
-    def recipe(self, seed: int, **changes: Any) -> TrainConfig:
+    def recipe(self, seed: int, **changes: Any) -> DiffusionConfig:
         """The settings of one run; `pairing="fixed"`, the paper's, unless changed."""
         settings = {
             "size": SIZE, "seed": seed, "pairing": "fixed", "channels": self.channels, "batch_size": self.batch_size,
             "steps": self.training_steps, "keep_checkpoints": 1, "guidance": 1.0, "log_every": 1, "reader_steps": 0,
         }  # fmt: skip
-        return TrainConfig(**settings | changes)
+        return DiffusionConfig(**settings | changes)
 
 
 QUICK: dict[str, Any] = {
@@ -245,7 +245,7 @@ class SmallModelStudy:
     faces: EvaluationFaces
     folder: Path
 
-    def train(self, variant: Variant, seed: int) -> tuple[AttributeDiffusionPipeline, Curve, TrainConfig, Path]:
+    def train(self, variant: Variant, seed: int) -> tuple[AttributeDiffusionPipeline, Curve, DiffusionConfig, Path]:
         """Train, or read, one variant with one seed: the model, its curve, its settings and the folder of the run."""
         dataset = variant.conditioning.of(self.faces.dataset)
         settings = self.config.recipe(seed, **variant.changes)
@@ -291,7 +291,7 @@ class SmallModelStudy:
 @torch.no_grad()
 def held_out_loss(
     pipeline: AttributeDiffusionPipeline,
-    settings: TrainConfig,
+    settings: DiffusionConfig,
     images: Images,
     conditions: Rows,
     seed: int,
@@ -308,7 +308,7 @@ def held_out_loss(
     levels = torch.multinomial(torch.from_numpy(angle_weights(betas)).float(), len(images), True, generator=generator)
     noise = torch.randn((len(images), 3, *images.shape[1:3]), generator=generator)
     if latents is None:
-        latents = pipeline.draw_latents(len(images), generator)
+        latents = pipeline.draw_attribute_latents(len(images), generator)
     total = 0.0
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)

@@ -124,7 +124,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     sheets = {name: _by_component(subject, sampler, name, 1, _NOISES)[0] for name in _shown(subject)}
     grids = {name: _by_component(subject, sampler, name, config.component_rows, 2) for name in subject.names}
     effects = {name: component_effect(_flat(grid, 3)) for name, grid in grids.items()}
-    latents = subject.pipeline.attribute_latents
+    latents = subject.pipeline.latent_distribution
     equal = np.full((len(effects), latents.n_components), 1 / latents.n_components)
     shares = equal if latents.shares is None else latents.shares
     ours = {
@@ -190,7 +190,7 @@ def _by_component(
 ) -> model.Pictures:
     """Faces ``(rows of attributes, components of name, noises, H, W, 3)``; all else of Z is the same within a row."""
     rows = subject.pipeline.choose_attributes([name], count=n_rows, seed=sampler.config.seed)
-    n_components = subject.pipeline.attribute_latents.n_components
+    n_components = subject.pipeline.latent_distribution.n_components
     row, component, noise = np.indices((n_rows, n_components, n_noises)).reshape(3, -1).tolist()
     pictures = sampler.draw(
         subject.pipeline,

@@ -163,7 +163,7 @@ def measure_leak(
     """
     unet, generator = pipeline.unet, torch.Generator().manual_seed(LEAK_SEED)
     with_condition = unet.config["classifier_pass"] != "unconditioned"  # the pass that it was trained on
-    latents = pipeline.draw_latents(len(attributes), generator)
+    latents = pipeline.draw_attribute_latents(len(attributes), generator)
     circle = np.random.default_rng(LEAK_SEED).permutation(len(attributes))
     other = np.empty_like(circle)
     other[circle] = np.roll(circle, 1)  # everyone gets the condition of somebody else

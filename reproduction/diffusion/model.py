@@ -206,7 +206,9 @@ class FaceSampler:
     ) -> torch.Tensor:
         """Return Z of these numbers, ``(M, T, N)``, ungated, with the given ``components`` of some attributes."""
         chosen = zip(numbers, components or [{}] * len(numbers), strict=True)
-        return torch.cat([pipeline.draw_latents(1, step_generator(self.config.seed, j, 0), c) for j, c in chosen])
+        return torch.cat(
+            [pipeline.draw_attribute_latents(1, step_generator(self.config.seed, j, 0), c) for j, c in chosen]
+        )
 
     def draw_with(
         self,
@@ -231,7 +233,7 @@ class FaceSampler:
                     z[part],
                     num_inference_steps=self.config.sampling_steps,
                     guidance_scale=self.config.guidance,
-                    noise=x[part],
+                    latents=x[part],
                     output_type="np",
                 )
             parts.append(np.asarray(out.images))

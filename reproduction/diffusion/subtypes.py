@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gaussmix.data.base import AttributeDataset
 from gaussmix.metrics.classifier import AttributeClassifier
-from gaussmix.metrics.features import augmented, descend, placed
+from gaussmix.metrics.features import train_network
 
 STEPS = 1000
 LEAST_IMAGES = 100
@@ -35,11 +35,8 @@ class SubtypeJudge:
     ``kinds``: for each part its kinds, sorted. ``network`` has one logit for each of them, the parts in this order.
     """
 
-    def __init__(self, kinds: dict[str, tuple[str, ...]], image_size: int):
-        self.kinds = kinds
-        self.network = AttributeClassifier(
-            tuple(f"{part}={kind}" for part in kinds for kind in kinds[part]), image_size
-        )
+    def __init__(self, kinds: dict[str, tuple[str, ...]], network: AttributeClassifier):
+        self.kinds, self.network = kinds, network
 
     def predict(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.str_]]:
         """For each part the likeliest kind in each image, ``(N,)`` strings."""
@@ -68,20 +65,23 @@ def train_subtype_judge(
     codes = [np.unique(dataset.parts[part], return_inverse=True) for part in parts]
     truth = torch.from_numpy(np.stack([code[rows] for _, code in codes]))
     kinds = {part: tuple(map(str, names)) for part, (names, _) in zip(parts, codes, strict=True)}
-    rng = np.random.default_rng(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        judge = SubtypeJudge(kinds, dataset.images.shape[1])
-    network, sizes = placed(judge.network, "cpu"), [len(names) for names in kinds.values()]
+    outputs = tuple(f"{part}={kind}" for part in kinds for kind in kinds[part])
+    sizes = [len(names) for names in kinds.values()]
 
-    def loss(picked: NDArray[np.int64]) -> torch.Tensor:
-        logits = network(augmented(dataset.images, rows[picked], rng, torch.device("cpu"))).split(sizes, 1)
-        losses = [F.cross_entropy(part, wanted[picked]) for part, wanted in zip(logits, truth, strict=True)]
-        return torch.stack(losses).sum()
+    def loss(logits: torch.Tensor, picked: NDArray[np.int64]) -> torch.Tensor:
+        pairs = zip(logits.split(sizes, 1), truth, strict=True)
+        return torch.stack([F.cross_entropy(part, wanted[picked]) for part, wanted in pairs]).sum()
 
-    descend(network, loss, len(rows), steps=steps, seed=seed, on_progress=on_progress)
-    network.eval()
-    return judge
+    network = train_network(
+        lambda: AttributeClassifier(outputs, dataset.images.shape[1]),
+        dataset.images,
+        rows,
+        loss,
+        steps=steps,
+        seed=seed,
+        on_progress=on_progress,
+    )
+    return SubtypeJudge(kinds, network)
 
 
 def component_information(components: ArrayLike, kinds: ArrayLike) -> float:

@@ -82,7 +82,7 @@ def _mix_all(
     judged: dict[str, Any] = {"classes": [], "either": [], "unsure": []}
     kept, features = [], []
     for pair in _ALL_PAIRS:
-        images = generator.mix([classes[k] for k in pair], mode=mode, n=n, random_state=seed)
+        images = generator.mix([classes[k] for k in pair], mode=mode, n_samples=n, random_state=seed)
         probabilities = subject.judge.probabilities(images)
         found = probabilities.argmax(1)
         judged["classes"].append(np.bincount(found, minlength=len(classes)) / n)

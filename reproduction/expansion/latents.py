@@ -112,7 +112,7 @@ class JudgedImages:
         """Of one seed, trained now, trained further, or read, and its folder."""
         config = self.config.recipe(self.source, seed, **changes)
         out = run_folder(config, self.dataset, self.folder)
-        config = replace(config, out=out, resume=True)
+        config = replace(config, output=out, resume=True)
         finish(config, out / "sampler.safetensors", lambda: train(config, self.dataset, progress=False))
         return ClassConditionalAutoencoder.load(out), out
 

@@ -64,7 +64,7 @@ _LAZY = {
     "distances": ("gaussmix.distances", None),
     "ngmg": ("gaussmix.ngmg", None),
     "nn": ("gaussmix.nn", "diffusion"),
-    "AttributeDataset": ("gaussmix.data.load", None),
+    "AttributeDataset": ("gaussmix.data.base", None),
     "BinnedCounts": ("gaussmix.density.counts", None),
     "GaussianBasis": ("gaussmix.density.basis", None),
     "GaussianMixture1D": ("gaussmix.density.mixture", None),

@@ -1,6 +1,6 @@
-"""Safetensors files of ours: whole or absent, and recognised by the format that their metadata name.
+"""Files that are whole or absent, written under another name beside their own and then renamed; and arrays in them.
 
-Files that are whole or absent: written under another name beside their own, then renamed.
+A safetensors file of ours is recognised by the format and the version that its metadata name.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from safetensors.numpy import load, save
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path to write to, with the suffix of `path`; on leaving without an error it takes the place of `path`.
+    """Yield a path to write to, with the suffix of ``path``; on leaving without an error it takes that one's place.
 
     A reader sees the old file or the new one, never half of it; after an error the old one is still there.
     """
@@ -40,7 +40,7 @@ Tensors = dict[str, NDArray[Any]]
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]], kind: str, about: dict[str, str] | None = None
 ) -> None:
-    """Write arrays as a file of the format gaussmix.`kind`, with more metadata in `about`.
+    """Write arrays as a file of the format ``gaussmix.{kind}``, with more metadata in ``about``.
 
     A file of that name is replaced once the new one is whole. Raises OSError where it cannot be written.
     """
@@ -51,7 +51,7 @@ def write_tensors(
 
 
 def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[Tensors, dict[str, str]]:
-    """Arrays and metadata of a file that `write_tensors` wrote as `kind`.
+    """Return arrays and metadata of a file that `write_tensors` wrote as ``kind``.
 
     Raises ValueError for a file that is cut short, of another format or another version, FileNotFoundError for none.
     """
@@ -68,3 +68,37 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[Tensors, dict
     if metadata.get("version") != "1":
         raise ValueError(f"{path} has version {metadata.get('version')} of its format; this gaussmix reads version 1")
     return tensors, metadata
+
+
+class TensorRecord:
+    """What arrays by name say all about: equal where they are, and a safetensors file of the class's own format."""
+
+    def to_tensors(self) -> Tensors:
+        """Return everything as arrays by name, for `from_tensors`."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """Make what gave `to_tensors()`. Raises KeyError or ValueError for other arrays."""
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, type(self)):
+            return NotImplemented
+        mine, theirs = self.to_tensors(), other.to_tensors()
+        return mine.keys() == theirs.keys() and all(np.array_equal(mine[name], theirs[name]) for name in mine)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # equality is by value
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file; another of that name is replaced once the new one is whole."""
+        write_tensors(path, self.to_tensors(), type(self).__name__)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote. Raises ValueError, naming the file, for another kind of file or a damaged one."""
+        tensors, _ = read_tensors(path, cls.__name__)
+        try:
+            return cls.from_tensors(tensors)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{path} holds no usable {cls.__name__}: {error}") from error

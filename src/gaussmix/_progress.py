@@ -26,7 +26,7 @@ class _RateColumn(ProgressColumn):
 
 @contextmanager
 def progress_bar(label: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
-    """Yield a function that sets how many of `total` are done; draws nothing unless `show`."""
+    """Yield a function that sets how many of ``total`` are done; draws nothing unless ``show``."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from numpy.typing import NDArray
 
 from gaussmix._files import whole_file
-from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix._typing import FloatArray
+
+if TYPE_CHECKING:  # what is drawn needs no more of these than their methods
+    from gaussmix.density.counts import BinnedCounts
+    from gaussmix.density.mixture import GaussianMixture1D
 
 INK, BARS, LINE, ATOM = "#333333", "#d5dde5", "#1f5fa8", "#c2402a"
 PAIR = ("#1f5fa8", "#d9822b")
@@ -32,33 +35,27 @@ def plot_density(
     *,
     title: str = "",
     log: bool = False,
-    bins: int = 120,
 ) -> Figure:
-    """A figure of its own for `draw_density`."""
+    """Draw a density on a figure of its own; takes what `draw_density` takes, and a title."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    draw_density(axes, distribution, counts, log=log, bins=bins)
+    draw_density(axes, distribution, counts, log=log)
     axes.set_title(title)
     return figure
 
 
 def draw_density(
-    axes: Axes,
-    distribution: GaussianMixture1D,
-    counts: BinnedCounts | None = None,
-    *,
-    log: bool = False,
-    bins: int = 120,
+    axes: Axes, distribution: GaussianMixture1D, counts: BinnedCounts | None = None, *, log: bool = False
 ) -> None:
-    """The density as a line, the counts as a histogram behind it, quantiles as ticks on the lower edge.
+    """Draw the density as a line, the counts as a histogram behind it, quantiles as ticks on the lower edge.
 
-    The picture spans the central 99.8 % of the distribution (`log`: 99.98 %), or less where the tails are so long that
-    the middle would vanish; the axis then says what share lies outside. Point masses are stems, in shares on an axis of
-    their own at the right; the histogram and the line are the continuous part, whose area is the share they leave.
-    `log`: a logarithmic density axis. `bins`: the most bars of the histogram; each is made of whole bins of the counts.
+    The picture spans the central 99.8 % of the distribution (with ``log``: 99.98 %), or less where the tails are so
+    long that the middle would vanish; the axis then says what share lies outside. Point masses are stems, in shares on
+    an axis of their own at the right; the histogram and the line are the continuous part, whose area is the share they
+    leave. With ``log`` the density axis is logarithmic.
     """
     low, high = _span(distribution, log)
-    bars = None if counts is None else histogram_bars(counts, low, high, bins)
+    bars = None if counts is None else histogram_bars(counts, low, high)
     if counts is not None and bars is not None:
         number = f"{counts.n:,}".replace(",", " ")
         axes.stairs(*bars, fill=True, color=BARS, label=f"histogram of {number} numbers")
@@ -88,11 +85,11 @@ def plot_comparison(
     title: str = "",
     log: bool = False,
 ) -> Figure:
-    """Two distributions over each other: their densities, and their distribution functions.
+    """Draw two distributions over each other: their densities, and their distribution functions.
 
     The shaded area between the densities is twice the total variation distance, that between the distribution functions
-    the Wasserstein distance W1, as far as they lie in the picture. Point masses are steps in the lower panel.
-    `log`: a logarithmic density axis.
+    the Wasserstein distance W1, as far as they lie in the picture. Point masses are steps in the lower panel. With
+    ``log`` the density axis is logarithmic.
     """
     figure = Figure(figsize=(8, 6.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
@@ -128,11 +125,11 @@ def plot_comparison(
 
 def histogram_bars(
     counts: BinnedCounts, low: float, high: float, bins: int = 120
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Heights (b,) and edges (b + 1,) of a histogram of what lies in [low, high], point masses left out.
+) -> tuple[FloatArray, FloatArray] | None:
+    """Return heights ``(b,)`` and edges ``(b + 1,)`` of a histogram of what lies in [low, high], without point masses.
 
-    A bar's area is its share of all points. There are 3 n^(1/3) bars for n points, at most `bins`, of about equal width
-    in x and of whole bins of the counts. None where there is nothing to show.
+    A bar's area is its share of all points. There are 3 n^(1/3) bars for n points, at most ``bins``, of about equal
+    width in x and of whole bins of the counts. None where there is nothing to show.
     """
     edges, mass = counts.axis.edges, counts.without_atoms().mass
     inside = np.flatnonzero((edges[1:] > low) & (edges[:-1] < high))
@@ -148,7 +145,7 @@ def histogram_bars(
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 130) -> None:
-    """Save as the suffix says (.png, .svg, .pdf), creating folders; a reader sees the old picture or the new one."""
+    """Save a figure, whole or not at all, as the suffix says (.png, .svg, .pdf), creating folders."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as aside:
@@ -166,7 +163,7 @@ def _span(distribution: GaussianMixture1D, log: bool) -> tuple[float, float]:
     return max(low, float(ends.min())) - margin, min(high, float(ends.max())) + margin
 
 
-def _grid(distribution: GaussianMixture1D, low: float, high: float) -> NDArray[np.float64]:
+def _grid(distribution: GaussianMixture1D, low: float, high: float) -> FloatArray:
     """Ascending points for a line: even ones, more where the probability is, and both sides of a hard edge."""
     edges = [bound for bound in distribution.bounds if low < bound < high]
     both = [np.nextafter(edge, side) for edge in edges for side in (low, high)]
@@ -174,7 +171,7 @@ def _grid(distribution: GaussianMixture1D, low: float, high: float) -> NDArray[n
     return np.setdiff1d(x[(x >= low) & (x <= high)], distribution.atoms.positions)
 
 
-def _limit_height(axes: Axes, line: NDArray[np.float64], bars: NDArray[np.float64] | None, log: bool) -> None:
+def _limit_height(axes: Axes, line: FloatArray, bars: FloatArray | None, log: bool) -> None:
     """The lower and the upper end of the density axis; its label says so where the line's peak is cut off."""
     peak = top = float(line.max())
     if bars is not None:

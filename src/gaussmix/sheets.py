@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from gaussmix._files import whole_file
@@ -30,7 +31,7 @@ _PAPER, _FRAME, _INK, _FAINT = "#ffffff", "#d9d9d9", "#1e1e1e", "#5a5a5a"
 
 
 def contact_sheet(
-    images: np.ndarray,
+    images: NDArray[np.uint8],
     *,
     columns: int,
     title: str | None = None,
@@ -39,11 +40,25 @@ def contact_sheet(
     caption: str | None = None,
     scale: int | None = None,
 ) -> Image.Image:
-    """Lay out `images`, shape (N, H, W, 3) uint8, in rows of `columns`; the last row may be short.
+    """Lay out pictures in rows; all texts are wrapped.
 
-    `row_labels`, one a row, stand at the left and `column_labels`, one a column, on top; all texts are
-    wrapped. Each picture is enlarged `scale` times, by default to about 96 pixels. Raises ValueError for images
-    of another shape or type and for a number of labels that does not fit.
+    Parameters
+    ----------
+    images : ndarray of uint8
+        ``(N, H, W, 3)``.
+    columns : int
+        Pictures in a row; the last row may be short.
+    title, caption : str, optional
+        Texts above and below.
+    row_labels, column_labels : sequence of str, optional
+        At the left, one a row, and on top, one a column.
+    scale : int, optional
+        How many times each picture is enlarged; by default to about 96 pixels.
+
+    Raises
+    ------
+    ValueError
+        For images of another shape or type and for a number of labels that does not fit.
     """
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or 0 in images.shape:
         raise ValueError(f"images are {images.shape} {images.dtype}: give (N, H, W, 3) uint8, none of them 0")
@@ -62,13 +77,13 @@ def contact_sheet(
     large, small = _font(20), _font(14)
 
     label_limit = _ROW_LABEL_CHARACTERS * small.getlength("n")
-    row_texts = [_Text(label, small, label_limit) for label in row_labels or [""] * rows]
-    column_texts = [_Text(label, small, cell_width) for label in column_labels or [""] * columns]
+    row_texts = [_WrappedText(label, small, label_limit) for label in row_labels or [""] * rows]
+    column_texts = [_WrappedText(label, small, cell_width) for label in column_labels or [""] * columns]
     label_width = max(text.width for text in row_texts) if row_labels else 0
     left = _MARGIN + (label_width + 2 * _GAP if label_width else 0)
     right = max(left + columns * (cell_width + _GAP) - _GAP, _MIN_WIDTH - _MARGIN)
-    title_text = _Text(title or "", large, right - _MARGIN)
-    caption_text = _Text(caption or "", small, right - _MARGIN)
+    title_text = _WrappedText(title or "", large, right - _MARGIN)
+    caption_text = _WrappedText(caption or "", small, right - _MARGIN)
 
     top = _MARGIN + (title_text.height + 2 * _GAP if title else 0)
     column_height = max(text.height for text in column_texts) if column_labels else 0
@@ -98,7 +113,7 @@ def contact_sheet(
 
 
 def picture_format(path: str | Path) -> str:
-    """Pillow's name of the format that the suffix of `path` stands for. Raises ValueError if it cannot be written."""
+    """Return Pillow's name of the format of a file's suffix. Raises ValueError if it cannot be written."""
     path = Path(path)
     file_format = Image.registered_extensions().get(path.suffix.lower())
     if file_format is None or file_format not in Image.SAVE:
@@ -107,10 +122,9 @@ def picture_format(path: str | Path) -> str:
 
 
 def save_atomic(image: Image.Image, path: str | Path) -> None:
-    """Save in the format that the suffix of `path` names, creating parent folders.
+    """Save a picture, whole or not at all, in the format of the file's suffix, creating parent folders.
 
-    The file is written under another name beside `path` and then renamed: a reader sees the old picture or the
-    new one, never half of it. Raises ValueError for a suffix that Pillow cannot write.
+    Raises ValueError for a suffix that Pillow cannot write.
     """
     path, file_format = Path(path), picture_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,8 +132,16 @@ def save_atomic(image: Image.Image, path: str | Path) -> None:
         image.save(aside, format=file_format)
 
 
-class _Text:
-    """A text wrapped to `limit` pixels: explicit line breaks are kept, words too long for a line are cut."""
+def save_images(images: NDArray[np.uint8], folder: Path, *, first: int = 0, digits: int = 5) -> None:
+    """Save each of ``(N, H, W, 1 or 3)`` uint8 as a PNG in a folder, numbered from ``first``: 00000.png and on."""
+    for number, image in enumerate(images, first):
+        save_atomic(
+            Image.fromarray(image[..., 0] if image.shape[2] == 1 else image), folder / f"{number:0{digits}}.png"
+        )
+
+
+class _WrappedText:
+    """A text wrapped to ``limit`` pixels: explicit line breaks are kept, words too long for a line are cut."""
 
     def __init__(self, text: str, font: ImageFont.FreeTypeFont, limit: float):
         self.font = font
@@ -145,7 +167,7 @@ class _Text:
         return lines
 
     def write(self, draw: ImageDraw.ImageDraw, x: float, y: float, side: str, fill: str) -> None:
-        """Write from (x, y) down; of each line, `side` lies at x: "l" its left end, "m" middle, "r" right."""
+        """Write from (x, y) down; of each line, ``side`` lies at x: "l" its left end, "m" middle, "r" right."""
         for number, line in enumerate(self.lines):
             draw.text((x, y + number * self.line_height), line, fill=fill, font=self.font, anchor=f"{side}a")
 

@@ -1,4 +1,4 @@
-"""Training the autoencoder: it learns, resumes bit-identically after a kill, stops on Ctrl-C, refuses bad settings."""
+"""Training the autoencoder: its losses; it learns, resumes bit-identically, stops on Ctrl-C, refuses bad settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from autoencoder.digits import digits_dataset, tiny_config
 
 from gaussmix.autoencoder.config import PRESETS, AutoencoderConfig
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-from gaussmix.autoencoder.train import AutoencoderTrainer, TrainingError, fit_sampler, load_latents, train
+from gaussmix.autoencoder.train import (
+    AutoencoderTrainer,
+    TrainingError,
+    discriminator_loss,
+    fit_sampler,
+    generator_adversarial_loss,
+    load_latents,
+    train,
+)
 from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.training.checkpoints import CheckpointStore
 
@@ -66,6 +74,7 @@ def test_a_kill_and_the_rest_equal_an_uninterrupted_run(tmp_path, uninterrupted)
     assert state_of(tmp_path) == state_of(uninterrupted)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [10, 20, 30]
+    assert list(rows[0])[1:6] == ["loss", "reconstruction", "adversarial", "classification", "discriminator"]
 
 
 def test_ctrl_c_leaves_a_checkpoint(tmp_path, uninterrupted, monkeypatch):
@@ -116,12 +125,12 @@ def test_a_finished_run_left_everything(uninterrupted):
 def test_it_learns(tmp_path):
     """Unseen digits come back far nearer than the mean image, and the class head names most of them."""
     digits = digits_dataset(count=1797)
-    config = replace(PRESETS["digits"], out=tmp_path, steps=300)
+    config = replace(PRESETS["digits"], output=tmp_path, steps=300)
     train(config, digits, progress=False)
     model = ClassConditionalAutoencoder.load(tmp_path)
     images, labels = digits.images[digits.indices("test")], digits.labels[digits.indices("test")]
     mean = digits.images[digits.indices("train")].mean(0)
-    error = np.square(model.decode(model.encode(images))[..., 0] / 255.0 - images / 255.0).mean()
+    error = np.square(model.decode(model.encode(images)) / 255.0 - images / 255.0).mean()
     assert error < 0.4 * np.square((images - mean) / 255.0).mean()
     assert (model.classify(images).argmax(1) == labels).mean() > 0.8
 
@@ -129,25 +138,25 @@ def test_it_learns(tmp_path):
 def test_the_two_steps_move_what_they_should(tmp_path):
     """The discriminator's step leaves encoder and decoder alone and the other way round; each lowers its own loss."""
     trainer = AutoencoderTrainer(tiny_config(tmp_path, batch_size=64, adversarial_weight=1.0), digits_dataset())
-    model = trainer.model
-    images, labels = trainer.batch(0)
+    model = trainer.network
+    images, labels = trainer._batch(0)
 
     def weights(*parts: torch.nn.Module) -> torch.Tensor:
         return torch.cat([p.detach().flatten().clone() for part in parts for p in part.parameters()])
 
     own, judge = weights(model.encoder, model.decoder), weights(model.discriminator)
     decoded = model.decoder(model.encoder(images))
-    first, _ = trainer.judge_step(images, decoded.detach(), labels)
+    first, _ = trainer._judge_step(images, decoded.detach(), labels)
     assert torch.equal(own, weights(model.encoder, model.decoder))
     assert not torch.equal(judge, weights(model.discriminator))
     judge = weights(model.discriminator)
-    losses, _ = trainer.generator_step(images, decoded, labels, first)
+    losses, _ = trainer._generator_step(images, decoded, labels, first)
     assert torch.equal(judge, weights(model.discriminator))
     assert not torch.equal(own, weights(model.encoder, model.decoder))
     decoded = model.decoder(model.encoder(images))
-    again, _ = trainer.generator_step(images, decoded, labels, first)
+    again, _ = trainer._generator_step(images, decoded, labels, first)
     assert again.total < losses.total
-    assert trainer.judge_step(images, decoded.detach(), labels)[0] < first
+    assert trainer._judge_step(images, decoded.detach(), labels)[0] < first
 
 
 def test_nan_stops_the_run(tmp_path, monkeypatch):
@@ -163,7 +172,7 @@ def test_nan_stops_the_run(tmp_path, monkeypatch):
 
 
 def test_another_run_is_not_continued_or_overwritten(uninterrupted):
-    with pytest.raises(ValueError, match="already holds a run; continue it with --resume or choose another --out"):
+    with pytest.raises(ValueError, match="already holds a run; continue it with --resume or choose another --output"):
         train(tiny_config(uninterrupted), digits_dataset(), progress=False)
     with pytest.raises(ValueError, match=r"cannot resume .*: --latent-dim was 4 and is 5"):
         train(tiny_config(uninterrupted, resume=True, latent_dim=5), digits_dataset(), progress=False)
@@ -173,18 +182,14 @@ def test_another_run_is_not_continued_or_overwritten(uninterrupted):
 
 def test_wrong_data_are_refused(tmp_path):
     digits = digits_dataset()
-    digits.labels = digits.labels + 1
     with pytest.raises(ValueError, match="labels are 1 to 10, but there are 10 class names"):
-        train(tiny_config(tmp_path), digits)
-    digits = digits_dataset()
-    digits.images = digits.images[:, :6]
-    with pytest.raises(ValueError, match=r"images are \(\d+, 6, 8\); expected .* square"):
-        train(tiny_config(tmp_path), digits)
-    digits = digits_dataset()
-    digits.labels = np.where(digits.labels == 3, 4, digits.labels)
-    digits.labels[0] = 3
+        train(tiny_config(tmp_path), replace(digits, labels=digits.labels + 1))
+    with pytest.raises(ValueError, match=r"images are \(\d+, 6, 8, 1\); expected .* square"):
+        train(tiny_config(tmp_path), replace(digits, images=digits.images[:, :6]))
+    labels = np.where(digits.labels == 3, 4, digits.labels)
+    labels[0] = 3
     with pytest.raises(ValueError, match="class '3' has 1 images to train on; give at least 2, or leave it out"):
-        train(tiny_config(tmp_path), digits)
+        train(tiny_config(tmp_path), replace(digits, labels=labels))
     with pytest.raises(ValueError, match="it is written when a run ends"):
         load_latents(tmp_path)
 
@@ -199,9 +204,79 @@ def test_wrong_data_are_refused(tmp_path):
         ({"class_weight": float("nan")}, "--class-weight is nan; it must be 0 or more"),
         ({"learning_rate": 0}, "--learning-rate is 0; it must be above 0"),
         ({"minutes": 0}, "--minutes is 0; it must be above 0"),
-        ({"seed": -1}, "--seed is -1; it must not be negative"),
+        ({"seed": -1}, "--seed is -1; it must be 0 or more"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         AutoencoderConfig(**settings)
+
+
+# -- losses: their signs, their values against probabilities written out
+
+
+def printed_adversarial_loss(fake_logits: torch.Tensor) -> torch.Tensor:
+    return generator_adversarial_loss(fake_logits, literal=True)
+
+
+def confidence_of_fake_after_a_step(loss) -> tuple[float, float]:
+    """P(fake) that a fixed judge sees in a generator's picture, before and after a descent step on ``loss``."""
+    rng = torch.Generator().manual_seed(0)
+    judge = torch.randn(6, generator=rng)
+    picture = torch.randn(20, 6, generator=rng).requires_grad_()
+    before = picture @ judge
+    (gradient,) = torch.autograd.grad(loss(before), picture)
+    after = (picture - 5.0 * gradient) @ judge
+    return float((-before).detach().sigmoid().mean()), float((-after).detach().sigmoid().mean())
+
+
+def test_a_step_of_the_generator_makes_its_pictures_look_less_fake():
+    before, after = confidence_of_fake_after_a_step(generator_adversarial_loss)
+    assert after < before - 0.01
+
+
+def test_the_printed_sign_makes_them_look_more_fake():
+    before, after = confidence_of_fake_after_a_step(printed_adversarial_loss)
+    assert after > before + 0.01
+
+
+def test_the_printed_term_is_the_equation_written_out():
+    logits = torch.linspace(-3.0, 3.0, 7, dtype=torch.float64)
+    expected = -torch.log(1 - logits.sigmoid()).mean() / 2
+    assert float(printed_adversarial_loss(logits)) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_the_gradient_does_not_vanish_when_the_discriminator_is_sure():
+    logits = torch.full((4,), -12.0, requires_grad=True)
+    (gradient,) = torch.autograd.grad(generator_adversarial_loss(logits), logits)
+    assert float(gradient.sum()) == pytest.approx(-0.5, abs=1e-4)
+
+
+def test_losses_are_the_cross_entropies_of_the_docstring():
+    rng = np.random.default_rng(0)
+    real, fake, classes = rng.normal(size=5), rng.normal(size=5), rng.normal(size=(5, 3))
+    labels = rng.integers(0, 3, 5)
+    p = np.exp(classes) / np.exp(classes).sum(1, keepdims=True)
+    expected = (
+        -0.5 * np.log(1 / (1 + np.exp(-real))).mean()
+        - 0.5 * np.log(1 - 1 / (1 + np.exp(-fake))).mean()
+        - np.log(p[np.arange(5), labels]).mean()
+    )
+    real_logits, fake_logits, class_logits, y = (torch.from_numpy(a) for a in (real, fake, classes, labels))
+    assert float(discriminator_loss(real_logits, fake_logits, class_logits, y)) == pytest.approx(expected)
+    assert float(generator_adversarial_loss(fake_logits)) == pytest.approx(
+        -0.5 * np.log(1 / (1 + np.exp(-fake))).mean()
+    )
+
+
+def test_the_generators_loss_is_the_weighted_sum_of_means(tmp_path):
+    """Means over the pixels: alpha does not depend on the image size."""
+    config = tiny_config(tmp_path, adversarial_weight=0.1, class_weight=0.01)
+    trainer = AutoencoderTrainer(config, digits_dataset())
+    images, labels = trainer._batch(0)
+    decoded = trainer.decoder(trainer.encoder(images))
+    losses, _ = trainer._generator_step(images, decoded, labels, torch.tensor(0.25))
+    parts = losses.reconstruction + 0.1 * losses.adversarial + 0.01 * losses.classification
+    assert float(losses.total) == pytest.approx(float(parts))
+    assert float(losses.reconstruction) == pytest.approx(float((images - decoded.detach()).square().mean()))
+    assert losses.discriminator == 0.25

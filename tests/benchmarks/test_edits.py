@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from tiny import squares_dataset
 
-from gaussmix.diffusion import edit_report
+from benchmarks import edits
+from benchmarks.edits import measure_edits
 from gaussmix.diffusion.edit import EditResult
-from gaussmix.diffusion.edit_report import measure_edits
 
 
 class Judge:
@@ -20,9 +24,13 @@ class Judge:
     read_attributes = predict
 
 
+NAMES = ("Bald", "Long_Hair", "Sunglasses")
+
+
 @pytest.fixture
-def world(pipeline, squares, monkeypatch):
+def world(monkeypatch):
     """Edits that obey except for Bald, and that lose Sunglasses whenever Long_Hair is switched on."""
+    squares = squares_dataset()
     squares.images[:, 0, :3, 0] = squares.attributes
 
     def edit(pipeline, images, present, absent, **_):
@@ -42,17 +50,10 @@ def world(pipeline, squares, monkeypatch):
         nothing = torch.zeros(len(images), 4, 8)
         return EditResult(edited, before, after, nothing, nothing, masks)
 
-    monkeypatch.setattr(edit_report, "edit", edit)
-    monkeypatch.setattr(edit_report, "find_encoder", lambda _: Judge())
-    monkeypatch.setattr(edit_report, "load_or_train_classifier", lambda *_, **__: (Judge(), None))
-    return pipeline, squares
-
-
-@pytest.fixture
-def squares():
-    from tiny import squares_dataset
-
-    return squares_dataset()
+    monkeypatch.setattr(edits, "edit_images", edit)
+    monkeypatch.setattr(edits, "find_encoder", lambda _: Judge())
+    monkeypatch.setattr(edits, "load_or_train_classifier", lambda *_, **__: (Judge(), None))
+    return SimpleNamespace(attribute_names=NAMES), squares
 
 
 def test_each_column_is_the_share_it_says(world):
@@ -76,7 +77,7 @@ def test_the_table_has_a_row_for_each_attribute_and_the_mean(world):
     assert lines[2].split(" | ")[3].startswith("100")
 
 
-def test_other_data_are_refused(pipeline, squares):
-    pipeline.register_to_config(attribute_names=["Bald", "Long_Hair", "Beard"])
+def test_other_data_are_refused():
+    pipeline: Any = SimpleNamespace(attribute_names=("Bald", "Long_Hair", "Beard"))
     with pytest.raises(ValueError, match="squares has other attributes than the model"):
-        measure_edits(pipeline, squares)
+        measure_edits(pipeline, squares_dataset())

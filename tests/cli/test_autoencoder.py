@@ -23,7 +23,7 @@ def run(words: str) -> int:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("run")
-    assert run(f"train {TINY} --steps 20 --out {out}") == 0
+    assert run(f"train {TINY} --steps 20 --output {out}") == 0
     return out
 
 
@@ -39,33 +39,33 @@ def test_ctrl_c_then_resume_leaves_a_model_and_pictures_and_says_what_next(tmp_p
                 os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(AutoencoderTrainer, "steps", interrupted)
-    assert run(f"train {TINY} --steps 8 --out {tmp_path}") == 130
+    assert run(f"train {TINY} --steps 8 --output {tmp_path}") == 130
     assert "continue with the same command and --resume" in capsys.readouterr().err
     monkeypatch.undo()
-    assert run(f"train {TINY} --steps 8 --out {tmp_path} --resume") == 0
+    assert run(f"train {TINY} --steps 8 --output {tmp_path} --resume") == 0
     printed = capsys.readouterr().out
     assert f"8 steps; model: {tmp_path}/model" in printed
     assert "map.png, marginals.png, mixes.png, reconstructions.png, samples.png" in printed
-    assert f"next: gaussmix autoencoder sample --run {tmp_path}" in printed
-    assert f"gaussmix autoencoder mix --run {tmp_path} --classes 0,1" in printed
+    assert f"next: gaussmix autoencoder sample {tmp_path}" in printed
+    assert f"gaussmix autoencoder mix {tmp_path} --classes 0,1" in printed
 
 
 def test_sample_writes_a_sheet_and_single_images(trained, tmp_path, capsys):
-    flags = f"--classes 7,8,9 --count 3 --truncation 0.8 --out {tmp_path}/x.png --folder {tmp_path}/single"
-    assert run(f"sample --run {trained} {flags}") == 0
+    flags = f"--classes 7,8,9 --count 3 --truncation 0.8 --output {tmp_path}/x.png --folder {tmp_path}/single"
+    assert run(f"sample {trained} {flags}") == 0
     assert f"3 x 7, 8, 9: {tmp_path}/x.png" in capsys.readouterr().out
     written = sorted(str(path.relative_to(tmp_path / "single")) for path in tmp_path.glob("single/*/*.png"))
     assert written == [f"{k}/{i:05d}.png" for k in "789" for i in range(3)]
     with Image.open(tmp_path / "single" / "7" / "00000.png") as image:
         assert (image.size, image.mode) == ((8, 8), "L")
     first = (tmp_path / "x.png").read_bytes()
-    assert run(f"sample --run {trained} {flags}") == 0
+    assert run(f"sample {trained} {flags}") == 0
     assert (tmp_path / "x.png").read_bytes() == first
 
 
 def test_like_a_picture(trained, tmp_path, capsys):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / "n.png")
-    assert run(f"sample --run {trained} --like {tmp_path}/n.png --count 2 --out {tmp_path}/x.png") == 0
+    assert run(f"sample {trained} --like {tmp_path}/n.png --count 2 --output {tmp_path}/x.png") == 0
     printed = capsys.readouterr().out
     assert "n.png is taken for a " in printed
     assert "% of known images are at least as strange" in printed
@@ -75,8 +75,8 @@ def test_like_a_picture(trained, tmp_path, capsys):
 def test_mix_writes_a_sheet(trained, tmp_path, capsys):
     for mode in ("dims", "lerp"):
         out = tmp_path / f"{mode}.png"
-        flags = f"--classes 0,4 --proportions .7,.3 --mode {mode} --count 3 --out {out}"
-        assert run(f"mix --run {trained} {flags}") == 0
+        flags = f"--classes 0,4 --proportions .7,.3 --mode {mode} --count 3 --output {out}"
+        assert run(f"mix {trained} {flags}") == 0
         assert f"3 x 0 + 4: {out}" in capsys.readouterr().out
     assert (tmp_path / "dims.png").read_bytes() != (tmp_path / "lerp.png").read_bytes()
 
@@ -84,20 +84,20 @@ def test_mix_writes_a_sheet(trained, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("sample --run {run} --classes 7,x", "no class 'x'; the model knows 0, 1"),
-        ("sample --run {run} --count 0", "--count is 0; it must be at least 1"),
-        ("sample --run {run} --seed -1", "--seed is -1"),
-        ("sample --run {run} --truncation 0", "truncation is 0"),
-        ("sample --run {run} --out x.xyz", "unknown picture format"),
-        ("sample --run {run} --like README --classes 1", "leave out --classes and --truncation"),
-        ("sample --run {tmp}", "no model in"),
-        ("mix --run {run} --classes 0", "classes are 0; name two or more different ones"),
-        ("mix --run {run} --classes 0,4 --proportions a", "--proportions is 'a'; give numbers separated by commas"),
-        ("mix --run {run} --classes 0,4 --proportions 1", "1 proportions for 2 classes"),
-        ("mix --run {run} --classes 0,4 --proportions=-1,2", "proportions are -1, 2"),
-        ("train --data {tmp}/none --out {tmp}/r", "none does not exist"),
-        ("train --out {run}", "already holds a run; continue it with --resume or choose another --out"),
-        ("train --channels 4 4 4 4 --out {tmp}/r", "images are 8 pixels high and wide, but 4 levels"),
+        ("sample {run} --classes 7,x", "no class 'x'; the model knows 0, 1"),
+        ("sample {run} --count 0", "--count is 0; it must be at least 1"),
+        ("sample {run} --seed -1", "--seed is -1"),
+        ("sample {run} --truncation 0", "truncation is 0"),
+        ("sample {run} --output x.xyz", "unknown picture format"),
+        ("sample {run} --like README --classes 1", "leave out --classes and --truncation"),
+        ("sample {tmp}", "no model in"),
+        ("mix {run} --classes 0", "classes are 0; name two or more different ones"),
+        ("mix {run} --classes 0,4 --proportions a", "--proportions is 'a'; give numbers separated by commas"),
+        ("mix {run} --classes 0,4 --proportions 1", "1 proportions for 2 classes"),
+        ("mix {run} --classes 0,4 --proportions=-1,2", "proportions are -1, 2"),
+        ("train --data {tmp}/none --output {tmp}/r", "none does not exist"),
+        ("train --output {run}", "already holds a run; continue it with --resume or choose another --out"),
+        ("train --channels 4 4 4 4 --output {tmp}/r", "images are 8 pixels high and wide, but 4 levels"),
     ],
 )
 def test_mistakes_are_one_line(trained, tmp_path, capsys, words, message):
@@ -111,12 +111,10 @@ def test_mistakes_are_one_line(trained, tmp_path, capsys, words, message):
     "words", ["train --preset nothing", "train --latent-dim 0", "sample --mode dims", "mix --mode sum"]
 )
 def test_wrong_flags(words):
-    with pytest.raises(SystemExit) as stopped:
-        run(words)
-    assert stopped.value.code == 2
+    assert run(words) == 2
 
 
-def test_evaluate_prints_a_row_for_each_way_and_writes_the_numbers(trained, tmp_path, capsys, monkeypatch):
+def test_evaluate_prints_a_row_for_each_way_or_the_numbers(trained, tmp_path, capsys, monkeypatch):
     from gaussmix.metrics import label_classifier
 
     full = label_classifier.load_or_train_label_classifier
@@ -126,12 +124,13 @@ def test_evaluate_prints_a_row_for_each_way_and_writes_the_numbers(trained, tmp_
         lambda data: full(data, steps=40, cache=tmp_path, progress=False),
     )
     flags = "--samplers independent,cluster-pca,em --components 2"
-    assert run(f"evaluate --run {trained} {flags} --json {tmp_path}/e.json") == 0
+    assert run(f"evaluate {trained} {flags}") == 0
     printed = capsys.readouterr()
     for row in ("real images", "reconstructions", "independent", "cluster-pca", "em"):
         assert f"\n {row} " in printed.out or f"\n{row} " in printed.out
     assert "not the data" not in printed.err
-    report = json.loads((tmp_path / "e.json").read_text())
+    assert run(f"evaluate {trained} {flags} --json") == 0
+    report = json.loads(capsys.readouterr().out)
     assert list(report["rows"]) == ["real images", "reconstructions", "independent", "cluster-pca", "em"]
     assert report["n_images"] == 177  # half of the test images
     assert report["rows"]["real images"]["fit_seconds"] is None
@@ -143,12 +142,12 @@ def test_evaluate_says_when_the_data_are_others(trained, tmp_path, capsys, monke
 
     full = labelled.load_labelled
     monkeypatch.setattr(labelled, "load_labelled", lambda source: full("digits", count=60))
-    assert run(f"evaluate --run {trained} --samplers em") == 2
+    assert run(f"evaluate {trained} --samplers em") == 2
     errors = capsys.readouterr().err
     assert "these are not the data that the run was trained on" in errors
     assert "too few to measure; give more test images" in errors
 
 
 def test_evaluate_names_the_samplers(trained, capsys):
-    assert run(f"evaluate --run {trained} --samplers em,magic") == 2
+    assert run(f"evaluate {trained} --samplers em,magic") == 2
     assert "--samplers: no 'magic'; choose from independent, algorithm2, pca" in capsys.readouterr().err

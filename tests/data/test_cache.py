@@ -16,7 +16,7 @@ from data.layouts import pixels, write_image, write_image_folder
 
 from gaussmix.data import AttributeDataset, DataError, cache_dir, load_dataset
 from gaussmix.data import cache as cache_module
-from gaussmix.data import decode as _images
+from gaussmix.data import decode as decode_module
 from gaussmix.data.cache import Append, Built, digest, fetch
 
 FILES = [f"{i:02}.png" for i in range(20)]
@@ -47,13 +47,13 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def count_calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
     calls: list[int] = []
-    function = getattr(_images, name)
+    function = getattr(decode_module, name)
 
     def counted(*arguments: object) -> object:
         calls.append(1)
         return function(*arguments)
 
-    monkeypatch.setattr(_images, name, counted)
+    monkeypatch.setattr(decode_module, name, counted)
     return calls
 
 
@@ -221,7 +221,7 @@ def test_interrupt_leaves_nothing(folder: Path, root: Path, monkeypatch: pytest.
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_images, "decode", interrupt)
+        patch.setattr(decode_module, "decode", interrupt)
         with pytest.raises(KeyboardInterrupt):
             load(folder)
     assert entries(root) == []
@@ -229,14 +229,15 @@ def test_interrupt_leaves_nothing(folder: Path, root: Path, monkeypatch: pytest.
 
 
 def test_images_that_change_while_they_are_read(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decode_all = _images._decode_all
+    read_all = decode_module._read_all
 
-    def change_first(*arguments: object) -> object:
-        write_image(folder / FILES[0], 99)
-        return decode_all(*arguments)  # pyright: ignore[reportArgumentType]
+    def change_first(table: object, missing: object, label: str, *arguments: object) -> object:
+        if label == "Decoding images":
+            write_image(folder / FILES[0], 99)
+        return read_all(table, missing, label, *arguments)  # pyright: ignore[reportArgumentType]
 
     with monkeypatch.context() as patch:
-        patch.setattr(_images, "_decode_all", change_first)
+        patch.setattr(decode_module, "_read_all", change_first)
         with pytest.raises(DataError, match=r"images in \S+faces changed while they were read; run again"):
             load(folder)
     assert entries(root) == []

@@ -10,7 +10,7 @@ import pytest
 from data.layouts import encode, pixels
 from PIL import Image
 
-from gaussmix.data import decode as _images
+from gaussmix.data import decode as decode_module
 from gaussmix.data.decode import BadImageError, decode
 from gaussmix.data.table import ImageTable
 
@@ -157,8 +157,7 @@ def test_images_are_read_in_order_and_not_far_ahead() -> None:
         started.append(path)
         return b"", path
 
-    ahead = (_images.MAX_THREADS + 2) * _images.BATCH
-    for i, (_, path) in enumerate(_images._in_threads(read, table, {5: "missing"})):
+    for i, (_, path) in enumerate(decode_module._in_threads(read, table, {5: "missing"})):
         assert path == ("missing" if i == 5 else f"root/{i}")
-        assert len(started) <= i + ahead
+        assert len(started) <= i + decode_module.AHEAD
     assert len(started) == n - 1

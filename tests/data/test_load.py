@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data.layouts import pixels, write_celeba, write_image_folder
+from sklearn.datasets import load_digits
 
-from gaussmix.data import SPLITS, AttributeDataset, DataError, load_dataset
+from gaussmix.data import SPLITS, AttributeDataset, DataError, load_dataset, load_labelled
 from gaussmix.data.readers import avatars
 
 FILES = [f"{i:02}.png" for i in range(30)]
@@ -112,8 +113,11 @@ def test_skip_bad_leaves_out_and_counts(tmp_path: Path) -> None:
     (folder / "01.png").write_bytes(b"no image")
     (folder / "04.png").unlink()
     for _ in range(2):  # built, then from the cache
-        with pytest.warns(UserWarning, match=r"skipped 2 of 6 images; the first: \S+, row 3: .*01.png is not an"):
+        with pytest.warns(
+            UserWarning, match=r"skipped 2 of 6 images; the first: \S+, row 3: .*01.png is not an"
+        ) as said:
             data = load(folder, skip_bad=True)
+        assert said[0].filename == __file__  # not one of ours
         assert data.skipped == 2
         np.testing.assert_array_equal(data.images, [pixels(i) for i in (0, 2, 3, 5)])
         np.testing.assert_array_equal(data.attributes, [[0, 1], [0, 1], [1, 1], [1, 1]])
@@ -141,6 +145,17 @@ def test_source_may_start_with_the_home_folder(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("HOME", str(tmp_path))
     write_image_folder(tmp_path / "faces", FILES[:2])
     assert load_dataset("~/faces", size=16, progress=False).name == "faces"
+
+
+def test_progress_goes_to_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_image_folder(tmp_path / "faces", FILES[:4])
+    load(folder, progress=False)
+    assert capsys.readouterr() == ("", "")
+    load(folder, progress=True, size=8)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Decoding images" in err
+    assert "4/4" in err
 
 
 # --- avatars
@@ -201,12 +216,47 @@ def test_avatars_sizes(drawn: list[tuple[int, int, int]]) -> None:
     assert drawn == []
 
 
-def test_progress_goes_to_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = write_image_folder(tmp_path / "faces", FILES[:4])
-    load(folder, progress=False)
-    assert capsys.readouterr() == ("", "")
-    load(folder, progress=True, size=8)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "Decoding images" in err
-    assert "4/4" in err
+# --- images of classes
+
+
+def test_digits_are_scikit_learns() -> None:
+    data, (rows, labels) = load_labelled("digits"), load_digits(return_X_y=True)
+    assert data.images.shape == (1797, 8, 8, 1)
+    np.testing.assert_allclose(data.images.reshape(-1, 64) * (16 / 255), rows, atol=0.04)
+    np.testing.assert_array_equal(data.labels, np.asarray(labels))
+    for k in range(10):
+        of_class = np.flatnonzero(data.labels == k)
+        np.testing.assert_array_equal(data.split[of_class], [2 * (i % 5 == 4) for i in range(len(of_class))])
+    assert not set(data.indices("train")) & set(data.indices("test"))
+    with pytest.raises(DataError, match="unknown split 'tests'"):
+        data.indices("tests")
+    with pytest.raises(DataError, match="split 'valid' is empty"):
+        data.indices("valid")
+    with pytest.raises(DataError, match="size is 16, but the images of digits have 8 pixels"):
+        load_labelled("digits", size=16)
+
+
+def test_some_images_keep_classes_and_splits_in_proportion() -> None:
+    whole, some = load_labelled("digits"), load_labelled("digits", count=300)
+    assert len(some) == 300
+    assert np.bincount(some.labels).min() >= 28
+    assert some.key != whole.key
+    for k in range(10):
+        for split in (0, 2):
+            ours, theirs = (data.images[(data.labels == k) & (data.split == split)] for data in (some, whole))
+            np.testing.assert_array_equal(ours, theirs[: len(ours)])
+            assert len(ours) == pytest.approx(len(theirs) / 6, abs=1)
+    assert len(load_labelled("digits", count=5000)) == 1797
+    assert len(np.unique(load_labelled("digits", count=20).labels * 3 + load_labelled("digits", count=20).split)) == 20
+    with pytest.raises(DataError, match="count is 19; give at least 20"):
+        load_labelled("digits", count=19)
+    with pytest.raises(DataError, match="count must be a whole number"):
+        load_labelled("digits", count=0)
+
+
+def test_sources_that_are_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="file is not a folder"):
+        load_labelled(tmp_path / "file")
+    with pytest.raises(DataError, match="none does not exist; give a folder"):
+        load_labelled(tmp_path / "none")

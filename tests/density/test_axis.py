@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -102,13 +103,7 @@ def test_extension_refuses_what_it_cannot_hold() -> None:
 
 @pytest.mark.parametrize("axis", [LINEAR, WARPED, LINEAR.extended(-1e5, 0.1, 64)])
 def test_json_round_trip(axis: Axis) -> None:
-    assert Axis.from_dict(json.loads(json.dumps(axis.to_dict()))) == axis
-
-
-def test_foreign_descriptions_are_refused() -> None:
-    for fields in ({}, {"origin": 1.0}, {**LINEAR.to_dict(), "colour": "red"}, [1, 2]):
-        with pytest.raises(ValueError, match="not the description of an axis"):
-            Axis.from_dict(fields)  # type: ignore[arg-type]
+    assert Axis(**json.loads(json.dumps(asdict(axis)))) == axis
 
 
 @pytest.mark.parametrize(

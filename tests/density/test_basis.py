@@ -17,11 +17,6 @@ def test_spanning_tiles_the_range_with_cells() -> None:
     assert (axis.low, axis.high, axis.n_bins) == (-1.0, 3.0, 8 * SUB_BINS)
 
 
-def test_padding_adds_components_outside() -> None:
-    basis = GaussianBasis.spanning(0.0, 1.0, 12, padding=1)
-    np.testing.assert_allclose(basis.centers[[0, 1, -2, -1]], [-0.05, 0.05, 0.95, 1.05])
-
-
 def test_as_paper_puts_the_first_centre_on_the_minimum() -> None:
     basis = GaussianBasis.as_paper(2.0, 12.0, 20, bandwidth=3.0)
     np.testing.assert_allclose(basis.centers, 2.0 + 0.5 * np.arange(20))
@@ -68,8 +63,3 @@ def test_ranges_that_make_no_basis(arguments: tuple[float, float, int], message:
 def test_values_that_make_no_basis(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         GaussianBasis(**{"start": 0.0, "spacing": 1.0, "n_components": 3, **values})
-
-
-def test_padding_must_leave_a_component_inside() -> None:
-    with pytest.raises(ValueError, match="n_components > 4"):
-        GaussianBasis.spanning(0.0, 1.0, 4, padding=2)

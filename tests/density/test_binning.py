@@ -8,23 +8,28 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
+from gaussmix.density.axis import Axis
 from gaussmix.density.binning import (
+    AXIS_BINS,
     LATTICE_BINS,
-    PLANNED_BINS,
     SAMPLE,
-    Plan,
+    choose_axis,
+    choose_basis,
     find_atoms,
-    plan_basis,
-    plan_bins,
     rounding_step,
     take_sample,
 )
 from gaussmix.density.counts import BinnedCounts
 
 
-def plan(x: ArrayLike, **options: Any) -> Plan:
+def axis_of(x: ArrayLike, **options: Any) -> Axis:
     x = np.asarray(x, float)
-    return plan_bins(take_sample(x), x.min(), x.max(), **options)
+    return choose_axis(take_sample(x), x.min(), x.max(), **options)[0]
+
+
+def atoms_of(x: ArrayLike) -> list[float]:
+    x = np.asarray(x, float)
+    return choose_axis(take_sample(x), x.min(), x.max())[1].tolist()
 
 
 @pytest.fixture
@@ -34,12 +39,12 @@ def rng():
 
 def test_continuous_data_get_a_linear_axis_over_their_range(rng) -> None:
     x = rng.normal(size=5000)
-    axis = plan(x).axis
+    axis = axis_of(x)
     assert axis.scale is None
-    assert axis.n_bins == PLANNED_BINS
+    assert axis.n_bins == AXIS_BINS
     assert axis.low == x.min()
     assert x.max() < axis.high < x.max() + 1e-9
-    assert len(plan(x).atoms) == 0
+    assert atoms_of(x) == []
 
 
 @pytest.mark.parametrize(("decimals", "offset"), [(1, 0.0), (2, 0.0), (0, 0.5), (-1, 7.0)])
@@ -47,7 +52,7 @@ def test_continuous_data_get_a_linear_axis_over_their_range(rng) -> None:
 def test_rounded_data_get_bins_centred_on_their_values(rng, decimals: int, offset: float, dtype: type) -> None:
     step = 10.0**-decimals
     x = (np.round(rng.normal(scale=30 * step, size=4000), decimals) + offset).astype(dtype)
-    axis = plan(x).axis
+    axis = axis_of(x)
     assert axis.scale is None
     assert axis.width == pytest.approx(step, rel=1e-4)
     place = (np.unique(x).astype(float) - axis.low) / axis.width
@@ -62,18 +67,18 @@ def test_single_precision_and_sorted_numbers_are_not_taken_for_rounded(rng) -> N
 
 def test_far_outliers_bend_the_axis(rng) -> None:
     x = np.append(rng.normal(size=5000), 1e6)
-    axis = plan(x).axis
+    axis = axis_of(x)
     assert axis.scale is not None
     assert axis.high >= 1e6
     core = (axis.edges > -3) & (axis.edges < 3)
     assert core.sum() > 1000  # the core keeps its resolution
-    assert plan(x, warp=None).axis.scale is None
-    assert plan(rng.normal(size=500), warp="asinh").axis.scale is not None
+    assert axis_of(x, warp=None).scale is None
+    assert axis_of(rng.normal(size=500), warp="asinh").scale is not None
 
 
 def test_streams_bend_the_axis_before_outliers_come_but_keep_lattices(rng) -> None:
-    assert plan(rng.normal(size=500), stream=True).axis.scale is not None
-    lattice = plan(rng.poisson(30, 2000), stream=True).axis
+    assert axis_of(rng.normal(size=500), stream=True).scale is not None
+    lattice = axis_of(rng.poisson(30, 2000), stream=True)
     assert lattice.width == 1.0
     assert lattice.low < 0
     assert lattice.high > 100
@@ -82,21 +87,21 @@ def test_streams_bend_the_axis_before_outliers_come_but_keep_lattices(rng) -> No
 def test_prices_get_bins_of_whole_cents(rng) -> None:
     """With other bins some would hold two cents and some three, and the density would have spikes there."""
     x = np.round(rng.lognormal(3.0, 0.6, 20_000), 2)
-    axis = plan(x).axis
-    assert (x.max() - x.min()) / 0.01 > PLANNED_BINS
+    axis = axis_of(x)
+    assert (x.max() - x.min()) / 0.01 > AXIS_BINS
     for column in (x, np.append(x, 1e9)):
-        axis = plan(column).axis
+        axis = axis_of(column)
         cents = axis.width / 0.01
         assert abs(cents - round(cents)) < 1e-6
         assert axis.n_bins <= LATTICE_BINS
         assert axis.low < x.min() < np.quantile(x, 0.999) < axis.high
         place = (axis.low - x.min()) / 0.01
         assert abs(place - np.floor(place) - 0.5) < 1e-3
-    assert plan(np.append(x, 1e9)).axis.high < 1e4
+    assert axis_of(np.append(x, 1e9)).high < 1e4
 
 
 def test_a_given_span_is_kept_and_holds_its_upper_end(rng) -> None:
-    axis = plan(rng.random(100), span=(0.0, 1.0)).axis
+    axis = axis_of(rng.random(100), span=(0.0, 1.0))
     assert axis.low == 0.0
     assert 1.0 < axis.high < 1 + 1e-9
 
@@ -116,7 +121,7 @@ def test_a_given_span_is_kept_and_holds_its_upper_end(rng) -> None:
     ],
 )
 def test_point_masses(rng, make, atoms: list[float]) -> None:
-    assert plan(make(rng)).atoms.tolist() == atoms
+    assert atoms_of(make(rng)) == atoms
 
 
 def test_the_most_frequent_atoms_are_kept() -> None:
@@ -137,20 +142,20 @@ def test_large_samples_are_drawn_reproducibly_from_the_whole() -> None:
 
 def test_a_basis_leaves_far_outliers_out_and_ends_at_bounds(rng) -> None:
     x = np.sort(np.append(rng.exponential(size=5000), 1e6))
-    basis, _ = plan_basis(x, x[0], x[-1], n_components=50, bandwidth=2.0, bounds=(0.0, None))
+    basis, _ = choose_basis(x, x[0], x[-1], 50, 2.0, bounds=(0.0, None))
     assert basis.axis().low == pytest.approx(0, abs=1e-9)
     assert 5 < basis.axis().high < 50
-    everything, _ = plan_basis(x, x[0], x[-1], n_components=50, bandwidth=2.0, warp="asinh")
+    everything, _ = choose_basis(x, x[0], x[-1], 50, 2.0, warp="asinh")
     assert everything.axis().high >= 1e6
 
 
 def test_numbers_too_large_for_bins() -> None:
     with pytest.raises(ValueError, match="divide them by a large number"):
-        plan([-1.5e308, 0.0, 1.5e308])
+        axis_of([-1.5e308, 0.0, 1.5e308])
 
 
 def test_no_extreme_falls_out_of_a_basis(rng) -> None:
     for _ in range(300):
         x = rng.normal(size=5) * 10 ** rng.uniform(-3, 3) + rng.normal() * 10 ** rng.uniform(-3, 3)
-        basis, _ = plan_basis(np.sort(x), x.min(), x.max(), n_components=int(rng.integers(1, 400)), bandwidth=1.0)
+        basis, _ = choose_basis(np.sort(x), x.min(), x.max(), int(rng.integers(1, 400)), 1.0)
         assert BinnedCounts(basis.axis()).add(x).counts.sum() == 5

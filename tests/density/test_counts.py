@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ def test_chunks_order_threads_and_merging_do_not_matter(make: Callable[[], Binne
     for chunk in np.split(rng.permutation(x), np.sort(rng.integers(0, len(x), 9))):
         chunked.add(chunk)
     assert chunked == whole
-    assert make().add(x, n_threads=3) == whole
+    assert make().add(x, n_jobs=3) == whole
     assert make().add(x[:1000]) + make().add(x[1000:]) == whole
     assert make().add(x[::-1]) == whole
 
@@ -186,14 +187,14 @@ def test_layout_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("n_threads", [1, 2])
-def test_columns_count_as_one_by_one(order: Any, n_threads: int) -> None:
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_columns_count_as_one_by_one(order: Any, n_jobs: int) -> None:
     x = np.stack([random_column(2 * BLOCK + 5, seed) for seed in range(3)], axis=1)
     w = np.random.default_rng(0).integers(0, 3, len(x))
     axes = [AXIS, Axis(0.0, 1.0, 5), Axis(-3.0, 0.5, 9, 1.0, 0.2)]
     for weights in (None, w):
         together = [BinnedCounts(axis) for axis in axes]
-        add_columns(together, np.asarray(x, order=order), weights, n_threads=n_threads)
+        add_columns(together, np.asarray(x, order=order), weights, n_jobs=n_jobs)
         assert together == [BinnedCounts(axis).add(x[:, j], weights) for j, axis in enumerate(axes)]
 
 
@@ -437,8 +438,8 @@ def test_nothing_changes_nothing() -> None:
 
 
 def test_threads_must_be_some() -> None:
-    with pytest.raises(ValueError, match="n_threads is 0"):
-        BinnedCounts(AXIS).add([1.0], n_threads=0)
+    with pytest.raises(ValueError, match="n_jobs is 0"):
+        BinnedCounts(AXIS).add([1.0], n_jobs=0)
 
 
 # -- merging, comparing, keeping
@@ -513,7 +514,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         BinnedCounts.load(path)
 
 
-@pytest.mark.parametrize("damage", ["settings", "table", "extremes", "short", "type"])
+@pytest.mark.parametrize("damage", ["settings", "colour", "table", "extremes", "short", "type"])
 def test_damaged_tensors_are_refused(damage: str) -> None:
     tensors = BinnedCounts(AXIS).add([1.0]).to_tensors()
     if damage == "short":
@@ -522,6 +523,9 @@ def test_damaged_tensors_are_refused(damage: str) -> None:
         tensors["table"] = tensors["table"].astype(np.float64)
     elif damage == "settings":
         tensors["settings"] = np.frombuffer(json.dumps({"axis": None}).encode(), np.uint8)
+    elif damage == "colour":
+        settings = {"axis": {**asdict(AXIS), "colour": "red"}}
+        tensors["settings"] = np.frombuffer(json.dumps(settings).encode(), np.uint8)
     else:
         del tensors[damage]
     with pytest.raises(ValueError, match="these arrays are not binned counts"):

@@ -407,10 +407,10 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path):
     kind = {"format": "gaussmix.GaussianMixture1D", "version": "1"}
     for damage in ({"weights": np.array([0.5, 0.6])}, {"tail": np.zeros(2)}):
         save_file(mixture.to_tensors() | damage, path, metadata=kind)
-        with pytest.raises(ValueError, match=r"m\.safetensors holds no usable mixture"):
+        with pytest.raises(ValueError, match=r"m\.safetensors holds no usable GaussianMixture1D"):
             GaussianMixture1D.load(path)
     save_file({"weights": mixture.weights}, path, metadata=kind)
-    with pytest.raises(ValueError, match=r"m\.safetensors holds no usable mixture"):
+    with pytest.raises(ValueError, match=r"m\.safetensors holds no usable GaussianMixture1D"):
         GaussianMixture1D.load(path)
 
 

@@ -1,7 +1,8 @@
-"""Weights from counts, against the papers' rules point by point."""
+"""Weights from counts, against the papers' rules point by point, and the components on the bins, against SciPy."""
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -10,17 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import expansion
 from scipy.optimize import minimize
+from scipy.stats import norm
 
 from gaussmix._typing import FloatArray
-from gaussmix.density.basis import GaussianBasis
+from gaussmix.density.basis import SUB_BINS, GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.rules import (
     algorithm1_weights,
     algorithm2_weights,
+    component_rows,
     density_rows,
     histogram_weights,
+    interval,
     kernel_weights,
     ml_weights,
+    moment_rows,
     unclipped_algorithm2,
 )
 
@@ -29,6 +34,12 @@ AGREE = 1e-10
 
 def counted(basis: GaussianBasis, x: FloatArray, exact: bool = False) -> BinnedCounts:
     return BinnedCounts(basis.axis(), exact=exact).add(x)
+
+
+def log_likelihood(counts: BinnedCounts, basis: GaussianBasis, weights: FloatArray) -> float:
+    """Sum over the counted points of the log of the density averaged over a point's bin."""
+    used = np.flatnonzero(counts.mass)
+    return float(counts.mass[used] @ np.log(density_rows(basis, SUB_BINS)[used].times(weights) / basis.spacing))
 
 
 def two_bumps(basis: GaussianBasis, n_points: int, seed: int = 0) -> BinnedCounts:
@@ -141,7 +152,8 @@ def test_frequencies_and_importance_weights_agree() -> None:
     np.testing.assert_allclose(kernel_weights(weighted, basis), kernel_weights(repeated, basis), atol=1e-14)
     one, other = ml_weights(repeated, basis), ml_weights(weighted, basis)
     assert other.gap <= 1e-8
-    assert other.log_likelihood == pytest.approx(0.1 * one.log_likelihood, rel=1e-8)
+    found = [log_likelihood(counts, basis, fit.weights) for counts, fit in ((weighted, other), (repeated, one))]
+    assert found[0] == pytest.approx(0.1 * found[1], rel=1e-8)
 
 
 # --- the literal Algorithm 2
@@ -202,7 +214,8 @@ def test_the_certificate_holds_for_the_mixture_itself(basis: GaussianBasis) -> N
     used = w > 0
     assert (P[used].T @ (w[used] / p[used])).max() == pytest.approx(1, abs=2e-8)
     density = p[used] / (basis.spacing / 16)
-    assert fit.log_likelihood == pytest.approx(float(counts.mass[used] @ np.log(density)), rel=1e-9)
+    expected = float(counts.mass[used] @ np.log(density))
+    assert log_likelihood(counts, basis, fit.weights) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("t", [0.7, 1.5])
@@ -212,7 +225,7 @@ def test_ml_beats_two_thousand_steps_of_em(t: float) -> None:
     used = np.flatnonzero(counts.mass)
     A, w = density_rows(basis, 16)[used].dense() / basis.spacing, counts.mass[used]
     em = expansion.em(A, w, 2000)
-    assert ml_weights(counts, basis).log_likelihood > w @ np.log(A @ em)
+    assert log_likelihood(counts, basis, ml_weights(counts, basis).weights) > w @ np.log(A @ em)
 
 
 def test_ml_agrees_with_a_general_optimiser() -> None:
@@ -226,7 +239,8 @@ def test_ml_agrees_with_a_general_optimiser() -> None:
         return -float(w @ np.log(A @ (pi / pi.sum())))
 
     best = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-13, "maxiter": 4000})
-    assert ml_weights(counts, basis).log_likelihood == pytest.approx(-best.fun, abs=1e-7)
+    found = log_likelihood(counts, basis, ml_weights(counts, basis).weights)
+    assert found == pytest.approx(-best.fun, abs=1e-7)
 
 
 def test_ml_says_when_it_ran_out_of_steps() -> None:
@@ -261,3 +275,63 @@ def test_steps_and_widths_must_be_positive(value: float) -> None:
         algorithm2_weights(counts, basis, value)
     with pytest.raises(ValueError, match="step is"):
         algorithm2_weights(counts, basis, step=value)
+
+
+# --- the components on the bins
+
+BOUNDS = [(None, None), (-1.05, None), (None, 1.95), (-1.05, 1.95), (-0.95, 1.85)]
+Bounds = tuple[float | None, float | None]
+
+
+def images(x: FloatArray, bounds: Bounds) -> FloatArray:
+    """(N, images) the points, their reflections at the bounds, the reflections of those, and once more."""
+    found = [x]
+    for _ in range(3):
+        for end in bounds:
+            if end is not None:
+                found += [2 * end - y for y in found]
+    return np.array([np.unique(row.round(9)) for row in np.array(found).T])
+
+
+def test_interval_is_relatively_accurate_in_both_tails() -> None:
+    for a in (-30.0, -5.0, -1.0, 0.0, 2.0, 20.0):
+        b = a + 0.5
+        expected = norm.cdf(b) - norm.cdf(a) if b <= 0 else norm.sf(a) - norm.sf(b)
+        assert interval(a, b) == pytest.approx(expected, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("bandwidth", [0.3, 1.0, 3.0, 20.0])
+@pytest.mark.parametrize("bounds", BOUNDS)
+@pytest.mark.parametrize("scale", [None, 0.4])
+def test_rows_are_bin_probabilities_of_the_mixture(bandwidth: float, bounds: Bounds, scale: float | None) -> None:
+    """Bins that a bound cuts, or that lie outside, are not looked at."""
+    basis = GaussianBasis.spanning(-1.05, 1.95, 12, bandwidth, bounds=bounds, center=0.2, scale=scale)
+    edges = basis.axis().edges[::4]
+    low, high = (-math.inf if bounds[0] is None else bounds[0]), (math.inf if bounds[1] is None else bounds[1])
+    inside = (edges[:-1] > low - 1e-12) & (edges[1:] < high + 1e-12)
+    assert inside.sum() > 30
+    weights = np.random.default_rng(0).dirichlet(np.ones(12))
+    probability = np.diff(basis.mixture(weights).cdf(np.clip(edges, low, high)))
+    ours = density_rows(basis, 4).times(weights) / 4
+    np.testing.assert_allclose(ours[inside], probability[inside], atol=1e-12)
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+def test_moment_rows_sum_the_points(bounds: Bounds) -> None:
+    basis = GaussianBasis.spanning(-1.05, 1.95, 12, 0.7, bounds=bounds)
+    axis = basis.axis()
+    x = np.random.default_rng(1).uniform(-0.7, 1.6, 40)
+    place = (x - axis.low) / axis.width
+    bins = place.astype(int)
+    moments = [np.bincount(bins, (place - bins - 0.5) ** m, axis.n_bins).astype(np.float64) for m in range(5)]
+    rows = moment_rows(basis, SUB_BINS)
+    ours = sum(A.transposed_times(m) for A, m in zip(rows, moments, strict=True)) / basis.spacing
+    expected = [sum(norm.pdf(images(x, bounds), mu, basis.stds[0]).sum(1)) for mu in basis.centers]
+    np.testing.assert_allclose(ours, expected, rtol=1e-7)
+
+
+def test_far_entries_are_zero() -> None:
+    A = component_rows(GaussianBasis(0, 1, 100, 1.0), 2).dense()
+    full = norm.pdf(np.linspace(-0.25, 99.25, 200)[:, None] - np.arange(100))
+    assert (A == 0).mean() > 0.7
+    assert full[A == 0].max() < 1e-14

@@ -11,11 +11,11 @@ import pytest
 import torch
 from tiny import NAMES, squares_dataset, tiny_config, tiny_unet
 
-from gaussmix.diffusion.config import TrainConfig
-from gaussmix.diffusion.loss import Diffusion
+from gaussmix.diffusion.config import DiffusionConfig
+from gaussmix.diffusion.loss import ForwardProcess
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import PredictionType, make_betas, make_scheduler
-from gaussmix.diffusion.train import Trainer, train
+from gaussmix.diffusion.train import DiffusionTrainer, train
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.metrics.classifier import balanced_accuracy
 from gaussmix.nn import NGMGEntropyLoss
@@ -123,7 +123,7 @@ def test_wrong_requests_are_refused():
 
 
 def first_losses(out, **settings):
-    trainer = Trainer(tiny_config(out, **settings), squares_dataset())
+    trainer = DiffusionTrainer(tiny_config(out, **settings), squares_dataset())
     losses, _ = next(trainer.steps())
     return losses, trainer
 
@@ -148,7 +148,7 @@ def test_the_first_denoising_loss_is_that_of_a_run_without_classifier(tmp_path, 
     ],
 )
 def test_classification_loss(kind, oracle):
-    diffusion = Diffusion(TrainConfig(classifier_weight=2.0, classifier_loss=kind), torch.device("cpu"))
+    diffusion = ForwardProcess(DiffusionConfig(classifier_weight=2.0, classifier_loss=kind), torch.device("cpu"))
     g = torch.Generator().manual_seed(0)
     logits, attributes = torch.randn(6, 3, generator=g), torch.randint(0, 2, (6, 3), generator=g).float()
 
@@ -164,13 +164,13 @@ def test_classification_loss(kind, oracle):
 @pytest.mark.parametrize("how", [{"injection": "up"}, {"classifier_pass": "unconditioned"}])
 def test_the_classifier_learns_the_image_and_teaches_the_encoder(tmp_path, how):
     settings = {"steps": 120, "batch_size": 16, "classifier_weight": 1.0, "learning_rate": 6e-3, **how}
-    trainer = Trainer(tiny_config(tmp_path, **settings), squares_dataset())
+    trainer = DiffusionTrainer(tiny_config(tmp_path, **settings), squares_dataset())
     losses, _ = next(trainer.steps())
     first = trainer.batches.load(0, slice(0, 16), torch.Generator().manual_seed(1))
     loss = trainer.diffusion.loss(trainer.model, *first, torch.Generator().manual_seed(2))
     assert loss.classification is not None
     loss.classification.backward()
-    encoder = trainer.unet.unet.down_blocks[0]
+    encoder = trainer.network.unet.down_blocks[0]
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
     trainer.optimizer.zero_grad()
 
@@ -179,7 +179,7 @@ def test_the_classifier_learns_the_image_and_teaches_the_encoder(tmp_path, how):
     assert np.mean(last) < 0.8 * float(losses.classification)
     images, truth = stripes(200)  # not trained on
     with torch.no_grad():
-        found = trainer.unet.classify(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1, 0) > 0
+        found = trainer.network.classify(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1, 0) > 0
     assert balanced_accuracy(found, truth).mean() > 0.8
 
 
@@ -197,10 +197,12 @@ def weights_hash(out) -> str:
 def test_resume_is_bit_identical_and_the_log_names_both_losses(tmp_path, monkeypatch, how):
     settings = {"classifier_weight": 0.3, "steps": 10, "checkpoint_every": 6, "log_every": 2, **how}
     train(tiny_config(tmp_path / "whole", **settings), squares_dataset(), progress=False)
-    steps = Trainer.steps
+    steps = DiffusionTrainer.steps
     with monkeypatch.context() as patched:
         # Stops after 7 steps as a killed process does: without a checkpoint of them.
-        patched.setattr(Trainer, "steps", lambda self: itertools.chain(itertools.islice(steps(self), 7), dies()))
+        patched.setattr(
+            DiffusionTrainer, "steps", lambda self: itertools.chain(itertools.islice(steps(self), 7), dies())
+        )
         with pytest.raises(KeyError):
             train(tiny_config(tmp_path / "cut", **settings), squares_dataset(), progress=False)
     train(tiny_config(tmp_path / "cut", resume=True, **settings), squares_dataset(), progress=False)
@@ -274,10 +276,10 @@ def test_guidance_of_scale_zero_changes_nothing_and_more_pulls_towards_the_reque
     pipe = pipeline_with(unet)
     attributes = inputs()[3].numpy()
     noise = torch.randn((4, 3, 8, 8), generator=torch.Generator().manual_seed(0))
-    latents = pipe.draw_latents(4, torch.Generator().manual_seed(0))
+    latents = pipe.draw_attribute_latents(4, torch.Generator().manual_seed(0))
 
     def pictures(pipe, **settings):
-        out = pipe(attributes, latents, num_inference_steps=5, noise=noise, output_type="np", **settings)
+        out = pipe(attributes, latents, num_inference_steps=5, latents=noise, output_type="np", **settings)
         return np.asarray(out.images)
 
     plain = pictures(pipe)

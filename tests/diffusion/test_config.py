@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gaussmix.diffusion.config import PRESETS, TrainConfig
+from gaussmix.diffusion.config import PRESETS, DiffusionConfig
 from gaussmix.diffusion.schedulers import make_betas
-from gaussmix.diffusion.unet import AttributeUNet
+from gaussmix.diffusion.unet import AttributeUNet, ConditionConfig
 
 ATTRIBUTES = {"celeba": 40, "cifar10": 10, "avatars": 16}
 
@@ -18,11 +18,13 @@ def network(name: str) -> AttributeUNet:
     config = PRESETS[name]
     with torch.device("meta"):
         return AttributeUNet(
+            condition=ConditionConfig(
+                n_attributes=ATTRIBUTES[config.data],
+                latent_dim=config.latent_dim,
+                base_token=config.pairing == "matched",
+                conditioning=config.conditioning,
+            ),
             sample_size=config.size,
-            n_attributes=ATTRIBUTES[config.data],
-            latent_dim=config.latent_dim,
-            base_token=config.pairing == "matched",
-            conditioning=config.conditioning,
             block_out_channels=config.channels,
             layers_per_block=config.layers_per_block,
             scale_shift=config.scale_shift,
@@ -57,11 +59,11 @@ def test_the_papers_settings() -> None:
 def test_work_of_an_evaluation(name: str, expected: float) -> None:
     """GFLOP an image, as the documentation says; a training step takes three times as much."""
     unet = network(name)
-    size, latents = unet.config["sample_size"], unet.latents
+    size, latents = unet.config["sample_size"], unet.latent_distribution
     inputs = {
         "sample": torch.zeros(1, 3, size, size, device="meta"),
         "timestep": torch.zeros(1, device="meta"),
-        "latents": torch.zeros(1, latents.n_tokens, latents.latent_dim, device="meta"),
+        "attribute_latents": torch.zeros(1, latents.n_tokens, latents.latent_dim, device="meta"),
         "attributes": torch.ones(1, latents.n_attributes, device="meta"),
     }
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -71,10 +73,10 @@ def test_work_of_an_evaluation(name: str, expected: float) -> None:
 
 def test_pictures_too_small_for_the_reader_are_refused_before_the_training() -> None:
     with pytest.raises(ValueError, match="--size is 4; reading needs at least 8 pixels, or --reader-steps 0"):
-        TrainConfig(size=4)
-    assert TrainConfig(size=4, reader_steps=0).size == TrainConfig(size=4, pairing="fixed").size == 4
+        DiffusionConfig(size=4)
+    assert DiffusionConfig(size=4, reader_steps=0).size == DiffusionConfig(size=4, pairing="fixed").size == 4
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_has_its_own_folder(name: str) -> None:
-    assert PRESETS[name].out.name == name
+    assert PRESETS[name].output.name == name

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers.utils.outputs import BaseOutput
 
-from gaussmix.diffusion.edit import _levels, _masked, edit, find_encoder, reconstruct
+from gaussmix.diffusion.edit import _levels, _masked, edit_images, find_encoder, reconstruct
 from gaussmix.diffusion.encoder import AttributeEncoder
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.latents.attributes import AttributeLatents
@@ -31,7 +31,7 @@ def editor(pipeline, squares, monkeypatch) -> AttributeDiffusionPipeline:
     pipeline.register_modules(encoder=AttributeEncoder.build(reader, matched.encoder, MAPS))
     pipeline.register_to_config(attribute_rows=[])
     pipeline.unet.unet.conv_out.weight.data *= 20  # an untrained network hardly reacts to what it is asked for
-    monkeypatch.setattr("gaussmix.diffusion.edit.has_fast_bfloat16", lambda _: False)  # rounding would blur the tests
+    monkeypatch.setattr("gaussmix.training.device.has_fast_bfloat16", lambda _: False)  # rounding would blur the tests
     return pipeline
 
 
@@ -74,7 +74,7 @@ def to_float(images: np.ndarray) -> np.ndarray:
 def test_edits_are_exact_where_the_network_is(known_world, squares, guidance):
     images = 100 + squares.images[:4] // 10  # far from black and white
     has = np.array([[0, 1, 0], [0, 0, 0], [0, 1, 1], [0, 0, 1]], np.uint8)
-    result = edit(known_world, images, ["Bald"], ["Long_Hair"], attributes=has, steps=4, guidance=guidance)
+    result = edit_images(known_world, images, ["Bald"], ["Long_Hair"], attributes=has, steps=4, guidance=guidance)
     assert result.attributes_after.tolist() == [[1, 0, 0], [1, 0, 0], [1, 0, 1], [1, 0, 1]]
     change = np.einsum("bk,kchw->bhwc", result.attributes_after.astype(float) - has, patterns().numpy())
     for i in range(4):
@@ -85,11 +85,11 @@ def test_edits_are_exact_where_the_network_is(known_world, squares, guidance):
 def test_the_loop_is_the_sampler_of_eq_10_for_both_descriptions(editor, squares):
     """One picture, written out: y and x share their noise, and x0 + d is what goes on."""
     images, has = squares.images[:1], np.array([[1, 0, 0]], np.uint8)
-    result = edit(editor, images, ["Long_Hair"], attributes=has, steps=3, seed=5)
+    result = edit_images(editor, images, ["Long_Hair"], attributes=has, steps=3, seed=5)
     from gaussmix.training.schedule import step_generator
 
     generator = step_generator(5, 0, stream=0)
-    editor.draw_latents(1, generator)
+    editor.draw_attribute_latents(1, generator)
     x0 = torch.from_numpy(to_float(images)).float().permute(0, 3, 1, 2)
     d = torch.zeros_like(x0)
     alpha_bars = editor.scheduler.alphas_cumprod
@@ -98,8 +98,8 @@ def test_the_loop_is_the_sampler_of_eq_10_for_both_descriptions(editor, squares)
         eps = torch.randn(x0.shape, generator=generator)
         estimates = []
         for picture, z, row in (
-            (x0, result.latents_before, result.attributes_before),
-            (x0 + d, result.latents_after, result.attributes_after),
+            (x0, result.attribute_latents_before, result.attributes_before),
+            (x0 + d, result.attribute_latents_after, result.attributes_after),
         ):
             x = a * picture + b * eps
             with torch.no_grad():
@@ -113,7 +113,7 @@ def test_the_loop_is_the_sampler_of_eq_10_for_both_descriptions(editor, squares)
 
 
 def test_only_the_map_of_what_changes_is_touched(editor, squares):
-    result = edit(editor, squares.images[:6], ["Sunglasses"], attributes=np.zeros((6, 3)), steps=3)
+    result = edit_images(editor, squares.images[:6], ["Sunglasses"], attributes=np.zeros((6, 3)), steps=3)
     same = result.images == squares.images[:6]
     assert same[:, :6].all()
     assert not same[:, 6:].all()
@@ -133,41 +133,41 @@ def test_small_changes_are_dropped_where_a_broad_map_is_low():
 
 
 def test_a_picture_that_is_as_asked_for_comes_back_bit_by_bit(editor, squares):
-    result = edit(editor, squares.images, ["Bald"], attributes=np.tile([1, 0, 1], (40, 1)), steps=2)
+    result = edit_images(editor, squares.images, ["Bald"], attributes=np.tile([1, 0, 1], (40, 1)), steps=2)
     assert np.array_equal(result.images, squares.images)
 
 
 def test_z_of_what_stays_is_kept_and_of_what_comes_is_drawn(editor, squares):
     has = np.tile(np.array([0, 1, 1], np.uint8), (3, 1))
-    result = edit(editor, squares.images[:3], ["Bald"], ["Long_Hair"], attributes=has, steps=1, seed=2)
-    changed = (result.latents_before != result.latents_after).any(2)
+    result = edit_images(editor, squares.images[:3], ["Bald"], ["Long_Hair"], attributes=has, steps=1, seed=2)
+    changed = (result.attribute_latents_before != result.attribute_latents_after).any(2)
     assert changed.tolist() == [[True, False, False, False]] * 3
-    assert torch.equal(result.latents_before, find_encoder(editor).encode(squares.images[:3], has, 2))
+    assert torch.equal(result.attribute_latents_before, find_encoder(editor).encode(squares.images[:3], has, 2))
 
 
 def test_a_component_is_switched_on_and_drawn_anew(editor, squares):
     has = np.array([[0, 0, 0], [0, 0, 1]], np.uint8)
-    result = edit(editor, squares.images[:2], attributes=has, components={"sunglasses": 2}, steps=1)
+    result = edit_images(editor, squares.images[:2], attributes=has, components={"sunglasses": 2}, steps=1)
     assert result.attributes_after.tolist() == [[0, 0, 1], [0, 0, 1]]
-    latents = editor.attribute_latents
+    latents = editor.latent_distribution
     low = latents.quantile(latents.band(2, 2)[0], latents.weights(2))
-    assert (result.latents_after[:, 2, 0] >= low - 1e-6).all()
+    assert (result.attribute_latents_after[:, 2, 0] >= low - 1e-6).all()
     assert (result.masks.max((1, 2)) == 1).all()
 
 
 def test_a_picture_does_not_depend_on_those_beside_it(editor, squares, monkeypatch):
     has = np.zeros((5, 3), np.uint8)
     options = {"attributes": has, "steps": 3, "seed": 1, "guidance": 1.5}
-    together = edit(editor, squares.images[:5], ["Bald"], **options).images
+    together = edit_images(editor, squares.images[:5], ["Bald"], **options).images
     monkeypatch.setattr("gaussmix.diffusion.edit.batch_size", lambda *_: 2)
     done = []
-    apart = edit(editor, squares.images[:5], ["Bald"], **options, on_step=done.append).images
+    apart = edit_images(editor, squares.images[:5], ["Bald"], **options, on_step=done.append).images
     assert np.abs(together.astype(int) - apart).max() <= 1
     assert done == [2, 4, 6, 8, 10, 12, 13, 14, 15]
 
 
 def test_attributes_are_read_if_not_given(editor, squares):
-    result = edit(editor, squares.images[:8], ["Bald"], steps=1)
+    result = edit_images(editor, squares.images[:8], ["Bald"], steps=1)
     assert np.array_equal(result.attributes_before, find_encoder(editor).read_attributes(squares.images[:8]))
 
 
@@ -176,11 +176,13 @@ def test_the_data_say_what_changes_along(editor, squares):
 
     editor.register_to_config(attribute_rows=pack_rows(np.repeat([[1, 0, 0], [0, 1, 0], [0, 1, 1]], 30, axis=0)))
     long_hair = np.array([[0, 1, 1]], np.uint8)
-    assert edit(editor, squares.images[:1], ["Bald"], attributes=long_hair, steps=1).attributes_after.tolist() == [
+    assert edit_images(
+        editor, squares.images[:1], ["Bald"], attributes=long_hair, steps=1
+    ).attributes_after.tolist() == [
         [1, 0, 0]  # no row is Bald with Sunglasses either
     ]
     with pytest.warns(UserWarning, match="no training picture has Bald and Long Hair; the edit may mix"):
-        both = edit(editor, squares.images[:1], ["Bald", "Long_Hair"], attributes=long_hair, steps=1)
+        both = edit_images(editor, squares.images[:1], ["Bald", "Long_Hair"], attributes=long_hair, steps=1)
     assert both.attributes_after.tolist() == [[1, 1, 1]]
 
 
@@ -195,12 +197,14 @@ def test_levels_run_from_noise_to_the_picture_evenly_in_angle(editor):
 
 
 def test_reconstruct_draws_from_a_and_z_alone(editor, squares):
-    result = edit(editor, squares.images[:2], ["Bald"], attributes=np.zeros((2, 3)), steps=1)
+    result = edit_images(editor, squares.images[:2], ["Bald"], attributes=np.zeros((2, 3)), steps=1)
     drawn = reconstruct(editor, result, seed=4, steps=3)
     generators = [torch.Generator().manual_seed(0) for _ in range(2)]
     assert drawn.shape == (2, 8, 8, 3)
     assert np.array_equal(drawn, reconstruct(editor, result, seed=4, steps=3))
-    other = editor(result.attributes_before, result.latents_before, 3, 1.0, generator=generators, output_type="np")
+    other = editor(
+        result.attributes_before, result.attribute_latents_before, 3, 1.0, generator=generators, output_type="np"
+    )
     assert not np.array_equal(drawn, other.images)
 
 
@@ -229,9 +233,9 @@ def test_reconstruct_draws_from_a_and_z_alone(editor, squares):
 def test_wrong_calls_are_refused(editor, squares, change, message):
     call = {"images": squares.images[:1], "present": ["Bald"], **change}
     with pytest.raises(ValueError, match=message):
-        edit(editor, **call)
+        edit_images(editor, **call)
 
 
 def test_a_model_without_encoder_says_what_to_do(pipeline, squares):
     with pytest.raises(ValueError, match=r"the model cannot read pictures.*train it again"):
-        edit(pipeline, squares.images[:1], ["Bald"])
+        edit_images(pipeline, squares.images[:1], ["Bald"])

@@ -16,7 +16,7 @@ from rich.console import Console
 from gaussmix import cli
 from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion import evaluate as module
-from gaussmix.diffusion.evaluate import EvaluationReport, evaluate
+from gaussmix.diffusion.evaluate import EvaluationReport, evaluate_pipeline
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.metrics import load_or_train_classifier
 
@@ -33,16 +33,16 @@ class SquarePainter:
 
     def set_progress_bar_config(self, **_: object) -> None: ...
 
-    def draw_latents(self, count: int, generator: torch.Generator, _components: None) -> torch.Tensor:
+    def draw_attribute_latents(self, count: int, generator: torch.Generator, _components: None) -> torch.Tensor:
         return torch.randn(count, 1, 1, generator=generator)
 
-    def __call__(self, attributes: np.ndarray, latents: torch.Tensor, *, noise: torch.Tensor, **_: Any):
+    def __call__(self, attributes: np.ndarray, attribute_latents: torch.Tensor, *, latents: torch.Tensor, **_: Any):
         self.asked.append(np.array(attributes))
         drawn = np.zeros((len(attributes), len(NAMES)), np.uint8)
         for k, name in enumerate(self.attribute_names):
-            guess = noise[:, 0, 0, k].numpy() > 0
+            guess = latents[:, 0, 0, k].numpy() > 0
             drawn[:, NAMES.index(name)] = guess if self.guesses or name in self.ignores else attributes[:, k]
-        background = torch.sigmoid(noise[:, 0, 1, 1] + latents[:, 0, 0]).numpy()
+        background = torch.sigmoid(latents[:, 0, 1, 1] + attribute_latents[:, 0, 0]).numpy()
         return SimpleNamespace(images=draw_squares(drawn, background), trajectory=None)
 
 
@@ -68,7 +68,7 @@ def quick_judge(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(painter: SquarePainter | AttributeDiffusionPipeline, dataset: AttributeDataset, cache: Path, **settings: Any):
     settings = {"count": 100, "change_count": 16, "progress": False, **settings}
-    return evaluate(cast(AttributeDiffusionPipeline, painter), dataset, cache=cache, **settings)
+    return evaluate_pipeline(cast(AttributeDiffusionPipeline, painter), dataset, cache=cache, **settings)
 
 
 def test_a_perfect_model(dataset: AttributeDataset, cache: Path):

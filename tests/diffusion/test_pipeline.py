@@ -43,14 +43,14 @@ def test_a_reloaded_pipeline_knows_its_attributes_and_latents(pipeline, tmp_path
     pipeline.save_pretrained(tmp_path / "model")
     again = AttributeDiffusionPipeline.load(tmp_path)  # a run's folder
     assert again.attribute_names == ("Bald", "Long_Hair", "Sunglasses")
-    assert again.attribute_latents == pipeline.attribute_latents
+    assert again.latent_distribution == pipeline.latent_distribution
     assert np.array_equal(again.choose_attributes(["bald"], count=3), pipeline.choose_attributes(["bald"], count=3))
 
 
 def test_guidance_one_is_the_plain_network_and_zero_ignores_the_request(pipeline):
     noise = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(1))
-    latents = pipeline.draw_latents(2, torch.Generator().manual_seed(2))
-    fixed = {"num_inference_steps": 4, "output_type": "np", "noise": noise, "latents": latents}
+    latents = pipeline.draw_attribute_latents(2, torch.Generator().manual_seed(2))
+    fixed = {"num_inference_steps": 4, "output_type": "np", "latents": noise, "attribute_latents": latents}
     plain = pipeline(ATTRIBUTES, guidance_scale=1.0, **fixed).images
     almost = pipeline(ATTRIBUTES, guidance_scale=1.0 + 1e-6, **fixed).images
     assert np.abs(plain.astype(int) - almost).max() <= 1
@@ -104,8 +104,11 @@ def test_to_uint8_rounds_and_clamps():
         ({"num_inference_steps": 21}, "choose 1 to 20"),
         ({"num_inference_steps": 0}, "choose 1 to 20"),
         ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
-        ({"latents": torch.zeros(1, 2, 8)}, r"latents have shape \(1, 2, 8\); expected \(1, 4, 8\)"),
-        ({"noise": torch.zeros(1, 3, 4, 4)}, "noise has shape"),
+        (
+            {"attribute_latents": torch.zeros(1, 2, 8)},
+            r"^attribute_latents have shape \(1, 2, 8\); expected \(1, 4, 8\)",
+        ),
+        ({"latents": torch.zeros(1, 3, 4, 4)}, r"^latents have shape \(1, 3, 4, 4\); expected \(1, 3, 8, 8\)"),
         ({"output_type": "jpeg"}, "output_type is 'jpeg'"),
         ({"generator": [torch.Generator(), torch.Generator()]}, "2 generators for 1 pictures"),
     ],

@@ -15,7 +15,7 @@ from tiny import NAMES
 
 from gaussmix.data import load_dataset
 from gaussmix.diffusion import sampling as drawing
-from gaussmix.diffusion.evaluate import evaluate
+from gaussmix.diffusion.evaluate import evaluate_pipeline
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.sampling import (
     DrawnBatch,
@@ -35,7 +35,7 @@ ROWS = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 0], [0, 1, 0]], np.uint
 @pytest.fixture(autouse=True)
 def two_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(drawing._PIXELS_AT_ONCE, "cpu", 2 * 8 * 8)
-    monkeypatch.setattr(drawing, "has_fast_bfloat16", lambda device: False)
+    monkeypatch.setattr("gaussmix.training.device.has_fast_bfloat16", lambda device: False)
 
 
 def by_hand(
@@ -45,14 +45,14 @@ def by_hand(
     starts = []
     for i in (latent_of, noise_of):
         generator = step_generator(4, i, stream=0)
-        z = pipeline.draw_latents(1, generator, options.get("components"))
+        z = pipeline.draw_attribute_latents(1, generator, options.get("components"))
         starts.append((z, torch.randn((1, 3, 8, 8), generator=generator)))
     out: Any = pipeline(
         ROWS[row : row + 1],
         starts[0][0],
         num_inference_steps=3,
         guidance_scale=1.5,
-        noise=starts[1][1],
+        latents=starts[1][1],
         output_type="np",
     )
     return out.images[0]
@@ -115,12 +115,12 @@ def test_half_precision_where_it_is_fast(
 ) -> None:
     used: set[torch.dtype] = set()
     pipeline.unet.unet.conv_in.register_forward_hook(lambda module, inputs, output: used.add(output.dtype))
-    monkeypatch.setattr(drawing, "has_fast_bfloat16", lambda device: fast)
+    monkeypatch.setattr("gaussmix.training.device.has_fast_bfloat16", lambda device: fast)
     draw(pipeline, ROWS[:1], steps=1)
     assert used == {torch.bfloat16 if fast else torch.float32}
 
 
-@pytest.mark.parametrize("function", [draw_batches, draw_sheet, evaluate, AttributeDiffusionPipeline.__call__])
+@pytest.mark.parametrize("function", [draw_batches, draw_sheet, evaluate_pipeline, AttributeDiffusionPipeline.__call__])
 def test_all_draw_with_the_same_number_of_steps(function: Any) -> None:
     defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
     given = {defaults[name] for name in ("steps", "num_steps", "num_inference_steps") if name in defaults}

@@ -20,10 +20,10 @@ from safetensors.numpy import load_file, save_file
 from tiny import squares_dataset, tiny_config, tiny_unet
 
 from gaussmix.diffusion.batches import TrainingBatches
-from gaussmix.diffusion.config import PRESETS, TrainConfig
-from gaussmix.diffusion.loss import Diffusion, Losses, detail_weights
+from gaussmix.diffusion.config import PRESETS, DiffusionConfig
+from gaussmix.diffusion.loss import DiffusionLosses, ForwardProcess, detail_weights
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.train import Trainer, TrainingError, train
+from gaussmix.diffusion.train import DiffusionTrainer, TrainingError, train
 from gaussmix.training.checkpoints import CheckpointStore
 
 TESTS = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ def run_in_a_process(out: Path, preparation: str, **settings) -> int:
     {textwrap.indent(textwrap.dedent(preparation), "    ").strip()}
     run.train(tiny_config(Path({str(out)!r}), **{settings!r}), squares_dataset())
     """
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=environment, check=False).returncode
 
 
@@ -65,13 +65,13 @@ def uninterrupted(tmp_path_factory) -> Path:
 
 def test_25_steps_a_kill_and_35_steps_equal_60_steps(tmp_path, uninterrupted):
     kill_after_27_steps = """
-    steps = train.Trainer.steps
+    steps = train.DiffusionTrainer.steps
     def until_killed(self):
         for result in steps(self):
             yield result
             if self.step == 27:
                 os.kill(os.getpid(), signal.SIGKILL)
-    train.Trainer.steps = until_killed
+    train.DiffusionTrainer.steps = until_killed
     """
     assert run_in_a_process(tmp_path, kill_after_27_steps) == -signal.SIGKILL
     assert CheckpointStore(tmp_path / "checkpoints").paths()[-1].name == "step-00000025"
@@ -101,7 +101,7 @@ def test_a_kill_in_the_middle_of_a_checkpoint_costs_that_checkpoint_only(tmp_pat
 
 
 def test_ctrl_c_saves_and_resumes(tmp_path, uninterrupted, monkeypatch):
-    steps = Trainer.steps
+    steps = DiffusionTrainer.steps
 
     def interrupted(self):
         for result in steps(self):
@@ -109,7 +109,7 @@ def test_ctrl_c_saves_and_resumes(tmp_path, uninterrupted, monkeypatch):
             if self.step == 12:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Trainer, "steps", interrupted)
+    monkeypatch.setattr(DiffusionTrainer, "steps", interrupted)
     result = train(tiny_config(tmp_path), squares_dataset(), progress=False)
     assert result.interrupted
     assert result.model is None
@@ -151,12 +151,12 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path):
     """Two halves have the loss and the gradient of the whole, if noise is left out of it."""
 
     def losses_and_norms(out, **settings):
-        trainer = Trainer(tiny_config(out, steps=2, condition_dropout=0.0, **settings), squares_dataset())
+        trainer = DiffusionTrainer(tiny_config(out, steps=2, condition_dropout=0.0, **settings), squares_dataset())
 
         def noiseless(model, images, attributes, latents, _generator):
             steps = torch.full((len(images),), 7)
             loss = model(images, steps, latents, attributes, return_dict=False)[0].square().mean()
-            return Losses(loss, loss)
+            return DiffusionLosses(loss, loss)
 
         trainer.diffusion.loss = noiseless  # pyright: ignore[reportAttributeAccessIssue]
         return [(float(losses.total), float(norm)) for losses, norm in trainer.steps()]
@@ -169,28 +169,28 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path):
 
 
 def test_stopping_by_minutes_ends_the_schedule_too(tmp_path):
-    trainer = Trainer(tiny_config(tmp_path, steps=10_000_000, minutes=1e-4), squares_dataset())
+    trainer = DiffusionTrainer(tiny_config(tmp_path, steps=10_000_000, minutes=1e-4), squares_dataset())
     n_steps = sum(1 for _ in trainer.steps())
     assert 1 <= n_steps < 10_000
     assert trainer.progress() >= 1
 
 
 def test_training_learns(tmp_path):
-    trainer = Trainer(tiny_config(tmp_path, steps=250, batch_size=16), squares_dataset())
+    trainer = DiffusionTrainer(tiny_config(tmp_path, steps=250, batch_size=16), squares_dataset())
     losses = [float(step_losses.total) for step_losses, _ in trainer.steps()]
     assert np.mean(losses[-30:]) < 0.6 * np.mean(losses[:30])
 
 
 def test_loss_is_the_squared_error_of_the_target():
     """A network that answers zero has the target's mean square as its loss: 1 for noise."""
-    config = TrainConfig(objective="epsilon", timestep_sampling="uniform")
+    config = DiffusionConfig(objective="epsilon", timestep_sampling="uniform")
     images = torch.rand(64, 3, 8, 8) * 2 - 1
 
     def zero(x, *_args, **_kwargs):
         return (torch.zeros_like(x),)
 
     g = torch.Generator().manual_seed(0)
-    diffusion = Diffusion(config, torch.device("cpu"))
+    diffusion = ForwardProcess(config, torch.device("cpu"))
     loss = diffusion.loss(zero, images, torch.zeros(64, 3), torch.zeros(64, 3, 8), g).total  # pyright: ignore
     assert float(loss) == pytest.approx(1, abs=0.03)
 
@@ -198,8 +198,8 @@ def test_loss_is_the_squared_error_of_the_target():
 @pytest.mark.parametrize("objective", ["epsilon", "v_prediction"])
 def test_target_is_the_one_that_the_schedulers_expect(objective):
     """A network that knows the picture: its loss is 0, and a scheduler recovers the picture from its answer."""
-    config = TrainConfig(objective=objective)
-    diffusion = Diffusion(config, torch.device("cpu"))
+    config = DiffusionConfig(objective=objective)
+    diffusion = ForwardProcess(config, torch.device("cpu"))
     images = torch.rand(8, 3, 4, 4) * 2 - 1
     signal_, noise_ = diffusion.signal, diffusion.noise
 
@@ -215,14 +215,14 @@ def test_target_is_the_one_that_the_schedulers_expect(objective):
 
 def test_a_run_can_start_from_a_model(tmp_path, uninterrupted):
     first = AttributeDiffusionPipeline.load(uninterrupted)
-    config = tiny_config(tmp_path / "further", init=str(uninterrupted), steps=1, learning_rate=0.0, weight_decay=0.0)
+    config = tiny_config(tmp_path / "further", init=str(uninterrupted), steps=1, learning_rate=1e-30, weight_decay=0.0)
     result = train(config, squares_dataset(), progress=False, sheet=False)
     assert result.model is not None
     further = AttributeDiffusionPipeline.load(result.model)
     assert all(map(torch.equal, further.unet.state_dict().values(), first.unet.state_dict().values()))
     assert further.training["init"] == str(uninterrupted)
     assert "init" not in first.training
-    elsewhere = replace(config, out=tmp_path / "elsewhere", seed=config.seed + 1)
+    elsewhere = replace(config, output=tmp_path / "elsewhere", seed=config.seed + 1)
     with pytest.warns(UserWarning, match="Z is matched anew to other data or with another seed"):
         train(elsewhere, squares_dataset(), progress=False, sheet=False)
     again = replace(config, resume=True, steps=2, init="gone")
@@ -239,7 +239,7 @@ def test_a_run_can_start_from_a_model(tmp_path, uninterrupted):
         ({"timesteps": 25}, "on .* noise levels; give the same --objective, --timesteps and betas"),
     ]:
         with pytest.raises(ValueError, match=says):
-            train(replace(config, out=tmp_path / "other", **changes), squares_dataset(), progress=False)
+            train(replace(config, output=tmp_path / "other", **changes), squares_dataset(), progress=False)
 
 
 def test_redrawn_details_keep_z_1_and_most_of_the_tokens(tmp_path):
@@ -279,7 +279,7 @@ def test_detail_weights_give_small_attributes_their_share():
 def test_detail_weights_enter_the_loss():
     weights = torch.zeros(1, 1, 8, 8)
     weights[..., 0, 0] = 64
-    diffusion = Diffusion(TrainConfig(objective="epsilon"), torch.device("cpu"), weights)
+    diffusion = ForwardProcess(DiffusionConfig(objective="epsilon"), torch.device("cpu"), weights)
     seen = {}
 
     def spy(x, t, *_args, **_kwargs):
@@ -292,7 +292,7 @@ def test_detail_weights_enter_the_loss():
 
 
 def test_condition_dropout_drops_its_share():
-    diffusion = Diffusion(TrainConfig(condition_dropout=0.25), torch.device("cpu"))
+    diffusion = ForwardProcess(DiffusionConfig(condition_dropout=0.25), torch.device("cpu"))
     seen = []
 
     def spy(x, _t, _z, _a, dropped, **_kwargs):
@@ -314,22 +314,23 @@ def test_two_processes_share_one_run(tmp_path):
     from gaussmix.diffusion import train
     from gaussmix.diffusion import train as run
 
-    steps = train.Trainer.steps
+    steps = train.DiffusionTrainer.steps
     def checked(self):
         for result in steps(self):
             yield result
-        weights = torch.cat([p.detach().flatten() for p in self.unet.parameters()])
+        weights = torch.cat([p.detach().flatten() for p in self.network.parameters()])
         both = gather(weights[None])
         assert len(both) == 2 and torch.equal(both[0], both[1])
         losses = gather(result[0].total[None])
         assert losses[0] != losses[1]
-    train.Trainer.steps = checked
+    train.DiffusionTrainer.steps = checked
     result = run.train(tiny_config(Path({str(tmp_path)!r}), steps=3), squares_dataset())
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": str(TESTS)}
+    path = os.pathsep.join([str(TESTS), *sys.path])
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": path}
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(code)],
@@ -351,7 +352,7 @@ def test_two_processes_share_one_run(tmp_path):
 
 @pytest.mark.parametrize("poison", ["loss", "gradient"])
 def test_nan_stops_the_run_and_names_the_step_and_the_last_good_checkpoint(tmp_path, monkeypatch, poison):
-    steps = Trainer.steps
+    steps = DiffusionTrainer.steps
 
     def poisoned(self):
         for loss, norm in steps(self):
@@ -359,7 +360,7 @@ def test_nan_stops_the_run_and_names_the_step_and_the_last_good_checkpoint(tmp_p
             now = self.step == 13
             yield (loss._replace(total=bad), norm) if poison == "loss" and now else (loss, bad if now else norm)
 
-    monkeypatch.setattr(Trainer, "steps", poisoned)
+    monkeypatch.setattr(DiffusionTrainer, "steps", poisoned)
     with pytest.raises(
         TrainingError, match=r"at step 13; the last good checkpoint is .*step-00000010.*--learning-rate"
     ):
@@ -399,7 +400,7 @@ def test_a_run_from_before_the_encoder_is_matched_anew(tmp_path):
 
 
 def test_a_folder_with_a_run_is_not_overwritten(uninterrupted):
-    with pytest.raises(ValueError, match="already holds a run; continue it with --resume or choose another --out"):
+    with pytest.raises(ValueError, match="already holds a run; continue it with --resume or choose another --output"):
         train(tiny_config(uninterrupted), squares_dataset(), progress=False)
 
 
@@ -454,19 +455,19 @@ def test_presets_have_the_size_they_promise(name, settings, millions):
 
 def test_wrong_settings_are_refused():
     with pytest.raises(ValueError, match="--batch-size is 0; it must be at least 1"):
-        TrainConfig(batch_size=0)
+        DiffusionConfig(batch_size=0)
     with pytest.raises(ValueError, match="--minutes is 0"):
-        TrainConfig(minutes=0)
+        DiffusionConfig(minutes=0)
     with pytest.raises(ValueError, match="--condition-dropout is 1"):
-        TrainConfig(condition_dropout=1)
+        DiffusionConfig(condition_dropout=1)
     with pytest.raises(ValueError, match=r"--classifier-weight is -1; it must be 0 or more"):
-        TrainConfig(classifier_weight=-1)
+        DiffusionConfig(classifier_weight=-1)
     with pytest.raises(ValueError, match=r"--classifier-loss and --classifier-pass need a --classifier-weight above 0"):
-        TrainConfig(classifier_pass="unconditioned")
+        DiffusionConfig(classifier_pass="unconditioned")
     with pytest.raises(ValueError, match=r"--detail-weight is 1\.0"):
-        TrainConfig(detail_weight=1.0, pairing="fixed")
+        DiffusionConfig(detail_weight=1.0, pairing="fixed")
     with pytest.raises(ValueError, match=r"--redraw-details is 0\.3; choose 0 to 1, and 0 unless matched"):
-        TrainConfig(redraw_details=0.3, pairing="fresh")
+        DiffusionConfig(redraw_details=0.3, pairing="fresh")
 
 
 def test_sheet_requests_use_each_attribute_once(pipeline):

@@ -15,9 +15,8 @@ from oracles.mixtures import MIXTURES
 
 from gaussmix import GaussianMixture1D, GMMExpansion
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances import divergences as _integrands
-from gaussmix.distances._lattice import logs as _lattice_logs
-from gaussmix.distances.divergences import jensen_shannon_divergence, kl_divergence
+from gaussmix.distances import divergences
+from gaussmix.distances.divergences import jensen_shannon_divergence, kl_divergence, kl_integrand
 
 BASIS = GaussianBasis(-3.0, 0.25, 40)
 OTHER_BASES = {
@@ -172,8 +171,8 @@ def test_disjoint_weights_are_far_apart_and_finite() -> None:
 def test_rows_that_do_not_converge_are_done_by_panels(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = rows(np.random.default_rng(0), 40, 2, 5, concentration=0.02)
     expected = kl_divergence(a, b, basis=BASIS)
-    monkeypatch.setattr(_lattice_logs, "AGREEMENT", 0.0)
-    _, left = _lattice_logs.integrals(a, b, BASIS, _integrands.kl)
+    monkeypatch.setattr(divergences, "AGREEMENT", 0.0)
+    _, left = divergences.lattice_integrals(a, b, BASIS, kl_integrand)
     assert left.size > 0
     np.testing.assert_allclose(kl_divergence(a, b, basis=BASIS), expected, rtol=1e-8)
 
@@ -185,7 +184,7 @@ def test_log_densities_on_the_lattice_where_densities_are_zero() -> None:
     weights[1, :10] = 0.1
     x = np.linspace(-20, 3020, 777)
     expected = [basis.mixture(row).logpdf(x) for row in weights]
-    np.testing.assert_allclose(_lattice_logs.log_densities(weights, basis, x), expected, rtol=1e-12)
+    np.testing.assert_allclose(divergences.log_densities_of_rows(weights, basis, x), expected, rtol=1e-12)
 
 
 def test_samples_are_learnt_first() -> None:

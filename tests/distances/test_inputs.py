@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gaussmix import GaussianBasis, GaussianMixture1D, GMMExpansion
-from gaussmix.distances._inputs import Sample, as_law, as_mixture, as_weight_rows, check_weight_rows
+from gaussmix.distances._inputs import Sample, as_law, as_mixture, check_weight_rows, weight_rows
 
 BASIS = GaussianBasis.spanning(0.0, 1.0, 4)
 NORMAL = GaussianMixture1D([1.0], [0.0], [1.0])
@@ -77,23 +77,23 @@ def test_laws_that_are_none(value, weights, error, message) -> None:
 
 def test_weights_on_a_basis_are_broadcast() -> None:
     a, b = np.full((2, 3, 4), 0.25), np.array([1.0, 0, 0, 0], np.float32)
-    first, second, shape = as_weight_rows(a, b, BASIS)
+    first, second, shape = weight_rows(a, b, BASIS)
     assert shape == (2, 3)
     assert first.shape == second.shape == (6, 4)
     assert second.dtype == np.float64
     np.testing.assert_array_equal(second, np.tile(b, (6, 1)))
-    assert as_weight_rows(b, b, BASIS)[2] == ()
+    assert weight_rows(b, b, BASIS)[2] == ()
 
 
 def test_weights_of_another_basis() -> None:
     with pytest.raises(ValueError, match=r"b has shape \(5,\), but the basis has 4 components"):
-        as_weight_rows(np.full(4, 0.25), np.full(5, 0.2), BASIS)
+        weight_rows(np.full(4, 0.25), np.full(5, 0.2), BASIS)
     with pytest.raises(TypeError, match="a is a GaussianMixture1D; with basis=, give weights"):
-        as_weight_rows(NORMAL, np.full(4, 0.25), BASIS)  # pyright: ignore[reportArgumentType]
+        weight_rows(NORMAL, np.full(4, 0.25), BASIS)  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match="basis is a tuple; give the GaussianBasis"):
-        as_weight_rows(np.full(4, 0.25), np.full(4, 0.25), (0, 1))  # pyright: ignore[reportArgumentType]
+        weight_rows(np.full(4, 0.25), np.full(4, 0.25), (0, 1))  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"a has shape \(2, 4\) and b \(3, 4\), which do not broadcast"):
-        as_weight_rows(np.full((2, 4), 0.25), np.full((3, 4), 0.25), BASIS)
+        weight_rows(np.full((2, 4), 0.25), np.full((3, 4), 0.25), BASIS)
 
 
 def test_weights_are_normalised_exactly_and_only_then() -> None:

@@ -1,4 +1,4 @@
-"""The difference of means (D Eq. 5, 6) against integrals of the distribution functions, and D Eq. 15 against it."""
+"""The difference of means (D Eq. 5, Eq. 6) against integrals of the distribution functions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from scipy.integrate import quad
 from gaussmix import GaussianMixture1D, GMMExpansion
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances.means import mean_difference_bound
-from gaussmix.distances.toeplitz import kernel_matrix
-from gaussmix.ngmg.inverse import inverted_ngmg_distance
 
 BASES = {
     "lattice": GaussianBasis(-3.0, 0.25, 23),
@@ -110,26 +108,6 @@ def test_identity_symmetry_triangle(seed: int) -> None:
         assert d[0, 2] <= d[0, 1] + d[1, 2] + 1e-14
 
 
-@pytest.mark.parametrize("basis", BASES.values(), ids=BASES)
-def test_eq15_is_eq6_where_the_kernel_is_well_conditioned(basis: GaussianBasis) -> None:
-    rng = np.random.default_rng(1)
-    n = basis.n_components
-    current, target = rows(rng, n, 4), rows(rng, n)
-    distance, condition = inverted_ngmg_distance(current, target, basis, sigma=0.5)
-    assert condition == pytest.approx(np.linalg.cond(kernel_matrix(basis, 0.5, diagonal=False)), rel=1e-6)
-    assert condition < 1e6
-    np.testing.assert_allclose(distance, mean_difference_bound(current, target, basis=basis), rtol=1e-8)
-
-
-def test_eq15_defaults_to_the_basis_and_gives_floats() -> None:
-    basis = BASES["lattice"]
-    current, target = rows(np.random.default_rng(1), 23, 2)
-    found = inverted_ngmg_distance(current, target, basis)
-    assert found == inverted_ngmg_distance(current, target, basis, sigma=0.5)
-    assert isinstance(found.distance, float)
-    assert inverted_ngmg_distance(current, current, basis).distance == 0
-
-
 def test_bad_input_is_refused() -> None:
     basis, pi = BASES["lattice"], np.full(23, 1 / 23)
     with pytest.raises(ValueError, match=r"support is 2\.0 to 1\.0; the low end must come first"):
@@ -142,13 +120,3 @@ def test_bad_input_is_refused() -> None:
         mean_difference_bound(pi, pi[1:], basis=basis)
     with pytest.raises(TypeError, match="a_weights and b_weights are for samples"):
         mean_difference_bound(pi, pi, basis=basis, a_weights=pi)
-    with pytest.raises(ValueError, match=r"condition number inf for 23 components and sigma=0\.001: no inverse"):
-        inverted_ngmg_distance(pi, pi, basis, sigma=0.001)
-    with pytest.raises(TypeError, match="sigma is 'a'; give a positive number"):
-        inverted_ngmg_distance(pi, pi, basis, sigma="a")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match=r"current has shape \(22,\), but the basis has 23"):
-        inverted_ngmg_distance(pi[1:], pi, basis)
-    with pytest.raises(ValueError, match=r"target has weights that sum to 2"):
-        inverted_ngmg_distance(pi, 2 * pi, basis)
-    with pytest.raises(ValueError, match="sigma is not given, and the components of a warped basis differ"):
-        inverted_ngmg_distance(pi, pi, BASES["warped"])

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.mixture import GaussianMixture
 
-from gaussmix.latents import baselines as sliced_wasserstein
+from gaussmix.latents import baselines
 from gaussmix.latents.baselines import (
     EMSampler,
-    Parameters,
+    MixtureParameters,
     SlicedWassersteinSampler,
     fit_sliced_wasserstein,
     sliced_loss,
@@ -61,16 +61,16 @@ def test_samples_have_the_moments_of_the_rows_and_classes_their_places(kind: Any
     assert np.exp(sampler.score_samples(grid, labels)).sum() * (x[1] - x[0]) ** 2 == pytest.approx(1, abs=5e-3)
 
 
-def mixture() -> tuple[Parameters, NDArray[np.float64], NDArray[np.float64]]:
+def mixture() -> tuple[MixtureParameters, NDArray[np.float64], NDArray[np.float64]]:
     """A mixture away from the rows, the rows, directions."""
     rng = np.random.RandomState(0)
     rows = rng.standard_normal((3000, 3)) * [1.0, 2.0, 0.5]
     directions = rng.standard_normal((4, 3))
-    start = Parameters(rng.standard_normal(2), rng.standard_normal((2, 3)), 0.8 * rng.standard_normal((2, 3, 3)))
+    start = MixtureParameters(rng.standard_normal(2), rng.standard_normal((2, 3)), 0.8 * rng.standard_normal((2, 3, 3)))
     return start, rows, directions / np.linalg.norm(directions, axis=1, keepdims=True)
 
 
-def literal_distance(found: Parameters, rows: NDArray[np.float64], directions: NDArray[np.float64]) -> float:
+def literal_distance(found: MixtureParameters, rows: NDArray[np.float64], directions: NDArray[np.float64]) -> float:
     """Mean of W2 squared, by POT, of the rows' slices and 20 000 quantiles of the mixture's."""
     total = 0.0
     for direction in directions:
@@ -85,7 +85,7 @@ def literal_distance(found: Parameters, rows: NDArray[np.float64], directions: N
 
 
 def test_loss_and_gradient_are_those_of_the_distance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sliced_wasserstein, "NODES", 64)
+    monkeypatch.setattr(baselines, "NODES", 64)
     found, rows, directions = mixture()
     loss, gradient = sliced_loss(found, rows, directions)
     assert loss == pytest.approx(literal_distance(found, rows, directions), rel=0.03)
@@ -106,7 +106,7 @@ def test_loss_and_gradient_are_those_of_the_distance(monkeypatch: pytest.MonkeyP
 
 def test_descent_comes_nearer_than_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two clusters of one wide slab: the shares and spreads of k-means leave a notch between them."""
-    monkeypatch.setattr(sliced_wasserstein, "RATE", 0.01)
+    monkeypatch.setattr(baselines, "RATE", 0.01)
     z = np.random.default_rng(0).standard_normal((2000, 2)) * [2.0, 0.5]
     directions = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
     start, end = (fit_sliced_wasserstein(z, 2, steps, 30, np.random.RandomState(0)) for steps in (0, 200))

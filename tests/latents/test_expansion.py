@@ -79,21 +79,6 @@ def test_truncation_narrows() -> None:
     assert (narrow < 0.6 * whole).all()
 
 
-def test_partial_fit_counts_as_the_engine_does_and_takes_new_classes() -> None:
-    z, y = labelled()
-    parts = ExpansionSampler("independent").partial_fit(z[::2], y[::2]).partial_fit(z[1::2], y[1::2])
-    for label, own in ((3, z[:300]), (7, z[300:])):
-        engine = GMMExpansion("histogram", n_components=100, bandwidth=2.0, bounds=None)
-        engine.partial_fit(own[::2]).partial_fit(own[1::2])
-        expected = sum(one.logpdf(column) for one, column in zip(engine.distributions_, own.T, strict=True))
-        np.testing.assert_allclose(parts.score_samples(own, np.full(len(own), label)), expected, rtol=1e-9)
-    whole = ExpansionSampler("independent").fit(z, y)
-    assert np.mean(parts.score_samples(z, y)) == pytest.approx(np.mean(whole.score_samples(z, y)), abs=0.1)
-    parts.partial_fit(z[:100], np.full(100, 9))
-    assert parts.classes_.tolist() == [3, 7, 9]
-    np.testing.assert_allclose(parts.shares_, [0.6, 0.2, 0.2])
-
-
 @pytest.mark.parametrize("coupling", COUPLINGS)
 @pytest.mark.parametrize("labels", [True, False])
 def test_saved_and_read_is_the_same(coupling: Coupling, labels: bool, tmp_path: Path) -> None:
@@ -197,8 +182,6 @@ def test_bad_requests_are_named() -> None:
         sampler.sample(1, truncation=2)
     with pytest.raises(ValueError, match="rows have 3 numbers; the sampler knows 2"):
         sampler.score_samples(np.ones((1, 3)))
-    with pytest.raises(ValueError, match="needs all rows at once"):
-        sampler.partial_fit(z, y)
 
 
 def test_counting_alone_gives_what_the_estimator_gives():

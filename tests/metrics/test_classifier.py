@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from metrics.coloured_squares import SIZE, coloured_squares
 from sklearn.metrics import balanced_accuracy_score
 
+from gaussmix._files import read_tensors, write_tensors
 from gaussmix.data.base import AttributeDataset, DataError
 from gaussmix.metrics import (
     AttributeClassifier,
@@ -18,9 +22,7 @@ from gaussmix.metrics import (
     load_or_train_classifier,
     train_attribute_classifier,
 )
-from gaussmix.metrics import (
-    classifier as module,
-)
+from gaussmix.metrics import classifier as module
 
 
 @pytest.fixture(scope="module")
@@ -154,14 +156,14 @@ def _load(dataset: AttributeDataset, cache: Path | None, steps: int = 3, progres
 
 
 def _entry(cache: Path) -> Path:
-    """The only file or folder that the cache holds for classifiers."""
-    (folder,) = (cache / "classifiers").iterdir()
-    return folder
+    """The only file that the cache holds for classifiers."""
+    (path,) = (cache / "classifiers").iterdir()
+    return path
 
 
 def test_trained_once_then_read(dataset: AttributeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     first, real = _load(dataset, tmp_path)
-    assert _entry(tmp_path).name == f"sq1-{module.VERSION}"
+    assert _entry(tmp_path).name == f"sq1-{module.VERSION}.safetensors"
     rows = dataset.indices("test")
     np.testing.assert_array_equal(
         real, balanced_accuracy(first.predict(dataset.images[rows]), dataset.attributes[rows])
@@ -182,54 +184,56 @@ def test_the_environment_names_the_cache(
     monkeypatch.setenv("GAUSSMIX_CACHE", str(tmp_path))
     _load(dataset, None)
     assert not any(capsys.readouterr())
-    folder = _entry(tmp_path)
+    path = _entry(tmp_path)
     _load(dataclasses.replace(dataset, key="other"), None, progress=True)
     out, err = capsys.readouterr()
     assert not out
     assert "attribute classifier of squares" in err
     assert "loss" in err
-    assert folder.exists()
+    assert path.exists()
 
 
-def _edit_card(**changes: object) -> Callable[[Path], None]:
-    def edit(folder: Path) -> None:
-        path = folder / "classifier.json"
-        card = {**json.loads(path.read_text()), **changes}
-        path.write_text(json.dumps({key: value for key, value in card.items() if value is not None}))
+def _edit(score: np.ndarray | None = None, **facts: object) -> Callable[[Path], None]:
+    def edit(path: Path) -> None:
+        tensors, metadata = read_tensors(path, "classifier")
+        about = {**json.loads(metadata["about"]), **facts}
+        tensors = {**tensors, "score": tensors["score"] if score is None else score}
+        write_tensors(path, tensors, "classifier", {"about": json.dumps(about)})
 
     return edit
 
 
-def _flip_a_bit(folder: Path) -> None:
-    path = folder / "classifier.safetensors"
+def _flip_a_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
-    "weights cut short": lambda folder: (folder / "classifier.safetensors").write_bytes(b"\x00" * 40),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-5]),
     "one bit of the weights": _flip_a_bit,
-    "weights gone": lambda folder: (folder / "classifier.safetensors").unlink(),
-    "card cut short": lambda folder: (folder / "classifier.json").write_text('{"steps": 3, '),
-    "card is a list": lambda folder: (folder / "classifier.json").write_text("[]"),
-    "card is not text": lambda folder: (folder / "classifier.json").write_bytes(b"\xff\xfe\x00"),
-    "card gone": lambda folder: (folder / "classifier.json").unlink(),
-    "no accuracy": _edit_card(held_out_balanced_accuracy=None),
-    "accuracy of another number of attributes": _edit_card(held_out_balanced_accuracy=[0.5]),
-    "other attributes": _edit_card(attribute_names=["Red", "Left", "Dot", "Dotted"]),
-    "other size": _edit_card(image_size=32),
-    "other steps": _edit_card(steps=4),
+    "gone": lambda path: path.unlink(),
+    "not safetensors": lambda path: path.write_bytes(b"\xff\xfe\x00"),
+    "another format": lambda path: write_tensors(path, {"a": np.zeros(3)}, "sampler"),
+    "another layout": lambda path: write_tensors(path, {"a": np.zeros(3)}, "classifier", {"about": "[]"}),
+    "nothing said": lambda path: write_tensors(path, read_tensors(path, "classifier")[0], "classifier"),
+    "accuracy of another number of attributes": _edit(score=np.array([0.5])),
+    "other attributes": _edit(attribute_names=["Red", "Left", "Dot", "Dotted"]),
+    "other size": _edit(image_size=32),
+    "other steps": _edit(steps=4),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_damaged_entry_is_built_again(damage: Callable[[Path], object], dataset: AttributeDataset, tmp_path: Path):
     first, real = _load(dataset, tmp_path, steps=1)
-    before = {path.name: path.read_bytes() for path in _entry(tmp_path).iterdir()}
+    before, facts = read_tensors(_entry(tmp_path), "classifier")
     damage(_entry(tmp_path))
     again, same = _load(dataset, tmp_path, steps=1)
-    assert {path.name: path.read_bytes() for path in _entry(tmp_path).iterdir()} == before
+    after, again_facts = read_tensors(_entry(tmp_path), "classifier")
+    assert facts == again_facts
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array)
     np.testing.assert_array_equal(same, real)
     np.testing.assert_array_equal(again.logits(dataset.images[:9]), first.logits(dataset.images[:9]))
 
@@ -243,7 +247,7 @@ def test_an_interrupted_write_leaves_nothing(
             _load(dataset, tmp_path, steps=1)
     assert not list((tmp_path / "classifiers").iterdir())
     _load(dataset, tmp_path, steps=1)
-    assert _entry(tmp_path).is_dir()
+    assert _entry(tmp_path).is_file()
 
 
 def test_of_two_at_once_both_succeed(dataset: AttributeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -259,4 +263,40 @@ def test_of_two_at_once_both_succeed(dataset: AttributeDataset, tmp_path: Path, 
     _load(dataset, tmp_path, steps=1)
     monkeypatch.setattr(module, "train_attribute_classifier", _must_not_train)
     _load(dataset, tmp_path, steps=1)
-    assert _entry(tmp_path).is_dir()
+    assert _entry(tmp_path).is_file()
+
+
+# --- balanced accuracy -----------------------------------------------------------------------------------------------
+
+pairs = hnp.arrays(bool, st.tuples(st.just(2), st.integers(1, 30), st.integers(1, 5)))
+
+
+@settings(deadline=None)
+@given(pairs)
+def test_agrees_with_scikit_learn(pair: np.ndarray):
+    predicted, truth = pair
+    ours = balanced_accuracy(predicted, truth)
+    for k in range(truth.shape[1]):
+        if truth[:, k].all() or not truth[:, k].any():
+            assert np.isnan(ours[k])
+        else:
+            assert ours[k] == pytest.approx(balanced_accuracy_score(truth[:, k], predicted[:, k]))
+
+
+@settings(deadline=None)
+@given(pairs)
+def test_the_opposite_decisions_have_the_rest(pair: np.ndarray):
+    predicted, truth = pair
+    np.testing.assert_allclose(balanced_accuracy(predicted, truth), 1 - balanced_accuracy(~predicted, truth))
+
+
+def test_ignoring_a_rare_attribute_is_worth_a_half():
+    truth = np.zeros((100, 1), np.uint8)
+    truth[0] = 1
+    assert balanced_accuracy(np.zeros((100, 1)), truth) == [0.5]
+
+
+@pytest.mark.parametrize(("predicted", "truth"), [((4, 2), (4, 3)), ((4, 2), (5, 2)), ((4,), (4,))])
+def test_shapes_that_do_not_fit_are_named(predicted: tuple[int, ...], truth: tuple[int, ...]):
+    with pytest.raises(ValueError, match=r"\(N, K\), got \(4"):
+        balanced_accuracy(np.zeros(predicted), np.zeros(truth))

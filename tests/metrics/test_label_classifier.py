@@ -79,12 +79,11 @@ def test_trained_once_then_read(digits: LabelledImages, tmp_path: Path, monkeypa
         again, same = load_or_train_label_classifier(digits, steps=20, cache=tmp_path, progress=False)
     assert same == accuracy
     np.testing.assert_array_equal(again.probabilities(digits.images), first.probabilities(digits.images))
-    (folder,) = (tmp_path / "classifiers").iterdir()
-    weights = folder / "classifier.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-5])  # damaged: made anew
-    load_or_train_label_classifier(digits, steps=20, cache=tmp_path, progress=False)
-    assert weights.read_bytes() == whole
+    (weights,) = (tmp_path / "classifiers").iterdir()
+    weights.write_bytes(weights.read_bytes()[:-5])  # damaged: made anew
+    anew, same = load_or_train_label_classifier(digits, steps=20, cache=tmp_path, progress=False)
+    assert same == accuracy
+    np.testing.assert_array_equal(anew.probabilities(digits.images), first.probabilities(digits.images))
 
 
 def test_what_cannot_be_trained(digits: LabelledImages, tmp_path: Path) -> None:

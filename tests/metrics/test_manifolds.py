@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from oracles import manifolds as oracle
 
-from gaussmix.metrics import manifold_scores
-from gaussmix.metrics import manifolds as _rows
+from gaussmix.metrics import manifold_scores, manifolds, nearest_distances, nearest_pictures, pairwise_diversity
 
 
 @pytest.mark.parametrize("k", [1, 3, 8])
@@ -13,7 +12,7 @@ from gaussmix.metrics import manifolds as _rows
 @pytest.mark.parametrize("kind", ["normal", "whole numbers", "far from zero"])
 def test_against_loops_over_pairs(kind: str, tile: int, k: int, monkeypatch: pytest.MonkeyPatch):
     """Whole numbers have rows that are equal and rows on the rim of a ball."""
-    monkeypatch.setattr(_rows, "_ROWS", tile)
+    monkeypatch.setattr(manifolds, "_ROWS", tile)
     rng = np.random.default_rng(k)
     real, generated = rng.normal(size=(30, 3)) * 2, rng.normal(size=(22, 3)) * 2 + (1, 0, 0)
     if kind == "whole numbers":
@@ -68,3 +67,51 @@ def test_what_cannot_be_compared():
         manifold_scores(rows, rows[:5], k=5)
     with pytest.raises(ValueError, match="compute both with one extractor"):
         manifold_scores(rows, rows[:, :1], k=1)
+
+
+@pytest.mark.parametrize("tile", [4, 1024])
+def test_distances_against_loops_over_pairs(tile: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(manifolds, "_ROWS", tile)
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(5, 1, (11, 3)), rng.normal(5, 2, (17, 3))
+    assert pairwise_diversity(a) == pytest.approx(oracle.pairwise_diversity(a), rel=1e-12)
+    assert nearest_distances(a, b) == pytest.approx(oracle.nearest_distances(a, b), rel=1e-12)
+
+
+def test_a_copy_is_at_distance_zero():
+    training = np.random.default_rng(1).normal(1e4, 1, (40, 20)).astype(np.float32)
+    distances = nearest_distances(np.concatenate([training[[7]], training[[7]] + 0.01]), training)
+    assert distances[0] == 0
+    assert distances[1] == pytest.approx(np.sqrt(20) * 0.01, rel=0.1)  # single precision at 10 000 has steps of 0.001
+
+
+def test_equal_pictures_have_no_diversity():
+    assert pairwise_diversity(np.full((5, 3), 0.1)) == 0
+    with pytest.raises(ValueError, match=r"^features has 1 row\(s\), and a pair needs two; give at least 2"):
+        pairwise_diversity(np.zeros((1, 3)))
+    with pytest.raises(ValueError, match=r"^b has 0 row\(s\); give at least 1"):
+        nearest_distances(np.zeros((1, 3)), np.zeros((0, 3)))
+
+
+def noise(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 3)).astype(np.uint8)
+
+
+def test_nearest_pictures_against_loops():
+    images, training = noise(5, 0), noise(1030, 1)  # more than are compared at a time
+    expected = [
+        min(np.sqrt(((image.astype(float) - other) ** 2).mean()) for other in training.astype(float))
+        for image in images
+    ]
+    assert nearest_pictures(images, training) == pytest.approx(expected)
+    large, few = images.repeat(9, 1).repeat(9, 2), training[:20].repeat(9, 1).repeat(9, 2)  # 72 pixels: means of 2 x 2
+    coarse = [min(((_means(image) - _means(other)) ** 2).mean() for other in few) ** 0.5 for image in large]
+    assert nearest_pictures(large, few) == pytest.approx(coarse, rel=1e-5)
+    with pytest.raises(ValueError, match=r"shapes \(5, 8, 8, 3\) and \(20, 72, 72, 3\); give some, of one size"):
+        nearest_pictures(images, few)
+    with pytest.raises(ValueError, match="give some"):
+        nearest_pictures(images[:0], images)
+
+
+def _means(image: np.ndarray) -> np.ndarray:
+    return image.astype(float).reshape(36, 2, 36, 2, 3).mean((1, 3))

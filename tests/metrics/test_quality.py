@@ -93,26 +93,6 @@ def test_the_reference_of_paired_pictures():
     assert apart.generated.frechet_distance == pytest.approx(apart.reference.frechet_distance, rel=0.05)
 
 
-def test_nearest_pictures_against_loops():
-    images, training = pictures(5, 0), pictures(1030, 1)  # more than are compared at a time
-    expected = [
-        min(np.sqrt(((image.astype(float) - other) ** 2).mean()) for other in training.astype(float))
-        for image in images
-    ]
-    assert nearest_pictures(images, training) == pytest.approx(expected)
-    large, few = images.repeat(9, 1).repeat(9, 2), training[:20].repeat(9, 1).repeat(9, 2)  # 72 pixels: means of 2 x 2
-    coarse = [min(((_means(image) - _means(other)) ** 2).mean() for other in few) ** 0.5 for image in large]
-    assert nearest_pictures(large, few) == pytest.approx(coarse, rel=1e-5)
-    with pytest.raises(ValueError, match=r"shapes \(5, 8, 8, 3\) and \(20, 72, 72, 3\); give some, of one size"):
-        nearest_pictures(images, few)
-    with pytest.raises(ValueError, match="give some"):
-        nearest_pictures(images[:0], images)
-
-
-def _means(image: np.ndarray) -> np.ndarray:
-    return image.astype(float).reshape(36, 2, 36, 2, 3).mean((1, 3))
-
-
 def test_report_as_table_and_json():
     report = measure_quality(pictures(10, 0), pictures(12, 1), Colours())
     written = io.StringIO()

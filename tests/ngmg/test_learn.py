@@ -1,4 +1,4 @@
-"""Learning weights: D Algorithm 1 as a loop and its fixed point; the default's descent, rate and end."""
+"""Learning weights: D Algorithm 1 as a loop and its fixed point; the default's descent, rate and end; the simplex."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.rules import histogram_weights, kernel_weights
 from gaussmix.distances.toeplitz import kernel_matrix
-from gaussmix.ngmg import WeightPath, learn_weights, learn_weights_from_data, negative_gaussian_mixture_gradient
+from gaussmix.ngmg import (
+    WeightPath,
+    learn_weights,
+    learn_weights_from_data,
+    negative_gaussian_mixture_gradient,
+    project_onto_simplex,
+)
 from gaussmix.ngmg.learn import RECORD_ALL
 
 BASIS = GaussianBasis.spanning(0, 100, 150)
@@ -194,12 +200,12 @@ def test_nothing_to_learn() -> None:
 
 def expansion(mean: float, seed: int = 0, **options: Any) -> GMMExpansion:
     x = np.random.default_rng(seed).normal(mean, 1, 2000)
-    given: dict[str, Any] = {"weights": "histogram", "range": (-6, 6), "n_components": 60}
+    given: dict[str, Any] = {"rule": "histogram", "range": (-6, 6), "n_components": 60}
     return GMMExpansion(**given | options).fit(x)
 
 
 def test_between_two_expansions() -> None:
-    start, goal = expansion(-1), expansion(1, seed=1, weights="kernel")
+    start, goal = expansion(-1), expansion(1, seed=1, rule="kernel")
     learnt = learn_weights(goal, initial=start)
     basis = goal.bases_[0]
     assert learnt.converged
@@ -235,6 +241,47 @@ def test_from_data() -> None:
     counts = BinnedCounts(BASIS.axis()).add(x)
     np.testing.assert_allclose(learnt.weights, histogram_weights(counts, BASIS), atol=1e-7)
     np.testing.assert_array_equal(learnt.path[0], LEFT)
+
+
+# --- projection onto the simplex: against bisection, its optimality conditions, and properties
+
+vectors = st.lists(st.floats(-3, 3), min_size=1, max_size=30).map(np.array)
+
+
+@settings(max_examples=100, deadline=None)
+@given(v=vectors)
+def test_is_the_bisection(v: FloatArray) -> None:
+    np.testing.assert_allclose(project_onto_simplex(v), oracle.projection(v), atol=1e-13)
+
+
+@settings(max_examples=100, deadline=None)
+@given(v=vectors, seed=st.integers(0, 1000))
+def test_no_distribution_is_nearer(v: FloatArray, seed: int) -> None:
+    """(v - p) (q - p) <= 0 for every distribution q: the condition that p is the nearest one."""
+    p = project_onto_simplex(v)
+    assert p.min() >= 0
+    assert p.sum() == pytest.approx(1, abs=1e-14)
+    others = np.vstack([np.eye(v.size), np.random.default_rng(seed).dirichlet(np.ones(v.size), 5)])
+    assert ((others - p) @ (v - p)).max() <= 1e-13
+
+
+@settings(max_examples=50, deadline=None)
+@given(v=vectors, shift=st.floats(-1e3, 1e3))
+def test_constants_do_not_matter_and_twice_is_once(v: FloatArray, shift: float) -> None:
+    p = project_onto_simplex(v)
+    np.testing.assert_allclose(project_onto_simplex(v + shift), p, atol=1e-12)
+    np.testing.assert_allclose(project_onto_simplex(p), p, atol=1e-15)
+
+
+def test_large_values_do_not_cancel() -> None:
+    np.testing.assert_array_equal(project_onto_simplex([1e200, -1e200, 0.0]), [1, 0, 0])
+    np.testing.assert_allclose(project_onto_simplex([2.0**52 + 1, 2.0**52 + 1, 0]), [0.5, 0.5, 0], atol=1e-15)
+
+
+@pytest.mark.parametrize("v", [[], [[0.5, 0.5]], [0.1, float("nan")], [np.inf, 0.0]])
+def test_wrong_vectors_are_refused(v: list[float]) -> None:
+    with pytest.raises(ValueError, match="give finite numbers"):
+        project_onto_simplex(v)
 
 
 # --- bad input
@@ -282,9 +329,7 @@ def test_steps_are_counted_in_whole_numbers() -> None:
 
 def test_expansions_that_cannot_be_learnt() -> None:
     x = np.random.default_rng(0).normal(size=500)
-    with pytest.raises(
-        ValueError, match="target was fitted with weights='auto', which has no fixed basis: fit it with"
-    ):
+    with pytest.raises(ValueError, match="target was fitted with rule='auto', which has no fixed basis: fit it with"):
         learn_weights(GMMExpansion().fit(x))
     with pytest.raises(
         ValueError, match=r"start is -5\.9\d* for target and -6\.875\d* for initial; fit both with the same"

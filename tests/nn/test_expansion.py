@@ -229,7 +229,7 @@ def test_shapes() -> None:
 
 def test_from_fitted_models() -> None:
     x = np.random.default_rng(10).normal(size=4000)
-    for model in (GMMExpansion(weights="histogram", n_components=40).fit(x), GMMExpansion(bounds=None).fit(x)):
+    for model in (GMMExpansion(rule="histogram", n_components=40).fit(x), GMMExpansion(bounds=None).fit(x)):
         law = ExpansionDistribution.from_mixture(model)
         points = np.linspace(-2, 2, 9)
         np.testing.assert_allclose(law.log_prob(torch.tensor(points)), model.distribution_.logpdf(points), atol=1e-3)

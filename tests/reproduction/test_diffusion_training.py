@@ -22,9 +22,9 @@ from tiny import NAMES, squares_dataset, tiny_config
 
 from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion.batches import TrainingBatches
-from gaussmix.diffusion.config import TrainConfig
+from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.schedulers import angle_weights, make_betas
-from gaussmix.diffusion.train import Trainer
+from gaussmix.diffusion.train import DiffusionTrainer
 from gaussmix.metrics.classifier import AttributeClassifier
 from reproduction import runs as training_runs
 from reproduction.diffusion import conditions, fig7, fig9
@@ -173,11 +173,11 @@ def test_jackknife_of_a_mean() -> None:
 
 def test_the_folder_follows_from_what_decides_the_result(tmp_path: Path) -> None:
     squares = squares_dataset()
-    plain = TrainConfig()
+    plain = DiffusionConfig()
     where = run_folder(plain, squares, tmp_path)
     assert where.parent == tmp_path
     for same in (
-        {"out": Path("elsewhere")}, {"resume": True}, {"threads": 4}, {"checkpoint_every": 7},
+        {"output": Path("elsewhere")}, {"resume": True}, {"threads": 4}, {"checkpoint_every": 7},
         {"keep_checkpoints": 1}, {"guidance": 5.0}, {"data": "a folder"}, {"reader_steps": 0},
     ):  # fmt: skip
         assert run_folder(replace(plain, **same), squares, tmp_path) == where
@@ -189,23 +189,23 @@ def test_the_folder_follows_from_what_decides_the_result(tmp_path: Path) -> None
     assert len(folders) == len(others) + 2
 
 
-def quick_config(**settings: Any) -> TrainConfig:
+def quick_config(**settings: Any) -> DiffusionConfig:
     return tiny_config(Path("unused"), **{"pairing": "fixed", "steps": 12, "log_every": 1, **settings})
 
 
 def test_an_interrupted_run_goes_on_and_a_finished_one_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     squares, config = squares_dataset(), quick_config()
     whole, curve = trained(config, squares, tmp_path / "whole")
-    steps = Trainer.steps
+    steps = DiffusionTrainer.steps
 
-    def interrupted(self: Trainer) -> Any:
+    def interrupted(self: DiffusionTrainer) -> Any:
         for result in steps(self):
             yield result
             if self.step == 7:
                 os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "steps", interrupted)
+        patch.setattr(DiffusionTrainer, "steps", interrupted)
         with pytest.raises(KeyboardInterrupt):
             trained(config, squares, tmp_path)
     out = run_folder(config, squares, tmp_path)
@@ -259,7 +259,7 @@ class Constant:
 
 def stub_pipeline(factor: float) -> Any:
     unet = Constant(factor)
-    return SimpleNamespace(unet=unet, draw_latents=lambda count, generator: torch.zeros(count, 3, 2))
+    return SimpleNamespace(unet=unet, draw_attribute_latents=lambda count, generator: torch.zeros(count, 3, 2))
 
 
 def test_held_out_loss_of_networks_that_know_nothing() -> None:
@@ -267,23 +267,23 @@ def test_held_out_loss_of_networks_that_know_nothing() -> None:
     images = np.random.default_rng(0).choice([0, 255], (120, 16, 16, 3)).astype(np.uint8)
     conditions = np.zeros((120, 3), np.uint8)
     for factor in (0.0, 0.5):
-        loss = held_out_loss(stub_pipeline(factor), TrainConfig(), images, conditions, 0)
+        loss = held_out_loss(stub_pipeline(factor), DiffusionConfig(), images, conditions, 0)
         np.testing.assert_allclose(loss, 1 + factor**2, rtol=0.02)
     grey = np.full_like(images, 127)
     betas = make_betas("constant", 100)
     weights = angle_weights(betas)
     kept = (np.cumprod(1 - betas) * weights / weights.sum()).sum()  # of black noise v = sqrt(ab) eps is left
-    assert held_out_loss(stub_pipeline(0), TrainConfig(), grey, conditions, 0) == pytest.approx(kept, rel=0.1)
+    assert held_out_loss(stub_pipeline(0), DiffusionConfig(), grey, conditions, 0) == pytest.approx(kept, rel=0.1)
 
 
 def test_held_out_loss_shows_the_pictures_own_z() -> None:
     images, conditions = np.zeros((60, 8, 8, 3), np.uint8), np.zeros((60, 3), np.uint8)
     latents = torch.arange(360.0).view(60, 3, 2)
     pipeline = stub_pipeline(0)
-    one = held_out_loss(pipeline, TrainConfig(), images, conditions, 0, latents)
+    one = held_out_loss(pipeline, DiffusionConfig(), images, conditions, 0, latents)
     assert torch.equal(torch.cat(pipeline.unet.shown), latents)
-    assert one == held_out_loss(stub_pipeline(0), TrainConfig(), images, conditions, 0), "the same levels and noise"
-    assert one != held_out_loss(stub_pipeline(0), TrainConfig(), images, conditions, 1)
+    assert one == held_out_loss(stub_pipeline(0), DiffusionConfig(), images, conditions, 0), "the same levels and noise"
+    assert one != held_out_loss(stub_pipeline(0), DiffusionConfig(), images, conditions, 1)
 
 
 def squares_faces(dataset: AttributeDataset) -> EvaluationFaces:

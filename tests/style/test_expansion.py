@@ -14,7 +14,7 @@ from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.rules import algorithm2_weights, histogram_weights
-from gaussmix.style.couplings import Picks, Scores
+from gaussmix.style.couplings import Picks, PrincipalScores
 from gaussmix.style.expansion import GramExpansion
 from gaussmix.style.grams import GramLayout, repair
 from gaussmix.style.vgg import STYLE_LAYERS, VGG19Features, gram_matrix
@@ -115,7 +115,7 @@ def gaussian_scores(n: int = 400) -> tuple[np.ndarray, np.ndarray]:
 
 def test_principal_scores_of_gaussian_rows() -> None:
     rows, covariance = gaussian_scores()
-    scores = Scores.fit(rows, np.ones(5, np.float32), GMMExpansion("fast", bounds=None))
+    scores = PrincipalScores.fit(rows, np.ones(5, np.float32), GMMExpansion("fast", bounds=None))
     assert scores.axes.shape == (2, 5)
     rng = np.random.default_rng(1)
     drawn = np.stack([scores.draw(rng) for _ in range(1500)])
@@ -126,7 +126,7 @@ def test_principal_scores_of_gaussian_rows() -> None:
 
 def test_a_walk_is_smooth_closed_and_distributed_as_draws() -> None:
     rows, _ = gaussian_scores()
-    scores = Scores.fit(rows, np.ones(5, np.float32), GMMExpansion("fast", bounds=None))
+    scores = PrincipalScores.fit(rows, np.ones(5, np.float32), GMMExpansion("fast", bounds=None))
     walk = scores.walk(40, np.random.default_rng(0))
     steps = np.linalg.norm(np.diff(walk, axis=0, append=walk[:1]), axis=1)
     assert steps.max() < 0.5 * np.linalg.norm(walk - walk.mean(0), axis=1).max()
@@ -140,7 +140,7 @@ def test_a_walk_is_smooth_closed_and_distributed_as_draws() -> None:
 
 @pytest.mark.parametrize("settings", [
     {"coupling": "pca"}, {"coupling": "crop"}, {"coupling": "entry"},
-    {"coupling": "entry", "weights": "algorithm2"}, {"coupling": "entry", "mixing": "data"},
+    {"coupling": "entry", "rule": "algorithm2"}, {"coupling": "entry", "mixing": "data"},
 ])  # fmt: skip
 def test_draws_are_valid_repeatable_and_survive_the_disk(settings, tmp_path: Path) -> None:
     expansion = GramExpansion(**settings).fit_grams({"one": grams(12), "two": grams(9, 1, 3.0)})
@@ -199,7 +199,7 @@ def test_walk_of_a_blend() -> None:
     assert len(frames) == 6
     assert all(np.linalg.eigvalsh(gram.numpy())[0] > -1e-5 for frame in frames for gram in frame.values())
     with pytest.raises(ValueError, match="coupling 'entry' has no walk"):
-        GramExpansion("entry").fit_grams(grams(5)).walk(4)
+        GramExpansion("entry").fit_grams({"one": grams(5)}).walk(4)
 
 
 def test_fit_learns_from_crops_of_pictures() -> None:
@@ -222,7 +222,7 @@ def test_fit_learns_from_crops_of_pictures() -> None:
 
 
 @pytest.mark.parametrize(("pictures", "settings", "message"), [
-    ({}, {}, "there are no pictures; give at least one"),
+    ({}, {}, "there is no style"),
     ({"x": []}, {}, "there are no pictures of x"),
     (blobs(), {"crops": 1}, "crops is 1; a distribution needs at least 2"),
     (blobs(), {"crop_size": 41}, "crop_size is 41, the shorter side .* of style 40; choose from 16"),
@@ -237,24 +237,28 @@ def test_pictures_that_make_no_style(pictures, settings, message: str) -> None:
 
 
 @pytest.mark.parametrize(("own", "message"), [
-    ({}, "there is no style"),
+    (None, "there is no style"),
     (grams(1), r"style has \[1\] crops; give at least 2"),
     ({"a": np.ones((3, 2, 3))}, r"shape \(3, 2, 3\); give \(crops, C, C\)"),
     ({"a": np.full((3, 2, 2), np.nan)}, "not finite"),
     ({"a": np.arange(12.0).reshape(3, 2, 2)}, "not symmetric"),
     ({"a": np.ones((3, 2, 2))}, "all 3 crops of style have the same"),
     ({"a": np.ones((3, 2, 2)), "b": np.ones((2, 2, 2))}, r"\[2, 3\] crops"),
-    ({"x": grams(3), "y": {"a": grams(3)["a"]}}, "y has layers"),
 ])  # fmt: skip
 def test_matrices_that_make_no_style(own, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        GramExpansion().fit_grams(own)
+        GramExpansion().fit_grams({} if own is None else {"style": own})
+
+
+def test_styles_have_the_same_layers() -> None:
+    with pytest.raises(ValueError, match="y has layers"):
+        GramExpansion().fit_grams({"x": grams(3), "y": {"a": grams(3)["a"]}})
 
 
 @pytest.mark.parametrize(("settings", "message"), [
     ({"coupling": "cluster"}, "coupling is 'cluster'; choose from entry, crop, pca"),
-    ({"coupling": "entry", "weights": "auto"}, "takes histogram or algorithm2"),
-    ({"coupling": "crop", "weights": "algorithm2"}, "takes histogram"),
+    ({"coupling": "entry", "rule": "auto"}, "takes histogram or algorithm2"),
+    ({"coupling": "crop", "rule": "algorithm2"}, "takes histogram"),
     ({"mixing": "data"}, "mixing is 'data'"),
     ({"n_components": 0}, "must be positive"),
 ])  # fmt: skip
@@ -281,8 +285,8 @@ def test_nothing_learnt_nothing_drawn_and_other_files(tmp_path: Path) -> None:
         GramExpansion().sample()
     with pytest.raises(ValueError, match="call fit first"):
         GramExpansion().save(tmp_path / "x.safetensors")
-    with pytest.raises(ValueError, match="n is 0"):
-        GramExpansion().fit_grams(grams(5)).sample(0)
+    with pytest.raises(ValueError, match="n_samples is 0"):
+        GramExpansion().fit_grams({"one": grams(5)}).sample(0)
     (tmp_path / "x.safetensors").write_bytes(b"no")
     with pytest.raises(ValueError, match="not a whole safetensors file"):
         GramExpansion.load(tmp_path / "x.safetensors")

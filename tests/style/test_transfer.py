@@ -93,7 +93,7 @@ def test_the_pyramid_goes_up_to_the_size(network):
     assert result.images.shape == (1, 217, 260, 3)
     total = 2 * 108 * 130 + 153 * 184 + 217 * 260
     assert work[-1] == (total, total, 4, 4)
-    assert transfer.work(picture(0), 3) == 3 * total
+    assert transfer.work(picture(0)) == total
 
 
 def test_a_later_size_begins_with_the_content_s_detail(network):

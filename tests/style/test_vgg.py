@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gaussmix.data.base import DataError
-from gaussmix.style import vgg
 from gaussmix.style.vgg import CONTENT_LAYERS, STYLE_LAYERS, VARIABLE, VGG19Features, gram_matrix, layer_stride
 
 ALL = tuple(f"relu{b}_{n}" for b, count in enumerate((2, 2, 4, 4, 4), 1) for n in range(1, count + 1))
@@ -36,7 +35,7 @@ def images(*shape: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("pooling", ["average", "max"])
 def test_features_are_those_of_a_literal_loop(weights, pooling):
     x = images(2, 3, 37, 50)
-    found = VGG19Features(weights, ALL, pooling, width=8)(x)
+    found = VGG19Features(weights, ALL, pooling)(x)
     index = 0
     y = (x - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
     for block, count in enumerate((2, 2, 4, 4, 4), 1):
@@ -50,7 +49,7 @@ def test_features_are_those_of_a_literal_loop(weights, pooling):
 
 
 def test_layers_come_in_the_order_asked_for_and_no_deeper_one_is_computed(weights):
-    network = VGG19Features(weights, ("relu2_2", "relu1_1"), width=8)
+    network = VGG19Features(weights, ("relu2_2", "relu1_1"))
     found = network(images(1, 3, 16, 20))
     assert [(name, tuple(f.shape)) for name, f in found.items()] == [
         ("relu2_2", (1, 16, 8, 10)),
@@ -62,7 +61,7 @@ def test_layers_come_in_the_order_asked_for_and_no_deeper_one_is_computed(weight
 
 
 def test_a_place_sees_its_reach_and_no_further(weights):
-    network = VGG19Features(weights, ("relu3_1",), width=8).double()
+    network = VGG19Features(weights, ("relu3_1",)).double()
     x = images(1, 3, 64, 64).double().requires_grad_()
     network(x)["relu3_1"][0, :, 7, 7].sum().backward()  # the pixels 28..31
     assert x.grad is not None
@@ -81,7 +80,7 @@ def test_gram_matrix_is_eq_11_by_place():
 
 
 def test_weights_stay_as_they_are(weights):
-    network = VGG19Features(weights, width=8)
+    network = VGG19Features(weights)
     assert not any(p.requires_grad for p in network.parameters())
     x = images(1, 3, 32, 32).requires_grad_()
     torch.stack([f.sum() for f in network(x).values()]).sum().backward()
@@ -91,14 +90,8 @@ def test_weights_stay_as_they_are(weights):
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def narrow(monkeypatch):
-    """Networks an eighth as wide as VGG19, so that files are small."""
-    monkeypatch.setattr(vgg, "WIDTH", 8)
-
-
 @pytest.mark.parametrize("name", ["half.safetensors", "half.pth", "single.pth"])
-def test_a_file_gives_the_network_in_single_precision(narrow, weights, tmp_path, name):
+def test_a_file_gives_the_network_in_single_precision(weights, tmp_path, name):
     kept = {key: value.half() if "half" in name else value for key, value in weights.items()}
     save_file(kept, tmp_path / name) if name.endswith("safetensors") else torch.save(kept, tmp_path / name)
     network = VGG19Features.load(tmp_path / name, layers=ALL)
@@ -107,7 +100,7 @@ def test_a_file_gives_the_network_in_single_precision(narrow, weights, tmp_path,
         torch.testing.assert_close(value, kept[key].float(), rtol=0, atol=0)
 
 
-def test_the_variable_names_the_file(narrow, weights, tmp_path, monkeypatch):
+def test_the_variable_names_the_file(weights, tmp_path, monkeypatch):
     save_file(weights, tmp_path / "v.safetensors")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "v.safetensors"))
     assert VGG19Features.load().layers == (*STYLE_LAYERS, *CONTENT_LAYERS)
@@ -121,7 +114,7 @@ def test_without_weights_it_says_how_to_get_them(monkeypatch):
         VGG19Features.load()
 
 
-def test_another_networks_file_is_refused_with_its_keys_and_shapes(narrow, weights, tmp_path):
+def test_another_networks_file_is_refused_with_its_keys_and_shapes(weights, tmp_path):
     missing = {key: value for key, value in weights.items() if not key.startswith("features.28")}
     save_file(missing, tmp_path / "missing.safetensors")
     with pytest.raises(DataError, match=r"missing\.safetensors holds no VGG19: it lacks features\.28\.weight, feat"):
@@ -159,12 +152,12 @@ def test_what_is_no_weights_file_is_named(weights, tmp_path, monkeypatch):
 
 def test_wrong_use_is_refused(weights):
     with pytest.raises(ValueError, match=r"layers are \('relu6_1',\); choose from relu1_1, .*relu5_4"):
-        VGG19Features(weights, ("relu6_1",), width=8)
+        VGG19Features(weights, ("relu6_1",))
     with pytest.raises(ValueError, match=r"layers are \(\)"):
-        VGG19Features(weights, (), width=8)
+        VGG19Features(weights, ())
     with pytest.raises(ValueError, match="pooling is 'mean'; choose average or max"):
-        VGG19Features(weights, pooling="mean", width=8)  # pyright: ignore[reportArgumentType]
-    network = VGG19Features(weights, width=8)
+        VGG19Features(weights, pooling="mean")  # pyright: ignore[reportArgumentType]
+    network = VGG19Features(weights)
     for shape in ((3, 32, 32), (1, 1, 32, 32), (1, 3, 15, 32)):
         with pytest.raises(ValueError, match=r"give \(B, 3, H, W\), H and W at least 16"):
             network(torch.zeros(shape))

@@ -21,50 +21,43 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussmix.autoencoder.model import ClassConditionalAutoencoder, LabelledPictures, as_stack, training_rows
+from gaussmix._typing import FloatArray, IntArray
+from gaussmix.autoencoder.model import ClassConditionalAutoencoder, training_rows
+from gaussmix.data.base import LabelledImages
 from gaussmix.latents.baselines import EMSampler, SlicedWassersteinSampler
 from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.metrics import frechet_distance, manifold_scores, nearest_distances, pairwise_diversity
-from gaussmix.metrics.quality import CLOSE
+from gaussmix.metrics.quality import CLOSE, FeatureExtractor
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 SURE = 0.9
 """The judge is unsure of an image in which its highest probability is below this."""
+LatentSampler = ExpansionSampler | EMSampler | SlicedWassersteinSampler
 REAL, RECONSTRUCTION = "real images", "reconstructions"
 _NEIGHBOURS = 5
 _LEAST = 4  # test images of a class
 _FEW = 10  # images a feature, below which the table warns of the bias of a Frechet distance
 
 
-class Judge(Protocol):
+class Judge(FeatureExtractor, Protocol):
     """A classifier of images ``(N, S, S, C)`` uint8: probabilities ``(N, K)`` and features ``(N, F)``."""
 
-    @property
-    def name(self) -> str: ...
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]: ...
-    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]: ...
 
 
-class Sampler(Protocol):
-    """A distribution of latents ``(N, d)`` by label."""
-
-    def fit(self, z: Any, y: Any) -> Any: ...
-    def sample(self, n: int, *, class_label: Any, random_state: Any) -> NDArray[np.float64]: ...
-
-
-def samplers(n_clusters: int = 20, n_components: int = 10, seed: int = 0) -> dict[str, Sampler]:
+def samplers(n_clusters: int = 20, n_components: int = 10, seed: int = 0) -> dict[str, LatentSampler]:
     """What is compared: the paper's reading, Algorithm 2 as printed, ours in ``n_clusters``, rivals' mixtures."""
     return {
         "independent": ExpansionSampler("independent"),
-        "algorithm2": ExpansionSampler("independent", weights="algorithm2"),
+        "algorithm2": ExpansionSampler("independent", rule="algorithm2"),
         "pca": ExpansionSampler("pca"),
         "cluster-pca": ExpansionSampler("cluster-pca", n_clusters=n_clusters, random_state=seed),
         "gaussian": EMSampler(1, random_state=seed),
@@ -74,7 +67,7 @@ def samplers(n_clusters: int = 20, n_components: int = 10, seed: int = 0) -> dic
 
 
 @dataclass(frozen=True)
-class Scores:
+class ImageScores:
     """One row of the table; see the module. ``fit_seconds``: CPU time, None where nothing was fitted."""
 
     accuracy: float
@@ -101,7 +94,7 @@ FORMATS = {  # field -> heading, the same for a narrow table, number format
 }
 
 
-def check_test_images(dataset: LabelledPictures) -> None:
+def check_test_images(dataset: LabelledImages) -> None:
     """Raises ValueError for a class with fewer than 4 test images: halves could not be measured."""
     counts = np.bincount(dataset.labels[dataset.indices("test")], minlength=len(dataset.class_names))
     if counts.min() < _LEAST:
@@ -115,26 +108,23 @@ def check_test_images(dataset: LabelledPictures) -> None:
 class Reference:
     """Test images in two halves, the training images, and a judge; scores sets of images against them.
 
-    Args:
-        count: images in each half; half of the test images if not given.
-        seed: of the halves.
-
-    Raises ValueError if a half has fewer than 2 images of a class.
+    Each half, drawn with ``seed``, has ``count`` images, half of the test images if not given. Raises ValueError if one
+    has fewer than 2 images of a class.
     """
 
-    def __init__(self, dataset: LabelledPictures, judge: Judge, *, count: int | None = None, seed: int = 0):
+    def __init__(self, dataset: LabelledImages, judge: Judge, *, count: int | None = None, seed: int = 0):
         rows = np.random.default_rng(seed).permutation(dataset.indices("test"))
         half = len(rows) // 2 if count is None else min(count, len(rows) // 2)
         real, control = rows[:half], rows[half : 2 * half]
         self.judge = judge
         self.n_classes = len(dataset.class_names)
-        self.images, self.labels = as_stack(dataset.images[control]), np.asarray(dataset.labels[control])
+        self.images, self.labels = np.asarray(dataset.images[control]), dataset.labels[control]
         fewest = np.bincount(self.labels, minlength=self.n_classes).min()
         if fewest < 2 or half <= _NEIGHBOURS:
             raise ValueError(
                 f"{half} test images in each half, of a class only {fewest}: too few to measure; give more test images"
             )
-        self.real = judge.features(as_stack(dataset.images[real]))
+        self.real = judge.features(np.asarray(dataset.images[real]))
         self.training = judge.features(training_rows(dataset)[0])
         control_features = judge.features(self.images)
         near = nearest_distances(control_features, self.training)
@@ -144,12 +134,12 @@ class Reference:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def score(self, images: NDArray[np.uint8], fit_seconds: float | None = None) -> Scores:
+    def score(self, images: NDArray[np.uint8], fit_seconds: float | None = None) -> ImageScores:
         """Of images ``(len(self), S, S, C)`` drawn for ``self.labels``."""
         probabilities, features = self.judge.probabilities(images), self.judge.features(images)
         near = nearest_distances(features, self.training)
         manifold = manifold_scores(self.real, features, k=_NEIGHBOURS)
-        return Scores(
+        return ImageScores(
             accuracy=float((probabilities.argmax(1) == self.labels).mean()),
             unsure=float((probabilities.max(1) < SURE).mean()),
             frechet=frechet_distance(features, self.real),
@@ -161,7 +151,7 @@ class Reference:
             fit_seconds=fit_seconds,
         )
 
-    def _spread(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _spread(self, features: NDArray[np.float32]) -> FloatArray:
         """Mean distance of two images of each class, ``(K,)``."""
         return np.array([pairwise_diversity(features[self.labels == k]) for k in range(self.n_classes)])
 
@@ -170,7 +160,7 @@ class Reference:
 class Evaluation:
     """Scores by name, the bounds `REAL` and `RECONSTRUCTION` first."""
 
-    rows: dict[str, Scores]
+    rows: dict[str, ImageScores]
     judge: str
     judge_accuracy: float
     n_images: int
@@ -204,24 +194,20 @@ class Evaluation:
         for _, heading, _ in FORMATS.values():
             table.add_column(heading, justify="right", no_wrap=True)
         for name, scores in self.rows.items():
-            table.add_row(name, *(_cell(getattr(scores, field), form) for field, (_, _, form) in FORMATS.items()))
+            cells = ((getattr(scores, field), form) for field, (_, _, form) in FORMATS.items())
+            table.add_row(name, *("" if value is None else f"{value:{form}}" for value, form in cells))
         return table
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
-        rows = {name: asdict(scores) for name, scores in self.rows.items()}
-        return {"rows": rows, **{f.name: getattr(self, f.name) for f in fields(self) if f.name != "rows"}}
-
-
-def _cell(value: float | None, form: str) -> str:
-    return "" if value is None else f"{value:{form}}"
+        return asdict(self)
 
 
 def evaluate_samplers(
     model: ClassConditionalAutoencoder,
-    latents: tuple[NDArray[np.float32], NDArray[np.int64]],
+    latents: tuple[NDArray[np.float32], IntArray],
     reference: Reference,
-    compared: Mapping[str, Sampler],
+    compared: Mapping[str, LatentSampler],
     *,
     seed: int = 0,
     on_row: Callable[[str, NDArray[np.uint8]], object] = lambda name, images: None,
@@ -230,7 +216,7 @@ def evaluate_samplers(
 
     ``on_row`` is called with the name and the images of each row when it is done.
     """
-    rows: dict[str, Scores] = {}
+    rows: dict[str, ImageScores] = {}
 
     def add(name: str, images: NDArray[np.uint8], seconds: float | None = None) -> None:
         rows[name] = reference.score(images, seconds)

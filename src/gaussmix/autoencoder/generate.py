@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from gaussmix._typing import FloatArray
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.autoencoder.novelty import Novelty, NoveltyScale, measures
 from gaussmix.latents._parts import Part
@@ -32,23 +33,28 @@ from gaussmix.latents.expansion import ExpansionSampler
 MixMode = Literal["dims", "lerp"]
 
 SAMPLER_FILE, NOVELTY_FILE = "sampler.safetensors", "novelty.safetensors"
-_MODES: tuple[MixMode, ...] = get_args(MixMode)
 
 Images = NDArray[np.uint8]
-Latents = NDArray[np.float64]
+Latents = FloatArray
 ClassName = str | int
-"""A class by its name, or by its position in ``class_names``."""
 
 
 class LatentGenerator:
     """Images ``(n, S, S, C)`` uint8 from latents ``(n, d)`` of a distribution.
 
-    Args:
-        model: decodes latents, encodes images.
-        sampler: fitted to the model's latents, with positions in ``model.class_names`` as labels.
-        scale: what is usual, for `novelty`.
+    A class is given by its name or by its position in the model's ``class_names``.
 
-    Raises ValueError if the two do not fit.
+    Parameters
+    ----------
+    model, sampler : ClassConditionalAutoencoder, ExpansionSampler
+        What decodes latents, and what draws them: fitted with positions in ``model.class_names`` as labels.
+    scale : NoveltyScale, optional
+        What is usual, for `novelty`.
+
+    Raises
+    ------
+    ValueError
+        If the two do not fit.
     """
 
     def __init__(
@@ -71,7 +77,7 @@ class LatentGenerator:
 
     @classmethod
     def load(cls, run: str | Path) -> LatentGenerator:
-        """Of a finished training run. Raises ValueError, in one line, if its folder holds none."""
+        """Load that of a finished training run; ValueError if its folder holds none."""
         model, path = ClassConditionalAutoencoder.load(run), Path(run) / SAMPLER_FILE
         if not path.is_file():
             raise ValueError(f"no {SAMPLER_FILE} in {run}; it is written when a training run ends: finish it first")
@@ -80,39 +86,40 @@ class LatentGenerator:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Of the classes that can be drawn."""
+        """Names of the classes that can be drawn."""
         return tuple(self.model.class_names[k] for k in self.sampler.classes_)
 
     # -- images
 
     def sample(
         self,
-        n: int = 1,
+        n_samples: int = 1,
         *,
         class_name: ClassName | None = None,
         truncation: float | None = None,
         random_state: Any = None,
     ) -> Images:
-        """New images of a class, or of all with their shares. ``truncation``: as in `ExpansionSampler.sample`.
+        """Draw new images; ValueError for an unknown class, no image and a truncation outside (0, 1].
 
-        Raises ValueError for an unknown class, n below 1 and a truncation outside (0, 1].
+        Parameters
+        ----------
+        n_samples, class_name : int, str or int
+            How many, of which class; if not given, all with their shares.
+        truncation, random_state : float, int or RandomState, optional
+            As in `ExpansionSampler.sample`.
         """
         label = None if class_name is None else self.label_of(class_name)
-        return self.model.decode(self._draw(n, label, truncation, random_state))
+        return self.model.decode(self._draw(n_samples, label, truncation, random_state))
 
-    def mix(
-        self,
-        classes: Sequence[ClassName],
-        *,
-        mode: MixMode = "dims",
-        proportions: Sequence[float] | None = None,
-        n: int = 1,
-        random_state: Any = None,
-    ) -> Images:
-        """Images between classes; `mix_latents`, decoded."""
-        return self.model.decode(
-            self.mix_latents(classes, mode=mode, proportions=proportions, n=n, random_state=random_state)
-        )
+    def mix(self, classes: Sequence[ClassName], **how: Any) -> Images:
+        """Draw images between classes.
+
+        Parameters
+        ----------
+        classes, **how : sequence of str or int, options
+            As in `mix_latents`, whose answer is decoded.
+        """
+        return self.model.decode(self.mix_latents(classes, **how))
 
     def mix_latents(
         self,
@@ -120,27 +127,37 @@ class LatentGenerator:
         *,
         mode: MixMode = "dims",
         proportions: Sequence[float] | None = None,
-        n: int = 1,
+        n_samples: int = 1,
         random_state: Any = None,
     ) -> Latents:
-        """Latents ``(n, d)`` merged from one draw of each of two or more classes.
+        """Merge one draw of each of two or more classes, ``n_samples`` times: latents ``(n_samples, d)``.
 
-        Args:
-            mode: "dims" takes each number from the draw of one of the classes (as the paper: "randomly merged"), "lerp"
-                is their weighted mean.
-            proportions: of the classes, scaled to sum 1; equal ones if not given.
+        Parameters
+        ----------
+        classes : sequence of str or int
+            Two or more.
+        mode : {"dims", "lerp"}
+            "dims" takes each number from the draw of one of the classes (as the paper: "randomly merged"), "lerp" is
+            their weighted mean.
+        proportions : sequence of float, optional
+            Of the classes, scaled to sum 1; equal ones if not given.
+        n_samples, random_state : int, int or RandomState
+            As in `sample`.
 
-        Raises ValueError for fewer than two classes, one named twice, an unknown one, proportions that are not one a
-        class, negative or all 0, an unknown mode and n below 1.
+        Raises
+        ------
+        ValueError
+            For fewer than two classes, one named twice, an unknown one, proportions that are not one a class, negative
+            or all 0, an unknown mode and less than one sample.
         """
         labels = [self.label_of(name) for name in classes]
         if len(labels) < 2 or len(set(labels)) < len(labels):
             raise ValueError(f"classes are {', '.join(map(str, classes)) or 'none'}; name two or more different ones")
-        if mode not in _MODES:
-            raise ValueError(f"mode is {mode!r}; choose from {', '.join(_MODES)}")
+        if mode not in get_args(MixMode):
+            raise ValueError(f"mode is {mode!r}; choose from {', '.join(get_args(MixMode))}")
         shares = _shares(proportions, len(labels))
         rng = check_random_state(random_state)
-        draws = np.stack([self._draw(n, label, None, rng) for label in labels])
+        draws = np.stack([self._draw(n_samples, label, None, rng) for label in labels])
         if mode == "dims":
             chosen = rng.choice(len(labels), draws.shape[1:], p=shares)
             return np.take_along_axis(draws, chosen[None], axis=0)[0]
@@ -149,10 +166,16 @@ class LatentGenerator:
     def interpolate(
         self, a: ClassName | Images, b: ClassName | Images, steps: int = 8, *, random_state: Any = None
     ) -> Images:
-        """``steps`` images from ``a`` to ``b``, each an image ``(S, S, C)`` uint8 or a class, of which one is drawn.
+        """Return images from one to another; the ends are reconstructions, or draws.
 
-        The ends are reconstructions, or draws. Raises ValueError for fewer than 2 steps, an unknown class and images of
-        another shape.
+        Raises ValueError for fewer than 2 steps, an unknown class and images of another shape.
+
+        Parameters
+        ----------
+        a, b : ndarray or str or int
+            An image ``(S, S, C)`` uint8, or a class, of which one is drawn.
+        steps, random_state : int, int or RandomState
+            How many images, and where draws come from.
         """
         if steps < 2:
             raise ValueError(f"steps is {steps}; give at least 2, for both ends")
@@ -166,27 +189,35 @@ class LatentGenerator:
         t = np.linspace(0, 1, steps)[:, None]
         return self.model.decode((1 - t) * start + t * end)
 
-    def more_like(self, image: Images, n: int = 8, *, strength: float = 0.5, random_state: Any = None) -> Images:
-        """``n`` images around ``image`` ``(S, S, C)``: 0 is its reconstruction, 1 a fresh draw of its cluster.
+    def more_like(
+        self, image: Images, n_samples: int = 8, *, strength: float = 0.5, random_state: Any = None
+    ) -> Images:
+        """Draw images around one: the distance to the centre of its cluster and the spread are those of the cluster.
 
-        Between, the distance to the centre and the spread are those of the cluster at every ``strength``.
-        Raises ValueError for a strength outside [0, 1], n below 1 and an image of another shape.
+        Raises ValueError for a strength outside [0, 1], less than one image and an image of another shape.
+
+        Parameters
+        ----------
+        image, n_samples : ndarray, int
+            ``(S, S, C)`` uint8, and how many.
+        strength, random_state : float, int or RandomState
+            0 is its reconstruction, 1 a fresh draw of its cluster.
         """
         if not 0 <= strength <= 1:
             raise ValueError(f"strength is {strength}; choose from 0 (the image) to 1 (any of its cluster)")
-        _check_count(n)
+        _check_count(n_samples)
         z = self._encode(image)
         _, part = self._nearest(z)
         mean = _mean(part)
-        drawn = part.draw(n, None, check_random_state(random_state))
+        drawn = part.draw(n_samples, None, check_random_state(random_state))
         return self.model.decode(mean + np.sqrt(1 - strength**2) * (z - mean) + strength * (drawn - mean))
 
     def class_of(self, image: Images) -> str:
-        """Name of the class in whose distribution the latents of ``image`` ``(S, S, C)`` are densest."""
+        """Return the name of the class in whose distribution the latents of ``image`` ``(S, S, C)`` are densest."""
         return self.model.class_names[self._nearest(self._encode(image))[0]]
 
     def novelty(self, images: Images) -> Novelty:
-        """How strange images ``(N, S, S, C)`` are, and which share of known images is as strange; see the class.
+        """Say how strange images ``(N, S, S, C)`` are, and which share of known images is as strange.
 
         Raises ValueError without a scale, and for images of another shape.
         """
@@ -202,7 +233,7 @@ class LatentGenerator:
     # -- the work
 
     def label_of(self, name: ClassName) -> int:
-        """Position of a class. Raises ValueError for one that is unknown or that the sampler was not fitted to."""
+        """Return the position of a class; ValueError for one that is unknown or that the sampler was not fitted to."""
         names = self.model.class_names
         known = self.sampler.classes_.tolist()
         label = names.index(name) if name in names else name
@@ -210,9 +241,9 @@ class LatentGenerator:
             raise ValueError(f"no class {name!r}; the model knows {', '.join(names[k] for k in known)}")
         return int(label)
 
-    def _draw(self, n: int, label: int | None, truncation: float | None, random_state: Any) -> Latents:
-        _check_count(n)
-        return self.sampler.sample(n, class_label=label, truncation=truncation, random_state=random_state)
+    def _draw(self, n_samples: int, label: int | None, truncation: float | None, random_state: Any) -> Latents:
+        _check_count(n_samples)
+        return self.sampler.sample(n_samples, class_label=label, truncation=truncation, random_state=random_state)
 
     def _encode(self, image: Images) -> Latents:
         return self.model.encode(np.asarray(image)[None])[0].astype(float)
@@ -236,12 +267,12 @@ def _mean(part: Part) -> Latents:
     return part.mean + part.axes @ np.array([float(marginal.mean()) for marginal in part.marginals])
 
 
-def _check_count(n: int) -> None:
-    if n < 1:
-        raise ValueError(f"n is {n}; give at least 1")
+def _check_count(n_samples: int) -> None:
+    if n_samples < 1:
+        raise ValueError(f"n_samples is {n_samples}; give at least 1")
 
 
-def _shares(proportions: Sequence[float] | None, n: int) -> NDArray[np.float64]:
+def _shares(proportions: Sequence[float] | None, n: int) -> FloatArray:
     """``(n,)``, sum 1."""
     given = np.ones(n) if proportions is None else np.asarray(proportions, float)
     if given.shape != (n,):

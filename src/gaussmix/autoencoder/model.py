@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,6 +22,9 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
+
+from gaussmix._typing import IntArray
+from gaussmix.data.base import LabelledImages
 
 _BATCH = 512  # images at once outside training
 _SLOPE = 0.2  # of the leaky rectifiers
@@ -57,16 +59,23 @@ class Discriminator(nn.Module):
 class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
     """Encoder, decoder and discriminator for square images of K classes.
 
-    Args:
-        class_names: K names, at least one.
-        image_size: height and width S of the images, a multiple of 2 for each level.
-        in_channels: 1 for grey images, 3 for colours.
-        latent_dim: numbers d that describe an image.
-        channels: of each level of the convolutions.
-        hidden: width of the layer between feature maps and latents, or heads.
-        training: what to remember of the training, JSON-able.
+    Parameters
+    ----------
+    class_names : sequence of str
+        K names, at least one.
+    image_size, in_channels : int
+        Height and width S of the images, a multiple of 2 for each level; 1 for grey images, 3 for colours.
+    latent_dim : int
+        Numbers d that describe an image.
+    channels, hidden : sequence of int, int
+        Of each level of the convolutions; width of the layer between feature maps and latents, or heads.
+    training : dict, optional
+        What to remember of the training, JSON-able.
 
-    Raises ValueError for a size that the levels do not divide.
+    Raises
+    ------
+    ValueError
+        For a size that the levels do not divide.
     """
 
     @register_to_config
@@ -116,11 +125,11 @@ class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
         return tuple(self.config["class_names"])
 
     def encode(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Latents ``(N, d)`` of images ``(N, S, S)`` or ``(N, S, S, C)`` uint8. Raises ValueError for another shape."""
+        """Return latents ``(N, d)`` of images ``(N, S, S)`` or ``(N, S, S, C)`` uint8; ValueError for another shape."""
         return self._in_batches(self.encoder, to_tensor(images, self.config["image_size"], self.config["in_channels"]))
 
     def decode(self, latents: ArrayLike) -> NDArray[np.uint8]:
-        """Images ``(N, S, S, C)`` uint8 of latents ``(N, d)``. Raises ValueError for another shape or NaN."""
+        """Return images ``(N, S, S, C)`` uint8 of latents ``(N, d)``; ValueError for another shape or NaN."""
         rows = np.asarray(latents, np.float32)
         if rows.ndim != 2 or not len(rows) or rows.shape[1] != self.config["latent_dim"]:
             raise ValueError(f"latents have shape {rows.shape}; expected (N, {self.config['latent_dim']}), N > 0")
@@ -130,7 +139,7 @@ class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
         return np.round(255 * pixels).astype(np.uint8).transpose(0, 2, 3, 1)
 
     def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities ``(N, K)`` that the discriminator's class head gives images as in `encode`.
+        """Return the probabilities ``(N, K)`` that the discriminator's class head gives images as in `encode`.
 
         It took part in the training of the decoder and is no independent judge of decoded images.
         """
@@ -144,7 +153,7 @@ class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
 
     @classmethod
     def load(cls, folder: str | Path) -> ClassConditionalAutoencoder:
-        """From a training run's folder or a saved model's. Raises ValueError, in one line, if there is none."""
+        """Load from a training run's folder or a saved model's; ValueError if there is none."""
         folder = Path(folder)
         for candidate in (folder / _MODEL, folder):
             if (candidate / "config.json").is_file() and any(candidate.glob("*.safetensors")):
@@ -168,35 +177,15 @@ def to_tensor(images: NDArray[np.uint8], size: int, channels: int) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float() / 255
 
 
-class LabelledPictures(Protocol):
-    """N images ``(N, S, S)`` or ``(N, S, S, C)`` uint8, labels ``(N,)`` into K names, and a split."""
-
-    @property
-    def images(self) -> np.ndarray: ...
-    @property
-    def labels(self) -> np.ndarray: ...
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-    @property
-    def key(self) -> str: ...
-    def indices(self, split: str) -> np.ndarray: ...
-
-
-def as_stack(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images ``(N, S, S)`` or ``(N, S, S, C)`` as ``(N, S, S, C)``."""
-    images = np.asarray(images)
-    return images[..., None] if images.ndim == 3 else images
-
-
-def training_rows(dataset: LabelledPictures) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def training_rows(dataset: LabelledImages) -> tuple[NDArray[np.uint8], IntArray]:
     """Images ``(M, S, S, C)`` and labels ``(M,)`` of the training split.
 
     Raises ValueError for images that are not square, labels without a class name and a class of fewer than 2 images.
     """
     rows = dataset.indices("train")
-    images, labels = as_stack(dataset.images[rows]), np.asarray(dataset.labels[rows]).astype(np.int64)
+    images, labels = np.asarray(dataset.images[rows]), dataset.labels[rows]
     if images.ndim != 4 or images.shape[1] != images.shape[2]:
-        raise ValueError(f"images are {dataset.images.shape}; expected (N, S, S) or (N, S, S, C), square")
+        raise ValueError(f"images are {dataset.images.shape}; expected (N, S, S, C), square")
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(dataset.class_names):
         raise ValueError(
             f"labels are {labels.min()} to {labels.max()}, but there are {len(dataset.class_names)} class names; "

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._files import read_tensors, write_tensors
-from gaussmix.autoencoder.model import ClassConditionalAutoencoder, as_stack
+from gaussmix._typing import FloatArray
+from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.latents.expansion import ExpansionSampler
 
 _KIND = "autoencoder_novelty"
@@ -30,8 +31,8 @@ _HALF_STEP = (0.5 / 255) ** 2 / 3
 class Novelty(NamedTuple):
     """``score`` ``(N,)``, higher is stranger; ``share`` ``(N,)`` in (0, 1], of known images at least as strange."""
 
-    score: NDArray[np.float64]
-    share: NDArray[np.float64]
+    score: FloatArray
+    share: FloatArray
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,12 @@ class NoveltyScale:
     have the same, the score is that of the error alone.
     """
 
-    middle: NDArray[np.float64]
-    spread: NDArray[np.float64]
-    scores: NDArray[np.float64]
+    middle: FloatArray
+    spread: FloatArray
+    scores: FloatArray
 
     @classmethod
-    def of(cls, known: NDArray[np.float64]) -> NoveltyScale:
+    def of(cls, known: FloatArray) -> NoveltyScale:
         """Of u and v ``(M, 2)`` of known images, from `measures`. Raises ValueError for fewer than 2."""
         if len(known) < 2:
             raise ValueError(f"{len(known)} known image; give at least 2 to compare with")
@@ -58,12 +59,12 @@ class NoveltyScale:
         scale = cls(np.where(silent, 0.0, middle), np.where(silent, np.inf, spread), np.empty(0))
         return cls(scale.middle, scale.spread, np.sort(scale.score(known)))
 
-    def score(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
+    def score(self, found: FloatArray) -> FloatArray:
         """``(N,)`` of u and v ``(N, 2)``."""
         used = np.isfinite(self.spread)
         return ((found[:, used] - self.middle[used]) / self.spread[used]).max(1, initial=-np.inf)
 
-    def judge(self, found: NDArray[np.float64]) -> Novelty:
+    def judge(self, found: FloatArray) -> Novelty:
         """Scores of u and v ``(N, 2)``, and the shares (1 + number of known images at least as strange) / (1 + M)."""
         score, known = self.score(found), len(self.scores)
         return Novelty(score, (1 + known - np.searchsorted(self.scores, score)) / (1 + known))
@@ -79,10 +80,9 @@ class NoveltyScale:
         return cls(**tensors)
 
 
-def measures(
-    model: ClassConditionalAutoencoder, sampler: ExpansionSampler, images: NDArray[np.uint8]
-) -> NDArray[np.float64]:
+def measures(model: ClassConditionalAutoencoder, sampler: ExpansionSampler, images: NDArray[np.uint8]) -> FloatArray:
     """u and v of images ``(N, S, S, C)``, ``(N, 2)``; u is infinite where the density is 0."""
     z = model.encode(images)
-    error = np.square(model.decode(z) / 255.0 - as_stack(images) / 255.0).mean((1, 2, 3))
+    decoded = model.decode(z)
+    error = np.square(decoded / 255.0 - np.reshape(images, decoded.shape) / 255.0).mean((1, 2, 3))
     return np.stack([-sampler.score_samples(z), np.log(error + _HALF_STEP)], 1)

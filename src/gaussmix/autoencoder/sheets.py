@@ -1,10 +1,11 @@
-"""Sheets of what an autoencoder does: reconstructions, new images of each class, mixes.
+"""Pictures of what an autoencoder does: reconstructions, new images of each class, mixes; and of its latents.
 
-Latents of classes, drawn with matplotlib: single numbers with their densities, and a map in two dimensions.
+Latents are drawn with matplotlib: single numbers with their densities, and a map in two dimensions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from gaussmix._typing import FloatArray, IntArray
 from gaussmix.autoencoder.generate import LatentGenerator
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.latents.expansion import ExpansionSampler
@@ -25,11 +27,13 @@ from gaussmix.sheets import contact_sheet, save_atomic
 
 _PAIRS, _SAMPLES, _CLASSES, _SCALED = 4, 8, 12, 48
 _MIXED_PAIRS = 5
+_MOST_ON_A_SHEET = 400
+_COLUMNS = 11  # of a sheet of one class: a given picture and ten like it fill a row
 _PROPORTIONS = (1.0, 0.85, 0.7, 0.5, 0.3, 0.15, 0.0)
 
 
 def draw_reconstructions(
-    model: ClassConditionalAutoencoder, images: NDArray[np.uint8], labels: NDArray[np.int64], path: Path
+    model: ClassConditionalAutoencoder, images: NDArray[np.uint8], labels: IntArray, path: Path
 ) -> None:
     """The first images of each class ``(N, S, S, C)``, each beside its reconstruction; a row is a class."""
     rows = {name: np.flatnonzero(labels == k)[:_PAIRS] for k, name in enumerate(model.class_names[:_CLASSES])}
@@ -90,6 +94,24 @@ def draw_mixes(generator: LatentGenerator, path: Path, *, seed: int = 0) -> None
     save_atomic(sheet, path)
 
 
+def class_sheet(drawn: Mapping[str, NDArray[np.uint8]], title: str, about: str) -> Image.Image:
+    """Lay out images of classes, ``{name: (N, S, S, 1 or 3)}``, with ``about`` and how many there are as the caption.
+
+    A row a class; of a single class, rows of eleven. As many as a sheet takes, the first of each.
+    """
+    count = len(next(iter(drawn.values())))
+    shown = min(count, max(1, _MOST_ON_A_SHEET // len(drawn)))
+    if shown < count:
+        about += f"; the first {shown} of {count}"
+    return sheet_of(
+        np.concatenate([images[:shown] for images in drawn.values()]),
+        columns=min(_COLUMNS, shown) if len(drawn) == 1 else shown,
+        title=title,
+        row_labels=list(drawn) if len(drawn) > 1 else None,
+        caption=f"{about}.",
+    )
+
+
 def sheet_of(images: NDArray[np.uint8], **texts) -> Image.Image:
     """`contact_sheet` of images ``(N, S, S, 1 or 3)``; grey as they are."""
     sheet = contact_sheet(as_rgb(images), scale=max(1, round(_SCALED / images.shape[1])), **texts)
@@ -110,7 +132,7 @@ _MARGIN = 0.08
 
 
 def draw_marginals(
-    generator: LatentGenerator, z: NDArray[np.float32], y: NDArray[np.int64], path: Path, *, seed: int = 0
+    generator: LatentGenerator, z: NDArray[np.float32], y: IntArray, path: Path, *, seed: int = 0
 ) -> None:
     """Histograms of the latent numbers that vary most, z ``(M, d)`` with labels y ``(M,)``; a row is a class.
 
@@ -141,17 +163,15 @@ def draw_marginals(
     save_figure(figure, path, dpi=75)
 
 
-def _marginals(sampler: ExpansionSampler, rows: NDArray[np.float64]):
+def _marginals(sampler: ExpansionSampler, rows: FloatArray):
     """Expansions of each column, fitted as the sampler fits its own."""
     alone = ExpansionSampler(
-        "independent", weights=sampler.weights, n_components=sampler.n_components, bandwidth=sampler.bandwidth
+        "independent", rule=sampler.rule, n_components=sampler.n_components, bandwidth=sampler.bandwidth
     )
     return alone.fit(rows).parts_[0][0].marginals
 
 
-def draw_map(
-    generator: LatentGenerator, z: NDArray[np.float32], y: NDArray[np.int64], path: Path, *, seed: int = 0
-) -> None:
+def draw_map(generator: LatentGenerator, z: NDArray[np.float32], y: IntArray, path: Path, *, seed: int = 0) -> None:
     """Latents z ``(M, d)``, d above 1, of labels y ``(M,)``: dots; half of what is drawn of a class: its contour.
 
     The plane is the one in which classes lie furthest apart for their width (linear discriminants), or, of fewer than

@@ -1,10 +1,7 @@
-"""Training the autoencoder against its discriminator (E Sec. 3.2.1); the losses are in `gaussmix.autoencoder.train`.
+"""Training the autoencoder against its discriminator (E Sec. 3.2.1).
 
 A step is one of the discriminator, on real images and what the decoder makes of them, then one of encoder and decoder
-against the discriminator so improved. Batches follow from (seed, step) and nothing else is random, so a resumed run is
-bit-identical to one that was never interrupted, on the same machine and number of processes.
-
-The losses of the autoencoder as a generator and of its discriminator (E Eq. 10).
+against the discriminator so improved. Their losses (E Eq. 10 is the first):
 
     J_G = alpha / 2 * E[-log D(G(z))] + mean (x - G(z))^2 + beta * E[-log c_y(G(z))]
     J_D = 1 / 2 * E[-log D(x)] + 1 / 2 * E[-log(1 - D(G(z)))] + E[-log c_y(x)]
@@ -19,18 +16,14 @@ printed term is there with ``literal=True``. The squared error is a mean over pi
 that alpha does not depend on the image size.
 The term of the class (as in an auxiliary-classifier GAN) is not in E's equation; beta = 0 leaves it out.
 
-A training run of the autoencoder from start to finish.
-
-A run's folder holds ``config.json``, ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/``, ``samples/step-*.png``, and
-at the end ``model/``, ``latents.safetensors``: z ``(M, d)`` and labels y ``(M,)`` of the training split,
-``sampler.safetensors``: the distribution of each class fitted to them, ``novelty.safetensors``: how strange held-out
-images are, and pictures: ``reconstructions``, ``samples``, ``mixes``, ``marginals`` and ``map.png``.
+A run's folder holds, beside what every `Trainer` writes, at the end ``latents.safetensors``: z ``(M, d)`` and labels y
+``(M,)`` of the training split, ``sampler.safetensors``: the distribution of each class fitted to them,
+``novelty.safetensors``: how strange held-out images are, and pictures: ``reconstructions``, ``samples``, ``mixes``,
+``marginals`` and ``map.png``.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,30 +35,22 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from gaussmix._files import whole_file
+from gaussmix._typing import IntArray
 from gaussmix.autoencoder.config import AutoencoderConfig
 from gaussmix.autoencoder.generate import NOVELTY_FILE, SAMPLER_FILE, LatentGenerator
-from gaussmix.autoencoder.model import ClassConditionalAutoencoder, LabelledPictures, as_stack, to_tensor, training_rows
+from gaussmix.autoencoder.model import ClassConditionalAutoencoder, to_tensor, training_rows
 from gaussmix.autoencoder.sheets import draw_map, draw_marginals, draw_mixes, draw_reconstructions, draw_samples
+from gaussmix.data.base import LabelledImages
 from gaussmix.latents.expansion import ExpansionSampler
-from gaussmix.training.checkpoints import Checkpoint, optimizer_tensors, restore_optimizer
-from gaussmix.training.device import make_accelerator
-from gaussmix.training.loop import TrainingError, TrainResult, finished_share, run_steps
-from gaussmix.training.run import open_run, save_whole_folder
-from gaussmix.training.schedule import ShuffledBatches, warmup_cosine
+from gaussmix.training.checkpoints import save_whole_folder
+from gaussmix.training.loop import Optimized, Trainer, TrainingError, TrainResult
+from gaussmix.training.schedule import ShuffledBatches
 
-__all__ = [
-    "AutoencoderLosses",
-    "AutoencoderTrainer",
-    "TrainResult",
-    "TrainingError",
-    "discriminator_loss",
-    "fit_sampler",
-    "generator_adversarial_loss",
-    "generator_loss",
-    "load_latents",
-    "reconstruction_loss",
-    "train",
-]
+__all__ = ["AutoencoderTrainer", "TrainResult", "TrainingError", "train"]
+
+_GENERATOR = ("encoder", "decoder")
+_LATENTS = "latents.safetensors"
+_CLUSTERS, _ROWS_A_CLUSTER = 20, 20
 
 
 class AutoencoderLosses(NamedTuple):
@@ -76,15 +61,6 @@ class AutoencoderLosses(NamedTuple):
     adversarial: Tensor
     classification: Tensor
     discriminator: Tensor
-
-    def numbers(self) -> dict[str, float]:
-        """For the log."""
-        return {("loss" if name == "total" else name): float(value) for name, value in self._asdict().items()}
-
-
-def reconstruction_loss(decoded: Tensor, images: Tensor) -> Tensor:
-    """Mean squared error of pixels."""
-    return F.mse_loss(decoded, images)
 
 
 def generator_adversarial_loss(fake_logits: Tensor, *, literal: bool = False) -> Tensor:
@@ -98,26 +74,31 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, class_logits: T
     return adversarial + F.cross_entropy(class_logits, labels)
 
 
-def generator_loss(
-    reconstruction: Tensor, adversarial: Tensor, classification: Tensor, alpha: float, beta: float
-) -> Tensor:
-    """J_G."""
-    return reconstruction + alpha * adversarial + beta * classification
+class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]):
+    """Trains a `ClassConditionalAutoencoder`, then fits what is drawn from.
 
+    Parameters
+    ----------
+    config : AutoencoderConfig
+        The settings.
+    dataset : LabelledImages
+        Labelled images; the training split is used, and the others to say what is usual.
 
-class AutoencoderTrainer:
-    """The state of a run: the model, two optimisers, step. `run` drives it; `steps` is the bare loop."""
+    Raises
+    ------
+    ValueError
+        If the folder holds another run or, with ``config.resume``, one of other settings or data, and for data that
+        the network cannot take.
+    """
 
-    def __init__(self, config: AutoencoderConfig, dataset: LabelledPictures):
-        self.config = config
-        self.data_key = dataset.key
-        self.accelerator = make_accelerator(config.threads, config.mixed_precision)
-        self.images_per_step = config.batch_size * self.accelerator.num_processes
+    def __init__(self, config: AutoencoderConfig, dataset: LabelledImages):
+        super().__init__(config, dataset.key)
+        self.dataset = dataset
         self.images, self.labels = training_rows(dataset)
         self.order = ShuffledBatches(len(self.images), self.images_per_step, config.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.model = ClassConditionalAutoencoder(
+            self.network = ClassConditionalAutoencoder(
                 class_names=list(dataset.class_names),
                 image_size=self.images.shape[1],
                 in_channels=self.images.shape[3],
@@ -125,10 +106,8 @@ class AutoencoderTrainer:
                 channels=list(config.channels),
                 hidden=config.hidden,
             )
-        model = self.model.to(self.accelerator.device)
+        model = self.network.to(self.accelerator.device)
         judge = model.discriminator
-        self.names = [f"{part}.{name}" for part in _GENERATOR for name, _ in getattr(model, part).named_parameters()]
-        self.judge_names = [name for name, _ in judge.named_parameters()]
         own = [*model.encoder.parameters(), *model.decoder.parameters()]
         (self.encoder, self.decoder, self.discriminator, self.optimizer, self.judge_optimizer) = (
             self.accelerator.prepare(
@@ -139,35 +118,21 @@ class AutoencoderTrainer:
                 torch.optim.Adam(judge.parameters(), lr=config.discriminator_learning_rate, fused=True),
             )
         )
-        self.step = 0
-        self.seconds = 0.0  # spent in training, over all resumed parts
+        names = [f"{part}.{name}" for part in _GENERATOR for name, _ in getattr(model, part).named_parameters()]
+        judge_names = [name for name, _ in judge.named_parameters()]
+        self.optimizers = {
+            "optimizer": Optimized(self.optimizer, names, config.learning_rate),
+            "discriminator_optimizer": Optimized(self.judge_optimizer, judge_names, config.discriminator_learning_rate),
+        }
 
-    def progress(self) -> float:
-        """The finished share of the run: by steps or by minutes, whichever is further."""
-        return finished_share(self.config, self.step, self.seconds, self.accelerator.device)
+    def _train_step(self) -> tuple[AutoencoderLosses, Tensor]:
+        images, labels = self._batch(self.step)
+        decoded = self.decoder(self.encoder(images))
+        judged, judge_norm = self._judge_step(images, decoded.detach(), labels)
+        losses, norm = self._generator_step(images, decoded, labels, judged)
+        return losses, torch.hypot(norm, judge_norm)
 
-    def steps(self) -> Iterator[tuple[AutoencoderLosses, torch.Tensor]]:
-        """Train until the run's end; after each step yields the losses and the gradients' norm, on the device."""
-        config = self.config
-        self.model.train()
-        while (progress := self.progress()) < 1:
-            started = time.perf_counter()
-            factor = warmup_cosine(self.step, progress, config.warmup_steps)
-            for optimizer, rate in (
-                (self.optimizer, config.learning_rate),
-                (self.judge_optimizer, config.discriminator_learning_rate),
-            ):
-                for group in optimizer.param_groups:
-                    group["lr"] = rate * factor
-            images, labels = self.batch(self.step)
-            decoded = self.decoder(self.encoder(images))
-            judged, judge_norm = self.judge_step(images, decoded.detach(), labels)
-            losses, norm = self.generator_step(images, decoded, labels, judged)
-            self.step += 1
-            self.seconds += time.perf_counter() - started
-            yield losses, torch.hypot(norm, judge_norm)
-
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         """This process's images ``(B, C, S, S)`` in [0, 1] and labels ``(B,)`` of a step."""
         first = self.accelerator.process_index * self.config.batch_size
         rows = self.order[step][first : first + self.config.batch_size]
@@ -175,151 +140,94 @@ class AutoencoderTrainer:
         size, channels = self.images.shape[1], self.images.shape[3]
         return to_tensor(self.images[rows], size, channels).to(device), torch.from_numpy(self.labels[rows]).to(device)
 
-    def judge_step(
-        self, images: torch.Tensor, decoded: torch.Tensor, labels: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Improve the discriminator. Returns J_D and the norm of its gradient."""
+    def _judge_step(self, images: Tensor, decoded: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Improves the discriminator; J_D and the norm of its gradient."""
         logits, class_logits = self.discriminator(torch.cat([images, decoded]))
         real, fake = logits.chunk(2)
         loss = discriminator_loss(real, fake, class_logits[: len(images)], labels)
         return loss.detach(), self._descend(loss, self.judge_optimizer, self.discriminator.parameters())
 
-    def generator_step(
-        self, images: torch.Tensor, decoded: torch.Tensor, labels: torch.Tensor, judged: torch.Tensor
-    ) -> tuple[AutoencoderLosses, torch.Tensor]:
-        """Improve encoder and decoder, whose answer to ``images`` is ``decoded``. Returns the losses and the norm."""
-        config, judge = self.config, self.model.discriminator
+    def _generator_step(
+        self, images: Tensor, decoded: Tensor, labels: Tensor, judged: Tensor
+    ) -> tuple[AutoencoderLosses, Tensor]:
+        """Improves encoder and decoder, whose answer to ``images`` is ``decoded``; the losses and the norm."""
+        config, judge = self.config, self.network.discriminator
         judge.requires_grad_(False)  # it passes gradients on to the image, and learns nothing here
         try:
             fake, class_logits = judge(decoded)
         finally:
             judge.requires_grad_(True)
-        reconstruction = reconstruction_loss(decoded, images)
+        reconstruction = F.mse_loss(decoded, images)
         adversarial = generator_adversarial_loss(fake, literal=config.adversarial_sign == "printed")
         classification = F.cross_entropy(class_logits, labels)
-        total = generator_loss(
-            reconstruction, adversarial, classification, config.adversarial_weight, config.class_weight
-        )
+        total = reconstruction + config.adversarial_weight * adversarial + config.class_weight * classification
         norm = self._descend(total, self.optimizer, [*self.encoder.parameters(), *self.decoder.parameters()])
         parts = (total, reconstruction, adversarial, classification, judged)
         return AutoencoderLosses(*(part.detach() for part in parts)), norm
 
-    def _descend(self, loss: torch.Tensor, optimizer, parameters) -> torch.Tensor:
+    def _descend(self, loss: Tensor, optimizer, parameters) -> Tensor:
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(parameters, self.config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return torch.as_tensor(norm)
 
-    # -- checkpoints -------------------------------------------------------------------------------------------
-
-    def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
-        """All tensors of the run's state, by group."""
-        return {
-            "model": dict(self.model.state_dict()),
-            "optimizer": optimizer_tensors(self.optimizer, self.names),
-            "discriminator_optimizer": optimizer_tensors(self.judge_optimizer, self.judge_names),
-        }
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Continue from a checkpoint of a run with the same settings."""
-        self.model.load_state_dict(checkpoint.tensors["model"])
-        restore_optimizer(self.optimizer, self.names, checkpoint.tensors["optimizer"])
-        restore_optimizer(self.judge_optimizer, self.judge_names, checkpoint.tensors["discriminator_optimizer"])
-        self.step, self.seconds = checkpoint.step, float(checkpoint.state["seconds"])
-
     def finished(self) -> ClassConditionalAutoencoder:
-        """The model as it is now, in evaluation mode (not a copy), with what is worth knowing of its training."""
-        self.model.register_to_config(
-            training={
-                **{name: self.config.to_dict()[name] for name in ("data", "seed", "batch_size")},
-                "dataset_key": self.data_key,
-                "steps": self.step,
-                "seconds": round(self.seconds, 1),
-                "processes": self.accelerator.num_processes,
-            }
-        )
-        return self.model.eval()
+        """Return the model as it is now, in evaluation mode (not a copy), with a record of its training."""
+        self.network.register_to_config(training=self._record())
+        return self.network.eval()
+
+    def _draw(self, path: Path) -> None:
+        draw_reconstructions(self.finished(), self.images, self.labels, path)
+        self.network.train()
+
+    def _finish(self, progress: bool, sheet: bool) -> tuple[Path, Path | None]:
+        output, seed, model = self.config.output, self.config.seed, self.finished()
+        folder = save_whole_folder(output / "model", model.save_pretrained)
+        with whole_file(output / _LATENTS) as aside:
+            save_file({"z": model.encode(self.images), "y": self.labels}, aside)
+        z, y = load_latents(output)
+        sampler = fit_sampler(z, y, seed=seed)
+        sampler.save(output / SAMPLER_FILE)
+        generator = LatentGenerator(model, sampler)
+        train, images = self.dataset.indices("train"), self.dataset.images
+        held_out = np.flatnonzero(
+            ~np.isin(np.arange(len(images)), train)
+        )  # without any, the lower errors of those seen
+        known = np.asarray(images[held_out if len(held_out) > 1 else train])
+        generator.calibrate(known).save(output / NOVELTY_FILE)
+        if not sheet:
+            return folder, None
+        draw_reconstructions(model, self.images, self.labels, output / "reconstructions.png")
+        draw_samples(generator, output / "samples.png", seed=seed)
+        if len(generator.class_names) > 1:
+            draw_mixes(generator, output / "mixes.png", seed=seed)
+        draw_marginals(generator, z, y, output / "marginals.png", seed=seed)
+        if self.config.latent_dim > 1:
+            draw_map(generator, z, y, output / "map.png", seed=seed)
+        return folder, output / "samples.png"
 
 
-_GENERATOR = ("encoder", "decoder")
+def train(
+    config: AutoencoderConfig, dataset: LabelledImages, *, progress: bool = True, sheet: bool = True
+) -> TrainResult:
+    """Train on ``dataset`` as ``config`` says: `AutoencoderTrainer`, `Trainer.run`."""
+    return AutoencoderTrainer(config, dataset).run(progress=progress, sheet=sheet)
 
 
-_MAY_CHANGE = {
-    *("out", "resume", "steps", "minutes", "threads", "checkpoint_every", "keep_checkpoints"),
-    *("sample_every", "log_every", "skip_bad"),
-}
-_LATENTS = "latents.safetensors"
-_CLUSTERS, _ROWS_A_CLUSTER = 20, 20
-
-
-def train(config: AutoencoderConfig, dataset: LabelledPictures, *, progress: bool = True) -> TrainResult:
-    """Train on the training split of ``dataset`` as ``config`` says, writing everything to ``config.out``.
-
-    Ctrl-C or SIGTERM end the run after the current step with a checkpoint; ``resume`` continues it.
-
-    Raises ValueError if the folder holds another run, for data the network cannot take, or if resuming with settings
-    that do not fit the checkpoint; TrainingError if a loss or a gradient is no longer finite.
-    """
-    store, checkpoint = open_run(config, AutoencoderConfig(), dataset.key, _MAY_CHANGE)
-    trainer = AutoencoderTrainer(config, dataset)
-    if checkpoint is not None:
-        trainer.restore(checkpoint)
-
-    def draw(path: Path) -> None:
-        draw_reconstructions(trainer.finished(), trainer.images, trainer.labels, path)
-        trainer.model.train()
-
-    if run_steps(trainer, store, draw, progress=progress):
-        return TrainResult(trainer.step, True, None, None)
-    trainer.accelerator.wait_for_everyone()
-    if not trainer.accelerator.is_main_process:
-        return TrainResult(trainer.step, False, None, None)
-    model = trainer.finished()
-    folder = save_whole_folder(config.out / "model", model.save_pretrained)
-    _save_latents(model, trainer.images, trainer.labels, config.out / _LATENTS)
-    draw(config.out / "reconstructions.png")
-    z, y = load_latents(config.out)
-    sampler = fit_sampler(z, y, seed=config.seed)
-    sampler.save(config.out / SAMPLER_FILE)
-    generator = LatentGenerator(model, sampler)
-    generator.calibrate(_held_out(dataset)).save(config.out / NOVELTY_FILE)
-    samples = config.out / "samples.png"
-    draw_samples(generator, samples, seed=config.seed)
-    if len(generator.class_names) > 1:
-        draw_mixes(generator, config.out / "mixes.png", seed=config.seed)
-    draw_marginals(generator, z, y, config.out / "marginals.png", seed=config.seed)
-    if config.latent_dim > 1:
-        draw_map(generator, z, y, config.out / "map.png", seed=config.seed)
-    return TrainResult(trainer.step, False, folder, samples)
-
-
-def _held_out(dataset: LabelledPictures) -> NDArray[np.uint8]:
-    """Images that took no part in the training; those that did, whose errors are lower, if there are none."""
-    rows = np.flatnonzero(~np.isin(np.arange(len(dataset.images)), dataset.indices("train")))
-    return as_stack(dataset.images[rows if len(rows) > 1 else dataset.indices("train")])
-
-
-def _save_latents(
-    model: ClassConditionalAutoencoder, images: NDArray[np.uint8], labels: NDArray[np.int64], path: Path
-) -> None:
-    with whole_file(path) as aside:
-        save_file({"z": model.encode(images), "y": labels}, aside)
-
-
-def fit_sampler(z: NDArray[np.float32], y: NDArray[np.int64], *, seed: int = 0) -> ExpansionSampler:
+def fit_sampler(z: NDArray[np.float32], y: IntArray, *, seed: int = 0) -> ExpansionSampler:
     """A distribution of latents ``(M, d)`` for each label: `ExpansionSampler`, with 20 clusters a class if the
     smallest class has 400 rows, else fewer."""
     return ExpansionSampler(n_clusters=fitting_clusters(y), random_state=seed).fit(z, y)
 
 
-def fitting_clusters(y: NDArray[np.int64]) -> int:
+def fitting_clusters(y: IntArray) -> int:
     """How many clusters a class has in `fit_sampler`, by labels ``(M,)``."""
     smallest = int(np.unique(y, return_counts=True)[1].min())
     return min(_CLUSTERS, max(1, smallest // _ROWS_A_CLUSTER))
 
 
-def load_latents(folder: str | Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def load_latents(folder: str | Path) -> tuple[NDArray[np.float32], IntArray]:
     """Latents ``(M, d)`` and labels ``(M,)`` of the training split of a finished run.
 
     Raises ValueError if there are none, and for a damaged file.

@@ -1,67 +1,65 @@
-"""The command line: ``gaussmix COMMAND``, one function a command.
+"""The command line: ``gaussmix GROUP COMMAND``.
 
-Flags are the fields of one frozen dataclass a command. Nothing heavy is imported before a command runs, so that
-``--help`` and a mistyped flag answer at once.
+A command is a frozen dataclass: its fields are the flags, its docstring is the help, and ``__call__`` runs it and
+returns the exit status, None for 0. tyro makes the parser of them. Only the group that is asked for is imported, and
+nothing heavy before a command runs, so that ``--help`` and a mistyped flag answer at once.
 """
 
 from __future__ import annotations
 
-import difflib
+import contextlib
+import importlib
+import inspect
+import io
 import os
+import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import dropwhile, takewhile
 from pathlib import Path
+from typing import Annotated, Any, Literal, Union
 
-from gaussmix.cli import autoencoder, autoencoder_evaluate, density, editing, faces, style
-from gaussmix.cli._flags import one_line
-from reproduction.__main__ import reproduce
+import tyro
+
+from gaussmix.cli._flags import CommandError, find_mistake, one_line
+
+__all__ = ["GROUPS", "main", "parse"]
+
+GROUPS = {
+    "density": "Learn the distribution of a column of numbers: fit, info, plot, sample, compare.",
+    "faces": "Draw pictures with chosen attributes: sample, edit, attributes, train, evaluate.",
+    "autoencoder": "Draw and mix new images of classes: train, sample, mix, evaluate.",
+    "style": "Render a picture in many variants of a style: transfer, fit.",
+}
+"""Modules of this package, which define ``commands``, and what they are for."""
 
 _PACKAGE = Path(__file__).parents[1]
-
-COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "density fit": density.fit,
-    "density plot": density.plot,
-    "density sample": density.sample,
-    "density info": density.info,
-    "density compare": density.compare,
-    "train": faces.train,
-    "sample": faces.sample,
-    "edit": editing.edit,
-    "attributes": faces.attributes,
-    "evaluate": faces.evaluate,
-    "autoencoder train": autoencoder.train,
-    "autoencoder sample": autoencoder.sample,
-    "autoencoder mix": autoencoder.mix,
-    "autoencoder evaluate": autoencoder_evaluate.evaluate,
-    "style fit": style.fit,
-    "style transfer": style.transfer,
-    "reproduce": reproduce,
-}
 _EXTRAS = {"pyarrow": "parquet", "dask": "dask", "tensorboard": "tensorboard"}  # all others: diffusion, or style
+_RULE = re.compile("[─╰╯-]+")
+_MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
 
 
-def main(argv: list[str] | None = None) -> int:
+@dataclass(frozen=True)
+class PrintCompletion:
+    """Print what completes commands and flags in a shell; for bash: eval "$(gaussmix completion bash)"."""
+
+    shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
+    """Whose language to print."""
+
+    def __call__(self) -> None:
+        _parse_with_tyro(_commands([], GROUPS), ["--tyro-print-completion", self.shell])
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """Stands for a group that was not asked for."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (0 done, 1 failed, 2 wrong use, 130 interrupted)."""
-    args = list(sys.argv[1:] if argv is None else argv)
-    if args and args[0] in ("-V", "--version"):
-        from gaussmix import __version__
-
-        print(f"gaussmix {__version__}")
-        return 0
-    command = find_command(args)
-    if command is None:
-        words = [word for word in args[:2] if not word.startswith("-")]
-        group = words[0] if words and any(name.startswith(f"{words[0]} ") for name in COMMANDS) else None
-        if "-h" in args or "--help" in args:
-            print(_usage(group))
-            return 0
-        if (group is None and words) or len(words) > 1:
-            name = " ".join(words if group else words[:1])
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            print(f"gaussmix: no command {name!r}" + (f"; did you mean {near[0]}?" if near else ""), file=sys.stderr)
-        print(_usage(group), file=sys.stderr)
-        return 2
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("default", module="gaussmix")  # each text once, not for each of several rows
@@ -71,7 +69,12 @@ def main(argv: list[str] | None = None) -> int:
                 if Path(file).is_relative_to(_PACKAGE)
                 else show(text, category, file, *rest)
             )
-            return COMMANDS[command](args[len(command.split()) :])
+            return parse(words)() or 0
+    except SystemExit as stop:  # something was printed that is not a command's
+        return int(stop.code or 0)
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return error.status
     except KeyboardInterrupt:
         print("gaussmix: interrupted", file=sys.stderr)
         return 130
@@ -82,26 +85,82 @@ def main(argv: list[str] | None = None) -> int:
         missing = (error.name or "").partition(".")[0]
         if missing == "gaussmix":
             raise
-        usual = "style" if command.startswith("style ") else "diffusion"
-        extra = f"pip install 'gaussmix[{_EXTRAS.get(missing, usual)}]'"
-        print(f"gaussmix {command} needs {missing}, which is not installed: {extra}", file=sys.stderr)
+        extra = _EXTRAS.get(missing, "style" if words[0] == "style" else "diffusion")
+        command, remedy = " ".join(words[:2]), f"pip install 'gaussmix[{extra}]'"
+        print(f"gaussmix {command} needs {missing}, which is not installed: {remedy}", file=sys.stderr)
         return 1
-    except ImportError as error:  # our own: it names the extra
-        print(f"gaussmix: {one_line(error)}", file=sys.stderr)
-        return 1
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:  # an ImportError of our own names the extra
         print(f"gaussmix: {one_line(error)}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
 
 
-def find_command(args: list[str]) -> str | None:
-    """The command that the first one or two words name."""
-    return next((name for name in (" ".join(args[:2]), *args[:1]) if name in COMMANDS), None)
+def parse(words: Sequence[str]) -> Callable[[], int | None]:
+    """Return the command of a command line, ready to run.
+
+    Raises `CommandError` for what is wrong with the words, and SystemExit once help or the version is printed.
+    """
+    words = list(words)
+    if words[:1] in (["-V"], ["--version"]):
+        from gaussmix import __version__
+
+        print(f"gaussmix {__version__}")
+        raise SystemExit(0)
+    if not words or (words[0] in GROUPS and len(words) == 1):
+        with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(SystemExit):
+            parse([*words, "--help"])
+        raise SystemExit(2)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            unknown = words[0] not in GROUPS and not words[0].startswith("-")  # it may be a command of any group
+            commands = _commands(words[1:], GROUPS if unknown else words[:1])
+            mistake = find_mistake(commands, words)
+            if mistake is not None:
+                raise CommandError(mistake)
+            return _parse_with_tyro(commands, words)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        path = " ".join(takewhile(lambda word: not word.startswith("-"), words[:2]))
+        raise CommandError(f"gaussmix {path}: {_first_section(said.getvalue())}") from None
 
 
-def _usage(group: str | None) -> str:
-    shown = {name: run for name, run in COMMANDS.items() if group is None or name.startswith(f"{group} ")}
-    lines = [f"usage: gaussmix {group or ''}{' ' if group else ''}COMMAND ...", ""]
-    lines += [f"  {name:<22}{(run.__doc__ or '').splitlines()[0]}" for name, run in shown.items()]
-    lines += ["", "gaussmix COMMAND --help lists a command's flags."]
-    return "\n".join(lines)
+def _commands(words: list[str], groups: Collection[str]) -> dict[str, Any]:
+    """Groups by name, of commands by name, loaded if they are among ``groups``; ``words`` may choose a preset."""
+    loaded = {
+        group: importlib.import_module(f"gaussmix.cli.{group}").commands(words) if group in groups else _Elsewhere
+        for group in GROUPS
+    }
+    return {**loaded, "completion": PrintCompletion}
+
+
+def _parse_with_tyro(commands: Mapping[str, Any], words: list[str]) -> Any:
+    """A command's instance. Raises SystemExit: 0 where something was printed, 2 for wrong words."""
+    about = "Gaussian mixtures as a language for distributions. gaussmix GROUP COMMAND --help lists a command's flags."
+    return tyro.cli(_subcommands(commands, words), prog="gaussmix", description=about, args=words, config=_MARKERS)
+
+
+def _subcommands(commands: Mapping[str, Any], words: list[str]) -> Any:
+    """The type that tyro makes subcommands of."""
+    branches = []
+    for name, command in commands.items():
+        if isinstance(command, Mapping):
+            inner = _subcommands(command, words[1:])
+            branch = tyro.conf.subcommand(name, description=GROUPS[name], constructor_factory=lambda inner=inner: inner)
+            branches.append(Annotated[Any, branch])
+            continue
+        kind = command if isinstance(command, type) else type(command)
+        default = {} if isinstance(command, type) else {"default": command}
+        about = GROUPS.get(name) or inspect.getdoc(kind) or ""
+        shown = about if words[:1] == [name] else about.partition("\n")[0]  # in a list, one sentence a command
+        branches.append(Annotated[kind, tyro.conf.subcommand(name, description=shown, **default)])
+    return Union[tuple(branches)]  # noqa: UP007
+
+
+def _first_section(box: str) -> str:
+    """What tyro says in a box, below its title and up to its next rule, as one line."""
+    plain = re.sub(r"\x1b\[[\d;]*m", "", box)
+    lines = [line.strip("│ ") for line in plain.splitlines()[1:]]
+    said = dropwhile(_RULE.fullmatch, lines)
+    text = " ".join(takewhile(lambda line: not _RULE.fullmatch(line), said))
+    return re.sub(r"^Error parsing (?!--)[\w.-]+: ", "", text)  # a check of a whole command names the flag itself

@@ -1,4 +1,4 @@
-"""``gaussmix density fit | plot | sample | info | compare``: the distribution of one column of a file."""
+"""``gaussmix density fit | info | plot | sample | compare``: the distribution of one column of a file."""
 
 from __future__ import annotations
 
@@ -8,33 +8,40 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+from tyro.conf import Positional
 
-from gaussmix.cli._flags import parse_flags
+from gaussmix.cli._flags import Output, check_at_least, check_suffix
 
 if TYPE_CHECKING:
     from gaussmix.density.estimator import GMMExpansion
 
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+def commands(words: list[str]) -> dict[str, Any]:
+    """Commands by name."""
+    return {"fit": FitColumn, "info": ShowModel, "plot": PlotModel, "sample": SampleModel, "compare": CompareColumns}
 
 
 @dataclass(frozen=True)
-class FitConfig:
-    """Learn the distribution of a column in one pass; memory stays flat, whatever the size of the file."""
+class FitColumn:
+    """Learn the distribution of a column of a file in one pass; memory stays flat, whatever the size of the file."""
 
-    file: Annotated[Path, tyro.conf.Positional]
+    file: Positional[Path]
     """A .parquet, .csv (also .csv.gz) or .npy file."""
     column: str | None = None
     """Name or 0-based number of the column; needed where there are several."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("model.safetensors")
+    output: Output = Path("model.safetensors")
     """The model file to write."""
-    weights: Literal["auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"] = "auto"
+    rule: Literal["auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"] = "auto"
     """How the mixture is found: auto is the most accurate, fast a kernel estimate, the others use a fixed basis."""
     components: int = 200
     """Components of a fixed basis."""
-    bandwidth: str = "2"
+    bandwidth: float | Literal["cv"] = 2.0
     """Standard deviation of a fixed basis's components in spacings, or cv to choose it by held-out likelihood."""
     range: tuple[float, float] | None = None
     """Where the bins lie: low and high; found from the first rows if not given."""
@@ -43,62 +50,122 @@ class FitConfig:
     threads: int = 1
     """Threads that count."""
 
+    def __call__(self) -> None:
+        check_suffix(self.output, "model", ".safetensors")
+
+        from gaussmix.density.estimator import GMMExpansion
+
+        model = GMMExpansion(
+            self.rule,
+            n_components=self.components,
+            bandwidth=self.bandwidth,
+            range=self.range,
+            bounds="auto" if self.bounds is None else self.bounds,
+            nan_policy="omit",
+            n_jobs=self.threads,
+        )
+        started = time.perf_counter()
+        _learn(model, self.file, self.column)
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        model.save(self.output)
+        print(_summary(model, self.file.name if self.column is None else f"{self.file.name}, {self.column}"))
+        print(f"model: {self.output} ({time.perf_counter() - started:.1f} s)")
+
 
 @dataclass(frozen=True)
-class PlotConfig:
-    """Draw the density over the histogram, with quantiles."""
+class ShowModel:
+    """Say what a model has learnt and how well it fits."""
 
-    model: Annotated[Path, tyro.conf.Positional]
+    model: Positional[Path]
     """A model file."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("density.png")
+    json: bool = False
+    """Print JSON."""
+
+    def __call__(self) -> None:
+        model = _load(self.model)
+        if self.json:
+            distribution = model.distribution_
+            facts = model.report_.to_dict() | {
+                "mean": float(distribution.mean()),
+                "std": float(distribution.std()),
+                "quantiles": {str(q): float(distribution.ppf(q)) for q in _QUANTILES},
+            }
+            print(json.dumps(facts, indent=2))
+        else:
+            print(_summary(model, self.model.name))
+
+
+@dataclass(frozen=True)
+class PlotModel:
+    """Draw a model's density over the histogram, with quantiles."""
+
+    model: Positional[Path]
+    """A model file."""
+    output: Output = Path("density.png")
     """The picture to write."""
     title: str | None = None
     """Its title; the model's file name if not given."""
     log: bool = False
     """A logarithmic density axis, to see the tails."""
 
+    def __call__(self) -> None:
+        check_suffix(self.output, "picture", *_PICTURES)
+        model = _load(self.model)
+
+        from gaussmix.plots import plot_density, save_figure
+
+        title = self.title or self.model.stem
+        save_figure(plot_density(model.distribution_, model.counts_[0], title=title, log=self.log), self.output)
+        print(f"picture: {self.output}")
+
 
 @dataclass(frozen=True)
-class SampleConfig:
+class SampleModel:
     """Draw numbers from a model."""
 
-    model: Annotated[Path, tyro.conf.Positional]
+    model: Positional[Path]
     """A model file."""
     count: int = 10
     """How many."""
     seed: int = 0
     """The same seed draws the same numbers."""
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """A .npy, .csv or .parquet file; printed, one a line, if not given."""
 
+    def __call__(self) -> None:
+        check_at_least(1, count=self.count)
+        check_at_least(0, seed=self.seed)
+        if self.output is not None:
+            check_suffix(self.output, "sample", ".npy", ".csv", ".parquet")
+        numbers = _load(self.model).distribution_.rvs(self.count, random_state=self.seed)
+
+        from gaussmix.density.files import write_column
+
+        if self.output is None:
+            sys.stdout.writelines(f"{x!r}\n" for x in numbers.tolist())
+        else:
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+            write_column(self.output, numbers)
+            print(f"{self.count} numbers: {self.output}")
+
 
 @dataclass(frozen=True)
-class InfoConfig:
-    """Say what a model has learnt and how well it fits."""
-
-    model: Annotated[Path, tyro.conf.Positional]
-    """A model file."""
-    json: bool = False
-    """Print JSON."""
-
-
-@dataclass(frozen=True)
-class CompareConfig:
+class CompareColumns:
     """Print every distance between two distributions and draw both.
 
     Each is a model, or a column of a file, which is learnt first: `density compare old.parquet new.parquet --column
     price`, or two columns of one file: `density compare sales.csv --columns price cost`.
     """
 
-    a: Annotated[Path, tyro.conf.Positional]
+    a: Positional[Path]
     """A model, or a .parquet, .csv (also .csv.gz) or .npy file."""
-    b: Annotated[Path | None, tyro.conf.Positional] = None
+    b: Positional[Path | None] = None
     """Another; the same file if not given."""
     column: str | None = None
     """Name or 0-based number of the column in a file that has several."""
     columns: tuple[str, str] | None = None
     """The column of the first and that of the second, where they differ."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("compare.png")
+    output: Output = Path("compare.png")
     """The picture to write."""
     title: str | None = None
     """Its title; the two names if not given."""
@@ -107,134 +174,51 @@ class CompareConfig:
     json: bool = False
     """Print JSON."""
 
+    def __call__(self) -> None:
+        check_suffix(self.output, "picture", *_PICTURES)
+        files, columns = self._sources()
+        models = [_model(file, column) for file, column in zip(files, columns, strict=True)]
+        a, b = (model.distribution_ for model in models)
+        names = _names(files, columns)
 
-def fit(args: list[str]) -> int:
-    """Learn the distribution of a column of a file."""
-    config: FitConfig = parse_flags(FitConfig, args, "density fit")
-    bandwidth = _bandwidth(config.bandwidth)
-    _check_suffix(config.out, (".safetensors",), "model")
+        from gaussmix.distances import compare
+        from gaussmix.plots import plot_comparison, save_figure
 
-    from gaussmix.density.estimator import GMMExpansion
-
-    model = GMMExpansion(
-        config.weights,
-        n_components=config.components,
-        bandwidth=bandwidth,
-        range=config.range,
-        bounds="auto" if config.bounds is None else config.bounds,
-        nan_policy="omit",
-        n_threads=config.threads,
-    )
-    started = time.perf_counter()
-    _learn(model, config.file, config.column)
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    model.save(config.out)
-    print(_summary(model, config.file.name if config.column is None else f"{config.file.name}, {config.column}"))
-    print(f"model: {config.out} ({time.perf_counter() - started:.1f} s)")
-    return 0
-
-
-def plot(args: list[str]) -> int:
-    """Draw a model's density, histogram and quantiles."""
-    config: PlotConfig = parse_flags(PlotConfig, args, "density plot")
-    _check_suffix(config.out, (".png", ".svg", ".pdf"), "picture")
-    model = _load(config.model)
-
-    from gaussmix.plots import plot_density, save_figure
-
-    figure = plot_density(
-        model.distribution_, model.counts_[0], title=config.title or config.model.stem, log=config.log
-    )
-    save_figure(figure, config.out)
-    print(f"picture: {config.out}")
-    return 0
-
-
-def sample(args: list[str]) -> int:
-    """Draw numbers from a model."""
-    config: SampleConfig = parse_flags(SampleConfig, args, "density sample")
-    if config.count < 1:
-        raise ValueError(f"--count is {config.count}; it must be at least 1")
-    if config.seed < 0:
-        raise ValueError(f"--seed is {config.seed}; it must be 0 or more")
-    if config.out is not None:
-        _check_suffix(config.out, (".npy", ".csv", ".parquet"), "sample")
-    model = _load(config.model)
-    numbers = model.distribution_.rvs(config.count, random_state=config.seed)
-
-    from gaussmix.density.files import write_column
-
-    if config.out is None:
-        sys.stdout.writelines(f"{x!r}\n" for x in numbers.tolist())
-    else:
-        config.out.parent.mkdir(parents=True, exist_ok=True)
-        write_column(config.out, numbers)
-        print(f"{config.count} numbers: {config.out}")
-    return 0
-
-
-def info(args: list[str]) -> int:
-    """Say what a model has learnt and how well it fits."""
-    config: InfoConfig = parse_flags(InfoConfig, args, "density info")
-    model = _load(config.model)
-    if config.json:
-        distribution = model.distribution_
-        facts = model.report_.to_dict() | {
-            "mean": float(distribution.mean()),
-            "std": float(distribution.std()),
-            "quantiles": {str(q): float(distribution.ppf(q)) for q in _QUANTILES},
-        }
-        print(json.dumps(facts, indent=2))
-    else:
-        print(_summary(model, config.model.name))
-    return 0
-
-
-def compare(args: list[str]) -> int:
-    """Print all distances between two models or columns."""
-    config: CompareConfig = parse_flags(CompareConfig, args, "density compare")
-    _check_suffix(config.out, (".png", ".svg", ".pdf"), "picture")
-    if config.columns is not None and config.column is not None:
-        raise ValueError("give --column for both, or --columns for each, but not both flags")
-    if config.b is None and config.columns is None:
-        raise ValueError("give a second model or file, or --columns with two columns of the one")
-    files = (config.a, config.b or config.a)
-    columns = config.columns or (config.column, config.column)
-    are_models = [file.suffix == ".safetensors" for file in files]
-    if any(are_models) if config.columns else config.column is not None and all(are_models):
-        raise ValueError(f"{files[are_models.index(True)].name} is a model, which has no columns to choose from")
-    models = (_model(files[0], columns[0]), _model(files[1], columns[1]))
-    laws = (models[0].distribution_, models[1].distribution_)
-    names = _names(files, columns)
-
-    from gaussmix.distances import compare as compare_laws
-    from gaussmix.plots import plot_comparison, save_figure
-
-    found = compare_laws(*laws)
-    figure = plot_comparison(*laws, names=names, title=config.title or f"{names[0]} and {names[1]}", log=config.log)
-    save_figure(figure, config.out)
-    if config.json:
-        about = {
-            letter: {
+        found = compare(a, b)
+        title = self.title or " and ".join(names)
+        save_figure(plot_comparison(a, b, names=names, title=title, log=self.log), self.output)
+        about = [
+            {
                 "name": name,
                 "n": model.report_.n,
                 "n_missing": model.report_.n_missing,
                 "mean": float(law.mean()),
                 "std": float(law.std()),
             }
-            for letter, name, model, law in zip("ab", names, models, laws, strict=True)
-        }
-        numbers = {name: value if math.isfinite(value) else str(value) for name, value in found.to_dict().items()}
-        print(json.dumps({**about, **numbers, "picture": str(config.out)}, indent=2))  # JSON has no infinity
-        return 0
-    for letter, name, model, law in zip("AB", names, models, laws, strict=True):
-        about = [f"{model.report_.n:,} numbers".replace(",", " ")]
-        if model.report_.n_missing:
-            about.append(f"{model.report_.n_missing:,} missing".replace(",", " "))
-        about += [f"mean {law.mean():.6g}", f"standard deviation {law.std():.6g}"]
-        print(f"{letter}: {', '.join([name, *about])}")
-    print(f"\n{found}\n\nof the densities that were learnt; picture: {config.out}")
-    return 0
+            for name, model, law in zip(names, models, (a, b), strict=True)
+        ]
+        if self.json:  # which has no infinity
+            numbers = {name: value if math.isfinite(value) else str(value) for name, value in found.to_dict().items()}
+            facts = {"a": about[0], "b": about[1], **numbers, "picture": str(self.output)}
+            print(json.dumps(facts, indent=2))
+            return
+        for letter, facts in zip("AB", about, strict=True):
+            counts = f"{facts['n']:_} numbers" + (f", {facts['n_missing']:_} missing" if facts["n_missing"] else "")
+            print(f"{letter}: {facts['name']}, {counts.replace('_', ' ')}", end=", ")
+            print(f"mean {facts['mean']:.6g}, standard deviation {facts['std']:.6g}")
+        print(f"\n{found}\n\nof the densities that were learnt; picture: {self.output}")
+
+    def _sources(self) -> tuple[tuple[Path, Path], tuple[str | None, str | None]]:
+        """Two files and two columns. Raises ValueError for flags that do not fit each other."""
+        if self.columns is not None and self.column is not None:
+            raise ValueError("give --column for both, or --columns for each, but not both flags")
+        if self.b is None and self.columns is None:
+            raise ValueError("give a second model or file, or --columns with two columns of the one")
+        files = (self.a, self.b or self.a)
+        are_models = [file.suffix == ".safetensors" for file in files]
+        if any(are_models) if self.columns else self.column is not None and all(are_models):
+            raise ValueError(f"{files[are_models.index(True)].name} is a model, which has no columns to choose from")
+        return files, self.columns or (self.column, self.column)
 
 
 def _model(file: Path, column: str | None) -> GMMExpansion:
@@ -273,13 +257,8 @@ def _learn(model: GMMExpansion, file: Path, column: str | None) -> None:
 def _summary(model: GMMExpansion, name: str) -> str:
     distribution = model.distribution_
     quantiles = "   ".join(f"{q:.0%} {distribution.ppf(q):.6g}" for q in _QUANTILES)
-    return "\n".join(
-        [
-            f"{name}: {model.report_}",
-            f"mean {distribution.mean():.6g}, standard deviation {distribution.std():.6g}",
-            f"quantiles: {quantiles}",
-        ]
-    )
+    moments = f"mean {distribution.mean():.6g}, standard deviation {distribution.std():.6g}"
+    return f"{name}: {model.report_}\n{moments}\nquantiles: {quantiles}"
 
 
 def _load(path: Path) -> GMMExpansion:
@@ -289,18 +268,3 @@ def _load(path: Path) -> GMMExpansion:
     if len(model.distributions_) != 1:
         raise ValueError(f"{path} holds {len(model.distributions_)} columns; these commands take models of one")
     return model
-
-
-def _bandwidth(text: str) -> float | Literal["cv"]:
-    if text == "cv":
-        return "cv"
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"--bandwidth is {text!r}; use a number of spacings, such as 2, or cv") from None
-
-
-def _check_suffix(path: Path, allowed: tuple[str, ...], what: str) -> None:
-    """Before the work, not after it."""
-    if path.suffix.lower() not in allowed:
-        raise ValueError(f"cannot write the {what} as {path.name!r}: use {', '.join(allowed)}")

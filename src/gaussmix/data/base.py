@@ -18,36 +18,18 @@ class DataError(ValueError):
     """Data that cannot be used; one line that names the file and row and says what to do."""
 
 
-@dataclass(frozen=True, eq=False)
-class AttributeDataset:
-    """N images with K binary attributes.
-
-    Attributes
-    ----------
-    name : "avatars", "celeba", "cifar10", or the folder's name.
-    images : (N, H, W, 3) uint8, usually a read-only memory map.
-    attributes : (N, K) uint8, 0 or 1.
-    attribute_names : K names.
-    split : (N,) uint8, index into `SPLITS`.
-    key : hex digest of the content; names whatever is derived from this data.
-    skipped : images left out because they were missing or damaged (only with `skip_bad`).
-    parts : avatars only, else None: for each part of a face the (N,) sub-types drawn, as strings.
-    """
+class _SplitImages:
+    """What both kinds of dataset have: a name, images and their split."""
 
     name: str
     images: np.ndarray
-    attributes: np.ndarray
-    attribute_names: tuple[str, ...]
     split: np.ndarray
-    key: str
-    skipped: int = 0
-    parts: dict[str, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def indices(self, split: str) -> np.ndarray:
-        """(M,) int64 positions of the images of `split`, ascending. DataError if there are none."""
+    def indices(self, split: str) -> NDArray[np.int64]:
+        """Return the positions ``(M,)`` of the images of ``split``, ascending; DataError if there are none."""
         if split not in SPLITS:
             raise DataError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
         found = np.flatnonzero(self.split == SPLITS.index(split))
@@ -60,27 +42,58 @@ class AttributeDataset:
         return found
 
 
-def _check_whole(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise DataError(f"{name} must be a whole number of at least {least}, got {value!r}")
+@dataclass(frozen=True, eq=False)
+class AttributeDataset(_SplitImages):
+    """N images with K binary attributes.
 
+    Parameters
+    ----------
+    name : str
+        "avatars", "celeba", "cifar10", or the folder's name.
+    images : ndarray of uint8
+        Of shape ``(N, H, W, 3)``, usually a read-only memory map.
+    attributes : ndarray of uint8
+        Of shape ``(N, K)``, 0 or 1.
+    attribute_names : tuple of str
+        K names.
+    split : ndarray of uint8
+        Of shape ``(N,)``, index into `SPLITS`.
+    key : str
+        Hex digest of the content; names whatever is derived from this data.
+    skipped : int, default 0
+        Images left out because they were missing or damaged (only with ``skip_bad``).
+    parts : dict of str to ndarray, optional
+        Of the avatars only: for each part of a face the ``(N,)`` sub-types drawn, as strings.
+    """
 
-TEST_EVERY = 5
-"""Where the data have no split of their own, every so many-th image of each class is for the test."""
+    name: str
+    images: np.ndarray
+    attributes: np.ndarray
+    attribute_names: tuple[str, ...]
+    split: np.ndarray
+    key: str
+    skipped: int = 0
+    parts: dict[str, np.ndarray] | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledImages:
+class LabelledImages(_SplitImages):
     """N square images, each of one of K classes.
 
-    Attributes
+    Parameters
     ----------
-    name : "digits", or the folder's name.
-    images : (N, S, S, C) uint8, C = 1 (grey) or 3 (RGB); of a class folder a read-only memory map.
-    labels : (N,) int64, position in `class_names`.
-    class_names : K names, each with at least one image to train on.
-    split : (N,) uint8, index into `SPLITS`.
-    key : hex digest of the content; names whatever is derived from this data.
+    name : str
+        "digits", or the folder's name.
+    images : ndarray of uint8
+        Of shape ``(N, S, S, C)``, C = 1 (grey) or 3 (RGB); of a class folder a read-only memory map.
+    labels : ndarray of int64
+        Of shape ``(N,)``, position in ``class_names``.
+    class_names : tuple of str
+        K names, each with at least one image to train on.
+    split : ndarray of uint8
+        Of shape ``(N,)``, index into `SPLITS`.
+    key : str
+        Hex digest of the content; names whatever is derived from this data.
     """
 
     name: str
@@ -90,20 +103,13 @@ class LabelledImages:
     split: NDArray[np.uint8]
     key: str
 
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def indices(self, split: str) -> NDArray[np.int64]:
-        """(M,) positions of the images of ``split``, ascending. DataError if there are none, or no such split."""
-        return AttributeDataset.indices(self, split)  # pyright: ignore[reportArgumentType]  # needs name and split
-
 
 def every_fifth_for_test(labels: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Split codes ``(N,)``: of the images of each label every fifth is for the test, the rest for training."""
-    return np.where(_ranks(labels) % TEST_EVERY == TEST_EVERY - 1, SPLITS.index("test"), 0).astype(np.uint8)
+    return np.where(ranks_within(labels) % 5 == 4, SPLITS.index("test"), SPLITS.index("train")).astype(np.uint8)
 
 
-def _ranks(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+def ranks_within(groups: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many earlier images are in each image's group, ``(N,)``."""
     ranks = np.empty(len(groups), np.int64)
     for group in np.unique(groups):

@@ -4,9 +4,9 @@
     <root>/index/<stamp>    the content digest of files with that stamp (names, sizes, times), so that
                             unchanged files need not be read again
 
-`key` is a digest of everything that decides the result, so an entry never goes stale. An entry is written in
+``key`` is a digest of everything that decides the result, so an entry never goes stale. An entry is written in
 a folder of its own beside its place, flushed to disk and renamed: readers see a whole entry or none, and of
-two processes that build the same one the first wins. `meta.json` holds the size of every file and a digest of
+two processes that build the same one the first wins. ``meta.json`` holds the size of every file and a digest of
 every small array; an entry that disagrees with it is damaged and built again.
 """
 
@@ -27,7 +27,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import platformdirs
 
-from gaussmix.data.base import DataError
+from gaussmix._files import whole_file
+from gaussmix.data.base import AttributeDataset, DataError
 
 FORMAT = 1  # part of every key: raise it when the files of an entry change
 STALE_AFTER = 86400.0  # seconds without a write, after which an unfinished entry belongs to a dead process
@@ -38,15 +39,22 @@ Built = tuple[dict[str, np.ndarray], dict[str, Any]]  # the small arrays by name
 
 @dataclass(frozen=True)
 class Entry:
-    """A cached data set: (N, H, W, 3) uint8 read-only images, small arrays by name, facts from meta.json."""
+    """A cached data set: ``(N, H, W, 3)`` uint8 read-only images, small arrays by name, facts from meta.json."""
 
+    key: str
     images: np.ndarray
     arrays: dict[str, np.ndarray]
     info: dict[str, Any]
 
+    def dataset(self, name: str, attribute_names: tuple[str, ...]) -> AttributeDataset:
+        """The entry, with its arrays ``attributes``, ``split`` and ``part-...``, as a dataset."""
+        parts = {key.removeprefix("part-"): kinds for key, kinds in self.arrays.items() if key.startswith("part-")}
+        attributes, split, skipped = self.arrays["attributes"], self.arrays["split"], self.info.get("skipped", 0)
+        return AttributeDataset(name, self.images, attributes, attribute_names, split, self.key, skipped, parts or None)
+
 
 def cache_dir() -> Path:
-    """Root of the cache: $GAUSSMIX_CACHE, or the user's cache folder on this system."""
+    """Return the root of the cache: ``$GAUSSMIX_CACHE``, or the user's cache folder on this system."""
     chosen = os.environ.get("GAUSSMIX_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("gaussmix")
 
@@ -57,9 +65,9 @@ def digest(*facts: Any) -> str:
 
 
 def fetch(root: Path, key: str, size: int, build: Callable[[Append], Built]) -> Entry:
-    """Entry `key` of the cache under `root`, built first if it is absent or damaged.
+    """Entry ``key`` of the cache under ``root``, built first if it is absent or damaged.
 
-    `build` passes its images of shape (size, size, 3) to the function it is given, in order, and returns the
+    ``build`` passes its images of shape ``(size, size, 3)`` to the function it is given, in order, and returns the
     small arrays, N long, and facts. It runs again only if another process removes the entry in between.
     """
     folder = root / "datasets" / key
@@ -95,13 +103,12 @@ def remember(root: Path, stamp: str, content: str | None) -> None:
             path.unlink(missing_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{stamp}.{uuid.uuid4().hex}")
-        aside.write_text(content, "ascii")
-        aside.replace(path)
+        with whole_file(path) as aside:
+            aside.write_text(content, "ascii")
 
 
 def _open(folder: Path) -> Entry | None:
-    """The entry in `folder`, or None if it is absent or damaged in any way that shows."""
+    """The entry in ``folder``, or None if it is absent or damaged in any way that shows."""
     try:
         meta = json.loads((folder / "meta.json").read_text("utf-8"))
         if any((folder / name).stat().st_size != size for name, size in meta["bytes"].items()):
@@ -112,7 +119,7 @@ def _open(folder: Path) -> Entry | None:
             return None
         if any(_checksum(arrays[name]) != expected for name, expected in meta["digests"].items()):
             return None
-        return Entry(images, arrays, meta["info"])
+        return Entry(folder.name, images, arrays, meta["info"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None
 
@@ -127,13 +134,11 @@ def _build(folder: Path, size: int, build: Callable[[Append], Built]) -> None:
         try:
             aside.rename(folder)
         except OSError:
-            if not folder.is_dir():
+            if not folder.is_dir():  # another process was first; its entry is as good
                 raise
-            shutil.rmtree(aside)  # another process was first; its entry is as good
         _sync_folder(folder.parent)
-    except BaseException:  # Ctrl-C too
+    finally:  # after Ctrl-C too
         shutil.rmtree(aside, ignore_errors=True)
-        raise
 
 
 def _write(folder: Path, size: int, build: Callable[[Append], Built]) -> None:

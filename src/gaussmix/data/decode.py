@@ -7,26 +7,28 @@ import io
 import os
 import stat
 import warnings
-from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gaussmix._progress import progress_bar
 from gaussmix.data.base import DataError
 from gaussmix.data.cache import Append, Built, Entry, digest, fetch, recall, remember
 from gaussmix.data.table import ImageTable
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 DECODER = "decoder 1"  # part of the cache's key: raise it when `decode` gives other pixels
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # not EPS: Pillow would run Ghostscript on it
 UNREADABLE = bytes(16)  # stands for the digest of a file without readable bytes
 MAX_THREADS = 8
 BATCH = 8  # images a thread takes at a time
+AHEAD = 32 * BATCH  # images that are read before the first of them is taken, at most
 
 T = TypeVar("T")
 
@@ -36,11 +38,13 @@ class BadImageError(Exception):
 
 
 def decode(data: bytes, size: int) -> np.ndarray:
-    """(size, size, 3) uint8 RGB from the bytes of an image file: its centre square, resized.
+    """``(size, size, 3)`` uint8 RGB from the bytes of an image file: its centre square, resized.
 
     The EXIF orientation is applied, transparency laid over white, 16-bit grey scaled by 1/257; an animation
     gives its first frame. Raises BadImageError.
     """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             limit = Image.MAX_IMAGE_PIXELS
@@ -48,7 +52,7 @@ def decode(data: bytes, size: int) -> np.ndarray:
                 raise BadImageError(f"is too large ({image.width} x {image.height} pixels; at most {limit} in all)")
             # JPEG decodes to 1/2, 1/4 or 1/8 directly; from three times the asked size up, nothing shows.
             image.draft(None, (3 * size, 3 * size))
-            rgb = _to_rgb(ImageOps.exif_transpose(image))
+            rgb = to_rgb(ImageOps.exif_transpose(image))
             side = min(rgb.size)
             left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
             square = rgb.crop((left, top, left + side, top + side))
@@ -63,7 +67,18 @@ def decode(data: bytes, size: int) -> np.ndarray:
         raise BadImageError(f"is damaged ({' '.join(str(error).split()) or type(error).__name__})") from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def read_square(path: Path, size: int) -> np.ndarray:
+    """`decode` of a file. Raises ValueError naming a file that is no picture, OSError for one that cannot be read."""
+    try:
+        return decode(path.read_bytes(), size)
+    except BadImageError as error:
+        raise ValueError(f"{path} {error}") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode to RGB: transparency laid over white, 16-bit grey scaled. Raises BadImageError for other ranges."""
+    from PIL import Image
+
     if image.mode[0] == "I":  # 16 or 32 bits; Pillow's own conversion would clip at 255
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 0xFFFF:
@@ -77,24 +92,33 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def load_table(table: ImageTable, *, size: int, skip_bad: bool, root: Path, progress: bool) -> tuple[Entry, str]:
-    """The cached images of `table` with arrays "attributes" and "split", and the entry's key.
+def load_table(table: ImageTable, *, size: int, skip_bad: bool, root: Path, progress: bool) -> Entry:
+    """The images of ``table`` at ``size``, with attributes and split, from the cache under ``root``.
 
-    Raises DataError if an image is missing or damaged; with `skip_bad` it leaves such images out, with a
-    warning, and puts their number into `info["skipped"]`.
+    Raises DataError if an image is missing or damaged; with ``skip_bad`` it leaves such images out, with a warning,
+    and puts their number into ``info["skipped"]``.
     """
     stamp, missing = _stamp(table)
     if missing and not skip_bad:
         raise DataError(_complaint(table, missing))
     content = recall(root, stamp)
     if content is None:
-        content, complete = _content(table, missing, progress)
-        if complete:
+        content, bad = _read_all(table, missing, "Checking images", progress, _read)
+        if len(bad) == len(missing):  # all files that exist could be read
             remember(root, stamp, content)
     key = digest("images", DECODER, table.reader, size, skip_bad, content)
 
+    def decoded(path: str) -> tuple[bytes, np.ndarray | str]:
+        fingerprint, data = _read(path)
+        if isinstance(data, str):
+            return fingerprint, data
+        try:
+            return fingerprint, decode(data, size)
+        except BadImageError as error:
+            return fingerprint, str(error)
+
     def build(append: Append) -> Built:
-        bad, found = _decode_all(table, missing, size, append, progress)
+        found, bad = _read_all(table, missing, "Decoding images", progress, decoded, append)
         if found != content:
             remember(root, stamp, None)
             raise DataError(f"the images in {table.root} changed while they were read; run again")
@@ -110,9 +134,9 @@ def load_table(table: ImageTable, *, size: int, skip_bad: bool, root: Path, prog
         first = _describe(table, *entry.info["first_bad"])
         warnings.warn(
             f"skipped {entry.info['skipped']} of {len(table)} images; the first: {first}",
-            stacklevel=3,  # the caller of load_dataset
+            stacklevel=4,  # the caller of load_dataset or load_labelled
         )
-    return entry, key
+    return entry
 
 
 def _stamp(table: ImageTable) -> tuple[str, dict[int, str]]:
@@ -136,59 +160,38 @@ def _stamp(table: ImageTable) -> tuple[str, dict[int, str]]:
 
 
 def _hasher(table: ImageTable) -> hashlib.blake2b:
-    """A hash that has seen all of `table` but the bytes of its images."""
+    """A hash that has seen all of ``table`` but the bytes of its images."""
     hasher = hashlib.blake2b(digest(table.attribute_names, table.files).encode(), digest_size=16)
-    hasher.update(table.attributes.tobytes())
-    hasher.update(table.split.tobytes())
+    hasher.update(table.attributes.tobytes() + table.split.tobytes())
     return hasher
 
 
-def _content(table: ImageTable, missing: dict[int, str], progress: bool) -> tuple[str, bool]:
-    """Digest of `table` and the bytes of its images, and whether all files that exist could be read."""
-    hasher = _hasher(table)
-    unread = 0
-    with (
-        progress_bar("Checking images", len(table), progress) as show,
-        closing(_in_threads(_read, table, missing)) as results,
-    ):
-        for i, (fingerprint, _) in enumerate(results):
-            hasher.update(fingerprint)
-            unread += fingerprint == UNREADABLE
-            show(i + 1)
-    return hasher.hexdigest(), unread == len(missing)
+def _read_all(
+    table: ImageTable,
+    missing: dict[int, str],
+    label: str,
+    progress: bool,
+    read: Callable[[str], tuple[bytes, T | str]],
+    take: Callable[[T], object] = lambda _: None,
+) -> tuple[str, dict[int, str]]:
+    """Read every image and ``take`` what it gives, in order.
 
-
-def _decode_all(
-    table: ImageTable, missing: dict[int, str], size: int, append: Append, progress: bool
-) -> tuple[dict[int, str], str]:
-    """Decode every image into the cache.
-
-    Returns the rows that have none, with the reason, and `_content`'s digest of the bytes that were decoded.
+    Returns a digest of the table and of the bytes that were read, and the rows that gave nothing, with the reason.
     """
-
-    def read_image(path: str) -> tuple[bytes, np.ndarray | str]:
-        fingerprint, data = _read(path)
-        if isinstance(data, str):
-            return fingerprint, data
-        try:
-            return fingerprint, decode(data, size)
-        except BadImageError as error:
-            return fingerprint, str(error)
-
     hasher = _hasher(table)
     bad: dict[int, str] = {}
     with (
-        progress_bar("Decoding images", len(table), progress) as show,
-        closing(_in_threads(read_image, table, missing)) as results,
+        progress_bar(label, len(table), progress) as show,
+        closing(_in_threads(read, table, missing)) as results,
     ):
-        for i, (fingerprint, image) in enumerate(results):
+        for i, (fingerprint, found) in enumerate(results):
             hasher.update(fingerprint)
-            if isinstance(image, str):
-                bad[i] = image
+            if isinstance(found, str):
+                bad[i] = found
             else:
-                append(image)
+                take(found)
             show(i + 1)
-    return bad, hasher.hexdigest()
+    return hasher.hexdigest(), bad
 
 
 def _read(path: str) -> tuple[bytes, bytes | str]:
@@ -204,22 +207,17 @@ def _read(path: str) -> tuple[bytes, bytes | str]:
 def _in_threads(
     read: Callable[[str], tuple[bytes, T | str]], table: ImageTable, missing: dict[int, str]
 ) -> Generator[tuple[bytes, T | str]]:
-    """`read(path)` for every row in order, a bounded number ahead so that memory stays flat."""
+    """``read(path)`` for every row in order, a bounded number ahead so that memory stays flat."""
 
-    def read_rows(rows: range) -> list[tuple[bytes, T | str]]:
+    def read_rows(first: int) -> list[tuple[bytes, T | str]]:
+        rows = range(first, min(first + BATCH, len(table)))
         return [(UNREADABLE, missing[i]) if i in missing else read(f"{table.root}/{table.files[i]}") for i in rows]
 
-    threads = min(MAX_THREADS, os.cpu_count() or 1)
-    batches = (range(i, min(i + BATCH, len(table))) for i in range(0, len(table), BATCH))
-    pending: deque[Future[list[tuple[bytes, T | str]]]] = deque()
-    pool = ThreadPoolExecutor(threads)  # Pillow and the hash work outside the interpreter's lock
+    pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1))  # Pillow and the hash work outside the lock
     try:
-        for rows in batches:
-            pending.append(pool.submit(read_rows, rows))
-            if len(pending) > threads + 1:
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
+        for start in range(0, len(table), AHEAD):
+            for found in pool.map(read_rows, range(start, min(start + AHEAD, len(table)), BATCH)):
+                yield from found
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gaussmix._typing import IntArray
 from gaussmix.data.base import DataError
 
 _MINUS = 2  # stands for -1 until it is known that its column holds no 0
@@ -17,38 +18,27 @@ _CODES = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0, "-1": _MINU
 
 @dataclass(frozen=True, eq=False)
 class ImageTable:
-    """N images, not read yet.
+    """N images, not read yet."""
 
-    Attributes
-    ----------
-    reader : name and version of the reader; part of the cache's key.
-    root : folder of the images.
-    files : N names relative to `root`, with "/" between the parts.
-    rows : N places that name the images, for messages: annotation file, row (its first line is row 1).
-    attributes : (N, K) uint8, 0 or 1.
-    attribute_names : K names.
-    split : (N,) uint8, index into `SPLITS`.
-    """
-
-    reader: str
-    root: Path
-    files: list[str]
-    rows: list[tuple[Path, int]]
-    attributes: np.ndarray
+    reader: str  # name and version of the reader; part of the cache's key
+    root: Path  # folder of the images
+    files: list[str]  # N names relative to `root`, with "/" between the parts
+    rows: list[tuple[Path, int]]  # N places that name the images, for messages: annotation file, row (from 1)
+    attributes: np.ndarray  # (N, K) uint8, 0 or 1
     attribute_names: tuple[str, ...]
-    split: np.ndarray
+    split: np.ndarray  # (N,) uint8, index into `SPLITS`
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def first(self, count: int) -> ImageTable:
-        """The first `count` rows."""
+    def take(self, places: Sequence[int] | IntArray) -> ImageTable:
+        """The rows at these places."""
         return replace(
             self,
-            files=self.files[:count],
-            rows=self.rows[:count],
-            attributes=self.attributes[:count],
-            split=self.split[:count],
+            files=[self.files[i] for i in places],
+            rows=[self.rows[i] for i in places],
+            attributes=self.attributes[places],
+            split=self.split[places],
         )
 
 
@@ -61,7 +51,7 @@ class TableRows:
         self._codes = bytearray()
 
     def add(self, file: str, cells: Sequence[str], path: Path, row: int) -> None:
-        """One image and its K values, found at `row` of `path`."""
+        """One image and its K values, found at ``row`` of ``path``."""
         if file in self.rows:
             earlier, line = self.rows[file]
             raise DataError(f"{path}, row {row}: {file} was named before, in {earlier}, row {line}; keep one of them")
@@ -72,8 +62,13 @@ class TableRows:
         self._codes += codes
         self.rows[file] = (path, row)
 
-    def attributes(self) -> np.ndarray:
-        """(N, K) uint8, 0 or 1. DataError if a column mixes 0/1 with -1/1: its 0 might mean "unknown"."""
+    def table(self, reader: str, root: Path, split: np.ndarray) -> ImageTable:
+        """All rows so far, as images in ``root`` with splits ``(N,)``."""
+        files, rows = list(self.rows), list(self.rows.values())
+        return ImageTable(reader, root, files, rows, self._attributes(), self.names, split)
+
+    def _attributes(self) -> np.ndarray:
+        """``(N, K)`` uint8, 0 or 1. DataError if a column mixes 0/1 with -1/1: its 0 might mean "unknown"."""
         codes = np.frombuffer(bytes(self._codes), np.uint8).reshape(len(self.rows), len(self.names))
         for column in np.flatnonzero((codes == 0).any(0) & (codes == _MINUS).any(0)):
             where = max(np.argmax(codes[:, column] == value) for value in (0, _MINUS))
@@ -109,7 +104,7 @@ def check_names(names: Sequence[str], path: Path, row: int) -> None:
 
 
 def check_file(name: str, path: Path, row: int) -> str:
-    """`name` without needless parts. DataError if it is empty or leads out of the folder."""
+    """``name`` without needless parts. DataError if it is empty or leads out of the folder."""
     if name.replace(".", "").isalnum():  # most names, quickly: 000001.jpg
         return name
     clean = os.path.normpath(name).replace(os.sep, "/") if name.strip() else ""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 
 @njit(nogil=True, cache=True)
@@ -98,16 +97,7 @@ def count_blocks(x, base, per_width, first, n_bins, slots, table, extremes):
         tally(slots[: part.size], None, table)
 
 
-def count(
-    x: NDArray[np.floating],
-    base: float,
-    per_width: float,
-    first: int,
-    n_bins: int,
-    block: int,
-    table: NDArray[np.int64],
-    extremes: NDArray[np.float64],
-) -> None:
+def count(x, base, per_width, first, n_bins, block, table, extremes) -> None:
     """`count_blocks` of fewer than 2^31 points, ``block`` at a time."""
     slots = np.empty(block, np.uint32)
     if x.size < 4 * table.size:

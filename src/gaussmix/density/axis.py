@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from gaussmix._typing import FloatArray
 
 LARGEST_EDGE = 2.0**1022  # so that differences of edges are finite
 LARGEST_POINT = 2.0**1000  # an axis grows no further; leaves room for the bin around the point
@@ -28,13 +28,8 @@ MOST_BINS = 1 << 28
 class Axis:
     """Bins of one width on a linear axis (``scale=None``) or an asinh axis.
 
-    Attributes
-    ----------
-    origin : u of the first edge.
-    width : width of a bin, in u.
-    n_bins : number of bins.
-    center, scale : of the warp, in units of x; ``scale=None`` means u = x.
-    first, level, base : place on the base lattice (see the module); left alone, the axis is its own base lattice.
+    ``origin`` is u of the first edge, ``width`` a bin's in u; ``center`` and ``scale`` of the warp are in units of x;
+    ``first``, ``level`` and ``base`` are the place on the base lattice; left alone, the axis is its own base lattice.
 
     Raises ValueError for a width or a scale that is not positive, no bins, or edges beyond +-2^1022.
     """
@@ -70,7 +65,7 @@ class Axis:
         if max(abs(self.origin), abs(end), abs(self.center)) > LARGEST_EDGE:
             raise ValueError(f"an axis from {self.origin:g} to {end:g}: edges must lie within +-2^1022 (4.5e307)")
 
-    def transform(self, x: ArrayLike) -> NDArray[np.float64]:
+    def transform(self, x: ArrayLike) -> FloatArray:
         """u(x); beyond what a float holds, +-inf."""
         x = np.asarray(x, dtype=np.float64)
         if self.scale is None:
@@ -78,7 +73,7 @@ class Axis:
         with np.errstate(over="ignore"):
             return np.arcsinh((x - self.center) / self.scale)
 
-    def inverse(self, u: ArrayLike) -> NDArray[np.float64]:
+    def inverse(self, u: ArrayLike) -> FloatArray:
         """x(u); beyond what a float holds, +-inf."""
         u = np.asarray(u, dtype=np.float64)
         if self.scale is None:
@@ -86,18 +81,18 @@ class Axis:
         with np.errstate(over="ignore"):
             return self.center + self.scale * np.sinh(u)
 
-    def slope(self, x: ArrayLike) -> NDArray[np.float64]:
+    def slope(self, x: ArrayLike) -> FloatArray:
         """du/dx at x, in 1/units of x."""
         x = np.asarray(x, dtype=np.float64)
         return np.ones_like(x) if self.scale is None else 1 / np.hypot(self.scale, x - self.center)
 
     @property
-    def edges(self) -> NDArray[np.float64]:
+    def edges(self) -> FloatArray:
         """The ``n_bins + 1`` edges, in x."""
         return self.inverse(self.start + np.arange(self.first, self.first + self.n_bins + 1) * self.width)
 
     @property
-    def centers(self) -> NDArray[np.float64]:
+    def centers(self) -> FloatArray:
         """The middles of the bins in u, as x: (n_bins,)."""
         return self.inverse(self.start + (np.arange(self.first, self.first + self.n_bins) + 0.5) * self.width)
 
@@ -133,7 +128,7 @@ class Axis:
         u_low, u_high = float(self.transform(low)), float(self.transform(high))
         if not (low <= high and max(map(abs, (low, high, u_low, u_high))) <= LARGEST_POINT):
             raise ValueError(f"cannot extend an axis to [{low}, {high}]: needed are low <= high within +-2^1000")
-        return self._grown(lambda level: (self._number(u_low, level), self._number(u_high, level)), max_bins)
+        return self._grown(self._number(u_low), self._number(u_high), max_bins)
 
     def joined(self, other: Axis, max_bins: int = 1 << 16) -> Axis:
         """The axis grown until it holds all bins of ``other``. Raises ValueError if that has another base lattice."""
@@ -141,43 +136,21 @@ class Axis:
             raise ValueError(f"axes lie on different lattices: {self.lattice} and {other.lattice}")
         if other.level > self.level:
             return other.joined(self, max_bins)
-        return self._grown(other._numbers, max_bins)
+        shift = self.level - other.level
+        return self._grown(other.first >> shift, (other.first + other.n_bins - 1) >> shift, max_bins)
 
-    def _grown(self, ends: Callable[[int], tuple[int, int]], max_bins: int) -> Axis:
-        """Grown to hold the bins from the first to the last number that ``ends`` tells for a level."""
+    def _grown(self, first: int, last: int, max_bins: int) -> Axis:
+        """Grown to hold also the bins from number ``first`` to ``last`` of its level."""
         if max_bins < max(2, self.n_bins):
             raise ValueError(f"max_bins is {max_bins}; the axis has {self.n_bins} bins and 2 are needed at least")
-        level = self.level
-        while True:
-            (first, last), (own_first, own_last) = ends(level), self._numbers(level)
-            first, last = min(first, own_first), max(last, own_last)
-            if last - first < max_bins:
-                break
-            level += 1
-        width = self._width(level)
+        first, last, level = min(first, self.first), max(last, self.first + self.n_bins - 1), self.level
+        while last - first >= max_bins:
+            first, last, level = first >> 1, last >> 1, level + 1
+        width = math.ldexp(self.width, level - self.level)
         origin = self.start + first * width
         return replace(self, origin=origin, width=width, n_bins=last - first + 1, first=first, level=level)
 
-    def _width(self, level: int) -> float:
-        return math.ldexp(self.width, level - self.level)
-
-    def _numbers(self, level: int) -> tuple[int, int]:
-        """Numbers of the first and the last bin, once pairs are joined up to ``level``."""
-        shift = level - self.level
-        return self.first >> shift, (self.first + self.n_bins - 1) >> shift
-
-    def _number(self, u: float, level: int) -> int:
-        """Number of the bin that holds u at ``level``; by the formula of the kernels."""
-        place = (u - self.start) * (1 / self._width(level))
+    def _number(self, u: float) -> int:
+        """Number of the bin that holds u, by the formula of the kernels."""
+        place = (u - self.start) * (1 / self.width)
         return math.floor(place) if math.isfinite(place) else int(math.copysign(LARGEST_EDGE, place))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As what JSON can say."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Axis:
-        """The axis that `to_dict` described. Raises ValueError for other fields."""
-        if not isinstance(fields, dict) or set(fields) != set(cls.__dataclass_fields__):
-            raise ValueError(f"not the description of an axis: {fields!r}")
-        return cls(**fields)

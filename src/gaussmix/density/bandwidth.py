@@ -1,55 +1,55 @@
-"""How wide to smooth: bandwidths of a Gaussian kernel estimate, from counts in equal bins.
+"""How wide to smooth, from counts alone.
+
+Bandwidths of a Gaussian kernel estimate from counts in equal bins, as standard deviations in bins:
 
     improved Sheather-Jones   Botev, Grotowski, Kroese (2010), Annals of Statistics 38, section 5: the fixed point of
                               t = zeta gamma^[7](t), computed from the discrete cosine transform of the counts
     normal scale              h = 1.06 min(sd, interquartile range / 1.34) N^(-1/5)
 
-Bandwidths are standard deviations in bins.
-
-The bandwidth of an expansion by held-out likelihood, from the counts alone.
-
-Each bin's count is split at random into K parts, multinomial with probabilities 1/K: the parts are the counts of K
-random folds of the data, without a second pass over it. For every fold the weights are fitted to the other folds and
-the mean log-density of the fold's points is taken; the bandwidth with the best mean over folds wins.
-
-Of the density that judges a point, the share 0.2 / (points fitted) is uniform on the basis's axis, so that a lone point
-far from all others costs some nats and not infinitely many.
+The bandwidth of an expansion on a basis (E section 2.1: t, with sigma = t r) by held-out likelihood: each bin's count
+is split at random into K parts, multinomial with probabilities 1/K: the parts are the counts of K random folds of the
+data, without a second pass over it. For every fold the weights are fitted to the other folds and the mean log-density
+of the fold's points is taken; the bandwidth with the best mean over folds wins. Of the density that judges a point, the
+share 0.2 / (points fitted) is uniform on the basis's axis, so that a lone point far from all others costs some nats and
+not infinitely many.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.fft import dct
 from scipy.optimize import brentq
 
+from gaussmix._typing import FloatArray
+from gaussmix.density import rules
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.rules import (
-    BandedRows,
-    algorithm1_weights,
-    bin_masses,
-    clip,
-    density_rows,
-    histogram_weights,
-    kernel_weights,
-    ml_weights,
-    unclipped_algorithm2,
-)
 from gaussmix.density.standard_units import GUARD_POINTS
 
+Rule = Literal["histogram", "algorithm1", "algorithm2", "kernel", "ml"]
+
+N_FOLDS = 5
+ML_TOLERANCE = 1e-5  # nats a point; differences between bandwidths are far larger
 _STAGES = 7
 _LARGEST_EXPONENT = 40.0  # terms below exp(-40) of the first are left out
 
+_WEIGHTS: dict[Rule, Callable[[BinnedCounts, GaussianBasis], FloatArray]] = {
+    "histogram": rules.histogram_weights,
+    "algorithm1": lambda counts, basis: rules.algorithm1_weights(counts, basis)[0],
+    "algorithm2": lambda counts, basis: rules.clip(rules.unclipped_algorithm2(counts, basis))[0],
+    "kernel": rules.kernel_weights,
+    "ml": lambda counts, basis: rules.ml_weights(counts, basis, tol=ML_TOLERANCE).weights,
+}
 
-def isj_bandwidth(counts: NDArray[np.float64]) -> float | None:
-    """The improved Sheather-Jones bandwidth in bins, shape (m,) counts; None where its equation has no root."""
+
+def isj_bandwidth(counts: FloatArray) -> float | None:
+    """The improved Sheather-Jones bandwidth of (m,) counts, in bins; None where its equation has no root."""
     m, n = len(counts), float(counts.sum())
     if m < 4 or n <= 0:
         return None
@@ -82,7 +82,7 @@ def isj_bandwidth(counts: NDArray[np.float64]) -> float | None:
     return math.sqrt(brentq(excess, low, high, rtol=1e-6)) * m  # pyright: ignore[reportArgumentType]
 
 
-def normal_scale_bandwidth(counts: NDArray[np.float64]) -> float:
+def normal_scale_bandwidth(counts: FloatArray) -> float:
     """The bandwidth in bins that would be best for a normal distribution of the data's spread; (m,) counts."""
     n = float(counts.sum())
     places = np.arange(len(counts)) + 0.5
@@ -93,106 +93,55 @@ def normal_scale_bandwidth(counts: NDArray[np.float64]) -> float:
     return 1.06 * (min(sd, quartiles) if quartiles > 0 else sd) * n**-0.2
 
 
-ML_TOLERANCE = 1e-5  # nats a point; differences between bandwidths are far larger
-
-Rule = Literal["histogram", "algorithm1", "algorithm2", "kernel", "ml"]
-
-
-@dataclass(frozen=True)
-class BandwidthChoice:
-    """What was tried and what won."""
-
-    bandwidth: float
-    """The best t, in spacings."""
-    bandwidths: NDArray[np.float64]
-    """(T,) the t that were tried."""
-    held_out: NDArray[np.float64]
-    """(T,) mean log-density of held-out points, nats a point, per unit of the basis's axis."""
-
-
 def choose_bandwidth(
-    counts: BinnedCounts,
-    basis: GaussianBasis,
-    rule: Rule,
-    grid: Sequence[float] | NDArray[np.float64] | None = None,
-    *,
-    n_folds: int = 5,
-    rng: np.random.Generator | int = 0,
-) -> BandwidthChoice:
+    counts: BinnedCounts, basis: GaussianBasis, rule: Rule, *, rng: np.random.Generator | int = 0
+) -> tuple[float, FloatArray, FloatArray]:
     """The bandwidth t of ``basis`` (sigma = t r) that predicts held-out points best under ``rule``.
 
-    Args:
-        counts: on ``basis.axis()``; points outside the axis have no say.
-        basis: all but its bandwidth is used.
-        rule: how weights are made from counts.
-        grid: bandwidths to try, in spacings; 1/2 to 32 in steps of sqrt(2), at most n/4, if not given.
-        n_folds: K, at least 2.
-        rng: a generator or a seed for the split.
+    After it those that were tried, (T,): 1/2 to 32 in steps of sqrt(2), at most n/4; and the mean log-densities of
+    held-out points, (T,), in nats a point per unit of the basis's axis. The counts lie on ``basis.axis()``; points
+    outside the axis have no say. ``rng`` is a generator or a seed for the split.
 
-    Raises ValueError for an unknown rule, fewer than two folds, a grid that is empty or not positive, counts on another
-    axis, and too few points to split.
+    Raises ValueError for counts on another axis, and too few points to split.
     """
-    if rule not in get_args(Rule):
-        raise ValueError(f"rule is {rule!r}; it must be one of {', '.join(get_args(Rule))}")
-    if n_folds < 2:
-        raise ValueError(f"n_folds is {n_folds}; at least 2 are needed")
-    bandwidths = _default_grid(basis.n_components) if grid is None else np.asarray(grid, dtype=np.float64)
-    if bandwidths.ndim != 1 or not (bandwidths.size and np.isfinite(bandwidths).all() and bandwidths.min() > 0):
-        raise ValueError(f"grid is {grid}; it must list positive bandwidths, in spacings")
-    folds = _split(counts, bin_masses(counts, basis), n_folds, np.random.default_rng(rng))
-    if not folds:
-        raise ValueError(f"{counts.n} points cannot be split into {n_folds} folds; give the bandwidth as a number")
-    held_out = np.empty(bandwidths.size)
-    for i, t in enumerate(bandwidths):
-        tried = dataclasses.replace(basis, bandwidth=float(t))
-        rows = density_rows(tried, SUB_BINS)
-        held_out[i] = np.mean([fold.score(tried, rows, _RULES[rule](fold.fit, tried)) for fold in folds])
-    return BandwidthChoice(float(bandwidths[np.argmax(held_out)]), bandwidths, held_out)
-
-
-def _default_grid(n: int) -> NDArray[np.float64]:
     grid = 2 ** np.arange(-1, 5.5, 0.5)
-    return grid[grid <= max(1.0, n / 4)]
-
-
-_RULES: dict[Rule, Callable[[BinnedCounts, GaussianBasis], NDArray[np.float64]]] = {
-    "histogram": histogram_weights,
-    "algorithm1": lambda counts, basis: algorithm1_weights(counts, basis)[0],
-    "algorithm2": lambda counts, basis: clip(unclipped_algorithm2(counts, basis))[0],
-    "kernel": kernel_weights,
-    "ml": lambda counts, basis: ml_weights(counts, basis, tol=ML_TOLERANCE).weights,
-}
+    grid = grid[grid <= max(1.0, basis.n_components / 4)]
+    folds = _split(counts, rules.bin_masses(counts, basis), np.random.default_rng(rng))
+    if not folds:
+        raise ValueError(f"{counts.n} points cannot be split into {N_FOLDS} folds; give the bandwidth as a number")
+    held_out = np.empty(grid.size)
+    for i, t in enumerate(grid):
+        tried = dataclasses.replace(basis, bandwidth=float(t))
+        rows = rules.density_rows(tried, SUB_BINS)
+        held_out[i] = np.mean([fold.score(tried, rows, _WEIGHTS[rule](fold.fit, tried)) for fold in folds])
+    return float(grid[np.argmax(held_out)]), grid, held_out
 
 
 @dataclass(frozen=True)
 class _Fold:
-    fit: BinnedCounts
-    """The other folds."""
-    n_fit: int
-    """Their points."""
-    held: NDArray[np.float64]
-    """(16 n,) mass of the fold in each bin."""
+    fit: BinnedCounts  # the other folds
+    n_fit: int  # their points
+    held: FloatArray  # (16 n,) mass of the fold in each bin
 
-    def score(self, basis: GaussianBasis, rows: BandedRows, weights: NDArray[np.float64]) -> float:
+    def score(self, basis: GaussianBasis, rows: rules.BandedRows, weights: FloatArray) -> float:
         """Mean log-density of the held-out points."""
         guard = GUARD_POINTS / (GUARD_POINTS + self.n_fit)
         density = (1 - guard) * rows.times(weights) + guard / basis.n_components
         return float(self.held @ np.log(density / basis.spacing) / self.held.sum())
 
 
-def _split(counts: BinnedCounts, mass: NDArray[np.float64], n_folds: int, rng: np.random.Generator) -> list[_Fold]:
+def _split(counts: BinnedCounts, mass: FloatArray, rng: np.random.Generator) -> list[_Fold]:
     """The folds that have points, and leave some.
 
     Importance weights go with the points: a bin's mass is shared in proportion to its points.
     """
     number = counts.counts
-    parts = rng.multinomial(number, np.full(n_folds, 1 / n_folds))
+    parts = rng.multinomial(number, np.full(N_FOLDS, 1 / N_FOLDS))
     used = number > 0
     centers = counts.axis.centers[used]
     per_point = mass[used] / number[used]
     folds = []
-    for k in range(n_folds):
-        held = parts[used, k]
+    for held in parts[used].T:
         fitted = number[used] - held
         if held.any() and fitted.any():
             fit = BinnedCounts(counts.axis).add(centers, sample_weight=fitted * per_point)

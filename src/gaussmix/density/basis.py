@@ -1,4 +1,4 @@
-"""The fixed basis of a GMM expansion: equally spaced centres, one scale (E §2.1).
+"""The fixed basis of a GMM expansion: equally spaced centres, one scale (E section 2.1, D section 2.2).
 
     mu_i = start + i r,   sigma = t r,   i = 0..n-1
 
@@ -16,21 +16,37 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.axis import Axis
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.density.reflection import Bounds
 
 SUB_BINS = 16
 
 
 @dataclass(frozen=True)
 class GaussianBasis:
-    """`n_components` Gaussians of standard deviation `bandwidth * spacing`, centred at start, start + spacing, ...
+    """Gaussians of one standard deviation, ``bandwidth * spacing``, centred at start, start + spacing, ...
 
-    `start` and `spacing` are in the units of the data, or of the asinh axis where `scale` is given. `bandwidth` is the
-    standard deviation in spacings (E: t, with sigma = t r). `bounds` = (low, high), None for an open side: components
-    are reflected there. Raises ValueError for values that make no basis.
+    Parameters
+    ----------
+    start, spacing : float
+        In the units of the data, or of the asinh axis where ``scale`` is given.
+    n_components : int
+        How many Gaussians.
+    bandwidth : float
+        Standard deviation in spacings (E: t, with sigma = t r).
+    center, scale : float or None
+        Of the asinh axis, in the units of the data; linear where ``scale`` is None.
+    bounds : tuple of float or None
+        (low, high), None for an open side: components are reflected there.
+
+    Raises
+    ------
+    ValueError
+        Values make no basis.
     """
 
     start: float
@@ -39,12 +55,12 @@ class GaussianBasis:
     bandwidth: float = 2.0
     center: float = 0.0
     scale: float | None = None
-    bounds: tuple[float | None, float | None] = (None, None)
+    bounds: Bounds = (None, None)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start) and math.isfinite(self.spacing) and self.spacing > 0):
             raise ValueError(
-                f"start is {self.start} and spacing {self.spacing}; both must be finite and the spacing positive"
+                f"start is {self.start} and spacing {self.spacing}; finite numbers are needed, a spacing > 0"
             )
         if self.n_components < 1:
             raise ValueError(f"n_components is {self.n_components}; it must be at least 1")
@@ -59,44 +75,55 @@ class GaussianBasis:
         n_components: int,
         bandwidth: float = 2.0,
         *,
-        padding: int = 0,
         center: float = 0.0,
         scale: float | None = None,
-        bounds: tuple[float | None, float | None] = (None, None),
+        bounds: Bounds = (None, None),
     ) -> GaussianBasis:
-        """Cells that tile [low, high], centres in their middles; `padding` of the n components lie outside either end.
+        """Make a basis whose cells tile [low, high], centres in their middles.
 
-        `low` and `high` are in the units of the data, also for a warped basis. Raises ValueError for a range that is
-        empty, reversed or not finite, and where padding leaves no component inside.
+        Parameters
+        ----------
+        low, high : float
+            In the units of the data, also for a warped basis.
+        n_components, bandwidth, center, scale, bounds : int, float or tuple
+            As of the class.
+
+        Raises
+        ------
+        ValueError
+            The range is empty, reversed, not finite, or too narrow for so many components.
         """
         check_range(low, high)
-        inside = n_components - 2 * padding
-        if inside < 1 or padding < 0:
-            raise ValueError(
-                f"n_components is {n_components} with padding {padding} on either side; use padding >= 0 and "
-                f"n_components > {2 * max(padding, 0)}"
-            )
+        if n_components < 1:
+            raise ValueError(f"n_components is {n_components}; it must be at least 1")
         if scale is not None:
             low, high = (math.asinh((end - center) / scale) for end in (low, high))
-        spacing = high / inside - low / inside
+        n = n_components
+        spacing = high / n - low / n
         if spacing <= math.ulp(max(abs(low), abs(high))):
-            raise ValueError(f"the range {low} to {high} is too narrow for {inside} components in double precision")
-        return cls(low + (0.5 - padding) * spacing, spacing, n_components, bandwidth, center, scale, bounds)
+            raise ValueError(f"the range {low} to {high} is too narrow for {n} components in double precision")
+        return cls(low + 0.5 * spacing, spacing, n_components, bandwidth, center, scale, bounds)
 
     @classmethod
     def as_paper(cls, low: float, high: float, n_components: int, bandwidth: float = 2.0) -> GaussianBasis:
-        """As the paper (E §2.1): r = (high - low) / n and mu_i = low + i r for i = 0..n-1."""
+        """Make the basis as the paper (E section 2.1): r = (high - low) / n and mu_i = low + i r for i = 0..n-1.
+
+        Parameters
+        ----------
+        low, high, n_components, bandwidth : float or int
+            As of `spanning`: the least and the greatest number of the data are meant.
+        """
         check_range(low, high)
         return cls(low, (high - low) / n_components, n_components, bandwidth)
 
     @cached_property
-    def centers(self) -> NDArray[np.float64]:
+    def centers(self) -> FloatArray:
         """(n,) component means, in the units of the data."""
         u = self.start + self.spacing * np.arange(self.n_components, dtype=np.float64)
         return u if self.scale is None else self.center + self.scale * np.sinh(u)
 
     @cached_property
-    def stds(self) -> NDArray[np.float64]:
+    def stds(self) -> FloatArray:
         """(n,) standard deviations of the components, in the units of the data."""
         sigma = np.full(self.n_components, self.bandwidth * self.spacing)
         if self.scale is None:
@@ -104,14 +131,9 @@ class GaussianBasis:
         return np.multiply(sigma, np.hypot(self.centers - self.center, self.scale))  # dx/du = scale cosh(u)
 
     def axis(self) -> Axis:
-        """`SUB_BINS` bins a cell, cell i centred on component i."""
-        return Axis(
-            self.start - self.spacing / 2,
-            self.spacing / SUB_BINS,
-            self.n_components * SUB_BINS,
-            center=self.center,
-            scale=self.scale,
-        )
+        """Return `SUB_BINS` bins a cell, cell i centred on component i."""
+        low, width, n_bins = self.start - self.spacing / 2, self.spacing / SUB_BINS, self.n_components * SUB_BINS
+        return Axis(low, width, n_bins, center=self.center, scale=self.scale)
 
     def mixture(
         self,
@@ -120,7 +142,15 @@ class GaussianBasis:
         tail: tuple[float, float, float] | None = None,
         atoms: tuple[ArrayLike, ArrayLike] | None = None,
     ) -> GaussianMixture1D:
-        """The distribution with these component weights, shape (n,), that sum to 1."""
+        """Return the distribution with given weights of the components.
+
+        Parameters
+        ----------
+        weights : array-like of shape (n,)
+            Their sum is 1.
+        tail, atoms : tuple, optional
+            As of `GaussianMixture1D`.
+        """
         return GaussianMixture1D(weights, self.centers, self.stds, bounds=self.bounds, tail=tail, atoms=atoms)
 
 

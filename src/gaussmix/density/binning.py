@@ -1,6 +1,6 @@
-"""Where the bins of a column lie, decided from its first numbers.
+"""Where the bins of a column lie, decided from its first numbers: from a sorted sample and the extremes.
 
-The plan looks at a sorted sample and at the extremes, and chooses
+Chosen are
 
 - point masses: values that make up at least `ATOM_SHARE` of the sample while their neighbours do not, and every value
   of a column that has at most `MAX_DISCRETE` different ones;
@@ -8,7 +8,7 @@ The plan looks at a sorted sample and at the extremes, and chooses
 - else a linear axis over the range, or an asinh axis where the range exceeds `HEAVY` times the distance of the 0.5 %
   and 99.5 % quantiles, or where single bins would hold too much: far points then cost little resolution.
 
-A plan is a matter of resolution, not of correctness: bins hold whatever comes.
+That is a matter of resolution, not of correctness: bins hold whatever comes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.axis import LARGEST_POINT, Axis
 from gaussmix.density.basis import GaussianBasis
+from gaussmix.density.reflection import Bounds
 
+Span = tuple[float, float] | None
 Warp = Literal["auto", "asinh"] | None
 
-PLANNED_BINS = 1 << 14
+AXIS_BINS = 1 << 14
 LATTICE_BINS = 1 << 16
 SAMPLE = 1 << 13
 HEAVY = 8.0
@@ -38,23 +41,13 @@ TIES = 0.02  # share of equal neighbours in a sorted sample from which rounding 
 
 
 @dataclass(frozen=True)
-class Plan:
-    """An axis and the positions of point masses, shape (A,)."""
-
-    axis: Axis
-    atoms: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Location and spread of a sorted sample: `scale` is near a standard deviation, and robust."""
+class RobustSummary:
+    """Location and spread of a sorted sample; ``scale`` is near a standard deviation, and robust."""
 
     median: float
     scale: float
-    low: float
-    """The 0.5 % quantile."""
-    high: float
-    """The 99.5 % quantile."""
+    low: float  # the 0.5 % quantile
+    high: float  # the 99.5 % quantile
 
     @property
     def central(self) -> float:
@@ -62,10 +55,10 @@ class Spread:
         return self.high - self.low
 
 
-def take_sample(x: NDArray[np.floating], frequencies: NDArray[np.integer] | None = None) -> NDArray[np.float64]:
+def take_sample(x: NDArray[np.floating], frequencies: NDArray[np.integer] | None = None) -> FloatArray:
     """Sorted: all of a column, or `SAMPLE` of its numbers, at places that a fixed seed draws.
 
-    frequencies : (N,) how often each number came; the sample is that of the repeated rows.
+    With ``frequencies`` (N,), how often each number came, the sample is that of the repeated rows.
     """
     ends = None if frequencies is None else np.cumsum(frequencies, dtype=np.int64)
     n = len(x) if ends is None else int(ends[-1])
@@ -78,42 +71,35 @@ def take_sample(x: NDArray[np.floating], frequencies: NDArray[np.integer] | None
     return np.sort(x.astype(np.float64))
 
 
-def spread(sample: NDArray[np.float64]) -> Spread:
+def summarise(sample: FloatArray) -> RobustSummary:
     """Of a sorted sample that holds at least one number; the scale is 0 for a constant."""
     low, q5, q25, median, q75, q95, high = np.quantile(sample, [0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995]).tolist()
     scale = max(q75 - q25, (q95 - q5) / 3, (high - low) / 8) or float(sample[-1] - sample[0])
-    return Spread(median, scale, low, high)
+    return RobustSummary(median, scale, low, high)
 
 
-def plan_bins(
-    sample: NDArray[np.float64],
-    low: float,
-    high: float,
-    *,
-    span: tuple[float, float] | None = None,
-    warp: Warp = "auto",
-    stream: bool = False,
-) -> Plan:
-    """Bins for a column of which `sample` (sorted, finite) was seen, with extremes `low` <= `high`.
+def choose_axis(
+    sample: FloatArray, low: float, high: float, *, span: Span = None, warp: Warp = "auto", stream: bool = False
+) -> tuple[Axis, FloatArray]:
+    """Bins for a column of which a ``sample`` (sorted, finite) was seen, with extremes low <= high; and atoms (A,).
 
-    span : where the bins shall lie instead.
-    stream : more data will come and may lie further out; an asinh axis is then taken wherever no lattice is found.
+    ``span`` says where the bins shall lie instead. With ``stream``, more data will come and may lie further out; an
+    asinh axis is then taken wherever no lattice is found.
     """
     check_size(low, high)
     values, repeats = np.unique(sample, return_counts=True)
     step = rounding_step(values, repeats)
     atoms = values if low == high else find_atoms(values, repeats, step)
     if span is not None:
-        return Plan(_even(*span), atoms)
+        return _even(*span), atoms
     if low == high or len(atoms) == len(values):  # other values may still come: wide bins on an asinh axis
-        return Plan(_even(-8.0, 8.0, low / 2 + high / 2, high - low or abs(low) or 1.0), atoms)
+        return _even(-8.0, 8.0, low / 2 + high / 2, high - low or abs(low) or 1.0), atoms
     if warp != "asinh" and step > 0:
-        return Plan(_on_lattice(values[0], step, spread(sample), low, high, stream), atoms)
-    rest = sample[~np.isin(sample, atoms)]
-    return Plan(_resolving(rest, low, high, warp, stream), atoms)
+        return _on_lattice(values[0], step, summarise(sample), low, high, stream), atoms
+    return _resolving(sample[~np.isin(sample, atoms)], low, high, warp, stream), atoms
 
 
-def _resolving(sample: NDArray[np.float64], low: float, high: float, warp: Warp, stream: bool) -> Axis:
+def _resolving(sample: FloatArray, low: float, high: float, warp: Warp, stream: bool) -> Axis:
     """The first axis on which no bin holds more than `MOST_IN_BIN` of the sorted sample, else where it holds least.
 
     Tried are the linear axis, unless far outliers or a stream speak against it, and asinh axes: around the median, the
@@ -122,16 +108,18 @@ def _resolving(sample: NDArray[np.float64], low: float, high: float, warp: Warp,
     """
     if len(sample) < 2:
         return _even(low, high)
-    shape = spread(sample)
+    shape = summarise(sample)
     q1, q25, q75, q99 = np.quantile(sample, [0.01, 0.25, 0.75, 0.99]).tolist()
     around = [(shape.median, shape.scale), (shape.median, q75 - q25), (low, q1 - low), (high, high - q99)]
-    bent = [lambda c=c, s=s: _asinh(low, high, c, s) for c, s in around if s > 0] if warp is not None else []
+    bent = [] if warp is None else [(center, scale) for center, scale in around if scale > 0]
     heavy = high - low > HEAVY * shape.central > 0
-    straight = [] if bent and (warp == "asinh" or heavy or stream) else [lambda: _even(low, high)]
+    straight = [] if bent and (warp == "asinh" or heavy or stream) else [(0.0, None)]
     enough = max(MOST_IN_BIN, 3 / len(sample))
     tried: list[tuple[float, int, Axis]] = []
-    for make in (*straight, *bent):
-        axis = make()
+    for center, scale in (*straight, *bent):
+        with np.errstate(over="ignore"):
+            ends = (low, high) if scale is None else np.arcsinh((np.array([low, high]) - center) / scale)
+        axis = _even(*ends, center, scale)
         places = np.floor((axis.transform(sample) - axis.origin) / axis.width)
         share = float(np.unique(places, return_counts=True)[1].max()) / len(sample)
         if share <= enough:
@@ -140,35 +128,30 @@ def _resolving(sample: NDArray[np.float64], low: float, high: float, warp: Warp,
     return min(tried)[2]
 
 
-def _asinh(low: float, high: float, center: float, scale: float) -> Axis:
-    with np.errstate(over="ignore"):
-        u = np.arcsinh((np.array([low, high]) - center) / scale)
-    return _even(u[0], u[1], center, scale)
-
-
-def plan_basis(
-    sample: NDArray[np.float64],
+def choose_basis(
+    sample: FloatArray,
     low: float,
     high: float,
-    *,
     n_components: int,
     bandwidth: float,
-    span: tuple[float, float] | None = None,
-    bounds: tuple[float | None, float | None] = (None, None),
+    *,
+    bounds: Bounds = (None, None),
+    span: Span = None,
     warp: Warp = "auto",
     stream: bool = False,
-) -> tuple[GaussianBasis, NDArray[np.float64]]:
-    """A fixed basis for the same column, and point masses (A,).
+) -> tuple[GaussianBasis, FloatArray]:
+    """A fixed basis for the same column, and atoms (A,).
 
-    It spans `span`; or the data, far outliers left out, up to the bounds where there are any, with a margin of a tenth
-    if more data will come (`stream`). `warp="asinh"` takes all data onto an asinh axis; "auto" and None stay linear.
+    It spans ``span``; or the data, far outliers left out, up to the bounds where there are any, with a margin of a
+    tenth if more data will come (``stream``). ``warp="asinh"`` takes all data onto an asinh axis; "auto" and None stay
+    linear.
     """
     check_size(low, high)
     values, repeats = np.unique(sample, return_counts=True)
     atoms = values if low == high else find_atoms(values, repeats, rounding_step(values, repeats))
     if span is not None:
         return GaussianBasis.spanning(*_with_ends(*span), n_components, bandwidth), atoms
-    shape = spread(sample)
+    shape = summarise(sample)
     if warp != "asinh" and high - low > HEAVY * shape.central > 0:
         low, high = max(low, shape.low - shape.central / 2), min(high, shape.high + shape.central / 2)
     if low == high:
@@ -187,12 +170,12 @@ def check_size(low: float, high: float) -> None:
 
 
 def _even(low: float, high: float, center: float = 0.0, scale: float | None = None) -> Axis:
-    """`PLANNED_BINS` bins over [low, high], in u."""
-    width = max((_with_ends(low, high)[1] - low) / PLANNED_BINS, np.finfo(float).tiny)
-    return Axis(low, width, PLANNED_BINS, center=center, scale=scale)
+    """`AXIS_BINS` bins over [low, high], in u."""
+    width = max((_with_ends(low, high)[1] - low) / AXIS_BINS, np.finfo(float).tiny)
+    return Axis(low, width, AXIS_BINS, center=center, scale=scale)
 
 
-def _on_lattice(value: float, step: float, shape: Spread, low: float, high: float, stream: bool) -> Axis:
+def _on_lattice(value: float, step: float, shape: RobustSummary, low: float, high: float, stream: bool) -> Axis:
     """Bins of a whole number of steps, with edges between values; other bins would hold now more values, now fewer.
 
     One step a bin, as long as `LATTICE_BINS` suffice. Values far out, beyond `HEAVY` / 2 times the central spread, may
@@ -212,13 +195,13 @@ def _on_lattice(value: float, step: float, shape: Spread, low: float, high: floa
 
 
 def _with_ends(low: float, high: float) -> tuple[float, float]:
-    """A little less than `low` and more than `high`: in spite of rounding, both then lie in bins, not on their edge."""
+    """A little less than low and more than high: in spite of rounding, both then lie in bins, not on their edge."""
     little = max((high - low) * 1e-12, 4 * float(np.spacing(max(abs(low), abs(high)))))
     return low - little, high + little
 
 
-def rounding_step(values: NDArray[np.float64], repeats: NDArray[np.int64]) -> float:
-    """The step of the lattice on which the values lie, 0.0 if there is none. `values` ascend without repetition."""
+def rounding_step(values: FloatArray, repeats: IntArray) -> float:
+    """The step of the lattice on which the values lie, 0.0 if there is none. ``values`` ascend without repetition."""
     if len(values) < 3 or 1 - len(values) / repeats.sum() <= TIES:
         return 0.0
     gaps = np.diff(values)
@@ -232,8 +215,8 @@ def rounding_step(values: NDArray[np.float64], repeats: NDArray[np.int64]) -> fl
     return step if bool(np.all(off <= np.minimum(precision, 0.1 * step))) else 0.0
 
 
-def find_atoms(values: NDArray[np.float64], repeats: NDArray[np.int64], step: float) -> NDArray[np.float64]:
-    """Values that hold at least `ATOM_SHARE` of the points: of a continuous column (`step` 0) all of these.
+def find_atoms(values: FloatArray, repeats: IntArray, step: float) -> FloatArray:
+    """Values that hold at least `ATOM_SHARE` of the points: of a continuous column (``step`` 0) all of these.
 
     On a lattice values repeat anyway; there it takes `ATOM_CONTRAST` times what any value within two steps holds.
     """

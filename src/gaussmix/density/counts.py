@@ -15,19 +15,20 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gaussmix._files import read_tensors, write_tensors
-from gaussmix.density import _tally as _kernels
+from gaussmix._files import TensorRecord
+from gaussmix._typing import FloatArray, IntArray
+from gaussmix.density import _tally
 from gaussmix.density.axis import LARGEST_POINT, Axis
 
 BLOCK = 1 << 15  # points that are converted, weighed or warped at a time
 ROWS = 1 << 13  # rows of a table that are laid out by columns at a time
-NAN, UNDER, FIRST_BIN = 0, 1, 2  # slots of a table, see _kernels; the last one is over the axis
+NAN, UNDER, FIRST_BIN = 0, 1, 2  # slots of a table, see _tally; the last one is over the axis
 LARGEST_COUNT = 1 << 62
 LARGEST_PIECE = 1 << 30
 
@@ -36,11 +37,11 @@ LARGEST_PIECE = 1 << 30
 class _Importance:
     """Sums over the points that came with importance weights; table and atoms in slots as in BinnedCounts."""
 
-    mass: NDArray[np.float64]
-    atom_mass: NDArray[np.float64]
-    table: NDArray[np.int64]
-    atom_table: NDArray[np.int64]
-    squares: NDArray[np.float64]
+    mass: FloatArray
+    atom_mass: FloatArray
+    table: IntArray
+    atom_table: IntArray
+    squares: FloatArray
 
     @classmethod
     def zeros(cls, n_slots: int, n_atoms: int) -> Self:
@@ -52,17 +53,26 @@ class _Importance:
             value += getattr(other, name)
 
 
-class BinnedCounts:
-    """Counts of points on the bins of ``axis``; starts empty, grows by `add` and `merge`.
+class BinnedCounts(TensorRecord):
+    """Counts of points on the bins of an axis; they start empty, and grow by `add` and `merge`.
 
     Parameters
     ----------
-    axis : the bins.
-    atoms : positions whose points are counted separately as well: those with x == atom exactly.
-    exact : keep the first four moments within each bin too.
-    grow : extend the axis to points outside, joining pairs of bins where it would take more than ``max_bins``.
+    axis : gaussmix.density.axis.Axis
+        The bins.
+    atoms : sequence of float
+        Positions whose points are counted separately as well: those with x == atom exactly.
+    exact : bool
+        Keep the first four moments within each bin too.
+    grow : bool
+        Extend the axis to points outside.
+    max_bins : int
+        Where ``grow`` would take more bins than that, neighbouring pairs of bins are joined.
 
-    Raises ValueError for atoms that repeat or are not finite, and for ``exact`` together with ``grow``.
+    Raises
+    ------
+    ValueError
+        Atoms repeat or are not finite, or ``exact`` comes together with ``grow``.
     """
 
     def __init__(
@@ -77,9 +87,8 @@ class BinnedCounts:
         if exact and grow:
             raise ValueError("exact=True needs bins that stay, grow=True joins bins: choose one")
         if grow and max_bins < max(2, axis.n_bins):
-            raise ValueError(
-                f"max_bins is {max_bins}; a growing axis of {axis.n_bins} bins needs at least that (and 2)"
-            )
+            least = f"a growing axis of {axis.n_bins} bins needs at least that (and 2)"
+            raise ValueError(f"max_bins is {max_bins}; {least}")
         self.atoms = np.sort(np.asarray(atoms, dtype=np.float64).reshape(-1))
         if not np.isfinite(self.atoms).all() or (np.diff(self.atoms) == 0).any():
             raise ValueError(f"atoms are {self.atoms.tolist()}; they must be finite and differ")
@@ -92,13 +101,11 @@ class BinnedCounts:
         self._atom_table = np.zeros(len(self.atoms), np.int64)
         self._extremes = np.array([np.inf, -np.inf])
         self._held = self._extremes.copy()  # of the points that a growing axis is known to hold
-        self._moments = np.zeros((4, axis.n_bins)) if exact else None
+        self._moments = np.zeros((4, axis.n_bins if exact else 0))
         self._importance: _Importance | None = None
 
-    # -- what was counted
-
     @property
-    def counts(self) -> NDArray[np.int64]:
+    def counts(self) -> IntArray:
         """Points in each bin, (n_bins,)."""
         return self._all_points()[FIRST_BIN:-1]
 
@@ -118,7 +125,7 @@ class BinnedCounts:
         return int(self._all_points()[-1])
 
     @property
-    def atom_counts(self) -> NDArray[np.int64]:
+    def atom_counts(self) -> IntArray:
         """Points that equal each of ``atoms``, (A,)."""
         extra = self._importance
         return self._atom_table.copy() if extra is None else self._atom_table + extra.atom_table
@@ -139,7 +146,7 @@ class BinnedCounts:
         return float(self._extremes[1])
 
     @property
-    def mass(self) -> NDArray[np.float64]:
+    def mass(self) -> FloatArray:
         """Weight in each bin, (n_bins,): the counts, unless there were importance weights."""
         return self._all_mass()[FIRST_BIN:-1]
 
@@ -159,7 +166,7 @@ class BinnedCounts:
         return float(self._all_mass()[UNDER:].sum())
 
     @property
-    def atom_mass(self) -> NDArray[np.float64]:
+    def atom_mass(self) -> FloatArray:
         """Weight on each of ``atoms``, (A,)."""
         extra = self._importance
         return self._atom_table.astype(np.float64) if extra is None else self._atom_table + extra.atom_mass
@@ -174,9 +181,9 @@ class BinnedCounts:
         return self.total_mass**2 / squares if squares > 0 else 0.0
 
     @property
-    def moments(self) -> NDArray[np.float64]:
+    def moments(self) -> FloatArray:
         """Sums of d^k, k = 1..4, in each bin, (4, n_bins): d = (u - bin centre) / width. Needs ``exact=True``."""
-        if self._moments is None:
+        if not self.exact:
             raise ValueError("these counts hold no moments; make them with exact=True")
         return self._moments.copy()
 
@@ -184,30 +191,18 @@ class BinnedCounts:
         span = f"[{self.axis.low:g}, {self.axis.high:g})"
         return f"BinnedCounts(n={self.n}, n_bins={self.axis.n_bins}, {span}, outside={self.n_under + self.n_over})"
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, BinnedCounts):
-            return NotImplemented
-        mine, theirs = self.to_tensors(), other.to_tensors()
-        return mine.keys() == theirs.keys() and all(np.array_equal(mine[name], theirs[name]) for name in mine)
-
-    __hash__ = None  # type: ignore[assignment]  # it changes
-
-    # -- counting
-
     def empty_like(self) -> BinnedCounts:
-        """Nothing counted yet, on the same axis with the same settings."""
+        """Return counts of nothing yet, on the same axis with the same settings."""
         return BinnedCounts(self.axis, atoms=self.atoms, exact=self.exact, grow=self.grow, max_bins=self.max_bins)
 
     def copy(self) -> BinnedCounts:
-        """An independent copy."""
+        """Return an independent copy."""
         return self.empty_like().merge(self)
 
     def without_atoms(self) -> BinnedCounts:
-        """A copy without atoms, their points taken out of the bins (not out of moments): what is left is continuous."""
+        """Return a copy without atoms, their points taken out of the bins (not out of moments)."""
         rest = BinnedCounts(self.axis, exact=self.exact, grow=self.grow, max_bins=self.max_bins)
-        rest._table[:], rest._extremes[:] = self._table, self._extremes
-        if rest._moments is not None and self._moments is not None:
-            rest._moments[:] = self._moments
+        rest._table[:], rest._extremes[:], rest._moments[:] = self._table, self._extremes, self._moments
         slots = np.empty(len(self.atoms), np.uint32)
         self._locate(self.atoms, self.axis.transform(self.atoms), -math.inf, math.inf, slots)
         np.subtract.at(rest._table, slots, self._atom_table)
@@ -219,25 +214,34 @@ class BinnedCounts:
             extra.mass[extra.table == 0] = 0.0  # what rounding left of a bin that held atoms only
         return rest
 
-    def add(self, x: ArrayLike, sample_weight: ArrayLike | None = None, *, n_threads: int = 1) -> Self:
+    def add(self, x: ArrayLike, sample_weight: ArrayLike | None = None, *, n_jobs: int | None = None) -> Self:
         """Count the points x.
 
         Parameters
         ----------
-        x : (N,) or (N, 1); floats of 32 and 64 bits are read in place, whatever their strides; other real numbers are
-            taken as float64, block by block.
-        sample_weight : (N,). Integers are frequencies: the same as repeated rows. Floats are importance weights: they
-            make `mass`, while `counts` counts points. Points of weight zero are left out.
-        n_threads : threads that share the work.
+        x : array-like of shape (N,) or (N, 1)
+            Floats of 32 and 64 bits are read in place, whatever their strides; other real numbers are taken as float64,
+            block by block.
+        sample_weight : array-like of shape (N,), optional
+            Integers are frequencies: the same as repeated rows. Floats are importance weights: they make `mass`, while
+            `counts` counts points. Points of weight zero are left out.
+        n_jobs : int, optional
+            Threads that share the work; one if not given, -1 for all processors.
 
-        Raises TypeError for what is not real numbers, ValueError for shapes and for negative or non-finite weights;
-        nothing has been counted then.
+        Raises
+        ------
+        TypeError, ValueError
+            Something is not a real number, shapes do not match, or weights are negative or not finite; nothing has been
+            counted then.
         """
-        add_columns([self], as_column(x)[:, None], sample_weight, n_threads=n_threads)
+        column = as_real(x)
+        if column.ndim != 1 and column.shape[1:] != (1,):
+            raise ValueError(f"x has shape {column.shape}; it must be (N,) or (N, 1): several columns take add_columns")
+        add_columns([self], column.reshape(-1, 1), sample_weight, n_jobs=n_jobs)
         return self
 
     def merge(self, other: BinnedCounts) -> Self:
-        """Count also what ``other`` has counted. Raises ValueError where axes, atoms or settings differ."""
+        """Add what other counts have counted. Raises ValueError where axes, atoms or settings differ."""
         self._require_same_kind(other)
         _require_room([self], float(other._table.sum()))
         if self.axis != other.axis:  # only growing axes may differ
@@ -249,8 +253,7 @@ class BinnedCounts:
         self._atom_table += other._atom_table
         self._extremes[0] = min(self._extremes[0], other._extremes[0])
         self._extremes[1] = max(self._extremes[1], other._extremes[1])
-        if self._moments is not None and other._moments is not None:
-            self._moments += other._moments
+        self._moments += other._moments
         if other._importance is not None:
             self._weighted().merge(other._importance)
         return self
@@ -258,10 +261,10 @@ class BinnedCounts:
     def __add__(self, other: BinnedCounts) -> BinnedCounts:
         return self.copy().merge(other)
 
-    def _all_points(self) -> NDArray[np.int64]:
+    def _all_points(self) -> IntArray:
         return self._table.copy() if self._importance is None else self._table + self._importance.table
 
-    def _all_mass(self) -> NDArray[np.float64]:
+    def _all_mass(self) -> FloatArray:
         return self._table.astype(np.float64) if self._importance is None else self._table + self._importance.mass
 
     def _weighted(self) -> _Importance:
@@ -289,11 +292,13 @@ class BinnedCounts:
             block = 1024 if axis.n_bins <= 4096 else 4096  # the slots leave room for the table in the first-level cache
             place = (axis.start, 1 / axis.width, axis.first, axis.n_bins)
             for start in range(0, len(x), LARGEST_PIECE):
-                _kernels.count(x[start : start + LARGEST_PIECE], *place, block, self._table, self._extremes)
+                _tally.count(x[start : start + LARGEST_PIECE], *place, block, self._table, self._extremes)
             return
         for start in range(0, len(x), BLOCK):
             piece = slice(start, start + BLOCK)
-            self._add_block(_as_floats(x[piece]), None if weights is None else weights[piece])
+            with np.errstate(over="ignore"):  # of a longer float
+                block = np.ascontiguousarray(x[piece], np.float32 if x.dtype == np.float32 else np.float64)
+            self._add_block(_read_only(block), None if weights is None else weights[piece])
 
     def _add_block(self, x: NDArray[np.floating], weights: NDArray[Any] | None) -> None:
         u = x if self.axis.scale is None else self.axis.transform(x)
@@ -301,7 +306,7 @@ class BinnedCounts:
         low, high = self._held if self.grow else self._extremes
         if self._locate(x, u, low, high, slots):
             seen = slice(None) if weights is None else weights != 0
-            _kernels.widen(x[seen], self._extremes)
+            _tally.widen(x[seen], self._extremes)
             if self.grow and self._extend_to(x[seen], u[seen]):
                 self._locate(x, u, low, high, slots)
         tallies = [(weights, self._table, self._atom_table)]
@@ -313,21 +318,21 @@ class BinnedCounts:
             ]
             extra.squares += float(np.square(weights[slots != NAN]).sum())
         for each, table, atom_table in tallies:
-            _kernels.tally(slots, each, table)
+            _tally.tally(slots, each, table)
             if len(self.atoms):
-                _kernels.tally_equal(x, each, self.atoms, atom_table)
-        if self._moments is not None:
+                _tally.tally_equal(x, each, self.atoms, atom_table)
+        if self.exact:
             axis = self.axis
-            _kernels.tally_moments(slots, u, weights, axis.start, 1 / axis.width, axis.first, self._moments)
+            _tally.tally_moments(slots, u, weights, axis.start, 1 / axis.width, axis.first, self._moments)
 
     def _locate(self, x: NDArray[Any], u: NDArray[Any], low: float, high: float, slots: NDArray[np.uint32]) -> int:
         axis = self.axis
-        outside = _kernels.locate(x, u, axis.start, 1 / axis.width, axis.first, axis.n_bins, low, high, slots)
+        outside = _tally.locate(x, u, axis.start, 1 / axis.width, axis.first, axis.n_bins, low, high, slots)
         return int(outside)
 
     def _extend_to(self, x: NDArray[np.floating], u: NDArray[np.floating]) -> bool:
-        """Extend the axis to the points that are not too far; tells whether it changed."""
-        _kernels.widen(x[(np.abs(x) <= LARGEST_POINT) & (np.abs(u) <= LARGEST_POINT)], self._held)
+        """Extend the axis to the points that are not too far, and tell whether it changed."""
+        _tally.widen(x[(np.abs(x) <= LARGEST_POINT) & (np.abs(u) <= LARGEST_POINT)], self._held)
         if self._held[0] > self._held[1]:
             return False
         grown = self.axis.extended(float(self._held[0]), float(self._held[1]), self.max_bins)
@@ -353,38 +358,31 @@ class BinnedCounts:
             self._importance.mass = moved(self._importance.mass)
         self.axis = axis
 
-    # -- to and from disk
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """What was counted, by the names that it has on disk."""
+        arrays: dict[str, NDArray[Any]] = {"table": self._table, "atom_table": self._atom_table}
+        arrays["extremes"] = self._extremes
+        if self.exact:
+            arrays["moments"] = self._moments
+        if self._importance is not None:
+            arrays |= {f"importance_{name}": value for name, value in vars(self._importance).items()}
+        return arrays
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:
-        """Everything, as arrays by name; for `from_tensors`."""
-        settings = {"axis": self.axis.to_dict(), "exact": self.exact, "grow": self.grow, "max_bins": self.max_bins}
-        tensors = {
-            "settings": np.frombuffer(json.dumps(settings).encode(), np.uint8),
-            "table": self._table,
-            "atoms": self.atoms,
-            "atom_table": self._atom_table,
-            "extremes": self._extremes,
-        }
-        if self._moments is not None:
-            tensors["moments"] = self._moments
-        if self._importance is not None:
-            for name, value in vars(self._importance).items():
-                tensors[f"importance_{name}"] = value
-        return {name: value.copy() for name, value in tensors.items()}
+        """Return everything as arrays by name, for `from_tensors`."""
+        settings = {"axis": asdict(self.axis), "exact": self.exact, "grow": self.grow, "max_bins": self.max_bins}
+        tensors = {"settings": np.frombuffer(json.dumps(settings).encode(), np.uint8), "atoms": self.atoms}
+        return {name: value.copy() for name, value in (tensors | self._arrays()).items()}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> BinnedCounts:
-        """The counts that `to_tensors` described. Raises ValueError for other arrays."""
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """Make the counts that `to_tensors` described. Raises ValueError for other arrays."""
         try:
             settings = json.loads(bytes(tensors["settings"]).decode())
-            axis = Axis.from_dict(settings.pop("axis"))
-            counts = cls(axis, atoms=tensors["atoms"], **settings)
-            parts = {"table": counts._table, "atom_table": counts._atom_table, "extremes": counts._extremes}
-            if counts._moments is not None:
-                parts["moments"] = counts._moments
+            counts = cls(Axis(**settings.pop("axis")), atoms=tensors["atoms"], **settings)
             if "importance_mass" in tensors:
-                parts |= {f"importance_{name}": value for name, value in vars(counts._weighted()).items()}
-            for name, part in parts.items():
+                counts._weighted()
+            for name, part in counts._arrays().items():
                 if tensors[name].shape != part.shape:
                     raise ValueError(f"{name} has shape {tensors[name].shape}, not {part.shape}")
                 np.copyto(part, tensors[name], casting="no")
@@ -392,22 +390,9 @@ class BinnedCounts:
             raise ValueError(f"these arrays are not binned counts: {error}") from error
         return counts
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file; ``path`` holds either the whole of it or what it held before."""
-        write_tensors(path, self.to_tensors(), "BinnedCounts")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> BinnedCounts:
-        """Read what `save` wrote. Raises ValueError, naming the file, for a truncated file or another kind of file."""
-        tensors, _ = read_tensors(path, "BinnedCounts")
-        try:
-            return cls.from_tensors(tensors)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-
 
 def add_columns(
-    counts: Sequence[BinnedCounts], x: ArrayLike, sample_weight: ArrayLike | None = None, *, n_threads: int = 1
+    counts: Sequence[BinnedCounts], x: ArrayLike, sample_weight: ArrayLike | None = None, *, n_jobs: int | None = None
 ) -> None:
     """Count column j of x, (N, D), into ``counts[j]``, in blocks of rows so that memory is read once.
 
@@ -416,8 +401,9 @@ def add_columns(
     table = as_real(x)
     if table.ndim != 2 or table.shape[1] != len(counts):
         raise ValueError(f"x has shape {table.shape}; for {len(counts)} counts it must be (N, {len(counts)})")
-    if n_threads < 1:
-        raise ValueError(f"n_threads is {n_threads}; at least 1 is needed")
+    if n_jobs == 0:
+        raise ValueError("n_jobs is 0; give a number of threads from 1 on, or -1 for all processors")
+    n_threads = 1 if n_jobs is None else n_jobs if n_jobs > 0 else max((os.cpu_count() or 1) + 1 + n_jobs, 1)
     weights = None if sample_weight is None else _checked_weights(sample_weight, len(table))
     if weights is not None and weights.dtype.kind == "i" and len(weights):
         _require_room(counts, float(weights.max()) * len(weights))
@@ -448,20 +434,8 @@ def as_real(x: ArrayLike) -> NDArray[Any]:
         return np.ma.filled(x.astype(np.float64), np.nan)
     array = np.asarray(x)
     if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"x holds {array.dtype}; real numbers are needed (floats, integers or booleans): convert it first"
-        )
+        raise TypeError(f"x holds {array.dtype}; real numbers are needed, floats, integers or booleans: convert it")
     return array
-
-
-def as_column(x: ArrayLike) -> NDArray[Any]:
-    """Real numbers (N,) or (N, 1) as an array (N,), without a copy. Raises TypeError, ValueError."""
-    column = as_real(x)
-    if column.ndim == 2 and column.shape[1] == 1:
-        return column[:, 0]
-    if column.ndim != 1:
-        raise ValueError(f"x has shape {column.shape}; it must be (N,) or (N, 1): for several columns use add_columns")
-    return column
 
 
 def _require_room(counts: Sequence[BinnedCounts], more: float) -> None:
@@ -469,19 +443,11 @@ def _require_room(counts: Sequence[BinnedCounts], more: float) -> None:
         raise ValueError(f"{more:g} more points would pass 2^62, the most that can be counted: use smaller frequencies")
 
 
-def _as_floats(x: NDArray[Any]) -> NDArray[np.floating]:
-    """A contiguous block, float32 as it is and all else as float64."""
-    with np.errstate(over="ignore"):  # of a longer float
-        return _read_only(np.ascontiguousarray(x, np.float32 if x.dtype == np.float32 else np.float64))
-
-
 def _checked_weights(sample_weight: ArrayLike, n: int) -> NDArray[Any]:
     """Frequencies as int64 or importance weights as float64, (n,). Raises TypeError, ValueError."""
     weights = np.asarray(sample_weight)
     if weights.dtype.kind not in "fiub":
-        raise TypeError(
-            f"sample_weight holds {weights.dtype}; integers (frequencies) or floats (importance) are needed"
-        )
+        raise TypeError(f"sample_weight holds {weights.dtype}; give integers (frequencies) or floats (importance)")
     if weights.shape != (n,) and weights.shape != (n, 1):
         raise ValueError(f"sample_weight has shape {weights.shape}; it must be ({n},), one weight for each point")
     weights = weights.reshape(-1)

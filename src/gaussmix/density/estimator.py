@@ -1,6 +1,6 @@
-"""GMMExpansion: the density of columns of numbers, as a scikit-learn estimator (E §2, D §2.2).
+"""GMMExpansion: the density of columns of numbers, as a scikit-learn estimator (E section 2, D section 2.2).
 
-    numbers --plan, count--> BinnedCounts --rule--> GaussianMixture1D
+    numbers --binning, counts--> BinnedCounts --fit, rules, auto--> GaussianMixture1D
 
 The counts are all that a fit keeps of the data, and the mixture is made from them alone. Hence `partial_fit`, `merge`,
 files and clusters reach what one `fit` reaches over the same bins.
@@ -13,23 +13,26 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from gaussmix._files import Tensors, read_tensors, write_tensors
+from gaussmix._typing import FloatArray
 from gaussmix.density._dask import count_dask, first_rows, is_dask
 from gaussmix.density.basis import GaussianBasis, check_range
-from gaussmix.density.binning import Warp, plan_basis, plan_bins, take_sample
+from gaussmix.density.binning import Warp, choose_axis, choose_basis, take_sample
 from gaussmix.density.columns import as_columns
 from gaussmix.density.counts import BinnedCounts, add_columns
-from gaussmix.density.fit import BASIS_RULES, RULES, Bounds, Fit, Rule, fit_counts
+from gaussmix.density.fit import BASIS_RULES, RULES, Bounds, FittedDensity, Rule, fit_counts
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.report import FitReport, make_report
 
@@ -41,36 +44,51 @@ class GMMExpansion(DensityMixin, BaseEstimator):
 
     Parameters
     ----------
-    weights : how the mixture is made from the counts.
-        "auto" (default): Gaussians chosen from a dictionary of many scales, their weights by maximum likelihood, their
-        means and scales refined, stacked with "fast". The most accurate; needs no tuning.
-        "fast": the pure expansion, bandwidth by the improved Sheather-Jones rule: a kernel density estimate.
-        On a basis of `n_components` equally spaced Gaussians of one scale, as in the papers:
+    rule : {"auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"}
+        How the mixture is made from the counts. "auto": Gaussians chosen from a dictionary of many scales, their
+        weights by maximum likelihood, their means and scales refined, stacked with "fast". The most accurate; needs no
+        tuning. "fast": the pure expansion, bandwidth by the improved Sheather-Jones rule: a kernel density estimate.
+
+        The others are on a basis of ``n_components`` equally spaced Gaussians of one scale, as in the papers.
         "histogram": the share of the points nearest to each (E Algorithm 2 with the step that reproduces its tables);
-        "algorithm1", "algorithm2": E as printed, negative weights clipped; "kernel": D's one-iteration rule;
-        "ml": the certified maximum of the likelihood.
-    n_components : size of the basis; "auto" and "fast" find their own.
-    bandwidth : standard deviation of the basis's components in spacings (E: t), or "cv" to choose it by the likelihood
-        of held-out counts.
-    range : where the bins lie. None: the data's range, for a basis without the far outliers. (low, high): given; points
-        outside go to tail components.
-    bounds : where the distribution ends by nature. (low, high) with None for an open side; "auto": looked for in the
-        counts by "auto" and "fast", open for a basis; None: open. Data outside given bounds are an error.
-    warp : "asinh": bins (and a basis) equally spaced on an asinh axis, for heavy tails; None: linear; "auto": asinh for
+        "algorithm1", "algorithm2": E as printed, negative weights clipped; "kernel": D's one-iteration rule; "ml": the
+        certified maximum of the likelihood.
+    n_components : int
+        Size of the basis; "auto" and "fast" find their own.
+    bandwidth : float or "cv"
+        Standard deviation of the basis's components in spacings (E: t); "cv" chooses it by the likelihood of held-out
+        counts.
+    range : tuple of float, optional
+        Where the bins lie: (low, high), points outside go to tail components. If not given the data's range, for a
+        basis without the far outliers.
+    bounds : tuple of float or None, or "auto"
+        Where the distribution ends by nature: (low, high) with None for an open side; data outside are an error.
+        "auto": looked for in the counts by "auto" and "fast", open for a basis. None: open.
+    warp : {"auto", "asinh"} or None
+        "asinh": bins (and a basis) equally spaced on an asinh axis, for heavy tails; None: linear; "auto": asinh for
         the bins of "auto" and "fast" where the data have far outliers.
-    exact : keep moments within the bins too; "kernel" is then exact to 1e-8 of its sum over points.
-    nan_policy : "raise", or "omit": NaN and infinities are left out, and NaN counted.
-    n_threads : threads that count.
+    exact : bool
+        Keep moments within the bins too; "kernel" is then exact to 1e-8 of its sum over points.
+    nan_policy : {"raise", "omit"}
+        What to do with NaN and infinities: an error, or leave them out and count NaN.
+    n_jobs : int, optional
+        Threads that count; one if not given, -1 for all processors.
 
     Attributes
     ----------
-    distributions_ : tuple of `GaussianMixture1D`, one a column; `distribution_` is the only one.
-    counts_ : list of `BinnedCounts`, one a column.
-    bases_ : tuple of `GaussianBasis`, one a column; None for "auto" and "fast". With bandwidth="cv" they hold the grid,
-        and `report_` the bandwidth that was chosen.
-    reports_ : tuple of `FitReport`, one a column; `report_` is the only one.
-    weights_, means_, stds_ : of the only column's Gaussians.
-    n_features_in_, feature_names_in_ : as in scikit-learn.
+    distributions_ : tuple of GaussianMixture1D
+        One a column; ``distribution_`` is the only one.
+    counts_ : list of BinnedCounts
+        One a column.
+    bases_ : tuple of GaussianBasis
+        One a column; None for "auto" and "fast". With ``bandwidth="cv"`` they hold the grid, and ``report_`` the
+        bandwidth that was chosen.
+    reports_ : tuple of FitReport
+        One a column; ``report_`` is the only one.
+    weights_, means_, stds_ : ndarray of shape (n,)
+        Of the only column's Gaussians.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
 
     Examples
     --------
@@ -82,18 +100,24 @@ class GMMExpansion(DensityMixin, BaseEstimator):
     [0.4, 1.7, 4.7]
     """
 
-    weights: Rule
-    bandwidth: float | Literal["cv"]
-    range: tuple[float, float] | None
-    bounds: Bounds | Literal["auto"] | None
+    rule: Rule
     warp: Warp
-    nan_policy: Literal["raise", "omit"]
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {  # _check_parameters has those of range and bounds
+        "rule": [StrOptions(set(RULES))],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "bandwidth": [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"})],
+        "warp": [StrOptions({"auto", "asinh"}), None],
+        "exact": ["boolean"],
+        "nan_policy": [StrOptions({"raise", "omit"})],
+        "n_jobs": [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None],
+    }
+
     def __init__(
         self,
-        weights: Rule = "auto",
+        rule: Rule = "auto",
         *,
         n_components: int = 200,
         bandwidth: float | Literal["cv"] = 2.0,
@@ -102,9 +126,9 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         warp: Warp = "auto",
         exact: bool = False,
         nan_policy: Literal["raise", "omit"] = "raise",
-        n_threads: int = 1,
+        n_jobs: int | None = None,
     ):
-        self.weights = weights
+        self.rule = rule
         self.n_components = n_components
         self.bandwidth = bandwidth
         self.range = range
@@ -112,16 +136,21 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         self.warp = warp
         self.exact = exact
         self.nan_policy = nan_policy
-        self.n_threads = n_threads
+        self.n_jobs = n_jobs
 
     # -- learning
 
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the density of each column of X.
 
-        X : (N,) or (N, D) array, list, pandas/polars/pyarrow column or table, Dask array or dataframe.
-        y : ignored, for pipelines; a one-dimensional X is accepted without y only.
-        sample_weight : (N,); integers are frequencies, floats are importance weights.
+        Parameters
+        ----------
+        X : array-like of shape (N,) or (N, D)
+            Also a pandas, polars or pyarrow column or table, a Dask array or data frame.
+        y : None
+            Ignored, for pipelines; a one-dimensional X is accepted without y only.
+        sample_weight : array-like of shape (N,), optional
+            Integers are frequencies, floats are importance weights.
         """
         self._check_parameters()
         if is_dask(X):
@@ -134,23 +163,27 @@ class GMMExpansion(DensityMixin, BaseEstimator):
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Count one more chunk; the mixtures are made when they are next asked for.
 
-        The first chunk decides where the bins lie. Those of "auto" and "fast" grow with later chunks, unless `range`
+        The first chunk decides where the bins lie. Those of "auto" and "fast" grow with later chunks, unless ``range``
         fixes them; a basis stays, and what comes to lie outside goes to tail components. A model counts one chunk at a
         time: give each thread its own (`empty_like`).
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As in `fit`.
         """
         self._check_parameters()
         first = not hasattr(self, "counts_")
         X, extremes = self._columns(X, y, reset=first)
+        missing = getattr(self, "_n_missing", 0)
         if first and self.nan_policy == "omit" and X.shape[1] == 1 and not np.isfinite(X).any():
-            self._n_missing = getattr(self, "_n_missing", 0) + len(X)  # bins wait for the first number
+            self._n_missing = missing + len(X)  # bins wait for the first number
             return self
-        counts, bases = (
-            self._lay_bins(X, extremes, sample_weight, stream=True) if first else (self.counts_, self.bases_)
-        )
-        counts = self._counted(counts, X, sample_weight)
-        if first and getattr(self, "_n_missing", 0):
-            counts[0].add(np.full(self._n_missing, np.nan))
-        self.counts_, self.bases_ = counts, bases
+        laid = self._lay_bins(X, extremes, sample_weight, stream=True) if first else (self.counts_, self.bases_)
+        counts = self._counted(laid[0], X, sample_weight)
+        if first and missing:
+            counts[0].add(np.full(missing, np.nan))
+        self.counts_, self.bases_ = counts, laid[1]
         return self._forget()
 
     def merge(self, other: GMMExpansion) -> Self:
@@ -167,12 +200,11 @@ class GMMExpansion(DensityMixin, BaseEstimator):
             raise ValueError(f"cannot merge columns {names[1].tolist()} into {names[0].tolist()}")
         if len(self.counts_) != len(other.counts_):
             raise ValueError(f"cannot merge {len(other.counts_)} columns into {len(self.counts_)}")
-        merged = [mine + theirs for mine, theirs in zip(self.counts_, other.counts_, strict=True)]
-        self.counts_ = merged
+        self.counts_ = [mine + theirs for mine, theirs in zip(self.counts_, other.counts_, strict=True)]
         return self._forget()
 
     def empty_like(self) -> GMMExpansion:
-        """The same parameters and bins, nothing counted: one for each worker, then `merge`."""
+        """Return an estimator with the same parameters and bins, nothing counted: one for each worker, then `merge`."""
         check_is_fitted(self)
         twin = type(self)(**self.get_params())
         twin.counts_ = [counts.empty_like() for counts in self.counts_]
@@ -195,7 +227,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         fits = self._fits()
         if self._reports is None:
             columns = zip(self.counts_, fits, strict=True)
-            self._reports = tuple(make_report(self.weights, counts, fit) for counts, fit in columns)
+            self._reports = tuple(make_report(self.rule, counts, fit) for counts, fit in columns)
         return self._reports
 
     @property
@@ -209,22 +241,22 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         return self._only(self.reports_, "reports_")
 
     @property
-    def weights_(self) -> NDArray[np.float64]:
+    def weights_(self) -> FloatArray:
         """(n,) weights of the only column's Gaussians."""
         return self.distribution_.weights
 
     @property
-    def means_(self) -> NDArray[np.float64]:
+    def means_(self) -> FloatArray:
         """(n,) means of the only column's Gaussians."""
         return self.distribution_.means
 
     @property
-    def stds_(self) -> NDArray[np.float64]:
+    def stds_(self) -> FloatArray:
         """(n,) standard deviations of the only column's Gaussians."""
         return self.distribution_.stds
 
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """(N,) log-density of each row: the sum over its columns. Finite everywhere inside given bounds."""
+    def score_samples(self, X: Any) -> FloatArray:
+        """Return the log-density (N,) of each row, the sum over its columns; finite everywhere inside given bounds."""
         check_is_fitted(self)
         X, _ = self._columns(X, None, reset=False)
         scores = np.zeros(len(X))
@@ -233,12 +265,28 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         return scores
 
     def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Mean log-density of the rows, for model selection; with nan_policy="omit", of those that are finite."""
+        """Return the mean log-density of the rows, in nats, for model selection.
+
+        Parameters
+        ----------
+        X : array-like of shape (N,) or (N, D)
+            The rows; with ``nan_policy="omit"`` those that are finite count.
+        y : None
+            Ignored, for pipelines.
+        """
         scores = self.score_samples(X)
         return float(np.mean(scores[~np.isnan(scores)] if self.nan_policy == "omit" else scores))
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> NDArray[np.float64]:
-        """(n_samples, D) independent rows from the learnt density."""
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> FloatArray:
+        """Draw independent rows from the learnt density, of shape (n_samples, D).
+
+        Parameters
+        ----------
+        n_samples : int
+            How many.
+        random_state : int, Generator or RandomState, optional
+            The same seed draws the same rows.
+        """
         if n_samples < 1:
             raise ValueError(f"n_samples is {n_samples}; it must be at least 1")
         generator = random_state
@@ -264,31 +312,27 @@ class GMMExpansion(DensityMixin, BaseEstimator):
             "parameters": json.dumps(self.get_params(), default=lambda value: value.tolist()),
             "reports": json.dumps([report.to_dict() for report in self.reports_]),
             "bases": json.dumps([None if basis is None else dataclasses.asdict(basis) for basis in self.bases_]),
-            "details": json.dumps([fit.details for fit in self._fits()]),
             "names": json.dumps(list(map(str, getattr(self, "feature_names_in_", [])))),
         }
         write_tensors(path, tensors, "GMMExpansion", about)
 
     @classmethod
     def load(cls, path: str | Path) -> GMMExpansion:
-        """The estimator that `save` wrote. Raises ValueError for a file that is cut short or was written by another."""
+        """Read what `save` wrote. Raises ValueError for a file that is cut short or was written by another."""
         tensors, about = read_tensors(path, "GMMExpansion")
         try:
-            parameters: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in json.loads(about["parameters"]).items()
-            }
-            model = cls(**parameters)
+            model = cls(**_tupled(json.loads(about["parameters"])))
+            reports = tuple(FitReport.from_dict(facts) for facts in json.loads(about["reports"]))
             model.counts_, fitted = [], []
-            for j, details in enumerate(json.loads(about["details"])):
+            for j, report in enumerate(reports):
                 model.counts_.append(BinnedCounts.from_tensors(_part(tensors, f"{j}.counts.")))
-                fitted.append(Fit(GaussianMixture1D.from_tensors(_part(tensors, f"{j}.mixture.")), details))
-            model.bases_ = tuple(None if b is None else _basis_from(b) for b in json.loads(about["bases"]))
+                mixture = GaussianMixture1D.from_tensors(_part(tensors, f"{j}.mixture."))
+                fitted.append(FittedDensity(mixture, report.details))
+            model.bases_ = tuple(b and GaussianBasis(**_tupled(b)) for b in json.loads(about["bases"]))
             model.n_features_in_ = len(fitted)
             if names := json.loads(about["names"]):
                 model.feature_names_in_ = np.array(names, dtype=object)
-            model._fitted = tuple(fitted)
-            model._reports = tuple(FitReport.from_dict(facts) for facts in json.loads(about["reports"]))
+            model._fitted, model._reports = tuple(fitted), reports
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} holds no usable model ({error}); fit and save it again") from error
         return model
@@ -296,44 +340,26 @@ class GMMExpansion(DensityMixin, BaseEstimator):
     # -- inside
 
     def _check_parameters(self) -> None:
-        if self.weights not in RULES:
-            raise ValueError(f"weights is {self.weights!r}; use one of {', '.join(RULES)}")
-        if not isinstance(self.n_components, int | np.integer) or self.n_components < 1:
-            raise ValueError(f"n_components is {self.n_components!r}; use an integer from 1 on")
-        if self.bandwidth != "cv" and not (
-            isinstance(self.bandwidth, int | float | np.number) and 0 < self.bandwidth < math.inf
-        ):
-            raise ValueError(f"bandwidth is {self.bandwidth!r}; use a positive number of spacings, or 'cv'")
+        self._validate_params()
         if self.range is not None:
             check_range(*_pair(self.range, "range"), "range")
         low, high = self._bounds()
         if low is not None and high is not None:
             check_range(low, high, "bounds")
-        if self.warp not in ("auto", "asinh", None):
-            raise ValueError(f"warp is {self.warp!r}; use 'auto', 'asinh' or None")
-        if self.nan_policy not in ("raise", "omit"):
-            raise ValueError(f"nan_policy is {self.nan_policy!r}; use 'raise' or 'omit'")
-        if self.exact and self._uses_basis is False:
-            raise ValueError(f"exact=True is for a fixed basis; weights is {self.weights!r}")
-
-    @property
-    def _uses_basis(self) -> bool:
-        return self.weights in BASIS_RULES
+        if self.exact and self.rule not in BASIS_RULES:
+            raise ValueError(f"exact=True is for a fixed basis; rule is {self.rule!r}")
 
     def _bounds(self) -> Bounds:
         """Given bounds, open sides as None."""
         if self.bounds is None or (isinstance(self.bounds, str) and self.bounds == "auto"):
             return None, None
         low, high = _pair(self.bounds, "bounds")
-        return (
-            None if low is None or low == -math.inf else float(low),
-            None if high is None or high == math.inf else float(high),
-        )
+        return None if low == -math.inf else low, None if high == math.inf else high
 
     def _columns(self, X: Any, y: Any, *, reset: bool) -> tuple[NDArray[np.floating], list[tuple[float, float]]]:
         """X as a matrix (N, D) of float32 or float64, and each column's extremes, NaN where it holds one.
 
-        Names and number of columns are remembered (`reset`) or compared.
+        Names and number of columns are remembered (``reset``) or compared.
         """
         table = X if hasattr(X, "columns") else None
         if not issparse(X):  # which scikit-learn refuses
@@ -347,12 +373,11 @@ class GMMExpansion(DensityMixin, BaseEstimator):
                 X = X.reshape(-1, 1)
             if X.dtype.kind in "mM":
                 raise ValueError(f"X holds {X.dtype}; numbers are needed: convert dates to a number of days, say")
-        if table is not None:  # it has names
-            validate_data(self, table, reset=reset, skip_check_array=True)
         kinds: Any = [np.float64, np.float32]
         if table is None:
             X = validate_data(self, X, reset=reset, dtype=kinds, ensure_all_finite=False)
-        else:
+        else:  # it has names
+            validate_data(self, table, reset=reset, skip_check_array=True)
             X = check_array(X, dtype=kinds, ensure_all_finite=False, estimator=self)
         return X, [self._check_column(j, column) for j, column in enumerate(X.T)]
 
@@ -361,9 +386,7 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         least, most = float(np.min(column)), float(np.max(column))  # NaN if there is any
         if self.nan_policy == "raise" and not (math.isfinite(least) and math.isfinite(most)):
             what = "NaN" if math.isnan(least) else "infinity"
-            raise ValueError(
-                f"Input X contains {what} in column {j}: leave such rows out, or let nan_policy='omit' do it"
-            )
+            raise ValueError(f"Input X contains {what} in column {j}: leave such rows out, or give nan_policy='omit'")
         low, high = self._bounds()
         outside = np.zeros(0, dtype=bool)
         if low is not None and not least >= low:
@@ -378,72 +401,46 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         return least, most
 
     def _lay_bins(
-        self,
-        X: NDArray[np.floating],
-        extremes: list[tuple[float, float]],
-        sample_weight: ArrayLike | None = None,
-        *,
-        stream: bool = False,
+        self, X: NDArray[np.floating], extremes: list[tuple[float, float]], sample_weight: Any, stream: bool = False
     ) -> tuple[list[BinnedCounts], tuple[GaussianBasis | None, ...]]:
         """Empty counts for columns of which these are the first rows, or all; and their bases."""
         given = np.asarray(sample_weight)  # importance weights do not move bins, wrong ones are refused in counting
-        frequencies = given if given.dtype.kind in "iu" and given.shape == (len(X),) and given.any() else None
-        if frequencies is not None:
-            X, frequencies = X[frequencies > 0], frequencies[frequencies > 0]
-            extremes = [(float(np.min(column)), float(np.max(column))) for column in X.T]
-        laid = [self._bins(column, *ends, stream, frequencies) for column, ends in zip(X.T, extremes, strict=True)]
+        repeats = given if given.dtype.kind in "iu" and given.shape == (len(X),) and given.any() else None
+        laid = [self._bins(column, ends, repeats, stream) for column, ends in zip(X.T, extremes, strict=True)]
         return [counts for counts, _ in laid], tuple(basis for _, basis in laid)
 
     def _bins(
-        self,
-        column: NDArray[np.floating],
-        low: float,
-        high: float,
-        stream: bool,
-        frequencies: NDArray[np.integer] | None,
+        self, column: NDArray[np.floating], ends: tuple[float, float], repeats: NDArray[Any] | None, stream: bool
     ) -> tuple[BinnedCounts, GaussianBasis | None]:
-        if not (math.isfinite(low) and math.isfinite(high)):
-            finite = np.isfinite(column)
-            column, frequencies = column[finite], None if frequencies is None else frequencies[finite]
+        low, high = ends
+        if repeats is not None or not (math.isfinite(low) and math.isfinite(high)):
+            kept = np.isfinite(column) if repeats is None else np.isfinite(column) & (repeats > 0)
+            column, repeats = column[kept], None if repeats is None else repeats[kept]
             if len(column) == 0:
                 raise ValueError("a column holds no finite number (in its first chunk); there is nothing to learn from")
             low, high = float(column.min()), float(column.max())
-        sample = take_sample(column, frequencies)
-        if not self._uses_basis:
-            plan = plan_bins(sample, low, high, span=self.range, warp=self.warp, stream=stream)
-            grow = stream and plan.axis.scale is not None
-            return BinnedCounts(plan.axis, atoms=plan.atoms, grow=grow, max_bins=MAX_BINS), None
-        basis, atoms = plan_basis(
-            sample,
-            low,
-            high,
-            n_components=int(self.n_components),
-            bandwidth=2.0 if self.bandwidth == "cv" else float(self.bandwidth),
-            span=self.range,
-            bounds=self._bounds(),
-            warp=self.warp,
-            stream=stream,
-        )
+        sample = take_sample(column, repeats)
+        options: Any = {"span": self.range, "warp": self.warp, "stream": stream}
+        if self.rule not in BASIS_RULES:
+            axis, atoms = choose_axis(sample, low, high, **options)
+            return BinnedCounts(axis, atoms=atoms, grow=stream and axis.scale is not None, max_bins=MAX_BINS), None
+        t = 2.0 if self.bandwidth == "cv" else float(self.bandwidth)
+        basis, atoms = choose_basis(sample, low, high, int(self.n_components), t, bounds=self._bounds(), **options)
         return BinnedCounts(basis.axis(), atoms=atoms, exact=self.exact), basis
 
     def _counted(
         self, counts: list[BinnedCounts], X: NDArray[np.floating], sample_weight: ArrayLike | None
     ) -> list[BinnedCounts]:
         """New counts with these rows added, so that an error leaves the old ones."""
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight)
-            if sample_weight.ndim == 0:
-                sample_weight = np.full(len(X), sample_weight)
-        if self.nan_policy == "omit":
-            X = _without_infinities(X)
+        if sample_weight is not None and (sample_weight := np.asarray(sample_weight)).ndim == 0:
+            sample_weight = np.full(len(X), sample_weight)
+        if self.nan_policy == "omit" and (infinite := np.isinf(X)).any():
+            X = np.where(infinite, np.nan, X)  # which the counts keep apart
         counts = [mine.copy() for mine in counts]
-        if len(counts) == 1:
-            counts[0].add(X[:, 0], sample_weight, n_threads=self.n_threads)
-        else:
-            add_columns(counts, X, sample_weight, n_threads=self.n_threads)
+        add_columns(counts, X, sample_weight, n_jobs=self.n_jobs)
         return counts
 
-    def _fits(self) -> tuple[Fit, ...]:
+    def _fits(self) -> tuple[FittedDensity, ...]:
         check_is_fitted(self)
         if self._fitted is None:
             self._finish()
@@ -452,19 +449,16 @@ class GMMExpansion(DensityMixin, BaseEstimator):
 
     def _forget(self) -> Self:
         """What was made from older counts."""
-        self._fitted: tuple[Fit, ...] | None = None
+        self._fitted: tuple[FittedDensity, ...] | None = None
         self._reports: tuple[FitReport, ...] | None = None
         return self
 
     def _finish(self) -> Self:
-        for basis in self.bases_:
-            if (basis is not None) != self._uses_basis:
-                raise ValueError(
-                    f"weights is {self.weights!r} now; what was counted was counted for another: fit again"
-                )
+        if any((basis is None) == (self.rule in BASIS_RULES) for basis in self.bases_):
+            raise ValueError(f"rule is {self.rule!r} now; what was counted was counted for another: fit again")
         bounds: Any = "auto" if isinstance(self.bounds, str) else self._bounds()
         self._fitted = tuple(
-            fit_counts(counts, self.weights, basis=basis, cross_validate=self.bandwidth == "cv", bounds=bounds)
+            fit_counts(counts, self.rule, basis=basis, cross_validate=self.bandwidth == "cv", bounds=bounds)
             for counts, basis in zip(self.counts_, self.bases_, strict=True)
         )
         return self
@@ -473,22 +467,17 @@ class GMMExpansion(DensityMixin, BaseEstimator):
         """Bins from the first rows, counts from all partitions where they lie."""
         if sample_weight is not None:
             raise ValueError("sample_weight is not taken together with a Dask collection; repeat rows instead")
-        first = first_rows(X)
-        counts, bases = self._lay_bins(*self._columns(first, None, reset=True), stream=True)
+        counts, bases = self._lay_bins(*self._columns(first_rows(X), None, reset=True), None, stream=True)
         counts = count_dask(X, counts, finite=self.nan_policy == "raise")
+        low, high = self._bounds()
         for j, column in enumerate(counts):
-            self._check_counted(j, column)
+            if (low is not None and column.minimum < low) or (high is not None and column.maximum > high):
+                raise ValueError(
+                    f"column {j} reaches from {column.minimum:g} to {column.maximum:g}, beyond bounds={self.bounds!r}; "
+                    "leave out what lies outside, or widen them"
+                )
         self.counts_, self.bases_ = counts, bases
         return self._forget()._finish()
-
-    def _check_counted(self, j: int, counts: BinnedCounts) -> None:
-        """Raises ValueError for numbers outside the bounds."""
-        low, high = self._bounds()
-        if (low is not None and counts.minimum < low) or (high is not None and counts.maximum > high):
-            raise ValueError(
-                f"column {j} reaches from {counts.minimum:g} to {counts.maximum:g}, beyond bounds={self.bounds!r}; "
-                "leave out what lies outside, or widen them"
-            )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "counts_")
@@ -504,8 +493,9 @@ def _part(tensors: Tensors, prefix: str) -> Tensors:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _basis_from(fields: dict[str, Any]) -> GaussianBasis:
-    return GaussianBasis(**{**fields, "bounds": tuple(fields["bounds"])})
+def _tupled(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields as they were before JSON made lists of their tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def _pair(values: Any, name: str) -> tuple[Any, Any]:
@@ -516,9 +506,3 @@ def _pair(values: Any, name: str) -> tuple[Any, Any]:
     if name == "range" and (low is None or high is None):
         raise ValueError(f"range is {values!r}; both ends must be numbers (bounds may be open)")
     return low, high
-
-
-def _without_infinities(X: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Infinities as NaN, which the counts keep apart."""
-    infinite = np.isinf(X)
-    return np.where(infinite, np.nan, X) if infinite.any() else X

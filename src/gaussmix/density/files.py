@@ -10,19 +10,19 @@ import gzip
 import io
 import math
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._files import whole_file
+from gaussmix._typing import FloatArray
 from gaussmix.density.columns import arrow_numbers, require_numbers
 
 BATCH_ROWS = 1 << 18
@@ -34,7 +34,7 @@ SUFFIXES = (".npy", ".csv", ".tsv", ".txt", ".parquet")
 Chunks = Generator[tuple[NDArray[Any], int], None, None]  # numbers, and how much of the total has been read with them
 
 
-class ColumnSource:
+class ColumnSource(AbstractContextManager):
     """Chunks of one column, shape (n,) each, to be iterated over once; a context that closes the file.
 
     ``total`` is the length of the column in rows, or of a text file in bytes, and ``done`` how much of it was read.
@@ -50,12 +50,7 @@ class ColumnSource:
             self.done = done
             yield numbers
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._chunks.close()
 
 
@@ -99,9 +94,6 @@ def _choose(path: Path, names: Sequence[str], column: str | int | None) -> int:
     raise ValueError(f"{path} has no column {column!r}; it has {shown} (or a number from 0 to {len(names) - 1})")
 
 
-# -- .npy
-
-
 def _open_npy(path: Path, column: str | int | None, batch_rows: int) -> ColumnSource:
     try:
         array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -116,23 +108,19 @@ def _open_npy(path: Path, column: str | int | None, batch_rows: int) -> ColumnSo
     offset, row = array.offset, width
     if array.flags.f_contiguous:  # columns lie one after another
         offset, row, chosen = offset + chosen * n_rows * array.itemsize, 1, 0
-    return ColumnSource(n_rows, _npy_chunks(path, array.dtype, offset, n_rows, row, chosen, max(1, batch_rows // row)))
+    dtype, step = array.dtype, max(1, batch_rows // row)
 
+    def chunks() -> Chunks:
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            for start in range(0, n_rows, step):
+                rows = min(step, n_rows - start)
+                block = np.fromfile(file, dtype, rows * row)
+                if len(block) < rows * row:
+                    raise ValueError(f"{path} ends before its row {n_rows}; was it cut short?")
+                yield block.reshape(rows, row)[:, chosen], start + rows
 
-def _npy_chunks(
-    path: Path, dtype: np.dtype[Any], offset: int, n_rows: int, row: int, chosen: int, batch_rows: int
-) -> Chunks:
-    with path.open("rb", buffering=0) as file:
-        file.seek(offset)
-        for start in range(0, n_rows, batch_rows):
-            rows = min(batch_rows, n_rows - start)
-            block = np.fromfile(file, dtype, rows * row)
-            if len(block) < rows * row:
-                raise ValueError(f"{path} ends before its row {n_rows}; was it cut short?")
-            yield block.reshape(rows, row)[:, chosen], start + rows
-
-
-# -- parquet
+    return ColumnSource(n_rows, chunks())
 
 
 def _open_parquet(path: Path, column: str | int | None, batch_rows: int) -> ColumnSource:
@@ -164,23 +152,15 @@ def _open_parquet(path: Path, column: str | int | None, batch_rows: int) -> Colu
     return ColumnSource(n_rows, chunks())
 
 
-# -- text
-
-
 @dataclass(frozen=True)
-class _Text:
+class _TextColumn:
     """Where the numbers of a text file stand. ``delimiter`` None: any white space. ``first`` is the first line."""
 
-    path: Path
     delimiter: str | None
     header: bool
     first: str
     names: tuple[str, ...]
     chosen: int
-
-    @property
-    def where(self) -> str:
-        return f"{self.path}, column {self.names[self.chosen]}"
 
 
 @contextmanager
@@ -208,9 +188,22 @@ def _open_text(path: Path, column: str | int | None, batch_rows: int) -> ColumnS
     cells = next(csv.reader([start], delimiter=delimiter)) if delimiter else start.split()
     header = not all(_is_number(cell) for cell in cells)
     names = tuple(cell.strip() if header else str(j) for j, cell in enumerate(cells))
-    text = _Text(path, delimiter, header, start, names, _choose(path, names, column))
-    fast = delimiter is not None and find_spec("pyarrow") is not None
-    return ColumnSource(path.stat().st_size, _text_chunks(text, _arrow_text if fast else _plain_text, batch_rows))
+    text = _TextColumn(delimiter, header, start, names, _choose(path, names, column))
+    read = _plain_text if delimiter is None or find_spec("pyarrow") is None else _arrow_text
+
+    def chunks() -> Chunks:
+        n_rows = 0
+        with _unpacked(path) as (raw, file):
+            try:
+                for numbers in read(text, file, batch_rows):
+                    n_rows += len(numbers)
+                    yield numbers, raw.tell()
+            except (ValueError, OSError, EOFError) as error:  # pyarrow's among them
+                raise ValueError(f"{path}, column {names[text.chosen]}, after row {n_rows}: {error}") from error
+        if n_rows == 0:
+            raise ValueError(f"{path} is empty: it has a header and no rows")
+
+    return ColumnSource(path.stat().st_size, chunks())
 
 
 def _is_number(cell: str) -> bool:
@@ -221,22 +214,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _text_chunks(
-    text: _Text, read: Callable[[_Text, IO[bytes], int], Iterator[NDArray[np.float64]]], batch_rows: int
-) -> Chunks:
-    n_rows = 0
-    with _unpacked(text.path) as (raw, file):
-        try:
-            for numbers in read(text, file, batch_rows):
-                n_rows += len(numbers)
-                yield numbers, raw.tell()
-        except (ValueError, OSError, EOFError) as error:  # pyarrow's among them
-            raise ValueError(f"{text.where}, after row {n_rows}: {error}") from error
-    if n_rows == 0:
-        raise ValueError(f"{text.path} is empty: it has a header and no rows")
-
-
-def _arrow_text(text: _Text, file: IO[bytes], batch_rows: int) -> Iterator[NDArray[np.float64]]:
+def _arrow_text(text: _TextColumn, file: IO[bytes], batch_rows: int) -> Iterator[FloatArray]:
     import pyarrow as pa
     import pyarrow.csv as pc
 
@@ -253,7 +231,7 @@ def _arrow_text(text: _Text, file: IO[bytes], batch_rows: int) -> Iterator[NDArr
         yield arrow_numbers(batch.column(0))
 
 
-def _plain_text(text: _Text, file: IO[bytes], batch_rows: int) -> Iterator[NDArray[np.float64]]:
+def _plain_text(text: _TextColumn, file: IO[bytes], batch_rows: int) -> Iterator[FloatArray]:
     lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
     try:
         rows = csv.reader(lines, delimiter=text.delimiter) if text.delimiter else (line.split() for line in lines)

@@ -15,38 +15,31 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gaussmix._typing import FloatArray
+from gaussmix.density import bandwidth, rules
 from gaussmix.density.auto.edges import find_edges
 from gaussmix.density.auto.rule import fit_automatic, fit_fast
-from gaussmix.density.bandwidth import Rule as BasisRule
-from gaussmix.density.bandwidth import choose_bandwidth
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.density.rules import (
-    algorithm1_weights,
-    algorithm2_weights,
-    histogram_weights,
-    kernel_weights,
-    ml_weights,
-)
 from gaussmix.density.standard_units import GUARD_POINTS, Bounds, read_counts
 
 Rule = Literal["auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"]
 RULES: tuple[str, ...] = ("auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml")
 BASIS_RULES: tuple[str, ...] = RULES[2:]
-Components = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+Components = tuple[FloatArray, FloatArray, FloatArray]
 
 MIN_ML_BANDWIDTH = 5.0
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A distribution and what there is to say about how it was found: `details` holds JSON's types only."""
+class FittedDensity:
+    """A distribution and what there is to say about how it was found."""
 
     distribution: GaussianMixture1D
-    details: dict[str, Any]
+    details: dict[str, Any]  # with JSON's types only
+    on_lattice: bool = False  # whether the bins are centred on rounded values
 
 
 def fit_counts(
@@ -56,23 +49,22 @@ def fit_counts(
     basis: GaussianBasis | None = None,
     cross_validate: bool = False,
     bounds: Bounds | Literal["auto"] = "auto",
-) -> Fit:
+) -> FittedDensity:
     """The distribution that a rule makes of counts.
 
-    basis : on whose axis the counts were made, for the rules of `BASIS_RULES`; `cross_validate` replaces its bandwidth.
-    bounds : given, or "auto": looked for by "auto" and "fast".
+    The rules of `BASIS_RULES` need the ``basis`` on whose axis the counts were made; ``cross_validate`` replaces its
+    bandwidth. With ``bounds="auto"`` the other two rules look for them, and a basis has none.
 
     Raises ValueError for counts without points.
     """
-    if not counts.total_mass > 0:
-        raise ValueError("every sample weight is zero, or there are no points: there is nothing to learn from")
-    sample = read_counts(counts)
+    data = read_counts(counts)
     guard = GUARD_POINTS / max(counts.size, 2 * GUARD_POINTS)
-    positions, masses = (values[sample.atoms[1] > 0] for values in sample.atoms)
+    masses = counts.atom_mass / counts.total_mass
+    positions, masses = counts.atoms[masses > 0], masses[masses > 0]
     given: Bounds = (None, None) if bounds == "auto" else bounds
     if float(masses.sum()) >= 1 - 1e-12:
-        return Fit(_point_masses(positions, masses, guard, given), {})
-    rest = counts.without_atoms()
+        return FittedDensity(_point_masses(positions, masses, guard, given), {}, data.on_lattice)
+    rest = data.rest
     if not rest.mass.any():
         raise ValueError(
             f"none of the numbers, from {counts.minimum:g} to {counts.maximum:g}, lies in the bins, from "
@@ -80,32 +72,28 @@ def fit_counts(
         )
     within = given != (None, None)
     if basis is not None:
-        components, details = _on_basis(rest, replace(basis, bounds=given), cast(BasisRule, rule), cross_validate)
+        rule = cast(bandwidth.Rule, rule)
+        components, details = _on_basis(rest, replace(basis, bounds=given), rule, cross_validate)
     else:
         if bounds == "auto":
-            low, high = find_edges(sample)  # not where the bins end before the data do
-            bounds = (None if rest.under_mass > 0 else low, None if rest.over_mass > 0 else high)
-        found = (fit_automatic if rule == "auto" else fit_fast)(counts, bounds=bounds)
-        components, given = (found.weights, found.means, found.stds), found.bounds
-        details = {
-            "bandwidth": float(found.bandwidth),
-            "expansion_share": float(found.expansion_share),
-            "sharpened_share": float(found.sharpened_share),
-            "n_active": int(found.n_active),
-        }
+            low, high = find_edges(data)  # not where the bins end before the data do
+            given = (None if rest.under_mass > 0 else low, None if rest.over_mass > 0 else high)
+        found = (fit_automatic if rule == "auto" else fit_fast)(data, given)
+        components, details = (found.weights, found.means, found.stds), found.details
     components = _with_tails(components, rest)
-    center, scale = float(sample.to_data(np.array(sample.median))), sample.spread * sample.unit
+    center, scale = float(data.to_data(np.array(data.median))), data.spread * data.unit
     if within:
         components = _with_guard(components, guard, center, scale)
     tail = None if within else (guard, center, scale)
-    return Fit(GaussianMixture1D(*components, bounds=given, tail=tail, atoms=(positions, masses)), details)
+    mixture = GaussianMixture1D(*components, bounds=given, tail=tail, atoms=(positions, masses))
+    return FittedDensity(mixture, details, data.on_lattice)
 
 
 def _on_basis(
-    rest: BinnedCounts, basis: GaussianBasis, rule: BasisRule, cross_validate: bool
+    rest: BinnedCounts, basis: GaussianBasis, rule: bandwidth.Rule, cross_validate: bool
 ) -> tuple[Components, dict[str, Any]]:
     if cross_validate:
-        basis = replace(basis, bandwidth=choose_bandwidth(rest, basis, rule).bandwidth)
+        basis = replace(basis, bandwidth=bandwidth.choose_bandwidth(rest, basis, rule)[0])
     elif rule == "ml" and basis.bandwidth < MIN_ML_BANDWIDTH:
         warnings.warn(
             f"maximum likelihood overfits at bandwidth={basis.bandwidth:g} spacings, often to less than a histogram's "
@@ -115,24 +103,22 @@ def _on_basis(
     details: dict[str, Any] = {"bandwidth": basis.bandwidth}
     match rule:
         case "histogram":
-            weights = histogram_weights(rest, basis)
+            weights = rules.histogram_weights(rest, basis)
         case "kernel":
-            weights = kernel_weights(rest, basis)
+            weights = rules.kernel_weights(rest, basis)
         case "algorithm1":
-            weights, details["clipped_mass"] = algorithm1_weights(rest, basis)
+            weights, details["clipped_mass"] = rules.algorithm1_weights(rest, basis)
         case "algorithm2":
-            weights, details["clipped_mass"] = algorithm2_weights(rest, basis)
+            weights, details["clipped_mass"] = rules.algorithm2_weights(rest, basis)
         case "ml":
-            best = ml_weights(rest, basis)
+            best = rules.ml_weights(rest, basis)
             weights, details["optimality_gap"] = best.weights, best.gap
         case _:
             raise ValueError(f"the rule {rule!r} takes no basis; those that do are {', '.join(BASIS_RULES)}")
     return (weights, basis.centers, basis.stds), details
 
 
-def _point_masses(
-    positions: NDArray[np.float64], masses: NDArray[np.float64], guard: float, bounds: Bounds
-) -> GaussianMixture1D:
+def _point_masses(positions: FloatArray, masses: FloatArray, guard: float, bounds: Bounds) -> GaussianMixture1D:
     """Every point lies on an atom: nearly all mass there, and as much as .2 points for whatever else may come."""
     scale = float(np.ptp(positions)) or (abs(float(positions[0])) or 1.0) * 1e-3
     center = float(np.average(positions, weights=masses))

@@ -22,7 +22,9 @@ from functools import cached_property
 
 import numba as nb
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from gaussmix._typing import FloatArray, IntArray
 
 _SMALL_PIVOT = 1e-13  # of the diagonal: below, a component is a combination of earlier ones and stays where it is
 _TO_THE_WALL = 0.995  # share of the step at which the first weight would reach zero
@@ -37,31 +39,28 @@ class BandedRows:
     sub-bins a cell there are 16 of them, whatever the number of components.
     """
 
-    table: NDArray[np.float64]
-    """(S, width); entries >= 0 where they are densities."""
-    row: NDArray[np.int64]
-    """(m,), indices into ``table``."""
-    first: NDArray[np.int64]
-    """(m,), ascending; may be negative."""
+    table: FloatArray  # (S, width); entries >= 0 where they are densities
+    row: IntArray  # (m,), indices into ``table``
+    first: IntArray  # (m,), ascending; may be negative
     n_columns: int
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> BandedRows:
+    def __getitem__(self, rows: IntArray) -> BandedRows:
         """The matrix of these rows, ascending."""
         return BandedRows(self.table, self.row[rows], self.first[rows], self.n_columns)
 
-    def times(self, pi: NDArray[np.float64]) -> NDArray[np.float64]:
+    def times(self, pi: FloatArray) -> FloatArray:
         """A pi, (m,)."""
         p = np.empty(self.row.size)
         _banded_times(self.table, self.row, self.first, pi, p)
         return p
 
-    def transposed_times(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+    def transposed_times(self, u: FloatArray) -> FloatArray:
         """A^T u, (n,)."""
         g = np.zeros(self.n_columns)
         _banded_transposed(self.table, self.row, self.first, u, g)
         return g
 
-    def curvature(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
+    def curvature(self, v: FloatArray) -> FloatArray:
         """A^T diag(v) A, the lower band: (n, h + 1) with [k, h + l - k] for l <= k."""
         n, width = self.n_columns, self.table.shape[1]
         band = np.zeros((n, min(n, width)))
@@ -70,12 +69,12 @@ class BandedRows:
         return band
 
     @cached_property
-    def _products(self) -> NDArray[np.float64]:
+    def _products(self) -> FloatArray:
         """Lower triangles of the outer square of each table row, one after the other: (S, width (width + 1) / 2)."""
         c, d = np.tril_indices(self.table.shape[1])
         return np.ascontiguousarray(self.table[:, c] * self.table[:, d])
 
-    def dense(self) -> NDArray[np.float64]:
+    def dense(self) -> FloatArray:
         """(m, n)."""
         out = np.zeros((self.row.size, self.n_columns))
         column = self.first[:, None] + np.arange(self.table.shape[1])
@@ -89,20 +88,19 @@ class BandedRows:
 class _Columns:
     """A full matrix, by columns; the products of `BandedRows`."""
 
-    columns: NDArray[np.float64]
-    """(n, m)."""
+    columns: FloatArray  # (n, m)
 
-    def times(self, pi: NDArray[np.float64]) -> NDArray[np.float64]:
+    def times(self, pi: FloatArray) -> FloatArray:
         p = np.zeros(self.columns.shape[1])
         _times(self.columns, pi, p)
         return p
 
-    def transposed_times(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+    def transposed_times(self, u: FloatArray) -> FloatArray:
         g = np.empty(len(self.columns))
         _transposed(self.columns, u, g)
         return g
 
-    def curvature(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
+    def curvature(self, v: FloatArray) -> FloatArray:
         n, m = self.columns.shape
         band = np.zeros((n, n))
         _curvature(self.columns, v, np.empty(m), band)
@@ -113,12 +111,9 @@ class _Columns:
 class MaximumLikelihood:
     """Weights and how far from the best possible they can be."""
 
-    weights: NDArray[np.float64]
-    """(n,), >= 0; exact zeros where the optimum has none. They sum to 1 without a background."""
-    gap: float
-    """Upper bound of what the log-likelihood could still gain, in nats a unit of weight."""
-    n_iter: int
-    """Newton steps taken."""
+    weights: FloatArray  # (n,), >= 0; exact zeros where the optimum has none. They sum to 1 without a background
+    gap: float  # upper bound of what the log-likelihood could still gain, in nats a unit of weight
+    n_iter: int  # Newton steps taken
 
 
 def maximum_likelihood_weights(
@@ -132,17 +127,13 @@ def maximum_likelihood_weights(
 ) -> MaximumLikelihood:
     """The weights that maximise sum_j w_j log((A pi)_j + background_j) - sum pi over pi >= 0.
 
-    Args:
-        A: (m, n) component densities at m data or cells, entries >= 0; or the same as `BandedRows`.
-        w: (m,) shares or counts, >= 0; scaled to sum 1. Rows with w = 0 have no influence.
-        background: scalar or (m,), >= 0, density that is already there and not scaled.
-        tol: stop once the certified gap is at most this, in nats a unit of weight.
-        start: (n,) weights >= 0 to start near; equal weights if not given.
-        max_iter: Newton steps after which the best found is returned, with its gap.
+    ``A`` (m, n) holds the densities >= 0 of components at m data or cells, as an array or as `BandedRows`; ``w`` (m,)
+    shares or counts >= 0, scaled to sum 1, where zeros have no influence; ``background``, a number or (m,), a density
+    >= 0 that is already there and not scaled. The search starts near the weights ``start`` (n,), or from equal ones,
+    and ends once the certified gap is at most ``tol``, in nats a unit of weight, or after ``max_iter`` Newton steps.
 
-    Raises:
-        ValueError: shapes do not fit, an entry is negative or not finite, all of w is zero, or a row with w > 0 has
-            neither a component nor background.
+    Raises ValueError where shapes do not fit, an entry is negative or not finite, all of w is zero, or a row with w > 0
+    has neither a component nor background.
     """
     w = np.ascontiguousarray(w, dtype=np.float64)
     if w.ndim != 1:
@@ -173,7 +164,7 @@ def maximum_likelihood_weights(
     return _solve(matrix, w / total, b, tol, max_iter, pi)
 
 
-def _checked(A: ArrayLike, m: int, b: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _checked(A: ArrayLike, m: int, b: FloatArray) -> tuple[FloatArray, FloatArray]:
     """(m, n) and background (m,), each row in its own unit so that no power of it overflows."""
     A = np.asarray(A, dtype=np.float64)
     if A.ndim != 2 or A.shape[0] != m or A.shape[1] < 1:
@@ -186,12 +177,7 @@ def _checked(A: ArrayLike, m: int, b: NDArray[np.float64]) -> tuple[NDArray[np.f
 
 
 def _solve(
-    A: BandedRows | _Columns,
-    w: NDArray[np.float64],
-    b: NDArray[np.float64],
-    tol: float,
-    max_iter: int,
-    pi: NDArray[np.float64],
+    A: BandedRows | _Columns, w: FloatArray, b: FloatArray, tol: float, max_iter: int, pi: FloatArray
 ) -> MaximumLikelihood:
     """Interior point from pi > 0, which it changes; all w > 0."""
     bare = not b.any()
@@ -201,9 +187,7 @@ def _solve(
     while True:
         p, g = _slopes(A, w, b, pi)
         if g is None:
-            raise ValueError(
-                "a row of A with w > 0 has only zeros and no background: its likelihood is 0 for any weights"
-            )
+            raise ValueError("a row of A with w > 0 is zero, without background: its likelihood is 0 for any weights")
         gap = _certificate(pi, g, bare)
         if gap < best_gap:
             best, best_gap = pi.copy(), gap
@@ -222,8 +206,8 @@ def _solve(
 
 
 def _slopes(
-    A: BandedRows | _Columns, w: NDArray[np.float64], b: NDArray[np.float64], pi: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    A: BandedRows | _Columns, w: FloatArray, b: FloatArray, pi: FloatArray
+) -> tuple[FloatArray, FloatArray | None]:
     """p and g at pi; no g if a datum has no density."""
     p = A.times(pi)
     p += b

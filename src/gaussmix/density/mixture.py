@@ -4,31 +4,29 @@
 
 pi_i, mu_i, sigma_i: weights, means and standard deviations of the Gaussians; N_fold: reflected at the bounds of the
 support, if there are any; t3: a Student t with 3 degrees of freedom, location and scale, of mass g, the guard that
-keeps log-densities of far points finite; a_j, y_j: point masses. A GMM expansion (E §2.1) is one with equally spaced
-means and one sigma.
+keeps log-densities of far points finite; a_j, y_j: point masses. The one-dimensional case of
+D Eq. 1; a GMM expansion (E section 2.1) is one with equally spaced means and one sigma.
 
-Many evaluations go through a table of polynomials (`gaussmix.density._mixture.table`), whose cost does not depend on the number
-of components; few are summed directly. Both agree to 1e-10.
+Many evaluations go through a table of polynomials (`gaussmix.density._mixture.table`), whose cost does not depend on
+the number of components; few are summed directly (`gaussmix.density._mixture.exact`). Both agree to 1e-10.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
-from gaussmix._files import read_tensors, write_tensors
-from gaussmix.density._mixture import exact as _direct
-from gaussmix.density._mixture import moments as _integrals
-from gaussmix.density._mixture import sampling as _sampling
-from gaussmix.density._mixture import table as _table
+from gaussmix._files import TensorRecord
+from gaussmix._typing import FloatArray
+from gaussmix.density._mixture import exact, moments, sampling, table
 from gaussmix.density._mixture.atoms import AtomOverlay
+from gaussmix.density.reflection import Bounds
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 _SUM_TOLERANCE = 1e-6
 _DIRECT_BELOW = 2000  # log-densities that cost as much as making the table, whatever the number of components
 _MASS_COSTS, _QUANTILE_COSTS = 6, 60  # of a cdf and of a quantile's search, in log-densities
-_KIND = "GaussianMixture1D"
 
 
 class Tail(NamedTuple):
@@ -50,31 +47,43 @@ class Tail(NamedTuple):
 class Atoms(NamedTuple):
     """Point masses: increasing positions (A,) and their probabilities (A,)."""
 
-    positions: NDArray[np.float64]
-    masses: NDArray[np.float64]
+    positions: FloatArray
+    masses: FloatArray
 
 
-class GaussianMixture1D:
-    """A frozen mixture of Gaussians on the line.
+class GaussianMixture1D(TensorRecord):
+    """Mixture of Gaussians on the line, frozen, with the methods of SciPy's distributions.
 
-    weights (n,): at least 0, with sum 1 to 1e-6; normalised exactly.
-    means (n,) and stds (n,) or one number: of the Gaussians, in data units; stds are standard deviations.
-    bounds (low, high): every Gaussian is reflected there and the density is zero outside; None or infinite: open.
-        Means must lie inside.
-    tail (mass, loc, scale): share of the continuous part that is a Student t with 3 degrees of freedom. It is not
+    They take numbers or arrays of any shape and give the same shape in float64; NaN gives NaN. Where there are atoms,
+    densities are with respect to length plus counting measure: at an atom, `pdf` is its mass.
+
+    Parameters
+    ----------
+    weights : array-like of shape (n,)
+        At least 0, with sum 1 to 1e-6; normalised exactly.
+    means : array-like of shape (n,)
+        Of the Gaussians, in data units.
+    stds : float or array-like of shape (n,)
+        Standard deviations of the Gaussians.
+    bounds : tuple of float or None
+        (low, high): every Gaussian is reflected there and the density is zero outside; None or infinite for an open
+        side. Means must lie inside.
+    tail : tuple of float, optional
+        (mass, loc, scale): share of the continuous part that is a Student t with 3 degrees of freedom. It is not
         reflected and covers the whole line, so that no point has log-density -inf.
-    atoms (positions (A,), masses (A,)): point masses, also outside the bounds; their sum is at most 1, the continuous
-        part carries the rest.
+    atoms : tuple of array-like, optional
+        Positions (A,) and masses (A,) of point masses, also outside the bounds; the sum of the masses is at most 1, the
+        continuous part carries the rest.
 
-    Methods take numbers or arrays of any shape and give the same shape in float64; NaN gives NaN. Where there are
-    atoms, densities are with respect to length plus counting measure: at an atom, `pdf` is its mass.
-
-    Raises ValueError for shapes that do not match and values that make no distribution.
+    Raises
+    ------
+    ValueError
+        Shapes do not match, or values make no distribution.
     """
 
-    weights: NDArray[np.float64]
-    means: NDArray[np.float64]
-    stds: NDArray[np.float64]
+    weights: FloatArray
+    means: FloatArray
+    stds: FloatArray
     bounds: tuple[float, float]
     tail: Tail
     atoms: Atoms
@@ -85,7 +94,7 @@ class GaussianMixture1D:
         means: ArrayLike,
         stds: ArrayLike,
         *,
-        bounds: tuple[float | None, float | None] = (None, None),
+        bounds: Bounds = (None, None),
         tail: tuple[float, float, float] | None = None,
         atoms: tuple[ArrayLike, ArrayLike] | None = None,
     ):
@@ -102,22 +111,21 @@ class GaussianMixture1D:
             raise ValueError(f"weights sum to {w.sum():.9g}; they must sum to 1: divide them by their sum")
         if s.min() <= 0:
             raise ValueError(f"stds contain {s.min():.6g}; standard deviations must be positive")
-        values = {
-            "weights": _frozen(_normalised(w)),
-            "means": _frozen(m),
-            "stds": _frozen(s),
-            "bounds": _checked_bounds(bounds, m),
-            "tail": _checked_tail(tail),
-        }
-        values["atoms"] = _checked_atoms(atoms)
-        self.__dict__.update(values)
+        self.__dict__.update(
+            weights=_frozen(w if abs(w.sum() - 1) <= 4 * np.finfo(float).eps else w / w.sum()),  # twice is once
+            means=_frozen(m),
+            stds=_frozen(s),
+            bounds=_checked_bounds(bounds, m),
+            tail=_checked_tail(tail),
+            atoms=_checked_atoms(atoms),
+        )
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a GaussianMixture1D is frozen: make a new one instead of setting {name}")
 
     @classmethod
     def from_sklearn(cls, mixture: GaussianMixture) -> GaussianMixture1D:
-        """The same mixture as a fitted one-dimensional `sklearn.mixture.GaussianMixture`, of any covariance type.
+        """Take over a fitted one-dimensional `sklearn.mixture.GaussianMixture`, of any covariance type.
 
         Raises ValueError for a mixture of more than one dimension or one that was not fitted.
         """
@@ -130,155 +138,114 @@ class GaussianMixture1D:
             raise ValueError(f"the scikit-learn mixture has {means.shape[1]} dimensions; only one is allowed")
         return cls(weights, means[:, 0], np.sqrt(np.broadcast_to(variances.ravel(), weights.shape)))
 
-    # ------------------------------------------------------------------------------------------- densities
-
-    def logpdf(self, x: ArrayLike) -> NDArray[np.float64]:
-        """log of the density at `x`; log of the mass at an atom."""
+    def logpdf(self, x: ArrayLike) -> FloatArray:
+        """Return the log of the density at x, of the mass at an atom."""
         return _elementwise(self._logpdf, x)
 
-    def pdf(self, x: ArrayLike) -> NDArray[np.float64]:
-        """The density at `x`; the mass at an atom."""
-        return _elementwise(lambda points: np.exp(self._logpdf(points)), x)
+    def pdf(self, x: ArrayLike) -> FloatArray:
+        """Return the density at x, the mass at an atom."""
+        return np.exp(self.logpdf(x))
 
-    def cdf(self, x: ArrayLike) -> NDArray[np.float64]:
-        """P(X <= x)."""
-        return _elementwise(lambda points: self._outside(points, upper=False), x)
+    def cdf(self, x: ArrayLike) -> FloatArray:
+        """Return P(X <= x)."""
+        return _elementwise(self._outside, x, False)
 
-    def sf(self, x: ArrayLike) -> NDArray[np.float64]:
-        """P(X > x), relatively accurate where it is small."""
-        return _elementwise(lambda points: self._outside(points, upper=True), x)
+    def sf(self, x: ArrayLike) -> FloatArray:
+        """Return P(X > x), relatively accurate where it is small."""
+        return _elementwise(self._outside, x, True)
 
-    def ppf(self, q: ArrayLike) -> NDArray[np.float64]:
-        """The smallest x with cdf(x) >= q. At 0 and 1 the ends of the support; NaN for q outside [0, 1]."""
-        return _elementwise(lambda masses: self._quantiles(masses, upper=False), q)
+    def ppf(self, q: ArrayLike) -> FloatArray:
+        """Return the smallest x with cdf(x) >= q: the ends of the support at 0 and 1, NaN for q outside [0, 1]."""
+        return _elementwise(self._quantiles, q, False)
 
-    def isf(self, q: ArrayLike) -> NDArray[np.float64]:
-        """The x with sf(x) = q, relatively accurate for small q. NaN for q outside [0, 1]."""
-        return _elementwise(lambda masses: self._quantiles(masses, upper=True), q)
+    def isf(self, q: ArrayLike) -> FloatArray:
+        """Return the x with sf(x) = q, relatively accurate for small q; NaN for q outside [0, 1]."""
+        return _elementwise(self._quantiles, q, True)
 
     def median(self) -> float:
-        """ppf(1/2)."""
+        """Return ppf(1/2)."""
         return float(self.ppf(0.5))
 
-    def interval(self, confidence: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The ends of the central interval that holds a `confidence` share of the probability."""
+    def interval(self, confidence: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Return the ends of the central interval that holds a ``confidence`` share of the probability."""
         share = np.asarray(confidence, float)
         if not np.all((share >= 0) & (share <= 1)):
             raise ValueError(f"confidence is {confidence}; it must lie in [0, 1]")
         return self.ppf((1 - share) / 2), self.isf((1 - share) / 2)
 
-    # --------------------------------------------------------------------------------------------- moments
-
     def mean(self) -> float:
-        """The expectation, atoms and guard included."""
+        """Return the expectation, atoms and guard included."""
         return self._moments[0]
 
     def var(self) -> float:
-        """The variance, atoms and guard (3 scale^2) included."""
+        """Return the variance, atoms and guard (3 scale^2) included."""
         return self._moments[1]
 
     def std(self) -> float:
-        """The standard deviation."""
+        """Return the standard deviation."""
         return math.sqrt(self._moments[1])
 
     @cached_property
     def _moments(self) -> tuple[float, float]:
-        mean, variance = _integrals.mean_and_variance(self._pieces)
+        mean, variance = moments.mean_and_variance(self._pieces)
         positions, masses = self.atoms
         rest = 1 - float(masses.sum())
         total = float(masses @ positions) + rest * mean
         return total, float(masses @ (positions - total) ** 2) + rest * (variance + (mean - total) ** 2)
 
     def entropy(self) -> float:
-        """-E[log p(X)] in nats, by quadrature to 1e-8; p is the mass at an atom and the density elsewhere."""
+        """Return -E[log p(X)] in nats, by quadrature to 1e-8; p is the mass at an atom and the density elsewhere."""
         rest = 1 - float(self.atoms.masses.sum())
         of_atoms = -float(xlogy(self.atoms.masses, self.atoms.masses).sum())
         if rest <= 0:
             return of_atoms
-        return of_atoms + rest * (_integrals.entropy(self._pieces, self._table) - math.log(rest))
-
-    # ------------------------------------------------------------------------------------------------ sampling
+        return of_atoms + rest * (moments.entropy(self._pieces, self._table) - math.log(rest))
 
     def rvs(
         self,
         size: int | tuple[int, ...] | None = None,
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
-    ) -> NDArray[np.float64]:
-        """Independent draws in random order: an array of shape `size`, a number if it is None.
+    ) -> FloatArray:
+        """Draw independent numbers, in random order.
 
-        `random_state`: a seed, a generator, or None for fresh randomness; the same one gives the same numbers.
+        Parameters
+        ----------
+        size : int or tuple of int, optional
+            Shape of the array; a number if not given.
+        random_state : int, Generator or RandomState, optional
+            The same seed gives the same numbers; fresh randomness if not given.
         """
         legacy = isinstance(random_state, np.random.RandomState)
         rng = np.random.default_rng(random_state.randint(0, 2**32, 4, np.uint32) if legacy else random_state)
         shape = np.broadcast_to(0, () if size is None else size).shape
         with rng.bit_generator.lock:
-            return _sampling.draw(math.prod(shape), self._sampler, rng).reshape(shape)[()]
+            return sampling.draw(math.prod(shape), self._alias_table, rng).reshape(shape)[()]
 
     @cached_property
-    def _sampler(self) -> _sampling.Sampler:
-        continuous = 1 - self.atoms.masses.sum()
-        gaussians = continuous * (1 - self.tail.mass) * self.weights
+    def _alias_table(self) -> sampling.AliasTable:
+        rest = 1 - self.atoms.masses.sum()
+        tail = [np.atleast_1d(value) for value in self.tail] if self.tail.mass else [np.empty(0)] * 3
         parts = [
-            (gaussians, self.means, self.stds),
+            (rest * (1 - self.tail.mass) * self.weights, self.means, self.stds),
             (self.atoms.masses, self.atoms.positions, np.zeros(self.atoms.masses.size)),
+            (rest * tail[0], tail[1], tail[2]),
         ]
-        if self.tail.mass:
-            parts.append(
-                (np.array([continuous * self.tail.mass]), np.array([self.tail.loc]), np.array([self.tail.scale]))
-            )
         probability, mean, std = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        return _sampling.Sampler(*_sampling.alias_table(probability), mean, std, self.tail.mass > 0, *self.bounds)
+        return sampling.AliasTable(*sampling.alias_table(probability), mean, std, self.tail.mass > 0, *self.bounds)
 
-    # -------------------------------------------------------------------------------------------- on disk
-
-    def to_tensors(self) -> dict[str, NDArray[np.float64]]:
-        """Everything as float64 arrays, for `from_tensors`."""
-        return {
-            "weights": np.array(self.weights),
-            "means": np.array(self.means),
-            "stds": np.array(self.stds),
-            "bounds": np.array(self.bounds),
-            "tail": np.array(self.tail),
-            "atom_positions": np.array(self.atoms.positions),
-            "atom_masses": np.array(self.atoms.masses),
-        }
+    def to_tensors(self) -> dict[str, FloatArray]:
+        """Return everything as float64 arrays, for `from_tensors`."""
+        tensors = {name: getattr(self, name) for name in ("weights", "means", "stds", "bounds", "tail")}
+        tensors |= {"atom_positions": self.atoms.positions, "atom_masses": self.atoms.masses}
+        return {name: np.array(value) for name, value in tensors.items()}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> GaussianMixture1D:
-        """The mixture that gave `to_tensors()`. Raises KeyError for a missing tensor, ValueError for wrong values."""
-        mass, loc, scale = (float(value) for value in tensors["tail"])
-        low, high = (float(value) for value in tensors["bounds"])
-        return cls(
-            tensors["weights"],
-            tensors["means"],
-            tensors["stds"],
-            bounds=(low, high),
-            tail=(mass, loc, scale),
-            atoms=(tensors["atom_positions"], tensors["atom_masses"]),
-        )
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file; another of that name is replaced once the new one is whole."""
-        write_tensors(path, self.to_tensors(), _KIND)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> GaussianMixture1D:
-        """Read what `save` wrote. Raises ValueError for another kind of file or a damaged one."""
-        tensors, _ = read_tensors(path, _KIND)
-        try:
-            return cls.from_tensors(tensors)
-        except (KeyError, ValueError) as error:
-            raise ValueError(f"{path} holds no usable mixture: {error}") from error
-
-    # ------------------------------------------------------------------------------------------ as an object
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, GaussianMixture1D):
-            return NotImplemented
-        ours, theirs = self.to_tensors(), other.to_tensors()
-        return all(np.array_equal(ours[name], theirs[name]) for name in ours)
-
-    __hash__ = None  # pyright: ignore[reportAssignmentType]  # equality is by value
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """Make the mixture that gave `to_tensors()`. Raises KeyError and ValueError for other arrays."""
+        gaussians = tensors["weights"], tensors["means"], tensors["stds"]
+        atoms = tensors["atom_positions"], tensors["atom_masses"]
+        (low, high), (mass, loc, scale) = tensors["bounds"].tolist(), tensors["tail"].tolist()
+        return cls(*gaussians, bounds=(low, high), tail=(mass, loc, scale), atoms=atoms)
 
     def __repr__(self) -> str:
         extra = "" if self.bounds == (-math.inf, math.inf) else f", bounds={self.bounds}"
@@ -288,13 +255,11 @@ class GaussianMixture1D:
         return f"GaussianMixture1D({self.weights.size} components, {span}{extra})"
 
     def __reduce__(self) -> tuple[Callable[..., GaussianMixture1D], tuple[Any, ...]]:
-        return _from_tensors, (self.to_tensors(),)
-
-    # ------------------------------------------------------------------------------------------- the work
+        return GaussianMixture1D.from_tensors, (self.to_tensors(),)
 
     @cached_property
-    def _pieces(self) -> _direct.Pieces:
-        return _direct.expand(self.weights, self.means, self.stds, self.bounds, self.tail)
+    def _pieces(self) -> exact.Pieces:
+        return exact.expand(self.weights, self.means, self.stds, self.bounds, self.tail)
 
     @cached_property
     def _center(self) -> tuple[float, float]:
@@ -302,14 +267,14 @@ class GaussianMixture1D:
         order = np.argsort(self.means)
         middle = order[np.searchsorted(np.cumsum(self.weights[order]), 0.5).clip(max=order.size - 1)]
         step = float(self.stds[middle])
-        return _direct.middle(self._pieces, float(self.means[middle]), step), step
+        return exact.middle(self._pieces, float(self.means[middle]), step), step
 
     @cached_property
-    def _table(self) -> _table.Table:
-        return _table.build(self._pieces, self._center[0])
+    def _table(self) -> table.PolynomialTable:
+        return table.build(self._pieces, self._center[0])
 
     def _use_table(self, n_sums: int) -> bool:
-        """Whether as much work as `n_sums` log-densities goes through the table; the first large call makes it."""
+        """Whether as much work as ``n_sums`` log-densities goes through the table; the first large call makes it."""
         return n_sums >= _DIRECT_BELOW or "_table" in self.__dict__
 
     @cached_property
@@ -318,65 +283,51 @@ class GaussianMixture1D:
         positions, masses = self.atoms
         if positions.size == 0:
             return None
-        below, above = (_direct.masses_outside(positions, self._pieces, upper) for upper in (False, True))
+        below, above = (exact.masses_outside(positions, self._pieces, upper) for upper in (False, True))
         return AtomOverlay(positions, masses, below, above)
 
-    def _logpdf(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self._overlay is None:
-            return self._continuous_logpdf(x)
-        return self._overlay.log_density(x, self._continuous_logpdf)
-
-    def _outside(self, x: NDArray[np.float64], *, upper: bool) -> NDArray[np.float64]:
-        continuous = partial(self._continuous_outside, upper=upper)
-        return continuous(x) if self._overlay is None else self._overlay.outside(x, continuous, upper=upper)
-
-    def _quantiles(self, q: NDArray[np.float64], *, upper: bool) -> NDArray[np.float64]:
-        continuous = partial(self._continuous_quantiles, upper=upper)
-        return continuous(q) if self._overlay is None else self._overlay.quantiles(q, continuous, upper=upper)
-
-    def _continuous_logpdf(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _logpdf(self, x: FloatArray) -> FloatArray:
         if self._use_table(x.size):
-            return _table.log_densities(x, self._table, self._pieces)
-        return _direct.log_densities(x, self._pieces)
-
-    def _continuous_outside(self, x: NDArray[np.float64], *, upper: bool) -> NDArray[np.float64]:
-        if self._use_table(_MASS_COSTS * x.size):
-            return _table.masses_outside(x, self._table, self._pieces, upper)
-        return _direct.masses_outside(x, self._pieces, upper)
-
-    def _continuous_quantiles(self, q: NDArray[np.float64], *, upper: bool) -> NDArray[np.float64]:
-        if self._use_table(_QUANTILE_COSTS * q.size):
-            found = _table.quantiles(q, self._table, self._pieces, upper)
+            values = table.log_densities(x, self._table, self._pieces)
         else:
-            found = _direct.quantiles(q, self._pieces, upper, *self._center)
+            values = exact.log_densities(x, self._pieces)
+        return values if self._overlay is None else self._overlay.log_density(x, values)
+
+    def _outside(self, x: FloatArray, upper: bool) -> FloatArray:
+        if self._use_table(_MASS_COSTS * x.size):
+            masses = table.masses_outside(x, self._table, self._pieces, upper)
+        else:
+            masses = exact.masses_outside(x, self._pieces, upper)
+        return masses if self._overlay is None else self._overlay.outside(x, masses, upper)
+
+    def _quantiles(self, q: FloatArray, upper: bool) -> FloatArray:
+        if self._overlay is not None:
+            return self._overlay.quantiles(q, self._continuous_quantiles, upper)
+        return self._continuous_quantiles(q, upper)
+
+    def _continuous_quantiles(self, q: FloatArray, upper: bool) -> FloatArray:
+        if self._use_table(_QUANTILE_COSTS * q.size):
+            found = table.quantiles(q, self._table, self._pieces, upper)
+        else:
+            found = exact.quantiles(q, self._pieces, upper, *self._center)
         return found if self.tail.mass else np.clip(found, *self.bounds)  # rounding may lead out
 
 
-def _from_tensors(tensors: Mapping[str, NDArray[Any]]) -> GaussianMixture1D:
-    return GaussianMixture1D.from_tensors(tensors)
-
-
-def _elementwise(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], x: ArrayLike) -> NDArray[np.float64]:
-    """function((N,) contiguous) in the shape of `x`; a NumPy number for a number."""
+def _elementwise(function: Callable[..., FloatArray], x: ArrayLike, *options: bool) -> FloatArray:
+    """function((N,) contiguous, options) in the shape of x; a NumPy number for a number."""
     values = np.asarray(x)
     if values.dtype.kind not in "fiub":
         raise TypeError(f"values have dtype {values.dtype}; give real numbers")
-    return function(np.ascontiguousarray(values, np.float64).ravel()).reshape(values.shape)[()]
+    return function(np.ascontiguousarray(values, np.float64).ravel(), *options).reshape(values.shape)[()]
 
 
-def _frozen(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _frozen(values: FloatArray) -> FloatArray:
     values = values.copy()
     values.flags.writeable = False
     return values
 
 
-def _normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divided by their sum, but for what rounding leaves: twice is the same as once."""
-    total = weights.sum()
-    return weights if abs(total - 1) <= 4 * np.finfo(float).eps else weights / total
-
-
-def _vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
+def _vector(name: str, values: ArrayLike) -> FloatArray:
     vector = np.asarray(values, np.float64)
     if vector.ndim != 1 or vector.size == 0:
         raise ValueError(f"{name} has shape {vector.shape}; give a non-empty list of numbers")
@@ -385,7 +336,7 @@ def _vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
     return vector
 
 
-def _checked_bounds(bounds: tuple[float | None, float | None], means: NDArray[np.float64]) -> tuple[float, float]:
+def _checked_bounds(bounds: Bounds, means: FloatArray) -> tuple[float, float]:
     low = -math.inf if bounds[0] is None else float(bounds[0])
     high = math.inf if bounds[1] is None else float(bounds[1])
     if not low < high or low == math.inf or high == -math.inf:
@@ -415,7 +366,5 @@ def _checked_atoms(atoms: tuple[ArrayLike, ArrayLike] | None) -> Atoms:
     if not np.isfinite(positions).all() or (np.diff(positions) == 0).any():
         raise ValueError(f"atoms lie at {positions}; positions must be finite and different")
     if not (masses > 0).all() or masses.sum() > 1 + _SUM_TOLERANCE:
-        raise ValueError(
-            f"atoms have masses {masses} (sum {masses.sum():.6g}); each must be positive, the sum at most 1"
-        )
+        raise ValueError(f"atoms have masses {masses}; each must be positive, their sum {masses.sum():.6g} at most 1")
     return Atoms(_frozen(positions), _frozen(masses / max(masses.sum(), 1.0)))

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.fit import Fit
+from gaussmix.density.fit import FittedDensity
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.density.standard_units import read_counts
 
 COARSE = 0.05  # a share of the points in one bin that is worth a word
 
@@ -59,32 +59,28 @@ class FitReport:
         return cls(**facts)
 
     def __str__(self) -> str:
-        low, high = self.bounds
-        edges = [f"{name} edge at {value:g}" for name, value in (("lower", low), ("upper", high)) if value is not None]
+        sides = zip(("lower", "upper"), self.bounds, strict=True)
+        edges = [f"{name} edge at {value:g}" for name, value in sides if value is not None]
         atoms = [f"{mass:.1%} exactly {position:g}" for position, mass in list(self.atoms.items())[:4]]
         if len(self.atoms) > 4:
             atoms.append(f"{len(self.atoms) - 4} more point masses")
-        outside = [f"{self.n_outside:,} outside the bins".replace(",", " ")] if self.n_outside else []
-        missing = [f"{self.n_missing:,} missing".replace(",", " ")] if self.n_missing else []
-        about = [f"{self.n_components} Gaussians ({self.rule})", *edges, *atoms, *outside, *missing]
-        return (
-            f"{self.n:,} numbers from {self.minimum:g} to {self.maximum:g}\n".replace(",", " ")
-            + ", ".join(about)
-            + f"\ndistance to the data (Kolmogorov-Smirnov) {self.ks:.2g}; chance alone reaches {self.ks_chance:.2g}"
-            + (
-                f"\n{self.heaviest_bin:.0%} of the numbers share one bin: the density is coarse there"
-                if self.heaviest_bin > COARSE
-                else ""
-            )
-        )
+        left_out = [(self.n_outside, "outside the bins"), (self.n_missing, "missing")]
+        others = [f"{number:,} {what}".replace(",", " ") for number, what in left_out if number]
+        lines = [
+            f"{self.n:,} numbers from {self.minimum:g} to {self.maximum:g}".replace(",", " "),
+            ", ".join([f"{self.n_components} Gaussians ({self.rule})", *edges, *atoms, *others]),
+            f"distance to the data (Kolmogorov-Smirnov) {self.ks:.2g}; chance alone reaches {self.ks_chance:.2g}",
+        ]
+        if self.heaviest_bin > COARSE:
+            lines.append(f"{self.heaviest_bin:.0%} of the numbers share one bin: the density is coarse there")
+        return "\n".join(lines)
 
 
-def make_report(rule: str, counts: BinnedCounts, fit: Fit) -> FitReport:
+def make_report(rule: str, counts: BinnedCounts, fit: FittedDensity) -> FitReport:
     """Compare a fitted distribution with the counts it came from."""
-    distribution = fit.distribution
-    total = counts.total_mass
-    rest = counts.without_atoms()
+    distribution, total, rest = fit.distribution, counts.total_mass, counts.without_atoms()
     atoms = dict(zip(counts.atoms.tolist(), (counts.atom_mass / total).tolist(), strict=True))
+    low, high = (bound if math.isfinite(bound) else None for bound in distribution.bounds)
     return FitReport(
         rule=rule,
         n=counts.n,
@@ -93,36 +89,28 @@ def make_report(rule: str, counts: BinnedCounts, fit: Fit) -> FitReport:
         minimum=counts.minimum,
         maximum=counts.maximum,
         n_components=len(distribution.weights),
-        bounds=(_finite(distribution.bounds[0]), _finite(distribution.bounds[1])),
+        bounds=(low, high),
         atoms={position: mass for position, mass in atoms.items() if mass > 0},
-        ks=_distance(counts, distribution),
+        ks=_distance(total, rest, distribution),
         ks_chance=1.36 / math.sqrt(counts.size),
-        log_likelihood=_log_likelihood(counts, distribution),
-        heaviest_bin=0.0 if _is_rounded(counts) else float(rest.mass.max()) / total,
+        log_likelihood=_log_likelihood(counts, rest.mass, distribution),
+        heaviest_bin=0.0 if fit.on_lattice else float(rest.mass.max()) / total,
         details=fit.details,
     )
 
 
-def _distance(counts: BinnedCounts, distribution: GaussianMixture1D) -> float:
+def _distance(total: float, rest: BinnedCounts, distribution: GaussianMixture1D) -> float:
     """Largest difference of the distribution functions at the bins' edges; point masses, which agree, are left out."""
-    edges, rest = counts.axis.edges, counts.without_atoms()
-    below = (np.append(0.0, np.cumsum(rest.mass)) + rest.under_mass) / counts.total_mass
+    edges = rest.axis.edges
+    below = (np.append(0.0, np.cumsum(rest.mass)) + rest.under_mass) / total
     positions, masses = distribution.atoms
     passed = np.append(0.0, np.cumsum(masses))[np.searchsorted(positions, edges, "right")]
     return float(np.abs(distribution.cdf(edges) - passed - below).max())
 
 
-def _is_rounded(counts: BinnedCounts) -> bool:
-    return read_counts(counts).on_lattice
-
-
-def _finite(bound: float) -> float | None:
-    return bound if math.isfinite(bound) else None
-
-
-def _log_likelihood(counts: BinnedCounts, distribution: GaussianMixture1D) -> float:
+def _log_likelihood(counts: BinnedCounts, mass: FloatArray, distribution: GaussianMixture1D) -> float:
     """Mean over bins and atoms of the log-density at the bin's middle; points outside the bins are left out."""
-    mass, atoms = counts.without_atoms().mass, counts.atom_mass
+    atoms = counts.atom_mass
     seen, met = mass > 0, atoms > 0
     total = mass[seen] @ distribution.logpdf(counts.axis.centers[seen])
     total += atoms[met] @ distribution.logpdf(counts.atoms[met])

@@ -1,20 +1,22 @@
-"""From counts to the weights of a GMM expansion, pi (n,), sum pi = 1.
+"""Rules of the papers: from counts to the weights pi (n,), sum pi = 1, of an expansion on a fixed basis.
 
-Every rule of the papers is a function of counts on the cells [mu_i - r/2, mu_i + r/2) of the basis, c_i points each, N
-in all; mu_i = start + i r, sigma = t r. Counts come on 16 bins a cell, which the last two rules use.
+Every rule is a function of counts on the cells [mu_i - r/2, mu_i + r/2) of the basis, c_i points each, N in all;
+mu_i = start + i r, sigma = t r. Counts come on 16 bins a cell, which the last two rules use.
 
     histogram    pi_i = c_i / N                                 E Algorithm 2 with the step that reproduces E's tables
     algorithm1   pi = 1/n + M c, normalised                     E Algorithm 1
     algorithm2   pi_i = 1/n + s c_i - s (N - c_i) / n, normalised   E Algorithm 2 as printed
     kernel       pi_i = l_i / sum l, l_i = sum_d phi(x_d; mu_i, sigma)   D section 2.2
-    ml           the maximum of the likelihood                  certified (`interior_point`)
+    ml           the maximum of the likelihood                  certified (`gaussmix.density.interior_point`)
+
+E looks for the pi that make a loss least (E Eq. 5, E Eq. 6), bounds it (E Eq. 3, E Eq. 4), and lets each point move pi
+by the bound's derivative (E Eq. 7, E Eq. 8); M holds those derivatives, s is the one that Algorithm 2 keeps.
 
 On a warped basis the first four work in u = asinh((x - center) / scale), where the centres are equally spaced. Points
 outside the basis's axis are not seen here: counts hold them apart.
 
-The components of a basis on the bins of its axis, as a matrix with few different rows.
-
-With v = (u - start) / r, component k stands at v = k with standard deviation t, bin j of S a cell covers
+The last two see the components of a basis on the bins of its axis as a matrix with few different rows. With
+v = (u - start) / r, component k stands at v = k with standard deviation t, bin j of S a cell covers
 [j/S - 1/2, (j+1)/S - 1/2), and
 
     A[j, k] = (probability of bin j under component k) / (width of the bin),   in 1/spacings,
@@ -28,22 +30,177 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.interior_point import BandedRows, maximum_likelihood_weights
+from gaussmix.density.interior_point import BandedRows, MaximumLikelihood, maximum_likelihood_weights
+from gaussmix.density.reflection import Bounds, reflections
 
 REACH = 8.0  # exp(-REACH^2 / 2) = 1e-14 of the peak
+TAYLOR_FROM = 0.25  # least t at which a series of four moments a bin serves; to 1e-8 from t = 1/2
 
-Kernel = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Kernel = Callable[[FloatArray], FloatArray]
 
 
-def interval(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+def histogram_weights(counts: BinnedCounts, basis: GaussianBasis) -> FloatArray:
+    """pi_i = c_i / N, the share of the points nearest to mu_i.
+
+    As the paper, in one reading: E Algorithm 2 with the step dL = 1/N gives exactly this after its normalisation, and
+    it reproduces E's Tables 1-3. Its dL as printed does not (`algorithm2_weights`).
+    Raises ValueError for counts on another axis or without points.
+    """
+    mass = bin_masses(counts, basis)
+    return _cells(mass) / mass.sum()
+
+
+def algorithm1_weights(
+    counts: BinnedCounts, basis: GaussianBasis, half_width: float | None = None
+) -> tuple[FloatArray, float]:
+    """E Algorithm 1 in closed form: (weights, clipped mass).
+
+    Each point adds, to every weight k, the probability under component k of mid = (mu_i - d, mu_i + d] less the mean of
+    those of side+ = (mu_i + r - d, mu_i + r] and side- = (mu_i - r, mu_i - r + d], where mu_i is its nearest centre
+    (E Eq. 7, E Eq. 8).
+
+    ``half_width`` is d in spacings; sigma/4 (E's first example) if not given.
+
+    As the paper: mid of half-width d (E Eq. 7; E Eq. 3 and E Eq. 4 say d/2). Differs from the paper: E prints
+    side- = (x_j - r, x_j - r + d], about the point and not about its centre as in Eq. 7 and in side+; here it is about
+    mu_i, which makes the rule an exact function of the counts. Weights can come out slightly negative at t = 1; they
+    are set to zero, the rest is normalised, and the clipped mass says how much that was (of a total of 1).
+    """
+    mass = bin_masses(counts, basis)
+    n, t = basis.n_components, basis.bandwidth
+    d = _half_width(half_width, t)
+    offset = np.arange(1 - n, n)  # mu_i - mu_k in spacings
+    mid = interval((offset - d) / t, (offset + d) / t)
+    sides = interval((offset + 1 - d) / t, (offset + 1) / t) + interval((offset - 1) / t, (offset - 1 + d) / t)
+    pi = 1 / n + np.convolve(_cells(mass), (mid - sides / 2)[::-1])[n - 1 : 2 * n - 1]
+    return clip(pi)
+
+
+def algorithm2_weights(
+    counts: BinnedCounts, basis: GaussianBasis, half_width: float | None = None, step: float | None = None
+) -> tuple[FloatArray, float]:
+    """E Algorithm 2 in closed form, as printed: (weights, clipped mass).
+
+    Each point adds dL to the weight of its nearest centre and takes dL / n from all others. ``step`` is dL; if not
+    given it is the paper's P(mid) - P(side) under the component itself (E Eq. 7), mid = (mu - d, mu + d] and
+    side = (mu + r - d, mu + r]. ``half_width`` is d in spacings; sigma/4 if not given.
+
+    As the paper. With its own dL most weights are negative as soon as N dL is much above 1: those with
+    c_i < (N dL - 1) / (dL (n + 1)). They are set to zero, the rest is normalised, and a UserWarning says so;
+    `histogram_weights` is the reading that reproduces E's tables (``step=1/N``).
+    """
+    pi = unclipped_algorithm2(counts, basis, half_width, step)
+    weights, clipped = clip(pi)
+    if clipped > 0:
+        warnings.warn(
+            f"algorithm2 as printed gave {np.count_nonzero(pi < 0)} of {pi.size} weights below zero, -{clipped:.3g} "
+            "together where all sum to 1; they were set to zero: rule='histogram' is the reading that reproduces E",
+            stacklevel=2,
+        )
+    return weights, clipped
+
+
+def unclipped_algorithm2(
+    counts: BinnedCounts, basis: GaussianBasis, half_width: float | None = None, step: float | None = None
+) -> FloatArray:
+    """What `algorithm2_weights` clips: (n,) of sum 1 and any sign."""
+    mass = bin_masses(counts, basis)
+    n, t = basis.n_components, basis.bandwidth
+    d = _half_width(half_width, t)
+    if step is None:
+        step = float(interval(-d / t, d / t) - interval((1 - d) / t, 1 / t))
+    elif not (math.isfinite(step) and step > 0):
+        raise ValueError(f"step is {step}; it must be a positive number (1/N reproduces the paper's tables)")
+    c = _cells(mass)
+    pi = 1 / n + step * c - step * (mass.sum() - c) / n
+    return pi / pi.sum()
+
+
+def kernel_weights(counts: BinnedCounts, basis: GaussianBasis) -> FloatArray:
+    """D's one-iteration rule (D section 2.2, steps 4-5): pi_i = l_i / sum l, l_i = sum_d phi(x_d; mu_i, sigma).
+
+    As the paper, but for the bins: points count as spread evenly over theirs, 1/16 of a spacing wide; with counts that
+    keep four moments (``exact=True``) and t >= 1/4 the sum is exact to about 1e-8. On a basis with bounds phi is the
+    reflected component.
+    """
+    mass = bin_masses(counts, basis)
+    if counts.exact and basis.bandwidth >= TAYLOR_FROM:
+        sums = zip(moment_rows(basis, SUB_BINS), [mass, *counts.moments], strict=True)
+        total = np.sum([A.transposed_times(m) for A, m in sums], axis=0)
+    else:
+        total = component_rows(basis, SUB_BINS).transposed_times(mass)
+    return total / total.sum()
+
+
+def ml_weights(counts: BinnedCounts, basis: GaussianBasis, tol: float = 1e-8, max_iter: int = 200) -> MaximumLikelihood:
+    """The weights of maximum likelihood, with a certificate.
+
+    The data are the counts on bins of at most sigma/16 (of r/16 where sigma < 2 r), and their likelihood is the exact
+    one: the probability of each bin under the mixture. ``tol`` is the gap to reach, in nats a point; a UserWarning says
+    if ``max_iter`` steps did not.
+
+    Not in the papers, whose rules stop at or before one step of EM. Overfits below t = 5 or so, unless t was chosen by
+    held-out likelihood (`gaussmix.density.bandwidth`).
+    """
+    mass = bin_masses(counts, basis)
+    bins_per_cell = SUB_BINS
+    while bins_per_cell > 1 and basis.bandwidth * bins_per_cell >= 2 * SUB_BINS:
+        bins_per_cell //= 2
+    mass = mass.reshape(-1, SUB_BINS // bins_per_cell).sum(1)
+    used = np.flatnonzero(mass)
+    rows = density_rows(basis, bins_per_cell)[used]
+    wide = 2 * rows.table.shape[1] > basis.n_components
+    best = maximum_likelihood_weights(rows.dense() if wide else rows, mass[used], tol=tol, max_iter=max_iter)
+    if best.gap > tol:
+        warnings.warn(
+            f"ml stopped after {best.n_iter} steps with an optimality gap of {best.gap:.1e} nats a point, not {tol:g}",
+            stacklevel=2,
+        )
+    return best
+
+
+def bin_masses(counts: BinnedCounts, basis: GaussianBasis) -> FloatArray:
+    """(16 n,) weight in each bin. Raises ValueError for counts on another axis than the basis's, or without points."""
+    axis = basis.axis()
+    if counts.axis != axis:
+        raise ValueError(f"the counts lie on {counts.axis} and the basis on {axis}; count on basis.axis()")
+    mass = counts.mass
+    if not mass.sum() > 0:
+        raise ValueError("no points were counted on the axis of the basis; weights need at least one")
+    return mass
+
+
+def _cells(mass: FloatArray) -> FloatArray:
+    """(n,) weight nearest to each centre."""
+    return mass.reshape(-1, SUB_BINS).sum(1)
+
+
+def _half_width(given: float | None, t: float) -> float:
+    """d in spacings."""
+    d = t / 4 if given is None else given
+    if not (math.isfinite(d) and d > 0):
+        raise ValueError(f"half_width is {given}; it must be a positive number of spacings (the papers: t/4 or t/6)")
+    return d
+
+
+def clip(pi: FloatArray) -> tuple[FloatArray, float]:
+    """Weights >= 0 of sum 1 from weights of any sign, and how much was below zero where all sum to 1."""
+    kept = np.maximum(pi, 0.0)
+    return kept / kept.sum(), float((kept - pi).sum() / pi.sum())
+
+
+# --- the components on the bins
+
+
+def interval(a: ArrayLike, b: ArrayLike) -> FloatArray:
     """P(a < Z <= b) of a standard normal Z, relatively accurate on either side."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     flip = a > 0
@@ -79,39 +236,32 @@ def density_rows(basis: GaussianBasis, bins_per_cell: int) -> BandedRows:
     n = basis.n_components
     edges = axis.edges[:: axis.n_bins // (n * bins_per_cell), None]
     total = np.zeros((edges.size - 1, n))
-    for sign, shift in _images(basis.bounds, REACH * float(basis.stds.max())):
-        ends = (sign * edges + shift - basis.centers) / basis.stds
+    for sign, offset, shift, _ in reflections(*_ends(basis.bounds), REACH * float(basis.stds.max())):
+        ends = (sign * edges + (offset + shift) - basis.centers) / basis.stds
         total += interval(np.minimum(ends[:-1], ends[1:]), np.maximum(ends[:-1], ends[1:]))
     return BandedRows(total * bins_per_cell, np.arange(len(total)), np.zeros(len(total), dtype=np.int64), n)
 
 
-def _images(bounds: tuple[float | None, float | None], reach: float) -> list[tuple[int, float]]:
-    """(sign, shift) of the places sign * v + shift that reflection at the bounds makes of v, as far as ``reach``."""
-    low, high = bounds
-    if low is None or high is None:
-        ends = [end for end in bounds if end is not None]
-        return [(1, 0.0), *((-1, 2 * end) for end in ends)]
-    period = 2 * (high - low)
-    most = math.ceil(reach / period) + 1
-    return [(sign, k * period + (low + low if sign < 0 else 0.0)) for k in range(-most, most + 1) for sign in (1, -1)]
+def _ends(bounds: Bounds) -> tuple[float, float]:
+    """Bounds as numbers, infinite where open."""
+    return -math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1]
 
 
 def _rows(basis: GaussianBasis, bins_per_cell: int, kernel: Kernel, parity: int) -> BandedRows:
     """Rows of kernel(v_j - k) and its mirror images (times ``parity``) for the bins with centres v_j."""
     n, S = basis.n_components, bins_per_cell
     axis = basis.axis()
-    low, high = (
-        None if end is None else (float(axis.transform(end)) - basis.start) / basis.spacing for end in basis.bounds
-    )
     reach = REACH * basis.bandwidth + 0.5
     K = min(n - 1, math.ceil(reach))
     offsets = np.arange(-K, K + 1)
     place = (np.arange(S) + 0.5) / S - 0.5
     table = kernel(place[:, None] - offsets)
     cell, row = np.divmod(np.arange(n * S), S)
-    if (low, high) != (None, None):
+    low, high = ((float(axis.transform(end)) - basis.start) / basis.spacing for end in _ends(basis.bounds))
+    images = reflections(low, high, reach)
+    mirrored = [(sign, offset + shift) for sign, offset, shift, _ in images if (sign, shift) != (1, 0)]
+    if mirrored:
         v = cell + place[row]
-        mirrored = [(s, shift) for s, shift in _images((low, high), reach) if (s, shift) != (1, 0.0)]
         near = np.zeros(n * S, dtype=bool)
         for sign, shift in mirrored:
             near |= (sign * v + shift > -reach) & (sign * v + shift < n - 1 + reach)
@@ -122,173 +272,3 @@ def _rows(basis: GaussianBasis, bins_per_cell: int, kernel: Kernel, parity: int)
         row[near] = S + np.arange(len(own))
         table = np.concatenate([table, own])
     return BandedRows(table, row, cell - K, n)
-
-
-TAYLOR_FROM = 0.25  # least t at which a series of four moments a bin serves; to 1e-8 from t = 1/2
-
-
-@dataclass(frozen=True)
-class MLResult:
-    """Weights of maximum likelihood."""
-
-    weights: NDArray[np.float64]
-    """(n,), sum 1."""
-    gap: float
-    """Certified: no weights have a mean log-likelihood higher by more than this, in nats a point."""
-    n_iter: int
-    """Newton steps."""
-    log_likelihood: float
-    """Sum over the counted points of the log of the density averaged over a point's bin, in 1/units of the axis."""
-
-
-def histogram_weights(counts: BinnedCounts, basis: GaussianBasis) -> NDArray[np.float64]:
-    """pi_i = c_i / N, the share of the points nearest to mu_i.
-
-    As the paper, in one reading: E Algorithm 2 with the step dL = 1/N gives exactly this after its normalisation, and
-    it reproduces E's Tables 1-3. Its dL as printed does not (`algorithm2_weights`).
-    Raises ValueError for counts on another axis or without points.
-    """
-    mass = bin_masses(counts, basis)
-    return _cells(mass) / mass.sum()
-
-
-def algorithm1_weights(
-    counts: BinnedCounts, basis: GaussianBasis, half_width: float | None = None
-) -> tuple[NDArray[np.float64], float]:
-    """E Algorithm 1 in closed form: (weights, clipped mass).
-
-    Each point adds, to every weight k, the probability under component k of mid = (mu_i - d, mu_i + d] less the mean of
-    those of side+ = (mu_i + r - d, mu_i + r] and side- = (mu_i - r, mu_i - r + d], where mu_i is its nearest centre.
-
-    ``half_width`` is d in spacings; sigma/4 (E's first example) if not given.
-
-    As the paper: mid of half-width d (E Eq. 7; E Eq. 3-4 say d/2). Differs from the paper: E prints
-    side- = (x_j - r, x_j - r + d], about the point and not about its centre as in Eq. 7 and in side+; here it is about
-    mu_i, which makes the rule an exact function of the counts. Weights can come out slightly negative at t = 1; they
-    are set to zero, the rest is normalised, and the clipped mass says how much that was (of a total of 1).
-    """
-    mass = bin_masses(counts, basis)
-    n, t = basis.n_components, basis.bandwidth
-    d = _half_width(half_width, t)
-    offset = np.arange(1 - n, n)  # mu_i - mu_k in spacings
-    mid = interval((offset - d) / t, (offset + d) / t)
-    sides = interval((offset + 1 - d) / t, (offset + 1) / t) + interval((offset - 1) / t, (offset - 1 + d) / t)
-    pi = 1 / n + np.convolve(_cells(mass), (mid - sides / 2)[::-1])[n - 1 : 2 * n - 1]
-    return clip(pi)
-
-
-def algorithm2_weights(
-    counts: BinnedCounts, basis: GaussianBasis, half_width: float | None = None, step: float | None = None
-) -> tuple[NDArray[np.float64], float]:
-    """E Algorithm 2 in closed form, as printed: (weights, clipped mass).
-
-    Each point adds dL to the weight of its nearest centre and takes dL / n from all others. ``step`` is dL; if not
-    given it is the paper's P(mid) - P(side) under the component itself, mid = (mu - d, mu + d] and
-    side = (mu + r - d, mu + r]. ``half_width`` is d in spacings; sigma/4 if not given.
-
-    As the paper. With its own dL most weights are negative as soon as N dL is much above 1: those with
-    c_i < (N dL - 1) / (dL (n + 1)). They are set to zero, the rest is normalised, and a UserWarning says so;
-    `histogram_weights` is the reading that reproduces E's tables (``step=1/N``).
-    """
-    pi = unclipped_algorithm2(counts, basis, half_width, step)
-    weights, clipped = clip(pi)
-    if clipped > 0:
-        warnings.warn(
-            f"algorithm2 as printed gave {np.count_nonzero(pi < 0)} of {pi.size} weights below zero, -{clipped:.3g} "
-            f"together where all sum to 1; they were set to zero. weights='histogram' is the reading that reproduces "
-            f"the paper",
-            UserWarning,
-            stacklevel=2,
-        )
-    return weights, clipped
-
-
-def unclipped_algorithm2(
-    counts: BinnedCounts, basis: GaussianBasis, half_width: float | None = None, step: float | None = None
-) -> NDArray[np.float64]:
-    """What `algorithm2_weights` clips: (n,) of sum 1 and any sign."""
-    mass = bin_masses(counts, basis)
-    n, t = basis.n_components, basis.bandwidth
-    d = _half_width(half_width, t)
-    if step is None:
-        step = float(interval(-d / t, d / t) - interval((1 - d) / t, 1 / t))
-    elif not (math.isfinite(step) and step > 0):
-        raise ValueError(f"step is {step}; it must be a positive number (1/N reproduces the paper's tables)")
-    c = _cells(mass)
-    pi = 1 / n + step * c - step * (mass.sum() - c) / n
-    return pi / pi.sum()
-
-
-def kernel_weights(counts: BinnedCounts, basis: GaussianBasis) -> NDArray[np.float64]:
-    """D's one-iteration rule (D section 2.2, steps 4-5): pi_i = l_i / sum l, l_i = sum_d phi(x_d; mu_i, sigma).
-
-    As the paper, but for the bins: points count as spread evenly over theirs, 1/16 of a spacing wide; with counts that
-    keep four moments (``exact=True``) and t >= 1/4 the sum is exact to about 1e-8. On a basis with bounds phi is the
-    reflected component.
-    """
-    mass = bin_masses(counts, basis)
-    if counts.exact and basis.bandwidth >= TAYLOR_FROM:
-        sums = zip(moment_rows(basis, SUB_BINS), [mass, *counts.moments], strict=True)
-        total = np.sum([A.transposed_times(m) for A, m in sums], axis=0)
-    else:
-        total = component_rows(basis, SUB_BINS).transposed_times(mass)
-    return total / total.sum()
-
-
-def ml_weights(counts: BinnedCounts, basis: GaussianBasis, tol: float = 1e-8, max_iter: int = 200) -> MLResult:
-    """The weights of maximum likelihood, with a certificate.
-
-    The data are the counts on bins of at most sigma/16 (of r/16 where sigma < 2 r), and their likelihood is the exact
-    one: the probability of each bin under the mixture. ``tol`` is the gap to reach, in nats a point; a UserWarning says
-    if ``max_iter`` steps did not.
-
-    Not in the papers, whose rules stop at or before one step of EM. Overfits below t = 5 or so, unless t was chosen by
-    held-out likelihood (`cross_validation`).
-    """
-    mass = bin_masses(counts, basis)
-    bins_per_cell = SUB_BINS
-    while bins_per_cell > 1 and basis.bandwidth * bins_per_cell >= 2 * SUB_BINS:
-        bins_per_cell //= 2
-    mass = mass.reshape(-1, SUB_BINS // bins_per_cell).sum(1)
-    used = np.flatnonzero(mass)
-    rows = density_rows(basis, bins_per_cell)[used]
-    wide = 2 * rows.table.shape[1] > basis.n_components
-    fit = maximum_likelihood_weights(rows.dense() if wide else rows, mass[used], tol=tol, max_iter=max_iter)
-    if fit.gap > tol:
-        warnings.warn(
-            f"ml stopped after {fit.n_iter} steps with an optimality gap of {fit.gap:.1e} nats a point; tol is {tol:g}",
-            UserWarning,
-            stacklevel=2,
-        )
-    log_likelihood = float(mass[used] @ np.log(rows.times(fit.weights) / basis.spacing))
-    return MLResult(fit.weights, fit.gap, fit.n_iter, log_likelihood)
-
-
-def bin_masses(counts: BinnedCounts, basis: GaussianBasis) -> NDArray[np.float64]:
-    """(16 n,) weight in each bin. Raises ValueError for counts on another axis than the basis's, or without points."""
-    axis = basis.axis()
-    if counts.axis != axis:
-        raise ValueError(f"the counts lie on {counts.axis} and the basis on {axis}; count on basis.axis()")
-    mass = counts.mass
-    if not mass.sum() > 0:
-        raise ValueError("no points were counted on the axis of the basis; weights need at least one")
-    return mass
-
-
-def _cells(mass: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) weight nearest to each centre."""
-    return mass.reshape(-1, SUB_BINS).sum(1)
-
-
-def _half_width(given: float | None, t: float) -> float:
-    """d in spacings."""
-    d = t / 4 if given is None else given
-    if not (math.isfinite(d) and d > 0):
-        raise ValueError(f"half_width is {given}; it must be a positive number of spacings (the papers: t/4 or t/6)")
-    return d
-
-
-def clip(pi: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Weights >= 0 of sum 1 from weights of any sign, and how much was below zero where all sum to 1."""
-    kept = np.maximum(pi, 0.0)
-    return kept / kept.sum(), float((kept - pi).sum() / pi.sum())

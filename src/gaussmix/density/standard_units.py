@@ -1,4 +1,4 @@
-"""What the automatic rules see of a data set: its bins, in standard units.
+"""Counts in standard units: what the automatic rules see of a column.
 
     y = (x - shift) / unit,      unit = a power of two near the spread of the data, shift = a bin edge near the median
 
@@ -12,62 +12,49 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gaussmix._typing import FloatArray
-from gaussmix.density.axis import Axis
+from gaussmix.density.counts import BinnedCounts
+from gaussmix.density.reflection import Bounds
 
-if TYPE_CHECKING:
-    from gaussmix.density.counts import BinnedCounts
-
-Bounds = tuple[float | None, float | None]
 GUARD_POINTS = 0.2  # what far points are given, in points: log-densities stay finite, and nothing else changes much
 
 
 @dataclass(frozen=True)
-class Sample:
+class StandardCounts:
     """The continuous part of counts: the occupied range of bins."""
 
-    axis: Axis
-    first: int
-    """Number of the first bin on ``axis``."""
-    counts: FloatArray
-    """(m,) points in each bin; with importance weights scaled to sum to the effective size."""
+    rest: BinnedCounts  # the counts without their point masses
+    first: int  # number of the first occupied bin on the axis
+    counts: FloatArray  # (m,) points in each bin; with importance weights scaled to sum to the effective size
     edges: FloatArray
     """(m + 1,) edges of the bins in y; the outermost are the extremes, where those are known better than a bin."""
-    ends: tuple[float, float]
-    """The outermost edges in x, exactly."""
-    on_lattice: bool
-    """Whether the bins are centred on rounded values."""
+    ends: tuple[float, float]  # the outermost edges in x, exactly
+    on_lattice: bool  # whether the bins are centred on rounded values
     shift: float
     unit: float
-    atoms: tuple[FloatArray, FloatArray]
-    """Positions in x, and masses as shares of all points."""
 
     @property
     def n(self) -> float:
         """Number of points in the bins."""
         return float(self.counts.sum())
 
-    def quantile(self, share: float) -> float:
+    def quantiles(self, shares: Sequence[float]) -> FloatArray:
         """In y, by linear interpolation within a bin."""
-        return float(self._quantiles([share])[0])
-
-    def _quantiles(self, shares: Sequence[float]) -> FloatArray:
         places = quantile_places(self.counts, np.array(shares) * self.n)
         return np.interp(places, np.arange(len(self.edges)), self.edges)
 
     @cached_property
     def median(self) -> float:
         """In y."""
-        return self.quantile(0.5)
+        return float(self.quantiles([0.5])[0])
 
     @cached_property
     def spread(self) -> float:
         """In y: near a standard deviation, robust, positive."""
-        q = self._quantiles([0.005, 0.05, 0.25, 0.75, 0.95, 0.995]).tolist()
+        q = self.quantiles([0.005, 0.05, 0.25, 0.75, 0.95, 0.995]).tolist()
         return max(q[3] - q[2], (q[4] - q[1]) / 3, (q[5] - q[0]) / 8)
 
     def interval(self, bounds: Bounds) -> tuple[float, float]:
@@ -100,13 +87,13 @@ def quantile_places(counts: FloatArray, targets: FloatArray) -> FloatArray:
     return below + (above - below) * part
 
 
-def read_counts(counts: BinnedCounts) -> Sample:
+def read_counts(counts: BinnedCounts) -> StandardCounts:
     """The occupied bins of counts less their point masses. Raises ValueError where there are no points at all."""
     if not counts.total_mass > 0:
-        raise ValueError("the counts hold no points; add some before fitting")
+        raise ValueError("the counts hold no points, or every sample weight is zero: there is nothing to learn from")
     rest = counts.without_atoms()
-    axis = rest.axis
-    bins = rest.mass * (rest.size / rest.total_mass) if rest.total_mass > 0 else np.zeros(axis.n_bins)
+    axis, mass, total = rest.axis, rest.mass, rest.total_mass
+    bins = mass * (rest.size / total) if total > 0 else np.zeros(axis.n_bins)
     occupied = np.flatnonzero(bins)
     first, last = (int(occupied[0]), int(occupied[-1])) if len(occupied) else (0, 0)
     bins = bins[first : last + 1]
@@ -118,18 +105,11 @@ def read_counts(counts: BinnedCounts) -> Sample:
         if not edges[0] < edges[-1]:
             edges = axis.edges[first : last + 2]
     shift = float(edges[np.searchsorted(np.cumsum(bins), bins.sum() / 2)])
-    unit = _power_of_two(edges, bins)
-    return Sample(
-        axis=axis,
-        first=first,
-        counts=bins,
-        edges=edges / unit - shift / unit,
-        ends=(float(edges[0]), float(edges[-1])),
-        on_lattice=on_lattice,
-        shift=shift,
-        unit=unit,
-        atoms=(counts.atoms, counts.atom_mass / counts.total_mass),
-    )
+    quartiles = quantile_places(bins, np.array([0.25, 0.75]) * bins.sum())  # at least a part of a bin apart
+    low, high = np.interp(quartiles, np.arange(len(edges)), edges / 4)
+    unit = 2.0 ** round(math.log2(high - low) + 2) if high > low else 1.0
+    ends = float(edges[0]), float(edges[-1])
+    return StandardCounts(rest, first, bins, edges / unit - shift / unit, ends, on_lattice, shift, unit)
 
 
 def _on_lattice(counts: BinnedCounts, outermost: FloatArray) -> bool:
@@ -137,10 +117,3 @@ def _on_lattice(counts: BinnedCounts, outermost: FloatArray) -> bool:
     tolerance = 1e-3 * counts.axis.width
     low, high = counts.minimum, counts.maximum
     return counts.axis.scale is None and low < high and bool(np.all(np.abs([low, high] - outermost) < tolerance))
-
-
-def _power_of_two(edges: FloatArray, counts: FloatArray) -> float:
-    """Near the distance of the quartiles, which is at least a part of a bin."""
-    places = quantile_places(counts, np.array([0.25, 0.75]) * counts.sum())
-    low, high = np.interp(places, np.arange(len(edges)), edges / 4)
-    return 2.0 ** round(math.log2(high - low) + 2) if high > low else 1.0

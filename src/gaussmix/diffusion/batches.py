@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from gaussmix._files import whole_file
 from gaussmix.data.base import AttributeDataset
-from gaussmix.diffusion.config import TrainConfig
+from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.latents.attributes import AttributeLatents
 from gaussmix.latents.encoder import LatentEncoder
 from gaussmix.latents.matching import match_latents
@@ -24,29 +25,27 @@ _ENCODER = "encoder."  # before the names of the encoder's tensors in a run's la
 class TrainingBatches:
     """Batches of ``(x_0, A, Z)`` from the training split, by step number.
 
-    ``latents`` is the distribution to sample Z from afterwards.
+    ``latent_distribution`` is the one to sample Z from afterwards. Where Z is matched, ``table`` ``(M, T, N)`` is that
+    of each image, ``maps`` ``(K, H, W)`` says where attributes act, and ``encoder`` reads Z off other pictures.
     """
 
-    def __init__(self, dataset: AttributeDataset, config: TrainConfig, table_file: Path, batch_size: int):
-        self.dataset = dataset
+    table: NDArray[np.float32] | None = None
+    maps: NDArray[np.float32] | None = None
+    encoder: LatentEncoder | None = None
+
+    def __init__(self, dataset: AttributeDataset, config: DiffusionConfig, table_file: Path, batch_size: int):
+        self.dataset, self.config = dataset, config
         self.positions = dataset.indices("train")
         self.attributes = np.asarray(dataset.attributes[self.positions])
-        self.pairing, self.seed = config.pairing, config.seed
-        self.redraw_details = config.redraw_details
-        self.latents = AttributeLatents(
+        self.latent_distribution = AttributeLatents(
             self.attributes.shape[1],
             config.latent_dim,
             config.n_components,
             config.separation,
             base_token=config.pairing == "matched",
         )
-        self.table: NDArray[np.float32] | None = None
-        self.maps: NDArray[np.float32] | None = None
-        self.encoder: LatentEncoder | None = None
         if config.pairing == "matched":
-            self.table, self.maps, self.latents, self.encoder = _matched(
-                dataset, self.positions, self.latents, config.seed, table_file
-            )
+            self._match(table_file)
         self.order = ShuffledBatches(len(self.positions), batch_size, config.seed)
 
     def load(
@@ -58,48 +57,46 @@ class TrainingBatches:
         attributes = torch.from_numpy(self.attributes[rank].astype(np.float32))
         if self.table is not None:
             latents = torch.from_numpy(self.table[rank]).to(generator.device)
-            if self.redraw_details:
+            if self.config.redraw_details:
                 latents = self._with_details_redrawn(latents, generator)
-        elif self.pairing == "fixed":
-            latents = self.latents.fixed(self.positions[rank], self.seed)
+        elif self.config.pairing == "fixed":
+            latents = self.latent_distribution.fixed(self.positions[rank], self.config.seed)
         else:
-            latents = self.latents.draw(len(rank), generator)
+            latents = self.latent_distribution.draw(len(rank), generator)
         device = generator.device
         pixels = images.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
         return pixels, attributes.to(device), latents.to(device)
 
     def _with_details_redrawn(self, latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Z ``(B, T, N)`` with new numbers after the first in some of the tokens; in the base token all are details."""
-        fresh = self.latents.draw(len(latents), generator)
+        fresh = self.latent_distribution.draw(len(latents), generator)
         first = torch.zeros(latents.shape[1:], dtype=torch.bool, device=latents.device)
-        first[: self.latents.n_attributes, 0] = True
-        chosen = torch.rand(latents.shape[:2], generator=generator, device=latents.device) < self.redraw_details
+        first[: self.latent_distribution.n_attributes, 0] = True
+        chosen = torch.rand(latents.shape[:2], generator=generator, device=latents.device) < self.config.redraw_details
         return torch.where(chosen[:, :, None] & ~first, fresh, latents)
 
+    def _match(self, file: Path) -> None:
+        """Finds Z that describes each image, once a run; it is kept beside the checkpoints.
 
-def _matched(
-    dataset: AttributeDataset, positions: NDArray, latents: AttributeLatents, seed: int, file: Path
-) -> tuple[NDArray[np.float32], NDArray[np.float32], AttributeLatents, LatentEncoder]:
-    """Matched Z ``(M, T, N)``, maps ``(K, H, W)``, the distribution to sample from and what reads Z off new pictures.
-
-    Computed once a run and kept beside the checkpoints. A run from before there was an encoder is matched anew.
-    """
-    wanted = {"dataset": dataset.key, "seed": seed, **latents.to_config()}
-    note = file.with_suffix(".json")
-    if file.exists() and note.exists():
-        known = json.loads(note.read_text())
-        if known["wanted"] == json.loads(json.dumps(wanted)):
+        A run from before there was an encoder is matched anew.
+        """
+        seed, note = self.config.seed, file.with_suffix(".json")
+        wanted = {"dataset": self.dataset.key, "seed": seed, **self.latent_distribution.to_config()}
+        if file.exists() and note.exists():
+            known = json.loads(note.read_text())
             kept = load_file(file)
             own = {name.removeprefix(_ENCODER): tensor for name, tensor in kept.items() if name.startswith(_ENCODER)}
-            if own:
-                found = AttributeLatents.from_config(known["latents"])
-                return kept["table"], kept["maps"], found, LatentEncoder.from_tensors(own)
-    matched = match_latents(np.asarray(dataset.images[positions]), dataset.attributes[positions], latents, seed=seed)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".writing-{file.name}")
-    encoder = {f"{_ENCODER}{name}": tensor for name, tensor in matched.encoder.to_tensors().items()}
-    save_file({"table": matched.table, "maps": matched.maps, **encoder}, aside)
-    fsync(aside)
-    aside.replace(file)
-    note.write_text(json.dumps({"wanted": wanted, "latents": matched.latents.to_config()}))
-    return matched.table, matched.maps, matched.latents, matched.encoder
+            if known["wanted"] == json.loads(json.dumps(wanted)) and own:
+                self.table, self.maps, self.encoder = kept["table"], kept["maps"], LatentEncoder.from_tensors(own)
+                self.latent_distribution = AttributeLatents.from_config(known["latents"])
+                return
+        images = np.asarray(self.dataset.images[self.positions])
+        matched = match_latents(images, self.attributes, self.latent_distribution, seed=seed)
+        self.table, self.maps, self.encoder = matched.table, matched.maps, matched.encoder
+        self.latent_distribution = matched.latents
+        encoder = {f"{_ENCODER}{name}": tensor for name, tensor in matched.encoder.to_tensors().items()}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(file) as aside:
+            save_file({"table": matched.table, "maps": matched.maps, **encoder}, aside)
+            fsync(aside)
+        note.write_text(json.dumps({"wanted": wanted, "latents": self.latent_distribution.to_config()}))

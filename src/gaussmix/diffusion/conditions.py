@@ -1,27 +1,28 @@
-"""From a request ("Bald, not Smiling") to attribute vectors.
+"""From a request ("Bald, not Smiling") to attribute vectors that go with the data.
 
-A request settles a few attributes and leaves the others open. Open ones are not simply absent: they follow the data,
-given what was settled. So a sample of the training set's attribute rows travels with the model, and a request draws
-rows that agree with it.
+A request decides a few attributes and leaves the others open. Open ones are not simply absent: they follow the data,
+given what was decided. So a sample of the training set's attribute rows travels with the model, and a request draws
+rows that agree with it (`choose_attributes`).
 
-What else must change when an attribute of a picture is changed: black hair goes when red hair comes.
-
-Nobody writes down which attributes exclude each other; the rows of the training data show it. Two attributes exclude
-each other if no row has both although independent ones would have met in ``EXPECTED_MEETINGS`` rows or more. What is
-linked by exclusions, directly or through others, is a group (all colours of hair, with Bald and Wearing_Hat), and a
-group's values are possible if some row shows them.
+A change of a given picture demands others: black hair goes when red hair comes (`nearest_possible`). Nobody writes down
+which attributes exclude each other; the rows show it. Two exclude each other if no row has both although independent
+ones would have met in ``EXPECTED_MEETINGS`` rows or more. What is linked by exclusions, directly or through others, is
+a group (all colours of hair, with Bald and Wearing_Hat), and a group's values are possible if some row shows them.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
+
+if TYPE_CHECKING:
+    from gaussmix.latents.attributes import AttributeLatents
 
 MAX_ROWS = 2048
 """Attribute rows kept with a model."""
@@ -34,7 +35,7 @@ def pack_rows(attributes: ArrayLike) -> list[str]:
 
 def unpack_rows(rows: Sequence[str], n_attributes: int) -> NDArray[np.uint8]:
     """The inverse of `pack_rows`: ``(M, K)`` uint8."""
-    packed = np.frombuffer(bytes.fromhex("".join(rows)), np.uint8).reshape(len(rows), -1)
+    packed = np.frombuffer(bytes.fromhex("".join(rows)), np.uint8).reshape(len(rows), -(-n_attributes // 8))
     return np.unpackbits(packed, axis=1, count=n_attributes)
 
 
@@ -60,9 +61,8 @@ def choose_attributes(
 ) -> NDArray[np.uint8]:
     """Draw ``count`` attribute vectors ``(count, K)`` in which ``present`` are 1 and ``absent`` are 0.
 
-    Args:
-        rows: ``(M, K)`` attribute rows of real images. Rows that agree with the request are drawn with replacement;
-            if none does (say Bald with Long_Hair), those that disagree least, corrected.
+    ``rows`` ``(M, K)`` are those of real images. Rows that agree with the request are drawn with replacement; if none
+    does (say Bald with Long_Hair), those that disagree least, corrected.
 
     Raises ValueError if an attribute is asked for and ruled out at once.
     """
@@ -91,26 +91,24 @@ def exclusive_groups(rows: ArrayLike) -> NDArray[np.intp]:
     return np.asarray(connected_components(csr_array(excluded), directed=False)[1])
 
 
-class Settled(NamedTuple):
+class PossibleAttributes(NamedTuple):
     """``attributes``: ``(K,)`` uint8. ``unseen``: positions of what was asked for together and no row shows."""
 
     attributes: NDArray[np.uint8]
     unseen: list[int]
 
 
-def settle(rows: ArrayLike, wanted: ArrayLike, named: ArrayLike) -> Settled:
-    """The attribute row nearest to ``wanted`` ``(K,)`` that the data make possible, group by group.
+def nearest_possible(rows: ArrayLike, wanted: ArrayLike, named: ArrayLike) -> PossibleAttributes:
+    """The attribute row nearest to ``wanted`` ``(K,)`` that the rows ``(M, K)`` of real images make possible.
 
-    Args:
-        rows: ``(M, K)`` of real images.
-        named: positions that were asked for. They keep their values, and only their groups are looked at. In a group
-            whose values no row shows, the values of the nearest row (the commonest among equals) that has what was
-            asked for are taken; if no row has that, the group stays as it is wanted.
+    ``named`` are the positions that were asked for. They keep their values, and only their groups are looked at. In a
+    group whose values no row shows, the values of the nearest row (the commonest among equals) that has what was asked
+    for are taken; if no row has that, the group stays as it is wanted.
     """
-    data, settled = np.asarray(rows, np.uint8), np.array(wanted, np.uint8)
+    data, possible = np.asarray(rows, np.uint8), np.array(wanted, np.uint8)
     if not len(data):
-        return Settled(settled, [])
-    asked = np.zeros(len(settled), bool)
+        return PossibleAttributes(possible, [])
+    asked = np.zeros(len(possible), bool)
     asked[np.asarray(named, np.intp)] = True
     unseen: list[int] = []
     groups = exclusive_groups(data)
@@ -118,11 +116,47 @@ def settle(rows: ArrayLike, wanted: ArrayLike, named: ArrayLike) -> Settled:
         member = np.flatnonzero(groups == group)
         fixed = asked[member]
         seen, counts = np.unique(data[:, member], axis=0, return_counts=True)
-        agrees = (seen[:, fixed] == settled[member][fixed]).all(1)
+        agrees = (seen[:, fixed] == possible[member][fixed]).all(1)
         if agrees.any():
-            distance = (seen[agrees] != settled[member]).sum(1)
+            distance = (seen[agrees] != possible[member]).sum(1)
             order = np.lexsort((-counts[agrees], distance))
-            settled[member] = seen[agrees][order[0]]
+            possible[member] = seen[agrees][order[0]]
         else:
             unseen += [int(k) for k in member[fixed]]
-    return Settled(settled, unseen)
+    return PossibleAttributes(possible, unseen)
+
+
+def attribute_row(wanted: Iterable[str], known: Sequence[str]) -> NDArray[np.uint8]:
+    """Return a row ``(K,)`` of 0/1 over the names ``known``, with ones for those that are wanted."""
+    row = np.zeros(len(known), np.uint8)
+    row[find_attributes(wanted, known)] = 1
+    return row
+
+
+def read_components(text: str, known: Sequence[str], latents: AttributeLatents) -> list[dict[str, int]]:
+    """Return which modes of attributes a text asks for, ``{name: component}``: ``Eyeglasses=2,Wearing_Hat=all``.
+
+    One entry for each component of the attribute that is ``all``, if any; those that the training data never show are
+    left out. Raises ValueError for what is not ``NAME=NUMBER``, unknown attributes (naming the nearest), components
+    that do not exist or never occur, and for more than one ``all``.
+    """
+    fixed: dict[str, int] = {}
+    every: dict[str, list[int]] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        given, equals, value = (word.strip() for word in part.partition("="))
+        if not equals:
+            raise ValueError(f"{part!r} is no component; write an attribute and a number, such as Eyeglasses=1")
+        token = find_attributes([given], known)[0]
+        name = known[token]
+        occur = [c for c, share in enumerate(latents.weights(token)) if share > 0]
+        if name in fixed or name in every:
+            raise ValueError(f"there are two components of {name}; choose one")
+        if value == "all":
+            every[name] = occur
+        elif value.isdecimal() and int(value) in occur:
+            fixed[name] = int(value)
+        else:
+            raise ValueError(f"the component of {name} is {value!r}; choose {', '.join(map(str, occur))} or all")
+    if len(every) > 1:
+        raise ValueError(f"all components of {' and of '.join(every)}; choose one of them")
+    return [{**fixed, name: c} for name, occur in every.items() for c in occur] or [fixed]

@@ -1,35 +1,36 @@
-"""What a training run can be told, and named sets of answers. Loads no torch: the command line starts fast."""
+"""Settings of a training run of the diffusion model, and named sets of them. Loads no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from gaussmix.training.run import check_whole_numbers, json_fields
+from gaussmix.training.run import RunConfig
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """One training run. Every field is a flag of ``gaussmix train``."""
+class DiffusionConfig(RunConfig):
+    """Settings of one training run of an `AttributeUNet`; every field is a flag of the command line.
+
+    Raises
+    ------
+    ValueError
+        For a value out of range, and for settings that exclude each other.
+    """
+
+    may_change: ClassVar[frozenset[str]] = RunConfig.may_change | {"guidance", "reader_steps"}
 
     data: str = "avatars"
     """'avatars', or a folder: CelebA's official layout, or images with a metadata.csv."""
-    out: Path = Path("runs/train")
-    """Folder for checkpoints, logs, pictures and the model."""
-    resume: bool = False
-    """Continue from the newest checkpoint in --out, or start if there is none."""
+    mixed_precision: Literal["no", "bf16"] = "bf16"
+
     init: str = ""
     """Start from the weights of this model (its folder, or 'built-in') and not from random ones."""
-    seed: int = 0
-    """Of the drawing of avatars, the weights, the batches and all noise."""
-
     size: int = 32
     """Height and width of the images in pixels."""
     count: int | None = None
     """Use this many images: avatars are drawn (4000 if not given), a folder is cut."""
-    skip_bad: bool = False
-    """Leave out missing and damaged images (they are counted) instead of stopping."""
 
     conditioning: Literal["gated", "cross_attention", "concat", "multi_hot"] = "gated"
     """How the tokens enter the network; 'concat' is the paper's, 'multi_hot' knows no Z."""
@@ -68,7 +69,6 @@ class TrainConfig:
 
     detail_weight: float = 0.0
     """Extra weight in the loss of pixels where attributes act, small attributes most; needs matched latents."""
-
     redraw_details: float = 0.0
     """Probability with which the details in a matched Z_k (all numbers but z_1) are drawn anew at each step: so the
     network learns to go by the component of z_1 where details that were drawn independently speak against it."""
@@ -82,51 +82,24 @@ class TrainConfig:
     condition back, the paper's), or of a second one without the condition."""
 
     reader_steps: int = 400
-    """Steps of the classifier that reads attributes off pictures for `gaussmix edit`, after the training; 0 saves the
-    model without an encoder. Needs matched latents."""
+    """Steps of the classifier that reads attributes off pictures to edit them, after the training; 0 saves the model
+    without an encoder. Needs matched latents."""
 
-    batch_size: int = 8
-    """Images a step and process."""
     accumulate: int = 1
     """Batches whose gradients are added up before a step."""
-    learning_rate: float = 1.5e-3
-    """Of AdamW, after warm-up."""
     weight_decay: float = 1e-4
     """Of AdamW."""
-    warmup_steps: int = 50
-    """Steps in which the learning rate rises; then a cosine down to 2 %."""
-    max_grad_norm: float = 1.0
-    """Gradients are clipped to this norm."""
     ema_decay: float = 0.995
     """Of the averaged weights that sampling uses (with a warm-up)."""
     condition_dropout: float = 0.12
     """Share of images that see no condition, for guidance."""
-    mixed_precision: Literal["no", "bf16"] = "bf16"
-    """bf16 autocast, where the processor has instructions for it."""
-    threads: int = 1
-    """Threads of the CPU; 0 leaves torch's own choice. More than one can be far slower on a busy machine."""
-
-    steps: int = 3000
-    """Stop after this many steps ..."""
-    minutes: float | None = None
-    """... or after this many minutes, whichever comes first; the learning rate is fitted to it."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints."""
-    keep_checkpoints: int = 2
-    """How many to keep."""
-    sample_every: int = 0
-    """Steps between pictures of the averaged weights; 0 draws only the last one."""
     guidance: float = 2.0
-    """Guidance scale of these pictures."""
-    log_every: int = 10
-    """Steps between lines in metrics.jsonl."""
+    """Guidance scale of the pictures on the way and at the end."""
 
     def __post_init__(self):
-        at_least_one = "size batch_size accumulate timesteps steps checkpoint_every keep_checkpoints log_every".split()
-        not_negative = "warmup_steps sample_every threads seed reader_steps".split()
-        check_whole_numbers(self, at_least_one, not_negative)
-        if self.minutes is not None and self.minutes <= 0:
-            raise ValueError(f"--minutes is {self.minutes}; it must be above 0")
+        super().__post_init__()
+        self._check("at least 1", "size", "accumulate", "timesteps")
+        self._check("0 or more", "reader_steps", "classifier_weight")
         if not 0 <= self.condition_dropout < 1:
             raise ValueError(f"--condition-dropout is {self.condition_dropout}; choose 0 or more, below 1")
         if self.detail_weight < 0 or (self.detail_weight > 0 and self.pairing != "matched"):
@@ -135,21 +108,15 @@ class TrainConfig:
             raise ValueError(f"--redraw-details is {self.redraw_details}; choose 0 to 1, and 0 unless matched")
         if self.reader_steps and self.pairing == "matched" and self.size < 8:  # said before the training, not after
             raise ValueError(f"--size is {self.size}; reading needs at least 8 pixels, or --reader-steps 0")
-        if self.classifier_weight < 0:
-            raise ValueError(f"--classifier-weight is {self.classifier_weight}; it must be 0 or more")
         if not self.classifier_weight and (self.classifier_loss, self.classifier_pass) != ("bce", "same"):
             raise ValueError("--classifier-loss and --classifier-pass need a --classifier-weight above 0, such as 0.1")
         if not 0 < self.ema_decay < 1:
             raise ValueError(f"--ema-decay is {self.ema_decay}; choose above 0, below 1")
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready fields."""
-        return json_fields(self)
-
 
 # What D says, or what its time did by default, of both of its models: one U-Net conditioned through tokens, epsilon,
 # uniform t, Z paired at random, 400 000 steps. For one GPU; a folder of pictures is named with --data.
-_PAPER = TrainConfig(
+_PAPER = DiffusionConfig(
     conditioning="cross_attention",
     pairing="fixed",
     layers_per_block=2,
@@ -165,12 +132,12 @@ _PAPER = TrainConfig(
     sample_every=5000,
 )
 
-PRESETS: dict[str, TrainConfig] = {
+PRESETS: dict[str, DiffusionConfig] = {
     # Five minutes of one CPU; stops by time on a slow machine.
-    "demo": TrainConfig(out=Path("runs/demo"), detail_weight=4.0, steps=3000, minutes=5.5),
+    "demo": DiffusionConfig(output=Path("runs/demo"), detail_weight=4.0, steps=3000, minutes=5.5),
     # The model in the package: two CPU hours.
-    "avatars": TrainConfig(
-        out=Path("runs/avatars"),
+    "avatars": DiffusionConfig(
+        output=Path("runs/avatars"),
         count=12_000,
         channels=(32, 64, 128),
         detail_weight=4.0,
@@ -182,22 +149,22 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     # D Fig. 7, left: 64 px, T = 100, constant beta, 63 M parameters. For a GPU.
     "celeba64": replace(
-        _PAPER, data="celeba", out=Path("runs/celeba64"), size=64, channels=(128, 256, 416), batch_size=64
+        _PAPER, data="celeba", output=Path("runs/celeba64"), size=64, channels=(128, 256, 416), batch_size=64
     ),
     # D Fig. 7, right: 32 px, T = 1000, linear beta, 71 M parameters. For a GPU.
     "cifar10": replace(
         _PAPER,
         data="cifar10",
-        out=Path("runs/cifar10"),
+        output=Path("runs/cifar10"),
         channels=(160, 320, 416),
         timesteps=1000,
         beta_schedule="linear",
         batch_size=128,
     ),
     # The same data for an hour of one CPU, 3.5 M and 2.9 M parameters. Nothing of the paper but the data: our recipe.
-    "celeba64-small": TrainConfig(
+    "celeba64-small": DiffusionConfig(
         data="celeba",
-        out=Path("runs/celeba64-small"),
+        output=Path("runs/celeba64-small"),
         size=64,
         channels=(16, 48, 96, 128),
         detail_weight=2.0,
@@ -205,9 +172,9 @@ PRESETS: dict[str, TrainConfig] = {
         ema_decay=0.998,
         steps=9000,
     ),
-    "cifar10-small": TrainConfig(
+    "cifar10-small": DiffusionConfig(
         data="cifar10",
-        out=Path("runs/cifar10-small"),
+        output=Path("runs/cifar10-small"),
         channels=(32, 64, 128),
         batch_size=16,
         ema_decay=0.999,

@@ -29,11 +29,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from gaussmix.diffusion.conditions import find_attributes, settle, unpack_rows
+from gaussmix.diffusion.conditions import find_attributes, nearest_possible
 from gaussmix.diffusion.encoder import AttributeEncoder
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline, check_pictures, to_uint8
 from gaussmix.diffusion.sampling import batch_size
-from gaussmix.training.device import has_fast_bfloat16
+from gaussmix.training.device import fast_autocast
 from gaussmix.training.schedule import step_generator
 
 EDIT_STEPS = 10
@@ -46,27 +46,27 @@ _SURE_FROM, _SURE_TO = 0.4, 0.8
 _BROAD_FROM, _BROAD_TO = 0.6, 0.9
 """Likewise if the share of the picture that is free is small."""
 
+Description = tuple[NDArray[np.uint8], torch.Tensor]  # A (M, K) and Z (M, T, N)
+
 
 @dataclass(frozen=True, eq=False)
 class EditResult:
-    """Edited pictures and how they were described before and after.
+    """Edited pictures ``images`` ``(M, S, S, 3)`` uint8, and how they were described before and after.
 
-    Attributes:
-        images: ``(M, S, S, 3)`` uint8.
-        attributes_before, attributes_after: A and A', ``(M, K)`` uint8.
-        latents_before, latents_after: Z and Z', ``(M, T, N)``.
-        masks: where the picture may change, ``(M, S, S)`` in [0, 1].
+    A and A' are ``attributes_before`` and ``attributes_after`` ``(M, K)`` uint8, Z and Z' are
+    ``attribute_latents_before`` and ``attribute_latents_after`` ``(M, T, N)``; ``masks`` ``(M, S, S)`` in [0, 1] is
+    where a picture may change.
     """
 
     images: NDArray[np.uint8]
     attributes_before: NDArray[np.uint8]
     attributes_after: NDArray[np.uint8]
-    latents_before: torch.Tensor
-    latents_after: torch.Tensor
+    attribute_latents_before: torch.Tensor
+    attribute_latents_after: torch.Tensor
     masks: NDArray[np.float32]
 
 
-def edit(
+def edit_images(
     pipeline: AttributeDiffusionPipeline,
     images: NDArray[np.uint8],
     present: Sequence[str] = (),
@@ -82,51 +82,42 @@ def edit(
     """Redraw pictures with some attributes switched on and others off.
 
     What was not asked for stays, unless the data never show it beside what was asked for: black hair goes when red hair
-    comes (`gaussmix.diffusion.conditions`). A picture that already is as asked for comes back as it was.
+    comes (`gaussmix.diffusion.conditions`), with a warning if the data never show what was asked for together. A
+    picture that already is as asked for comes back as it was.
 
-    Args:
-        images: ``(M, S, S, 3)`` uint8 of the model's size.
-        present, absent: names of attributes to switch on and off.
-        attributes: ``(M, K)`` of 0/1, what the pictures have; read off them if not given.
-        components: modes of attributes by name, ``{"Eyeglasses": 1}``. These attributes are switched on, and drawn
-            anew where they are on already.
-        seed: picture i takes its noise, and Z of what is new, from ``(seed, i)``.
-        steps: levels of noise, evenly spaced along the angle arccos sqrt(ab); 2 to 3 network evaluations each.
-        guidance: w.
-        on_step: called after each step with the number of picture-steps done, ``M * steps`` in all, or less where
-            ``steps`` are more than the angle can tell apart.
+    Parameters
+    ----------
+    pipeline, images : AttributeDiffusionPipeline, ndarray
+        A model with an encoder, and ``(M, S, S, 3)`` uint8 of its size.
+    present, absent : sequence of str
+        Names of attributes to switch on and off.
+    attributes : array_like, optional
+        ``(M, K)`` of 0/1, what the pictures have; read off them if not given.
+    components : mapping of str to int, optional
+        Modes of attributes by name, ``{"Eyeglasses": 1}``. These attributes are switched on, and drawn anew where they
+        are on already.
+    seed : int
+        Picture i takes its noise, and Z of what is new, from ``(seed, i)``.
+    steps, guidance : int, float
+        Levels of noise, evenly along the angle arccos sqrt(ab), 2 to 3 network evaluations each; and w.
+    on_step : callable, optional
+        Called after each step with the number of picture-steps done, ``M * steps`` in all, or less where ``steps`` are
+        more than the angle can tell apart.
 
-    Warns if the data never show what was asked for together. Raises ValueError for a model without an encoder, pictures
-    of another size, unknown names, a name on both sides, and for values out of range.
+    Raises
+    ------
+    ValueError
+        For a model without an encoder, pictures of another size, unknown names, a name on both sides, and for values
+        out of range.
     """
-    encoder, names = find_encoder(pipeline), pipeline.attribute_names
-    on, off = find_attributes([*present, *(components or {})], names), find_attributes(absent, names)
-    for k in sorted(set(on) & set(off)):
-        raise ValueError(f"{names[k]} is asked for and ruled out at once")
     if not np.isfinite(guidance):
         raise ValueError(f"guidance is {guidance}; it must be a finite number")
     levels = _levels(pipeline, steps)
-    check_pictures(images, pipeline.unet.config["sample_size"])
-    if not len(images):
-        raise ValueError("there are no pictures to edit; give at least one")
-    given = encoder.read_attributes(images) if attributes is None else np.asarray(attributes)
-    pipeline.attribute_latents.gate(given)  # checks the shape and the values
-    before = given.astype(np.uint8)
-    if len(before) != len(images):
-        raise ValueError(f"{len(before)} rows of attributes for {len(images)} pictures; give one each")
-    latents = encoder.encode(images, before, seed)
-    after = _wanted(pipeline, before, on, off)
-    new = (after == 1) & (before == 0)
-    new[:, find_attributes(components or {}, names)] = True
+    before = _as_it_is(pipeline, images, attributes, seed)
     generators = [step_generator(seed, i, stream=0) for i in range(len(images))]
-    drawn = torch.cat([pipeline.draw_latents(1, generator, components) for generator in generators])
-    tokens = torch.zeros(latents.shape[:2], dtype=torch.bool)
-    tokens[:, : len(names)] = torch.from_numpy(new)
-    latents_after = torch.where(tokens[:, :, None], drawn, latents)
-    maps = _maps(encoder, (before != after) | new)
-
-    edited = images.copy()
-    at_once = batch_size(images.shape[1], pipeline.unet.device)
+    after, changed = _as_asked_for(pipeline, before, present, absent, components or {}, generators)
+    maps = _maps(find_encoder(pipeline), changed)
+    edited, at_once = images.copy(), batch_size(images.shape[1], pipeline.unet.device)
     for start in range(0, len(images), at_once):
         part = slice(start, start + at_once)
 
@@ -134,12 +125,10 @@ def edit(
             if on_step is not None:
                 on_step(start * len(levels) + level * n)
 
-        conditions = [(latents[part], before[part]), (latents_after[part], after[part])]
-        edited[part] = _redraw(
-            pipeline, images[part], conditions, maps[part], levels, guidance, generators[part], report
-        )
+        both = [(a[part], z[part]) for a, z in (before, after)]
+        edited[part] = _redraw(pipeline, images[part], both, maps[part], levels, guidance, generators[part], report)
     masks = _smooth_step(maps, _MASK_FROM, _MASK_TO).numpy()
-    return EditResult(edited, before, after, latents, latents_after, masks)
+    return EditResult(edited, before[0], after[0], before[1], after[1], masks)
 
 
 def find_encoder(pipeline: AttributeDiffusionPipeline) -> AttributeEncoder:
@@ -147,7 +136,7 @@ def find_encoder(pipeline: AttributeDiffusionPipeline) -> AttributeEncoder:
     if pipeline.encoder is None:
         raise ValueError(
             "the model cannot read pictures: it was saved without an encoder; "
-            "train it again with `gaussmix train --pairing matched`, which adds one"
+            "train it again with `gaussmix faces train --pairing matched`, which adds one"
         )
     return pipeline.encoder
 
@@ -155,43 +144,72 @@ def find_encoder(pipeline: AttributeDiffusionPipeline) -> AttributeEncoder:
 def reconstruct(
     pipeline: AttributeDiffusionPipeline, result: EditResult, *, seed: int = 0, steps: int = EDIT_STEPS
 ) -> NDArray[np.uint8]:
-    """What A and Z say of each picture by themselves: drawn from noise of ``(seed, i)``, ``(M, S, S, 3)`` uint8.
+    """Draw what A and Z say of each edited picture by themselves, ``(M, S, S, 3)`` uint8.
 
     An edit does not go through this; where it looks like the picture, much of the picture was read.
+
+    Parameters
+    ----------
+    pipeline, result : AttributeDiffusionPipeline, EditResult
+        The model, and what was read of the pictures.
+    seed, steps : int
+        Noise of picture i comes from ``(seed, i)``; levels of it.
     """
     pipeline.set_progress_bar_config(disable=True)
     at_once = batch_size(result.images.shape[1], pipeline.unet.device)
     generators = [step_generator(seed, i, stream=0) for i in range(len(result.images))]
-    parts = [slice(start, start + at_once) for start in range(0, len(generators), at_once)]
-    pictures = [
-        pipeline(
-            result.attributes_before[part],
-            result.latents_before[part],
-            num_inference_steps=steps,
-            guidance_scale=1.0,
-            generator=generators[part],
-            output_type="np",
-        ).images
-        for part in parts
-    ]
-    return np.concatenate([np.asarray(part) for part in pictures])
+    pictures = []
+    for start in range(0, len(generators), at_once):
+        part = slice(start, start + at_once)
+        a, z = result.attributes_before[part], result.attribute_latents_before[part]
+        out = pipeline(a, z, steps, guidance_scale=1.0, generator=generators[part], output_type="np")
+        pictures.append(np.asarray(out.images))
+    return np.concatenate(pictures)
 
 
-def _wanted(
-    pipeline: AttributeDiffusionPipeline, before: NDArray[np.uint8], on: list[int], off: list[int]
-) -> NDArray[np.uint8]:
-    """A' ``(M, K)``: A with what was asked for, and what the data demand beside it."""
-    names, packed = pipeline.attribute_names, pipeline.config["attribute_rows"]
-    rows = unpack_rows(packed, len(names)) if packed else np.zeros((0, len(names)), np.uint8)
-    after, unseen = before.copy(), set()
+def _as_it_is(
+    pipeline: AttributeDiffusionPipeline, images: NDArray[np.uint8], attributes: ArrayLike | None, seed: int
+) -> Description:
+    """A and Z of pictures, once they are checked; A is read off them if not given."""
+    encoder = find_encoder(pipeline)
+    check_pictures(images, pipeline.unet.config["sample_size"])
+    if not len(images):
+        raise ValueError("there are no pictures to edit; give at least one")
+    given = encoder.read_attributes(images) if attributes is None else np.asarray(attributes)
+    pipeline.latent_distribution.gate(given)  # checks the shape and the values
+    if len(given) != len(images):
+        raise ValueError(f"{len(given)} rows of attributes for {len(images)} pictures; give one each")
+    attributes = given.astype(np.uint8)
+    return attributes, encoder.encode(images, attributes, seed)
+
+
+def _as_asked_for(
+    pipeline: AttributeDiffusionPipeline,
+    description: Description,
+    present: Sequence[str],
+    absent: Sequence[str],
+    components: Mapping[str, int],
+    generators: list[torch.Generator],
+) -> tuple[Description, NDArray[np.bool_]]:
+    """A' and Z', and where either changes, ``(M, K)``."""
+    names, (before, latents) = pipeline.attribute_names, description
+    on, off = find_attributes([*present, *components], names), find_attributes(absent, names)
+    for k in sorted(set(on) & set(off)):
+        raise ValueError(f"{names[k]} is asked for and ruled out at once")
+    rows, after, unseen = pipeline.known_rows(), before.copy(), set()
     after[:, on], after[:, off] = 1, 0
-    for i in np.flatnonzero((after != before).any(1)):
-        after[i], never = settle(rows, after[i], [*on, *off])
+    for i in np.flatnonzero((after != before).any(1)):  # what the data demand beside what was asked for
+        after[i], never = nearest_possible(rows, after[i], [*on, *off])
         unseen |= set(never)
     if unseen:
         asked = " and ".join(("" if k in on else "no ") + names[k].replace("_", " ") for k in sorted(unseen))
         warnings.warn(f"no training picture has {asked}; the edit may mix pictures of either", stacklevel=3)
-    return after
+    new = (after == 1) & (before == 0)
+    new[:, find_attributes(components, names)] = True
+    drawn = torch.cat([pipeline.draw_attribute_latents(1, generator, components) for generator in generators])
+    tokens = torch.zeros(latents.shape[:2], dtype=torch.bool)
+    tokens[:, : len(names)] = torch.from_numpy(new)
+    return (after, torch.where(tokens[:, :, None], drawn, latents)), (before != after) | new
 
 
 def _maps(encoder: AttributeEncoder, changed: NDArray[np.bool_]) -> torch.Tensor:
@@ -233,29 +251,28 @@ def _levels(pipeline: AttributeDiffusionPipeline, steps: int) -> list[int]:
 def _redraw(
     pipeline: AttributeDiffusionPipeline,
     images: NDArray[np.uint8],
-    conditions: list[tuple[torch.Tensor, NDArray[np.uint8]]],
+    descriptions: list[Description],
     maps: torch.Tensor,
     levels: list[int],
     guidance: float,
     generators: list[torch.Generator],
     report: Callable[[int], None],
 ) -> NDArray[np.uint8]:
-    """x_0 + d; ``conditions``: (Z, A) and (Z', A')."""
+    """x_0 + d, from the descriptions before and after."""
     unet = pipeline.unet
-    shown = [*conditions, conditions[0]] if guidance != 1 else conditions
-    latents = torch.cat([z for z, _ in shown]).to(unet.device, unet.dtype)
-    attributes = torch.cat([torch.from_numpy(a) for _, a in shown]).to(unet.device, unet.dtype)
+    shown = [*descriptions, descriptions[0]] if guidance != 1 else descriptions
+    latents = torch.cat([z for _, z in shown]).to(unet.device, unet.dtype)
+    attributes = torch.cat([torch.from_numpy(a) for a, _ in shown]).to(unet.device, unet.dtype)
     maps = maps[:, None].to(unet.device)
     picture = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1).to(unet.device)
     difference = torch.zeros_like(picture)
-    fast = has_fast_bfloat16(unet.device) and unet.dtype == torch.float32
     for done, level in enumerate(levels, 1):
         alpha_bar = pipeline.scheduler.alphas_cumprod[level].to(unet.device)
         noise = torch.stack([torch.randn(picture.shape[1:], generator=g) for g in generators]).to(unet.device)
         noisy = alpha_bar.sqrt() * picture + (1 - alpha_bar).sqrt() * noise
         other = noisy + alpha_bar.sqrt() * difference
         sample = torch.cat([noisy, *[other] * (len(shown) - 1)])
-        with torch.autocast(unet.device.type, torch.bfloat16, enabled=fast):
+        with fast_autocast(unet.device, unet.dtype):
             answer = unet(sample.to(unet.dtype), level, latents, attributes).sample
         estimates = pipeline.clean_estimate(answer.float(), level, sample).chunk(len(shown))
         goal = estimates[1]

@@ -28,20 +28,15 @@ from gaussmix.data.base import AttributeDataset
 from gaussmix.latents.encoder import LatentEncoder
 from gaussmix.metrics.classifier import AttributeClassifier, train_attribute_classifier
 
-READER_STEPS = 400
-READER_SEED = 1
-"""The judge's is 0."""
+READER_SEED = 1  # the judge's is 0
 _LATENTS = "latents_"  # before the names of the latent encoder's tensors
 
 
 class AttributeEncoder(ModelMixin, ConfigMixin):
-    """Reads A and Z off pictures; `train_encoder` makes one.
+    """Reads the K ``attribute_names`` and their Z off pictures of ``image_size``; `train_encoder` makes one.
 
-    Args:
-        attribute_names: K names.
-        image_size: height and width of the pictures.
-        map_size: height and width of the attributes' maps.
-        latent_tensors: name, dtype and shape of each of `LatentEncoder.to_tensors`.
+    ``map_size`` is the height and width of the attributes' maps, ``latent_tensors`` name, dtype and shape of each of
+    `LatentEncoder.to_tensors`.
     """
 
     maps: torch.Tensor  # (K, map_size, map_size), where each attribute acts, with maximum 1
@@ -102,15 +97,14 @@ def train_encoder(
     latents: LatentEncoder,
     maps: NDArray[np.float32],
     *,
-    steps: int = READER_STEPS,
+    steps: int = 400,
     device: str | torch.device = "cpu",
     on_progress: Callable[[int, float], None] | None = None,
 ) -> AttributeEncoder:
     """Train the reader on ``dataset`` and put it together with what `match_latents` found.
 
-    Args:
-        latents, maps: ``encoder`` and ``maps`` ``(K, S, S)`` of `gaussmix.latents.matching.MatchedLatents`.
-        on_progress: called with the number of steps done and the loss.
+    ``latents`` and ``maps`` ``(K, S, S)`` are ``encoder`` and ``maps`` of `gaussmix.latents.matching.MatchedLatents`.
+    ``on_progress`` is called with the number of steps done and the loss.
     """
     reader = train_attribute_classifier(dataset, steps=steps, seed=READER_SEED, device=device, on_progress=on_progress)
     encoder = AttributeEncoder.build(reader, latents, maps)

@@ -36,21 +36,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationReport:
-    """What `evaluate` measured; arrays have one entry for each of the K attributes, NaN where nothing can be said.
+    """What `evaluate_pipeline` measured; arrays have an entry for each of the K attributes, NaN if nothing can be said.
 
-    Attributes:
-        attribute_names: K names.
-        real: balanced accuracy of the classifier on the real test split.
-        generated: balanced accuracy on pictures against the attributes asked for; 1/2 if they are ignored.
-        changes: share of pairs in which the attribute is found where it was asked for and only there.
-        pixel_change: mean absolute difference of the two pictures of a pair, in 8-bit levels.
-        companions: mean number of other attributes that differ within a pair.
-        data: name of the data set.
-        count: pictures behind ``generated``.
-        change_count: pairs behind ``changes``, for each attribute.
-        seed, guidance_scale, num_inference_steps: how they were drawn.
-        quality: how much the pictures resemble real ones; None if there are too few for that.
-        without_quality: why ``quality`` is None, else empty.
+    ``real`` and ``generated`` are balanced accuracies of the classifier, on the real test split, and on pictures
+    against the attributes asked for: 1/2 if they are ignored. Of the pairs, ``changes`` is the share in which the
+    attribute is found where it was asked for and only there, ``pixel_change`` the mean absolute difference of the two
+    pictures in 8-bit levels, ``companions`` the mean number of other attributes that differ. ``count`` pictures are
+    behind ``generated``, ``change_count`` pairs behind ``changes`` of each attribute. ``quality`` is how much the
+    pictures resemble real ones, or None for the reason ``without_quality``.
     """
 
     attribute_names: tuple[str, ...]
@@ -140,7 +133,7 @@ def _cell(value: float, form: str) -> str:
     return "-" if np.isnan(value) else format(value, form)
 
 
-def evaluate(
+def evaluate_pipeline(
     pipeline: AttributeDiffusionPipeline,
     dataset: AttributeDataset,
     *,
@@ -153,26 +146,34 @@ def evaluate(
     cache: Path | None = None,
     progress: bool = True,
 ) -> EvaluationReport:
-    """Measure how well a model follows its attributes, on the attributes of the test split of ``dataset``.
+    """Measure how well a model follows its attributes, on the attributes of the test split of a data set.
 
-    Draws ``count + change_count * (K + 1)`` pictures with the pipeline's scheduler. Rows of attributes are taken in
-    random order, and again from the start if ``count`` asks for more than the split has. The classifier is trained
-    on first use and kept under ``cache`` (by default `gaussmix.data.cache_dir`); quality is measured in its features
-    unless an ``extractor`` is given. One seed, one result.
+    Rows of attributes are taken in random order, and again from the start if ``count`` asks for more than the split
+    has. The classifier is trained on first use. One seed, one result.
 
-    Raises ValueError if the data set lacks attributes of the model, or if its images have another size than the
-    model's pictures, or for a count below 1; DataError (a ValueError) if the train or test split is empty.
+    Parameters
+    ----------
+    pipeline, dataset : AttributeDiffusionPipeline, AttributeDataset
+        The model, and real images with its attributes, and perhaps others.
+    count, change_count : int
+        Pictures for the accuracy, and pairs for the changes of each attribute.
+    seed, guidance_scale, num_inference_steps : int, float, int
+        How they are drawn.
+    extractor : FeatureExtractor, optional
+        Quality is measured in its features; by default the classifier's.
+    cache, progress : path, bool
+        Folder of the classifier, by default `gaussmix.data.cache_dir`; whether to show bars.
+
+    Raises
+    ------
+    ValueError
+        If the data set lacks attributes of the model, or its images have another size than the model's pictures, if
+        its train or test split is empty, and for a count below 1.
     """
     for name, value in (("count", count), ("change_count", change_count)):
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be at least 1")
-    columns = _find_columns(pipeline.attribute_names, dataset)
-    size = pipeline.unet.config["sample_size"]
-    if dataset.images.shape[1] != size:
-        raise ValueError(
-            f"the model draws {size} x {size} pixels and {dataset.name} was loaded at "
-            f"{dataset.images.shape[1]}; load it with size={size}"
-        )
+    columns = _find_columns(pipeline, dataset)
     test = dataset.indices("test")
     held_out = dataset.attributes[test][:, columns]
     rng = np.random.default_rng(seed)
@@ -182,40 +183,19 @@ def evaluate(
     partners = _nearest_flips(base, np.unique(dataset.attributes[:, columns], axis=0), rng)
 
     classifier, real = load_or_train_classifier(dataset, cache=cache, progress=progress)
+    # Pictures of a pair share their noise and Z.
+    requests = [(wanted, seed), (base, seed + 1), *((other, seed + 1) for other in partners if other is not None)]
+    drawn, own, *others = _draw_all(pipeline, requests, num_inference_steps, guidance_scale, progress)
+    found, own_found = (classifier.predict(pictures)[:, columns] for pictures in (drawn, own))
     changes, pixel_change, companions = np.full((3, len(columns)), np.nan)
-    total = count + change_count * (1 + sum(other is not None for other in partners))
-    with progress_bar("drawing", total * num_inference_steps, progress) as show:
-        finished = 0
-
-        def pictures(attributes: np.ndarray, seed: int) -> np.ndarray:
-            nonlocal finished
-            images, _ = draw(
-                pipeline,
-                attributes,
-                seed=seed,
-                steps=num_inference_steps,
-                guidance=guidance_scale,
-                on_step=lambda done: show(finished + done),
-            )
-            finished += len(attributes) * num_inference_steps
-            return images
-
-        drawn = pictures(wanted, seed)
-        found = classifier.predict(drawn)[:, columns]
-        own = pictures(base, seed + 1)
-        own_found = classifier.predict(own)[:, columns]
-        for k, other in enumerate(partners):
-            if other is None:
-                continue
-            images = pictures(other, seed + 1)  # the same noise and Z, picture by picture
-            follows = (own_found[:, k] == base[:, k]) & (classifier.predict(images)[:, columns[k]] == other[:, k])
-            changes[k] = follows.mean()
-            pixel_change[k] = np.abs(images.astype(np.float64) - own).mean()
+    for k, other in enumerate(partners):
+        if other is not None:
+            pictures = others.pop(0)
+            shows = classifier.predict(pictures)[:, columns[k]]
+            changes[k] = ((own_found[:, k] == base[:, k]) & (shows == other[:, k])).mean()
+            pixel_change[k] = np.abs(pictures.astype(np.float64) - own).mean()
             companions[k] = (other != base).sum(1).mean() - 1
-    once = np.unique(chosen, return_index=True)[1]  # as many pictures as real ones: distances are biased by the number
-    quality, without_quality = _quality(
-        drawn[once], test[chosen[once]], dataset, extractor or classifier, seed, progress
-    )
+    quality, without_quality = _quality(drawn, test[chosen], dataset, extractor or classifier, seed, progress)
     return EvaluationReport(
         attribute_names=pipeline.attribute_names,
         real=real[columns],
@@ -234,6 +214,23 @@ def evaluate(
     )
 
 
+def _draw_all(
+    pipeline: AttributeDiffusionPipeline,
+    requests: list[tuple[np.ndarray, int]],
+    steps: int,
+    guidance: float,
+    progress: bool,
+) -> list[np.ndarray]:
+    """Pictures of each of several requests: rows of attributes, and a seed."""
+    images, done = [], 0
+    with progress_bar("drawing", steps * sum(len(rows) for rows, _ in requests), progress) as show:
+        for rows, seed in requests:
+            options = {"seed": seed, "steps": steps, "guidance": guidance}
+            images.append(draw(pipeline, rows, **options, on_step=lambda more, done=done: show(done + more))[0])
+            done += steps * len(rows)
+    return images
+
+
 def _quality(
     drawn: np.ndarray,
     rows: np.ndarray,
@@ -244,7 +241,8 @@ def _quality(
 ) -> tuple[QualityReport | None, str]:
     """The quality of pictures ``drawn`` for the attributes of ``rows`` of the data set, or why there is none."""
     rng = np.random.default_rng(seed)
-    control = np.unique(rows)
+    rows, once = np.unique(rows, return_index=True)  # as many pictures as real ones: distances are biased by the number
+    drawn, control = drawn[once], rows
     real = rng.permutation(np.flatnonzero(dataset.split == SPLITS.index("valid")))
     if 2 * len(real) < len(control):  # hardly any: halves of the test split
         real, control = np.array_split(rng.permutation(dataset.indices("test")), 2)
@@ -266,15 +264,21 @@ def _quality(
     return report, ""
 
 
-def _find_columns(names: tuple[str, ...], dataset: AttributeDataset) -> list[int]:
-    """Where the model's attributes are in the data set."""
-    missing = [name for name in names if name not in dataset.attribute_names]
+def _find_columns(pipeline: AttributeDiffusionPipeline, dataset: AttributeDataset) -> list[int]:
+    """Where the model's attributes are in the data set. Raises ValueError where the two do not go together."""
+    missing = [name for name in pipeline.attribute_names if name not in dataset.attribute_names]
     if missing:
         raise ValueError(
             f"{dataset.name} lacks attributes of the model: {', '.join(missing)}; it has "
             f"{', '.join(dataset.attribute_names)}. Evaluate on the data the model was trained on"
         )
-    return [dataset.attribute_names.index(name) for name in names]
+    size, loaded = pipeline.unet.config["sample_size"], dataset.images.shape[1]
+    if loaded != size:
+        raise ValueError(
+            f"the model draws {size} x {size} pixels and {dataset.name} was loaded at {loaded}; "
+            f"load it with size={size}"
+        )
+    return [dataset.attribute_names.index(name) for name in pipeline.attribute_names]
 
 
 def _nearest_flips(base: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> list[np.ndarray | None]:

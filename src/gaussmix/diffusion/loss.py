@@ -1,15 +1,28 @@
-"""The forward process, what the network is asked to predict, and the loss (D Eq. 8, 9, 18)."""
+"""The forward process, what the network is asked to predict, and the loss (D Sec. 3.2, 3.3).
+
+    x_t = sqrt(ab_t) x_0 + sqrt(1-ab_t) eps,   eps ~ N(0, I)
+    L_simple = E || target - f(x_t, t, Z, A) ||^2
+
+with target eps (the paper) or v = sqrt(ab_t) eps - sqrt(1-ab_t) x_0 (default), and f of `gaussmix.diffusion.unet`.
+
+With a classifier on the bottleneck (D Fig. 8) its loss for the attributes A of every image, dropped conditions or not,
+is added, at all noise levels alike:
+
+    L = L_simple + classifier_weight * classification
+
+The classification's loss is an entropy (D Eq. 16) of the attributes' probabilities: binary cross-entropy (D Eq. 17, the
+mean over images and attributes), or the paper's NGMG entropy as it prints it (D Eq. 18, `gaussmix.nn.NGMGEntropyLoss`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gaussmix.diffusion.config import TrainConfig
+from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.schedulers import angle_weights, make_betas
 from gaussmix.nn import NGMGEntropyLoss
 
@@ -28,41 +41,36 @@ def detail_weights(maps: NDArray[np.float32], strength: float, size: int) -> tor
     return weights / weights.mean()
 
 
-class Losses(NamedTuple):
+class DiffusionLosses(NamedTuple):
     """Scalars: ``total = denoising + classifier_weight * classification``; the last is None without a classifier."""
 
     total: torch.Tensor
     denoising: torch.Tensor
     classification: torch.Tensor | None = None
 
-    def numbers(self) -> dict[str, float]:
-        """For the log."""
-        named = {"loss": self.total, "denoising": self.denoising, "classification": self.classification}
-        return {name: float(value) for name, value in named.items() if value is not None}
+    @classmethod
+    def mean(cls, parts: list[DiffusionLosses]) -> DiffusionLosses:
+        """Of the accumulated batches of a step, without their graphs."""
+
+        def of(values: list[torch.Tensor]) -> torch.Tensor:
+            return torch.stack([value.detach() for value in values]).mean()
+
+        classification = [part.classification for part in parts if part.classification is not None]
+        return cls(
+            of([part.total for part in parts]),
+            of([part.denoising for part in parts]),
+            of(classification) if classification else None,
+        )
 
 
-def _mean(parts: list[Losses]) -> Losses:
-    """Of the accumulated batches of a step, without their graphs."""
+class ForwardProcess:
+    """``q(x_t | x_0)`` with constants on one device, and the loss.
 
-    def mean(values: Iterable[torch.Tensor]) -> torch.Tensor:
-        return torch.stack([value.detach() for value in values]).mean()
-
-    classification = [part.classification for part in parts if part.classification is not None]
-    return Losses(
-        mean(part.total for part in parts),
-        mean(part.denoising for part in parts),
-        mean(classification) if classification else None,
-    )
-
-
-class Diffusion:
-    """The forward process and the loss: ``q(x_t | x_0)`` with constants on one device.
-
-    ``weights``: ``(1, 1, H, W)`` of the pixels in the loss, all equal if not given. The classifier's loss is the mean
-    over images and attributes of the binary cross-entropy, or `gaussmix.nn.NGMGEntropyLoss` as the paper prints it.
+    ``weights``: ``(1, 1, H, W)`` of the pixels in the loss, all equal if not given.
     """
 
-    def __init__(self, config: TrainConfig, device: torch.device, weights: torch.Tensor | None = None):
+    def __init__(self, config: DiffusionConfig, device: torch.device, weights: torch.Tensor | None = None):
+        self.config = config
         self.weights = None if weights is None else weights.to(device)
         self.betas = make_betas(
             config.beta_schedule,
@@ -71,11 +79,6 @@ class Diffusion:
             beta_start=config.beta_start,
             beta_end=config.beta_end,
         )
-        self.objective = config.objective
-        self.dropout = config.condition_dropout
-        self.classifier_weight = config.classifier_weight
-        self.classifier_loss = config.classifier_loss
-        self.unconditioned_logits = config.classifier_pass == "unconditioned"
         alpha_bar = torch.from_numpy(np.cumprod(1 - self.betas))
         self.signal = alpha_bar.sqrt().float().to(device)
         self.noise = (1 - alpha_bar).sqrt().float().to(device)
@@ -87,35 +90,35 @@ class Diffusion:
         model: torch.nn.Module,
         images: torch.Tensor,
         attributes: torch.Tensor,
-        latents: torch.Tensor,
+        attribute_latents: torch.Tensor,
         generator: torch.Generator,
-    ) -> Losses:
+    ) -> DiffusionLosses:
         """Mean squared error of the network's answer at random noise levels, and what the classifier adds."""
-        count, device = len(images), images.device
+        config, count, device = self.config, len(images), images.device
         timesteps = torch.multinomial(self.timestep_weights, count, replacement=True, generator=generator)
         noise = torch.randn(images.shape, generator=generator, device=device)
-        dropped = torch.rand(count, generator=generator, device=device) < self.dropout
+        dropped = torch.rand(count, generator=generator, device=device) < config.condition_dropout
         a, b = self.signal[timesteps].view(-1, 1, 1, 1), self.noise[timesteps].view(-1, 1, 1, 1)
-        target = noise if self.objective == "epsilon" else a * noise - b * images
+        target = noise if config.objective == "epsilon" else a * noise - b * images
         answer, *logits = model(
             a * images + b * noise,
             timesteps,
-            latents,
+            attribute_latents,
             attributes,
             dropped,
-            unconditioned_logits=self.unconditioned_logits,
+            unconditioned_logits=config.classifier_pass == "unconditioned",
             return_dict=False,
         )
         if self.weights is None:
             denoising = torch.nn.functional.mse_loss(answer.float(), target)
         else:
             denoising = (self.weights * (answer.float() - target) ** 2).mean()
-        if not self.classifier_weight:
-            return Losses(denoising, denoising)
+        if not config.classifier_weight:
+            return DiffusionLosses(denoising, denoising)
         classification = self._classification(logits[0].float(), attributes)
-        return Losses(denoising + self.classifier_weight * classification, denoising, classification)
+        return DiffusionLosses(denoising + config.classifier_weight * classification, denoising, classification)
 
     def _classification(self, logits: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
-        if self.classifier_loss == "bce":
+        if self.config.classifier_loss == "bce":
             return torch.nn.functional.binary_cross_entropy_with_logits(logits, attributes)
         return NGMGEntropyLoss(logits.shape[1]).to(logits.device)(logits, attributes)

@@ -1,6 +1,7 @@
 """AttributeDiffusionPipeline: from attributes to pictures.
 
-Sampling starts from noise x_T and follows the scheduler down. With guidance scale ``w`` the network's answer is
+Sampling starts from noise x_T (``latents``, as diffusers calls it), is told attributes A and their latents Z
+(``attribute_latents``), and follows the scheduler down. With guidance scale ``w`` the network's answer is
 
     f = f(no condition) + w (f(Z, A) - f(no condition))        (classifier-free guidance; w = 1 uses f(Z, A) alone)
 
@@ -62,16 +63,24 @@ def check_pictures(images: NDArray[np.uint8], size: int) -> None:
 
 
 class AttributeDiffusionPipeline(DiffusionPipeline):
-    """A trained network, its scheduler, the names of its attributes and the distribution of its latents.
+    """A trained network, its scheduler, the names of its attributes and the distribution of their latents.
 
-    Args:
-        unet: the network.
-        scheduler: any of `gaussmix.diffusion.schedulers.make_scheduler`.
-        attribute_names: K names, in the order of the network's attributes.
-        latents: `AttributeLatents.to_config`; by default the distribution of the network's config, equal shares.
-        attribute_rows: rows of real attributes, packed by `gaussmix.diffusion.conditions.pack_rows`.
-        training: what the model was trained on, for the record and for `gaussmix evaluate`.
-        encoder: what reads attributes and Z off pictures, for `gaussmix.diffusion.edit`.
+    Parameters
+    ----------
+    unet : AttributeUNet
+        The network.
+    scheduler : scheduler
+        Any of `gaussmix.diffusion.schedulers.make_scheduler`.
+    attribute_names : list of str, optional
+        K names, in the order of the network's attributes.
+    latent_distribution : dict, optional
+        `AttributeLatents.to_config`; by default the distribution of the network's config, equal shares.
+    attribute_rows : list of str, optional
+        Rows of real attributes, packed by `gaussmix.diffusion.conditions.pack_rows`.
+    training : dict, optional
+        What the model was trained on, for the record and for the evaluation.
+    encoder : AttributeEncoder, optional
+        What reads attributes and Z off pictures, for `gaussmix.diffusion.edit`.
     """
 
     unet: AttributeUNet
@@ -84,20 +93,20 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         unet: AttributeUNet,
         scheduler: SchedulerMixin,
         attribute_names: list[str] | None = None,
-        latents: dict[str, Any] | None = None,
+        latent_distribution: dict[str, Any] | None = None,
         attribute_rows: list[str] | None = None,
         training: dict[str, Any] | None = None,
         encoder: AttributeEncoder | None = None,
     ):
         super().__init__()
-        n_attributes = unet.config["n_attributes"]
+        n_attributes = unet.condition.n_attributes
         names = list(attribute_names or ()) or [f"attribute_{k}" for k in range(n_attributes)]
         if len(names) != n_attributes:
             raise ValueError(f"{len(names)} attribute names for a network with {n_attributes} attributes")
         self.register_modules(unet=unet, scheduler=scheduler, encoder=encoder)
         self.register_to_config(
             attribute_names=names,
-            latents=dict(latents or unet.latents.to_config()),
+            latent_distribution=dict(latent_distribution or unet.latent_distribution.to_config()),
             attribute_rows=list(attribute_rows or ()),
             training=dict(training or {}),
         )
@@ -108,9 +117,9 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         return tuple(self.config["attribute_names"])
 
     @property
-    def attribute_latents(self) -> AttributeLatents:
+    def latent_distribution(self) -> AttributeLatents:
         """The distribution that Z is drawn from."""
-        return AttributeLatents.from_config(self.config["latents"])
+        return AttributeLatents.from_config(self.config["latent_distribution"])
 
     @property
     def training(self) -> dict[str, Any]:
@@ -134,45 +143,65 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
                     return pipeline
                 except Exception as error:
                     raise ValueError(f"the model in {candidate} cannot be loaded: {error}") from error
-        raise ValueError(
-            f"no model in {folder}: expected a folder with model_index.json, or a training run with model/"
-        )
+        raise ValueError(f"no model in {folder}: expected a folder with model_index.json, or a run with model/")
+
+    def known_rows(self) -> NDArray[np.uint8]:
+        """Return the attribute rows of training pictures that came with the model, ``(M, K)``; M may be 0."""
+        return unpack_rows(self.config["attribute_rows"], len(self.attribute_names))
 
     def choose_attributes(
         self, present: Sequence[str] = (), absent: Sequence[str] = (), *, count: int, seed: int = 0
     ) -> NDArray[np.uint8]:
-        """Attribute vectors ``(count, K)`` with some attributes present and some absent, the others as in the data.
+        """Draw attribute vectors ``(count, K)`` with some present and some absent, the others as in the data.
 
-        Raises ValueError for unknown names (naming the nearest) and for a name on both sides.
+        Parameters
+        ----------
+        present, absent : sequence of str
+            Names; case does not matter.
+        count, seed : int
+            How many; fewer are the first of more.
+
+        Raises
+        ------
+        ValueError
+            For unknown names, naming the nearest, and for a name on both sides.
         """
         names = self.attribute_names
         on, off = find_attributes(present, names), find_attributes(absent, names)
         for k in set(on) & set(off):
             raise ValueError(f"{names[k]} is asked for and ruled out at once")
-        packed = self.config["attribute_rows"]
-        rows = unpack_rows(packed, len(names)) if packed else np.zeros((1, len(names)), np.uint8)
+        rows = self.known_rows()
+        rows = rows if len(rows) else np.zeros((1, len(names)), np.uint8)
         return choose_attributes(rows, on, off, count, np.random.default_rng(seed))
 
-    def draw_latents(
+    def draw_attribute_latents(
         self,
         count: int,
         generator: torch.Generator | None = None,
         components: Mapping[str, int] | None = None,
     ) -> torch.Tensor:
-        """Z for ``count`` pictures ``(count, T, N)``, ungated; ``components={"Eyeglasses": 2}`` picks modes by name."""
+        """Draw Z for pictures, ``(count, T, N)``, ungated.
+
+        Parameters
+        ----------
+        count, generator : int, torch.Generator
+            How many, and where random numbers come from.
+        components : mapping of str to int, optional
+            Modes of attributes by name: ``{"Eyeglasses": 2}``.
+        """
         positions = find_attributes(components or {}, self.attribute_names)
         wanted = dict(zip(positions, (components or {}).values(), strict=True))
-        return self.attribute_latents.draw(count, generator, wanted)
+        return self.latent_distribution.draw(count, generator, wanted)
 
     @torch.no_grad()
     def __call__(
         self,
         attributes: ArrayLike | torch.Tensor,
-        latents: torch.Tensor | None = None,
+        attribute_latents: torch.Tensor | None = None,
         num_inference_steps: int = 10,
         guidance_scale: float = 2.0,
         generator: torch.Generator | list[torch.Generator] | None = None,
-        noise: torch.Tensor | None = None,
+        latents: torch.Tensor | None = None,
         output_type: Literal["np", "pil"] = "pil",
         callback: StepCallback | None = None,
         return_trajectory: bool = False,
@@ -180,85 +209,125 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
     ) -> AttributePipelineOutput:
         """Draw one picture for each row of attributes.
 
-        Args:
-            attributes: ``(B, K)`` of 0/1.
-            latents: ``(B, T, N)`` Z; drawn from ``generator`` if not given.
-            num_inference_steps: network evaluations (twice that with guidance), 1 ... T.
-            guidance_scale: 1 follows the data, larger values follow the request more and vary less; 0 ignores it.
-            generator: for Z, the noise and the scheduler's own noise; one, or a list of B, one a picture.
-            noise: ``(B, C, H, W)`` standard normal x_T; drawn from ``generator`` if not given.
-            output_type: ``"pil"`` for images, ``"np"`` for an array.
-            callback: called as ``callback(step, timestep, x0_estimate)`` after every step.
-            return_trajectory: keep x0* of every step.
-            classifier_scale: how much the classifier on the bottleneck guides, 0 not at all.
+        Parameters
+        ----------
+        attributes : array_like
+            ``(B, K)`` of 0/1.
+        attribute_latents : tensor, optional
+            ``(B, T, N)`` Z; drawn from ``generator`` if not given.
+        num_inference_steps : int
+            Network evaluations (twice that with guidance), 1 ... T.
+        guidance_scale : float
+            1 follows the data, larger values follow the request more and vary less; 0 ignores it.
+        generator : torch.Generator or list of torch.Generator, optional
+            For Z, the noise and the scheduler's own noise; one, or a list of B, one a picture.
+        latents : tensor, optional
+            ``(B, C, H, W)`` standard normal x_T; drawn from ``generator`` if not given.
+        output_type : {"pil", "np"}
+            Images, or an array.
+        callback : callable, optional
+            Called as ``callback(step, timestep, x0_estimate)`` after every step.
+        return_trajectory : bool
+            Keep x0* of every step.
+        classifier_scale : float
+            How much the classifier on the bottleneck guides, 0 not at all.
 
-        Raises ValueError for shapes that do not fit, a number of steps the scheduler cannot take, NaN guidance, and
-        for classifier guidance by a model without a classifier, or with one that sees the condition.
+        Raises
+        ------
+        ValueError
+            For shapes that do not fit, a number of steps the scheduler cannot take, NaN guidance, and for classifier
+            guidance by a model without a classifier, or with one that sees the condition.
         """
-        latents_distribution = self.attribute_latents
-        latents_distribution.gate(attributes)  # checks the shape and the values
-        device, dtype = self.unet.device, self.unet.dtype
-        wanted = torch.as_tensor(np.asarray(attributes) if not torch.is_tensor(attributes) else attributes)
-        count = len(wanted)
         if output_type not in ("np", "pil"):
             raise ValueError(f"output_type is {output_type!r}; choose 'np' or 'pil'")
-        if not np.isfinite(guidance_scale):
-            raise ValueError(f"guidance_scale is {guidance_scale}; it must be a finite number")
-        self._check_classifier_scale(classifier_scale)
-        if isinstance(generator, list) and len(generator) != count:
-            raise ValueError(f"{len(generator)} generators for {count} pictures; give one each or one for all")
-        if latents is None:
-            if isinstance(generator, list):
-                latents = torch.cat([latents_distribution.draw(1, each) for each in generator])
-            else:
-                latents = latents_distribution.draw(count, generator)
-        expected = (count, latents_distribution.n_tokens, latents_distribution.latent_dim)
-        if tuple(latents.shape) != expected:
-            raise ValueError(f"latents have shape {tuple(latents.shape)}; expected {expected}")
-        size, channels = self.unet.config["sample_size"], self.unet.config["in_channels"]
-        shape = (count, channels, size, size)
-        if noise is None:
-            noise = randn_tensor(shape, generator=generator, device=torch.device("cpu"))
-        if tuple(noise.shape) != shape:
-            raise ValueError(f"noise has shape {tuple(noise.shape)}; expected {shape}")
-
-        sample = noise.to(device, dtype)
-        latents, wanted = latents.to(device, dtype), wanted.to(device, dtype)
-        guided = guidance_scale != 1
-        dropped = torch.arange(2 * count if guided else count, device=device) >= count
-        repeats = 2 if guided else 1
-        latents, wanted = latents.repeat(repeats, 1, 1), wanted.repeat(repeats, 1)
-        set_steps(self.scheduler, num_inference_steps, device)
-        takes_generator = {} if generator is None else {"generator": generator}
+        for name, scale in (("guidance_scale", guidance_scale), ("classifier_scale", classifier_scale)):
+            if not np.isfinite(scale):
+                raise ValueError(f"{name} is {scale}; it must be a finite number")
+        if classifier_scale:
+            self._check_classifier(classifier_scale)
+        x, z, wanted = self._prepare(attributes, attribute_latents, latents, generator)
+        set_steps(self.scheduler, num_inference_steps, self.unet.device)
         trajectory = []
         with self.progress_bar(total=num_inference_steps) as bar:  # pyright: ignore[reportCallIssue]
             for step, timestep in enumerate(self.scheduler.timesteps):
-                model_input = self.scheduler.scale_model_input(sample, timestep).repeat(repeats, 1, 1, 1)
-                answer = self.unet(model_input, timestep, latents, wanted, dropped).sample
-                if guided:
-                    conditional, free = answer.chunk(2)
-                    answer = free + guidance_scale * (conditional - free)
-                if classifier_scale:
-                    answer = answer - classifier_scale * self._classifier_pull(sample, timestep, wanted[:count])
+                answer = self._guide(x, timestep, z, wanted, guidance_scale, classifier_scale)
                 if callback is not None or return_trajectory:
-                    estimate = self.clean_estimate(answer, timestep, sample)
+                    estimate = self.clean_estimate(answer, timestep, x)
                     if return_trajectory:
                         trajectory.append(to_uint8(estimate))
                     if callback is not None:
                         callback(step, int(timestep), estimate)
-                sample = self.scheduler.step(answer, timestep, sample, **takes_generator).prev_sample
+                x = self._step(x, timestep, answer, generator)
                 bar.update()
-        pictures = to_uint8(sample)
+        pictures = to_uint8(x)
         return AttributePipelineOutput(
             images=[Image.fromarray(picture) for picture in pictures] if output_type == "pil" else pictures,
             trajectory=np.stack(trajectory) if trajectory else None,
         )
 
-    def _check_classifier_scale(self, scale: float) -> None:
-        if not np.isfinite(scale):
-            raise ValueError(f"classifier_scale is {scale}; it must be a finite number")
-        if not scale:
-            return
+    def _prepare(
+        self,
+        attributes: ArrayLike | torch.Tensor,
+        attribute_latents: torch.Tensor | None,
+        latents: torch.Tensor | None,
+        generator: torch.Generator | list[torch.Generator] | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Checks the shapes, draws what is not given, first Z, then x_T, and returns x_T, Z and A for the network."""
+        distribution, settings = self.latent_distribution, self.unet.config
+        distribution.gate(attributes)  # checks the shape and the values
+        wanted = torch.as_tensor(np.asarray(attributes) if not torch.is_tensor(attributes) else attributes)
+        count = len(wanted)
+        if isinstance(generator, list) and len(generator) != count:
+            raise ValueError(f"{len(generator)} generators for {count} pictures; give one each or one for all")
+        if attribute_latents is None:
+            each = [(1, one) for one in generator] if isinstance(generator, list) else [(count, generator)]
+            attribute_latents = torch.cat([distribution.draw(n, one) for n, one in each])
+        shape = (count, settings["in_channels"], settings["sample_size"], settings["sample_size"])
+        if latents is None:
+            latents = randn_tensor(shape, generator=generator, device=torch.device("cpu"))
+        for name, given, expected in (
+            ("attribute_latents", attribute_latents, (count, distribution.n_tokens, distribution.latent_dim)),
+            ("latents", latents, shape),
+        ):
+            if tuple(given.shape) != expected:
+                raise ValueError(f"{name} have shape {tuple(given.shape)}; expected {expected}")
+        device, dtype = self.unet.device, self.unet.dtype
+        return latents.to(device, dtype), attribute_latents.to(device, dtype), wanted.to(device, dtype)
+
+    def _guide(
+        self,
+        x: torch.Tensor,
+        timestep: torch.Tensor,
+        z: torch.Tensor,
+        attributes: torch.Tensor,
+        guidance_scale: float,
+        classifier_scale: float,
+    ) -> torch.Tensor:
+        """The network's answer to x_t ``(B, C, H, W)``, guided."""
+        repeats = 1 if guidance_scale == 1 else 2
+        rows = [part.repeat(repeats, *[1] * (part.ndim - 1)) for part in (z, attributes)]
+        dropped = torch.arange(repeats * len(x), device=x.device) >= len(x)
+        model_input = self.scheduler.scale_model_input(x, timestep).repeat(repeats, 1, 1, 1)
+        answer = self.unet(model_input, timestep, *rows, dropped).sample
+        if guidance_scale != 1:
+            conditional, free = answer.chunk(2)
+            answer = free + guidance_scale * (conditional - free)
+        if classifier_scale:
+            answer = answer - classifier_scale * self._classifier_pull(x, timestep, attributes)
+        return answer
+
+    def _step(
+        self,
+        x: torch.Tensor,
+        timestep: torch.Tensor,
+        answer: torch.Tensor,
+        generator: torch.Generator | list[torch.Generator] | None,
+    ) -> torch.Tensor:
+        """x at the scheduler's next level of noise; ``generator`` draws the scheduler's own noise."""
+        own_noise = {} if generator is None else {"generator": generator}
+        return self.scheduler.step(answer, timestep, x, **own_noise).prev_sample
+
+    def _check_classifier(self, scale: float) -> None:
         if self.unet.head is None:
             raise ValueError(
                 f"classifier_scale is {scale:g}, but the model has no classifier; "
@@ -283,7 +352,13 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         return (1 - alpha_bar).sqrt() * gradient
 
     def clean_estimate(self, answer: torch.Tensor, timestep: torch.Tensor | int, sample: torch.Tensor) -> torch.Tensor:
-        """x0* from the network's answer at ``timestep``, clamped to [-1, 1]."""
+        """Return x0* (D Eq. 10), clamped to [-1, 1].
+
+        Parameters
+        ----------
+        answer, timestep, sample : tensor, int, tensor
+            The network's answer ``(B, C, H, W)``, and the step and the x_t ``(B, C, H, W)`` that it was given for.
+        """
         alpha_bar = self.scheduler.alphas_cumprod[int(timestep)].to(sample.device, sample.dtype)
         if self.scheduler.config.prediction_type == "v_prediction":
             estimate = alpha_bar.sqrt() * sample - (1 - alpha_bar).sqrt() * answer

@@ -6,6 +6,7 @@ Picture ``i`` of seed ``s`` takes its noise and its Z from ``(s, i)`` alone, so 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from PIL import Image
 
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.sheets import save_atomic
-from gaussmix.training.device import has_fast_bfloat16
+from gaussmix.training.device import fast_autocast
 from gaussmix.training.schedule import step_generator
 
 _PIXELS_AT_ONCE = {"cpu": 32 * 32 * 32}
@@ -34,7 +35,7 @@ class DrawnBatch(NamedTuple):
 
     start: int
     images: NDArray[np.uint8]
-    trajectory: NDArray[np.uint8] | None
+    trajectory: NDArray[np.uint8] | None = None
 
 
 def default_steps(scheduler_name: str, timesteps: int) -> int:
@@ -64,46 +65,52 @@ def draw_batches(
     trajectory: bool = False,
     on_step: Callable[[int], None] | None = None,
 ) -> Iterator[DrawnBatch]:
-    """Draw pictures for attributes ``(M, K)``, one batch after the other: memory does not grow with M.
+    """Draw pictures one batch after the other: memory does not grow with their number.
 
-    Args:
-        seed: picture ``i`` takes its noise and its Z from ``(seed, i)``.
-        steps, guidance, classifier_scale: the pipeline's ``num_inference_steps``, ``guidance_scale`` and
-            ``classifier_scale``.
-        components: modes of attributes, by name: ``{"Eyeglasses": 2}``.
-        fix_latent: all pictures share the Z of the first (D Fig. 5: what the noise decides).
-        fix_noise: all share its starting noise (what Z decides).
-        trajectory: keep the estimates x0* of each step.
-        on_step: called after each step with the number of picture-steps done, ``M * steps`` in all.
+    Parameters
+    ----------
+    pipeline, attributes : AttributeDiffusionPipeline, ndarray
+        The model, and ``(M, K)`` of 0/1, a picture each.
+    seed : int
+        Picture ``i`` takes its noise and its Z from ``(seed, i)``.
+    steps, guidance, classifier_scale : int, float, float
+        The pipeline's ``num_inference_steps``, ``guidance_scale`` and ``classifier_scale``.
+    components : mapping of str to int, optional
+        Modes of attributes, by name: ``{"Eyeglasses": 2}``.
+    fix_latent, fix_noise : bool
+        All pictures share the Z of the first (D Fig. 5: what the noise decides), or its starting noise.
+    trajectory : bool
+        Keep the estimates x0* of each step.
+    on_step : callable, optional
+        Called after each step with the number of picture-steps done, ``M * steps`` in all.
 
-    Raises ValueError for what the pipeline refuses.
+    Yields
+    ------
+    DrawnBatch
+        The next pictures.
     """
-    size, device = pipeline.unet.config["sample_size"], pipeline.unet.device
-    # Parameters in half precision are computed with as they are.
-    fast = has_fast_bfloat16(device) and pipeline.unet.dtype == torch.float32
+    device = pipeline.unet.device
     pipeline.set_progress_bar_config(disable=True)
-    first_latent, first_noise = _start(pipeline, step_generator(seed, 0, stream=0), components)
-    at_once = batch_size(size, device)
+    first_z, first_noise = _start(pipeline, step_generator(seed, 0, stream=0), components)
+    at_once = batch_size(pipeline.unet.config["sample_size"], device)
     for start in range(0, len(attributes), at_once):
         part = attributes[start : start + at_once]
         generators = [step_generator(seed, start + i, stream=0) for i in range(len(part))]
         pairs = [_start(pipeline, generator, components) for generator in generators]
-        latents = torch.cat([first_latent if fix_latent else z for z, _ in pairs])
-        noise = torch.cat([first_noise if fix_noise else x for _, x in pairs])
 
         def report(step: int, _timestep: int, _estimate: torch.Tensor, start: int = start, n: int = len(part)) -> None:
             if on_step is not None:
                 on_step(start * steps + (step + 1) * n)
 
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+        with fast_autocast(device, pipeline.unet.dtype):
             out = pipeline(
                 part,
-                latents,
+                torch.cat([first_z if fix_latent else z for z, _ in pairs]),
                 num_inference_steps=steps,
                 guidance_scale=guidance,
                 classifier_scale=classifier_scale,
                 generator=generators,
-                noise=noise,
+                latents=torch.cat([first_noise if fix_noise else noise for _, noise in pairs]),
                 output_type="np",
                 callback=report if on_step is not None else None,
                 return_trajectory=trajectory,
@@ -111,12 +118,35 @@ def draw_batches(
         yield DrawnBatch(start, np.asarray(out.images), out.trajectory)
 
 
+def draw_kinds(
+    pipeline: AttributeDiffusionPipeline,
+    attributes: NDArray[np.uint8],
+    kinds: Iterable[Mapping[str, int]],
+    *,
+    steps: int,
+    on_step: Callable[[int], None],
+    **options: Any,
+) -> Iterator[DrawnBatch]:
+    """Draw pictures for attributes ``(M, K)`` with one choice of components after the other, of the same noise.
+
+    Picture i of choice r has the number ``r M + i``. Takes the options of `draw_batches`.
+    """
+    for row, components in enumerate(kinds):
+        first = row * len(attributes)
+        told = partial(lambda before, done: on_step(before + done), first * steps)
+        for batch in draw_batches(pipeline, attributes, components=components, steps=steps, on_step=told, **options):
+            yield batch._replace(start=first + batch.start)
+
+
 def draw(
     pipeline: AttributeDiffusionPipeline, attributes: NDArray[np.uint8], **options: Any
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """All pictures of `draw_batches` at once; takes its options.
+    """Draw all pictures of `draw_batches`: ``(M, H, W, 3)`` uint8 and, with ``trajectory``, ``(steps, M, H, W, 3)``.
 
-    Returns ``(M, H, W, 3)`` uint8 and, with ``trajectory``, ``(steps, M, H, W, 3)``.
+    Parameters
+    ----------
+    pipeline, attributes, **options : AttributeDiffusionPipeline, ndarray, options
+        As in `draw_batches`.
     """
     return first_pictures(draw_batches(pipeline, attributes, **options), len(attributes))
 
@@ -143,8 +173,8 @@ def _start(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Z ``(1, T, N)`` and noise ``(1, C, H, W)`` of one picture."""
     size, channels = pipeline.unet.config["sample_size"], pipeline.unet.config["in_channels"]
-    latents = pipeline.draw_latents(1, generator, components)
-    return latents, torch.randn((1, channels, size, size), generator=generator)
+    z = pipeline.draw_attribute_latents(1, generator, components)
+    return z, torch.randn((1, channels, size, size), generator=generator)
 
 
 def stream_to_folder(
@@ -152,12 +182,9 @@ def stream_to_folder(
 ) -> Iterator[DrawnBatch]:
     """Write each batch as single PNGs and rows of a metadata.csv, and pass it on.
 
-    After each batch the folder is an image folder that `gaussmix.load_dataset` reads, also if nothing comes after it.
-    Before the first one is there nothing is touched, so that a request that is refused leaves an older folder whole.
-
-    Args:
-        attributes: ``(M, K)`` of all pictures.
-        names: of the K attributes.
+    ``attributes`` ``(M, K)`` are those of all pictures, ``names`` the K names. After each batch the folder is an image
+    folder that `gaussmix.load_dataset` reads, also if nothing comes after it. Before the first one is there nothing is
+    touched, so that a request that is refused leaves an older folder whole.
     """
     digits = max(5, len(str(len(attributes) - 1)))
     remaining = iter(batches)
@@ -177,5 +204,5 @@ def stream_to_folder(
 
 def write_folder(folder: Path, images: NDArray[np.uint8], attributes: NDArray[np.uint8], names: Sequence[str]) -> None:
     """`stream_to_folder` of pictures ``(M, H, W, 3)`` that are all there."""
-    for _ in stream_to_folder(folder, [DrawnBatch(0, images, None)], attributes, names):
+    for _ in stream_to_folder(folder, [DrawnBatch(0, images)], attributes, names):
         pass

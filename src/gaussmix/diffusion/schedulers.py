@@ -1,4 +1,4 @@
-r"""Noise schedules and samplers for the attribute-conditioned diffusion model (D section 3.2).
+r"""Noise schedules and samplers for the attribute-conditioned diffusion model (D Sec. 3.2).
 
 Symbols, for t = 1..T as in the paper (arrays and diffusers count from 0, so entry t - 1 holds step t):
 
@@ -45,17 +45,27 @@ def make_betas(
     beta_start: float = 1e-4,
     beta_end: float = 0.02,
 ) -> np.ndarray:
-    """Variances beta_t of the noise added at each step, shape (T,), float64.
-
-    "constant": beta_t = `beta`. The default is 1 - .93^(100 / T): .07 at T = 100, and ab_T = .93^100 = 7e-4
-    for every T.
-    "linear": from `beta_start` to `beta_end`. The defaults are DDPM's, made for T = 1000 (ab_T = 4e-5).
+    """Return the variances beta_t of the noise added at each step, ``(T,)`` float64.
 
     Every sampler here ends with a posterior mean at the lowest level it visits, so detail whose variance is
     below the noise there, (1 - ab) / ab, is averaged away: .075 at the first level of "constant", .44 at the
-    fifth, which is the last one visited by 20 trailing steps of 100.
+    fifth, which is the last one visited by 20 trailing steps of 100. Warns if ab_T > .01.
 
-    Warns if ab_T > .01. Raises ValueError for an unknown schedule, T < 1, or a beta outside (0, 1).
+    Parameters
+    ----------
+    schedule : {"constant", "linear"}
+        beta_t = ``beta``, or from ``beta_start`` to ``beta_end``.
+    num_train_timesteps : int
+        T.
+    beta : float, optional
+        By default 1 - .93^(100 / T): .07 at T = 100, and ab_T = .93^100 = 7e-4 for every T.
+    beta_start, beta_end : float
+        The defaults are DDPM's, made for T = 1000 (ab_T = 4e-5).
+
+    Raises
+    ------
+    ValueError
+        For an unknown schedule, T < 1, or a beta outside (0, 1).
     """
     if schedule not in get_args(BetaSchedule):
         raise ValueError(f"schedule={schedule!r} is unknown: choose 'constant' or 'linear'")
@@ -85,7 +95,7 @@ def make_betas(
 
 
 def angle_weights(betas: np.ndarray) -> np.ndarray:
-    """Probability of drawing each training step, shape (T,), sum 1, for `betas` of shape (T,).
+    """Probability ``(T,)`` of drawing each training step, for ``betas`` ``(T,)``.
 
     Proportional to the increments of arccos sqrt(ab_t), starting from arccos(1) = 0: steps are then drawn
     evenly along the path from picture to noise, and not mostly among the last ones, where all is noise.
@@ -103,25 +113,35 @@ class RenoiseScheduler(DDIMScheduler):
 
     The last step returns x0* exactly (ab_0 = 1). With fewer than T steps, t - 1 is the next step visited.
 
-    Differs from the paper: Eq. 10 prints one ab, without an index, in both lines, and calls the fresh noise
-    eps. The second line must use the lower level t - 1, or no step would ever lower the noise.
+    Differs from the paper: Eq. 10 prints one ab, without an index, in both lines, and calls the fresh noise eps. The
+    second line must use the lower level t - 1, or no step would ever lower the noise.
 
     This is DDIM at its largest sigma, sigma_t^2 = 1 - ab_{t-1}, which keeps nothing of the predicted eps
-    (DDIMScheduler's `eta` cannot reach it: rounding makes a radicand negative and the result NaN), and it has
-    the form of multistep consistency sampling. It is under-dispersed even with an exact eps: x0* is a
-    posterior mean, and the spread around that mean is never put back. For 1-D Gaussian data of variance v,
-    the variance V_t of x_t follows
+    (DDIMScheduler's ``eta`` cannot reach it: rounding makes a radicand negative and the result NaN), and it has the
+    form of multistep consistency sampling. It is under-dispersed even with an exact eps: x0* is a posterior mean, and
+    the spread around that mean is never put back. For 1-D Gaussian data of variance v, the variance V_t of x_t follows
 
         V_{t-1} = ab_{t-1} k_t^2 V_t + 1 - ab_{t-1},   k_t = sqrt(ab_t) v / (ab_t v + 1 - ab_t),
 
     and ends at V_0 < v.
 
     Arguments, prediction types, clipping and thresholding of x0* are those of DDIMScheduler. Its default
-    `timestep_spacing` is "leading"; `make_scheduler` sets "trailing", which always starts at t = T.
+    ``timestep_spacing`` is "leading"; `make_scheduler` sets "trailing", which always starts at t = T.
     """
 
     def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None) -> None:
-        """Choose the steps to visit, highest first. Raises ValueError for more than T, or without T betas."""
+        """Choose the steps to visit, highest first.
+
+        Parameters
+        ----------
+        num_inference_steps, device : int, torch.device
+            How many, 1 ... T, and where they are kept.
+
+        Raises
+        ------
+        ValueError
+            For more than T, or without T betas.
+        """
         total = self.config["num_train_timesteps"]
         if len(self.betas) != total:
             raise ValueError(f"{len(self.betas)} betas for num_train_timesteps={total}: give one for each step")
@@ -138,11 +158,21 @@ class RenoiseScheduler(DDIMScheduler):
         generator: torch.Generator | list[torch.Generator] | None = None,
         return_dict: bool = True,
     ) -> DDIMSchedulerOutput | tuple[torch.Tensor, torch.Tensor]:
-        """One step of Eq. 10 from x_t = `sample` (B, ...) and the network's output (B, ...) for it.
+        """Do one step of D Eq. 10: return x_{t-1} as ``prev_sample`` and x0* as ``pred_original_sample``.
 
-        `generator` draws z (a list: one for each of the B samples). Returns x_{t-1} as `prev_sample` and x0*
-        as `pred_original_sample`, or both in a tuple. Raises ValueError before `set_timesteps`, and for a
-        `timestep` that is not among `self.timesteps`.
+        Parameters
+        ----------
+        model_output, timestep, sample : tensor, int, tensor
+            The network's answer ``(B, ...)`` to x_t ``(B, ...)``, and t, one of ``timesteps``.
+        generator : torch.Generator or list of torch.Generator, optional
+            Draws z; a list has one for each of the B samples.
+        return_dict : bool
+            Otherwise a tuple of both.
+
+        Raises
+        ------
+        ValueError
+            Before `set_timesteps`, and for a ``timestep`` that is not among ``timesteps``.
         """
         t = int(timestep)
         # DDIM's own estimate of x0, for every prediction type, clipped or thresholded as configured.
@@ -167,13 +197,24 @@ class RenoiseScheduler(DDIMScheduler):
 
 
 def make_scheduler(name: SchedulerName, betas: np.ndarray, prediction_type: PredictionType) -> Scheduler:
-    """A sampler for pictures in [-1, 1] on the schedule `betas` (T,), for a network that predicts eps or v.
+    """Return a sampler for pictures in [-1, 1].
 
-    "renoise" is `RenoiseScheduler`; "ddpm" and "ddim" are diffusers' own; these three clip x0 to [-1, 1].
-    "dpm++", the quickest to a good picture, is second-order multistep DPM-Solver++ with x0 thresholded to
-    [-1, 1], on noise levels spaced as by Karras et al. (2022) from t = T down to t = 1. The others use trailing
-    spacing: they start at t = T and, with fewer than T steps, leave off above t = 1. Raises ValueError for an
-    unknown name or prediction type, and for betas that are not in (0, 1).
+    Parameters
+    ----------
+    name : {"renoise", "ddpm", "ddim", "dpm++"}
+        `RenoiseScheduler`, or diffusers' own. "dpm++", the quickest to a good picture, is second-order multistep
+        DPM-Solver++ with x0 thresholded to [-1, 1], on noise levels spaced as by Karras et al. (2022) from t = T down
+        to t = 1. The others clip x0 to [-1, 1] and use trailing spacing: they start at t = T and, with fewer than T
+        steps, leave off above t = 1.
+    betas : ndarray
+        The schedule ``(T,)``, variances.
+    prediction_type : {"epsilon", "v_prediction"}
+        What the network predicts.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or prediction type, and for betas that are not in (0, 1).
     """
     if prediction_type not in get_args(PredictionType):
         raise ValueError(f"prediction_type={prediction_type!r} is unknown: choose 'epsilon' or 'v_prediction'")
@@ -184,12 +225,9 @@ def make_scheduler(name: SchedulerName, betas: np.ndarray, prediction_type: Pred
         "prediction_type": prediction_type,
         "timestep_spacing": "trailing",
     }
-    if name == "renoise":
-        return RenoiseScheduler(**common, clip_sample=True)
-    if name == "ddpm":
-        return DDPMScheduler(**common, clip_sample=True)
-    if name == "ddim":
-        return DDIMScheduler(**common, clip_sample=True)
+    clipping = {"renoise": RenoiseScheduler, "ddpm": DDPMScheduler, "ddim": DDIMScheduler}
+    if name in clipping:
+        return clipping[name](**common, clip_sample=True)
     if name == "dpm++":
         return DPMSolverMultistepScheduler(
             **common,
@@ -205,9 +243,19 @@ def make_scheduler(name: SchedulerName, betas: np.ndarray, prediction_type: Pred
 
 
 def switch_scheduler(scheduler: SchedulerMixin, name: SchedulerName) -> Scheduler:
-    """The sampler `name` from `make_scheduler`, on the schedule and prediction type of another scheduler.
+    """Return another sampler on the schedule and prediction type of a scheduler.
 
-    Raises ValueError where `scheduler` has no betas (flow matching), or predicts neither eps nor v.
+    Parameters
+    ----------
+    scheduler : scheduler
+        What there is.
+    name : {"renoise", "ddpm", "ddim", "dpm++"}
+        As in `make_scheduler`.
+
+    Raises
+    ------
+    ValueError
+        Where ``scheduler`` has no betas (flow matching), or predicts neither eps nor v.
     """
     config: Any = getattr(scheduler, "config", {})
     betas = config.get("trained_betas")
@@ -219,7 +267,7 @@ def switch_scheduler(scheduler: SchedulerMixin, name: SchedulerName) -> Schedule
 
 
 def set_steps(scheduler: Scheduler, steps: int, device: str | torch.device | None = None) -> None:
-    """`scheduler.set_timesteps(steps)`, refusing the counts that diffusers 0.42 accepts but samples wrongly.
+    """``scheduler.set_timesteps(steps)``, refusing the counts that diffusers 0.42 accepts but samples wrongly.
 
     DDIM moves by T // steps, whatever the next step is: with a count that does not divide T, the noise left
     in x and the level the network is told differ, and the last step may keep noise. Trailing spacing adds a

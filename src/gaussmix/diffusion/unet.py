@@ -1,6 +1,7 @@
-"""AttributeUNet: a diffusers U-Net that sees attributes as gated latent tokens (D Sec. 3.2).
+"""AttributeUNet: a diffusers U-Net that sees attributes as gated latent tokens (D Sec. 3.1, 3.2).
 
-Attribute ``k`` with latent ``Z_k`` becomes a token
+It is the NN of D Eq. 8, ``target = NN(calZ) + error``, for the calZ of D Eq. 9: features that can be combined, of which
+the paper expects fewer defects than of classes (D Eq. 7). Attribute ``k`` with latent ``Z_k`` becomes a token
 
     token_k = id_k + W_k [Z_k, r(Z_k)]
 
@@ -11,12 +12,15 @@ ways (``conditioning``):
   turns into a scale and a shift;
 - ``"multi_hot"``: the same with ``token_k = id_k``, an embedding of the attributes without Z;
 - ``"cross_attention"``: the tokens with ``A_k = 1`` and one learned null token are attended to by the U-Net;
-- ``"concat"``, as the paper: all ``A_k Z_k`` in one long vector, through an MLP, added to the time embedding.
+- ``"concat"``, as the paper: calZ of D Eq. 9, all ``A_k Z_k`` in one long vector, through an MLP, added to the time
+  embedding.
 
 Differs from the paper: a map per attribute. With one map for all, the sum is symmetric in k, and the network cannot
 tell whose latent it sees; the concatenation can, but tends to condition weakly.
 
-An image whose condition is dropped (for classifier-free guidance) is left with the null token alone.
+Which blocks see the condition is said by ``injection``: all, the middle and the up blocks (``"mid_up"``), or the up
+blocks alone (``"up"``): then the bottleneck knows the image and not the request. An image whose condition is dropped
+(for classifier-free guidance) is left with the null token alone.
 
 A classifier may sit on the bottleneck ``h``, what the mid block puts out (D Sec. 3.3, Fig. 8):
 
@@ -28,7 +32,8 @@ Whether it reads the image or the condition depends on what the blocks before it
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -43,6 +48,38 @@ Conditioning = Literal["gated", "cross_attention", "concat", "multi_hot"]
 Injection = Literal["all", "mid_up", "up"]
 ClassifierPass = Literal["same", "unconditioned"]
 _ABSENT = -10_000.0  # added to the attention score of an absent token, as in diffusers
+
+
+@dataclass(frozen=True)
+class ConditionConfig:
+    """How a network is told attributes and Z; kept as ``condition`` in the network's config.
+
+    Parameters
+    ----------
+    n_attributes, latent_dim, n_components, separation, base_token : int, int, int, float, bool
+        The latents, as in `AttributeLatents`.
+    conditioning, injection : str
+        How the tokens enter, and which blocks see them: see `gaussmix.diffusion.unet`.
+    token_dim : int
+        Numbers per token.
+    """
+
+    n_attributes: int
+    latent_dim: int = 8
+    n_components: int = 3
+    separation: float = 3.0
+    base_token: bool = True
+    conditioning: Conditioning = "gated"
+    injection: Injection = "all"
+    token_dim: int = 64
+
+    def __post_init__(self):
+        _check_choice("conditioning", self.conditioning, get_args(Conditioning))
+        _check_choice("injection", self.injection, get_args(Injection))
+
+    def latents(self) -> AttributeLatents:
+        """Return the distribution of Z, with equal shares of the components."""
+        return AttributeLatents(self.n_attributes, self.latent_dim, self.n_components, self.separation, self.base_token)
 
 
 @dataclass
@@ -66,44 +103,46 @@ class _Shown:
 class AttributeUNet(ModelMixin, ConfigMixin):
     """The denoising network.
 
-    Args:
-        sample_size: height and width of the images, divisible by ``2 ** (len(block_out_channels) - 1)``.
-        n_attributes, latent_dim, n_components, separation, base_token: the latents, as in `AttributeLatents`.
-        conditioning: see the module's text.
-        injection: which blocks see the condition: ``"all"``, the middle and the up blocks (``"mid_up"``), or the up
-            blocks alone (``"up"``): then the bottleneck knows the image and not the request.
-        block_out_channels: channels of each level; attention sits on the lowest.
-        token_dim: numbers per token.
-        scale_shift: the time embedding scales and shifts the feature maps instead of being added to them.
-        classifier: put a classifier of the attributes on the bottleneck.
-        classifier_pass: what the classifier is trained on, and a part of what `classifier_leaks` says: the bottleneck
-            of the pass that denoises, or of one whose condition is dropped.
+    Parameters
+    ----------
+    condition : ConditionConfig or mapping
+        What it is told, or the fields of it.
+    sample_size, in_channels : int
+        Height and width of the images, divisible by ``2 ** (len(block_out_channels) - 1)``, and their channels.
+    block_out_channels : tuple of int
+        Channels of each level; attention sits on the lowest.
+    layers_per_block, attention_head_dim, norm_num_groups : int
+        Residual blocks a level, channels of an attention head, groups of channels that are normalised together.
+    scale_shift : bool
+        The time embedding scales and shifts the feature maps instead of being added to them.
+    classifier : bool
+        Put a classifier of the attributes on the bottleneck.
+    classifier_pass : {"same", "unconditioned"}
+        What the classifier is trained on, and a part of what `classifier_leaks` says: the bottleneck of the pass that
+        denoises, or of one whose condition is dropped.
+
+    Raises
+    ------
+    ValueError
+        For an unknown choice, and a size that the levels do not divide.
     """
 
     @register_to_config
     def __init__(
         self,
+        *,  # what is not named, diffusers takes for a default
+        condition: ConditionConfig | Mapping[str, Any],
         sample_size: int = 32,
         in_channels: int = 3,
-        n_attributes: int = 16,
-        latent_dim: int = 8,
-        n_components: int = 3,
-        separation: float = 3.0,
-        base_token: bool = True,
-        conditioning: Conditioning = "gated",
-        injection: Injection = "all",
         block_out_channels: tuple[int, ...] = (32, 64, 64),
         layers_per_block: int = 1,
         attention_head_dim: int = 32,
         norm_num_groups: int = 8,
-        token_dim: int = 64,
         scale_shift: bool = True,
         classifier: bool = False,
         classifier_pass: ClassifierPass = "same",
     ):
         super().__init__()
-        _check_choice("conditioning", conditioning, get_args(Conditioning))
-        _check_choice("injection", injection, get_args(Injection))
         _check_choice("classifier_pass", classifier_pass, get_args(ClassifierPass))
         stride = 2 ** (len(block_out_channels) - 1)
         if sample_size % stride:
@@ -111,11 +150,9 @@ class AttributeUNet(ModelMixin, ConfigMixin):
                 f"images of {sample_size} pixels cannot be halved {len(block_out_channels) - 1} times; "
                 f"choose a multiple of {stride} or fewer levels"
             )
-        self.latents = AttributeLatents(n_attributes, latent_dim, n_components, separation, base_token)
-        n_tokens, n_features = self.latents.n_tokens, latent_dim * (1 + n_components)
-        embedding_dim = 4 * block_out_channels[0]
-        levels = len(block_out_channels)
-        attends = [level == levels - 1 for level in range(levels)]
+        self.condition = condition if isinstance(condition, ConditionConfig) else ConditionConfig(**condition)
+        self.register_to_config(condition=asdict(self.condition))
+        self.latent_distribution = self.condition.latents()
         common: dict[str, Any] = {
             "sample_size": sample_size,
             "in_channels": in_channels,
@@ -125,36 +162,8 @@ class AttributeUNet(ModelMixin, ConfigMixin):
             "norm_num_groups": norm_num_groups,
             "resnet_time_scale_shift": "scale_shift" if scale_shift else "default",
         }
-        if conditioning == "cross_attention":
-            down = "CrossAttn" if injection == "all" else "Attn"
-            heads: Any = tuple(max(1, c // attention_head_dim) for c in block_out_channels)
-            self.unet = UNet2DConditionModel(
-                down_block_types=tuple(f"{down}DownBlock2D" if a else "DownBlock2D" for a in attends),
-                up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
-                cross_attention_dim=token_dim,
-                attention_head_dim=heads,  # misnamed in diffusers: the number of heads of each level
-                **common,
-            )
-        else:
-            self.unet = UNet2DModel(
-                down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
-                up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
-                attention_head_dim=min(attention_head_dim, min(block_out_channels)),
-                **common,
-            )
-        if conditioning == "concat":
-            in_dim = n_tokens * latent_dim
-            self.null_latents = nn.Parameter(torch.randn(in_dim))
-        else:
-            in_dim = token_dim
-            self.token_id = nn.Parameter(torch.randn(n_tokens, token_dim))
-            if conditioning != "multi_hot":
-                self.token_map = nn.Parameter(torch.randn(n_tokens, n_features, token_dim) / math.sqrt(n_features))
-            self.null_token = nn.Parameter(torch.randn(token_dim))
-        if conditioning != "cross_attention":
-            self.condition_mlp = nn.Sequential(
-                nn.Linear(in_dim, embedding_dim), nn.SiLU(), nn.Linear(embedding_dim, embedding_dim)
-            )
+        self.unet = self._diffusers_unet(attention_head_dim, common)
+        self._make_condition(4 * block_out_channels[0])
         self.head: nn.Module | None = None
         if classifier:  # made last, so that one seed gives the other weights with and without it
             width = block_out_channels[-1]
@@ -165,26 +174,65 @@ class AttributeUNet(ModelMixin, ConfigMixin):
                 nn.Flatten(),
                 nn.Linear(width, width),
                 nn.SiLU(),
-                nn.Linear(width, n_attributes),
+                nn.Linear(width, self.condition.n_attributes),
+            )
+
+    def _diffusers_unet(self, head_dim: int, common: dict[str, Any]) -> UNet2DModel | UNet2DConditionModel:
+        channels = common["block_out_channels"]
+        attends = [level == len(channels) - 1 for level in range(len(channels))]
+        if self.condition.conditioning == "cross_attention":
+            down = "CrossAttn" if self.condition.injection == "all" else "Attn"
+            heads: Any = tuple(max(1, c // head_dim) for c in channels)
+            return UNet2DConditionModel(
+                down_block_types=tuple(f"{down}DownBlock2D" if a else "DownBlock2D" for a in attends),
+                up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
+                cross_attention_dim=self.condition.token_dim,
+                attention_head_dim=heads,  # misnamed in diffusers: the number of heads of each level
+                **common,
+            )
+        return UNet2DModel(
+            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
+            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
+            attention_head_dim=min(head_dim, min(channels)),
+            **common,
+        )
+
+    def _make_condition(self, embedding_dim: int) -> None:
+        """Parameters of the tokens and of what brings them to the size of the time embedding."""
+        condition, n_tokens = self.condition, self.latent_distribution.n_tokens
+        if condition.conditioning == "concat":
+            in_dim = n_tokens * condition.latent_dim
+            self.null_latents = nn.Parameter(torch.randn(in_dim))
+        else:
+            in_dim, n_features = condition.token_dim, condition.latent_dim * (1 + condition.n_components)
+            self.token_id = nn.Parameter(torch.randn(n_tokens, in_dim))
+            if condition.conditioning != "multi_hot":
+                self.token_map = nn.Parameter(torch.randn(n_tokens, n_features, in_dim) / math.sqrt(n_features))
+            self.null_token = nn.Parameter(torch.randn(in_dim))
+        if condition.conditioning != "cross_attention":
+            self.condition_mlp = nn.Sequential(
+                nn.Linear(in_dim, embedding_dim), nn.SiLU(), nn.Linear(embedding_dim, embedding_dim)
             )
 
     @property
     def classifier_leaks(self) -> bool:
         """Whether the classifier was trained where the condition shows, so that it may read that and not the image."""
-        return self.config["injection"] != "up" and self.config["classifier_pass"] == "same"
+        return self.condition.injection != "up" and self.config["classifier_pass"] == "same"
 
-    def tokens(self, latents: torch.Tensor) -> torch.Tensor:
-        """Latents ``(B, T, N)`` to tokens ``(B, T, token_dim)``, ungated."""
-        if self.config["conditioning"] == "multi_hot":
-            return self.token_id.expand(len(latents), -1, -1)
-        features = torch.cat([latents, self.latents.responsibilities(latents).flatten(2)], 2)
+    def tokens(self, attribute_latents: torch.Tensor) -> torch.Tensor:
+        """Return the ungated tokens ``(B, T, token_dim)`` of Z ``(B, T, N)``."""
+        if self.condition.conditioning == "multi_hot":
+            return self.token_id.expand(len(attribute_latents), -1, -1)
+        features = torch.cat(
+            [attribute_latents, self.latent_distribution.responsibilities(attribute_latents).flatten(2)], 2
+        )
         return torch.einsum("btf,tfe->bte", features, self.token_map.to(features.dtype)) + self.token_id
 
     def forward(
         self,
         sample: torch.Tensor,
         timestep: torch.Tensor | int,
-        latents: torch.Tensor,
+        attribute_latents: torch.Tensor,
         attributes: torch.Tensor,
         dropped: torch.Tensor | None = None,
         unconditioned_logits: bool = False,
@@ -192,26 +240,28 @@ class AttributeUNet(ModelMixin, ConfigMixin):
     ) -> AttributeUNetOutput | tuple[torch.Tensor, ...]:
         """Predict the noise or velocity, and with a classifier the logits of the attributes.
 
-        Args:
-            sample: ``(B, C, H, W)`` noisy images.
-            timestep: one step for all or ``(B,)``.
-            latents: ``(B, T, N)`` Z; values of absent attributes are ignored, all values with ``"multi_hot"``.
-            attributes: ``(B, K)`` of 0/1.
-            dropped: ``(B,)`` bool, images that see the null token only.
-            unconditioned_logits: classify the bottleneck of a second pass down, whose condition is dropped, unless the
-                bottleneck sees no condition anyway.
-
-        Returns ``(sample,)`` or, with a classifier, ``(sample, logits)`` if not ``return_dict``.
+        Parameters
+        ----------
+        sample, timestep : tensor, tensor or int
+            Noisy images ``(B, C, H, W)``, and one step for all or ``(B,)``.
+        attribute_latents, attributes : tensor
+            Z ``(B, T, N)``, of which values of absent attributes are ignored, all with ``"multi_hot"``; A ``(B, K)``.
+        dropped : tensor, optional
+            ``(B,)`` bool, images that see the null token only.
+        unconditioned_logits : bool
+            Classify the bottleneck of a second pass down, whose condition is dropped, unless the bottleneck sees no
+            condition anyway.
+        return_dict : bool
+            Otherwise a tuple: ``(sample,)`` or, with a classifier, ``(sample, logits)``, logits ``(B, K)``.
         """
         time = self._time(sample, timestep)
-        shown = self._condition(time, latents, attributes, dropped)
+        shown = self._condition(time, attribute_latents, attributes, dropped)
         bottleneck, skips = self._way_down(sample, time, shown)
         logits = None
         if self.head is not None:
-            if unconditioned_logits and self.config["injection"] != "up":
-                logits = self.head(self._way_down(sample, time, self._dropped_condition(time))[0])
-            else:
-                logits = self.head(bottleneck)
+            second = unconditioned_logits and self.condition.injection != "up"
+            seen = self._way_down(sample, time, self._dropped_condition(time))[0] if second else bottleneck
+            logits = self.head(seen)
         answer = self._way_up(bottleneck, skips, shown)
         if return_dict:
             return AttributeUNetOutput(sample=answer, logits=logits)
@@ -221,22 +271,30 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         self,
         sample: torch.Tensor,
         timestep: torch.Tensor | int,
-        latents: torch.Tensor | None = None,
+        attribute_latents: torch.Tensor | None = None,
         attributes: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Logits ``(B, K)`` for noisy images, of a pass with the condition if one is given; shapes as in `forward`.
+        """Return logits ``(B, K)`` for noisy images, of a pass with the condition if one is given.
 
-        Raises ValueError without a classifier, and for half a condition.
+        Parameters
+        ----------
+        sample, timestep, attribute_latents, attributes : tensor
+            As in `forward`; the last two both or neither.
+
+        Raises
+        ------
+        ValueError
+            Without a classifier, and for half a condition.
         """
         if self.head is None:
             raise ValueError("the model has no classifier; train one with --classifier-weight 0.1")
         time = self._time(sample, timestep)
-        if latents is not None and attributes is not None:
-            shown = self._condition(time, latents, attributes)
-        elif latents is None and attributes is None:
+        if attribute_latents is not None and attributes is not None:
+            shown = self._condition(time, attribute_latents, attributes)
+        elif attribute_latents is None and attributes is None:
             shown = self._dropped_condition(time)
         else:
-            raise ValueError("a condition has latents and attributes; give both or neither")
+            raise ValueError("a condition has attribute_latents and attributes; give both or neither")
         return self.head(self._way_down(sample, time, shown)[0])
 
     # -- what the blocks are shown ---------------------------------------------------------------------------------
@@ -245,15 +303,15 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         self, time: torch.Tensor, latents: torch.Tensor, attributes: torch.Tensor, dropped: torch.Tensor | None = None
     ) -> _Shown:
         gate = attributes.to(latents.dtype)
-        if self.config["base_token"]:
+        if self.condition.base_token:
             gate = torch.cat([gate, gate.new_ones(len(gate), 1)], 1)
         if dropped is not None:
             gate = gate * ~dropped[:, None]
-        if self.config["conditioning"] == "concat":
+        if self.condition.conditioning == "concat":
             nothing = gate.sum(1, keepdim=True) == 0
             flat = (latents * gate[:, :, None]).flatten(1)
             return _Shown(time + self.condition_mlp(torch.where(nothing, self.null_latents, flat)))
-        if self.config["conditioning"] == "cross_attention":
+        if self.condition.conditioning == "cross_attention":
             null = self.null_token.expand(len(gate), 1, -1)
             kept = torch.cat([gate, gate.new_ones(len(gate), 1)], 1)
             return _Shown(time, torch.cat([self.tokens(latents), null], 1), (1 - kept[:, None]) * _ABSENT)
@@ -262,14 +320,14 @@ class AttributeUNet(ModelMixin, ConfigMixin):
 
     def _dropped_condition(self, time: torch.Tensor) -> _Shown:
         """What images see whose condition is dropped."""
-        if self.config["conditioning"] == "cross_attention":
+        if self.condition.conditioning == "cross_attention":
             return _Shown(time, self.null_token.expand(len(time), 1, -1))
-        null = self.null_latents if self.config["conditioning"] == "concat" else self.null_token
+        null = self.null_latents if self.condition.conditioning == "concat" else self.null_token
         return _Shown(time + self.condition_mlp(null.expand(len(time), -1)))
 
     def _without_condition(self, time: torch.Tensor) -> _Shown:
-        """What blocks see that `injection` leaves out: the time, and a constant token where they must attend."""
-        return self._dropped_condition(time) if self.config["conditioning"] == "cross_attention" else _Shown(time)
+        """What blocks see that ``injection`` leaves out: the time, and a constant token where they must attend."""
+        return self._dropped_condition(time) if self.condition.conditioning == "cross_attention" else _Shown(time)
 
     # -- the passes of diffusers' U-Nets, in two halves --------------------------------------------------------------
 
@@ -287,9 +345,9 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         state = unet.conv_in(sample)
         skips = (state,)
         for block in unet.down_blocks:
-            state, states = _through(block, shown if self.config["injection"] == "all" else without, state)
+            state, states = _through(block, shown if self.condition.injection == "all" else without, state)
             skips += states
-        return _through(unet.mid_block, without if self.config["injection"] == "up" else shown, state), skips
+        return _through(unet.mid_block, without if self.condition.injection == "up" else shown, state), skips
 
     def _way_up(self, state: torch.Tensor, skips: tuple[torch.Tensor, ...], shown: _Shown) -> torch.Tensor:
         unet: Any = self.unet

@@ -5,26 +5,37 @@
     wasserstein_distance(a, b)                     # a, b: GaussianMixture1D, a fitted GMMExpansion, or numbers (N,)
     wasserstein_distance(A, B, basis=basis)        # weights (..., n) of mixtures on one basis: distances (...)
 
-Paper: D is Lu et al., "Diffusion model conditioning on Gaussian mixture model and negative Gaussian mixture gradient".
+Papers: E is Lu et al., "An efficient Gaussian mixture model and its application to neural network"; D theirs on
+"Diffusion model conditioning on Gaussian mixture model and negative Gaussian mixture gradient".
 """
 
-from gaussmix.distances.binned import binned_l1, density_information_loss
-from gaussmix.distances.comparison import Comparison, compare
-from gaussmix.distances.divergences import jensen_shannon_divergence, kl_divergence
-from gaussmix.distances.means import mean_difference_bound
-from gaussmix.distances.mmd import gaussian_mmd2
-from gaussmix.distances.total_variation import total_variation_distance
-from gaussmix.distances.wasserstein import wasserstein_distance
+from __future__ import annotations
 
-__all__ = [
-    "Comparison",
-    "binned_l1",
-    "compare",
-    "density_information_loss",
-    "gaussian_mmd2",
-    "jensen_shannon_divergence",
-    "kl_divergence",
-    "mean_difference_bound",
-    "total_variation_distance",
-    "wasserstein_distance",
-]
+from typing import TYPE_CHECKING
+
+from gaussmix._lazy import face
+
+if TYPE_CHECKING:
+    from gaussmix.distances.binned import binned_l1 as binned_l1
+    from gaussmix.distances.binned import density_information_loss as density_information_loss
+    from gaussmix.distances.comparison import Comparison as Comparison
+    from gaussmix.distances.comparison import compare as compare
+    from gaussmix.distances.divergences import jensen_shannon_divergence as jensen_shannon_divergence
+    from gaussmix.distances.divergences import kl_divergence as kl_divergence
+    from gaussmix.distances.means import mean_difference_bound as mean_difference_bound
+    from gaussmix.distances.mmd import gaussian_mmd2 as gaussian_mmd2
+    from gaussmix.distances.total_variation import total_variation_distance as total_variation_distance
+    from gaussmix.distances.wasserstein import wasserstein_distance as wasserstein_distance
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "binned": ["binned_l1", "density_information_loss"],
+        "comparison": ["Comparison", "compare"],
+        "divergences": ["jensen_shannon_divergence", "kl_divergence"],
+        "means": ["mean_difference_bound"],
+        "mmd": ["gaussian_mmd2"],
+        "total_variation": ["total_variation_distance"],
+        "wasserstein": ["wasserstein_distance"],
+    },
+)

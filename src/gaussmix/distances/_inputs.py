@@ -15,8 +15,7 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
 
-SUM_TOLERANCE = 1e-6
-"""How far weights may be from the sum 1; they are then divided by their sum."""
+SUM_TOLERANCE = 1e-6  # how far weights may be from the sum 1; they are then divided by their sum
 
 
 class Sample(NamedTuple):
@@ -30,15 +29,19 @@ Law = GaussianMixture1D | Sample
 
 
 def as_law(value: Any, name: str, weights: ArrayLike | None = None) -> Law:
-    """A mixture, a fitted one-column `GMMExpansion`'s mixture, or a sample (N,) with `weights` (N,) >= 0.
+    """A mixture, a fitted one-column `GMMExpansion`'s mixture, or a sample (N,) with ``weights`` (N,) >= 0.
 
-    Weights of a sample need not sum to 1. Raises TypeError and ValueError, naming the argument `name`.
+    Weights of a sample need not sum to 1. Raises TypeError and ValueError, naming the argument ``name``.
     """
-    mixture = value if isinstance(value, GaussianMixture1D) else _learnt(value, name)
-    if mixture is not None:
+    if hasattr(type(value), "distribution_"):
+        try:
+            value = value.distribution_
+        except AttributeError as error:  # not fitted, or of several columns: it says what to do
+            raise ValueError(f"{name} has no distribution to compare: {error}") from error
+    if isinstance(value, GaussianMixture1D):
         if weights is not None:
             raise TypeError(f"{name}_weights are for samples, but {name} is a mixture, which has its own")
-        return mixture
+        return value
     values = np.asarray(value)
     if values.dtype.kind not in "fiub":
         raise TypeError(
@@ -51,7 +54,7 @@ def as_law(value: Any, name: str, weights: ArrayLike | None = None) -> Law:
     if values.size == 0:
         raise ValueError(f"{name} is empty; give at least one number")
     values = np.ascontiguousarray(values, np.float64)
-    _check_finite(values, name, "leave it out or give a number")
+    check_finite(values, name, "leave it out or give a number")
     return Sample(values, None if weights is None else _masses(weights, values.size, f"{name}_weights"))
 
 
@@ -68,14 +71,23 @@ def as_mixture(value: Any, name: str, weights: ArrayLike | None = None) -> Gauss
     return GMMExpansion().fit(law.values, sample_weight=weights).distribution_
 
 
-def as_weight_rows(
-    a: ArrayLike, b: ArrayLike, basis: GaussianBasis, names: tuple[str, str] = ("a", "b")
+def weight_rows(
+    a: ArrayLike,
+    b: ArrayLike,
+    basis: GaussianBasis,
+    a_weights: ArrayLike | None = None,
+    b_weights: ArrayLike | None = None,
+    *,
+    names: tuple[str, str] = ("a", "b"),
+    checked: bool = True,
 ) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
-    """Weights (..., n) on `basis`, broadcast against each other: both as contiguous (B, n), and the shape before n.
+    """Weights (..., n) on a basis, broadcast against each other: both as contiguous (B, n), and the shape before n.
 
-    Shapes only: `check_weight_rows` looks at the numbers. Raises, with the arguments' `names`, ValueError for another n
-    or shapes that do not broadcast, TypeError for no numbers.
+    If not ``checked``, only shapes are looked at. Raises, with the arguments' ``names``, ValueError for another n, for
+    shapes that do not broadcast and what are no weights, TypeError for no numbers and for weights of samples.
     """
+    if a_weights is not None or b_weights is not None:
+        raise TypeError("a_weights and b_weights are for samples; with basis=, a and b are the weights")
     if not isinstance(basis, GaussianBasis):
         raise TypeError(f"basis is a {type(basis).__name__}; give the GaussianBasis that the weights belong to")
     rows = []
@@ -90,27 +102,70 @@ def as_weight_rows(
             )
         rows.append(weights)
     try:
-        shape = np.broadcast_shapes(rows[0].shape, rows[1].shape)
+        both = np.broadcast_arrays(*rows)
     except ValueError:
         raise ValueError(
             f"{names[0]} has shape {rows[0].shape} and {names[1]} {rows[1].shape}, which do not broadcast"
         ) from None
-    first, second = (
-        np.ascontiguousarray(np.broadcast_to(row, shape), np.float64).reshape(-1, shape[-1]) for row in rows
-    )
+    shape = both[0].shape
+    first, second = (np.ascontiguousarray(row, np.float64).reshape(-1, shape[-1]) for row in both)
+    if checked:
+        first, second = check_weight_rows(first, names[0]), check_weight_rows(second, names[1])
     return first, second, shape[:-1]
 
 
 def check_weight_rows(rows: FloatArray, name: str) -> FloatArray:
     """(B, n) finite, at least 0, with sum 1 to `SUM_TOLERANCE`; normalised exactly. Raises ValueError."""
-    _check_finite(rows, name, "weights are finite")
-    if rows.size and rows.min() < 0:
-        raise ValueError(f"{name} contains {rows.min():.6g}; weights must not be negative")
+    _check_not_negative(rows, name)
     sums = rows.sum(axis=1, keepdims=True)
     off = np.abs(sums - 1) > SUM_TOLERANCE
     if off.any():
         raise ValueError(f"{name} has weights that sum to {sums[off][0]:.9g}; they must sum to 1: divide by their sum")
     return rows / np.where(np.abs(sums - 1) <= 4 * np.finfo(float).eps, 1.0, sums)
+
+
+def check_finite(values: FloatArray, name: str, advice: str) -> None:
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise ValueError(f"{name} contains {values[~finite].flat[0]}; {advice}")
+
+
+def _check_not_negative(weights: FloatArray, name: str) -> None:
+    check_finite(weights, name, "weights are finite")
+    if weights.size and weights.min() < 0:
+        raise ValueError(f"{name} contains {weights.min():.6g}; weights must not be negative")
+
+
+def _masses(weights: ArrayLike, n: int, name: str) -> FloatArray:
+    masses = np.ascontiguousarray(weights, np.float64)
+    if masses.shape != (n,):
+        raise ValueError(f"{name} has shape {masses.shape}; give one weight for each of the {n} numbers")
+    _check_not_negative(masses, name)
+    largest = masses.max()
+    if largest == 0:
+        raise ValueError(f"{name} sums to 0; at least one weight must be positive")
+    masses = masses / largest  # whose sum does not overflow
+    return masses / masses.sum()
+
+
+def shaped(values: FloatArray, shape: tuple[int, ...]) -> float | FloatArray:
+    """(B,) in the caller's shape: a float where that is ()."""
+    return values.reshape(shape) if shape else float(values[0])
+
+
+def is_open(basis: GaussianBasis) -> bool:
+    """Whether nothing is reflected: both sides are open."""
+    return not any(end is not None and math.isfinite(end) for end in basis.bounds)
+
+
+def is_lattice(basis: GaussianBasis) -> bool:
+    """Whether all components are alike and equally far from their neighbours: neither warped nor bounded."""
+    return basis.scale is None and is_open(basis)
+
+
+def continuous_share(law: GaussianMixture1D) -> float:
+    """The probability that atoms leave."""
+    return max(0.0, 1 - float(law.atoms.masses.sum()))
 
 
 def near_zero(a: Law, b: Law) -> tuple[Law, Law]:
@@ -140,8 +195,7 @@ def _moved(law: Law, origin: float) -> Law:
     """The law of X - origin."""
     if isinstance(law, Sample):
         return law._replace(values=law.values - origin)
-    low, high = law.bounds
-    mass, loc, scale = law.tail
+    (low, high), (mass, loc, scale) = law.bounds, law.tail
     return GaussianMixture1D(
         law.weights,
         law.means - origin,
@@ -150,75 +204,3 @@ def _moved(law: Law, origin: float) -> Law:
         tail=(mass, loc - origin, scale) if mass else None,
         atoms=(law.atoms.positions - origin, law.atoms.masses),
     )
-
-
-def _learnt(value: Any, name: str) -> GaussianMixture1D | None:
-    """The mixture of a fitted estimator; None for what is no estimator of ours."""
-    if not hasattr(type(value), "distribution_"):
-        return None
-    try:
-        return value.distribution_
-    except AttributeError as error:  # not fitted, or of several columns: it says what to do
-        raise ValueError(f"{name} has no distribution to compare: {error}") from error
-
-
-def _masses(weights: ArrayLike, n: int, name: str) -> FloatArray:
-    masses = np.ascontiguousarray(weights, np.float64)
-    if masses.shape != (n,):
-        raise ValueError(f"{name} has shape {masses.shape}; give one weight for each of the {n} numbers")
-    _check_finite(masses, name, "weights are finite")
-    if masses.min() < 0:
-        raise ValueError(f"{name} contains {masses.min():.6g}; weights must not be negative")
-    largest = masses.max()
-    if largest == 0:
-        raise ValueError(f"{name} sums to 0; at least one weight must be positive")
-    masses = masses / largest  # whose sum does not overflow
-    return masses / masses.sum()
-
-
-def _check_finite(values: FloatArray, name: str, advice: str) -> None:
-    finite = np.isfinite(values)
-    if not finite.all():
-        raise ValueError(f"{name} contains {values[~finite].flat[0]}; {advice}")
-
-
-def unchecked_rows(
-    a: ArrayLike,
-    b: ArrayLike,
-    basis: GaussianBasis,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
-    names: tuple[str, str] = ("a", "b"),
-) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
-    """Both as (B, n), and the shape of the answer: shapes only. Raises ValueError and TypeError with `names`."""
-    if a_weights is not None or b_weights is not None:
-        raise TypeError("a_weights and b_weights are for samples; with basis=, a and b are the weights")
-    return as_weight_rows(a, b, basis, names)
-
-
-def weight_rows(
-    a: ArrayLike,
-    b: ArrayLike,
-    basis: GaussianBasis,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
-    names: tuple[str, str] = ("a", "b"),
-) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
-    """The same, checked and with sum 1."""
-    first, second, shape = unchecked_rows(a, b, basis, a_weights, b_weights, names)
-    return check_weight_rows(first, names[0]), check_weight_rows(second, names[1]), shape
-
-
-def shaped(values: FloatArray, shape: tuple[int, ...]) -> float | FloatArray:
-    """(B,) in the caller's shape: a float where that is ()."""
-    return values.reshape(shape) if shape else float(values[0])
-
-
-def is_open(basis: GaussianBasis) -> bool:
-    """Whether nothing is reflected: both sides are open."""
-    return not any(end is not None and math.isfinite(end) for end in basis.bounds)
-
-
-def is_lattice(basis: GaussianBasis) -> bool:
-    """Whether all components are alike and equally far from their neighbours: neither warped nor bounded."""
-    return basis.scale is None and is_open(basis)

@@ -10,7 +10,6 @@ parts of (mu_i - r/2, mu_i + r/2], r the spacing. With d = r/2 the regions tile 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -36,19 +35,26 @@ def binned_l1(
     a_weights: ArrayLike | None = None,
     b_weights: ArrayLike | None = None,
 ) -> float | FloatArray:
-    """L of E Eq. 9, from 0 to 2: the sum of absolute differences of the regions' probabilities.
+    """Return L of E Eq. 9, from 0 to 2: the sum of absolute differences of the regions' probabilities.
 
-    a, b: a `GaussianMixture1D`, a fitted one-column `GMMExpansion`, a sample (N,) with `a_weights` or `b_weights` (N,),
-    or any object whose ``cdf(x)`` takes arrays, such as a frozen SciPy distribution; with `basis`, weights (..., n) on
-    it, which broadcast: the answer has their leading shape (...).
-    cells: the basis around whose centres the regions lie; it may be another one than `basis`.
-    half_width: d, in the unit of `cells.spacing` (on a warped basis that of the asinh axis, where regions then lie
-    around the centres); r/2 if not given. A smaller one leaves gaps that nothing looks at. With a larger one regions
-    would overlap and L could exceed 2.
+    As the paper. With half-width r/2, L is at most the integral of ``|f - g|`` and at least twice the difference of the
+    two distribution functions at any edge.
 
-    As the paper. With d = r/2, L is at most the integral of |f - g| and at least twice the difference of the two
-    distribution functions at any edge. Raises ValueError for a `half_width` outside (0, r/2] and for what is no
-    distribution, TypeError for `cells` that are no basis and for no numbers.
+    Parameters
+    ----------
+    a, b : GaussianMixture1D, GMMExpansion, array_like (N,) or distribution
+        Mixtures, fitted one-column expansions, samples, or objects whose ``cdf(x)`` takes arrays, such as frozen SciPy
+        distributions. ValueError or TypeError for anything else.
+    cells : GaussianBasis
+        Around whose centres the regions lie; it may be another one than ``basis``.
+    basis : GaussianBasis, optional
+        If given, ``a`` and ``b`` are weights ``(..., n)`` on it, which broadcast, and an array ``(...)`` is returned.
+    half_width : float, optional
+        The d of Eq. 9, in the unit of ``cells.spacing`` (on a warped basis that of the asinh axis, where regions then
+        lie around the centres); r/2 if not given. A smaller one leaves gaps that nothing looks at; ValueError for a
+        larger one, with which regions would overlap and L could exceed 2.
+    a_weights, b_weights : array_like (N,), optional
+        Masses of a sample's numbers, in proportion; equal if not given.
     """
     _check_cells(cells)
     r = cells.spacing
@@ -66,7 +72,7 @@ def binned_l1(
         u = cells.start + r * np.arange(cells.n_components)
         edges = cells.axis().inverse(np.column_stack([u - half_width, u + half_width]).ravel())
         counted = np.append(np.append(0, np.arange(1, edges.size, 2)), edges.size)  # not the gaps between the regions
-    return _loss(a, b, edges, counted, basis, a_weights, b_weights)
+    return _loss(a, b, edges, counted, basis, (a_weights, b_weights))
 
 
 def density_information_loss(
@@ -79,23 +85,32 @@ def density_information_loss(
     a_weights: ArrayLike | None = None,
     b_weights: ArrayLike | None = None,
 ) -> float | FloatArray:
-    """DIL of E section 2.3, Eq. 1: every region (mu_i - r/2, mu_i + r/2] of `cells` is split into `parts` equal ones.
+    """Return the density information loss of E Eq. 1: Eq. 9 with every region of ``cells`` split into equal parts.
 
-    a, b, `cells` and `basis`: as `binned_l1` takes them.
-
-    It grows with `parts` = 2, 4, 8, ... and tends to the integral of |f - g| over the regions, twice the total
+    It grows with 2, 4, 8, ... parts and tends to the integral of ``|f - g|`` over the regions, twice the total
     variation distance if neither law has mass elsewhere: what lies outside is not counted. Where no part's
-    probabilities differ by more than tau, it is at most cells.n_components * parts * tau.
+    probabilities differ by more than tau, it is at most ``cells.n_components * parts * tau``. As the paper, whose proof
+    in section 2.3 uses half-width r/2; section 2.2 prints r, with which regions would overlap.
 
-    As the paper, whose proof in section 2.3 uses half-width r/2; section 2.2 prints r, with which regions would
-    overlap. Raises ValueError for `parts` < 1 and as `binned_l1`.
+    Parameters
+    ----------
+    a, b : GaussianMixture1D, GMMExpansion, array_like (N,) or distribution
+        As in `binned_l1`.
+    cells : GaussianBasis
+        Around whose centres the regions (mu_i - r/2, mu_i + r/2] lie; it may be another one than ``basis``.
+    basis : GaussianBasis, optional
+        If given, ``a`` and ``b`` are weights ``(..., n)`` on it, which broadcast, and an array ``(...)`` is returned.
+    parts : int
+        Into how many parts, at least 1, each region is split.
+    a_weights, b_weights : array_like (N,), optional
+        Masses of a sample's numbers, in proportion; equal if not given.
     """
     _check_cells(cells)
     if not (isinstance(parts, int | np.integer) and parts >= 1):
         raise ValueError(f"parts is {parts}; it must be a whole number, at least 1")
     n, u = cells.n_components, cells.start - cells.spacing / 2
     edges = cells.axis().inverse(u + cells.spacing / parts * np.arange(n * parts + 1))
-    return _loss(a, b, edges, np.arange(1, edges.size), basis, a_weights, b_weights)
+    return _loss(a, b, edges, np.arange(1, edges.size), basis, (a_weights, b_weights))
 
 
 def _check_cells(cells: GaussianBasis) -> None:
@@ -104,22 +119,16 @@ def _check_cells(cells: GaussianBasis) -> None:
 
 
 def _loss(
-    a: Any,
-    b: Any,
-    edges: FloatArray,
-    counted: NDArray[np.intp],
-    basis: GaussianBasis | None,
-    a_weights: ArrayLike | None,
-    b_weights: ArrayLike | None,
+    a: Any, b: Any, edges: FloatArray, counted: NDArray[np.intp], basis: GaussianBasis | None, weights: tuple[Any, Any]
 ) -> float | FloatArray:
-    """Sum of |P_a - P_b| over the regions `counted` of the M + 2 that lie below, between and above `edges` (M + 1,)."""
+    """Sum of |P_a - P_b| over those that are counted of the M + 2 regions below, between and above the M + 1 edges."""
     if basis is None:
-        difference = _masses(a, edges, "a", a_weights) - _masses(b, edges, "b", b_weights)
+        difference = _masses(a, edges, "a", weights[0]) - _masses(b, edges, "b", weights[1])
         return float(np.abs(difference[counted]).sum())
-    first, second, shape = weight_rows(a, b, basis, a_weights, b_weights)
+    first, second, shape = weight_rows(a, b, basis, *weights)
     if not is_open(basis):
         pairs = zip(first, second, strict=True)
-        values = [_loss(basis.mixture(p), basis.mixture(q), edges, counted, None, None, None) for p, q in pairs]
+        values = [_loss(basis.mixture(p), basis.mixture(q), edges, counted, None, weights) for p, q in pairs]
         return shaped(np.array(values, float), shape)
     below = ndtr((edges - basis.centers[:, None]) / basis.stds[:, None])
     of_components = np.diff(below, prepend=0.0, append=1.0)[:, counted]
@@ -131,29 +140,21 @@ def _loss(
 
 
 def _masses(value: Any, edges: FloatArray, name: str, weights: ArrayLike | None) -> FloatArray:
-    """P{x <= e_0}, P{e_0 < x <= e_1}, .., P{x > e_M} for increasing `edges` (M + 1,): (M + 2,)."""
+    """P{x <= e_0}, P{e_0 < x <= e_1}, .., P{x > e_M} for increasing ``edges`` (M + 1,): (M + 2,)."""
     cdf = getattr(value, "cdf", None)
     if not callable(cdf):
         law = as_law(value, name, weights)
         if isinstance(law, Sample):
-            return _shares(law, edges)
+            regions = np.searchsorted(edges, law.values)  # e_(k-1) < x <= e_k
+            counts = np.bincount(regions, law.masses, edges.size + 1).astype(np.float64)
+            return counts if law.masses is not None else counts / regions.size
         cdf = law.cdf
     elif weights is not None:
         raise TypeError(f"{name}_weights are for samples, but {name} is a {type(value).__name__}")
-    return np.diff(np.concatenate([[0.0], _checked(cdf, edges, name), [1.0]]))
-
-
-def _shares(sample: Sample, edges: FloatArray) -> FloatArray:
-    regions = np.searchsorted(edges, sample.values)  # e_(k-1) < x <= e_k
-    counts: FloatArray = np.bincount(regions, sample.masses, edges.size + 1).astype(np.float64)
-    return counts if sample.masses is not None else counts / regions.size
-
-
-def _checked(cdf: Callable[[FloatArray], Any], edges: FloatArray, name: str) -> FloatArray:
     values = np.asarray(cdf(edges), np.float64)
     if values.shape != edges.shape or not (np.abs(values - 0.5) <= 0.5 + _ROUNDING).all():
         raise ValueError(
             f"{name}.cdf gave shape {values.shape} for {edges.shape} points, from {values.min(initial=math.inf):g} to "
             f"{values.max(initial=-math.inf):g}; it must give a probability for each"
         )
-    return values
+    return np.diff(values, prepend=0.0, append=1.0)

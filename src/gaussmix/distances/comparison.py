@@ -26,11 +26,24 @@ _CENTRAL = 1e-3  # the cells reach from this quantile to its mirror image, of ei
 
 @dataclass(frozen=True)
 class Comparison:
-    """Distances of a from b; `print` gives a table. Lengths are in the units of the data, divergences in nats."""
+    """Distances of a from b; ``print`` gives a table. Lengths are in the units of the data, divergences in nats.
+
+    Parameters
+    ----------
+    wasserstein_1, wasserstein_1_error : float
+        W1, and a certified bound of its error.
+    wasserstein_2, mean_difference, total_variation, jensen_shannon : float
+        W2, ``|E a - E b|``, the total variation distance and the Jensen-Shannon divergence.
+    kl_a_b, kl_b_a : float
+        KL(a || b) and KL(b || a).
+    mmd2, mmd_sigma : float
+        The squared MMD, and the standard deviation of its kernel: that of the two distributions pooled.
+    binned_l1, density_information_loss : float
+        E Eq. 9 over `CELLS` cells between the outer .1 % of both, and E Eq. 1 with `PARTS` parts in each of them.
+    """
 
     wasserstein_1: float
     wasserstein_1_error: float
-    """Certified bound of the error of `wasserstein_1`."""
     wasserstein_2: float
     mean_difference: float
     total_variation: float
@@ -39,19 +52,21 @@ class Comparison:
     kl_b_a: float
     mmd2: float
     mmd_sigma: float
-    """Standard deviation of the kernel of `mmd2`: that of the two distributions pooled."""
     binned_l1: float
-    """E Eq. 9 over `CELLS` cells between the outer .1 % of both."""
     density_information_loss: float
-    """E section 2.3 over the same cells, in `PARTS` parts each."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name."""
+        """Return the fields by name."""
         return asdict(self)
 
     def __str__(self) -> str:
+        error = self.wasserstein_1_error
         rows = (
-            ("Wasserstein distance W1", self.wasserstein_1, _about_error(self.wasserstein_1_error)),
+            (
+                "Wasserstein distance W1",
+                self.wasserstein_1,
+                f"error of the integration below {error:.1g}" if error else "exact",
+            ),
             ("Wasserstein distance W2", self.wasserstein_2, "weighs far moves more"),
             ("difference of the means", self.mean_difference, "at most W1"),
             ("total variation", self.total_variation, "0 equal, 1 nothing in common"),
@@ -66,11 +81,16 @@ class Comparison:
 
 
 def compare(a: Any, b: Any, *, a_weights: ArrayLike | None = None, b_weights: ArrayLike | None = None) -> Comparison:
-    """Every distance of `gaussmix.distances` between two distributions.
+    """Compute every distance of `gaussmix.distances` between two distributions.
 
-    a, b: a `GaussianMixture1D`, a fitted one-column `GMMExpansion`, or a sample (N,), which is learnt first so that all
-    numbers speak of the same pair of densities (`wasserstein_distance` and `gaussian_mmd2` of the samples themselves
-    need no density, and differ a little); `a_weights` and `b_weights` (N,) weigh a sample. Raises as they do.
+    Parameters
+    ----------
+    a, b : GaussianMixture1D, GMMExpansion or array_like (N,)
+        Mixtures, fitted one-column expansions, or samples, which are learnt first so that all numbers speak of the same
+        pair of densities (`wasserstein_distance` and `gaussian_mmd2` of the samples themselves need no density, and
+        differ a little). ValueError or TypeError for anything else, and for what is too wide to be squared.
+    a_weights, b_weights : array_like (N,), optional
+        Weights of a sample's numbers.
     """
     a, b = as_mixture(a, "a", a_weights), as_mixture(b, "b", b_weights)
     w1, error = wasserstein_distance(a, b, return_error=True)
@@ -111,10 +131,6 @@ def _cells(a: GaussianMixture1D, b: GaussianMixture1D) -> GaussianBasis:
     if high - low < least:
         low, high = low - least, high + least
     return GaussianBasis.spanning(low, high, CELLS)
-
-
-def _about_error(error: float) -> str:
-    return f"error of the integration below {error:.1g}" if error else "exact"
 
 
 def _about_kl(value: float, first: str, second: str) -> str:

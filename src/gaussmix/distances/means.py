@@ -1,10 +1,10 @@
 """The difference of two means, which D calls a Wasserstein distance.
 
     |E_a X - E_b X| <= W1(a, b) = int |F_a - F_b| dx,    equal where F_a - F_b keeps its sign    (Jensen)
-    | sum_i (pi_i - pi'_i) A_i |,    A_i = int_M F_i dx                                              D Eq. 5, 6
+    | sum_i (pi_i - pi'_i) A_i |,    A_i = int_M F_i dx                                              D Eq. 5, Eq. 6
 
-pi, pi': weights on one basis; F_i: distribution function of component i; M: an interval [low, high]. As int_low^high F dx
-= E min(max(high - X, 0), high - low), Eq. 6 tends to the difference of the means as the interval grows.
+pi, pi': weights on one basis; F_i: distribution function of component i; M: an interval [low, high]. Eq. 6 tends to the
+difference of the means as the interval grows, since int_low^high F dx = E min(max(high - X, 0), high - low).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr, stdtr
 
 from gaussmix._typing import FloatArray
-from gaussmix.density._mixture import exact as _direct
+from gaussmix.density._mixture.exact import Pieces
 from gaussmix.density.basis import GaussianBasis, check_range
-from gaussmix.distances._inputs import Law, Sample, as_law, shaped, weight_rows
+from gaussmix.density.reflection import UNIFORM_FROM, mirror_images
+from gaussmix.distances._inputs import Law, Sample, as_law, continuous_share, shaped, weight_rows
 
 Interval = tuple[float, float]
 
-REACH = 10.0
-"""Standard deviations beyond the outermost centres at which D Eq. 15's interval ends."""
+REACH = 10.0  # standard deviations beyond the outermost centres at which the interval of D Eq. 15 ends
 _SQRT_3 = math.sqrt(3.0)
 
 
@@ -37,15 +37,22 @@ def mean_difference_bound(
     a_weights: ArrayLike | None = None,
     b_weights: ArrayLike | None = None,
 ) -> float | FloatArray:
-    """|E_a X - E_b X|, a lower bound of the Wasserstein distance W1, in the units of the data.
+    """Return ``|E_a X - E_b X|``, a lower bound of the Wasserstein distance W1, in the units of the data.
 
-    a, b: a `GaussianMixture1D`, a fitted one-column `GMMExpansion` or a sample (N,) with `a_weights` or `b_weights`
-    (N,); with `basis`, weights (..., n) on it, which broadcast: the answer has their leading shape (...).
-    support: (low, high), finite: the integral of F_a - F_b over it instead of over the whole line.
+    As the paper, D Eq. 5 and Eq. 6, with ``support``, their M. Differs from the paper in its name: D calls this W1. It
+    is W1 only where one distribution function is nowhere below the other. Two normal laws with equal means and standard
+    deviations 10 and 30 have W1 = 15.96, and this is 0.
 
-    As the paper, D Eq. 5 and 6, with `support`, their M. Differs from the paper in its name: D calls this W1. It is W1
-    only where one distribution function is nowhere below the other. Two normal laws with equal means and standard
-    deviations 10 and 30 have W1 = 15.96, and this is 0. Raises ValueError and TypeError for what is no distribution.
+    Parameters
+    ----------
+    a, b : GaussianMixture1D, GMMExpansion or array_like (N,)
+        Mixtures, fitted one-column expansions or samples. ValueError or TypeError for anything else.
+    basis : GaussianBasis, optional
+        If given, ``a`` and ``b`` are weights ``(..., n)`` on it, which broadcast, and an array ``(...)`` is returned.
+    support : (float, float), optional
+        A finite interval ``(low, high)``: the integral of F_a - F_b over it instead of over the whole line.
+    a_weights, b_weights : array_like (N,), optional
+        Masses of a sample's numbers, in proportion; equal if not given.
     """
     if support is not None:
         check_range(*support, name="support")
@@ -69,17 +76,17 @@ def whole_interval(basis: GaussianBasis) -> Interval:
 
 
 def cdf_integrals(basis: GaussianBasis, support: Interval | None) -> FloatArray:
-    """A (n,) on the interval `support`; without one, minus the components' means, up to a constant."""
+    """A (n,) on the interval ``support``; without one, minus the components' means, up to a constant."""
     low, high = (limit if end is None else end for end, limit in zip(basis.bounds, (-math.inf, math.inf), strict=True))
     mean, std = basis.centers, basis.stds
     if math.isinf(low) and math.isinf(high):
         return -mean if support is None else _clipped_gaussians(mean, std, (low, high), *support)
     interval = support or whole_interval(basis)
-    rows, mirrored = _direct._images(mean, std, low, high)
+    rows, mirrored = mirror_images(mean, std, low, high)
     owner = np.append(np.arange(mean.size), rows)
     parts = _clipped_gaussians(np.append(mean, mirrored), std[owner], (low, high), *interval)
     folded = np.bincount(owner, parts, mean.size).astype(np.float64)
-    wide = std >= _direct.UNIFORM_FROM * (high - low)
+    wide = std >= UNIFORM_FROM * (high - low)
     return np.where(wide, _clipped_uniform((low, high), *interval), folded) if wide.any() else folded
 
 
@@ -94,12 +101,11 @@ def _integral_of_cdf(law: Law, low: float, high: float) -> float:
     if isinstance(law, Sample):
         clipped = np.clip(high - law.values, 0.0, high - low)
         return float(clipped.mean() if law.masses is None else law.masses @ clipped)
-    positions, masses = law.atoms
-    continuous = max(0.0, 1 - float(masses.sum()))
-    return float(masses @ np.clip(high - positions, 0.0, high - low)) + continuous * _of_pieces(law._pieces, low, high)
+    at_atoms = float(law.atoms.masses @ np.clip(high - law.atoms.positions, 0.0, high - low))
+    return at_atoms + continuous_share(law) * _of_pieces(law._pieces, low, high)
 
 
-def _of_pieces(p: _direct.Pieces, low: float, high: float) -> float:
+def _of_pieces(p: Pieces, low: float, high: float) -> float:
     total = float(p.weight @ _clipped_gaussians(p.mean, 1 / p.inverse_std, (p.low, p.high), low, high))
     if p.flat > 0:
         total += p.flat * (p.high - p.low) * _clipped_uniform((p.low, p.high), low, high)
@@ -113,13 +119,13 @@ def _of_pieces(p: _direct.Pieces, low: float, high: float) -> float:
 
 
 def _clipped_uniform(ends: Interval, low: float, high: float) -> float:
-    """E h(X) of a uniform law between the `ends`, with h(x) = min(max(high - x, 0), high - low)."""
+    """E h(X) of a uniform law between the ``ends``, with h(x) = min(max(high - x, 0), high - low)."""
     start, end = (min(max(x, ends[0]), ends[1]) for x in (low, high))
     return ((high - low) * (start - ends[0]) + (end - start) * (high - 0.5 * (start + end))) / (ends[1] - ends[0])
 
 
 def _clipped_gaussians(mean: FloatArray, std: FloatArray, ends: Interval, low: float, high: float) -> FloatArray:
-    """int h(x) N(x; mean, std^2) dx between the `ends`, (n,), with the same h.
+    """int h(x) N(x; mean, std^2) dx between the ``ends``, (n,), with the same h.
 
     From a to b:  int (high - x) N dx = (high - mean) (Phi(beta) - Phi(alpha)) + std (phi(beta) - phi(alpha)).
     """

@@ -4,7 +4,7 @@
 
 sigma: standard deviation, in the units of the data. Where the mu_i are equally spaced K is Toeplitz, K_ij = k_|i-j|,
 and K v is a convolution: with v padded by as many zeros as k has lags that are not zero, a product of Fourier
-transforms. D Eq. 14's M(sigma) is K with zeros on its diagonal.
+transforms. M(sigma) of D Eq. 14 is K with zeros on its diagonal.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ from scipy.fft import irfft, next_fast_len, rfft
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
+from gaussmix.distances._inputs import check_finite
 
-DENSE_UP_TO = 256
-"""Components up to which the matrix is as fast as the transforms."""
+DENSE_UP_TO = 256  # components up to which the matrix is as fast as the transforms
 
 
 def kernel_row(basis: GaussianBasis, sigma: float, *, diagonal: bool) -> FloatArray:
-    """k (n,): normal density of standard deviation `sigma` at the distances mu_j - mu_0; k_0 = 0 if not `diagonal`.
+    """k (n,), in 1 / units: the normal density at the distances mu_j - mu_0; k_0 = 0 if not ``diagonal``.
 
-    `sigma` is in the units of the data, k in 1 / units. Raises ValueError for a warped basis, whose K is not Toeplitz,
-    and for a `sigma` that is not positive and finite.
+    Raises ValueError for a warped basis, whose K is not Toeplitz, and for a sigma that is not positive and finite.
     """
     if basis.scale is not None:
         raise ValueError(
@@ -42,9 +41,9 @@ def kernel_row(basis: GaussianBasis, sigma: float, *, diagonal: bool) -> FloatAr
 
 
 def kernel_matrix(basis: GaussianBasis, sigma: float, *, diagonal: bool) -> FloatArray:
-    """K (n, n) of the density between all centres, also of a warped basis; zeros on its diagonal if not `diagonal`.
+    """K (n, n) of the density between all centres, also of a warped basis; zeros on its diagonal if not ``diagonal``.
 
-    As the paper without the diagonal (D Eq. 14's M). Raises ValueError for a `sigma` that is not positive and finite.
+    As the paper without the diagonal (M of D Eq. 14). Raises ValueError for a sigma that is not positive and finite.
     """
     n = basis.n_components
     if basis.scale is None:
@@ -61,14 +60,13 @@ def kernel_product(v: ArrayLike, basis: GaussianBasis, sigma: float, *, diagonal
     """K v (..., n) of vectors v (..., n): by the matrix up to `DENSE_UP_TO` components and if warped, else by FFT.
 
     By FFT it costs n log n and rounds to about 1e-15 of the largest entry, in all entries alike: those that are far
-    smaller can have either sign. Raises ValueError for another n, NaN or a wrong `sigma`.
+    smaller can have either sign. Raises ValueError for another n, NaN or a wrong ``sigma``.
     """
     vectors = np.asarray(v, np.float64)
     n = basis.n_components
     if vectors.ndim == 0 or vectors.shape[-1] != n:
         raise ValueError(f"v has shape {vectors.shape}, but the basis has {n} components: give (..., {n})")
-    if not np.isfinite(vectors).all():
-        raise ValueError(f"v contains {vectors[~np.isfinite(vectors)].flat[0]}; all must be finite")
+    check_finite(vectors, "v", "all must be finite")
     if n <= DENSE_UP_TO or basis.scale is not None:
         return vectors @ kernel_matrix(basis, sigma, diagonal=diagonal)
     row = kernel_row(basis, sigma, diagonal=diagonal)

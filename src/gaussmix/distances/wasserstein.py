@@ -1,57 +1,57 @@
 """Wasserstein distances on the line (D section 2.3).
 
-    W_p(a, b) = ( int_0^1 |Q_a(u) - Q_b(u)|^p du )^(1/p),    W_1(a, b) = int |F_a(x) - F_b(x)| dx
+    W_p(a, b) = ( int_0^1 |Q_a(u) - Q_b(u)|^p du )^(1/p)                                      D Eq. 2
+    W_1(a, b) = int |F_a(x) - F_b(x)| dx;  on one basis int |sum_i (pi_i - pi'_i) F_i| dx     D Eq. 3, Eq. 4
 
-F: cdfs, Q: quantiles. W_1 is integrated from antiderivatives between certified zeros (`_absolute`; `_lattice` for
-weights on one basis), W_p over quantiles (`_quantiles`), between samples both are exact (`_empirical`).
+F: cdfs, Q: quantiles. W_1 is integrated from antiderivatives between certified zeros (`_mixtures.absolute`;
+`_lattice.rows` for weights on one basis), between samples all are exact (`_samples.wasserstein`). W_p with a mixture is
+integrated here, over u in the lower half and over 1 - u in the upper one, so that both tails are accurate; v is either.
+On a panel [v_1, v_2] stands Lobatto's rule of 4 points inside Kronrod's of 7 (Gander and Gautschi 2000), in v, or in
+log v where v_2 > 2 v_1. Panels start at the masses beyond `STARTS` of every component. They are cut where Q_a - Q_b
+changes sign, and halved until the differences of the rules add up to `TOLERANCE` of the integral. Against a sample Q_b
+is a number between two sums of its masses.
+
+Guards: far out Q = loc -+ (K / v)^(1/3) with K = 6 m s^3 / (pi sqrt(3)) for a guard of mass m and scale s. Between
+different K the p-th power of the difference is integrable for p < 3 only; with the same K the difference tends to that
+of the locations. What lies beyond the first panel is added from there.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from functools import partial
-from typing import Any, Literal, overload
+from typing import Any, NamedTuple
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances._inputs import Law, Sample, as_law, near_zero
-from gaussmix.distances._lattice.pairs import of_rows
+from gaussmix.distances._inputs import Law, Sample, as_law, continuous_share, near_zero, shaped
+from gaussmix.distances._lattice.rows import row_distances
 from gaussmix.distances._mixtures.absolute import absolute_difference
-from gaussmix.distances._mixtures.quantiles import power_distance
-from gaussmix.distances._samples import wasserstein as _empirical
+from gaussmix.distances._samples.wasserstein import distance_of_samples
 
-LARGEST_ORDER = 100
-"""p of W_p with a mixture: quadrature is not trusted beyond."""
+LARGEST_ORDER = 100  # p of W_p with a mixture: quadrature is not trusted beyond
+TOLERANCE = 1e-9  # of the integral, by the rules' differences, which are larger than the errors
+_MOST_HALVINGS, _MOST_PANELS = 60, 4000
+"""Where quantiles differ by little more than their rounding, halving further would not help."""
+_FIRST, _FIRST_AFTER_ALL = 1e-22, 1e-300  # start of the first panel, and where what lies beyond it matters after all
+_FIRST_EQUAL_GUARDS = 1e-30  # quantiles of guards alike differ by rounding alone beyond
+QUANTILE_ERROR = 1e-13  # of quantiles by a mixture's table, in lengths of its middle two thirds
+_CHUNK = 1 << 17
+STARTS = np.array([-4.0, -1.5, 0.0, 1.5, 4.0])
+"""Standard deviations from the means, between which no component hides from a panel's points."""
+_NODES = np.array([-1, -math.sqrt(2 / 3), -math.sqrt(1 / 5), 0, math.sqrt(1 / 5), math.sqrt(2 / 3), 1])
+_NODES[[0, -1]] *= 1 - 2.0**-36  # inside: quantiles may jump at the ends
+_KRONROD = np.array([11 / 210, 72 / 245, 125 / 294, 16 / 35, 125 / 294, 72 / 245, 11 / 210])
+_LOBATTO = np.array([1 / 6, 0, 5 / 6, 0, 5 / 6, 0, 1 / 6])
+_ZERO = 1e-9
+"""Of the largest difference on a panel: smaller ones have no sign. Of its length: zeros so near an end need no cut."""
 
 
-@overload
-def wasserstein_distance(
-    a: Any,
-    b: Any,
-    p: float = 1,
-    *,
-    basis: None = None,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
-    return_error: Literal[False] = False,
-) -> float: ...
-@overload
-def wasserstein_distance(
-    a: Any,
-    b: Any,
-    p: float = 1,
-    *,
-    basis: None = None,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
-    return_error: Literal[True],
-) -> tuple[float, float]: ...
-@overload
-def wasserstein_distance(
-    a: ArrayLike, b: ArrayLike, p: float = 1, *, basis: GaussianBasis, return_error: bool = False
-) -> Any: ...
 def wasserstein_distance(
     a: Any,
     b: Any,
@@ -62,30 +62,44 @@ def wasserstein_distance(
     b_weights: ArrayLike | None = None,
     return_error: bool = False,
 ) -> Any:
-    """W_p(a, b) in the units of the data: the distance itself, not its p-th power.
+    """Return the Wasserstein distance W_p(a, b) in the units of the data: itself, not its p-th power.
 
-    a, b: a `GaussianMixture1D`, a fitted one-column `GMMExpansion`, or a sample (N,), which is taken as point masses
-    1/N or in proportion to `a_weights`, `b_weights` (N,). With `basis`, a and b are weights (..., n) on it, which
-    broadcast; the answer has their leading shape, a float where that is ().
+    Equal arguments have the distance 0.0. Differs from the paper: D section 2.3 computes |E a - E b| instead
+    (`mean_difference_bound`), which is smaller where means agree and spreads do not.
 
-    p: at least 1 and finite; between two samples also infinite, the largest move of the sorted points.
+    Parameters
+    ----------
+    a, b : GaussianMixture1D, GMMExpansion or array_like (N,)
+        Mixtures, fitted one-column expansions or samples, taken as point masses. ValueError or TypeError for anything
+        else.
+    p : float
+        At least 1, with a mixture at most 100; between samples also infinite: the largest move of the sorted points.
+    basis : GaussianBasis, optional
+        If given, ``a`` and ``b`` are weights ``(..., n)`` on it, which broadcast, and an array ``(...)`` is returned.
+    a_weights, b_weights : array_like (N,), optional
+        Masses of a sample's numbers, in proportion; equal if not given.
+    return_error : bool
+        Whether to return ``(distance, error)``.
 
-    `return_error`: (distance, error) instead. For p = 1 the error is a bound, rounding included, and at most 1e-10 of
-    the distance unless rounding alone is more (with `basis`, at bandwidths below .1 or above 10: up to 1e-5 of it). For
-    p > 1 with a mixture it is an estimate, near 1e-9 of the distance, without the rounding of quantiles: between almost
-    equal laws that can be more.
-    Two samples are exact but for rounding: 0.
-
-    W_p is infinite, with a RuntimeWarning, for p >= 3 where a guard (`tail`) meets none or one of other mass scale^3.
-
-    Equal arguments have the distance 0.0. D section 2.3 computes |E a - E b| instead (`mean_difference_bound`), which
-    is smaller where means agree and spreads do not. Raises ValueError and TypeError for what is no distribution or p.
+    Returns
+    -------
+    float or array (...), or a pair of them
+        The distance; infinite, with a RuntimeWarning, for p >= 3 where a guard (``tail``) meets none or one of other
+        mass scale^3. The error for p = 1 is a bound, rounding included, at most 1e-10 of the distance unless rounding
+        alone is more (on a basis of a bandwidth below .1 or above 10: up to 1e-5 of it). For p > 1 with a mixture it is
+        an estimate, near 1e-9 of the distance, without the rounding of quantiles: between almost equal laws that can be
+        more. Two samples are exact but for rounding: 0.
     """
-    order = _checked_order(p)
+    try:
+        order = float(p)
+    except (TypeError, ValueError):
+        raise TypeError(f"p is {p!r}; give a number, at least 1") from None
+    if not order >= 1:
+        raise ValueError(f"p is {p}; it must be at least 1")
     if basis is not None:
-        kind = "cdf" if order == 1 else None
-        values, errors = of_rows(a, b, basis, (a_weights, b_weights), kind, partial(_of_pair, p=order))
-        distance, error = (part if part.shape else float(part) for part in (values, errors))
+        kind, of_pair = "cdf" if order == 1 else None, partial(_of_pair, p=order)
+        values, errors, shape = row_distances(a, b, basis, (a_weights, b_weights), kind, of_pair)
+        distance, error = shaped(values, shape), shaped(errors, shape)
     else:
         distance, error = _of_pair(as_law(a, "a", a_weights), as_law(b, "b", b_weights), order)
     return (distance, error) if return_error else distance
@@ -94,7 +108,7 @@ def wasserstein_distance(
 def _of_pair(a: Law, b: Law, p: float) -> tuple[float, float]:
     if isinstance(a, Sample):
         if isinstance(b, Sample):
-            return _empirical.wasserstein(a, b, p), 0.0
+            return distance_of_samples(a, b, p), 0.0
         a, b = b, a
     if math.isinf(p):
         raise ValueError("p is inf, which is for two samples; with a mixture give a finite p >= 1")
@@ -104,14 +118,187 @@ def _of_pair(a: Law, b: Law, p: float) -> tuple[float, float]:
         return 0.0, 0.0
     a, b = near_zero(a, b)
     assert isinstance(a, GaussianMixture1D)
-    return absolute_difference(a, b, cumulative=True) if p == 1 else power_distance(a, b, p)
+    return absolute_difference(a, b, cumulative=True) if p == 1 else _power_distance(a, b, p)
 
 
-def _checked_order(p: float) -> float:
-    try:
-        order = float(p)
-    except (TypeError, ValueError):
-        raise TypeError(f"p is {p!r}; give a number, at least 1") from None
-    if not order >= 1:
-        raise ValueError(f"p is {p}; it must be at least 1")
-    return order
+class _Panels(NamedTuple):
+    """(M,): where v starts and ends, whether it counts from the upper end, and the sample's number there."""
+
+    low: FloatArray
+    high: FloatArray
+    upper: NDArray[np.bool_]
+    number: FloatArray
+
+
+def _power_distance(a: GaussianMixture1D, b: Law, p: float) -> tuple[float, float]:
+    """(W_p, an estimate of its error), p > 1 and finite. Infinite, with a RuntimeWarning, where the guards make it."""
+    reach = [_guard_reach(law) if isinstance(law, GaussianMixture1D) else 0.0 for law in (a, b)]
+    alike = reach[0] == reach[1]
+    if p >= 3 and not alike:
+        warnings.warn(
+            f"W_{p:g} is infinite: the guards (tail) differ, and a Student t with 3 degrees of freedom has no moments "
+            "of order 3 or more; use p < 3, or mixtures without tail",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        return math.inf, 0.0
+    last = _FIRST_EQUAL_GUARDS if alike and reach[0] > 0 else _FIRST_AFTER_ALL
+    for first in (_FIRST, last):
+        differences = _Differences(a, b, p, first)
+        total, error = _integral_from_first(differences, alike)
+        if error <= 2 * TOLERANCE * total:
+            break
+    if total == 0:
+        return 0.0, 0.0
+    root = differences.unit * total ** (1 / p)
+    spread = sum(float(law.isf(1 / 6) - law.ppf(1 / 6)) for law in differences.laws)
+    return root, root * error / (p * total) + QUANTILE_ERROR * spread
+
+
+def _integral_from_first(differences: _Differences, alike: bool) -> tuple[float, float]:
+    """The integral from the first v on and, where guards are not alike, what their power -p/3 of v adds; its error."""
+    panels, first = differences.panels(), differences.first
+    if differences.unit == 0:
+        return 0.0, 0.0
+    total, error = _integral(differences, panels)
+    order = differences.p / 3
+    for upper in (False, True):
+        outermost = panels.number[panels.upper == upper][:1]
+        beyond = first * float(np.abs(differences(np.array([[first]]), upper, outermost)[0, 0])) ** differences.p
+        if alike:
+            error += beyond
+        else:
+            total += beyond / (1 - order)
+            error += beyond * order / (1 - order) * first ** (1 / 3)
+    return total, error
+
+
+def _guard_reach(law: GaussianMixture1D) -> float:
+    """K^(1/3)."""
+    mass = law.tail.mass * continuous_share(law)
+    return law.tail.scale * (mass * 6 / (math.pi * math.sqrt(3))) ** (1 / 3)
+
+
+class _Differences:
+    """Q_a - Q_b, in a ``unit`` of length in which p-th powers neither overflow nor vanish."""
+
+    def __init__(self, a: GaussianMixture1D, b: Law, p: float, first: float):
+        self.p, self.unit, self.first = p, 1.0, first
+        self.laws = [law for law in (a, b) if isinstance(law, GaussianMixture1D)]
+        self.sample = b if isinstance(b, Sample) else None
+        self.ends = [(float(law.ppf(first)), float(law.isf(first))) for law in self.laws]
+
+    def __call__(self, v: FloatArray, upper: bool, number: FloatArray) -> FloatArray:
+        """At v (M, k) in M panels. By rounding, the quantile of a sum at an atom can be infinite: it is cut off."""
+        places = [
+            (law.isf if upper else law.ppf)(v.ravel()).reshape(v.shape).clip(*ends)
+            for law, ends in zip(self.laws, self.ends, strict=True)
+        ]
+        return (places[0] - (number[:, None] if self.sample else places[1])) / self.unit
+
+    def panels(self) -> _Panels:
+        """Those to start with, from v = ``first`` to 1/2; sets the unit."""
+        cuts = [np.append(self.first, 0.5 ** (1.0 + np.array([512, 256, 128, 64, 32, 16, 8, 4, 2, 1, 0])))]
+        sides, sizes = [], [0.0]
+        for upper in (False, True):
+            sums, numbers = _from_end(self.sample, upper) if self.sample else (np.empty(0), np.zeros(1))
+            turns = [_turns(law, upper) for law in self.laws]
+            edges = np.unique(np.concatenate([*cuts, sums, *turns]).clip(self.first, 0.5))
+            low, high = edges[:-1], edges[1:]
+            own = np.searchsorted(sums, 0.5 * low + 0.5 * high).clip(max=numbers.size - 1)
+            sides.append(_Panels(low, high, np.full(low.size, upper), numbers[own]))
+            v = np.sqrt(low) * np.sqrt(high)
+            sizes.append((np.abs(self(v[:, None], upper, numbers[own])[:, 0]) * v ** (1 / self.p)).max())
+        self.unit = float(max(sizes))
+        return _Panels(*(np.concatenate(columns) for columns in zip(*sides, strict=True)))
+
+
+def _integral(differences: _Differences, panels: _Panels) -> tuple[float, float]:
+    """The sum over panels that are cut where it pays, and the sum of the rules' differences."""
+    total, error = 0.0, 0.0
+    for halving in range(_MOST_HALVINGS):
+        values, errors, cuts = _rules(differences, panels)
+        order = np.argsort(errors)
+        spare = TOLERANCE * (total + float(values.sum()))
+        n_done = int(np.searchsorted(np.cumsum(errors[order]), 0.1 * spare, "right"))
+        hopeless = halving == _MOST_HALVINGS - 1 or (halving > 0 and order.size - n_done > _MOST_PANELS)
+        if hopeless or error + errors.sum() <= spare:
+            n_done = order.size
+        done, left = order[:n_done], order[n_done:]
+        total, error = total + float(values[done].sum()), error + float(errors[done].sum())
+        if left.size == 0:
+            break
+        low, high, cut = panels.low[left], panels.high[left], cuts[left]
+        low, high = np.concatenate([low, cut]), np.concatenate([cut, high])
+        panels = _Panels(low, high, np.tile(panels.upper[left], 2), np.tile(panels.number[left], 2))
+    return total, error
+
+
+def _rules(differences: _Differences, panels: _Panels) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """(M,) integrals by Kronrod's rule, how far Lobatto's is from it, and where to cut.
+
+    Where the difference changes sign, the rules could agree and be wrong: there the error is the integral.
+    """
+    values, errors, cuts = np.empty((3, panels.low.size))
+    for upper in (False, True):
+        side = np.flatnonzero(panels.upper == upper)
+        for start in range(0, side.size, _CHUNK):
+            own = side[start : start + _CHUNK]
+            low, high, number = panels.low[own], panels.high[own], panels.number[own]
+            v, weight, cuts[own] = _points(low, high)
+            away = differences(v, upper, number)
+            powers = np.abs(away) ** differences.p * weight
+            values[own] = powers @ _KRONROD
+            errors[own] = np.abs(values[own] - powers @ _LOBATTO)
+            sign = np.sign(away) * (np.abs(away) > _ZERO * np.abs(away).max(axis=1, keepdims=True))
+            turning = np.flatnonzero(sign.max(axis=1) > sign.min(axis=1) + 1)
+            zeros = _zeros(differences, v[turning], sign[turning], upper, number[turning])
+            inside = np.minimum(zeros - low[turning], high[turning] - zeros) > _ZERO * (high - low)[turning]
+            turning, zeros = own[turning[inside]], zeros[inside]
+            errors[turning], cuts[turning] = values[turning], zeros
+    return values, errors, cuts
+
+
+def _points(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The rules' points (M, 7), dv there, and the middles (M,) of panels."""
+    weight = np.repeat(0.5 * (high - low)[:, None], _NODES.size, axis=1)
+    v, middle = low[:, None] + weight * (1 + _NODES), 0.5 * low + 0.5 * high
+    wide = np.flatnonzero(high > 2 * low)
+    ratio = 0.5 * np.log(high[wide] / low[wide])[:, None]
+    v[wide] = high[wide, None] * np.exp(ratio * (_NODES - 1))
+    weight[wide] = ratio * v[wide]
+    middle[wide] = np.sqrt(low[wide]) * np.sqrt(high[wide])
+    return v.clip(np.nextafter(low, high)[:, None], np.nextafter(high, low)[:, None]), weight, middle
+
+
+def _zeros(
+    differences: _Differences, v: FloatArray, sign: NDArray[np.float64], upper: bool, number: FloatArray
+) -> FloatArray:
+    """The first change of sign of each row, by bisection."""
+    before = np.argmax(sign != 0, axis=1)
+    rows = np.arange(before.size)
+    after = np.argmax(sign == -sign[rows, before, None], axis=1)
+    low, high, first = v[rows, after - 1], v[rows, after], sign[rows, before]
+    for _ in range(50):
+        middle = 0.5 * low + 0.5 * high
+        same = differences(middle[:, None], upper, number)[:, 0] * first > 0
+        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    return high
+
+
+def _turns(law: GaussianMixture1D, upper: bool) -> FloatArray:
+    """Masses from an end, between which the quantiles are smooth on the scale of a panel: beyond parts of components,
+    beyond bounds, and where an atom begins and ends."""
+    places = (law.means[:, None] + STARTS * law.stds[:, None]).clip(*law.bounds).ravel()
+    places = np.append(places, [end for end in law.bounds if math.isfinite(end)])
+    positions, masses = law.atoms
+    beyond, at_atoms = (law.sf(x) if upper else law.cdf(x) for x in (places, positions))
+    return np.concatenate([beyond, at_atoms, at_atoms + masses if upper else at_atoms - masses])
+
+
+def _from_end(sample: Sample, upper: bool) -> tuple[FloatArray, FloatArray]:
+    """Sums of the masses from an end, and the values in that order."""
+    order = np.argsort(sample.values)[:: -1 if upper else 1]
+    n = order.size
+    sums = np.arange(1, n + 1) / n if sample.masses is None else np.cumsum(sample.masses[order])
+    return sums, sample.values[order]

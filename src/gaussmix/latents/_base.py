@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,52 +16,41 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from gaussmix._typing import FloatArray
+
 
 class ClassSampler(BaseEstimator, ABC):
-    """Rows to draw and to score, by class; a subclass fits ``parts_``, one entry a class, draws from and scores one."""
+    """Rows to draw and to score, by class; a subclass says how one class is fitted, drawn from and scored."""
 
     parts_: list[Any]
     classes_: NDArray[Any]
-    shares_: NDArray[np.float64]
+    shares_: FloatArray
     n_features_in_: int
 
     @abstractmethod
-    def _draw(self, part: Any, count: int, rng: np.random.RandomState) -> NDArray[np.float64]:
+    def _check_settings(self) -> int:
+        """Raises ValueError for a wrong setting; returns how many rows a class needs."""
+
+    @abstractmethod
+    def _fit_classes(self, by_class: list[FloatArray]) -> list[Any]:
+        """``parts_`` from the rows ``(N, D)`` of each class."""
+
+    @abstractmethod
+    def _draw(self, part: Any, count: int, rng: np.random.RandomState) -> FloatArray:
         """``(count, D)`` from one of ``parts_``."""
 
     @abstractmethod
-    def _log_density(self, part: Any, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _log_density(self, part: Any, rows: FloatArray) -> FloatArray:
         """``(M,)`` of rows ``(M, D)`` under one of ``parts_``."""
 
-    def sample(self, n: int = 1, *, class_label: Any = None, random_state: Any = None) -> NDArray[np.float64]:
-        """Draw ``(n, D)`` rows.
+    def fit(self, z: ArrayLike, y: ArrayLike | None = None) -> Self:
+        """Learn from rows ``(N, D)`` and their labels ``(N,)``, if there are any.
 
-        ``class_label``: one label, or ``(n,)`` of them; None draws classes with their shares.
-        Raises ValueError for an unknown label.
+        Raises ValueError for a wrong setting, for what is not finite, shapes that do not fit and a class with too few
+        rows.
         """
-        return self._drawn(n, class_label, random_state, self._draw)
-
-    def score_samples(self, z: ArrayLike, y: ArrayLike | None = None) -> NDArray[np.float64]:
-        """Log-density of rows ``(M, D)``, given labels ``(M,)`` or of the mixture of the classes; ``(M,)``."""
-        rows, labels = self._checked_as_fitted(z, y)
-        if labels is None:
-            return np.asarray(logsumexp(self.class_log_densities(rows) + np.log(self.shares_), axis=1))
-        log, positions = np.empty(len(rows)), self._positions(labels)
-        for c in np.unique(positions):
-            log[positions == c] = self._log_density(self.parts_[c], rows[positions == c])
-        return log
-
-    def class_log_densities(self, z: ArrayLike) -> NDArray[np.float64]:
-        """``log p(z | class)`` of rows ``(M, D)``, ``(M, len(classes_))``."""
-        rows, _ = self._checked_as_fitted(z, None)
-        return np.stack([self._log_density(part, rows) for part in self.parts_], 1)
-
-    # -- for subclasses
-
-    def _rows_by_class(
-        self, rows: NDArray[np.float64], labels: NDArray[Any] | None, at_least: int = 2
-    ) -> list[NDArray[np.float64]]:
-        """Sets classes, shares and dimensions. Raises ValueError for a class with fewer rows than ``at_least``."""
+        least = self._check_settings()
+        rows, labels = checked_rows(z, y)
         self.n_features_in_ = rows.shape[1]
         if labels is None:
             self.classes_, self.shares_, by_class = np.array([None]), np.ones(1), [rows]
@@ -70,36 +59,60 @@ class ClassSampler(BaseEstimator, ABC):
             self.shares_ = sizes / sizes.sum()
             by_class = [rows[labels == label] for label in self.classes_]
         for label, own in zip(self.classes_, by_class, strict=True):
-            if len(own) < at_least:
+            if len(own) < least:
                 raise ValueError(
-                    f"{of_class(label)}{len(own)} row{'s' * (len(own) != 1)}; give at least {at_least}, or leave the "
+                    f"{of_class(label)}{len(own)} row{'s' * (len(own) != 1)}; give at least {least}, or leave the "
                     "class out"
                 )
-        return by_class
+        self.parts_ = self._fit_classes(by_class)
+        return self
+
+    def sample(self, n_samples: int = 1, *, class_label: Any = None, random_state: Any = None) -> FloatArray:
+        """Draw rows ``(n_samples, D)``.
+
+        ``class_label``: one label, or ``(n_samples,)`` of them; classes are drawn with their shares if not given.
+        Raises ValueError for an unknown label.
+        """
+        return self._drawn(n_samples, class_label, random_state, self._draw)
+
+    def score_samples(self, z: ArrayLike, y: ArrayLike | None = None) -> FloatArray:
+        """Return log-densities ``(M,)`` of rows ``(M, D)``, given labels ``(M,)`` or of the mixture of the classes."""
+        rows, labels = self._checked_as_fitted(z, y)
+        if labels is None:
+            return np.asarray(logsumexp(self.class_log_densities(rows) + np.log(self.shares_), axis=1))
+        log, positions = np.empty(len(rows)), self._positions(labels)
+        for c in np.unique(positions):
+            log[positions == c] = self._log_density(self.parts_[c], rows[positions == c])
+        return log
+
+    def class_log_densities(self, z: ArrayLike) -> FloatArray:
+        """Return ``log p(z | class)`` of rows ``(M, D)``: an array ``(M, len(classes_))``."""
+        rows, _ = self._checked_as_fitted(z, None)
+        return np.stack([self._log_density(part, rows) for part in self.parts_], 1)
 
     def _drawn(
         self,
-        n: int,
+        n_samples: int,
         class_label: Any,
         random_state: Any,
-        draw: Callable[[Any, int, np.random.RandomState], NDArray[np.float64]],
-    ) -> NDArray[np.float64]:
-        """``(n, D)``: classes as asked for, then ``draw(part, count, rng)`` of each."""
+        draw: Callable[[Any, int, np.random.RandomState], FloatArray],
+    ) -> FloatArray:
+        """``(n_samples, D)``: classes as asked for, then ``draw(part, count, rng)`` of each."""
         check_is_fitted(self, "parts_")
-        if n < 0:
-            raise ValueError(f"n is {n}; it must not be negative")
+        if n_samples < 0:
+            raise ValueError(f"n_samples is {n_samples}; it must not be negative")
         rng = check_random_state(random_state)
         if class_label is None:
-            chosen = rng.choice(len(self.classes_), n, p=self.shares_)
+            chosen = rng.choice(len(self.classes_), n_samples, p=self.shares_)
         else:
-            chosen = self._positions(np.broadcast_to(np.asarray(class_label), (n,)))
-        drawn = np.empty((n, self.n_features_in_))
+            chosen = self._positions(np.broadcast_to(np.asarray(class_label), (n_samples,)))
+        drawn = np.empty((n_samples, self.n_features_in_))
         for c in np.unique(chosen):
             mine = np.flatnonzero(chosen == c)
             drawn[mine] = draw(self.parts_[c], len(mine), rng)
         return drawn
 
-    def _checked_as_fitted(self, z: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
+    def _checked_as_fitted(self, z: ArrayLike, y: ArrayLike | None) -> tuple[FloatArray, NDArray[Any] | None]:
         check_is_fitted(self, "parts_")
         rows, labels = checked_rows(z, y)
         if rows.shape[1] != self.n_features_in_:
@@ -116,7 +129,7 @@ class ClassSampler(BaseEstimator, ABC):
         return np.searchsorted(self.classes_, labels)
 
 
-def checked_rows(z: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
+def checked_rows(z: ArrayLike, y: ArrayLike | None) -> tuple[FloatArray, NDArray[Any] | None]:
     """Rows ``(N, D)`` and labels ``(N,)``, if there are any. Raises ValueError for other shapes, NaN and infinity."""
     rows = np.asarray(z, float)
     if rows.ndim != 2 or not rows.size:

@@ -3,10 +3,10 @@
 k-means, from several starts, then a Gaussian mixture begun at its clusters: modes may be of unlike width and shape
 (glasses with dark rims vary less than those with pale ones). Clearness is the mean silhouette of the k-means clusters.
 
-The two views of a picture in which matched latents look for modes: its colours and its shapes.
+Modes are looked for in two descriptors of a picture:
 
 - colour: the pixels in [-1, 1], averaged down to at most 32 a side;
-- shape: with the gradients ``g_x, g_y`` of the colour view (each a vector over red, green and blue),
+- edges: with the gradients ``g_x, g_y`` of the colours (each a vector over red, green and blue),
   ``(|g|, (|g_x|^2 - |g_y|^2) / |g|, 2 g_x.g_y / |g|)``: how strong an edge is and how it lies, doubled in angle so that
   dark on light is the same as light on dark; divided by the strength of the edges around it, so that a pale hat and a
   black one of one cut look alike; averaged over 2 x 2 pixels.
@@ -26,6 +26,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import silhouette_score
 from sklearn.mixture import GaussianMixture
 
+from gaussmix._typing import FloatArray
+
 _SILHOUETTE_ROWS = 1500  # its cost grows with the square
 _RIDGE = 1e-3  # share of the scores' variance that is added to the Gaussians' variances
 _NO_SPREAD = 1e-9  # variance below which scores are all the same
@@ -36,9 +38,9 @@ _LEAST_SHARE = 0.04  # a Gaussian with less has caught outliers and not a mode: 
 class Modes:
     """Gaussians in the space of scores: ``means`` ``(C, D)``, ``covariances`` ``(C, D, D)``, ``weights`` ``(C,)``."""
 
-    means: NDArray[np.float64]
-    covariances: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    means: FloatArray
+    covariances: FloatArray
+    weights: FloatArray
 
     def labels(self, scores: NDArray) -> NDArray[np.intp]:
         """The likeliest mode of each row of ``(M, D)``."""
@@ -84,11 +86,11 @@ def find_modes(scores: NDArray[np.float32], n_modes: int, rng: np.random.Generat
     if found.min() >= _LEAST_SHARE:
         modes = Modes(*(np.asarray(a) for a in (mixture.means_, mixture.covariances_, mixture.weights_)))
     order = np.argsort(modes.means[:, 0], kind="stable")
-    scaled = Modes(modes.means * np.sqrt(spread), modes.covariances * spread, modes.weights)
-    return Modes(scaled.means[order], scaled.covariances[order], scaled.weights[order]), clear
+    means, covariances = modes.means[order] * np.sqrt(spread), modes.covariances[order] * spread
+    return Modes(means, covariances, modes.weights[order]), clear
 
 
-def _gaussians_of(scores: NDArray[np.float64], labels: Any, n_modes: int) -> Modes:
+def _gaussians_of(scores: FloatArray, labels: Any, n_modes: int) -> Modes:
     """Mean, covariance and share of each cluster; one that is empty is like the whole."""
     parts = [scores[labels == c] if (labels == c).any() else scores for c in range(n_modes)]
     ridge = _RIDGE * np.eye(scores.shape[1])
@@ -97,23 +99,23 @@ def _gaussians_of(scores: NDArray[np.float64], labels: Any, n_modes: int) -> Mod
     return Modes(np.stack([part.mean(0) for part in parts]), np.stack(covariances), weights / weights.sum())
 
 
-MAX_SIZE = 32
-"""Largest side of the colour view in pixels."""
+MAX_SIDE = 32
+"""Largest side of the colour descriptor in pixels."""
 EDGE_FLOOR = 0.1
-"""Strength, in units of the colour view, below which an edge is taken for noise and not made stronger."""
+"""Strength, in units of the colour descriptor, below which an edge is taken for noise and not made stronger."""
 _AROUND = 9  # pixels a side over which the strength of the edges is averaged
 
 
-def colour_view(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Images ``(M, H, W, 3)`` as rows ``(M, P)`` in [-1, 1], averaged down to at most `MAX_SIZE` pixels a side."""
-    factor = -(-images.shape[1] // MAX_SIZE)
+def colour_descriptor(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Images ``(M, H, W, 3)`` as rows ``(M, P)`` in [-1, 1], averaged down to at most `MAX_SIDE` pixels a side."""
+    factor = -(-images.shape[1] // MAX_SIDE)
     x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
     x = torch.nn.functional.avg_pool2d(x, factor) if factor > 1 else x
     return (x / 127.5 - 1).permute(0, 2, 3, 1).flatten(1).numpy()
 
 
-def shape_view(colours: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """The colour view ``(M, P)`` of pictures of ``side`` x ``side`` pixels as ``(M, 3 * (side // 2) ** 2)``."""
+def edge_descriptor(colours: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """From the colours ``(M, P)`` of pictures of ``side`` x ``side`` pixels, ``(M, 3 * (side // 2) ** 2)``."""
     x = torch.from_numpy(colours).view(-1, side, side, 3)
     across, down = torch.zeros_like(x), torch.zeros_like(x)
     across[:, :, 1:-1] = x[:, :, 2:] - x[:, :, :-2]

@@ -7,7 +7,7 @@ expansions, of their rows about their centres, widened by ``sqrt(n / (n - k))`` 
 Directions without variance hold a point: they are drawn as it, and a row off it has log-density minus infinity; the
 density is that of the other directions.
 
-Many one-dimensional mixtures as few arrays: all their Gaussians one after another, and how many each has.
+For a file the mixtures of all terms become few arrays: all their Gaussians one after another, and how many each has.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.binning import HEAVY
 from gaussmix.density.counts import BinnedCounts
@@ -28,45 +29,18 @@ from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.rules import histogram_weights
 from gaussmix.density.standard_units import GUARD_POINTS
 
-_LONG = {"weights": "gaussians", "means": "gaussians", "stds": "gaussians"} | dict.fromkeys(
-    ("atom_positions", "atom_masses"), "atoms"
-)
-_SHORT = {"bounds": 2, "tail": 3}
-
-
-def pack_mixtures(mixtures: Sequence[GaussianMixture1D]) -> dict[str, NDArray[Any]]:
-    """Arrays for `unpack_mixtures`; none of their names starts with "part"."""
-    each = [mixture.to_tensors() for mixture in mixtures]
-    packed: dict[str, NDArray[Any]] = {
-        name: np.concatenate([tensors[name] for tensors in each] or [np.empty(0)]) for name in _LONG
-    }
-    packed |= {
-        name: np.concatenate([tensors[name] for tensors in each] or [np.empty(0)]).reshape(-1, size)
-        for name, size in _SHORT.items()
-    }
-    packed["n_gaussians"] = np.array([len(tensors["weights"]) for tensors in each], np.int64)
-    packed["n_atoms"] = np.array([len(tensors["atom_masses"]) for tensors in each], np.int64)
-    return packed
-
-
-def unpack_mixtures(packed: Mapping[str, NDArray[Any]]) -> tuple[GaussianMixture1D, ...]:
-    """The mixtures of `pack_mixtures`. Raises KeyError for a missing array, ValueError for wrong values."""
-    ends = {kind: np.cumsum(packed[f"n_{kind}"]) for kind in ("gaussians", "atoms")}
-    mixtures = []
-    for i in range(len(packed["n_gaussians"])):
-        tensors = {
-            name: packed[name][ends[kind][i] - packed[f"n_{kind}"][i] : ends[kind][i]] for name, kind in _LONG.items()
-        }
-        mixtures.append(GaussianMixture1D.from_tensors(tensors | {name: packed[name][i] for name in _SHORT}))
-    return tuple(mixtures)
-
-
 OWN_AXES = 2
 """A cluster has axes of its own from this many rows a dimension."""
 _FLAT = 1e-12  # share of the largest variance below which a direction holds a point
-_QUANTILES = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)  # as `gaussmix.density.binning.spread`
+_QUANTILES = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)  # as `gaussmix.density.binning.summarise`
 _ROOM = 1e-12  # beyond the extremes, of the range: they lie in bins and not on edges
 _OFF = 1e-6  # how far from the point, in units of the widest direction or of the values, a row is off it
+
+# Arrays of a mixture: name -> what its elements are, or how many there are of each mixture.
+_ELEMENTS = {"weights": "gaussians", "means": "gaussians", "stds": "gaussians"} | dict.fromkeys(
+    ("atom_positions", "atom_masses"), "atoms"
+)
+_SIZES = {"bounds": 2, "tail": 3}
 
 
 @dataclass(frozen=True)
@@ -74,11 +48,11 @@ class Part:
     """One term of a class's density: ``weight``, ``mean`` ``(D,)``, ``axes`` ``(D, R)``, R ``marginals``."""
 
     weight: float
-    mean: NDArray[np.float64]
-    axes: NDArray[np.float64]
+    mean: FloatArray
+    axes: FloatArray
     marginals: tuple[GaussianMixture1D, ...]
 
-    def logpdf(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+    def logpdf(self, z: FloatArray) -> FloatArray:
         """``(M, D)`` to ``(M,)``, without the weight."""
         centred = z - self.mean
         scores = centred @ self.axes
@@ -91,7 +65,7 @@ class Part:
             log[np.abs(centred - scores @ self.axes.T).max(1) > _OFF * scale] = -np.inf
         return log
 
-    def draw(self, count: int, truncation: float | None, rng: np.random.RandomState) -> NDArray[np.float64]:
+    def draw(self, count: int, truncation: float | None, rng: np.random.RandomState) -> FloatArray:
         """``(count, D)``."""
         scores = np.empty((count, len(self.marginals)))
         for r, marginal in enumerate(self.marginals):
@@ -102,19 +76,14 @@ class Part:
         return self.mean + scores @ self.axes.T
 
 
-def log_density(parts: Sequence[Part], z: NDArray[np.float64]) -> NDArray[np.float64]:
+def log_density(parts: Sequence[Part], z: FloatArray) -> FloatArray:
     """Of rows ``(M, D)`` under all terms together, ``(M,)``."""
     logs = np.stack([np.log(part.weight) + part.logpdf(z) for part in parts], 1)
     with np.errstate(invalid="ignore"):  # minus infinity in all parts
         return np.where(np.isneginf(logs).all(1), -np.inf, np.asarray(logsumexp(logs, axis=1)))
 
 
-def independent_part(marginals: tuple[GaussianMixture1D, ...]) -> Part:
-    """The paper's: a product over the coordinates."""
-    return Part(1.0, np.zeros(len(marginals)), np.eye(len(marginals)), marginals)
-
-
-def parts_of_clusters(rows: NDArray[np.float64], cluster: NDArray[np.intp], expansion: GMMExpansion) -> Iterator[Part]:
+def parts_of_clusters(rows: FloatArray, cluster: NDArray[np.intp], expansion: GMMExpansion) -> Iterator[Part]:
     """Of rows ``(N, D)`` in clusters ``(N,)``: those with axes of their own, then the small ones.
 
     ``expansion`` is fitted anew to the scores of each.
@@ -134,9 +103,7 @@ def parts_of_clusters(rows: NDArray[np.float64], cluster: NDArray[np.intp], expa
         yield Part(size / len(rows), centres[name], axes, marginals)
 
 
-def _shape(
-    centred: NDArray[np.float64], expansion: GMMExpansion
-) -> tuple[NDArray[np.float64], tuple[GaussianMixture1D, ...]]:
+def _shape(centred: FloatArray, expansion: GMMExpansion) -> tuple[FloatArray, tuple[GaussianMixture1D, ...]]:
     """Principal axes ``(D, R)`` with variance, and the expansions of the scores."""
     variance, axes = np.linalg.eigh(centred.T @ centred / len(centred))
     wide = variance > _FLAT * max(float(variance[-1]), np.finfo(float).tiny)
@@ -144,7 +111,7 @@ def _shape(
     return axes, _expansions(centred @ axes, expansion)
 
 
-def _expansions(scores: NDArray[np.float64], expansion: GMMExpansion) -> tuple[GaussianMixture1D, ...]:
+def _expansions(scores: FloatArray, expansion: GMMExpansion) -> tuple[GaussianMixture1D, ...]:
     """Of each column of ``(N, R)``.
 
     What ``expansion.fit`` looks for before it counts, ties and values far out, is looked for in all columns at once;
@@ -155,7 +122,7 @@ def _expansions(scores: NDArray[np.float64], expansion: GMMExpansion) -> tuple[G
     ties = (np.diff(ordered, axis=0) == 0).mean(0) if len(ordered) > 1 else np.ones(scores.shape[1])
     plain = (ties == 0) & (ordered[-1] - ordered[0] <= HEAVY * (high - low))
     bandwidth = 0.0 if isinstance(expansion.bandwidth, str) else expansion.bandwidth
-    if expansion.weights != "histogram" or not bandwidth:
+    if expansion.rule != "histogram" or not bandwidth:
         plain[:] = False
     fitted = iter(expansion.fit(scores[:, ~plain]).distributions_ if not plain.all() else ())
     scale = np.maximum(np.maximum(q75 - q25, (q95 - q5) / 3), (high - low) / 8)
@@ -169,7 +136,7 @@ def _expansions(scores: NDArray[np.float64], expansion: GMMExpansion) -> tuple[G
 
 
 def _counted(
-    column: NDArray[np.float64], n_components: int, bandwidth: float, tail: tuple[float, float, float]
+    column: FloatArray, n_components: int, bandwidth: float, tail: tuple[float, float, float]
 ) -> GaussianMixture1D:
     """Histogram weights of a column ``(N,)`` in ascending order, without ties or values far out."""
     room = _ROOM * (column[-1] - column[0])
@@ -179,26 +146,48 @@ def _counted(
     return basis.mixture(histogram_weights(counts, basis), tail=tail)
 
 
-def pack_parts(parts: Sequence[Part]) -> dict[str, NDArray[Any]]:
-    """Arrays for `unpack_parts`."""
+def parts_to_tensors(parts: Sequence[Part]) -> dict[str, NDArray[Any]]:
+    """Arrays for `parts_from_tensors`."""
     return {
         "part_weights": np.array([part.weight for part in parts]),
         "part_means": np.stack([part.mean for part in parts]),
         "part_axes": np.concatenate([part.axes.T for part in parts]),
         "n_marginals": np.array([len(part.marginals) for part in parts]),
-        **pack_mixtures([marginal for part in parts for marginal in part.marginals]),
+        **mixtures_to_tensors([marginal for part in parts for marginal in part.marginals]),
     }
 
 
-def unpack_parts(packed: Mapping[str, NDArray[Any]]) -> list[Part]:
-    """The parts of `pack_parts`. Raises KeyError for a missing array, ValueError for wrong values."""
-    marginals, sizes = unpack_mixtures(packed), packed["n_marginals"]
+def parts_from_tensors(tensors: Mapping[str, NDArray[Any]]) -> list[Part]:
+    """The parts of `parts_to_tensors`. Raises KeyError for a missing array, ValueError for wrong values."""
+    marginals, sizes = mixtures_from_tensors(tensors), tensors["n_marginals"]
     ends = np.cumsum(sizes)
     if len(sizes) and (sizes.min() < 0 or ends[-1] != len(marginals)):
         raise ValueError(f"{len(marginals)} expansions do not fit parts of {sizes.tolist()}")
     return [
-        Part(float(weight), mean, np.ascontiguousarray(packed["part_axes"][rows].T), marginals[rows])
+        Part(float(weight), mean, np.ascontiguousarray(tensors["part_axes"][rows].T), marginals[rows])
         for weight, mean, rows in zip(
-            packed["part_weights"], packed["part_means"], map(slice, ends - sizes, ends), strict=True
+            tensors["part_weights"], tensors["part_means"], map(slice, ends - sizes, ends), strict=True
         )
     ]
+
+
+def mixtures_to_tensors(mixtures: Sequence[GaussianMixture1D]) -> dict[str, NDArray[Any]]:
+    """Arrays for `mixtures_from_tensors`; none of their names starts with "part"."""
+    each = [mixture.to_tensors() for mixture in mixtures]
+    joined = {name: np.concatenate([own[name] for own in each] or [np.empty(0)]) for name in (*_ELEMENTS, *_SIZES)}
+    return {
+        **{name: array.reshape(-1, _SIZES[name]) if name in _SIZES else array for name, array in joined.items()},
+        "n_gaussians": np.array([len(own["weights"]) for own in each], np.int64),
+        "n_atoms": np.array([len(own["atom_masses"]) for own in each], np.int64),
+    }
+
+
+def mixtures_from_tensors(tensors: Mapping[str, NDArray[Any]]) -> tuple[GaussianMixture1D, ...]:
+    """The mixtures of `mixtures_to_tensors`. Raises KeyError for a missing array, ValueError for wrong values."""
+    own = {name: np.split(tensors[name], np.cumsum(tensors[f"n_{kind}"])[:-1]) for name, kind in _ELEMENTS.items()} | {
+        name: tensors[name] for name in _SIZES
+    }
+    return tuple(
+        GaussianMixture1D.from_tensors({name: arrays[i] for name, arrays in own.items()})
+        for i in range(len(tensors["n_gaussians"]))
+    )

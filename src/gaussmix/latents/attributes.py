@@ -23,21 +23,30 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from gaussmix._typing import FloatArray
+
 
 @dataclass(frozen=True)
 class AttributeLatents:
     """The distribution of Z for ``n_attributes`` binary attributes.
 
-    Args:
-        n_attributes: K.
-        latent_dim: N, numbers per attribute.
-        n_components: C, Gaussians in the mixture.
-        separation: distance between neighbouring means in standard deviations.
-        base_token: add one latent vector that is always active.
-        shares: ``(T, C)`` mixture weights of ``z_1`` of each token, rows summing to one; uniform if not given.
-            Matched latents set them to the shares of the modes found in the data. ``z_2 ... z_N`` stay uniform.
-
     ``T`` below is the number of tokens, K or K + 1.
+
+    Parameters
+    ----------
+    n_attributes : int
+        K.
+    latent_dim : int, default 8
+        N, numbers of each attribute.
+    n_components : int, default 3
+        C, Gaussians in the mixture.
+    separation : float, default 3.0
+        Distance between neighbouring means in standard deviations.
+    base_token : bool, default False
+        Add one latent vector that is always active.
+    shares : tuple of tuple of float, optional
+        Mixture weights ``(T, C)`` of ``z_1`` of each token, rows summing to one; equal if not given. Matched latents
+        set them to the shares of the modes found in the data. ``z_2 ... z_N`` keep equal weights.
     """
 
     n_attributes: int
@@ -64,6 +73,7 @@ class AttributeLatents:
 
     @property
     def n_tokens(self) -> int:
+        """T, the number of tokens."""
         return self.n_attributes + int(self.base_token)
 
     @property
@@ -73,11 +83,11 @@ class AttributeLatents:
 
     @property
     def means(self) -> NDArray[np.floating]:
-        """``(C,)`` means of the components, ascending."""
+        """Means ``(C,)`` of the components, ascending."""
         return self.sigma * self.separation * (np.arange(self.n_components) - (self.n_components - 1) / 2)
 
     def gate(self, attributes: ArrayLike | torch.Tensor) -> torch.Tensor:
-        """Which tokens are active: ``(B, K)`` of 0/1 to ``(B, T)`` float32, the base token always being so."""
+        """Return which tokens are active: ``(B, K)`` of 0/1 to ``(B, T)`` float32, the base token always being so."""
         gate = torch.as_tensor(attributes).to(torch.float32)
         if gate.ndim != 2 or gate.shape[1] != self.n_attributes:
             raise ValueError(f"attributes have shape {tuple(gate.shape)}; expected (batch, {self.n_attributes})")
@@ -91,11 +101,18 @@ class AttributeLatents:
         generator: torch.Generator | None = None,
         components: Mapping[int, int] | None = None,
     ) -> torch.Tensor:
-        """Draw ungated Z ``(count, T, N)`` float32, all tokens and numbers independent.
+        """Draw ungated Z ``(B, T, N)`` float32, all tokens and numbers independent.
 
-        ``components`` fixes the component of ``z_1`` for some tokens, ``{token: component}``; all else stays as
-        without it. A fixed component is drawn from its `band` of the mixture and not from its Gaussian, whose tails
-        lie among its neighbours' values: nobody could tell from ``z_1`` that they are not theirs.
+        Parameters
+        ----------
+        count : int
+            How many, B.
+        generator : torch.Generator, optional
+            Of the random numbers; its device is that of Z.
+        components : mapping of int to int, optional
+            The component of ``z_1`` for some tokens, ``{token: component}``; all else stays as without it. It is drawn
+            from its `band` of the mixture and not from its Gaussian, whose tails lie among its neighbours' values:
+            nobody could tell from ``z_1`` that they are not theirs.
         """
         shape = (count, self.n_tokens, self.latent_dim)
         device = generator.device if generator is not None else "cpu"
@@ -112,18 +129,22 @@ class AttributeLatents:
             latents[:, token, 0] = torch.from_numpy(values).to(latents)
         return latents
 
-    def weights(self, token: int) -> NDArray[np.float64]:
-        """``(C,)`` weights of the mixture of ``z_1`` of a token."""
+    def weights(self, token: int) -> FloatArray:
+        """Return the weights ``(C,)`` of the mixture of ``z_1`` of a token."""
         return (
             np.full(self.n_components, 1 / self.n_components) if self.shares is None else np.array(self.shares[token])
         )
 
     def band(self, token: int, component: int) -> tuple[float, float]:
-        """The probabilities between which ``z_1`` of a token lies in one of its components.
+        """Return the probabilities between which ``z_1`` of a token lies in one of its components.
 
         Component ``c`` owns the quantiles from ``pi_0 + ... + pi_{c-1}`` to ``pi_0 + ... + pi_c``: its Gaussian, but
-        for the tails, which nearly all lie there when ``separation`` is 3 or more. Raises ValueError for a component
-        that does not exist, or never occurs.
+        for the tails, which nearly all lie there when ``separation`` is 3 or more.
+
+        Parameters
+        ----------
+        token, component : int
+            Which, from 0. Raises ValueError for a component that does not exist, or never occurs.
         """
         if not 0 <= component < self.n_components:
             raise ValueError(f"component {component} does not exist; there are {self.n_components}, from 0")
@@ -133,7 +154,7 @@ class AttributeLatents:
         return float(weights[:component].sum()), float(weights[: component + 1].sum())
 
     def components(self, latents: torch.Tensor) -> NDArray[np.intp]:
-        """The component in whose `band` ``z_1`` lies: ``(B, T, N)`` to ``(B, T)``."""
+        """Return the component in whose `band` ``z_1`` lies: ``(B, T, N)`` to ``(B, T)``."""
         first = latents[:, :, 0].cpu().numpy()
         edges = [self.quantile(np.cumsum(w)[:-1], w) for w in map(self.weights, range(self.n_tokens))]
         return np.stack([np.searchsorted(edge, column) for edge, column in zip(edges, first.T, strict=True)], 1)
@@ -144,13 +165,31 @@ class AttributeLatents:
         generator: torch.Generator | None = None,
         components: Mapping[int, int] | None = None,
     ) -> torch.Tensor:
-        """Draw calZ of Eq. 9 for attributes ``(B, K)``: ``(B, T, N)``, zero where an attribute is absent."""
+        """Draw calZ of Eq. 9, ``(B, T, N)``, which is zero where an attribute is absent.
+
+        Parameters
+        ----------
+        attributes : array_like or torch.Tensor
+            Of shape ``(B, K)``, 0 or 1.
+        generator : torch.Generator, optional
+            As of `draw`.
+        components : mapping of int to int, optional
+            As of `draw`.
+        """
         gate = self.gate(attributes)
         latents = self.draw(len(gate), generator, components)
         return latents * gate[:, :, None].to(latents.device)
 
     def fixed(self, indices: ArrayLike, seed: int = 0) -> torch.Tensor:
-        """The paper's pairing: image ``i`` has one Z for ever, drawn from ``(seed, i)``. ``(B, T, N)``, ungated."""
+        """Return the paper's pairing: image ``i`` has one Z for ever, drawn from ``(seed, i)``.
+
+        Parameters
+        ----------
+        indices : array_like
+            Numbers ``(B,)`` of the images. Z is ``(B, T, N)``, ungated.
+        seed : int, default 0
+            Of the random numbers.
+        """
         rows = []
         for index in np.atleast_1d(np.asarray(indices)):
             state = np.random.SeedSequence([seed, int(index)]).generate_state(2, np.uint32)
@@ -159,14 +198,19 @@ class AttributeLatents:
         return torch.cat(rows)
 
     def responsibilities(self, latents: torch.Tensor) -> torch.Tensor:
-        """Probability of each component given the value, for equal weights: ``(..., N)`` to ``(..., N, C)``."""
+        """Return each component's probability given the value, for equal weights: ``(..., N)`` to ``(..., N, C)``."""
         means = torch.as_tensor(self.means, dtype=latents.dtype, device=latents.device)
         return torch.softmax(-((latents[..., None] - means) ** 2) / (2 * self.sigma**2), -1)
 
-    def quantile(self, probability: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.float64]:
-        """Inverse distribution function of the mixture, by interpolation (error below 1e-5 where there is mass).
+    def quantile(self, probability: ArrayLike, weights: ArrayLike | None = None) -> FloatArray:
+        """Return quantiles of the mixture, by interpolation (error below 1e-5 where there is mass).
 
-        ``weights`` ``(C,)`` of the components are equal if not given.
+        Parameters
+        ----------
+        probability : array_like
+            Of any shape, from 0 to 1.
+        weights : array_like, optional
+            Of the components, ``(C,)``; equal if not given.
         """
         shares = np.full(self.n_components, 1 / self.n_components) if weights is None else np.asarray(weights)
         edge = abs(self.means[0]) + 6 * self.sigma
@@ -175,11 +219,11 @@ class AttributeLatents:
         return np.interp(np.asarray(probability), cdf, grid)
 
     def to_config(self) -> dict[str, Any]:
-        """A JSON-ready description from which `from_config` makes an equal object."""
+        """Return a JSON-ready description from which `from_config` makes an equal object."""
         return {**vars(self), "shares": None if self.shares is None else [list(row) for row in self.shares]}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> AttributeLatents:
-        """The inverse of `to_config`."""
+        """Return the object that gave `to_config`."""
         shares = config.get("shares")
         return cls(**{**config, "shares": None if shares is None else tuple(tuple(row) for row in shares)})

@@ -2,15 +2,10 @@ r"""Rivals of `ExpansionSampler`: a mixture of Gaussians with full covariances i
 
     p(z | y) = sum_k w_k N(z; m_k, S_k),  S_k = A_k A_k'
 
-- `EMSampler`: by expectation maximisation, scikit-learn's `GaussianMixture`; with one component the Gaussian.
-- `SlicedWassersteinSampler`: by descending the sliced Wasserstein distance to the rows (Kolouri, Rohde and Hoffmann,
-  Sliced Wasserstein Distance for Learning Gaussian Mixture Models, CVPR 2018; E's "SW-GMM"),
-  `gaussmix.latents.sliced_wasserstein`.
-
-A mixture of Gaussians by descending the sliced Wasserstein distance to rows of data.
-
-Kolouri, Rohde and Hoffmann, Sliced Wasserstein Distance for Learning Gaussian Mixture Models, CVPR 2018: on a random
-direction :math:`\theta` the mixture has the slice :math:`q = \sum_k w_k N(\theta \cdot m_k, s_k^2)` with
+`EMSampler` fits it by expectation maximisation, with scikit-learn's `GaussianMixture`; with one component it is the
+Gaussian. `SlicedWassersteinSampler` descends the sliced Wasserstein distance to the rows (Kolouri, Rohde and Hoffmann,
+Sliced Wasserstein Distance for Learning Gaussian Mixture Models, CVPR 2018; E's "SW-GMM"): on a random direction
+:math:`\theta` the mixture has the slice :math:`q = \sum_k w_k N(\theta \cdot m_k, s_k^2)` with
 :math:`s_k = |A_k' \theta|`, and
 
 .. math:: L = E_\theta W_2^2(q, \text{the projected rows}), \quad
@@ -23,21 +18,19 @@ and :math:`u` standard normal, the chain rule gives
     \frac{\partial L}{\partial s_k} = w_k E\, u \varphi'(t), \quad \frac{\partial L}{\partial w_k} = E\, \varphi(t),
 
 expectations by Gauss-Hermite quadrature. Each step has fresh directions and holds T fixed; RMSProp, from k-means.
-Differs from the paper: a step moves the factors :math:`A_k` and the logarithms of the weights, so
-that covariances stay positive and weights on the simplex without projecting them back; it looks at some of the rows;
-the rate falls along a cosine.
-
-Of MNIST's latents, 32 numbers a row, the descent from k-means leaves samples about as good as those of its start.
+Differs from the paper: a step moves the factors :math:`A_k` and the logarithms of the weights, so that covariances stay
+positive and weights on the simplex without projecting them back; it looks at some of the rows; the rate falls along a
+cosine. Of MNIST's latents, 32 numbers a row, the descent from k-means leaves samples about as good as those of its
+start.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp, ndtr, roots_hermitenorm, softmax
 from sklearn.cluster import KMeans
@@ -45,7 +38,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_random_state
 
 from gaussmix._typing import FloatArray
-from gaussmix.latents._base import ClassSampler, checked_rows
+from gaussmix.latents._base import ClassSampler
 
 NODES = 16
 """Of the quadrature over each component of a slice."""
@@ -56,10 +49,131 @@ RATE = 0.001
 some directions: hardly a slice shows it, the density does."""
 _MEMORY = 0.95  # of RMSProp
 _TINY = 1e-12  # beside the root mean squares of gradients that are about 1
+REG_COVAR = 1e-6
+"""Added to the variances, as scikit-learn does; in units of the rows, squared."""
+
+
+@dataclass(frozen=True)
+class FullMixture:
+    """``weights`` ``(K,)``, ``means`` ``(K, D)``, ``factors`` ``(K, D, D)``: lower triangles A_k."""
+
+    weights: FloatArray
+    means: FloatArray
+    factors: FloatArray
+
+    def logpdf(self, z: FloatArray) -> FloatArray:
+        """``(M, D)`` to ``(M,)``."""
+        logs = np.empty((len(z), len(self.weights)))
+        for k, (mean, factor) in enumerate(zip(self.means, self.factors, strict=True)):
+            standard = solve_triangular(factor, (z - mean).T, lower=True)
+            log_det = np.log(2 * np.pi) * len(mean) / 2 + np.log(np.diag(factor)).sum()
+            logs[:, k] = np.log(self.weights[k]) - log_det - (standard**2).sum(0) / 2
+        return np.asarray(logsumexp(logs, axis=1))
+
+    def draw(self, count: int, rng: np.random.RandomState) -> FloatArray:
+        """``(count, D)``."""
+        terms = rng.choice(len(self.weights), count, p=self.weights)
+        drawn = rng.standard_normal((count, self.means.shape[1]))
+        for k in np.unique(terms):
+            drawn[terms == k] = self.means[k] + drawn[terms == k] @ self.factors[k].T
+        return drawn
+
+
+class _MixtureSampler(ClassSampler):
+    """``parts_`` are one `FullMixture` a class."""
+
+    parts_: list[FullMixture]
+    n_components: int
+    random_state: Any
+
+    def _check_settings(self) -> int:
+        if self.n_components < 1:
+            raise ValueError(f"n_components is {self.n_components}; give at least 1")
+        return max(2, self.n_components)
+
+    def _fit_classes(self, by_class: list[FloatArray]) -> list[FullMixture]:
+        rng = check_random_state(self.random_state)
+        return [self._fit_class(own, rng) for own in by_class]
+
+    @abstractmethod
+    def _fit_class(self, rows: FloatArray, rng: np.random.RandomState) -> FullMixture: ...
+
+    def _draw(self, part: FullMixture, count: int, rng: np.random.RandomState) -> FloatArray:
+        return part.draw(count, rng)
+
+    def _log_density(self, part: FullMixture, rows: FloatArray) -> FloatArray:
+        return part.logpdf(rows)
+
+
+class EMSampler(_MixtureSampler):
+    """Maximum likelihood by expectation maximisation from k-means, `sklearn.mixture.GaussianMixture`.
+
+    Parameters
+    ----------
+    n_components : int, default 10
+        Of each class; 1 is the Gaussian with the rows' mean and covariance.
+    random_state : int, RandomState or None
+        Of k-means.
+
+    Attributes
+    ----------
+    classes_, shares_, parts_, n_features_in_
+        As of `ExpansionSampler`; a part is one mixture.
+    """
+
+    def __init__(self, n_components: int = 10, *, random_state: Any = None):
+        self.n_components = n_components
+        self.random_state = random_state
+
+    def _fit_class(self, rows: FloatArray, rng: np.random.RandomState) -> FullMixture:
+        model = GaussianMixture(self.n_components, reg_covar=REG_COVAR, random_state=rng).fit(rows)
+        factors = np.asarray(np.linalg.cholesky(np.asarray(model.covariances_)), float)
+        return FullMixture(np.asarray(model.weights_), np.asarray(model.means_), factors)
+
+
+class SlicedWassersteinSampler(_MixtureSampler):
+    """Least sliced Wasserstein distance to the rows, from k-means; see `gaussmix.latents.baselines`.
+
+    Parameters
+    ----------
+    n_components : int, default 10
+        Of each class.
+    n_steps : int, default 300
+        Of descent.
+    n_projections : int, default 50
+        Fresh directions in each step.
+    random_state : int, RandomState or None
+        Of k-means, the directions and the rows of each step.
+
+    Attributes
+    ----------
+    classes_, shares_, parts_, n_features_in_
+        As of `ExpansionSampler`; a part is one mixture.
+    """
+
+    def __init__(
+        self, n_components: int = 10, *, n_steps: int = 300, n_projections: int = 50, random_state: Any = None
+    ):
+        self.n_components = n_components
+        self.n_steps = n_steps
+        self.n_projections = n_projections
+        self.random_state = random_state
+
+    def _check_settings(self) -> int:
+        if self.n_steps < 0 or self.n_projections < 1:
+            raise ValueError(
+                f"n_steps is {self.n_steps} and n_projections {self.n_projections}; give at least 0 and at least 1"
+            )
+        return super()._check_settings()
+
+    def _fit_class(self, rows: FloatArray, rng: np.random.RandomState) -> FullMixture:
+        found = fit_sliced_wasserstein(rows, self.n_components, self.n_steps, self.n_projections, rng)
+        covariances = found.factors @ found.factors.swapaxes(1, 2) + REG_COVAR * np.eye(rows.shape[1])
+        return FullMixture(found.weights, found.means, np.asarray(np.linalg.cholesky(covariances), float))
 
 
 @dataclass
-class Parameters:
+class MixtureParameters:
     """``logits`` ``(K,)``: logs of the weights, plus a constant; ``means`` ``(K, D)``, ``factors`` ``(K, D, D)``."""
 
     logits: FloatArray
@@ -74,12 +188,12 @@ class Parameters:
 
 def fit_sliced_wasserstein(
     rows: FloatArray, n_components: int, n_steps: int, n_projections: int, rng: np.random.RandomState
-) -> Parameters:
+) -> MixtureParameters:
     """The mixture for rows ``(N, D)``, N at least ``n_components``."""
     centre, scale = rows.mean(0), max(float(np.sqrt(rows.var(0).mean())), np.finfo(float).tiny)
     standard = (rows - centre) / scale
     found = _k_means(standard, n_components, rng)
-    squares = Parameters(np.zeros_like(found.logits), np.zeros_like(found.means), np.zeros_like(found.factors))
+    squares = MixtureParameters(np.zeros_like(found.logits), np.zeros_like(found.means), np.zeros_like(found.factors))
     for step in range(n_steps):
         directions = rng.standard_normal((n_projections, rows.shape[1]))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -91,10 +205,12 @@ def fit_sliced_wasserstein(
             square += (1 - _MEMORY) * (slope**2 - square)
             unbiased = square / (1 - _MEMORY ** (step + 1))
             getattr(found, name)[...] -= rate * slope / (np.sqrt(unbiased) + _TINY)
-    return Parameters(found.logits, centre + scale * found.means, scale * found.factors)
+    return MixtureParameters(found.logits, centre + scale * found.means, scale * found.factors)
 
 
-def sliced_loss(mixture: Parameters, rows: FloatArray, directions: FloatArray) -> tuple[float, Parameters]:
+def sliced_loss(
+    mixture: MixtureParameters, rows: FloatArray, directions: FloatArray
+) -> tuple[float, MixtureParameters]:
     """L, its mean over ``directions`` ``(J, D)`` of length 1, and its gradient, for rows ``(N, D)``."""
     u, share = roots_hermitenorm(NODES)
     share = share / share.sum()
@@ -107,7 +223,7 @@ def sliced_loss(mixture: Parameters, rows: FloatArray, directions: FloatArray) -
     to_mean = weights * (slope @ share)  # (J, K)
     to_deviation = weights * (slope @ (share * u))
     to_weight = (potential @ share).mean(0)
-    gradient = Parameters(
+    gradient = MixtureParameters(
         logits=weights * (to_weight - weights @ to_weight),
         means=to_mean.T @ directions / len(directions),
         factors=np.einsum("jk,jd,jke->kde", to_deviation / deviation, directions, sliced) / len(directions),
@@ -137,12 +253,12 @@ def _integral(t: FloatArray, slope: FloatArray) -> FloatArray:
     return phi.reshape(t.shape)
 
 
-def _k_means(rows: FloatArray, n_components: int, rng: np.random.RandomState) -> Parameters:
+def _k_means(rows: FloatArray, n_components: int, rng: np.random.RandomState) -> MixtureParameters:
     """Shares, centres and spreads of clusters. Those with no more rows than dimensions take the spread of all."""
     cluster = KMeans(n_components, n_init=1, random_state=rng).fit_predict(rows)  # pyright: ignore[reportArgumentType]
     groups = [rows[cluster == k] for k in range(n_components)]
     centred = np.concatenate([own - own.mean(0) for own in groups])
-    return Parameters(
+    return MixtureParameters(
         logits=np.log([len(own) / len(rows) for own in groups]),
         means=np.stack([own.mean(0) for own in groups]),
         factors=np.stack([_factor(own if len(own) > rows.shape[1] else centred) for own in groups]),
@@ -153,128 +269,3 @@ def _factor(rows: FloatArray) -> FloatArray:
     """A with ``A A'`` the covariance of ``rows``."""
     variance, axes = np.linalg.eigh(np.atleast_2d(np.cov(rows.T, bias=True)))
     return axes * np.sqrt(np.maximum(variance, 0))
-
-
-REG_COVAR = 1e-6
-"""Added to the variances, as scikit-learn does; in units of the rows, squared."""
-
-
-@dataclass(frozen=True)
-class FullMixture:
-    """``weights`` ``(K,)``, ``means`` ``(K, D)``, ``factors`` ``(K, D, D)``: lower triangles A_k."""
-
-    weights: NDArray[np.float64]
-    means: NDArray[np.float64]
-    factors: NDArray[np.float64]
-
-    @classmethod
-    def of_covariances(
-        cls, weights: NDArray[np.float64], means: NDArray[np.float64], covariances: NDArray[np.float64]
-    ) -> FullMixture:
-        """Covariances are ``(K, D, D)``, positive definite."""
-        return cls(weights, means, np.asarray(np.linalg.cholesky(covariances), float))
-
-    def logpdf(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``(M, D)`` to ``(M,)``."""
-        logs = np.empty((len(z), len(self.weights)))
-        for k, (mean, factor) in enumerate(zip(self.means, self.factors, strict=True)):
-            standard = solve_triangular(factor, (z - mean).T, lower=True)
-            log_det = np.log(2 * np.pi) * len(mean) / 2 + np.log(np.diag(factor)).sum()
-            logs[:, k] = np.log(self.weights[k]) - log_det - (standard**2).sum(0) / 2
-        return np.asarray(logsumexp(logs, axis=1))
-
-    def draw(self, count: int, rng: np.random.RandomState) -> NDArray[np.float64]:
-        """``(count, D)``."""
-        terms = rng.choice(len(self.weights), count, p=self.weights)
-        drawn = rng.standard_normal((count, self.means.shape[1]))
-        for k in np.unique(terms):
-            drawn[terms == k] = self.means[k] + drawn[terms == k] @ self.factors[k].T
-        return drawn
-
-
-class _MixtureSampler(ClassSampler):
-    """``parts_`` are one `FullMixture` a class."""
-
-    parts_: list[FullMixture]
-    n_components: int
-    random_state: Any
-
-    def fit(self, z: ArrayLike, y: ArrayLike | None = None) -> Self:
-        """Learn from rows ``(N, D)`` and labels ``(N,)``, if there are any.
-
-        Raises ValueError for what is not finite, shapes that do not fit, a class with one row or with fewer rows than
-        components.
-        """
-        if self.n_components < 1:
-            raise ValueError(f"n_components is {self.n_components}; give at least 1")
-        rng = check_random_state(self.random_state)
-        by_class = self._rows_by_class(*checked_rows(z, y), at_least=max(2, self.n_components))
-        self.parts_ = [self._fit_class(own, rng) for own in by_class]
-        return self
-
-    @abstractmethod
-    def _fit_class(self, rows: NDArray[np.float64], rng: np.random.RandomState) -> FullMixture: ...
-
-    def _draw(self, part: FullMixture, count: int, rng: np.random.RandomState) -> NDArray[np.float64]:
-        return part.draw(count, rng)
-
-    def _log_density(self, part: FullMixture, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        return part.logpdf(rows)
-
-
-class EMSampler(_MixtureSampler):
-    """Maximum likelihood by expectation maximisation from k-means, `sklearn.mixture.GaussianMixture`.
-
-    Parameters
-    ----------
-    n_components : of each class; 1 is the Gaussian with the rows' mean and covariance.
-    random_state : of k-means.
-
-    Attributes
-    ----------
-    classes_, shares_, n_features_in_ : as of `ExpansionSampler`.
-    parts_ : by class, a `FullMixture`.
-    """
-
-    def __init__(self, n_components: int = 10, *, random_state: Any = None):
-        self.n_components = n_components
-        self.random_state = random_state
-
-    def _fit_class(self, rows: NDArray[np.float64], rng: np.random.RandomState) -> FullMixture:
-        model = GaussianMixture(self.n_components, reg_covar=REG_COVAR, random_state=rng).fit(rows)
-        found = np.asarray(model.weights_), np.asarray(model.means_), np.asarray(model.covariances_)
-        return FullMixture.of_covariances(*found)
-
-
-class SlicedWassersteinSampler(_MixtureSampler):
-    """Least sliced Wasserstein distance to the rows, from k-means; see `gaussmix.latents.baselines`.
-
-    Parameters
-    ----------
-    n_components : of each class.
-    n_steps : of descent.
-    n_projections : fresh directions a step.
-    random_state : of k-means, the directions and the rows of each step.
-
-    Attributes
-    ----------
-    classes_, shares_, n_features_in_ : as of `ExpansionSampler`.
-    parts_ : by class, a `FullMixture`.
-    """
-
-    def __init__(
-        self, n_components: int = 10, *, n_steps: int = 300, n_projections: int = 50, random_state: Any = None
-    ):
-        self.n_components = n_components
-        self.n_steps = n_steps
-        self.n_projections = n_projections
-        self.random_state = random_state
-
-    def _fit_class(self, rows: NDArray[np.float64], rng: np.random.RandomState) -> FullMixture:
-        if self.n_steps < 0 or self.n_projections < 1:
-            raise ValueError(
-                f"n_steps is {self.n_steps} and n_projections {self.n_projections}; give at least 0 and at least 1"
-            )
-        found = fit_sliced_wasserstein(rows, self.n_components, self.n_steps, self.n_projections, rng)
-        covariances = found.factors @ found.factors.swapaxes(1, 2) + REG_COVAR * np.eye(rows.shape[1])
-        return FullMixture.of_covariances(found.weights, found.means, covariances)

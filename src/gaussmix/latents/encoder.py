@@ -1,6 +1,6 @@
 """LatentEncoder: read Z off a picture, the same way for the pictures it was fitted to and for new ones.
 
-With ``y`` the two views of a picture (`gaussmix.latents._modes`) and ``d = [1, A]``, attribute ``k`` sees the scores
+With ``y`` the descriptors of a picture (`gaussmix.latents._modes`) and ``d = [1, A]``, attribute ``k`` has the scores
 
     s_k = y V_k - d D_k - sum_j A_j f_j X_jk,     j: the attributes that had their turn before k
 
@@ -18,23 +18,23 @@ The component of an image is the one in whose band ``z_1`` lies (`AttributeLaten
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gaussmix.latents._modes import MAX_SIZE, colour_view, shape_view
-from gaussmix.latents._reader import TokenReader
+from gaussmix._typing import FloatArray, IntArray
+from gaussmix.latents._modes import MAX_SIDE, Modes, colour_descriptor, edge_descriptor
 from gaussmix.latents.attributes import AttributeLatents
 
 _BATCH = 1024
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedLatents:
     """``table``: Z ``(M, T, N)`` float32. ``components``: ``(M, K)`` int8, -1 where absent or not matched."""
 
     table: NDArray[np.float32]
@@ -44,17 +44,15 @@ class Encoded:
 class LatentEncoder:
     """Z of pictures; `gaussmix.latents.matching.match_latents` makes one.
 
-    Args:
-        latents: the distribution, with its shares.
-        side: height and width of the colour view in pixels.
-        readers: for the tokens that are matched, in the order of their turns; the others get noise.
+    ``latents``: the distribution, with its shares. ``side``: height and width of the colour descriptor in pixels.
+    ``tokens``: those that are matched, in the order of their turns; the others get noise.
     """
 
-    def __init__(self, latents: AttributeLatents, side: int, readers: Mapping[int, TokenReader]):
-        self.latents, self.side, self.readers = latents, side, dict(readers)
+    def __init__(self, latents: AttributeLatents, side: int, tokens: Mapping[int, TokenEncoder]):
+        self.latents, self.side, self.tokens = latents, side, dict(tokens)
 
     def encode(self, images: NDArray[np.uint8], attributes: NDArray, seed: int = 0) -> NDArray[np.float32]:
-        """Z ``(M, T, N)`` float32, ungated, of pictures ``(M, H, W, 3)`` uint8 with attributes ``(M, K)`` of 0/1.
+        """Return ungated Z ``(M, T, N)`` float32 of pictures ``(M, H, H, 3)`` uint8 with attributes ``(M, K)`` of 0/1.
 
         ``seed`` is for the numbers that no picture decides: those of absent and of unmatched attributes, and those
         after the details. Raises ValueError for shapes that do not fit, and for what is not uint8 or not 0 and 1.
@@ -62,31 +60,31 @@ class LatentEncoder:
         return self.read(images, attributes, seed).table
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:
-        """Everything as arrays, under names without dots, for safetensors; under 1 MB for 16 attributes at 32 px."""
+        """Return everything as arrays, under names without dots; under 1 MB for 16 attributes at 32 px."""
         latents = self.latents
         tensors: dict[str, NDArray[Any]] = {
-            "order": np.array(list(self.readers), np.int32),
+            "order": np.array(list(self.tokens), np.int32),
             "sizes": np.array([self.side, latents.n_attributes, latents.latent_dim, latents.n_components], np.int32),
             "separation": np.array([latents.separation]),
             "shares": np.stack([latents.weights(token) for token in range(latents.n_tokens)]),
         }
-        for token, reader in self.readers.items():
-            tensors |= {f"token{token}_{name}": array for name, array in reader.to_tensors().items()}
+        for token, encoder in self.tokens.items():
+            tensors |= {f"token{token}_{name}": array for name, array in encoder.to_tensors().items()}
         return tensors
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> LatentEncoder:
-        """The inverse of `to_tensors`, up to rounding of the tables of ranks. ValueError if something is missing."""
+        """Return the encoder of `to_tensors`, up to rounding of the rank tables; ValueError if an array is missing."""
         try:
             side, n_attributes, latent_dim, n_components = (int(size) for size in tensors["sizes"])
             shares = np.asarray(tensors["shares"], float)
-            readers = {}
+            tokens = {}
             for token in tensors["order"]:
                 prefix = f"token{token}_"
                 own = {
                     name.removeprefix(prefix): np.asarray(a) for name, a in tensors.items() if name.startswith(prefix)
                 }
-                readers[int(token)] = TokenReader.from_tensors(own)
+                tokens[int(token)] = TokenEncoder.from_tensors(own)
         except KeyError as error:
             raise ValueError(f"not the tensors of a latent encoder: {error} is missing; write them anew") from error
         latents = AttributeLatents(
@@ -97,9 +95,9 @@ class LatentEncoder:
             base_token=len(shares) > n_attributes,
             shares=tuple(tuple(row / row.sum()) for row in shares),
         )
-        return cls(latents, side, readers)
+        return cls(latents, side, tokens)
 
-    def read(self, images: NDArray[np.uint8], attributes: NDArray, seed: int = 0) -> Encoded:
+    def read(self, images: NDArray[np.uint8], attributes: NDArray, seed: int = 0) -> EncodedLatents:
         """As `encode`, with the component of each attribute."""
         latents, attributes = self.latents, np.asarray(attributes)
         expected = (len(images), latents.n_attributes)
@@ -113,41 +111,172 @@ class LatentEncoder:
         components = np.full(attributes.shape, -1, np.int8)
         for start in range(0, len(images), _BATCH):
             rows = slice(start, start + _BATCH)
-            self._read_batch(views_of(images[rows]), attributes[rows], table[rows], components[rows])
-        return Encoded(table, components)
+            self._read_batch(descriptors_of(images[rows]), attributes[rows], table[rows], components[rows])
+        return EncodedLatents(table, components)
 
-    def _read_batch(self, views: NDArray, attributes: NDArray, table: NDArray, components: NDArray) -> None:
-        """Fill in ``table`` ``(B, T, N)`` and ``components`` ``(B, K)``."""
+    def _read_batch(self, described: NDArray, attributes: NDArray, table: NDArray, components: NDArray) -> None:
+        """Fill in ``table`` ``(B, T, N)`` and ``components`` ``(B, K)`` from descriptors ``(B, Q)``."""
         design = design_of(attributes)
         features: dict[int, NDArray] = {}
-        for token, reader in self.readers.items():
-            has = np.arange(len(views)) if reader.modes is None else np.flatnonzero(attributes[:, token])
-            raw = views[has] @ reader.axes - design[has] @ reader.design
+        for token, encoder in self.tokens.items():
+            has = np.arange(len(described)) if encoder.modes is None else np.flatnonzero(attributes[:, token])
+            raw = described[has] @ encoder.axes - design[has] @ encoder.design
             for earlier, known in features.items():
-                raw -= known[has] @ reader.carried[earlier]
-            mode, details = reader.read(raw, design[has])
+                raw -= known[has] @ encoder.carried[earlier]
+            mode, details = encoder.mode_and_details(raw, design[has])
             weights = self.latents.weights(token)
-            component, z = reader.numbers(mode, details, attributes[has], self.latents, weights)
+            component, z = encoder.numbers(mode, details, attributes[has], self.latents, weights)
             table[has, token, : z.shape[1]] = z
-            if reader.modes is not None:
+            if encoder.modes is not None:
                 components[has, token] = component
-                features[token] = np.zeros((len(views), z.shape[1] + len(weights)), np.float32)
+                features[token] = np.zeros((len(described), z.shape[1] + len(weights)), np.float32)
                 features[token][has] = features_of(details, mode, len(weights))
 
 
+@dataclass(frozen=True)
+class Standardiser:
+    """Makes scores centred and equally wide whatever the attributes.
+
+    ``logs`` and ``centre`` ``(1 + K, S)``: of the variance and the mean, linear in d. ``scale`` ``(S,)``.
+    """
+
+    logs: NDArray[np.float32]
+    centre: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+    def __call__(self, scores: NDArray[np.floating], design: NDArray[np.float32]) -> NDArray[np.floating]:
+        wide = np.exp(-0.5 * (design @ self.logs), dtype=np.float32)
+        return (scores * wide - design @ self.centre) * self.scale
+
+    def columns(self, columns: slice) -> Standardiser:
+        """The one of some of the scores."""
+        return Standardiser(self.logs[:, columns], self.centre[:, columns], self.scale[columns])
+
+
+@dataclass(frozen=True)
+class RankTables:
+    """Tables from scores to ranks, for each stratum g and mode c.
+
+    ``attributes``: the attributes that make the strata. ``codes`` ``(G,)``: which of them are on in each stratum, as a
+    binary number. ``shares`` ``(G, C)``: of the modes. ``knots`` ``(G, C, D, n)``: scores at even ranks, ``edge``
+    ``(G, C)``: the least rank.
+    """
+
+    attributes: IntArray
+    codes: IntArray
+    shares: NDArray[np.float32]
+    knots: NDArray[np.float32]
+    edge: NDArray[np.float32]
+
+    def strata(self, attributes: NDArray) -> NDArray[np.intp]:
+        """The stratum of each row ``(M, K)``; a combination that was never seen counts as the first."""
+        return np.argmax(stratum_codes(attributes, self.attributes)[:, None] == self.codes, 1)
+
+    def rank(self, stratum: NDArray, mode: NDArray, scores: NDArray, number: int) -> FloatArray:
+        """F of one number's scores ``(M,)`` within their stratum and mode, in (0, 1)."""
+        result = np.empty(len(scores))
+        for g, c in np.ndindex(self.shares.shape):
+            inside = (stratum == g) & (mode == c)
+            knots, edge = self.knots[g, c, number], self.edge[g, c]
+            ranks = np.interp(scores[inside], knots, np.linspace(0, 1, len(knots)))
+            result[inside] = np.clip(ranks, edge, 1 - edge)
+        return result
+
+    def position(self, stratum: NDArray, mode: NDArray, scores: NDArray) -> FloatArray:
+        """Where rows lie, in (0, 1), when a stratum is sorted by mode and by the first score within it."""
+        before = np.cumsum(self.shares, 1) - self.shares
+        return before[stratum, mode] + self.shares[stratum, mode] * self.rank(stratum, mode, scores, 0)
+
+
+@dataclass(frozen=True)
+class TokenEncoder:
+    """How one token's numbers are read off a picture; for S scores, the first ``S - D`` of the mode, D of details.
+
+    ``axes`` ``(Q, S)``: V_k, the map multiplied in. ``design`` ``(1 + K, S)``: D_k. ``carried`` ``(K, F, S)``: X_jk.
+    ``by_mode`` ``(C, D)``: each mode's means of the details. ``modes`` is None for the base token: details only.
+    """
+
+    axes: NDArray[np.float32]
+    design: NDArray[np.float32]
+    carried: NDArray[np.float32]
+    by_mode: NDArray[np.float32]
+    spread: Standardiser
+    ranks: RankTables
+    modes: Modes | None
+
+    def mode_and_details(
+        self, raw: NDArray[np.floating], design: NDArray[np.float32]
+    ) -> tuple[NDArray[np.intp], NDArray]:
+        """Modes ``(M,)`` and scores of the details ``(M, D)`` from raw scores ``(M, S)``."""
+        split = raw.shape[1] - self.by_mode.shape[1]
+        mode = np.zeros(len(raw), np.intp)
+        if self.modes is not None:
+            mode = self.modes.labels(self.spread.columns(slice(None, split))(raw[:, :split], design))
+        return mode, self.spread.columns(slice(split, None))(raw[:, split:] - self.by_mode[mode], design)
+
+    def numbers(
+        self, mode: NDArray, details: NDArray, attributes: NDArray, latents: AttributeLatents, weights: NDArray
+    ) -> tuple[NDArray[np.intp], FloatArray]:
+        """Components ``(M,)`` and ``z_1 ... z_D`` ``(M, D)``; ``weights`` of the components of ``z_1``."""
+        stratum, component = self.ranks.strata(attributes), mode
+        z = np.empty(details.shape)
+        if self.modes is not None:
+            position = self.ranks.position(stratum, mode, details[:, 0])
+            component = component_at(position, weights)
+            z[:, 0] = latents.quantile(position, weights)
+        first = 0 if self.modes is None else 1
+        ranks = [self.ranks.rank(stratum, component, details[:, n], n) for n in range(first, details.shape[1])]
+        if ranks:
+            z[:, first:] = latents.quantile(np.stack(ranks, 1))
+        return component, z
+
+    def to_tensors(self) -> dict[str, NDArray[Any]]:
+        """Arrays for a file. Of the axes only the rows inside the map; they, X and the knots in half precision."""
+        rows = np.flatnonzero(self.axes.any(1))
+        tensors: dict[str, NDArray[Any]] = {
+            "length": np.array([len(self.axes)], np.int32),
+            "rows": rows.astype(np.int32),
+            "axes": self.axes[rows].astype(np.float16),
+            "carried": self.carried.astype(np.float16),
+            **{name: getattr(self, name) for name in ("design", "by_mode")},
+        }
+        for name, part in (("spread", self.spread), ("ranks", self.ranks), ("modes", self.modes)):
+            if part is not None:
+                tensors |= {f"{name}_{f.name}": getattr(part, f.name) for f in fields(part)}
+        tensors["ranks_knots"] = tensors["ranks_knots"].astype(np.float16)
+        return tensors
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> TokenEncoder:
+        """The inverse of `to_tensors`."""
+        axes = np.zeros((int(tensors["length"][0]), tensors["axes"].shape[1]), np.float32)
+        axes[tensors["rows"]] = tensors["axes"]
+
+        def part(kind: Any, name: str) -> Any:
+            return kind(**{f.name: tensors[f"{name}_{f.name}"] for f in fields(kind)})
+
+        return cls(
+            axes=axes,
+            **{name: np.asarray(tensors[name], np.float32) for name in ("design", "carried", "by_mode")},
+            spread=part(Standardiser, "spread"),
+            ranks=part(RankTables, "ranks"),
+            modes=part(Modes, "modes") if "modes_means" in tensors else None,
+        )
+
+
 def side_of(images: NDArray[np.uint8]) -> int:
-    """Height and width of the colour view of images ``(M, H, H, 3)``. ValueError unless they are such uint8."""
+    """Height and width of the colour descriptor of images ``(M, H, H, 3)``. ValueError unless they are such uint8."""
     if images.dtype != np.uint8:
         raise ValueError(f"images hold {images.dtype}; give uint8 from 0 to 255")
     if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
         raise ValueError(f"images have shape {images.shape}; expected squares (count, size, size, 3)")
-    return images.shape[1] // -(-images.shape[1] // MAX_SIZE)
+    return images.shape[1] // -(-images.shape[1] // MAX_SIDE)
 
 
-def views_of(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Both views of images ``(M, H, H, 3)`` side by side, ``(M, Q)``."""
-    colours = colour_view(images)
-    return np.concatenate([colours, shape_view(colours, side_of(images))], 1)
+def descriptors_of(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Both descriptors of images ``(M, H, H, 3)`` side by side, ``(M, Q)``."""
+    colours = colour_descriptor(images)
+    return np.concatenate([colours, edge_descriptor(colours, side_of(images))], 1)
 
 
 def design_of(attributes: NDArray) -> NDArray[np.float32]:
@@ -160,3 +289,16 @@ def design_of(attributes: NDArray) -> NDArray[np.float32]:
 def features_of(details: NDArray, mode: NDArray, n_modes: int) -> NDArray[np.float32]:
     """``f``: details and one-hot mode, ``(M, D + C)``."""
     return np.column_stack([details, np.eye(n_modes)[mode]]).astype(np.float32)
+
+
+def stratum_codes(attributes: NDArray, chosen: Iterable[int]) -> IntArray:
+    """Which of the ``chosen`` attributes each row ``(M, K)`` has, as a binary number ``(M,)``."""
+    code = np.zeros(len(attributes), np.int64)
+    for k in chosen:
+        code = 2 * code + attributes[:, k]
+    return code
+
+
+def component_at(position: NDArray, weights: NDArray) -> NDArray[np.intp]:
+    """The component in whose band a position in (0, 1) lies."""
+    return np.minimum(np.searchsorted(np.cumsum(weights), position), len(weights) - 1)

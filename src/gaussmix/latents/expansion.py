@@ -17,25 +17,24 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from sklearn.cluster import KMeans
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from gaussmix._files import read_tensors, write_tensors
+from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.fit import Rule
-from gaussmix.latents._base import ClassSampler, checked_rows, of_class
+from gaussmix.latents._base import ClassSampler, of_class
 from gaussmix.latents._parts import (
     Part,
-    independent_part,
     log_density,
-    pack_parts,
+    parts_from_tensors,
     parts_of_clusters,
-    unpack_parts,
+    parts_to_tensors,
 )
 
 Coupling = Literal["independent", "pca", "cluster-pca"]
@@ -52,19 +51,32 @@ class ExpansionSampler(ClassSampler):
 
     Parameters
     ----------
-    coupling : "independent" (the paper's), "pca" or "cluster-pca"; see the module.
-    n_clusters : of each class, for "cluster-pca"; "auto" takes the number from `CLUSTERS_TRIED` with the highest median
+    coupling : {"independent", "pca", "cluster-pca"}, default "cluster-pca"
+        Of the dimensions; "independent" is the paper's. See `gaussmix.latents.expansion`.
+    n_clusters : int or "auto", default 20
+        Of each class, for "cluster-pca"; "auto" takes the number of 1, 2, 5, 10, 20 and 40 with the highest median
         log-density of held-out rows (a quarter; the median, as a single far row must not decide).
-    weights, n_components, bandwidth : of the expansions, as in `gaussmix.GMMExpansion`.
-    random_state : of k-means and of the rows held out.
+    rule : str, default "histogram"
+        Of the expansions, as in `gaussmix.GMMExpansion`.
+    n_components : int, default 100
+        Likewise.
+    bandwidth : float, default 2.0
+        Likewise.
+    random_state : int, RandomState or None
+        Of k-means and of the rows held out.
 
     Attributes
     ----------
-    classes_ : sorted labels, or ``[None]`` for rows without.
-    shares_ : ``(len(classes_),)`` shares of the rows.
-    parts_ : by class, a tuple of `Part`.
-    n_clusters_ : clusters a class; 1 unless "cluster-pca".
-    n_features_in_ : D.
+    classes_ : ndarray
+        Sorted labels, or ``[None]`` for rows without.
+    shares_ : ndarray of float64
+        Shares ``(len(classes_),)`` of the rows.
+    parts_ : list
+        By class, a tuple of the terms of its density.
+    n_clusters_ : int
+        Clusters of each class; 1 unless "cluster-pca".
+    n_features_in_ : int
+        D.
 
     Examples
     --------
@@ -79,7 +91,7 @@ class ExpansionSampler(ClassSampler):
 
     coupling: Coupling
     n_clusters: int | Literal["auto"]
-    weights: Rule
+    rule: Rule
     n_clusters_: int
 
     def __init__(
@@ -87,84 +99,43 @@ class ExpansionSampler(ClassSampler):
         coupling: Coupling = "cluster-pca",
         *,
         n_clusters: int | Literal["auto"] = 20,
-        weights: Rule = "histogram",
+        rule: Rule = "histogram",
         n_components: int = 100,
         bandwidth: float = 2.0,
         random_state: Any = None,
     ):
         self.coupling = coupling
         self.n_clusters = n_clusters
-        self.weights = weights
+        self.rule = rule
         self.n_components = n_components
         self.bandwidth = bandwidth
         self.random_state = random_state
 
-    def fit(self, z: ArrayLike, y: ArrayLike | None = None) -> Self:
-        """Learn from rows ``(N, D)`` and labels ``(N,)``, if there are any.
-
-        Raises ValueError for what is not finite, shapes that do not fit, a class with one row, and more clusters than
-        a class has rows.
-        """
-        self._check_settings()
-        rows, labels = checked_rows(z, y)
-        if hasattr(self, "_counters"):
-            del self._counters
-        by_class = self._rows_by_class(rows, labels)
-        self.n_clusters_ = self._choose_clusters(by_class)
-        for label, own in zip(self.classes_, by_class, strict=True):
-            if len(own) < self.n_clusters_:
-                raise ValueError(
-                    f"{of_class(label)}{len(own)} rows for {self.n_clusters_} "
-                    "clusters; ask for fewer, or n_clusters='auto'"
-                )
-        self.parts_ = [self._fit_class(own, self.n_clusters_) for own in by_class]
-        return self
-
-    def partial_fit(self, z: ArrayLike, y: ArrayLike | None = None) -> Self:
-        """Count one more chunk; only for coupling "independent", whose counts add up. New classes may come later.
-
-        The first chunk of a class fixes the grids, wider than `fit` lays them, as in `GMMExpansion.partial_fit`: the
-        density is near that of `fit` on all rows, not equal to it.
-
-        Raises ValueError for the other couplings: their axes depend on all rows at once.
-        """
-        if self.coupling != "independent":
-            raise ValueError(f"coupling {self.coupling!r} needs all rows at once: use fit, or coupling='independent'")
-        self._check_settings()
-        rows, labels = checked_rows(z, y)
-        if not hasattr(self, "_counters"):
-            if hasattr(self, "parts_"):
-                raise ValueError("this sampler was fitted or loaded whole; begin a new one with partial_fit")
-            self._counters: dict[Any, tuple[GMMExpansion, int]] = {}
-            self.n_features_in_, self.n_clusters_ = rows.shape[1], 1
-        elif rows.shape[1] != self.n_features_in_:
-            raise ValueError(f"rows have {rows.shape[1]} numbers; the earlier chunks had {self.n_features_in_}")
-        elif (labels is None) != (None in self._counters):
-            raise ValueError("some chunks have labels and some have none; give them all, or none")
-        for label in [None] if labels is None else np.unique(labels).tolist():
-            own = rows if labels is None else rows[labels == label]
-            counter, before = self._counters.get(label, (self._expansion(), 0))
-            self._counters[label] = counter.partial_fit(own), before + len(own)
-        self.classes_ = np.array([None]) if labels is None else np.array(sorted(self._counters))
-        counted = [self._counters[label] for label in self.classes_.tolist()]
-        sizes = np.array([size for _, size in counted], float)
-        self.shares_ = sizes / sizes.sum()
-        self.parts_ = [(independent_part(counter.distributions_),) for counter, _ in counted]
-        return self
-
     def sample(
-        self, n: int = 1, *, class_label: Any = None, truncation: float | None = None, random_state: Any = None
-    ) -> NDArray[np.float64]:
-        """Draw ``(n, D)`` rows.
+        self,
+        n_samples: int = 1,
+        *,
+        class_label: Any = None,
+        truncation: float | None = None,
+        random_state: Any = None,
+    ) -> FloatArray:
+        """Draw rows ``(n_samples, D)``.
 
-        ``class_label``: one label, or ``(n,)`` of them; None draws classes with their shares. ``truncation`` in (0, 1]
-        keeps the central share of each expansion: less variety, fewer outliers; None, or 1, keeps all.
-        Raises ValueError for an unknown label and a truncation outside (0, 1].
+        Parameters
+        ----------
+        n_samples : int, default 1
+            How many.
+        class_label : label or array_like, optional
+            One label, or ``(n_samples,)`` of them; classes are drawn with their shares if not given.
+        truncation : float, optional
+            In (0, 1]: keep the central share of each expansion: less variety, fewer outliers. All if not given.
+        random_state : int, RandomState or None
+            As in scikit-learn.
         """
         if truncation is not None and not 0 < truncation <= 1:
             raise ValueError(f"truncation is {truncation}; choose above 0, up to 1, or None")
         return self._drawn(
-            n, class_label, random_state, lambda parts, count, rng: self._draw(parts, count, rng, truncation)
+            n_samples, class_label, random_state, lambda parts, count, rng: self._draw(parts, count, rng, truncation)
         )
 
     # -- on disk
@@ -175,7 +146,7 @@ class ExpansionSampler(ClassSampler):
         tensors = {
             "shares": self.shares_,
             "n_parts": np.array([len(own) for own in self.parts_]),
-            **pack_parts([part for own in self.parts_ for part in own]),
+            **parts_to_tensors([part for own in self.parts_ for part in own]),
         }
         labels = [None] if self.classes_[0] is None else self.classes_.tolist()
         about = {"classes": json.dumps(labels), "settings": json.dumps({**self.get_params(), "random_state": None})}
@@ -183,14 +154,14 @@ class ExpansionSampler(ClassSampler):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ExpansionSampler:
-        """Read what `save` wrote; `partial_fit` begins anew. Raises ValueError for another or a damaged file."""
+        """Read what `save` wrote. Raises ValueError for another or a damaged file."""
         tensors, about = read_tensors(path, _KIND)
         try:
             sampler = cls(**json.loads(about["settings"]))
             sampler.classes_ = np.array(json.loads(about["classes"]))
             sampler.n_clusters_ = int(about["n_clusters"])
             sampler.shares_ = tensors["shares"]
-            parts, last = unpack_parts(tensors), np.cumsum(tensors["n_parts"])
+            parts, last = parts_from_tensors(tensors), np.cumsum(tensors["n_parts"])
             sampler.parts_ = [tuple(parts[i - n : i]) for n, i in zip(tensors["n_parts"], last, strict=True)]
             sampler.n_features_in_ = tensors["part_means"].shape[1]
             sampler._check_loaded(len(parts))
@@ -216,7 +187,7 @@ class ExpansionSampler(ClassSampler):
 
     def _draw(
         self, part: tuple[Part, ...], count: int, rng: np.random.RandomState, truncation: float | None = None
-    ) -> NDArray[np.float64]:
+    ) -> FloatArray:
         drawn = np.empty((count, self.n_features_in_))
         terms = rng.choice(len(part), count, p=[term.weight for term in part])
         for k in np.unique(terms):
@@ -224,16 +195,27 @@ class ExpansionSampler(ClassSampler):
             drawn[places] = part[k].draw(len(places), truncation, rng)
         return drawn
 
-    def _log_density(self, part: tuple[Part, ...], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _log_density(self, part: tuple[Part, ...], rows: FloatArray) -> FloatArray:
         return log_density(part, rows)
 
-    def _check_settings(self) -> None:
+    def _check_settings(self) -> int:
         if self.coupling not in COUPLINGS:
             raise ValueError(f"coupling is {self.coupling!r}; choose from {', '.join(COUPLINGS)}")
         if self.n_clusters != "auto" and self.n_clusters < 1:
             raise ValueError(f"n_clusters is {self.n_clusters}; give at least 1, or 'auto'")
+        return 2
 
-    def _choose_clusters(self, by_class: list[NDArray[np.float64]]) -> int:
+    def _fit_classes(self, by_class: list[FloatArray]) -> list[tuple[Part, ...]]:
+        self.n_clusters_ = self._choose_clusters(by_class)
+        for label, own in zip(self.classes_, by_class, strict=True):
+            if len(own) < self.n_clusters_:
+                raise ValueError(
+                    f"{of_class(label)}{len(own)} rows for {self.n_clusters_} "
+                    "clusters; ask for fewer, or n_clusters='auto'"
+                )
+        return [self._fit_class(own, self.n_clusters_) for own in by_class]
+
+    def _choose_clusters(self, by_class: list[FloatArray]) -> int:
         if self.coupling != "cluster-pca":
             return 1
         if self.n_clusters != "auto":
@@ -248,9 +230,10 @@ class ExpansionSampler(ClassSampler):
 
         return max((n for n in CLUSTERS_TRIED if n <= most), key=held_out)
 
-    def _fit_class(self, rows: NDArray[np.float64], n_clusters: int) -> tuple[Part, ...]:
+    def _fit_class(self, rows: FloatArray, n_clusters: int) -> tuple[Part, ...]:
         if self.coupling == "independent":
-            return (independent_part(self._expansion().fit(rows).distributions_),)
+            d = rows.shape[1]
+            return (Part(1.0, np.zeros(d), np.eye(d), self._expansion().fit(rows).distributions_),)
         cluster: Any = np.zeros(len(rows), np.intp)
         if n_clusters > 1:
             seed = check_random_state(self.random_state).randint(2**31 - 1)
@@ -258,4 +241,4 @@ class ExpansionSampler(ClassSampler):
         return tuple(parts_of_clusters(rows, cluster, self._expansion()))
 
     def _expansion(self) -> GMMExpansion:
-        return GMMExpansion(self.weights, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)
+        return GMMExpansion(self.rule, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)

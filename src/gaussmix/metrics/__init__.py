@@ -5,65 +5,40 @@ Numbers come from rows of features and need NumPy alone; what looks at pictures 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gaussmix.metrics.classifier import balanced_accuracy
-from gaussmix.metrics.distances import KernelDistance, frechet_distance, frechet_distance_of_gaussians, kernel_distance
-from gaussmix.metrics.manifolds import (
-    ManifoldScores,
-    manifold_scores,
-    nearest_distances,
-    nearest_pictures,
-    pairwise_diversity,
-)
-from gaussmix.metrics.quality import FeatureExtractor, QualityReport, QualityScores, measure_quality
+from gaussmix._lazy import face
 
 if TYPE_CHECKING:
-    from gaussmix.metrics.classifier import (
-        AttributeClassifier,
-        load_or_train_classifier,
-        train_attribute_classifier,
-    )
-    from gaussmix.metrics.features import InceptionFeatures
-    from reproduction.diffusion.components import SubtypeJudge, train_subtype_judge
+    from gaussmix.metrics.classifier import AttributeClassifier as AttributeClassifier
+    from gaussmix.metrics.classifier import balanced_accuracy as balanced_accuracy
+    from gaussmix.metrics.classifier import load_or_train_classifier as load_or_train_classifier
+    from gaussmix.metrics.classifier import train_attribute_classifier as train_attribute_classifier
+    from gaussmix.metrics.distances import KernelDistance as KernelDistance
+    from gaussmix.metrics.distances import frechet_distance as frechet_distance
+    from gaussmix.metrics.distances import kernel_distance as kernel_distance
+    from gaussmix.metrics.features import InceptionFeatures as InceptionFeatures
+    from gaussmix.metrics.manifolds import ManifoldScores as ManifoldScores
+    from gaussmix.metrics.manifolds import manifold_scores as manifold_scores
+    from gaussmix.metrics.manifolds import nearest_distances as nearest_distances
+    from gaussmix.metrics.manifolds import nearest_pictures as nearest_pictures
+    from gaussmix.metrics.manifolds import pairwise_diversity as pairwise_diversity
+    from gaussmix.metrics.quality import QualityReport as QualityReport
+    from gaussmix.metrics.quality import QualityScores as QualityScores
+    from gaussmix.metrics.quality import measure_quality as measure_quality
 
-__all__ = [
-    "AttributeClassifier",
-    "FeatureExtractor",
-    "InceptionFeatures",
-    "KernelDistance",
-    "ManifoldScores",
-    "QualityReport",
-    "QualityScores",
-    "SubtypeJudge",
-    "balanced_accuracy",
-    "frechet_distance",
-    "frechet_distance_of_gaussians",
-    "kernel_distance",
-    "load_or_train_classifier",
-    "manifold_scores",
-    "measure_quality",
-    "nearest_distances",
-    "nearest_pictures",
-    "pairwise_diversity",
-    "train_attribute_classifier",
-    "train_subtype_judge",
-]
-
-_NEEDS_TORCH = {
-    "AttributeClassifier": "classifier",
-    "InceptionFeatures": "inception",
-    "SubtypeJudge": "subtypes",
-    "load_or_train_classifier": "classifier",
-    "train_attribute_classifier": "classifier",
-    "train_subtype_judge": "subtypes",
-}  # public name -> module of this package
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _NEEDS_TORCH:
-        raise AttributeError(f"module 'gaussmix.metrics' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"gaussmix.metrics.{_NEEDS_TORCH[name]}"), name)
-    globals()[name] = value  # the next access does not come here
-    return value
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "classifier": [
+            "AttributeClassifier", "balanced_accuracy", "load_or_train_classifier", "train_attribute_classifier",
+        ],
+        "distances": ["KernelDistance", "frechet_distance", "kernel_distance"],
+        "features": ["InceptionFeatures"],
+        "manifolds": [
+            "ManifoldScores", "manifold_scores", "nearest_distances", "nearest_pictures", "pairwise_diversity",
+        ],
+        "quality": ["QualityReport", "QualityScores", "measure_quality"],
+    },
+    extra="diffusion",
+)  # fmt: skip

@@ -5,13 +5,9 @@ evidence about the image alone.
 
 Loss: the mean over attributes of the cross-entropy of :math:`(a_k, \sigma(\ell_k))`, with weight :math:`1/(2f_k)` for
 images that have attribute :math:`k` and :math:`1/(2(1-f_k))` for those that have not, :math:`f_k` its frequency, so
-that a rare attribute counts as much as a common one. Decision: :math:`\ell_k > \theta_k`, with :math:`\theta_k`
-chosen on the valid split.
-
-How well binary attributes are recognised.
-
-With :math:`\hat a_{nk}` the decision and :math:`a_{nk}` the truth for attribute :math:`k` of image :math:`n`, the
-balanced accuracy is the mean of the two shares of right decisions, one per class:
+that a rare attribute counts as much as a common one. Decision: :math:`\hat a_k = [\ell_k > \theta_k]`, with
+:math:`\theta_k` chosen on the valid split. Its balanced accuracy is the mean of the two shares of right decisions, one
+per class:
 
 .. math:: \mathrm{bal}_k = \tfrac12 \bigl(P(\hat a_k = 1 \mid a_k = 1) + P(\hat a_k = 0 \mid a_k = 0)\bigr)
 
@@ -20,11 +16,7 @@ A guess is worth 1/2 however rare the attribute is; the plain accuracy of "nobod
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -32,21 +24,25 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from gaussmix._typing import FloatArray
 from gaussmix.data.base import SPLITS, AttributeDataset
-from gaussmix.data.cache import cache_dir
-from gaussmix.metrics.features import BATCH_SIZE, ImageNetwork, descend, read_entry, write_entry
-from gaussmix.metrics.features import augmented as _augmented
-from gaussmix.metrics.features import placed as _placed
-from gaussmix.training.device import has_fast_bfloat16
-from gaussmix.training.log import TrainingBar
+from gaussmix.metrics.features import ImageNetwork, OnProgress, load_or_train, train_network
+
+VERSION = 1
+"""Part of the cache key; raised whenever the network or its training changes."""
+STEPS = 1000
 
 
-def balanced_accuracy(predicted: ArrayLike, truth: ArrayLike) -> np.ndarray:
-    """Balanced accuracy of every attribute, ``(K,)`` float64.
+def balanced_accuracy(predicted: ArrayLike, truth: ArrayLike) -> FloatArray:
+    """Return the balanced accuracy of every attribute, ``(K,)``.
 
-    ``predicted`` and ``truth`` are ``(N, K)``, boolean or 0 and 1. An attribute that all ``N`` rows of ``truth`` have,
-    or none, says nothing about one of the two classes: its entry is NaN.
-    Raises ValueError if the shapes differ or are not two-dimensional.
+    An attribute that all ``N`` rows of ``truth`` have, or none, says nothing about one of the two classes: its entry is
+    NaN. Raises ValueError if the shapes differ or are not two-dimensional.
+
+    Parameters
+    ----------
+    predicted, truth : array_like
+        Of shape ``(N, K)``, boolean or 0 and 1.
     """
     predicted, truth = np.asarray(predicted, bool), np.asarray(truth, bool)
     if predicted.ndim != 2 or predicted.shape != truth.shape:
@@ -61,17 +57,20 @@ def balanced_accuracy(predicted: ArrayLike, truth: ArrayLike) -> np.ndarray:
     return (hits + rejections) / 2
 
 
-VERSION = 1
-"""Part of the cache key; raised whenever the network or its training changes."""
-
-STEPS = 1000
-
-
 class AttributeClassifier(ImageNetwork):
-    """``K`` yes/no decisions about an image of ``S`` x ``S`` pixels, ``S`` at least 8.
+    """``K`` yes/no decisions about an image of ``S`` x ``S`` pixels.
 
     ``forward`` maps ``(B, 3, S, S)`` in [-1, 1] to logits ``(B, K)``. `logits`, `predict` and `features` take uint8
     images ``(N, S, S, 3)``, work through them in batches and return arrays.
+
+    Parameters
+    ----------
+    attribute_names : tuple of str
+        K names.
+    image_size : int
+        S, at least 8.
+    num_features : int, default 64
+        Numbers in the layer before the logits.
     """
 
     name = "attribute classifier"
@@ -83,7 +82,7 @@ class AttributeClassifier(ImageNetwork):
         self.register_buffer("thresholds", torch.zeros(len(self.attribute_names)))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """``(N, K)`` bool for images ``(N, S, S, 3)`` uint8."""
+        """Return decisions ``(N, K)`` bool on images ``(N, S, S, 3)`` uint8."""
         return self.logits(images) > self.thresholds.cpu().numpy()
 
 
@@ -93,39 +92,47 @@ def train_attribute_classifier(
     steps: int = STEPS,
     seed: int = 0,
     device: str | torch.device = "cpu",
-    on_progress: Callable[[int, float], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> AttributeClassifier:
     """Train on the train split, choose the thresholds on the valid split, return the network in eval mode.
 
-    AdamW on batches of 64, its rate rising over the first fifth of the steps and falling along a cosine. Every image is
-    shifted by up to 1/16 of its size and made up to 5 % brighter or darker. It is not mirrored: a side may be what an
-    attribute is about. Without a valid split the thresholds are 0. One seed gives one result on one machine; the
-    global random state stays as it was.
-    ``on_progress`` is called after every step with the number of steps done and the loss.
+    Images are shifted by up to 1/16 of their size and made up to 5 % brighter or darker. They are not mirrored: a side
+    may be what an attribute is about. Without a valid split the thresholds are 0.
     Raises ValueError for less than one step, DataError (a ValueError) if the train split is empty.
+
+    Parameters
+    ----------
+    dataset : AttributeDataset
+        Real images.
+    steps : int, default 1000
+        Batches to train on, at least one.
+    seed : int, default 0
+        Of weights and batches. One seed gives one result on one machine; the global random state stays as it was.
+    device : str or torch.device, default "cpu"
+        Where the network is trained and stays.
+    on_progress : callable, optional
+        Called after every step with the number of steps done and the loss.
     """
-    if steps < 1:
-        raise ValueError(f"steps is {steps}; it must be at least 1")
-    device = torch.device(device)
     rows = dataset.indices("train")
-    truth = dataset.attributes[rows].astype(np.float32)
-    frequency = torch.from_numpy(truth.mean(0)).clamp(0.02, 0.98).to(device)  # bounds the weight of a very rare one
-    rng = np.random.default_rng(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        classifier = AttributeClassifier(dataset.attribute_names, dataset.images.shape[1])
-    _placed(classifier, device)
+    has = dataset.attributes[rows].astype(np.float32)
+    frequency = torch.from_numpy(has.mean(0)).clamp(0.02, 0.98).to(device)  # bounds the weight of a very rare one
+    truth = torch.from_numpy(has).to(device)
 
-    def loss(picked: np.ndarray) -> Tensor:
-        x = _augmented(dataset.images, rows[picked], rng, device)
-        wanted = torch.from_numpy(truth[picked]).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device)):
-            logits = classifier(x)
+    def loss(logits: Tensor, picked: np.ndarray) -> Tensor:
+        wanted = truth[picked]
         weight = torch.where(wanted > 0, 0.5 / frequency, 0.5 / (1 - frequency))
-        return F.binary_cross_entropy_with_logits(logits.float(), wanted, weight)
+        return F.binary_cross_entropy_with_logits(logits, wanted, weight)
 
-    descend(classifier, loss, len(rows), steps=steps, seed=seed, on_progress=on_progress)
-    classifier.eval()
+    classifier = train_network(
+        lambda: _network_for(dataset),
+        dataset.images,
+        rows,
+        loss,
+        steps=steps,
+        seed=seed,
+        device=device,
+        on_progress=on_progress,
+    )
     valid = np.flatnonzero(dataset.split == SPLITS.index("valid"))
     thresholds = _best_thresholds(classifier.logits(dataset.images[valid]), dataset.attributes[valid] > 0)
     classifier.thresholds.copy_(torch.from_numpy(thresholds))
@@ -164,57 +171,49 @@ def load_or_train_classifier(
     device: str | torch.device = "cpu",
     cache: Path | None = None,
     progress: bool = True,
-) -> tuple[AttributeClassifier, np.ndarray]:
-    """The judge for a data set and its balanced accuracy on the held-out real images of the test split, ``(K,)``.
+) -> tuple[AttributeClassifier, FloatArray]:
+    """Return the judge for a data set, trained once, and how well it judges held-out real images.
 
-    Both are kept in ``classifiers/<key>-<version>`` under ``cache`` (by default `cache_dir`); an entry that is
-    damaged, or made in another number of steps, is made anew.
+    Both are kept in a file under ``cache``; one that is damaged, or made in another number of steps, is made anew.
     Raises DataError (a ValueError) if the train or test split is empty.
+
+    Parameters
+    ----------
+    dataset : AttributeDataset
+        Real images, with a test split.
+    steps : int, default 1000
+        Batches to train on.
+    device : str or torch.device, default "cpu"
+        Where the network is trained and stays.
+    cache : Path, optional
+        Root of the cache; `gaussmix.data.cache_dir` if not given.
+    progress : bool, default True
+        Show on standard error what is trained, and how far it is.
+
+    Returns
+    -------
+    classifier : AttributeClassifier
+        The judge, in eval mode.
+    accuracy : ndarray of float64
+        Of shape ``(K,)``, its `balanced_accuracy` on the test split.
     """
     held_out = dataset.indices("test")  # before the minutes of training
-    folder = (cache_dir() if cache is None else Path(cache)) / "classifiers" / f"{dataset.key}-{VERSION}"
-    known = _read(folder, dataset, steps, device)
-    if known is not None:
-        return known
-    folder.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to fails here, not at the end
-    if progress:
-        print(f"training the attribute classifier of {dataset.name} once; it is kept in {folder}", file=sys.stderr)
-    with TrainingBar(0.0, disable=not progress) as bar:
-        started = perf_counter()
-
-        def report(step: int, loss: float) -> None:
-            bar.update(step / steps, step, loss, step * BATCH_SIZE / (perf_counter() - started))
-
-        classifier = train_attribute_classifier(dataset, steps=steps, device=device, on_progress=report)
-    real = balanced_accuracy(classifier.predict(dataset.images[held_out]), dataset.attributes[held_out])
-    facts = [None if math.isnan(value) else value for value in real]
-    write_entry(
-        folder,
-        classifier,
-        attribute_names=classifier.attribute_names,
-        image_size=classifier.image_size,
-        steps=steps,
-        held_out_balanced_accuracy=facts,
+    return load_or_train(
+        lambda: _network_for(dataset),
+        lambda report: train_attribute_classifier(dataset, steps=steps, device=device, on_progress=report),
+        lambda judge: balanced_accuracy(judge.predict(dataset.images[held_out]), dataset.attributes[held_out]),
+        label=f"attribute classifier of {dataset.name}",
+        entry=f"{dataset.key}-{VERSION}",
+        facts={
+            "attribute_names": list(dataset.attribute_names),
+            "image_size": dataset.images.shape[1],
+            "steps": steps,
+        },
+        cache=cache,
+        device=device,
+        progress=progress,
     )
-    return classifier, real
 
 
-def _read(
-    folder: Path, dataset: AttributeDataset, steps: int, device: str | torch.device
-) -> tuple[AttributeClassifier, np.ndarray] | None:
-    """An entry, or None if it is absent, damaged or made for something else."""
-    names = list(dataset.attribute_names)
-    found = read_entry(folder, attribute_names=names, image_size=dataset.images.shape[1], steps=steps)
-    if found is None:
-        return None
-    weights, card = found
-    try:
-        real = np.array(card["held_out_balanced_accuracy"], float)  # null becomes NaN
-    except (ValueError, KeyError, TypeError):
-        return None
-    if real.shape != (len(names),):
-        return None
-    with torch.device("meta"):  # initial weights would be drawn in vain, and from the global random state
-        classifier = AttributeClassifier(dataset.attribute_names, dataset.images.shape[1])
-    classifier.load_state_dict(weights, assign=True)
-    return _placed(classifier, device).eval(), real
+def _network_for(dataset: AttributeDataset) -> AttributeClassifier:
+    return AttributeClassifier(dataset.attribute_names, dataset.images.shape[1])

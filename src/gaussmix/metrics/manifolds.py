@@ -1,4 +1,4 @@
-"""Do generated pictures lie where real ones do, and the other way round?
+"""Do generated pictures lie where real ones do, and the other way round? How much do they differ from each other?
 
 The manifold of a set is taken for the union of balls around its rows, each reaching to the row's k-th nearest
 neighbour in the set, with the rim. :math:`r_i` are the radii of the N real rows :math:`x_i`, :math:`s_j` those of the
@@ -9,12 +9,8 @@ M generated rows :math:`y_j`:
     density    mean over j of (number of i with |y_j - x_i| <= r_i) / k (Naeem et al. 2020)
     coverage   share of i with |x_i - y_j| <= r_i for some j
 
-How much pictures differ from each other, and how near they come to those that a model was trained on.
-
-Rows of features: what the metrics take, and all pairs of rows a tile at a time.
-
-A row is one picture, a column one feature. Sums are in double precision whatever the features are in, and no array
-of all pairs, nor a second copy of the features, is ever held.
+A row of features is one picture. Sums are in double precision whatever the features are in; all pairs of rows are
+looked at a tile at a time, and neither an array of all pairs nor a second copy of the features is ever held.
 """
 
 from __future__ import annotations
@@ -29,10 +25,15 @@ from gaussmix._typing import FloatArray
 
 
 def pairwise_diversity(features: ArrayLike) -> float:
-    """Mean Euclidean distance of two different rows of ``features`` ``(N, D)``, over all pairs.
+    """Return the mean Euclidean distance of two different rows, over all pairs.
 
     Does not depend on N in expectation. Much below that of real pictures: the generator repeats itself.
     Raises ValueError for fewer than two rows and for NaN or infinity.
+
+    Parameters
+    ----------
+    features : array_like
+        Of shape ``(N, D)``, a row for each picture.
     """
     rows = feature_rows(features, "features", at_least=2, why=", and a pair needs two")
     total = sum(float(np.sqrt(squares).sum()) for _, _, squares in squared_distances(rows, rows, middle(rows)))
@@ -40,10 +41,16 @@ def pairwise_diversity(features: ArrayLike) -> float:
 
 
 def nearest_distances(a: ArrayLike, b: ArrayLike) -> FloatArray:
-    """Euclidean distance of every row of ``a`` ``(N, D)`` to the nearest row of ``b`` ``(M, D)``: ``(N,)`` float64.
+    """Return the Euclidean distance ``(N,)`` of every row of ``a`` to the nearest row of ``b``.
 
     With generated pictures in ``a`` and training pictures in ``b`` it finds copies: compare with held-out real
-    pictures in ``a``. Raises ValueError for no rows, for widths that differ and for NaN or infinity.
+    pictures in ``a``.
+    Raises ValueError for no rows, for widths that differ and for NaN or infinity.
+
+    Parameters
+    ----------
+    a, b : array_like
+        Features ``(N, D)`` and ``(M, D)``, a row for each picture.
     """
     a, b = feature_pair(a, b, ("a", "b"))
     nearest = np.full(len(a), np.inf)
@@ -58,12 +65,17 @@ _PICTURES = 1024  # of the training pictures at a time
 
 
 def nearest_pictures(images: NDArray[np.uint8], training: NDArray[np.uint8]) -> FloatArray:
-    """How far each of ``images`` ``(N, S, S, 3)`` is from the nearest of ``training`` ``(M, S, S, 3)``: ``(N,)``.
+    """Return how far each picture is from the nearest training picture, ``(N,)``.
 
-    Root mean square of the difference of pixels and colours, in levels of 255; pictures of 64 pixels and more are
+    In levels of 255, the root mean square of the difference of pixels and colours; pictures of 64 pixels and more are
     averaged over squares first, down to 32 ... 63 pixels. Finds copies, but neither shifted nor mirrored ones, and
     blurred pictures lie nearer to all others than sharp ones do.
     Raises ValueError for no pictures and for sizes that differ.
+
+    Parameters
+    ----------
+    images, training : ndarray of uint8
+        Pictures ``(N, S, S, 3)`` and ``(M, S, S, 3)``.
     """
     if not (len(images) and len(training)) or images.shape[1:] != training.shape[1:]:
         raise ValueError(f"pictures have shapes {images.shape} and {training.shape}; give some, of one size")
@@ -85,7 +97,13 @@ def _averaged(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 class ManifoldScores(NamedTuple):
-    """Precision, recall and coverage are shares; density has the expectation 1 for two samples of one law."""
+    """How well the manifolds of real and of generated pictures cover each other.
+
+    Parameters
+    ----------
+    precision, recall, density, coverage : float
+        Shares, but for density, which has the expectation 1 for two samples of one law.
+    """
 
     precision: float
     recall: float
@@ -99,12 +117,19 @@ class ManifoldScores(NamedTuple):
 
 
 def manifold_scores(real: ArrayLike, generated: ArrayLike, *, k: int = 5) -> ManifoldScores:
-    """Precision, recall, density and coverage of features ``generated`` ``(M, D)`` against ``real`` ``(N, D)``.
+    """Return precision, recall, density and coverage of generated pictures against real ones.
 
     All four depend on N, M and k: compare them at equal ones. One outlier among the real rows has a large ball and
     raises precision; density and coverage are made to mind it less. Takes time in proportion to (N + M)^2 D, and
     memory that does not grow with the number of pairs.
     Raises ValueError if k is not from 1 to N - 1 and M - 1, for widths that differ and for NaN or infinity.
+
+    Parameters
+    ----------
+    real, generated : array_like
+        Features ``(N, D)`` and ``(M, D)``, a row for each picture.
+    k : int, default 5
+        Neighbours that make a ball.
     """
     if k < 1:
         raise ValueError(f"k is {k}; it must be at least 1")
@@ -139,7 +164,7 @@ def _squared_radii(rows: Features, k: int, centre: FloatArray) -> FloatArray:
     return nearest.max(1)
 
 
-Features = NDArray[np.float32] | NDArray[np.float64]
+Features = NDArray[np.float32] | FloatArray
 _ROWS = 1024
 """Of a tile: 8 MB of pairs in double precision."""
 

@@ -40,18 +40,23 @@ class FeatureExtractor(Protocol):
 
 @dataclass(frozen=True)
 class QualityScores:
-    """What is measured of one set of pictures; see `gaussmix.metrics` for each.
+    """What is measured of one set of pictures.
 
-    Attributes:
-        frechet_distance: squared 2-Wasserstein distance of normal laws; FID with Inception features.
-        kernel_distance, kernel_distance_error: KID and its standard error.
-        precision, recall, density, coverage: of k-nearest-neighbour manifolds.
-        defect_rate: 1 - precision.
-        diversity: mean distance of two pictures, in features.
-        nearest_training: median over pictures of the distance to the nearest training picture, root mean square
-            over pixels in levels of 255. NaN without training pictures.
-        close_to_training: share of pictures nearer to a training picture than all but 5 % of the real ones. NaN
-            without training pictures.
+    Parameters
+    ----------
+    frechet_distance : float
+        Squared 2-Wasserstein distance of normal laws; FID with Inception features.
+    kernel_distance, kernel_distance_error : float
+        KID and its standard error.
+    precision, defect_rate, recall, density, coverage : float
+        Of k-nearest-neighbour manifolds; the defect rate is 1 - precision.
+    diversity : float
+        Mean distance of two pictures, in features.
+    nearest_training : float
+        Median over pictures of the distance to the nearest training picture, root mean square over pixels in levels of
+        255; NaN without training pictures.
+    close_to_training : float
+        Share of pictures nearer to a training picture than all but 5 % of the real ones; NaN likewise.
     """
 
     frechet_distance: float
@@ -85,14 +90,23 @@ _ROWS = {  # field -> heading, number format, what a good generator has
 class QualityReport:
     """Scores of generated pictures, and of real pictures against real ones as their reference.
 
-    Attributes:
-        generated: generated pictures against the real ones.
-        reference: the control against the real ones; without a control one random half of the real ones against the
-            other, with diversity and nearness to training pictures of all.
-        extractor: what made the features, and ``n_features``, how many a picture.
-        n_generated, n_real, n_control, n_training: numbers of pictures, 0 where none were given.
-        k: neighbours of the manifolds.
-        seed: of the halves.
+    Parameters
+    ----------
+    generated : QualityScores
+        Of the generated pictures against the real ones.
+    reference : QualityScores
+        Of the control against the real ones; without a control of one random half of the real ones against the other,
+        with diversity and nearness to training pictures of all.
+    extractor : str
+        What made the features.
+    n_features : int
+        Their number, of each picture.
+    n_generated, n_real, n_control, n_training : int
+        Numbers of pictures, 0 where none were given.
+    k : int
+        Neighbours of the manifolds.
+    seed : int
+        Of the halves.
     """
 
     generated: QualityScores
@@ -140,25 +154,23 @@ class QualityReport:
         return notes
 
     def table(self) -> Table:
-        """A table to print with rich, one row for each number."""
+        """Return a table to print with rich, one row for each number."""
         from rich.table import Table
 
         table = Table(title="Quality of the pictures", caption=" ".join(self.notes), caption_justify="left")
         for heading in ("", "generated", "real against real", "good is"):
             table.add_column(heading, justify="left" if heading in ("", "good is") else "right")
         for field, (heading, form, good) in _ROWS.items():
-            cells = [self._cell(scores, field, form) for scores in (self.generated, self.reference)]
-            if cells[0]:
+            cells = [f"{getattr(scores, field):{form}}" for scores in (self.generated, self.reference)]
+            if field == "kernel_distance":
+                errors = (self.generated.kernel_distance_error, self.reference.kernel_distance_error)
+                cells = [f"{cell} ± {error:{form}}" for cell, error in zip(cells, errors, strict=True)]
+            if not math.isnan(getattr(self.generated, field)):
                 table.add_row(heading, *cells, good, style="bold" if field == "frechet_distance" else None)
         return table
 
-    def _cell(self, scores: QualityScores, field: str, form: str) -> str:
-        value = getattr(scores, field)
-        error = f" ± {scores.kernel_distance_error:{form}}" if field == "kernel_distance" else ""
-        return "" if math.isnan(value) else f"{value:{form}}{error}"
-
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON; NaN becomes None."""
+        """Return everything, ready for JSON; NaN becomes None."""
 
         def plain(scores: QualityScores) -> dict[str, float | None]:
             return {name: None if math.isnan(value) else value for name, value in asdict(scores).items()}
@@ -188,19 +200,29 @@ def measure_quality(
     seed: int = 0,
     progress: bool = False,
 ) -> QualityReport:
-    """Compare pictures ``generated`` ``(M, S, S, 3)`` uint8 with ``real`` ones ``(N, S, S, 3)``.
-
-    Args:
-        extractor: an `AttributeClassifier`, `InceptionFeatures`, or anything with ``name`` and ``features``.
-        real: pictures that the generator was not trained on.
-        control: other such pictures, those whose attributes the generated ones were drawn for; what a perfect
-            generator would have drawn.
-        training: those it was trained on, to look for copies.
-        k: neighbours that make the manifolds' balls.
-        seed: of the random halves of ``real``, which stand in for a control where there is none.
-        progress: draw a progress bar while features are computed.
+    """Compare generated pictures with real ones, beside real ones against real ones.
 
     Raises ValueError if there are fewer than k + 1 (at least 4) pictures of a kind, or of each half.
+
+    Parameters
+    ----------
+    generated : ndarray of uint8
+        Pictures ``(M, S, S, 3)``.
+    real : ndarray of uint8
+        Pictures ``(N, S, S, 3)`` that the generator was not trained on.
+    extractor : FeatureExtractor
+        An `AttributeClassifier`, `InceptionFeatures`, or anything with ``name`` and ``features``.
+    control : ndarray of uint8, optional
+        Other such pictures, those whose attributes the generated ones were drawn for: what a perfect generator would
+        have drawn.
+    training : ndarray of uint8, optional
+        Pictures that it was trained on, to look for copies.
+    k : int, default 5
+        Neighbours that make the manifolds' balls.
+    seed : int, default 0
+        Of the random halves of ``real``, which stand in for a control where there is none.
+    progress : bool, default False
+        Draw a progress bar while features are computed.
     """
     problem = too_few(len(generated), len(real), None if control is None else len(control), k)
     if problem is not None:

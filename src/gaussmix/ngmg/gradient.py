@@ -1,12 +1,12 @@
 """The negative Gaussian mixture gradient (D section 4.1).
 
-    L_i = min(pi1_i - pi2_i, 0)                             what pi1 lacks at centre i           (D Eq. 11)
-    ngmg_j = sum_{i != j} L_i phi(mu_j; mu_i, sigma)        spread to the other centres          (D Eq. 13)
+    L_i = min(pi1_i - pi2_i, 0),   -1 <= sum_i L_i <= 0     what pi1 lacks at centre i           D Eq. 11, Eq. 12
+    ngmg_j = sum_{i != j} L_i phi(mu_j; mu_i, sigma)        spread to the other centres          D Eq. 13
+    ngmg = M L   (the paper prints -M L)                    M_ij = phi(mu_i - mu_j; 0, sigma)    D Eq. 14
 
-pi1 the current weights, pi2 the target, phi the normal density. As a matrix: ngmg = M L, M = K without its diagonal,
-K_ij = phi(mu_i - mu_j; 0, sigma). Each ngmg_j is at most 0 and at least -max_{i != j} phi(mu_j; mu_i, sigma).
-
-Weights and basis of what is to be learnt: arrays on a given basis, or expansions that were fitted on one.
+pi1 the current weights, pi2 the target, phi the normal density; M_ii = 0. Each ngmg_j is at most 0 and at least
+-max_{i != j} phi(mu_j; mu_i, sigma). Weights and basis of what is to be learnt: arrays on a given basis, or expansions
+that were fitted on one.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances._inputs import as_weight_rows, check_weight_rows
+from gaussmix.distances._inputs import weight_rows
 from gaussmix.distances.toeplitz import kernel_product
 
 
 def common_basis(given: GaussianBasis | None, **values: ArrayLike | GMMExpansion | None) -> GaussianBasis:
-    """The basis that all of them live on: `given`, and those of the fitted expansions among the named `values`.
+    """The basis that all of them live on: ``given``, and those of the fitted expansions among the named values.
 
     Raises ValueError where two differ, naming in what, for an expansion without a basis, and where there is none;
-    TypeError for another `given`, and for a mixture, whose weights need not be on a basis.
+    TypeError for another ``given``, and for a mixture, whose weights need not be on a basis.
     """
     if not isinstance(given, GaussianBasis | None):
         raise TypeError(
@@ -82,8 +83,8 @@ def _basis_of(model: GMMExpansion, name: str) -> GaussianBasis:
     basis = model.bases_[0]
     if basis is None:
         raise ValueError(
-            f"{name} was fitted with weights={model.weights!r}, which has no fixed basis: fit it with "
-            "weights='histogram' and a range=(low, high) that the two share"
+            f"{name} was fitted with rule={model.rule!r}, which has no fixed basis: fit it with "
+            "rule='histogram' and a range=(low, high) that the two share"
         )
     return dataclasses.replace(basis, bandwidth=report.details["bandwidth"])  # which may have been cross-validated
 
@@ -96,34 +97,38 @@ def negative_gaussian_mixture_gradient(
     sigma: float | None = None,
     diagonal: bool = False,
     two_sided: bool = False,
-) -> NDArray[np.float64]:
-    """NGMG (..., n) of weights `current` against weights `target`, both (..., n) and broadcast (D Eq. 11-14).
-
-    current, target : weights (..., n) on `basis`, or `GMMExpansion`s fitted on one basis, which then may be left out.
-
-    sigma : standard deviation of phi in the units of the data; the basis's if not given. NGMG is in 1 / units.
-    diagonal : keep i = j, so that what a centre lacks pulls at that centre too.
-    two_sided : spread all of pi1 - pi2 and not only what is negative. With `diagonal` this is K (pi1 - pi2), the
-        gradient of 1/2 (pi1 - pi2)^T K (pi1 - pi2).
+) -> FloatArray:
+    """Return the negative Gaussian mixture gradient of weights against a target (D Eq. 11 to Eq. 14), in 1 / units.
 
     As the paper with the defaults, in the sign of Eq. 13: NGMG <= 0, and a step pi1 - NGMG fills what is lacking.
     Eq. 14 prints the other sign, NGMG(L) = -M L >= 0. It is 0 everywhere if and only if the weights are equal (for
-    n = 2 and more, and phi that does not underflow), and then exactly.
+    n = 2 and more, and phi that does not underflow), and then exactly. Up to `toeplitz.DENSE_UP_TO` components by the
+    matrix, beyond that by FFT in n log n.
 
-    Up to `toeplitz.DENSE_UP_TO` components by the matrix, beyond that by FFT in n log n. Raises ValueError for weights
-    of another n, below 0, not finite or of another sum than 1, for a warped basis without `sigma`, and for expansions
-    without a basis, with point masses or on different bases. TypeError for a mixture and for a basis that is none.
+    Parameters
+    ----------
+    current, target : array_like (..., n) or GMMExpansion
+        Weights on ``basis``, which broadcast, or expansions fitted on one basis. ValueError or TypeError for what are
+        no weights, for mixtures, and for expansions without a basis, with point masses or on different bases.
+    basis : GaussianBasis, optional
+        May be left out where expansions bring it.
+    sigma : float, optional
+        Standard deviation of phi in the units of the data; the basis's if not given, which a warped one has not.
+    diagonal : bool
+        Keep i = j, so that what a centre lacks pulls at that centre too.
+    two_sided : bool
+        Spread all of pi1 - pi2 and not only what is negative. With ``diagonal`` this is K (pi1 - pi2), the gradient of
+        1/2 (pi1 - pi2)^T K (pi1 - pi2).
     """
     basis = common_basis(basis, current=current, target=target)
-    first, second, shape = as_weight_rows(weights_of(current), weights_of(target), basis, ("current", "target"))
-    lack = check_weight_rows(first, "current") - check_weight_rows(second, "target")
+    first, second, shape = weight_rows(weights_of(current), weights_of(target), basis, names=("current", "target"))
     sigma = basis_sigma(basis) if sigma is None else sigma
-    return smoothed(lack, basis, sigma, diagonal=diagonal, two_sided=two_sided).reshape(*shape, -1)
+    return smoothed(first - second, basis, sigma, diagonal=diagonal, two_sided=two_sided).reshape(*shape, -1)
 
 
 def smoothed(
-    difference: NDArray[np.float64], basis: GaussianBasis, sigma: float, *, diagonal: bool, two_sided: bool
-) -> NDArray[np.float64]:
+    difference: FloatArray, basis: GaussianBasis, sigma: float, *, diagonal: bool, two_sided: bool
+) -> FloatArray:
     """NGMG of pi1 - pi2, (..., n), for weights that are known to be good."""
     if two_sided:
         return kernel_product(difference, basis, sigma, diagonal=diagonal)

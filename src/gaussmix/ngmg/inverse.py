@@ -3,7 +3,7 @@
     | ||F M^-1 NGMG(L+)||_1 - ||F M^-1 NGMG(L-)||_1 |,    NGMG(L) = -M L,    F = diag(A)             D Eq. 15
 
 A_i: the integral of component i's distribution function over an interval (D Eq. 6, `gaussmix.distances.means`); M: the
-kernel of D Eq. 14, with zeros on its diagonal.
+kernel of D Eq. 14, with zeros on its diagonal; L+ and L- as in the proof: -delta and delta where delta > 0 and < 0.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from gaussmix.distances.toeplitz import kernel_matrix
 
 
 class InvertedNGMG(NamedTuple):
-    """The distance of D Eq. 15, of the leading shape of the weights, and the condition number of M."""
+    """The distance of D Eq. 15, and how well it could be computed.
+
+    Parameters
+    ----------
+    distance : float or array (...)
+        In the units of the data, of the leading shape of the weights.
+    condition_number : float
+        Of M.
+    """
 
     distance: float | FloatArray
     condition_number: float
@@ -31,15 +39,21 @@ class InvertedNGMG(NamedTuple):
 def inverted_ngmg_distance(
     current: ArrayLike, target: ArrayLike, basis: GaussianBasis, *, sigma: float | None = None
 ) -> InvertedNGMG:
-    """D Eq. 15, for the record: Eq. 6 by way of NGMG and the inverse of M (D Eq. 14), with M's condition number.
-
-    current, target: weights (..., n) on `basis`, which broadcast. sigma: standard deviation of M's kernel in the units
-    of the data, that of the basis if not given. The interval of F reaches `REACH` standard deviations beyond the
-    outermost centres, or to the basis's bounds.
+    """Return the distance of D Eq. 15, for the record: Eq. 6 by way of NGMG and the inverse of M (D Eq. 14).
 
     As the paper: M^-1 takes back what NGMG did, so that this is Eq. 6, the difference of the means and not W1, with a
-    relative error of about the condition number times 1e-16. M is indefinite. Raises ValueError where M has no inverse
-    in double precision, for a warped basis without `sigma` and for what is no distribution; TypeError for no numbers.
+    relative error of about the condition number times 1e-16. M is indefinite. The interval of F reaches `means.REACH`
+    standard deviations beyond the outermost centres, or to the basis's bounds.
+
+    Parameters
+    ----------
+    current, target : array_like (..., n)
+        Weights on ``basis``, which broadcast. ValueError or TypeError for what are no weights.
+    basis : GaussianBasis
+        The components.
+    sigma : float, optional
+        Standard deviation of M's kernel in the units of the data; the basis's if not given, which a warped one has not.
+        ValueError where M then has no inverse in double precision.
     """
     first, second, shape = weight_rows(current, target, basis, names=("current", "target"))
     if sigma is None:

@@ -20,12 +20,9 @@ from torch import Tensor
 
 from gaussmix.density.basis import GaussianBasis
 
-REACH = 9.0
-"""Standard deviations beyond which a component has no mass: 2 Phi(-9) = 2e-19."""
-PANEL = 0.5
-"""The widest panel, in standard deviations of the narrowest component that reaches into it."""
-ORDER = 6
-"""Gauss-Legendre nodes in a panel: for a Gaussian factor the error is below 1e-15 of its integral."""
+REACH = 9.0  # standard deviations beyond which a component has no mass: 2 Phi(-9) = 2e-19
+PANEL = 0.5  # the widest panel, in standard deviations of the narrowest component that reaches into it
+ORDER = 6  # Gauss-Legendre nodes in a panel: for a Gaussian factor the error is below 1e-15 of its integral
 SUM_TOLERANCE = 1e-6
 """How far weights may be from the sum 1, or 64 rounding errors where that is more; they are divided by their sum."""
 LARGEST_LOG_SLOPE = 60.0
@@ -34,17 +31,23 @@ _MOST_STEPS = 100
 
 
 class Components(NamedTuple):
-    """n Gaussians: means (n,) and standard deviations (n,), in data units, of one dtype and device."""
+    """Gaussians of one dtype and device.
+
+    Parameters
+    ----------
+    means, stds : Tensor (n,)
+        Means and standard deviations, in data units.
+    """
 
     means: Tensor
     stds: Tensor
 
     def standardised(self, x: Tensor) -> Tensor:
-        """(..., n) u_i of `x` (...)."""
+        """Return u_i ``(..., n)`` of ``x (...)``."""
         return (x[..., None] - self.means) / self.stds
 
     def log_densities(self, x: Tensor) -> Tensor:
-        """(..., n) log of phi(u_i) / sigma_i at `x` (...)."""
+        """Return the logs ``(..., n)`` of phi(u_i) / sigma_i at ``x (...)``."""
         return -0.5 * self.standardised(x) ** 2 - self.stds.log() - 0.5 * math.log(2 * math.pi)
 
 
@@ -59,7 +62,7 @@ def normal_pdf(u: Tensor) -> Tensor:
 
 
 def components_of(basis: GaussianBasis | Components, like: Tensor) -> Components:
-    """The components of `basis` in the dtype and on the device of `like`. ValueError for a basis with bounds."""
+    """The components of ``basis`` in the dtype and on the device of ``like``. ValueError for a basis with bounds."""
     if isinstance(basis, Components):
         means, stds = basis
     elif isinstance(basis, GaussianBasis):
@@ -77,7 +80,7 @@ def components_of(basis: GaussianBasis | Components, like: Tensor) -> Components
 
 
 def normalised(weights: Tensor, n: int, name: str) -> Tensor:
-    """`weights` (..., n), finite, at least 0, with sum 1 to rounding, divided by their sum. Raises ValueError."""
+    """``weights`` (..., n), finite, at least 0, with sum 1 to rounding, divided by their sum. Raises ValueError."""
     if weights.ndim == 0 or weights.shape[-1] != n:
         raise ValueError(f"{name} has shape {tuple(weights.shape)}, but the basis has {n} components: give (..., {n})")
     sums = weights.sum(-1, keepdim=True)
@@ -107,9 +110,9 @@ def log_mixture(weights: Tensor, log_terms: Tensor) -> Tensor:
 def crossing(
     function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], left: Tensor, right: Tensor, before: Tensor
 ) -> Tensor:
-    """(K,) zeros of `function(x, k)` -> (value, slope), which has the sign `before` at `left` and the other at `right`.
+    """(K,) zeros of a function (x, k) -> (value, slope), of the sign ``before`` on the left and another on the right.
 
-    Newton's method; steps that leave the bracket are replaced by bisection. `k` are the positions still looked at.
+    Newton's method; steps that leave the bracket are replaced by bisection. k are the positions still looked at.
     """
     left, right, x = left.clone(), right.clone(), (left + right) / 2
     close = 4 * torch.finfo(x.dtype).eps * (left.abs() + right.abs() + (right - left))

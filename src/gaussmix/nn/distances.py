@@ -38,10 +38,16 @@ _NOISE = 8.0  # |D| below this many rounding errors of sum |delta| has no sign
 
 
 def wasserstein_distance(p: Tensor, q: Tensor, basis: GaussianBasis) -> Tensor:
-    """W1 of the mixtures with weights `p` and `q` on `basis`, in data units.
+    """Return W1 of the mixtures with weights p and q on ``basis``, in data units.
 
     Once and twice differentiable where D has simple zeros; at p == q the gradient given is 0 (a subgradient).
-    Raises ValueError for weights that are none, another n, and a basis with bounds.
+
+    Parameters
+    ----------
+    p, q : Tensor (..., n)
+        Weights, which broadcast.
+    basis : GaussianBasis
+        The components, without bounds. ValueError or TypeError for others, and for what are no weights on it.
     """
     components = components_of(basis, p)
     first, second, shape = _pairs(p, q, components)
@@ -49,10 +55,16 @@ def wasserstein_distance(p: Tensor, q: Tensor, basis: GaussianBasis) -> Tensor:
 
 
 def gaussian_mmd2(p: Tensor, q: Tensor, basis: GaussianBasis, sigma: float) -> Tensor:
-    """Squared maximum mean discrepancy with the kernel exp(-(x - y)^2 / (2 sigma^2)), `sigma` in data units.
+    """Return the squared maximum mean discrepancy: a quadratic form in p - q; rounding below 0 is set to 0.
 
-    A quadratic form in p - q; rounding below 0 is set to 0. Raises ValueError as `wasserstein_distance`, and for a
-    sigma that is not positive and finite in the dtype of the weights; TypeError for one that is no number.
+    Parameters
+    ----------
+    p, q : Tensor (..., n)
+        Weights, which broadcast.
+    basis : GaussianBasis
+        The components, without bounds.
+    sigma : float
+        Standard deviation of the kernel exp(-(x - y)^2 / (2 sigma^2)), in data units; positive in the weights' dtype.
     """
     if not isinstance(sigma, Real):
         raise TypeError(f"sigma is {sigma!r}; give a positive standard deviation in the units of the data")
@@ -69,10 +81,16 @@ def gaussian_mmd2(p: Tensor, q: Tensor, basis: GaussianBasis, sigma: float) -> T
 
 
 def kl_divergence(p: Tensor, q: Tensor, basis: GaussianBasis) -> Tensor:
-    """KL(p || q) in nats of the mixtures with weights `p` and `q` on `basis`, by Gauss-Legendre quadrature in logs.
+    """Return KL(p || q) in nats of the mixtures with weights p and q, by Gauss-Legendre quadrature in logs.
 
-    Finite and differentiable also where p and q have no component in common: Gaussians overlap everywhere. Raises
-    ValueError as `wasserstein_distance`.
+    Finite and differentiable also where p and q have no component in common: Gaussians overlap everywhere.
+
+    Parameters
+    ----------
+    p, q : Tensor (..., n)
+        Weights, which broadcast.
+    basis : GaussianBasis
+        The components, without bounds.
     """
     components = components_of(basis, p)
     first, second, shape = _pairs(p, q, components)
@@ -80,7 +98,7 @@ def kl_divergence(p: Tensor, q: Tensor, basis: GaussianBasis) -> Tensor:
 
 
 def mixture_kl(p: Tensor, ours: Components, q: Tensor, theirs: Components) -> Tensor:
-    """(B,) KL of the mixtures with weights (B, n) on `ours` to those with weights (B, k) on `theirs`."""
+    """(B,) KL of the mixtures with weights (B, n) on ``ours`` to those with weights (B, k) on ``theirs``."""
     union = Components(*(torch.cat(pair) for pair in zip(ours, theirs, strict=True)))
     x, dx = quadrature(union)
     f, log_f, empty = _density(p, ours, x)
@@ -111,11 +129,8 @@ def _pairs(p: Tensor, q: Tensor, components: Components) -> tuple[Tensor, Tensor
     return first.reshape(-1, n), second.reshape(-1, n), first.shape[:-1]
 
 
-# --------------------------------------------------------------------------------------------------- densities
-
-
 def _density(weights: Tensor, components: Components, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, m) density at `x` (m,), its log, and where it is lost: below the floor, where the log stops.
+    """(B, m) density at ``x`` (m,), its log, and where it is lost: below the floor, where the log stops.
 
     The floor is a share of the highest component's density at that point: 1e-154 in float64, 1e-19 in float32.
     """
@@ -124,9 +139,6 @@ def _density(weights: Tensor, components: Components, x: Tensor) -> tuple[Tensor
     relative = weights @ (logs - top[:, None]).exp().T
     floor = math.sqrt(torch.finfo(relative.dtype).tiny)
     return relative * top.exp(), relative.clamp(min=floor).log() + top, relative < floor
-
-
-# ---------------------------------------------------------------------------------------------------------- W1
 
 
 class _AbsoluteDifference(torch.autograd.Function):
@@ -148,8 +160,8 @@ class _AbsoluteDifference(torch.autograd.Function):
 def _slopes(delta: Tensor, components: Components, zero: Tensor, row: Tensor, before: Tensor, last: Tensor) -> Tensor:
     """(B, n) w_i = integral sign(D) Phi_i dx up to a constant, which rows of sum 0 do not see.
 
-    D changes its sign at `zero` (K,) of `row` (K,), from `before` (K,), and ends on `last` (B,). Where gradients are
-    asked for, the zeros move with delta: dz/d delta_i = -Phi_i(z) / D'(z).
+    D changes its sign at ``zero`` (K,) of a row (K,), from ``before`` (K,), and ends on ``last`` (B,). Where gradients
+    are asked for, the zeros move with delta: dz/d delta_i = -Phi_i(z) / D'(z).
     """
     means, stds = components
     if torch.is_grad_enabled() and delta.requires_grad:
@@ -184,20 +196,13 @@ def _sign_changes(delta: Tensor, components: Components) -> tuple[Tensor, Tensor
     low = value.abs() < reach
     dips = (here == after) & (here * slope[:, :-1] < 0) & (here * slope[:, 1:] > 0) & low[:, :-1] & low[:, 1:]
     dip_row, dip_panel = dips.nonzero(as_tuple=True)
-    if len(dip_row):
-        side = here[dip_row, dip_panel]
-        lowest = crossing(
-            lambda x, k: _density_difference(x, delta[dip_row[k]], components),
-            edges[dip_panel], edges[dip_panel + 1], -side,
-        )  # fmt: skip
-        depth, _ = _difference(lowest, delta[dip_row], components)
-        below = depth * side < -noise[dip_row, 0]
-        dip_row, dip_panel, lowest, side = dip_row[below], dip_panel[below], lowest[below], side[below]
-        row = torch.cat([row, dip_row, dip_row])
-        left, right = torch.cat([left, edges[dip_panel], lowest]), torch.cat([right, lowest, edges[dip_panel + 1]])
-        before = torch.cat([here[row[: len(panel)], panel], side, -side])
-    else:
-        before = here[row, panel]
+    side, first, last = here[dip_row, dip_panel], edges[dip_panel], edges[dip_panel + 1]
+    lowest = crossing(lambda x, k: _density_difference(x, delta[dip_row[k]], components), first, last, -side)
+    below = _difference(lowest, delta[dip_row], components)[0] * side < -noise[dip_row, 0]
+    dip_row, first, last, lowest, side = (part[below] for part in (dip_row, first, last, lowest, side))
+    before = torch.cat([here[row, panel], side, -side])
+    row = torch.cat([row, dip_row, dip_row])
+    left, right = torch.cat([left, first, lowest]), torch.cat([right, lowest, last])
     zero = crossing(lambda x, k: _difference(x, delta[row[k]], components), left, right, before)
     return zero, row, before, sign[:, -1]
 

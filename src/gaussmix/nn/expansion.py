@@ -2,8 +2,8 @@
 
     f(x) = sum_i w_i phi(u_i) / sigma_i,   F(x) = sum_i w_i Phi(u_i),   u_i = (x - mu_i) / sigma_i
 
-Only the weights w are learnt (E §2.1, D §2.2). A draw x and a quantile x(q) follow the weights through F (implicit
-reparameterisation): dx/dw_i = -Phi(u_i) / f(x), dx/dq = 1 / f(x), with w on the simplex.
+Only the weights w are learnt (E section 2.1, D Eq. 1). A draw x and a quantile x(q) follow the weights through F
+(implicit reparameterisation): dx/dw_i = -Phi(u_i) / f(x), dx/dq = 1 / f(x), with w on the simplex.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from gaussmix.nn.distances import mixture_entropy, mixture_kl
 if TYPE_CHECKING:
     from gaussmix.density.estimator import GMMExpansion
 
-LARGEST_GUARD = 0.01
-"""Mass of a guard that `from_mixture` leaves out; a fitted one has 0.2 / N."""
+LARGEST_GUARD = 0.01  # mass of a guard that `from_mixture` leaves out; a fitted one has 0.2 / N
 _FAR = 40.0  # standard deviations beyond which a float64 cdf is 0 or 1
 _NUMBERS = 1 << 18  # draws times components at a time in a backward pass
 
 
 class ExpansionDistribution(Distribution):
-    """Gaussian mixtures on one fixed basis: batch_shape is what `probs` or `logits` (..., n) have before n.
+    """Gaussian mixtures on one fixed basis: ``batch_shape`` is what the weights ``(..., n)`` have before n.
 
-    basis: a `GaussianBasis` without bounds (also a warped one), or `Components` (means (n,), stds (n,)); stds are
-        standard deviations, in data units.
-    probs or logits (exactly one): weights (..., n), at least 0 with sum 1, or their unnormalised logs. float32 or
-        float64; everything follows their dtype and device, and gradients flow into them.
-
-    Raises ValueError for both or neither of probs and logits, for another n, for weights that are none (unless
-    validate_args=False, which divides by the sum without a look) and for a basis with bounds.
+    Parameters
+    ----------
+    basis : GaussianBasis or Components
+        The components, without bounds; also a warped basis.
+    probs, logits : Tensor (..., n), float32 or float64
+        Exactly one of them: weights, at least 0 with sum 1, or their unnormalised logs; ValueError for others.
+        Everything follows their dtype and device, and gradients flow into them.
+    validate_args : bool, optional
+        If False, ``probs`` are divided by their sum without a look.
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -85,10 +86,15 @@ class ExpansionDistribution(Distribution):
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> ExpansionDistribution:
-        """The Gaussians of a mixture or of a fitted one-column `GMMExpansion`; batch_shape ().
+        """Take the Gaussians of a mixture; ``batch_shape`` is ().
 
-        The guard of a fit, of mass 0.2 / N, is left out. Raises ValueError for what Gaussians on the whole line cannot
-        say: bounds, point masses, a Student t of more than `LARGEST_GUARD`.
+        Parameters
+        ----------
+        mixture : GaussianMixture1D or GMMExpansion
+            A mixture, or a fitted one-column expansion, whose guard, of mass 0.2 / N, is left out. ValueError for what
+            Gaussians on the whole line cannot say: bounds, point masses, a Student t of more than `LARGEST_GUARD`.
+        dtype, device : torch.dtype and torch.device
+            Of the weights and the components.
         """
         law = mixture if isinstance(mixture, GaussianMixture1D) else mixture.distribution_
         if law.bounds != (-math.inf, math.inf):
@@ -110,7 +116,15 @@ class ExpansionDistribution(Distribution):
         return cls(Components(means, stds), probs=normalised(weights, len(means), "weights"))
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> ExpansionDistribution:
-        """The same distribution with `batch_shape`; memory is shared."""
+        """Return the same distribution with another ``batch_shape``; memory is shared.
+
+        Parameters
+        ----------
+        batch_shape : torch.Size
+            The new one.
+        _instance : optional
+            As torch's own distributions have it.
+        """
         new: Any = self._get_checked_instance(ExpansionDistribution, _instance)
         shape = torch.Size(batch_shape)
         new.components, new.probs = self.components, self.probs.expand((*shape, -1))
@@ -136,7 +150,7 @@ class ExpansionDistribution(Distribution):
         return (self.probs * (self.components.stds**2 + offsets**2)).sum(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log f(value), by log-sum-exp: finite for every finite value that float arithmetic can square.
+        """Return log f(value), by log-sum-exp: finite for every finite value that float arithmetic can square.
 
         Beyond (half the root of the largest float, in the largest standard deviation) and at infinity it is -inf, with
         gradient 0.
@@ -153,13 +167,13 @@ class ExpansionDistribution(Distribution):
         return torch.where(beyond, -torch.inf, found)
 
     def cdf(self, value: Tensor) -> Tensor:
-        """F(value), relatively accurate where it is small."""
+        """Return F(value), relatively accurate where it is small."""
         if self._validate_args:
             self._validate_sample(value)
         return (self.probs * normal_cdf(self.components.standardised(value))).sum(-1)
 
     def icdf(self, value: Tensor) -> Tensor:
-        """The x with F(x) = value, to the rounding of F; -inf at 0, inf at 1, NaN outside [0, 1].
+        """Return the x with F(x) = value, to the rounding of F; -inf at 0, inf at 1, NaN outside [0, 1].
 
         Differentiable in value and weights, any number of times.
         """
@@ -167,7 +181,7 @@ class ExpansionDistribution(Distribution):
         return _Follow.apply(self._quantiles(q.detach()), self.probs, q, self.components)  # pyright: ignore[reportReturnType]
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Draws (*sample_shape, *batch_shape), differentiable in the weights.
+        """Return draws ``(*sample_shape, *batch_shape)``, differentiable in the weights.
 
         They come from torch's global generator, as those of `torch.distributions` do: `torch.manual_seed` fixes them,
         and inside `torch.random.fork_rng()` they leave others' draws as they were.
@@ -185,7 +199,7 @@ class ExpansionDistribution(Distribution):
         return _Follow.apply(x, self.probs, None, self.components)  # pyright: ignore[reportReturnType]
 
     def entropy(self) -> Tensor:
-        """(...) -E log f, in nats, by quadrature."""
+        """Return -E log f ``(...)``, in nats, by quadrature."""
         rows = self.probs.reshape(-1, self.probs.shape[-1])
         return mixture_entropy(rows, self.components).reshape(self.batch_shape)
 

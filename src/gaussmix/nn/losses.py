@@ -1,6 +1,8 @@
-"""Losses for A binary attributes that know a kernel over the attributes (D §4.3.2), and ones of that kind that work.
+"""Losses for A binary attributes that know a kernel over the attributes (D section 4.3.2), and ones that work.
 
     p = sigmoid(z),   y in [0, 1],   K (A, A) a kernel,   by default K_jk = phi(j - k; 0, sigma)
+    BCE = -sum_j y_j log p_j + (1 - y_j) log(1 - p_j)     `torch.nn.BCEWithLogitsLoss`               D Eq. 17
+    H = -sum_j NGMG(L)_j log p_j                          `NGMGEntropyLoss`                          D Eq. 18
 
 z: logits (..., A) of a picture; y: targets (..., A); phi: a normal density of standard deviation sigma over the index
 j = 0..A-1 of the attributes. That index is the order of a list: a kernel over it calls attributes alike that stand
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -24,31 +26,34 @@ from torch import Tensor, nn
 Reduction = Literal["mean", "sum", "none"]
 Orientation = Literal["target_minus_prediction", "prediction_minus_target"]
 Sign = Literal["eq13", "eq14"]
-_CHOICES = {
-    "reduction": ("mean", "sum", "none"),
-    "orientation": ("target_minus_prediction", "prediction_minus_target"),
-    "sign": ("eq13", "eq14"),
-}
 
 
 class _KernelLoss(nn.Module):
     """What the losses share: the kernel (A, A) as a buffer, the checks, the reduction."""
 
     kernel: Tensor
+    must_be_definite: ClassVar[bool] = True
 
-    def __init__(self, kernel: int | Tensor, sigma: float | None, reduction: Reduction):
+    def __init__(self, kernel: int | Tensor, *, sigma: float | None = None, reduction: Reduction = "mean"):
         super().__init__()
-        _check_choice("reduction", reduction)
+        _check_choice("reduction", reduction, Reduction)
         self.reduction = reduction
-        self.register_buffer(
-            "kernel", index_kernel(kernel, sigma) if isinstance(kernel, int) else _given(kernel, sigma)
-        )
+        matrix = index_kernel(kernel, sigma) if isinstance(kernel, int) else _given(kernel, sigma)
+        if self.must_be_definite:
+            _check_positive_definite(matrix)
+        self.register_buffer("kernel", matrix)
 
     def extra_repr(self) -> str:
         return f"attributes={len(self.kernel)}, reduction={self.reduction!r}"
 
-    def _checked(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Targets in the dtype of the logits. ValueError for shapes that differ, another A, targets outside [0, 1]."""
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss.
+
+        Parameters
+        ----------
+        logits, targets : Tensor (..., A)
+            Of one shape, targets in [0, 1]; ValueError for others.
+        """
         n = len(self.kernel)
         if logits.shape != targets.shape or logits.ndim == 0 or logits.shape[-1] != n:
             raise ValueError(
@@ -58,53 +63,50 @@ class _KernelLoss(nn.Module):
             raise ValueError(
                 f"targets reach from {float(targets.min()):.6g} to {float(targets.max()):.6g}; they must lie in [0, 1]"
             )
-        return targets.to(logits.dtype)
+        losses = self._of_pictures(logits, targets.to(logits.dtype), self.kernel.to(logits.dtype))
+        return losses if self.reduction == "none" else losses.sum() if self.reduction == "sum" else losses.mean()
 
-    def _reduced(self, losses: Tensor) -> Tensor:
-        return {"none": lambda: losses, "sum": losses.sum, "mean": losses.mean}[self.reduction]()
+    def _of_pictures(self, logits: Tensor, y: Tensor, kernel: Tensor) -> Tensor:
+        """(...) before the reduction, everything in one dtype."""
+        raise NotImplementedError
 
 
 class NGMGEntropyLoss(_KernelLoss):
-    """D Eq. 18, the "negative Gaussian mixture gradient entropy": faithful, and not a loss to train with.
+    """The "negative Gaussian mixture gradient entropy" of D Eq. 18: faithful, and not a loss to train with.
 
         H = -sum_j NGMG(L)_j log p_j,   NGMG(L) = K L (Eq. 13) or -K L (Eq. 14),   L = min(0, first - second)
 
-    kernel: the number A of attributes, for phi(j - k; 0, sigma) with `sigma` in attributes (default 1), or K (A, A).
-    diagonal=False (As the paper, Eq. 14): the diagonal of K, also of a given one, is set to 0, so that an attribute's
-        own error does not reach it.
-    orientation, sign: L of Eq. 18 is L(p_i, p_theta), and the text says neither which of the two is the target nor
-        which sign NGMG has (Eq. 13 and Eq. 14 differ). "target_minus_prediction": L = y - p, in the order of Eq. 18
-        if p_i is the target; "prediction_minus_target": L = p - y, as in Eq. 11 with the prediction as the start.
-    detach=True: NGMG is a constant factor, "a function [that] provides a gradient"; False: it is differentiated too.
-    two_sided=False (As the paper, Eq. 11): only what is negative of L counts.
-    reduction: "mean" (As the paper: 1/N over pictures, the dot product over attributes), "sum", "none".
-
-    `forward(logits (..., A), targets (..., A))`. Where it leads, if each attribute has a logit of its own and
-    its target is 1 with frequency f_j (descent on the expectation; K > 0 off the diagonal):
-
-    ========= ======================= ========== ================================================================
-    sign      orientation             detach     one-sided: p ends at
-    ========= ======================= ========== ================================================================
-    eq13      either                  True       0: the gradient sum_k K_jk |E L_k| (1 - p_j) is never negative
-    eq14      either                  True       1: it is never positive
-    eq13      target_minus_prediction False      0 and 1 side by side: sum K_jk (1 - f_k) p_k log p_j has no bound
-    eq14      target_minus_prediction False      all 0 or all 1, by the start: p log p is least at both ends
-    eq13      prediction_minus_target False      0
-    eq14      prediction_minus_target False      1
-    ========= ======================= ========== ================================================================
-
-    With the zero diagonal an attribute also stays where it is, wrong or right, once all others have L = 0.
-
-    With pictures as input a one-sided reading stops earlier where the targets can be predicted without error (L = 0);
-    until then it moves attributes that were right along with their neighbours. Two-sided and detached, the gradient is
-    (K (p - f))_j (1 - p_j) for (eq13, target_minus_prediction) and (eq14, prediction_minus_target), its opposite for
-    the other two. p = f is then a fixed point; with diagonal=True, K positive definite, those two run to it: they are
-    the only readings that learn (see `KernelGradientLoss`). With a zero diagonal K has eigenvalues of both signs (its
-    trace is 0), p = f is a saddle, and p runs to 0 and 1. Two-sided and not detached, p = f is not even a fixed point.
-
-    Differs from the paper: its claim to beat the binary cross-entropy (Fig. 12) does not hold at matched tuning; see
+    Differs from the paper: its claim to beat the binary cross-entropy (D Fig. 12) does not hold at matched tuning; see
     docs/reproduction/diffusion-fig12.md. Use `torch.nn.BCEWithLogitsLoss`.
+
+    Parameters
+    ----------
+    kernel : int or Tensor (A, A)
+        The number A of attributes, for phi(j - k; 0, sigma), or K.
+    sigma : float, optional
+        In attributes; 1 if not given.
+    orientation, sign : str
+        L of Eq. 18 is L(p_i, p_theta), and the text says neither which of the two is the target nor which sign NGMG has
+        ("eq13" and "eq14" differ). "target_minus_prediction": L = y - p, in the order of Eq. 18 if p_i is the target;
+        "prediction_minus_target": L = p - y, as in Eq. 11 with the prediction as the start.
+    detach : bool
+        Whether NGMG is a constant factor, "a function [that] provides a gradient", or differentiated too.
+    diagonal : bool
+        If False (As the paper, Eq. 14), the diagonal of K, also of a given one, is set to 0, so that an attribute's own
+        error does not reach it.
+    two_sided : bool
+        If False (As the paper, Eq. 11), only what is negative of L counts.
+    reduction : "mean", "sum" or "none"
+        "mean" as the paper: 1/N over pictures, the dot product over attributes.
+
+    Notes
+    -----
+    No one-sided reading has p = E[y | x] as a fixed point; docs/equations.md says where each leads. Two-sided, detached
+    and with the diagonal, ("eq13", "target_minus_prediction") and ("eq14", "prediction_minus_target") learn: they have
+    the gradient K (p - f) (1 - p), f the frequencies of the targets (see `KernelGradientLoss`).
     """
+
+    must_be_definite = False
 
     def __init__(
         self,
@@ -118,71 +120,72 @@ class NGMGEntropyLoss(_KernelLoss):
         two_sided: bool = False,
         reduction: Reduction = "mean",
     ):
-        super().__init__(kernel, sigma, reduction)
-        _check_choice("orientation", orientation)
-        _check_choice("sign", sign)
+        super().__init__(kernel, sigma=sigma, reduction=reduction)
+        _check_choice("orientation", orientation, Orientation)
+        _check_choice("sign", sign, Sign)
         self.orientation, self.sign = orientation, sign
         self.detach, self.diagonal, self.two_sided = detach, diagonal, two_sided
         if not diagonal:
             self.kernel.fill_diagonal_(0)
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        y = self._checked(logits, targets)
+    def _of_pictures(self, logits: Tensor, y: Tensor, kernel: Tensor) -> Tensor:
         difference = y - logits.sigmoid()
         if self.orientation == "prediction_minus_target":
             difference = -difference
         if not self.two_sided:
             difference = difference.clamp(max=0)
-        gradient = difference @ self.kernel.to(logits.dtype)
+        gradient = difference @ kernel
         if self.sign == "eq14":
             gradient = -gradient
         if self.detach:
             gradient = gradient.detach()
-        return self._reduced(-(gradient * F.logsigmoid(logits)).sum(-1))
+        return -(gradient * F.logsigmoid(logits)).sum(-1)
 
 
 class KernelGradientLoss(_KernelLoss):
-    """The gradient on the logits is K (p - y): the idea of D §4, both signs of L and the diagonal kept, made to work.
+    """The cross-entropy with the gradient K (p - y) on the logits: the idea of D section 4, made to work.
 
-    kernel: the number A of attributes, for phi(j - k; 0, sigma) with `sigma` in attributes (default 1), or a symmetric
-        positive definite K (A, A). ValueError for one that is not, to rounding.
-
-    The value of `forward(logits (..., A), targets (..., A))` is the binary cross-entropy, summed over attributes; only
-    its gradient is replaced. For K = 1 it is the cross-entropy. Otherwise K (p - y) is the gradient of nothing: its
+    Both signs of L and the diagonal are kept. The value is the binary cross-entropy, summed over attributes; only its
+    gradient is replaced. For K = 1 it is the cross-entropy. Otherwise K (p - y) is the gradient of nothing: its
     Jacobian K diag(p (1 - p)) is not symmetric.
 
     The only fixed point is p = E[y | x]: E[K (p - y) | x] = K (p - E[y | x]), and K has no null space. Logits that are
     free move along dz/dt = -K (p - E y), and the expected cross-entropy then falls: its derivative is
     -(p - E y)^T K (p - E y) < 0. So its value is the one to look at. In a network, whose logits are not free,
     p = E[y | x] stays a fixed point, but nothing guarantees that the cross-entropy falls on the way.
+
+    Parameters
+    ----------
+    kernel : int or Tensor (A, A)
+        The number A of attributes, for phi(j - k; 0, sigma), or a symmetric positive definite K. ValueError for one
+        that is not, to rounding.
+    sigma : float, optional
+        In attributes; 1 if not given.
+    reduction : "mean", "sum" or "none"
+        Over pictures.
     """
 
-    def __init__(self, kernel: int | Tensor, *, sigma: float | None = None, reduction: Reduction = "mean"):
-        super().__init__(kernel, sigma, reduction)
-        _check_positive_definite(self.kernel)
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        y = self._checked(logits, targets)
-        return self._reduced(_WithKernelGradient.apply(logits, y, self.kernel.to(logits.dtype)))  # pyright: ignore[reportArgumentType]
+    def _of_pictures(self, logits: Tensor, y: Tensor, kernel: Tensor) -> Tensor:
+        return _WithKernelGradient.apply(logits, y, kernel)  # pyright: ignore[reportReturnType]
 
 
 class KernelBrierLoss(_KernelLoss):
-    """(p - y)^T K (p - y) / 2 of each picture: the squared error with a kernel between attributes.
+    """Half the squared error with a kernel between attributes: (p - y)^T K (p - y) / 2 of each picture.
 
-    kernel: as in `KernelGradientLoss`, symmetric and positive definite. With the kernel over the index this is half
-    the squared maximum mean discrepancy between sum_j p_j delta_j and sum_j y_j delta_j, two measures on 0..A-1.
+    With the kernel over the index this is half the squared maximum mean discrepancy between sum_j p_j delta_j and
+    sum_j y_j delta_j, two measures on 0..A-1. Proper: given x, its expectation is (p - m)^T K (p - m) / 2
+    + trace(K Cov(y)) / 2 with m = E[y | x], and K is positive definite, so p = m is the only minimiser. K = 1: half the
+    squared error (Brier's score).
 
-    Proper: given x, its expectation is (p - m)^T K (p - m) / 2 + trace(K Cov(y)) / 2 with m = E[y | x], and K is
-    positive definite, so p = m is the only minimiser. K = 1: half the squared error (Brier's score).
+    Parameters
+    ----------
+    kernel, sigma, reduction : int or Tensor (A, A), float and str
+        As in `KernelGradientLoss`.
     """
 
-    def __init__(self, kernel: int | Tensor, *, sigma: float | None = None, reduction: Reduction = "mean"):
-        super().__init__(kernel, sigma, reduction)
-        _check_positive_definite(self.kernel)
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        error = logits.sigmoid() - self._checked(logits, targets)
-        return self._reduced(0.5 * ((error @ self.kernel.to(logits.dtype)) * error).sum(-1))
+    def _of_pictures(self, logits: Tensor, y: Tensor, kernel: Tensor) -> Tensor:
+        error = logits.sigmoid() - y
+        return 0.5 * ((error @ kernel) * error).sum(-1)
 
 
 class _WithKernelGradient(torch.autograd.Function):
@@ -203,11 +206,10 @@ def index_kernel(n: int, sigma: float | None = None) -> Tensor:
     """(n, n) phi(j - k; 0, sigma) in PyTorch's default dtype; sigma in attributes, 1 if not given."""
     if n < 1:
         raise ValueError(f"the number of attributes is {n}; it must be at least 1")
-    if not isinstance(sigma, Real | None):
-        raise TypeError(f"sigma is {sigma!r}; give a positive standard deviation, in attributes")
-    width = 1.0 if sigma is None else float(sigma)
-    if not (math.isfinite(width) and width > 0):
-        raise ValueError(f"sigma is {sigma}; give a positive standard deviation, in attributes")
+    width = 1.0 if sigma is None else sigma
+    if not (isinstance(width, Real) and math.isfinite(width) and width > 0):
+        error = ValueError if isinstance(width, Real) else TypeError
+        raise error(f"sigma is {sigma!r}; give a positive standard deviation, in attributes")
     index = torch.arange(n, dtype=torch.float64)
     kernel = (-0.5 * ((index[:, None] - index) / width) ** 2).exp() / (width * math.sqrt(2 * math.pi))
     return kernel.to(torch.get_default_dtype())
@@ -238,6 +240,6 @@ def _check_positive_definite(kernel: Tensor) -> None:
         )
 
 
-def _check_choice(name: str, value: str) -> None:
-    if value not in _CHOICES[name]:
-        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(map(repr, _CHOICES[name]))}")
+def _check_choice(name: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(map(repr, get_args(choices)))}")

@@ -12,12 +12,14 @@ centre nearest to a random crop's entry, plus noise; Algorithm 2 as printed, aff
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.rules import interval
@@ -32,19 +34,15 @@ _FLAT = 1e-6
 class Picks:
     """Rows whose entries are those of random crops, on a grid, plus noise.
 
-    Args:
-        rows: ``(N, E)`` of the crops.
-        shares: ``(N,)``, how often each is picked; they sum to 1.
-        together: whether one crop is picked for all entries ("crop"), or one for each ("entry").
-        rule: what makes weights of the counts, "histogram" for c / N or "algorithm2" as E prints it, negative weights
-            set to zero; the latter not for `together`.
-        n_components, bandwidth: n and t.
+    Of ``rows`` ``(N, E)`` crop c is picked with probability ``shares[c]``: one crop for all entries (``together``), or
+    one for each. ``rule`` makes weights of the counts: c / N, or Algorithm 2 as E prints it with negative weights set
+    to zero, the latter not ``together``. ``n_components`` and ``bandwidth`` are n and t.
     """
 
     def __init__(
         self,
         rows: Rows,
-        shares: NDArray[np.float64],
+        shares: FloatArray,
         *,
         together: bool,
         rule: PickRule,
@@ -99,20 +97,20 @@ class Picks:
         return np.minimum(np.rint(place), self.n_components - 1)
 
 
-class Scores:
+@dataclass(frozen=True, eq=False)
+class PrincipalScores:
     """Rows on principal axes, a one-dimensional expansion for the scores on each.
 
-    Attributes:
-        mean, axes: ``(E,)`` and ``(R, E)``, in the units of the rows; at most N - 1 axes.
-        marginals: R mixtures.
+    ``mean`` ``(E,)`` and ``axes`` ``(R, E)`` in the units of the rows, at most N - 1 axes; R ``marginals``.
     """
 
-    def __init__(self, mean: Rows, axes: Rows, marginals: tuple[GaussianMixture1D, ...]):
-        self.mean, self.axes, self.marginals = mean, axes, marginals
+    mean: Rows
+    axes: Rows
+    marginals: tuple[GaussianMixture1D, ...]
 
     @classmethod
-    def fit(cls, rows: Rows, scale: Rows, expansion: GMMExpansion) -> Scores:
-        """From rows ``(N, E)``; axes are principal for rows times `scale` ``(E,)``, scores have unit variance."""
+    def fit(cls, rows: Rows, scale: Rows, expansion: GMMExpansion) -> PrincipalScores:
+        """Learn from rows ``(N, E)``; axes are principal for rows times ``scale`` ``(E,)``, scores of unit variance."""
         mean = rows.mean(0)
         centred = rows - mean
         scaled = centred * scale
@@ -125,8 +123,7 @@ class Scores:
 
     def draw(self, rng: np.random.Generator) -> Rows:
         """One row ``(E,)``."""
-        scores = np.array([marginal.rvs(1, random_state=rng)[0] for marginal in self.marginals])
-        return np.asarray(self.mean + scores.astype(np.float32) @ self.axes, np.float32)
+        return self._rows(np.array([marginal.rvs(1, random_state=rng)[0] for marginal in self.marginals]))
 
     def walk(self, n: int, rng: np.random.Generator) -> Rows:
         """``(n, E)``: a closed walk, each of whose points has the distribution of a draw.
@@ -137,5 +134,7 @@ class Scores:
         angle = 2 * np.pi * np.arange(n)[:, None] / n
         u, v = rng.standard_normal((2, len(self.marginals)))
         place = ndtr(np.cos(angle) * u + np.sin(angle) * v)
-        scores = np.stack([m.ppf(q) for m, q in zip(self.marginals, place.T, strict=True)], 1)
+        return self._rows(np.stack([m.ppf(q) for m, q in zip(self.marginals, place.T, strict=True)], 1))
+
+    def _rows(self, scores: FloatArray) -> Rows:
         return np.asarray(self.mean + scores.astype(np.float32) @ self.axes, np.float32)

@@ -1,7 +1,7 @@
 """GramExpansion: the distribution of a style's Gram matrices, to draw targets from (E Sec. 3.2.2).
 
     G^l = F^l F^l^T / (h w)            of random crops of the style's pictures, l = relu1_1, relu2_1, ..., relu5_1
-    G ~ p_s                            the distribution of style s, learnt from its crops, see `coupling`
+    G ~ p_s                            the distribution of style s, learnt from its crops, see ``coupling``
     sum_s w_s G_s,  G_s ~ p_s          a blend of styles with weights w
 
 Couplings of the entries of G (`gaussmix.style.couplings`): "entry", the paper's, draws each entry by itself, which
@@ -18,6 +18,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Self, cast
 
 import numpy as np
@@ -26,61 +27,66 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gaussmix._files import Tensors, read_tensors, write_tensors
+from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.fit import Rule
-from gaussmix.latents._parts import pack_mixtures, unpack_mixtures
-from gaussmix.style.couplings import PickRule, Picks, Scores
-from gaussmix.style.grams import GramLayout, Rows, Styles, crop_grams, named_styles, repair
+from gaussmix.latents._parts import mixtures_from_tensors, mixtures_to_tensors
+from gaussmix.style.couplings import PickRule, Picks, PrincipalScores
+from gaussmix.style.grams import GramLayout, Rows, Styles, crop_grams, repair
+from gaussmix.style.images import read_picture
 from gaussmix.style.vgg import VGG19Features
 
+Seed = int | np.random.Generator | None
 Coupling = Literal["entry", "crop", "pca"]
 Mixing = Literal["grams", "data"]
 
 COUPLINGS: tuple[Coupling, ...] = ("entry", "crop", "pca")
 _PICK_RULES = {"entry": ("histogram", "algorithm2"), "crop": ("histogram",)}
 _KIND = "gram_expansion"
-_ROUNDING = 1e-6
-"""How far from 1 a sum of weights may be before that is said."""
-_ASYMMETRY = 1e-4
-"""Of the largest entry: single precision sums G_ij and G_ji in different orders."""
+_ROUNDING = 1e-6  # how far from 1 a sum of weights may be before that is said
 
 
 @dataclass(frozen=True, eq=False)
 class _Style:
-    """What is known of one style: `rows` ``(N, E)`` of its crops, or their `scores`; the least trace of each layer."""
+    """What is known of one style: ``rows`` ``(N, E)`` of its crops, or their scores; the least trace of each layer."""
 
     rows: Rows | None
-    scores: Scores | None
-    least_traces: NDArray[np.float64]
+    scores: PrincipalScores | None
+    least_traces: FloatArray
 
 
 class GramExpansion:
     """The Gram matrices of one or more styles as distributions.
 
-    Args:
-        coupling: "pca", "crop" or "entry" (the paper's); see the module.
-        weights: how the one-dimensional expansions get their weights. For "pca" any rule of `gaussmix.GMMExpansion`, by
-            default "fast", the kernel estimate with the bandwidth of Sheather and Jones; for "entry" "histogram"
-            (default), the reading of Algorithm 2 that reproduces E's tables, or "algorithm2" as printed, negative
-            weights set to zero; for "crop" "histogram".
-        n_components, bandwidth: the basis of each expansion, n and t = sigma / r; "auto" and "fast" have none.
-        mixing: what a blend mixes: "grams", a convex combination of one draw of each style; or, for "entry", "data" as
-            the paper: the crops of all styles are one data set, a style's share of it its weight.
+    Parameters
+    ----------
+    coupling : {"pca", "crop", "entry"}
+        How the entries of a matrix hang together; "entry" is the paper's. See the module.
+    rule : str, optional
+        How the one-dimensional expansions get their weights. For "pca" any rule of `gaussmix.GMMExpansion`, by default
+        "fast", the kernel estimate with the bandwidth of Sheather and Jones; for "entry" "histogram" (default), the
+        reading of Algorithm 2 that reproduces E's tables, or "algorithm2" as printed, negative weights set to zero; for
+        "crop" "histogram".
+    n_components, bandwidth : int, float
+        The basis of each expansion, n and t = sigma / r; "auto" and "fast" have none.
+    mixing : {"grams", "data"}
+        What a blend mixes: a convex combination of one draw of each style; or, for "entry", as the paper: the crops of
+        all styles are one data set, a style's share of it its weight.
 
-    Attributes:
-        layout: layers and their channels.
-        styles: names.
-
-    Raises ValueError for unknown choices and combinations.
+    Raises
+    ------
+    ValueError
+        For unknown choices and combinations.
     """
 
     layout: GramLayout
+    """Layers and their channels."""
 
     def __init__(
         self,
         coupling: Coupling = "pca",
         *,
-        weights: Rule | None = None,
+        rule: Rule | None = None,
         n_components: int = 100,
         bandwidth: float = 2.0,
         mixing: Mixing = "grams",
@@ -88,14 +94,14 @@ class GramExpansion:
         if coupling not in COUPLINGS:
             raise ValueError(f"coupling is {coupling!r}; choose from {', '.join(COUPLINGS)}")
         allowed = _PICK_RULES.get(coupling)
-        if allowed and weights is not None and weights not in allowed:
-            raise ValueError(f"weights is {weights!r}; coupling {coupling!r} takes {' or '.join(allowed)}")
+        if allowed and rule is not None and rule not in allowed:
+            raise ValueError(f"rule is {rule!r}; coupling {coupling!r} takes {' or '.join(allowed)}")
         if mixing not in ("grams", "data") or (mixing == "data" and coupling != "entry"):
             raise ValueError(f"mixing is {mixing!r}; choose grams, or, for coupling 'entry', data")
         if n_components < 1 or not 0 < bandwidth < float("inf"):
             raise ValueError(f"n_components is {n_components} and bandwidth {bandwidth}; both must be positive")
         self.coupling: Coupling = coupling
-        self.weights: Rule = weights or ("fast" if coupling == "pca" else "histogram")
+        self.rule: Rule = rule or ("fast" if coupling == "pca" else "histogram")
         self.n_components, self.bandwidth = n_components, bandwidth
         self.mixing: Mixing = mixing
         self._styles: dict[str, _Style] = {}
@@ -114,46 +120,52 @@ class GramExpansion:
         *,
         crops: int = 50,
         crop_size: int | None = None,
-        random_state: int | np.random.Generator | None = None,
+        random_state: Seed = None,
     ) -> Self:
         """Learn from random crops of pictures.
 
         Strokes come out as large, in pixels, as they are in the pictures: resize these first.
 
-        Args:
-            pictures: ``(H, W, 3)`` uint8, several of them of one style, or a mapping of a style's name to either. A
-                style without a name is called "style".
-            features: the network, with all of `STYLE_LAYERS`.
-            crops: of each style, dealt out to its pictures in turn.
-            crop_size: pixels of a crop's side; by default half the shorter side of the smallest picture, at most
-                `DEFAULT_CROP`.
-            random_state: of where the crops lie.
+        Parameters
+        ----------
+        pictures : ndarray, sequence of ndarray, or mapping of str to either
+            ``(H, W, 3)`` uint8, several of them of one style, or by the name of their style; without a name a style is
+            called "style".
+        features : VGG19Features
+            The network, with all style layers.
+        crops : int
+            Of each style, dealt out to its pictures in turn.
+        crop_size : int, optional
+            Pixels of a crop's side; by default half the shorter side of the smallest picture, at most 160.
+        random_state : int or numpy.random.Generator, optional
+            Of where the crops lie.
 
-        Raises ValueError for no style, fewer than 2 crops, a crop larger than a picture or too small for the network,
-        a picture of another type or of one colour.
+        Raises
+        ------
+        ValueError
+            For no style, fewer than 2 crops, a crop larger than a picture or too small for the network, a picture of
+            another type or of one colour.
         """
-        named = named_styles(pictures)
+        by_name = pictures if isinstance(pictures, Mapping) else {"style": pictures}
         rng = np.random.default_rng(random_state)
-        grams = {
-            style: crop_grams(own, features, crops=crops, crop_size=crop_size, rng=rng, name=style)
-            for style, own in named.items()
-        }
+        grams = {}
+        for style, own in by_name.items():
+            several = [own] if isinstance(own, np.ndarray) else list(own)
+            grams[style] = crop_grams(several, features, crops=crops, crop_size=crop_size, rng=rng, name=style)
         return self.fit_grams(grams)
 
-    def fit_grams(self, grams: Mapping[str, Tensor | NDArray[np.floating]] | Mapping[str, Mapping]) -> Self:
-        """Learn from Gram matrices: ``{layer: (n, C, C)}`` of n crops, or a mapping of styles' names to that.
+    def fit_grams(self, grams: Mapping[str, Mapping[str, Tensor | NDArray[np.floating]]]) -> Self:
+        """Learn from Gram matrices of n crops of each style: ``{style: {layer: (n, C, C)}}``.
 
         Raises ValueError for no style, fewer than 2 crops, shapes that do not fit, matrices that are not finite or not
         symmetric, and crops that are all alike.
         """
-        nested = {s: g for s, g in grams.items() if isinstance(g, Mapping)}
-        by_style = nested if nested else {"style": grams} if grams else {}
-        if not by_style or len(nested) not in (0, len(grams)):
-            raise ValueError("there is no style; give {layer: (n, C, C)}, or {style: {layer: (n, C, C)}}")
+        if not grams:
+            raise ValueError("there is no style; give {style: {layer: (n, C, C)}}")
         learnt, layout = {}, None
-        for style, own in by_style.items():
+        for style, own in grams.items():
             arrays = {layer: np.asarray(gram) for layer, gram in own.items()}
-            found = _checked_layout(style, arrays)
+            found = GramLayout.of(arrays, style)
             layout = layout or found
             if found.channels != layout.channels:
                 raise ValueError(f"{style} has layers {found.channels}; the styles before have {layout.channels}")
@@ -174,12 +186,10 @@ class GramExpansion:
         joined = cls(**first._settings())
         joined.layout = first.layout
         for expansion in expansions:
-            if expansion._settings() != first._settings() or expansion.layout.channels != first.layout.channels:
-                raise ValueError(
-                    f"{', '.join(expansion.styles)} was learnt with {expansion._settings()} and "
-                    f"{expansion.layout.channels}, {', '.join(first.styles)} with {first._settings()} and "
-                    f"{first.layout.channels}; learn one of them anew"
-                )
+            own, usual = ({**each._settings(), **each.layout.channels} for each in (expansion, first))
+            if own != usual:
+                names, others = ", ".join(expansion.styles), ", ".join(first.styles)
+                raise ValueError(f"{names} was learnt with {own}, {others} with {usual}; learn one of them anew")
             twice = [style for style in expansion.styles if style in joined.styles]
             if twice:
                 raise ValueError(f"two styles are called {twice[0]!r}; give them different names")
@@ -189,68 +199,97 @@ class GramExpansion:
     # -- drawing
 
     def sample(
-        self,
-        n: int = 1,
-        blend: Mapping[str, float] | None = None,
-        random_state: int | np.random.Generator | None = None,
+        self, n_samples: int = 1, blend: Mapping[str, float] | None = None, random_state: Seed = None
     ) -> list[dict[str, Tensor]]:
-        """Draw n sets of Gram matrices, ``{layer: (C, C)}`` float32 each, repaired.
+        """Draw sets of Gram matrices ``{layer: (C, C)}`` float32, repaired.
 
-        Args:
-            n: how many.
-            blend: weights of the styles; divided by their sum, with a warning if that is not 1. None: all alike.
-            random_state: draw i of a style is the same whatever n and the blend are (but for mixing "data").
+        Parameters
+        ----------
+        n_samples : int
+            How many.
+        blend : mapping of str to float, optional
+            Weights of the styles; divided by their sum, with a warning if that is not 1. All alike if not given.
+        random_state : int or numpy.random.Generator, optional
+            Draw i of a style is the same whatever the number and the blend are (but for mixing "data").
 
-        Raises ValueError for unknown styles, weights that are negative or all 0, and before anything is learnt.
+        Raises
+        ------
+        ValueError
+            For unknown styles, weights that are negative or all 0, and before anything is learnt.
         """
-        shares = self.shares(blend)
-        return self.targets(self._draw(n, shares, random_state), shares)
+        shares = self._shares(blend)
+        return self.targets(self._draw(n_samples, shares, random_state), shares)
 
     def sample_rows(
-        self,
-        n: int = 1,
-        blend: Mapping[str, float] | None = None,
-        random_state: int | np.random.Generator | None = None,
+        self, n_samples: int = 1, blend: Mapping[str, float] | None = None, random_state: Seed = None
     ) -> Rows:
-        """The draws of `sample` before they are repaired, ``(n, E)`` in the order of `layout`."""
-        return self._draw(n, self.shares(blend), random_state)
+        """Draw what `sample` draws before it is repaired, ``(n_samples, E)`` in the order of ``layout``.
+
+        Parameters
+        ----------
+        n_samples, blend, random_state : int, mapping, int or numpy.random.Generator
+            As for `sample`.
+        """
+        return self._draw(n_samples, self._shares(blend), random_state)
+
+    def _draw(self, n_samples: int, shares: dict[str, float], random_state: Seed) -> Rows:
+        generators = np.random.default_rng(random_state).spawn(_checked_count(n_samples))
+        if self.mixing == "data":
+            pooled = self._picks(shares)
+            return np.stack([pooled.draw(rng) for rng in generators])
+        drawn = np.zeros((n_samples, self.layout.size), np.float32)
+        by_style = zip(*(rng.spawn(len(self.styles)) for rng in generators), strict=True)
+        for style, own in zip(self.styles, by_style, strict=True):
+            if style in shares:
+                source = self._styles[style].scores or self._picks({style: 1.0})
+                for row, rng in zip(drawn, own, strict=True):
+                    row += np.float32(shares[style]) * source.draw(rng)
+        return drawn
 
     def walk(
-        self,
-        n: int,
-        blend: Mapping[str, float] | None = None,
-        random_state: int | np.random.Generator | None = None,
+        self, n_samples: int, blend: Mapping[str, float] | None = None, random_state: Seed = None
     ) -> list[dict[str, Tensor]]:
-        """n targets on a smooth closed walk through the distribution, for animations; each is distributed as a draw.
+        """Return targets on a smooth closed walk through the distribution, each distributed as a draw.
 
-        Only for coupling "pca": scores move on a circle between two draws (`Scores.walk`). The others know no way from
-        one crop to the next, and raise ValueError, as do wrong blends.
+        Only for coupling "pca": scores move on a circle between two draws. The others know no way from one crop to the
+        next, and raise ValueError, as do wrong blends.
+
+        Parameters
+        ----------
+        n_samples, blend, random_state : int, mapping, int or numpy.random.Generator
+            As for `sample`.
         """
         if self.coupling != "pca":
             raise ValueError(f"coupling {self.coupling!r} has no walk, its draws jump from crop to crop; use 'pca'")
-        shares = self.shares(blend)
-        rows = np.zeros((_checked_count(n), self.layout.size), np.float32)
+        shares = self._shares(blend)
+        rows = np.zeros((_checked_count(n_samples), self.layout.size), np.float32)
         generators = np.random.default_rng(random_state).spawn(len(self.styles))
         for style, rng in zip(self.styles, generators, strict=True):
             if style in shares:
-                source = self._styles[style].scores
-                assert source is not None
-                rows += np.float32(shares[style]) * source.walk(n, rng)
+                source = cast(PrincipalScores, self._styles[style].scores)
+                rows += np.float32(shares[style]) * source.walk(n_samples, rng)
         return self.targets(rows, shares)
 
     def targets(self, rows: Rows, blend: Mapping[str, float] | None = None) -> list[dict[str, Tensor]]:
-        """Rows ``(n, E)`` in the order of `layout`, drawn with this blend, as repaired matrices ``{layer: (C, C)}``.
+        """Return rows as repaired matrices ``{layer: (C, C)}``.
 
         A trace is at least the least of a crop's, blended: a draw far out has little energy, but never none.
+
+        Parameters
+        ----------
+        rows : ndarray of float32
+            ``(n, E)`` in the order of ``layout``.
+        blend : mapping of str to float, optional
+            With which they were drawn.
         """
-        least = sum(share * self._styles[style].least_traces for style, share in self.shares(blend).items())
+        least = sum(share * self._styles[style].least_traces for style, share in self._shares(blend).items())
         floors = dict(zip(self.layout.channels, np.asarray(least).tolist(), strict=True))
         return [
             {layer: torch.from_numpy(repair(gram, floors[layer])) for layer, gram in self.layout.grams(row).items()}
             for row in rows
         ]
 
-    def shares(self, blend: Mapping[str, float] | None = None) -> dict[str, float]:
+    def _shares(self, blend: Mapping[str, float] | None = None) -> dict[str, float]:
         """Weights of the styles that a blend names, of sum 1; without a blend all alike. Raises what `sample` does."""
         if not self._styles:
             raise ValueError("no style is learnt yet; call fit first")
@@ -267,21 +306,6 @@ class GramExpansion:
             warnings.warn(f"blend weights add up to {total:g}; they were divided by it", UserWarning, stacklevel=3)
         return {style: weight / total for style, weight in blend.items() if weight > 0}
 
-    def _draw(self, n: int, shares: dict[str, float], random_state: int | np.random.Generator | None) -> Rows:
-        """Rows ``(n, E)``."""
-        generators = np.random.default_rng(random_state).spawn(_checked_count(n))
-        if self.mixing == "data":
-            pooled = self._picks(shares)
-            return np.stack([pooled.draw(rng) for rng in generators])
-        drawn = np.zeros((n, self.layout.size), np.float32)
-        by_style = zip(*(rng.spawn(len(self.styles)) for rng in generators), strict=True)
-        for style, own in zip(self.styles, by_style, strict=True):
-            if style in shares:
-                source = self._styles[style].scores or self._picks({style: 1.0})
-                for row, rng in zip(drawn, own, strict=True):
-                    row += np.float32(shares[style]) * source.draw(rng)
-        return drawn
-
     def _picks(self, shares: dict[str, float]) -> Picks:
         """The crops of styles as one data set, of which each style has its share."""
         rows = [cast(Rows, self._styles[style].rows) for style in shares]
@@ -290,7 +314,7 @@ class GramExpansion:
             rows[0] if len(rows) == 1 else np.concatenate(rows),
             np.concatenate(of_each),
             together=self.coupling == "crop",
-            rule=cast(PickRule, self.weights),
+            rule=cast(PickRule, self.rule),
             n_components=self.n_components,
             bandwidth=self.bandwidth,
         )
@@ -301,8 +325,8 @@ class GramExpansion:
         least = np.array([float(trace.min()) for trace in layout.traces(rows).values()])
         if self.coupling != "pca":
             return _Style(rows, None, least)
-        expansion = GMMExpansion(self.weights, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)
-        return _Style(None, Scores.fit(rows, layout.scale(rows.mean(0)), expansion), least)
+        expansion = GMMExpansion(self.rule, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)
+        return _Style(None, PrincipalScores.fit(rows, layout.scale(rows.mean(0)), expansion), least)
 
     # -- on disk
 
@@ -316,7 +340,8 @@ class GramExpansion:
             if style.rows is not None:
                 found["rows"] = style.rows
             if style.scores is not None:
-                found |= {"mean": style.scores.mean, "axes": style.scores.axes, **pack_mixtures(style.scores.marginals)}
+                found |= {"mean": style.scores.mean, "axes": style.scores.axes}
+                found |= mixtures_to_tensors(style.scores.marginals)
             tensors |= {f"{number}.{name}": value for name, value in found.items()}
         about = {"settings": self._settings(), "styles": self.styles, "channels": self.layout.channels}
         write_tensors(path, tensors, _KIND, {key: json.dumps(value) for key, value in about.items()})
@@ -331,7 +356,9 @@ class GramExpansion:
             for number, style in enumerate(json.loads(about["styles"])):
                 prefix = f"{number}."
                 own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-                scores = Scores(own["mean"], own["axes"], unpack_mixtures(own)) if "axes" in own else None
+                scores = (
+                    PrincipalScores(own["mean"], own["axes"], mixtures_from_tensors(own)) if "axes" in own else None
+                )
                 if expansion.coupling == "pca" and scores is None:
                     raise KeyError("axes")
                 rows = own["rows"] if scores is None else None
@@ -341,27 +368,30 @@ class GramExpansion:
         return expansion
 
     def _settings(self) -> dict[str, Any]:
-        names = ("coupling", "weights", "n_components", "bandwidth", "mixing")
+        names = ("coupling", "rule", "n_components", "bandwidth", "mixing")
         return {name: getattr(self, name) for name in names}
 
 
-def _checked_count(n: int) -> int:
-    if n < 1:
-        raise ValueError(f"n is {n}; it must be at least 1")
-    return n
+def load_styles(
+    shares: Mapping[str, float], features: VGG19Features, *, size: int, random_state: Seed = None
+) -> tuple[GramExpansion, dict[str, float]]:
+    """Return the styles of files in one expansion, and their blend by name.
+
+    A file is a picture, which is learnt with ``size`` pixels along its longer side, or what `GramExpansion.save` wrote;
+    of several styles in one file each has the same part of the file's share.
+    """
+    expansions, blend = [], {}
+    for path, share in ((Path(file), share) for file, share in shares.items()):
+        if path.suffix == ".safetensors":
+            found = GramExpansion.load(path)
+        else:
+            found = GramExpansion().fit({path.stem: read_picture(path, size)}, features, random_state=random_state)
+        expansions.append(found)
+        blend |= dict.fromkeys(found.styles, share / len(found.styles))
+    return GramExpansion.join(expansions), blend
 
 
-def _checked_layout(style: str, grams: Mapping[str, NDArray[Any]]) -> GramLayout:
-    """The layout of ``{layer: (n, C, C)}``, all finite and symmetric."""
-    counts = set()
-    for layer, gram in grams.items():
-        if gram.ndim != 3 or gram.shape[1] != gram.shape[2] or 0 in gram.shape:
-            raise ValueError(f"{style} at {layer} has shape {gram.shape}; give (crops, C, C)")
-        if not np.isfinite(gram).all():
-            raise ValueError(f"{style} at {layer} has values that are not finite; leave those crops out")
-        if np.abs(gram - gram.swapaxes(1, 2)).max() > _ASYMMETRY * np.abs(gram).max():
-            raise ValueError(f"{style} at {layer} is not symmetric; give Gram matrices")
-        counts.add(len(gram))
-    if len(counts) != 1 or min(counts) < 2:
-        raise ValueError(f"{style} has {sorted(counts)} crops; give at least 2, as many at each layer")
-    return GramLayout({layer: gram.shape[1] for layer, gram in grams.items()})
+def _checked_count(n_samples: int) -> int:
+    if n_samples < 1:
+        raise ValueError(f"n_samples is {n_samples}; it must be at least 1")
+    return n_samples

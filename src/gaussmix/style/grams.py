@@ -1,12 +1,11 @@
-"""Gram matrices of all style layers as one row of numbers, the metric of such rows, and the way back to a valid matrix.
+"""Gram matrices of random crops of a style's pictures, as rows of numbers, and the way back to valid matrices.
 
-    G^l (C_l, C_l)      Gram matrix of layer l, symmetric
+    G^l (C_l, C_l)      Gram matrix of layer l, symmetric                                                   (E Eq. 11)
     g = (G^l_ij, i <= j, l = 1..L)                                       a row, E = sum_l C_l (C_l + 1) / 2 numbers
     |g|^2 = sum_l sum_ij (G^l_ij)^2 / (L |M^l|_F^2)                      M^l a mean Gram matrix
 
 With this metric the squared distance of two rows is the style loss of `gaussmix.style.objective`, relative to the mean.
-
-Gram matrices of random crops of pictures: the data of a `gaussmix.style.expansion.GramExpansion` (E Figure 12).
+Rows of crops are what a `gaussmix.style.expansion.GramExpansion` learns from (E Figure 12).
 """
 
 from __future__ import annotations
@@ -14,17 +13,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gaussmix.style.images import to_tensor
+from gaussmix.style.images import Picture, to_tensor
 from gaussmix.style.vgg import STYLE_LAYERS, VGG19Features, gram_matrix
 
 Rows = NDArray[np.float32]
 Gram = NDArray[np.float32]
+Styles = Picture | Sequence[Picture] | Mapping[str, Picture | Sequence[Picture]]
+
+DEFAULT_CROP = 160
+"""Pixels of a crop's side at most, unless another is asked for: 50 of them take a few seconds."""
+_AT_ONCE = 4  # crops in one pass through the network
+_ASYMMETRY = 1e-4  # of the largest entry: single precision sums G_ij and G_ji in different orders
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,22 @@ class GramLayout:
     """Which layers follow one another in a row, and how many channels each has."""
 
     channels: dict[str, int]
+
+    @classmethod
+    def of(cls, grams: Mapping[str, NDArray[Any]], name: str) -> GramLayout:
+        """That of ``{layer: (n, C, C)}`` of the style ``name``. Raises ValueError as `GramExpansion.fit_grams`."""
+        counts = set()
+        for layer, gram in grams.items():
+            if gram.ndim != 3 or gram.shape[1] != gram.shape[2] or 0 in gram.shape:
+                raise ValueError(f"{name} at {layer} has shape {gram.shape}; give (crops, C, C)")
+            if not np.isfinite(gram).all():
+                raise ValueError(f"{name} at {layer} has values that are not finite; leave those crops out")
+            if np.abs(gram - gram.swapaxes(1, 2)).max() > _ASYMMETRY * np.abs(gram).max():
+                raise ValueError(f"{name} at {layer} is not symmetric; give Gram matrices")
+            counts.add(len(gram))
+        if len(counts) != 1 or min(counts) < 2:
+            raise ValueError(f"{name} has {sorted(counts)} crops; give at least 2, as many at each layer")
+        return cls({layer: gram.shape[1] for layer, gram in grams.items()})
 
     @property
     def size(self) -> int:
@@ -60,7 +81,7 @@ class GramLayout:
         return found
 
     def scale(self, mean: NDArray[np.floating]) -> Rows:
-        """What to multiply a row ``(E,)`` by so that plain squares add up to the metric, M given as the row `mean`.
+        """What to multiply a row ``(E,)`` by so that plain squares add up to the metric, M given as the row ``mean``.
 
         A layer in which M is zero counts nothing.
         """
@@ -83,7 +104,7 @@ def repair(gram: NDArray[np.floating], least_trace: float = 0.0) -> Gram:
     """The nearest matrix that features can have, with the same energy: no negative eigenvalue, the same trace.
 
     ``(C, C)`` to ``(C, C)``: symmetrised, negative eigenvalues set to zero, the rest scaled to the trace that the
-    matrix had, or to `least_trace` if that is more. Nothing happens to a valid matrix but rounding.
+    matrix had, or to ``least_trace`` if that is more. Nothing happens to a valid matrix but rounding.
     """
     values, vectors = np.linalg.eigh((gram + gram.T) / 2)
     kept = np.maximum(values, 0)
@@ -91,24 +112,6 @@ def repair(gram: NDArray[np.floating], least_trace: float = 0.0) -> Gram:
     if kept.sum() > 0:
         kept *= max(trace, 0.0) / kept.sum()
     return ((vectors * kept) @ vectors.T).astype(np.float32)
-
-
-Picture = NDArray[np.uint8]
-Styles = Picture | Sequence[Picture] | Mapping[str, Picture | Sequence[Picture]]
-
-DEFAULT_CROP = 160
-"""Pixels of a crop's side at most, unless another is asked for: 50 of them take a few seconds."""
-_AT_ONCE = 4  # crops in one pass through the network
-
-
-def named_styles(pictures: Styles) -> dict[str, list[Picture]]:
-    """Pictures by the name of their style; "style" where there is none. Raises ValueError for no picture."""
-    by_name = pictures if isinstance(pictures, Mapping) else {"style": pictures}
-    named = {name: [own] if isinstance(own, np.ndarray) else list(own) for name, own in by_name.items()}
-    empty = [name for name, own in named.items() if not own]
-    if empty or not named:
-        raise ValueError(f"there are no pictures{f' of {empty[0]}' if empty else ''}; give at least one of each style")
-    return named
 
 
 def crop_grams(
@@ -119,12 +122,14 @@ def crop_grams(
     crop_size: int | None,
     rng: np.random.Generator,
     name: str = "style",
-) -> dict[str, NDArray[np.float32]]:
+) -> dict[str, Gram]:
     """Gram matrices ``{layer: (crops, C, C)}`` of square crops at even random places, the pictures taken in turn.
 
-    By default a crop has half the shorter side of the smallest picture, at most `DEFAULT_CROP`. Raises ValueError as
-    `GramExpansion.fit`; `name` is the style's.
+    By default a crop has half the shorter side of the smallest picture, at most ``DEFAULT_CROP`` pixels. Raises
+    ValueError as `GramExpansion.fit`, with ``name`` for the style.
     """
+    if not pictures:
+        raise ValueError(f"there are no pictures of {name}; give at least one")
     if crops < 2:
         raise ValueError(f"crops is {crops}; a distribution needs at least 2 (50 are usual)")
     lacking = [layer for layer in STYLE_LAYERS if layer not in features.layers]
@@ -142,18 +147,13 @@ def crop_grams(
             f"crop_size is {side}, the shorter side of the smallest picture of {name} {shorter}; choose from "
             f"{features.stride} to that, or give a larger picture"
         )
-    found: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in STYLE_LAYERS}
+    found: dict[str, list[Gram]] = {layer: [] for layer in STYLE_LAYERS}
     for first in range(0, crops, _AT_ONCE):
         chosen = [pictures[i % len(pictures)] for i in range(first, min(first + _AT_ONCE, crops))]
-        batch = np.stack([_random_crop(picture, side, rng) for picture in chosen])
+        corners = [[rng.integers(length - side + 1) for length in picture.shape[:2]] for picture in chosen]
+        batch = [p[top : top + side, left : left + side] for p, (top, left) in zip(chosen, corners, strict=True)]
         with torch.inference_mode():
-            outputs = features(to_tensor(batch, features.mean.device))
+            outputs = features(to_tensor(np.stack(batch), features.mean.device))
             for layer in STYLE_LAYERS:
-                found[layer].append(cast(NDArray[np.float32], gram_matrix(outputs[layer]).cpu().numpy()))
+                found[layer].append(cast(Gram, gram_matrix(outputs[layer]).cpu().numpy()))
     return {layer: np.concatenate(parts) for layer, parts in found.items()}
-
-
-def _random_crop(picture: Picture, side: int, rng: np.random.Generator) -> Picture:
-    height, width = picture.shape[:2]
-    top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
-    return picture[top : top + side, left : left + side]

@@ -1,6 +1,6 @@
-"""Pictures in and out: any file that Pillow reads to (H, W, 3) uint8, and to and from the tensors of a network.
+"""Pictures in and out: any file that Pillow reads as ``(H, W, 3)`` uint8, and such pictures as tensors of a network.
 
-Films: a sequence of pictures as an animated GIF, or as an MP4 with the help of imageio-ffmpeg.
+Films are animated GIFs, or MP4s with the help of imageio-ffmpeg; a sheet shows the variants of a picture.
 """
 
 from __future__ import annotations
@@ -17,23 +17,29 @@ from torch import Tensor
 
 from gaussmix._files import whole_file
 from gaussmix.data.base import DataError
-from gaussmix.data.decode import FORMATS, BadImageError, _to_rgb
+from gaussmix.data.decode import FORMATS, BadImageError, to_rgb
+from gaussmix.sheets import contact_sheet
+
+Picture = NDArray[np.uint8]
 
 MIN_SIDE = 32
 """Pixels: the deepest style layer halves a picture four times, and needs a few places to take a mean over."""
+FILM_FORMATS = (".gif", ".mp4")
+_SHEET_CELL = 240  # pixels of the longer side on the contact sheet
+_SHEET_COLUMNS = 5
 
 
-def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """``(H, W, 3)`` RGB: upright as EXIF says, transparency laid over white, 16-bit grey scaled down.
+def read_picture(path: str | os.PathLike[str], size: int | None = None) -> Picture:
+    """Read ``(H, W, 3)`` RGB: upright as EXIF says, transparency laid over white, 16-bit grey scaled down.
 
-    Raises `DataError` naming the file that is no picture, is damaged or has a side under 32 pixels, OSError for one
-    that cannot be opened.
+    With ``size``, the longer side is resized to so many pixels. Raises `DataError` for a file that is no picture, is
+    damaged or has a side under 32 pixels, OSError for one that cannot be opened.
     """
     path = Path(path)
     path.open("rb").close()  # a missing file is the system's to say
     try:
         with Image.open(path, formats=FORMATS) as image:
-            pixels = np.array(_to_rgb(ImageOps.exif_transpose(image)))
+            pixels = np.array(to_rgb(ImageOps.exif_transpose(image)))
     except BadImageError as error:
         raise DataError(f"{path} {error}") from error
     except UnidentifiedImageError:
@@ -45,50 +51,47 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     height, width = pixels.shape[:2]
     if min(height, width) < MIN_SIDE:
         raise DataError(f"{path} has {width} x {height} pixels; give a picture of at least {MIN_SIDE} x {MIN_SIDE}")
-    return pixels
+    return pixels if size is None else resize(pixels, *fit_size(height, width, size))
 
 
 def fit_size(height: int, width: int, size: float) -> tuple[int, int]:
-    """Height and width in whole pixels with the longer side `size`, in the same proportion."""
+    """Return height and width in whole pixels with the longer side ``size``, in the same proportion."""
     scale = size / max(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """``(height, width, 3)`` from ``(H, W, 3)`` uint8, smoothed where it shrinks."""
+def resize(picture: Picture, height: int, width: int) -> Picture:
+    """Return ``(height, width, 3)`` of ``(H, W, 3)``, smoothed where it shrinks."""
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def to_tensor(pictures: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
-    """``(B, 3, H, W)`` float32 in [0, 1] for ``(B, H, W, 3)`` uint8."""
+def to_tensor(pictures: Picture, device: torch.device | str = "cpu") -> Tensor:
+    """Return ``(B, 3, H, W)`` float32 in [0, 1] for ``(B, H, W, 3)`` uint8."""
     return torch.tensor(pictures, device=device).permute(0, 3, 1, 2).contiguous().float() / 255
 
 
-def to_uint8(images: Tensor) -> NDArray[np.uint8]:
-    """``(B, H, W, 3)`` for ``(B, 3, H, W)`` in [0, 1]."""
+def to_uint8(images: Tensor) -> Picture:
+    """Return ``(B, H, W, 3)`` for ``(B, 3, H, W)`` in [0, 1]."""
     return (images.detach() * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def with_colors_of(content: NDArray[np.uint8], picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lightness of `picture`, colours (Cb and Cr) of `content`, all ``(H, W, 3)`` uint8."""
+def with_colors_of(content: Picture, picture: Picture) -> Picture:
+    """Return the lightness of ``picture`` with the colours (Cb and Cr) of ``content``, all ``(H, W, 3)``."""
     lightness = Image.fromarray(picture).convert("YCbCr").getchannel(0)
     _, blue, red = Image.fromarray(content).convert("YCbCr").split()
     return np.asarray(Image.merge("YCbCr", (lightness, blue, red)).convert("RGB"))
 
 
-FILM_FORMATS = (".gif", ".mp4")
-
-
 def check_film(path: Path) -> None:
-    """Raises ValueError for a suffix that is no film's, ImportError where an MP4 cannot be written."""
+    """Raise ValueError for a suffix that is no film's, ImportError where an MP4 cannot be written."""
     if path.suffix.lower() not in FILM_FORMATS:
         raise ValueError(f"cannot save the film {path.name!r}: use {' or '.join(FILM_FORMATS)}")
     if path.suffix.lower() == ".mp4":
         _ffmpeg()
 
 
-def save_film(frames: Iterable[NDArray[np.uint8]], path: Path, *, rate: float) -> None:
-    """Write frames ``(H, W, 3)`` uint8, all of one size, at `rate` a second; a GIF repeats for ever.
+def save_film(frames: Iterable[Picture], path: Path, *, rate: float) -> None:
+    """Write frames ``(H, W, 3)``, all of one size, ``rate`` a second; a GIF repeats for ever.
 
     The file is whole or absent. Of an odd height or width an MP4 lacks the last row or column, which its format does
     not have. Raises what `check_film` raises, and ValueError for no frames.
@@ -109,6 +112,19 @@ def save_film(frames: Iterable[NDArray[np.uint8]], path: Path, *, rate: float) -
         for picture in pictures:
             film.send(np.ascontiguousarray(picture[:height, :width]))
         film.close()
+
+
+def variants_sheet(images: Picture, *, title: str, caption: str) -> Image.Image:
+    """Lay out variants ``(K, H, W, 3)`` of a picture, made smaller where they are large."""
+    height, width = images.shape[1:3]
+    height, width = fit_size(height, width, min(_SHEET_CELL, max(height, width)))
+    return contact_sheet(
+        np.stack([resize(image, height, width) for image in images]),
+        columns=min(_SHEET_COLUMNS, len(images)),
+        title=title,
+        caption=caption,
+        scale=max(1, _SHEET_CELL // max(height, width)),
+    )
 
 
 def _ffmpeg():

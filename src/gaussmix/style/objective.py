@@ -9,14 +9,12 @@
 Divided by the size of what they compare, a weight means the same at any layer, size of picture and scale of the
 network. Differs from the paper, whose losses (those of Gatys et al. 2016) are not.
 
-A picture of more than `max_pixels` goes through the network in tiles (`gaussmix.style.objective`). Its loss depends on the
-tiles through sums of F F^T alone, so a first pass adds these up, which gives dloss/dG, and a second one has each tile's
+A picture of more than ``max_pixels`` goes through the network in overlapping tiles. Its loss depends on them through
+sums of F F^T alone, so a first pass adds these up, which gives dloss/dG, and a second one has each tile's
 <dloss/dG, F F^T> / (h w) passed back to its pixels: the gradient of the whole picture, in the memory of one tile.
 
-Overlapping tiles of a picture, so that a large one goes through a network piece by piece.
-
-A place of a layer stands for `stride` pixels and sees `reach` pixels more on each side. A tile is a core and around it
-a margin of at least that reach: the features of its core are those of the whole picture, and sums over the cores of
+A place of a layer stands for ``stride`` pixels and sees ``reach`` pixels more on each side. A tile is a core and around
+it a margin of at least that reach: the features of its core are those of the whole picture, and sums over the cores of
 all tiles are exact. Tiles begin at multiples of the stride, so that pixels are pooled with the same neighbours.
 """
 
@@ -47,7 +45,7 @@ class Tile:
         return images[..., top:bottom, left:right]
 
     def inside(self, features: Tensor, stride: int) -> Tensor:
-        """Those of the core among features ``(..., h, w)`` of the tile with its margin, a place in `stride` pixels."""
+        """Those of the core among features ``(..., h, w)`` of the whole tile, a place in ``stride`` pixels."""
         rows, columns = (
             slice((first - start) // stride, (last - start) // stride)
             for (first, last), (start, _) in zip(self.core, self.outer, strict=True)
@@ -56,7 +54,7 @@ class Tile:
 
 
 def make_tiles(height: int, width: int, stride: int, reach: int, max_pixels: int) -> list[Tile]:
-    """Tiles of at most `max_pixels` each, margins included, whose cores cover a picture; one if it is small enough.
+    """Return tiles of at most ``max_pixels``, margins included, whose cores cover a picture; one if it is small enough.
 
     Raises ValueError where that leaves no core.
     """
@@ -84,15 +82,9 @@ Grams = Mapping[str, Tensor]
 class Objective:
     """Losses and gradients of K pictures ``(K, 3, H, W)``, each by itself.
 
-    Args:
-        features: the network, with all layers that are compared.
-        content: ``(1, 3, H, W)`` in [0, 1].
-        targets: T^l ``(K, C, C)`` for each style layer l.
-        style_weight, content_weight, tv_weight: as above.
-        max_pixels: most pixels of a picture in one pass through the network.
-        half_precision: whether the network computes in bfloat16; Gram matrices and losses never do.
-
-    Raises ValueError for a target without energy, and content in which the network sees nothing.
+    For ``content`` ``(1, 3, H, W)`` in [0, 1] and ``targets`` T^l ``(K, C, C)`` of each style layer, with all compared
+    layers among those of ``features``. With ``half_precision`` the network computes in bfloat16, Gram matrices and
+    losses never. Raises ValueError for a target without energy, and content in which the network sees nothing.
     """
 
     def __init__(
@@ -181,7 +173,7 @@ class Objective:
         return self.style_weight * torch.stack(losses).mean(0)
 
     def _content_loss(self, tile: int, found: dict[str, Tensor]) -> Tensor:
-        """What tile number `tile` adds to the content loss, ``(K,)``."""
+        """What tile number ``tile`` adds to the content loss, ``(K,)``."""
         total = found[next(iter(self.targets))].new_zeros(1)
         for layer, energy in self.content_energy.items():
             total = total + (found[layer] - self.content[tile][layer]).square().sum((1, 2, 3)) / energy

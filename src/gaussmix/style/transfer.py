@@ -3,12 +3,11 @@
     x_k = argmin_x  style_weight style(x, T_k) + content_weight content(x) + tv_weight variation(x),   x in [0, 1]
 
 T_k are the Gram matrices that variant k shall have: those of one picture (Gatys et al. 2016), or a draw from the
-distribution of a style (E Sec. 3.2.2). The losses are in `gaussmix.style.objective`. Descent goes up a pyramid, its
-sizes sqrt 2 apart: large forms settle where a step is cheap. Every next size begins with the picture so far, enlarged,
-plus the detail that enlarging the content would lose; without detail Adam's first steps, which are equally large in all
-pixels, leave blotches. After each step values are clamped to [0, 1].
-
-Descent on the pixels of K pictures: Adam, or L-BFGS for one picture at a time.
+distribution of a style (E Sec. 3.2.2). The losses are in `gaussmix.style.objective`; Adam, or for one picture at a time
+L-BFGS, goes down on the pixels, which are clamped to [0, 1] after each step. The way goes up a pyramid, its sizes
+sqrt 2 apart: large forms settle where a step is cheap. Every next size begins with the picture so far, enlarged, plus
+the detail that enlarging the content would lose; without detail Adam's first steps, which are equally large in all
+pixels, leave blotches.
 """
 
 from __future__ import annotations
@@ -23,23 +22,25 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaussmix.style.images import MIN_SIDE, fit_size, resize, to_tensor, to_uint8, with_colors_of
+from gaussmix.style.images import MIN_SIDE, Picture, fit_size, resize, to_tensor, to_uint8, with_colors_of
 from gaussmix.style.objective import Objective
 from gaussmix.style.vgg import CONTENT_LAYERS, VGG19Features
 from gaussmix.training.device import has_fast_bfloat16
 from gaussmix.training.schedule import step_generator
 
 OptimizerName = Literal["adam", "lbfgs"]
+Target = Mapping[str, Tensor]  # {style layer: Gram matrix (C, C)}
 
+PYRAMID_FROM = 128
+"""Pixels of the longer side at which the pyramid begins."""
+MAX_PIXELS = 1 << 20
+"""In one pass through the network, by default."""
 _BETAS = (0.9, 0.99)
 _LBFGS_HISTORY = 20
 
 
 class Descent:
-    """Moves `pixels` ``(K, 3, H, W)`` in place, downhill on an objective; K is 1 for "lbfgs".
-
-    `learning_rate` is Adam's, in units of the pixels' range [0, 1].
-    """
+    """Moves ``pixels`` ``(K, 3, H, W)`` in place, downhill on an objective; K is 1 for "lbfgs"."""
 
     def __init__(self, pixels: Tensor, objective: Objective, optimizer: OptimizerName, learning_rate: float):
         self.pixels, self.objective = pixels, objective
@@ -75,25 +76,13 @@ def enlarge(pixels: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(pixels, size=(height, width), mode="bicubic", antialias=True).clamp_(0, 1)
 
 
-PYRAMID_FROM = 128
-"""Pixels of the longer side at which the pyramid begins."""
-MAX_PIXELS = 1 << 20
-"""In one pass through the network, by default."""
-
-Target = Mapping[str, Tensor]  # {style layer: Gram matrix (C, C)}
-
-
 @dataclass(frozen=True, eq=False)
 class TransferStep:
     """Where a run stands after a step.
 
-    Attributes:
-        step, steps: of this group of variants, this one counted.
-        done, total: the work of the whole run, in pixels times steps.
-        variants: which variants the group holds.
-        losses: ``(len(variants),)`` before the step.
-        pixels: the pictures, ``(len(variants), 3, h, w)`` in [0, 1], of the pyramid's present size; the next step
-            changes them.
+    ``step`` of ``steps`` of this group of variants is made, and ``done`` of the ``total`` work of the whole run, in
+    pixels times steps. The group holds ``variants``, with ``losses`` ``(len(variants),)`` before the step and
+    ``pixels`` ``(len(variants), 3, h, w)`` in [0, 1], of the pyramid's present size; the next step changes them.
     """
 
     step: int
@@ -105,22 +94,19 @@ class TransferStep:
     pixels: Tensor
 
     @property
-    def images(self) -> NDArray[np.uint8]:
+    def images(self) -> Picture:
         """The pictures ``(len(variants), h, w, 3)``."""
         return to_uint8(self.pixels)
 
 
 @dataclass(frozen=True, eq=False)
 class TransferResult:
-    """Pictures and how the loss fell.
+    """Pictures ``(K, H, W, 3)`` and how the loss fell, ``(K, steps)`` before each step, NaN where none was made.
 
-    Attributes:
-        images: ``(K, H, W, 3)`` uint8.
-        losses: ``(K, steps)``, before each step; NaN for steps that were not made.
-        interrupted: whether Ctrl-C ended the run; then K counts the variants that were begun.
+    Where Ctrl-C ``interrupted`` the run, K counts the variants that were begun.
     """
 
-    images: NDArray[np.uint8]
+    images: Picture
     losses: NDArray[np.float32]
     interrupted: bool
 
@@ -128,20 +114,34 @@ class TransferResult:
 class StyleTransfer:
     """Renders a content picture in variants of a style.
 
-    Args:
-        features: the network, on the device to compute on.
-        optimizer: "adam", or "lbfgs", which takes one variant at a time and gets to a lower loss.
-        steps: at the pyramid's first size; at each further one half as many.
-        learning_rate: of Adam, in units of the pixels' range; L-BFGS finds its own steps.
-        style_weight, content_weight, tv_weight: weights of the losses; only their ratios matter.
-        size: pixels of the longer side of the result.
-        start: begin with the "content", or with "noise", which `seed` chooses for each variant.
-        original_colors: keep the colours of the content and take only lightness from the result.
-        max_pixels: most pixels in one pass through the network, at about 3 kB each in single precision: as many
-            variants at once as this holds, and a larger picture in tiles.
-        half_precision: compute the network in bfloat16; if None, where that saves time.
+    Parameters
+    ----------
+    features : VGG19Features
+        The network, on the device to compute on.
+    optimizer : {"adam", "lbfgs"}
+        L-BFGS takes one variant at a time and gets to a lower loss.
+    steps : int
+        At the pyramid's first size; at each further one half as many.
+    learning_rate : float
+        Of Adam, in units of the pixels' range; L-BFGS finds its own steps.
+    style_weight, content_weight, tv_weight : float
+        Weights of the losses; only their ratios matter.
+    size : int
+        Pixels of the longer side of the result.
+    start : {"content", "noise"}
+        What to begin with; ``seed`` chooses noise for each variant.
+    original_colors : bool
+        Keep the colours of the content and take only lightness from the result.
+    max_pixels : int
+        Most pixels in one pass through the network, at about 3 kB each in single precision: as many variants at once
+        as this holds, and a larger picture in tiles.
+    half_precision : bool, optional
+        Compute the network in bfloat16; if not given, where that saves time.
 
-    Raises ValueError for values out of range.
+    Raises
+    ------
+    ValueError
+        For values out of range.
     """
 
     def __init__(
@@ -186,29 +186,37 @@ class StyleTransfer:
 
     def run(
         self,
-        content: NDArray[np.uint8],
+        content: Picture,
         targets: Sequence[Target],
         *,
         seed: int = 0,
         on_step: Callable[[TransferStep], None] | None = None,
     ) -> TransferResult:
-        """Pictures of `content`, one for each of `targets`.
+        """Render one variant for each of several targets: a `TransferResult`.
 
-        Ctrl-C ends the run with what it has so far; before the first step it is raised.
+        The same seed, device, number of threads and ``max_pixels`` give the same pictures. Ctrl-C ends the run with
+        what it has so far; before the first step it is raised.
 
-        Args:
-            content: ``(H, W, 3)`` uint8, of any size.
-            targets: T_k, ``{style layer: (C, C)}``, one mapping a variant, of E Eq. 11 divided by ``h w``.
-            seed: variant k that starts from noise takes it from ``(seed, k)``.
-            on_step: called after each step.
+        Parameters
+        ----------
+        content : ndarray of uint8
+            ``(H, W, 3)``, of any size.
+        targets : sequence of mapping of str to Tensor
+            T_k, ``{style layer: (C, C)}``, one mapping a variant, of E Eq. 11 divided by ``h w``.
+        seed : int
+            Variant k that starts from noise takes it from ``(seed, k)``.
+        on_step : callable, optional
+            Gets a `TransferStep` after each step.
 
-        The same seed, device, number of threads and `max_pixels` give the same pictures.
-        Raises ValueError for a picture of another type or too slender, and for targets that do not fit the network.
+        Raises
+        ------
+        ValueError
+            For a picture of another type or too slender, and for targets that do not fit the network.
         """
         plan = self._plan(content)
         stacked = self._stack(targets)
         steps = sum(n for _, n in plan)
-        work = self.work(content, len(targets))
+        work = len(targets) * self.work(content)
         height, width = plan[-1][0]
         at_once = 1 if self.optimizer == "lbfgs" else max(1, self.max_pixels // (height * width))
 
@@ -236,33 +244,43 @@ class StyleTransfer:
         return TransferResult(drawn, losses[: len(drawn)], interrupted)
 
     def follow(
-        self, content: NDArray[np.uint8], targets: Sequence[Target], first: NDArray[np.uint8], *, steps: int
-    ) -> Iterator[NDArray[np.uint8]]:
-        """A film: a picture ``(H, W, 3)`` for each of `targets` in turn, each begun with the one before.
+        self, content: Picture, targets: Sequence[Target], first: Picture, *, steps: int, lead: int = 0
+    ) -> Iterator[Picture]:
+        """Render a film: a picture ``(H, W, 3)`` for each of several targets, each begun with the one before.
 
-        Args:
-            content: as for `run`.
-            targets: a path, such as `GramExpansion.walk` takes.
-            first: ``(H, W, 3)`` of this size, a result of `run`, to begin with.
-            steps: for each picture; the optimizer's memory lasts from one to the next, so that nothing jumps.
+        Parameters
+        ----------
+        content : ndarray of uint8
+            As for `run`.
+        targets : sequence of mapping of str to Tensor
+            A path, such as `GramExpansion.walk` takes.
+        first : ndarray of uint8
+            ``(H, W, 3)`` of this size, a result of `run`, to begin with.
+        steps : int
+            For each picture; the optimizer's memory lasts from one to the next, so that nothing jumps.
+        lead : int
+            As many of the last targets are drawn first and left out, so that a film of a circle closes without a jump.
         """
-        stacked = self._stack(targets)
+        before = targets[max(0, len(targets) - lead) :]
+        path = [*before, *targets]
+        stacked = self._stack(path)
         pixels = to_tensor(first[None], self.device)
         descent = None
-        for k in range(len(targets)):
+        for k in range(len(path)):
             part = {layer: target[k : k + 1] for layer, target in stacked.items()}
             if descent is None:
                 descent = self._begin(content, part, pixels)
             descent.objective.aim(part)
             for _ in range(steps):
                 descent.step()
-            yield self._finish(pixels, content)[0]
+            if k >= len(before):
+                yield self._finish(pixels, content)[0]
 
-    def work(self, content: NDArray[np.uint8], variants: int) -> int:
-        """Pixels times steps of `run` for so many variants."""
-        return variants * sum(height * width * steps for (height, width), steps in self._plan(content))
+    def work(self, content: Picture) -> int:
+        """Return the pixels times steps of one variant in `run`."""
+        return sum(height * width * steps for (height, width), steps in self._plan(content))
 
-    def _plan(self, content: NDArray[np.uint8]) -> list[tuple[tuple[int, int], int]]:
+    def _plan(self, content: Picture) -> list[tuple[tuple[int, int], int]]:
         """Heights and widths of the pyramid, the smallest first, and how many steps to make at each."""
         if content.ndim != 3 or content.shape[2] != 3 or content.dtype != np.uint8 or 0 in content.shape:
             raise ValueError(f"content is {content.dtype} {content.shape}; give uint8 (H, W, 3)")
@@ -297,7 +315,7 @@ class StyleTransfer:
 
     def _descend(
         self,
-        content: NDArray[np.uint8],
+        content: Picture,
         targets: dict[str, Tensor],
         plan: list[tuple[tuple[int, int], int]],
         variants: range,
@@ -322,8 +340,8 @@ class StyleTransfer:
                 losses = descent.step()
                 yield pixels, losses
 
-    def _begin(self, content: NDArray[np.uint8], targets: dict[str, Tensor], pixels: Tensor) -> Descent:
-        """Descent on `pixels`, at their size."""
+    def _begin(self, content: Picture, targets: dict[str, Tensor], pixels: Tensor) -> Descent:
+        """Descent on ``pixels``, at their size."""
         height, width = pixels.shape[2:]
         objective = Objective(
             self.features,
@@ -335,7 +353,7 @@ class StyleTransfer:
         )
         return Descent(pixels, objective, self.optimizer, self.learning_rate)
 
-    def _finish(self, pixels: Tensor, content: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _finish(self, pixels: Tensor, content: Picture) -> Picture:
         """``(K, H, W, 3)`` of the full size."""
         height, width = fit_size(content.shape[0], content.shape[1], self.size)
         images = to_uint8(enlarge(pixels, height, width))

@@ -14,7 +14,7 @@ import os
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,10 +27,8 @@ CONTENT_LAYERS = ("relu4_2",)
 HUB_REPOSITORY, HUB_FILE = "timm/vgg19.tv_in1k", "model.safetensors"  # torchvision's weights, under the same keys
 VARIABLE = "GAUSSMIX_VGG19"
 
-Pooling = Literal["average", "max"]
-
 _BLOCKS = ((2, 1), (2, 2), (4, 4), (4, 8), (4, 8))  # convolutions, and their channels in units of the width
-WIDTH = 64
+WIDTH, _FIRST = 64, "features.0.weight"
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet: what the network was trained on
 _HOW = (
     f"give the file, or name it in ${VARIABLE}: torchvision's vgg19-dcbb9e9d.pth, or a .safetensors with the same keys;"
@@ -39,32 +37,40 @@ _HOW = (
 
 
 def gram_matrix(features: Tensor) -> Tensor:
-    """``(B, C, C)`` symmetric, for features ``(B, C, h, w)``: E Eq. 11. Differs from the paper: divided by ``h w``."""
+    """Return ``(B, C, C)``, symmetric, for ``(B, C, h, w)``: E Eq. 11. Differs from the paper: divided by ``h w``."""
     rows = features.flatten(2)
     return rows @ rows.mT / rows.shape[2]
 
 
 def layer_stride(layer: str) -> int:
-    """Pixels that a place of `layer` stands for, along each side: 4 for relu3_1."""
+    """Return how many pixels a place of a layer stands for, along each side: 4 for relu3_1."""
     return 2 ** (int(layer[4]) - 1)
 
 
 class VGG19Features(nn.Module):
     """The first layers of VGG19, up to the deepest that is asked for; the weights are fixed.
 
-    Args:
-        weights: tensors under torchvision's keys, ``features.0.weight`` and so on, of any precision; computed with in
-            float32. Others, such as the classifier's, are ignored.
-        layers: which outputs, ``relu1_1`` to ``relu5_4``.
-        pooling: of 2 x 2 pixels: "average", or "max" as the network was trained.
-        width: channels of the first block, 64 in VGG19.
+    Parameters
+    ----------
+    weights : mapping of str to Tensor
+        Under torchvision's keys, ``features.0.weight`` and so on, of any precision; computed with in float32. Others,
+        such as the classifier's, are ignored. The first layer's channels are 64 in VGG19.
+    layers : iterable of str
+        Which outputs, ``relu1_1`` to ``relu5_4``.
+    pooling : {"average", "max"}
+        Of 2 x 2 pixels; "max" as the network was trained.
 
-    Attributes:
-        channels: C of each of `layers`.
-        stride: pixels that a place of the deepest layer stands for, along each side.
-        reach: how many pixels beyond those it sees, on each side.
+    Attributes
+    ----------
+    channels : dict
+        C of each layer.
+    stride, reach : int
+        Pixels that a place of the deepest layer stands for along each side, and how many it sees beyond on each side.
 
-    Raises ValueError for unknown layers or pooling, and for keys that are missing or of another shape.
+    Raises
+    ------
+    ValueError
+        For unknown layers or pooling, and for keys that are missing or of another shape.
     """
 
     channels: dict[str, int]
@@ -77,9 +83,7 @@ class VGG19Features(nn.Module):
         self,
         weights: Mapping[str, Tensor],
         layers: Iterable[str] = (*STYLE_LAYERS, *CONTENT_LAYERS),
-        pooling: Pooling = "average",
-        *,
-        width: int = WIDTH,
+        pooling: Literal["average", "max"] = "average",
     ):
         super().__init__()
         self.layers = tuple(layers)
@@ -87,11 +91,12 @@ class VGG19Features(nn.Module):
         if pooling not in ("average", "max"):
             raise ValueError(f"pooling is {pooling!r}; choose average or max")
         channels, modules = 3, []
+        width = weights[_FIRST].shape[0] if _FIRST in weights else WIDTH
         self.channels, self._taken = {}, {}  # _taken: position of a ReLU -> its name
         for name in plan:
             if name.startswith("conv"):
                 out = width * _BLOCKS[int(name[4]) - 1][1]
-                with torch.device("meta"):  # the values come from `weights`
+                with torch.device("meta"):  # the values come from ``weights``
                     modules.append(nn.Conv2d(channels, out, 3, padding=1, padding_mode="replicate"))
                 channels = out
             elif name.startswith("relu"):
@@ -110,34 +115,41 @@ class VGG19Features(nn.Module):
         self.eval()
 
     @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike[str] | None = None,
-        *,
-        layers: Iterable[str] = (*STYLE_LAYERS, *CONTENT_LAYERS),
-        pooling: Pooling = "average",
-    ) -> VGG19Features:
-        """With trained weights from `path`, else the file that $GAUSSMIX_VGG19 names, else the Hugging Face hub.
+    def load(cls, path: str | os.PathLike[str] | None = None, **options: Any) -> VGG19Features:
+        """Load trained weights.
 
-        A ``.safetensors`` file or one that torch wrote (``.pth``, read with ``weights_only``), in half precision or
-        single. Raises `DataError` for no file, and for a file that is damaged or holds another network.
+        Parameters
+        ----------
+        path : str or path-like, optional
+            A ``.safetensors`` file or one that torch wrote (``.pth``, read with ``weights_only``), in half precision or
+            single; else the file that $GAUSSMIX_VGG19 names, else the Hugging Face hub's.
+        **options
+            ``layers`` and ``pooling``.
+
+        Raises
+        ------
+        DataError
+            For no file, and for a file that is damaged or holds another network.
         """
         found = find_weights(path)
         try:
-            return cls(_read(found), layers, pooling, width=WIDTH)
+            return cls(_read(found), **options)
         except _WeightsError as error:
             raise DataError(f"{found} holds no VGG19: {error}; {_HOW}") from None
 
     @classmethod
-    def random(
-        cls,
-        seed: int = 0,
-        *,
-        layers: Iterable[str] = (*STYLE_LAYERS, *CONTENT_LAYERS),
-        pooling: Pooling = "average",
-        width: int = WIDTH,
-    ) -> VGG19Features:
-        """With random weights (He et al. 2015), for tests: it sees textures, but no objects."""
+    def random(cls, seed: int = 0, *, width: int = WIDTH, **options: Any) -> VGG19Features:
+        """Make random weights (He et al. 2015), for tests: the network sees textures, but no objects.
+
+        Parameters
+        ----------
+        seed : int
+            Of the weights.
+        width : int
+            Channels of the first block.
+        **options
+            ``layers`` and ``pooling``.
+        """
         generator = torch.Generator().manual_seed(seed)
         weights, channels, index = {}, 3, 0
         for convolutions, factor in _BLOCKS:
@@ -149,10 +161,10 @@ class VGG19Features(nn.Module):
                 weights[f"features.{index}.bias"] = torch.zeros(shape[0])
                 channels, index = shape[0], index + 2
             index += 1  # the pooling
-        return cls(weights, layers, pooling, width=width)
+        return cls(weights, **options)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """``{layer: (B, C, h, w)}`` for images ``(B, 3, H, W)`` of values in [0, 1], with gradients to the images.
+        """Return ``{layer: (B, C, h, w)}`` for images ``(B, 3, H, W)`` in [0, 1], with gradients to the images.
 
         Raises ValueError for another shape, and for pictures too small to reach the deepest layer.
         """
@@ -184,7 +196,7 @@ class _WeightsError(ValueError):
 
 
 def _layer_plan(layers: tuple[str, ...]) -> list[str]:
-    """The modules up to the deepest of `layers`: conv1_1, relu1_1, ..., pool."""
+    """The modules up to the deepest of ``layers``: conv1_1, relu1_1, ..., pool."""
     plan = []
     for block, (convolutions, _) in enumerate(_BLOCKS, 1):
         for number in range(1, convolutions + 1):
@@ -198,7 +210,7 @@ def _layer_plan(layers: tuple[str, ...]) -> list[str]:
 
 
 def find_weights(path: str | os.PathLike[str] | None = None) -> Path:
-    """The file with VGG19's weights: `path`, else what $GAUSSMIX_VGG19 names, else from the hub or its cache."""
+    """Return the file with VGG19's weights: that of `VGG19Features.load`."""
     chosen = path or os.environ.get(VARIABLE)
     if chosen:
         file = Path(chosen).expanduser()

@@ -1,10 +1,8 @@
-"""Checkpoints that are either whole or absent.
+"""Checkpoints and models that are either whole or absent.
 
-A checkpoint is a folder ``step-00001200`` of safetensors files and a ``state.json``. It is written under another name,
-flushed to the disk and then renamed, so that a power cut or a kill at any moment leaves either the whole checkpoint or
-a leftover that nobody reads.
-
-An optimiser's state as named tensors, as checkpoints hold it.
+A checkpoint is a folder ``step-00001200`` of safetensors files, an optimiser's state among them, and a ``state.json``.
+It is written under another name, flushed to the disk and then renamed, so that a power cut or a kill at any moment
+leaves either the whole checkpoint or a leftover that nobody reads.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,20 @@ def fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def save_whole_folder(folder: Path, write: Callable[[Path], object]) -> Path:
+    """Have ``write`` fill a folder aside and put it in the place of ``folder``; an error leaves the old one."""
+    aside = folder.with_name(f"{_ASIDE}{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        write(aside)
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return folder
 
 
 @dataclass(frozen=True)
@@ -54,18 +66,18 @@ class CheckpointStore:
         self.keep = keep
 
     def paths(self) -> list[Path]:
-        """The complete checkpoints, oldest first."""
+        """The folders of the complete checkpoints, oldest first."""
         if not self.folder.is_dir():
             return []
         return sorted(p for p in self.folder.iterdir() if _NAME.fullmatch(p.name) and p.is_dir())
 
     def save(self, step: int, tensors: Mapping[str, Mapping[str, torch.Tensor]], state: Mapping[str, Any]) -> Path:
-        """Write a checkpoint and delete the oldest ones. Returns its folder. Raises OSError, leaving nothing behind."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.clean()
-        final = self.folder / f"step-{step:08d}"
-        aside = self.folder / f"{_ASIDE}{final.name}"
-        try:
+        """Write groups of named tensors and a JSON-able ``state``, delete the oldest checkpoints, return the folder.
+
+        Raises OSError, leaving nothing behind.
+        """
+
+        def write(aside: Path) -> None:
             aside.mkdir()
             for group, named in tensors.items():
                 whole = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
@@ -74,32 +86,21 @@ class CheckpointStore:
             (aside / "state.json").write_text(json.dumps({**state, "step": step, "groups": list(tensors)}, indent=1))
             fsync(aside / "state.json")
             fsync(aside)
-            if final.exists():  # a resumed run comes by the same step again
-                shutil.rmtree(final)
-            aside.rename(final)
-            fsync(self.folder)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(f"{_ASIDE}*"):  # of a killed process
+            shutil.rmtree(leftover, ignore_errors=True)
+        final = save_whole_folder(self.folder / f"step-{step:08d}", write)
+        fsync(self.folder)
         for old in self.paths()[: -self.keep]:
             shutil.rmtree(old)
         return final
 
-    def clean(self) -> None:
-        """Remove what killed processes left half-written."""
-        if self.folder.is_dir():
-            for leftover in self.folder.glob(f"{_ASIDE}*"):
-                shutil.rmtree(leftover, ignore_errors=True)
-
     def latest(self) -> Checkpoint | None:
-        """Load the newest checkpoint, None if there is none. Raises ValueError if it was damaged afterwards."""
-        paths = self.paths()
-        return self.load(paths[-1]) if paths else None
-
-    @staticmethod
-    def load(path: str | Path) -> Checkpoint:
-        """Load one checkpoint folder. Raises ValueError, naming the file, if something in it cannot be read."""
-        path = Path(path)
+        """Load the newest checkpoint, None if there is none. Raises ValueError, naming the file, if it was damaged."""
+        if not (paths := self.paths()):
+            return None
+        path = paths[-1]
         reading = path / "state.json"
         try:
             state = json.loads(reading.read_text())

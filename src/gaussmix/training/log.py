@@ -24,7 +24,14 @@ class MetricsLog:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
-        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= first_step] if first_step else []
+        kept = []
+        for line in path.read_text().splitlines() if first_step and path.exists() else ():
+            try:
+                step = json.loads(line)["step"]
+            except json.JSONDecodeError:  # a killed process may have left half a line at the end
+                break
+            if step <= first_step:
+                kept.append(line)
         with whole_file(path) as aside:  # a kill while the curve is copied does not lose it
             aside.write_text("".join(line + "\n" for line in kept))
         self._file = path.open("a")
@@ -41,20 +48,6 @@ class MetricsLog:
         self._file.close()
         if self._board is not None:
             self._board.close()
-
-
-def _whole_lines(path: Path) -> list[str]:
-    """The lines of a file that are complete JSON; a killed process may have left half a line at the end."""
-    if not path.exists():
-        return []
-    lines = []
-    for line in path.read_text().splitlines():
-        try:
-            json.loads(line)
-        except json.JSONDecodeError:
-            break
-        lines.append(line)
-    return lines
 
 
 def _summary_writer(folder: Path, first_step: int):

@@ -1,8 +1,14 @@
-"""The loop around the steps of a trainer: log, bar, checkpoints, pictures, interruption, numbers that are not finite.
+"""Trainer: a training run, from what its folder holds to the finished model.
 
-What a step is, and what belongs to the state of a run, the trainer says (`Trainable`).
+An application says what a step is and what a finished run leaves; the loop around it is here. Ctrl-C and SIGTERM end a
+run after the current step, in all its processes, with a checkpoint.
 
-Ctrl-C and SIGTERM end a run after its current step, in all its processes.
+A step is a function of the weights, the optimisers' state and the step's number: whatever is drawn comes from
+generators seeded by (seed, step), `gaussmix.training.schedule`. That is why a resumed run is bit-identical to one that
+was never interrupted, on the same machine and number of processes.
+
+A run's folder holds ``config.json``, ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/``, ``samples/step-*.png``, and
+at the end ``model/`` and what else the application makes of it.
 """
 
 from __future__ import annotations
@@ -11,27 +17,58 @@ import json
 import math
 import signal
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import broadcast
 
-from gaussmix.training.checkpoints import CheckpointStore
+from gaussmix.training.checkpoints import Checkpoint, CheckpointStore, optimizer_tensors, restore_optimizer
+from gaussmix.training.device import make_accelerator
 from gaussmix.training.log import MetricsLog, TrainingBar
-from gaussmix.training.run import RunSettings
+from gaussmix.training.run import RunConfig, flag
+from gaussmix.training.schedule import warmup_cosine
+
+ConfigT = TypeVar("ConfigT", bound=RunConfig)
+NetworkT = TypeVar("NetworkT", bound=torch.nn.Module)
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on: one line with the step and what is left of it."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended: its last ``step``, the folder of the ``model``, a picture of its ``samples``.
+
+    A run that was ``interrupted``, by Ctrl-C or SIGTERM, left a checkpoint, but no model; processes other than the
+    first know of none either.
+    """
+
+    step: int
+    interrupted: bool = False
+    model: Path | None = None
+    samples: Path | None = None
+
+
+class Optimized(NamedTuple):
+    """An optimiser, the names of its parameters in its order, and its learning rate after warm-up."""
+
+    optimizer: Any
+    names: list[str]
+    rate: float
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """Turn Ctrl-C and SIGTERM into an event; a second Ctrl-C stops at once. Does nothing outside the main thread."""
+def _stop_on_signal() -> Iterator[threading.Event]:
+    """Turns Ctrl-C and SIGTERM into an event; a second Ctrl-C stops at once. Does nothing outside the main thread."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -50,172 +87,231 @@ def stop_on_signal() -> Iterator[threading.Event]:
             signal.signal(signum, handler)
 
 
-def anyone_stops(accelerator: Accelerator, stop: threading.Event) -> bool:
-    """Whether any process was asked to stop; all must agree, or the others would wait for ever."""
-    if accelerator.num_processes == 1:
-        return stop.is_set()
-    flag = torch.tensor(float(stop.is_set()), device=accelerator.device)
-    total: Any = accelerator.reduce(flag, "sum")
-    return float(total) > 0
+class Trainer(ABC, Generic[ConfigT, NetworkT]):
+    """The state of a run: networks, optimisers, step. `run` drives it; `steps` is the bare loop.
 
+    A subclass makes ``network`` and ``optimizers`` (by the names that their tensors have in a checkpoint) in its
+    constructor, and says how to take one step, to draw and to finish.
 
-class TrainingError(RuntimeError):
-    """A run that cannot go on: one line with the step and what is left of it."""
+    Parameters
+    ----------
+    config, data_key : RunConfig, str
+        The settings, and what names the content of the data.
+    accumulate : int
+        Batches whose gradients are added up before a step.
 
-
-@dataclass(frozen=True)
-class TrainResult:
-    """How a run ended. An interrupted run left a checkpoint, but no model."""
-
-    step: int
-    interrupted: bool
-    model: Path | None
-    samples: Path | None
-
-
-class StepLosses(Protocol):
-    """The losses of a step, on the device; ``total`` is the one to watch, ``numbers()`` go to the log."""
-
-    @property
-    def total(self) -> torch.Tensor: ...
-    def numbers(self) -> dict[str, float]: ...
-
-
-class Trainable(Protocol):
-    """What the loop needs of a trainer.
-
-    ``steps()`` trains until ``progress()`` is 1 and after each step yields the losses and the gradient's norm, on the
-    device; ``tensors()`` are the state that a checkpoint holds.
+    Raises
+    ------
+    ValueError
+        If the folder holds another run, or, with ``config.resume``, one of other settings or other data.
     """
 
-    step: int
-    seconds: float
+    group = "model"
+    """Name of the network's tensors in a checkpoint."""
+    network: NetworkT
+    optimizers: dict[str, Optimized]
 
-    @property
-    def config(self) -> RunSettings: ...
-    @property
-    def accelerator(self) -> Accelerator: ...
-    @property
-    def optimizer(self) -> Any: ...
-    @property
-    def images_per_step(self) -> int: ...
-    @property
-    def data_key(self) -> str: ...
-    def progress(self) -> float: ...
-    def steps(self) -> Iterator[tuple[StepLosses, torch.Tensor]]: ...
-    def tensors(self) -> dict[str, dict[str, torch.Tensor]]: ...
+    def __init__(self, config: ConfigT, data_key: str, accumulate: int = 1):
+        self.config = config
+        self.data_key = data_key
+        self.store = CheckpointStore(config.output / "checkpoints", config.keep_checkpoints)
+        self.newest = self._newest_checkpoint()
+        self.accelerator = make_accelerator(config.threads, config.mixed_precision, accumulate)
+        self.images_per_step = config.batch_size * accumulate * self.accelerator.num_processes
+        self.step = 0
+        self.seconds = 0.0  # spent in training, over all resumed parts
 
+    def _newest_checkpoint(self) -> Checkpoint | None:
+        """The one to continue from, if there is one and it is asked for."""
+        config = self.config
+        if not config.resume and self.store.paths():
+            raise ValueError(
+                f"{config.output} already holds a run; continue it with --resume or choose another --output"
+            )
+        checkpoint = self.store.latest() if config.resume else None
+        if checkpoint is None:
+            return None
+        # A checkpoint from before a field was added is taken to have had its default.
+        now, defaults = (json.loads(json.dumps(each.to_dict())) for each in (config, type(config)()))
+        before = defaults | checkpoint.state["config"]
+        changed = [name for name in now if name not in config.may_change and now[name] != before[name]]
+        if changed:
+            flags = ", ".join(f"{flag(name)} was {before[name]} and is {now[name]}" for name in changed)
+            raise ValueError(f"cannot resume {config.output}: {flags}")
+        if checkpoint.state["dataset"] != self.data_key:
+            raise ValueError(
+                f"cannot resume {config.output}: the data in {config.data} have changed since the checkpoint"
+            )
+        return checkpoint
 
-def finished_share(config: RunSettings, step: int, seconds: float, device: torch.device) -> float:
-    """The finished share of a run: by steps or by minutes, whichever is further."""
-    by_steps = step / config.steps
-    if config.minutes is None:
-        return by_steps
-    by_time: Any = torch.tensor(seconds / (60 * config.minutes), device=device)
-    by_time = broadcast(by_time)  # all processes go by the first one's clock
-    return max(by_steps, float(by_time))
+    # -- what an application says ------------------------------------------------------------------------------
 
+    @abstractmethod
+    def _train_step(self) -> tuple[Any, torch.Tensor]:
+        """Does step number ``step``: its losses, a named tuple of scalars with a ``total``, and the gradients' norm."""
 
-def run_steps(
-    trainer: Trainable, store: CheckpointStore, draw: Callable[[Path], object], *, progress: bool = True
-) -> bool:
-    """Train to the end of the run, writing to ``config.out``; True if Ctrl-C or SIGTERM ended it before.
+    @abstractmethod
+    def _draw(self, path: Path) -> None:
+        """Draws what has been learnt so far."""
 
-    Either way the last step has a checkpoint. ``draw`` makes the picture of ``config.sample_every``.
+    @abstractmethod
+    def _finish(self, progress: bool, sheet: bool) -> tuple[Path, Path | None]:
+        """Writes the model, and for a ``sheet`` pictures; the model's folder, and a picture of what it draws."""
 
-    Raises TrainingError if the loss or a gradient is no longer finite.
-    """
-    config = trainer.config
-    main = trainer.accelerator.is_main_process
-    if main:
-        config.out.mkdir(parents=True, exist_ok=True)
-        (config.out / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n")
-    log = MetricsLog(config.out, trainer.step) if main else None
-    try:
+    # -- the loop ----------------------------------------------------------------------------------------------
+
+    def progress(self) -> float:
+        """Return the finished share of the run: by steps or by minutes, whichever is further."""
+        by_steps = self.step / self.config.steps
+        if self.config.minutes is None:
+            return by_steps
+        by_time: Any = torch.tensor(self.seconds / (60 * self.config.minutes), device=self.accelerator.device)
+        by_time = broadcast(by_time)  # all processes go by the first one's clock
+        return max(by_steps, float(by_time))
+
+    def steps(self) -> Iterator[tuple[Any, torch.Tensor]]:
+        """Train until the run's end; after each step yield the losses and the gradients' norm, on the device."""
+        self.network.train()
+        while (progress := self.progress()) < 1:
+            started = perf_counter()
+            factor = warmup_cosine(self.step, progress, self.config.warmup_steps)
+            for optimizer, _, rate in self.optimizers.values():
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * factor
+            losses, norm = self._train_step()
+            self.step += 1
+            self.seconds += perf_counter() - started
+            yield losses, norm
+
+    def run(self, *, progress: bool = True, sheet: bool = True) -> TrainResult:
+        """Train to the end of the run, from the newest checkpoint if it is resumed.
+
+        The last step has a checkpoint, also of a run that Ctrl-C or SIGTERM ended.
+
+        Parameters
+        ----------
+        progress, sheet : bool
+            Show a bar; draw what the finished model does.
+
+        Raises
+        ------
+        TrainingError
+            If the loss or a gradient is no longer finite.
+        """
+        config, main = self.config, self.accelerator.is_main_process
+        if self.newest is not None:
+            self.restore(self.newest)
+            self.newest = None
+        if main:
+            config.output.mkdir(parents=True, exist_ok=True)
+            (config.output / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n")
         with (
-            stop_on_signal() as stop,
-            TrainingBar(trainer.progress(), disable=not (main and progress)) as bar,
+            closing(MetricsLog(config.output, self.step)) if main else nullcontext() as log,
+            _stop_on_signal() as stop,
+            TrainingBar(self.progress(), disable=not (main and progress)) as bar,
         ):
-            _loop(trainer, store, draw, log, bar, stop)
-    finally:
-        if log is not None:
-            log.close()
-    return stop.is_set()
+            self._loop(log, bar, stop)
+        if stop.is_set():
+            return TrainResult(self.step, interrupted=True)
+        self.accelerator.wait_for_everyone()
+        if not main:
+            return TrainResult(self.step)
+        return TrainResult(self.step, False, *self._finish(progress, sheet))
 
+    def _loop(self, log: MetricsLog | None, bar: TrainingBar, stop: threading.Event) -> None:
+        config = self.config
+        # Reading a number off a GPU waits for it, so there the losses are looked at in groups.
+        look_every = 1 if self.accelerator.device.type == "cpu" else min(10, config.log_every)
+        unseen: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+        recent: deque[float] = deque(maxlen=100)
+        since, since_step = perf_counter(), self.step
 
-def _loop(
-    trainer: Trainable,
-    store: CheckpointStore,
-    draw: Callable[[Path], object],
-    log: MetricsLog | None,
-    bar: TrainingBar,
-    stop: threading.Event,
-) -> None:
-    config = trainer.config
-    # Reading a number off a GPU waits for it, so there the losses are looked at in groups.
-    look_every = 1 if trainer.accelerator.device.type == "cpu" else min(10, config.log_every)
-    unseen: list[tuple[int, StepLosses, torch.Tensor]] = []
-    recent: deque[float] = deque(maxlen=100)
-    since, since_step = perf_counter(), trainer.step
+        def look() -> None:
+            for step, loss, norm in unseen:
+                self._check_finite(step, float(loss), float(norm))
+                recent.append(float(loss))
+            unseen.clear()
 
-    def look() -> None:
-        for step, losses, norm in unseen:
-            _check_finite(step, losses.total, norm, store, config)
-            recent.append(float(losses.total))
-        unseen.clear()
+        for losses, norm in self.steps():
+            step = self.step
+            unseen.append((step, losses.total, norm))
+            logging, saving = step % config.log_every == 0, step % config.checkpoint_every == 0
+            stopping = self._anyone_stops(stop)
+            if step % look_every == 0 or logging or saving or stopping:
+                look()
+                rate = (step - since_step) * self.images_per_step / max(1e-9, perf_counter() - since)
+                bar.update(self.progress(), step, float(np.mean(recent)), rate)
+                if logging and log is not None:
+                    named = {"loss" if name == "total" else name: loss for name, loss in losses._asdict().items()}
+                    log.write(
+                        step,
+                        **{name: float(loss) for name, loss in named.items() if loss is not None},
+                        gradient_norm=float(norm),
+                        learning_rate=next(iter(self.optimizers.values())).optimizer.param_groups[0]["lr"],
+                        images_per_second=rate,
+                        seconds=self.seconds,
+                    )
+                if perf_counter() - since > 10:
+                    since, since_step = perf_counter(), step
+            if saving or stopping:
+                self._save_checkpoint()
+            if stopping:
+                stop.set()
+                return
+            if config.sample_every and step % config.sample_every == 0 and self.accelerator.is_main_process:
+                self._draw(config.output / "samples" / f"step-{step:08d}.png")
+        look()
+        self._save_checkpoint()
 
-    for losses, norm in trainer.steps():
-        step = trainer.step
-        unseen.append((step, losses, norm))
-        logging, saving = step % config.log_every == 0, step % config.checkpoint_every == 0
-        stopping = anyone_stops(trainer.accelerator, stop)
-        if step % look_every == 0 or logging or saving or stopping:
-            look()
-            rate = (step - since_step) * trainer.images_per_step / max(1e-9, perf_counter() - since)
-            bar.update(trainer.progress(), step, float(np.mean(recent)), rate)
-            if logging and log is not None:
-                learning_rate = trainer.optimizer.param_groups[0]["lr"]
-                log.write(
-                    step,
-                    **losses.numbers(),
-                    gradient_norm=float(norm),
-                    learning_rate=learning_rate,
-                    images_per_second=rate,
-                    seconds=trainer.seconds,
-                )
-            if perf_counter() - since > 10:
-                since, since_step = perf_counter(), step
-        if saving or stopping:
-            _save_checkpoint(trainer, store)
-        if stopping:
-            stop.set()
+    def _anyone_stops(self, stop: threading.Event) -> bool:
+        """Whether any process was asked to stop; all must agree, or the others would wait for ever."""
+        if self.accelerator.num_processes == 1:
+            return stop.is_set()
+        flags: Any = self.accelerator.reduce(torch.tensor(float(stop.is_set()), device=self.accelerator.device), "sum")
+        return float(flags) > 0
+
+    def _check_finite(self, step: int, loss: float, norm: float) -> None:
+        if math.isfinite(loss) and math.isfinite(norm):
             return
-        if config.sample_every and step % config.sample_every == 0 and trainer.accelerator.is_main_process:
-            draw(config.out / "samples" / f"step-{step:08d}.png")
-    look()
-    _save_checkpoint(trainer, store)
+        paths = self.store.paths()
+        good = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
+        raise TrainingError(
+            f"the loss or its gradient became {loss + 0 * norm} at step {step}; {good}. "
+            f"Try a smaller --learning-rate (it is {self.config.learning_rate:g})"
+        )
 
+    # -- checkpoints -------------------------------------------------------------------------------------------
 
-def _check_finite(
-    step: int, loss: torch.Tensor, norm: torch.Tensor, store: CheckpointStore, config: RunSettings
-) -> None:
-    if math.isfinite(float(loss)) and math.isfinite(float(norm)):
-        return
-    paths = store.paths()
-    good = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
-    raise TrainingError(
-        f"the loss or its gradient became {float(loss) + 0 * float(norm)} at step {step}; {good}. "
-        f"Try a smaller --learning-rate (it is {config.learning_rate:g})"
-    )
+    def _save_checkpoint(self) -> None:
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            state = {
+                "seconds": self.seconds,
+                "config": self.config.to_dict(),
+                "dataset": self.data_key,
+                "processes": self.accelerator.num_processes,
+            }
+            self.store.save(self.step, self.tensors(), state)
 
+    def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return all tensors of the run's state, by group."""
+        moments = {name: optimizer_tensors(each.optimizer, each.names) for name, each in self.optimizers.items()}
+        return {self.group: dict(self.network.state_dict()), **moments}
 
-def _save_checkpoint(trainer: Trainable, store: CheckpointStore) -> None:
-    trainer.accelerator.wait_for_everyone()
-    if trainer.accelerator.is_main_process:
-        state = {
-            "seconds": trainer.seconds,
-            "config": trainer.config.to_dict(),
-            "dataset": trainer.data_key,
-            "processes": trainer.accelerator.num_processes,
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint of a run with the same settings."""
+        self.network.load_state_dict(checkpoint.tensors[self.group])
+        for name, each in self.optimizers.items():
+            restore_optimizer(each.optimizer, each.names, checkpoint.tensors[name])
+        self.step, self.seconds = checkpoint.step, float(checkpoint.state["seconds"])
+
+    def _record(self, *names: str) -> dict[str, Any]:
+        """What a model should tell of its training: the settings of these ``names``, data, steps, time."""
+        settings = self.config.to_dict()
+        return {
+            **{name: settings[name] for name in ("data", "seed", "batch_size", *names)},
+            "dataset_key": self.data_key,
+            "steps": self.step,
+            "seconds": round(self.seconds, 1),
+            "processes": self.accelerator.num_processes,
         }
-        store.save(trainer.step, trainer.tensors(), state)

@@ -1,24 +1,21 @@
-"""The folder of a run: whose checkpoints lie in it, and how a finished model is put into it.
-
-What the settings of all trainers share: their JSON form and the checks of whole numbers. Loads no torch.
-"""
+"""RunConfig: the settings that all training runs share, with their checks and their JSON form. Loads no torch."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, ClassVar, Literal
 
-from gaussmix.training.checkpoints import Checkpoint, CheckpointStore
+import tyro
 
+Folder = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 
-def json_fields(config: Any) -> dict[str, Any]:
-    """The fields of a dataclass in their order; paths become text."""
-    values = {f.name: getattr(config, f.name) for f in fields(config)}
-    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+_ALLOWED: dict[str, Callable[[float], bool]] = {
+    "at least 1": lambda value: value >= 1,
+    "0 or more": lambda value: value >= 0,
+    "above 0": lambda value: value > 0,
+}
 
 
 def flag(name: str) -> str:
@@ -26,80 +23,71 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def check_whole_numbers(config: Any, at_least_one: Iterable[str], not_negative: Iterable[str]) -> None:
-    """Raises ValueError for the first named field that is too small."""
-    for name in at_least_one:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{flag(name)} is {getattr(config, name)}; it must be at least 1")
-    for name in not_negative:
-        if getattr(config, name) < 0:
-            raise ValueError(f"{flag(name)} is {getattr(config, name)}; it must not be negative")
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings of a training run; the configs of the applications add their own, and every field is a flag.
 
-
-class RunSettings(Protocol):
-    """The settings of a run that the shared parts go by."""
-
-    @property
-    def data(self) -> str: ...
-    @property
-    def out(self) -> Path: ...
-    @property
-    def resume(self) -> bool: ...
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def minutes(self) -> float | None: ...
-    @property
-    def keep_checkpoints(self) -> int: ...
-    @property
-    def checkpoint_every(self) -> int: ...
-    @property
-    def sample_every(self) -> int: ...
-    @property
-    def log_every(self) -> int: ...
-    def to_dict(self) -> dict[str, Any]: ...
-
-
-def open_run(
-    config: RunSettings, defaults: RunSettings, data_key: str, may_change: Collection[str]
-) -> tuple[CheckpointStore, Checkpoint | None]:
-    """The checkpoints in ``config.out`` and the one to continue from, if there is one and ``config.resume`` is set.
-
-    Args:
-        defaults: what a checkpoint from before a field was added is taken to have had in it.
-        data_key: names the content of the data.
-        may_change: fields in which the resumed run may differ.
-
-    Raises ValueError if the folder holds another run, other settings or other data than the checkpoint's included.
+    Raises
+    ------
+    ValueError
+        For a value out of range, with its flag and what is allowed.
     """
-    store = CheckpointStore(config.out / "checkpoints", config.keep_checkpoints)
-    checkpoint = store.latest() if config.resume else None
-    if not config.resume and store.paths():
-        raise ValueError(f"{config.out} already holds a run; continue it with --resume or choose another --out")
-    if checkpoint is None:
-        return store, None
-    now = json.loads(json.dumps(config.to_dict()))
-    before = json.loads(json.dumps(defaults.to_dict())) | checkpoint.state["config"]
-    changed = [name for name in now if name not in may_change and now[name] != before[name]]
-    if changed:
-        flags = ", ".join(f"{flag(name)} was {before[name]} and is {now[name]}" for name in changed)
-        raise ValueError(f"cannot resume {config.out}: {flags}")
-    if checkpoint.state["dataset"] != data_key:
-        raise ValueError(f"cannot resume {config.out}: the data in {config.data} have changed since the checkpoint")
-    return store, checkpoint
 
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        "output resume skip_bad steps minutes threads checkpoint_every keep_checkpoints sample_every log_every".split()
+    )
+    """Fields in which a resumed run may differ from what it was."""
 
-def save_whole_folder(folder: Path, write: Callable[[Path], object]) -> Path:
-    """Have ``write`` fill a folder aside and put it in the place of ``folder``; an error leaves the old one."""
-    aside = folder.with_name(f".writing-{folder.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        write(aside)
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    return folder
+    data: str = ""
+    """What to train on."""
+    output: Folder = Path("runs/train")
+    """Folder for checkpoints, logs, pictures and the model."""
+    resume: bool = False
+    """Continue from the newest checkpoint in --output, or start if there is none."""
+    skip_bad: bool = False
+    """Leave out missing and damaged images (they are counted) instead of stopping."""
+    seed: int = 0
+    """Of the weights, the batches, all noise, and the data where they are drawn."""
+
+    batch_size: int = 8
+    """Images a step and process."""
+    learning_rate: float = 1.5e-3
+    """The highest, after warm-up."""
+    warmup_steps: int = 50
+    """Steps in which learning rates rise; then a cosine down to 2 %."""
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    mixed_precision: Literal["no", "bf16"] = "no"
+    """bf16 autocast, where the processor has instructions for it: pays from a few dozen channels on."""
+    threads: int = 1
+    """Threads of the CPU; 0 leaves torch's own choice. More than one can be far slower on a busy machine."""
+
+    steps: int = 3000
+    """Stop after this many steps ..."""
+    minutes: float | None = None
+    """... or after this many minutes, whichever comes first; the learning rate is fitted to it."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """How many to keep."""
+    sample_every: int = 0
+    """Steps between pictures of what has been learnt; 0 draws only the last one."""
+    log_every: int = 10
+    """Steps between lines in metrics.jsonl."""
+
+    def __post_init__(self):
+        self._check("at least 1", "batch_size", "steps", "checkpoint_every", "keep_checkpoints", "log_every")
+        self._check("0 or more", "seed", "warmup_steps", "threads", "sample_every")
+        self._check("above 0", "learning_rate", "max_grad_norm", "minutes")
+
+    def _check(self, allowed: str, *names: str) -> None:
+        """Raises ValueError for the first of the fields that is not as allowed; None always is, NaN never."""
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and not _ALLOWED[allowed](value):
+                raise ValueError(f"{flag(name)} is {value}; it must be {allowed}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields in their order, ready for JSON: paths become text."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}

@@ -203,7 +203,7 @@ def test_a_harmful_pickle_is_refused_and_not_run(pickled: Path, tmp_path: Path, 
             r"damaged \(an array that begins with shape",
         ),
         (Harmful(np.ndarray, (10**12,)), r"damaged .*not callable"),
-        (Harmful(cifar10._latin1, "a", "b"), r"asks for gaussmix\.data\.cifar10\._latin1"),
+        (Harmful(cifar10._latin1, "a", "b"), r"asks for gaussmix\.data\.readers\.cifar10\._latin1"),
     ],
 )
 def test_other_calls_are_refused(pickled: Path, content: object, message: str) -> None:

@@ -9,8 +9,7 @@ import pytest
 from oracles import gaussian_sums
 from oracles.mixtures import MIXTURES
 
-from gaussmix.density._mixture import exact as _direct
-from gaussmix.density._mixture import table as _table
+from gaussmix.density._mixture import exact, table
 from gaussmix.density.mixture import GaussianMixture1D
 
 each = pytest.mark.parametrize("arguments", MIXTURES.values(), ids=MIXTURES)
@@ -44,9 +43,9 @@ def test_log_densities_are_those_of_the_sums(arguments: dict[str, Any]):
     expected = gaussian_sums.log_density(x, **oracle_arguments(arguments))
     scale = np.maximum(1, abs(expected))
     assert np.max(abs(mixture.logpdf(x) - expected) / scale) < 1e-10
-    direct = _direct.log_densities(x, mixture._pieces)
+    direct = exact.log_densities(x, mixture._pieces)
     assert np.max(abs(direct - expected) / scale) < 1e-12
-    tabulated = _table.log_densities(x, mixture._table, mixture._pieces)
+    tabulated = table.log_densities(x, mixture._table, mixture._pieces)
     assert np.max(abs(tabulated - direct) / scale) < 5e-11
 
 
@@ -55,11 +54,11 @@ def test_masses_are_those_of_the_sums_in_both_tails(arguments: dict[str, Any]):
     mixture = GaussianMixture1D(**arguments)
     x = points(mixture)
     expected = gaussian_sums.cdf(x, **oracle_arguments(arguments))
-    tabulated = {upper: _table.masses_outside(x, mixture._table, mixture._pieces, upper) for upper in (False, True)}
+    tabulated = {upper: table.masses_outside(x, mixture._table, mixture._pieces, upper) for upper in (False, True)}
     assert np.max(abs(tabulated[False] - expected)) < 1e-12
     assert np.max(abs(tabulated[True] - (1 - expected))) < 1e-12
     for upper in (False, True):
-        direct = _direct.masses_outside(x, mixture._pieces, upper)
+        direct = exact.masses_outside(x, mixture._pieces, upper)
         reliable = direct > 1e-25 if np.isinf(mixture.bounds).all() else direct > 1e-5
         assert np.max(abs(tabulated[upper] - direct)[reliable] / direct[reliable]) < 1e-10
 
@@ -79,8 +78,8 @@ def test_direct_quantiles_are_the_tabulated_ones(arguments: dict[str, Any]):
     mixture = GaussianMixture1D(**arguments)
     q = np.concatenate([[0.1, 0.3, 0.9, 0.999], 10.0 ** -np.arange(2, 30, 5)])
     for upper in (False, True):
-        direct = _direct.quantiles(q, mixture._pieces, upper, *mixture._center)
-        again = _table.masses_outside(direct, mixture._table, mixture._pieces, upper)
+        direct = exact.quantiles(q, mixture._pieces, upper, *mixture._center)
+        again = table.masses_outside(direct, mixture._table, mixture._pieces, upper)
         resolution = np.exp(mixture.logpdf(direct)) * np.spacing(abs(direct))
         cancelled = (
             0.0 if np.isinf(mixture.bounds).all() else 2e-16
@@ -100,11 +99,11 @@ def test_standard_deviations_near_the_resolution_of_floats_lose_no_more_than_it(
     mixture = GaussianMixture1D([0.5, 0.5], [1.0, 1.0 + 1e-8], [1e-9, 1e-10])
     x = 1 + np.linspace(-9e-9, 1.09e-8, 5001)
     spacing = np.spacing(1.0)
-    table = _table.log_densities(x, mixture._table, mixture._pieces)
+    tabulated = table.log_densities(x, mixture._table, mixture._pieces)
     steepest = 10 / 1e-10  # ten standard deviations out
-    assert np.max(abs(table - _direct.log_densities(x, mixture._pieces))) < steepest * spacing
-    table = _table.masses_outside(x, mixture._table, mixture._pieces, False)
-    assert np.max(abs(table - _direct.masses_outside(x, mixture._pieces, False))) < mixture.pdf(1 + 1e-8) * spacing
+    assert np.max(abs(tabulated - exact.log_densities(x, mixture._pieces))) < steepest * spacing
+    tabulated = table.masses_outside(x, mixture._table, mixture._pieces, False)
+    assert np.max(abs(tabulated - exact.masses_outside(x, mixture._pieces, False))) < mixture.pdf(1 + 1e-8) * spacing
 
 
 def test_cells_narrower_than_floats_allow_are_summed():
@@ -113,5 +112,5 @@ def test_cells_narrower_than_floats_allow_are_summed():
     x = 1 + np.arange(-200, 201) * np.spacing(1.0)
     assert np.isinf(mixture._table.logs[:, 1]).any()
     np.testing.assert_allclose(
-        _table.log_densities(x, mixture._table, mixture._pieces), _direct.log_densities(x, mixture._pieces), rtol=1e-10
+        table.log_densities(x, mixture._table, mixture._pieces), exact.log_densities(x, mixture._pieces), rtol=1e-10
     )

@@ -1,4 +1,4 @@
-"""The EM step on split components."""
+"""The EM step on split components, and shares of fits by leave-one-out likelihood."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from gaussmix.density.auto.averaging import _split, influence, predict, sharpened
+from gaussmix.density.auto.averaging import Prediction, _split, influence, predict, sharpen, stack
 from gaussmix.density.auto.cells import cell_mass
 from gaussmix.density.auto.scoring import Likelihood, Mixture, refine
+from gaussmix.density.reflection import reflect
 
 ALPHAS = [0.5, 0.25, 0.125]
 
@@ -34,8 +35,8 @@ def triangle(n: int = 20_000) -> np.ndarray:
 def test_splitting_leaves_the_density(alpha: float, bounds: tuple[float, float]) -> None:
     likelihood, mixture = problem(triangle(), bounds)
     before = cell_mass(likelihood.edges, mixture.weights, mixture.means, mixture.stds, bounds)
-    w, m, s = _split(mixture, alpha, bounds)
-    np.testing.assert_allclose(cell_mass(likelihood.edges, w, m, s, bounds), before, atol=5e-6)
+    w, m, s = _split(mixture, alpha)
+    np.testing.assert_allclose(cell_mass(likelihood.edges, w, reflect(m, *bounds), s, bounds), before, atol=5e-6)
     assert np.unique(s) == pytest.approx(np.unique(alpha * mixture.stds))
 
 
@@ -43,8 +44,8 @@ def test_splitting_leaves_the_density(alpha: float, bounds: tuple[float, float])
 def test_the_step_is_em_and_raises_the_likelihood(alpha: float) -> None:
     likelihood, mixture = problem(triangle())
     found = influence(likelihood, mixture)
-    result = sharpened(likelihood, mixture, found, alpha)
-    assert likelihood.of_cells(result.p, result.weights) > likelihood(mixture) + 10
+    result = sharpen(likelihood, mixture, found, alpha)
+    assert likelihood.of_cells(result.p, result.weights) > likelihood.of_cells(found.p, mixture.weights) + 10
     assert result.weights.sum() == pytest.approx(1, abs=1e-12)
     assert result.weights.min() >= 0
     expected = cell_mass(likelihood.edges, result.weights, result.means, result.stds, likelihood.bounds)
@@ -53,7 +54,7 @@ def test_the_step_is_em_and_raises_the_likelihood(alpha: float) -> None:
 
 def test_a_correct_fit_is_left_nearly_as_it_is() -> None:
     likelihood, mixture = problem(np.random.default_rng(1).normal(size=100_000), k=1)
-    result = sharpened(likelihood, mixture, influence(likelihood, mixture), 0.5)
+    result = sharpen(likelihood, mixture, influence(likelihood, mixture), 0.5)
     assert np.abs(result.p - influence(likelihood, mixture).p).sum() < 0.01
 
 
@@ -61,7 +62,7 @@ def test_a_correct_fit_is_left_nearly_as_it_is() -> None:
 def test_leaving_one_out_is_what_fitting_without_it_does(alpha: float | None) -> None:
     likelihood, mixture = problem(triangle(3000))
     found = influence(likelihood, mixture)
-    ours = predict(mixture, found) if alpha is None else sharpened(likelihood, mixture, found, alpha)
+    ours = predict(mixture, found) if alpha is None else sharpen(likelihood, mixture, found, alpha)
     change = np.log(ours.p / ours.without)
     cells = np.flatnonzero(likelihood.counts > 3)[::9]
     exact = []
@@ -71,9 +72,50 @@ def test_leaving_one_out_is_what_fitting_without_it_does(alpha: float | None) ->
         rest = Likelihood(likelihood.edges, counts, likelihood.background, likelihood.bounds)
         refit, _ = refine(rest, mixture, 100, tol=1e-10)
         changed = influence(rest, refit)
-        p = changed.p if alpha is None else sharpened(rest, refit, changed, alpha).p
+        p = changed.p if alpha is None else sharpen(rest, refit, changed, alpha).p
         exact.append(math.log(ours.p[j] / p[j]))
     # ours is meant to be somewhat larger: it also stands for the choice of components
     ratio = change[cells] / np.array(exact)
     assert 1.0 <= np.median(ratio) <= 1.5
     assert np.corrcoef(change[cells], exact)[0, 1] > 0.95
+
+
+# --- stacking
+
+NOTHING = np.empty(0)
+
+
+def prediction(p: list[float], dof_each: float = 0.0, n: float = 1000) -> Prediction:
+    q = np.array(p)
+    return Prediction(NOTHING, NOTHING, NOTHING, q, q * np.exp(-dof_each / n))
+
+
+COUNTS = np.array([500.0, 300.0, 200.0, 0.0])
+
+
+def test_the_right_fit_gets_everything() -> None:
+    right, wrong = prediction([0.5, 0.3, 0.2, 0.0]), prediction([0.25, 0.25, 0.25, 0.25])
+    np.testing.assert_allclose(stack(COUNTS, [wrong, right]), [0, 1], atol=1e-6)
+    np.testing.assert_allclose(stack(COUNTS, [right, wrong]), [1, 0], atol=1e-6)
+
+
+def test_shares_solve_the_mixture_problem() -> None:
+    a, b = prediction([0.8, 0.1, 0.1, 0.0]), prediction([0.2, 0.5, 0.3, 0.0])
+    np.testing.assert_allclose(stack(COUNTS, [a, b]), [0.5, 0.5], atol=1e-4)  # a/2 + b/2 is the data
+
+
+def test_the_simplest_stays_alone_without_clear_gain() -> None:
+    simple = prediction([0.505, 0.3, 0.195, 0.0])
+    better = prediction([0.5, 0.3, 0.2, 0.0])
+    gain = COUNTS[:3] @ np.log(better.p[:3] / simple.p[:3])
+    assert 0 < gain < 1
+    np.testing.assert_array_equal(stack(COUNTS, [simple, better]), [1, 0])
+
+
+def test_parameters_cost_what_leaving_one_out_says_and_the_noise_of_that() -> None:
+    simple = prediction([0.42, 0.33, 0.25, 0.0])
+    gain = float(COUNTS[:3] @ np.log(np.array([0.5, 0.3, 0.2]) / simple.p[:3]))
+    assert gain > 2
+    exact = [0.5, 0.3, 0.2, 0.0]
+    assert stack(COUNTS, [simple, prediction(exact)])[1] > 0.5
+    assert stack(COUNTS, [simple, prediction(exact, dof_each=float(3 * gain))])[1] == pytest.approx(0)

@@ -9,7 +9,8 @@ import pytest
 from oracles.gaussian_sums import images
 from scipy.stats import norm
 
-from gaussmix.density.auto.cells import cell_derivatives, cell_mass, cell_probabilities, reflect
+from gaussmix.density.auto.cells import cell_derivatives, cell_mass, cell_probabilities
+from gaussmix.density.reflection import reflect
 
 INF = math.inf
 BOUNDS = [(-INF, INF), (0.0, INF), (-INF, 3.0), (0.0, 3.0)]
@@ -63,7 +64,7 @@ def test_mass_is_the_weighted_sum() -> None:
 @pytest.mark.parametrize("bounds", BOUNDS)
 def test_reflected_means_lie_inside_and_leave_the_density(bounds: tuple[float, float]) -> None:
     outside = np.array([-0.4, 3.3, 1.0, -7.0, 10.0])
-    inside = reflect(outside, bounds)
+    inside = reflect(outside, *bounds)
     assert inside.min() >= bounds[0]
     assert inside.max() <= bounds[1]
     edges = edges_within(bounds)

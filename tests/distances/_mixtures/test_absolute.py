@@ -15,7 +15,7 @@ from oracles.mixtures import MIXTURES
 
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Sample
-from gaussmix.distances._mixtures import absolute as _absolute
+from gaussmix.distances._mixtures import absolute
 from gaussmix.distances._mixtures.absolute import ACCURACY, absolute_difference
 
 LAWS: dict[str, dict[str, Any]] = {
@@ -91,8 +91,8 @@ def test_the_bound_holds_at_any_tolerance(kind: str, first: int, second: int, di
         b = Sample(b.rvs(20, second), None)
     exact, rest = absolute_difference(a, b, cumulative=cumulative)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_absolute, "_FIRST_TOLERANCE", 10**-digits)
-        patch.setattr(_absolute, "ACCURACY", math.inf)
+        patch.setattr(absolute, "_FIRST_TOLERANCE", 10**-digits)
+        patch.setattr(absolute, "ACCURACY", math.inf)
         value, error = absolute_difference(a, b, cumulative=cumulative)
     assert abs(value - exact) <= error + rest
 
@@ -104,8 +104,8 @@ def test_the_bound_holds_for_guards_alone(cumulative: bool, tolerance: float):
     a, b = (GaussianMixture1D([1.0], [0.0], [1.0], tail=(0.5, 0.0, scale)) for scale in (1.0, 2.0))
     exact, rest = absolute_difference(a, b, cumulative=cumulative)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_absolute, "_FIRST_TOLERANCE", tolerance)
-        patch.setattr(_absolute, "ACCURACY", math.inf)
+        patch.setattr(absolute, "_FIRST_TOLERANCE", tolerance)
+        patch.setattr(absolute, "ACCURACY", math.inf)
         value, error = absolute_difference(a, b, cumulative=cumulative)
     assert rest < abs(value - exact) <= error
 
@@ -115,8 +115,8 @@ def test_a_coarse_tolerance_is_coarse():
     a, b = grid(50, -5, 5, 0), grid(40, -6, 5, 1)
     exact, _ = absolute_difference(a, b, cumulative=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_absolute, "_FIRST_TOLERANCE", 1e-2)
-        patch.setattr(_absolute, "ACCURACY", math.inf)
+        patch.setattr(absolute, "_FIRST_TOLERANCE", 1e-2)
+        patch.setattr(absolute, "ACCURACY", math.inf)
         value, error = absolute_difference(a, b, cumulative=True)
     assert abs(value - exact) / exact > 1e-9
     assert error < 0.5 * exact

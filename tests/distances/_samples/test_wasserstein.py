@@ -18,8 +18,8 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances import wasserstein_distance
 from gaussmix.distances._inputs import Sample
-from gaussmix.distances._samples import wasserstein as _empirical
-from gaussmix.distances._samples.wasserstein import wasserstein
+from gaussmix.distances._samples import wasserstein
+from gaussmix.distances._samples.wasserstein import distance_of_samples
 
 
 def sample(values: Any, masses: Any = None) -> Sample:
@@ -40,9 +40,9 @@ def literal(x: FloatArray, y: FloatArray) -> float:
 @pytest.fixture
 def cells(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small samples go through cells, of which there are few: several rounds, outliers, full and empty cells."""
-    monkeypatch.setattr(_empirical, "SORT_BELOW", 50)
-    monkeypatch.setattr(_empirical, "N_CELLS", 256)
-    monkeypatch.setattr(_empirical, "N_LOOKED_AT", 64)
+    monkeypatch.setattr(wasserstein, "SORT_BELOW", 50)
+    monkeypatch.setattr(wasserstein, "N_CELLS", 256)
+    monkeypatch.setattr(wasserstein, "N_LOOKED_AT", 64)
 
 
 LAWS = {
@@ -65,7 +65,7 @@ LAWS = {
 def test_w1_is_exact(cells: None, law: str, sizes: tuple[int, int]) -> None:
     x, y = (np.asarray(values, float) for values in LAWS[law](np.random.default_rng(0), *sizes))
     scale = 1e-15 * max(np.abs(x).max(), np.abs(y).max())  # a sample is not known better
-    assert wasserstein(sample(x), sample(y), 1) == pytest.approx(literal(x, y), rel=1e-12, abs=scale)
+    assert distance_of_samples(sample(x), sample(y), 1) == pytest.approx(literal(x, y), rel=1e-12, abs=scale)
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -75,7 +75,7 @@ def test_w1_with_weights(cells: None, law: str, weighted: tuple[bool, bool]) -> 
     x, y = LAWS[law](rng, 700, 300)
     u, v = (rng.random(size) if weigh else None for size, weigh in zip((700, 300), weighted, strict=True))
     scale = 1e-14 * max(np.abs(x).max(), np.abs(y).max())
-    assert wasserstein(sample(x, u), sample(y, v), 1) == pytest.approx(
+    assert distance_of_samples(sample(x, u), sample(y, v), 1) == pytest.approx(
         scipy_wasserstein(x, y, u, v), rel=1e-11, abs=scale
     )
 
@@ -85,22 +85,22 @@ def test_large_samples(law: str) -> None:
     """With the cells that are used."""
     rng = np.random.default_rng(2)
     x, y = LAWS[law](rng, 60_000, 50_000)
-    at_once = wasserstein(sample(x), sample(y), 1)
+    at_once = distance_of_samples(sample(x), sample(y), 1)
     assert at_once == pytest.approx(scipy_wasserstein(x, y), rel=1e-9 if law == "outlier" else 1e-12)
 
 
 def test_few_points_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two laws that differ only those near the crossings."""
     picked: list[int] = []
-    ordered = _empirical._ordered
+    sort = wasserstein._sorted_points
 
-    def remember(points: _empirical.Points) -> _empirical.Points:
+    def remember(points: wasserstein.Points) -> wasserstein.Points:
         picked.append(points.values.size)
-        return ordered(points)
+        return sort(points)
 
-    monkeypatch.setattr(_empirical, "_ordered", remember)
+    monkeypatch.setattr(wasserstein, "_sorted_points", remember)
     rng = np.random.default_rng(3)
-    wasserstein(sample(rng.normal(size=100_000)), sample(rng.normal(0.1, 1.1, 100_000)), 1)
+    distance_of_samples(sample(rng.normal(size=100_000)), sample(rng.normal(0.1, 1.1, 100_000)), 1)
     assert 0 < sum(picked) < 10_000
 
 
@@ -115,7 +115,7 @@ def test_wp_against_pot(p: float, weighted: tuple[bool, bool], sizes: tuple[int,
     cost: Any = ot.emd2_1d(x, y, u, v, metric="minkowski", p=p)
     masses = (given if weigh else None for given, weigh in zip((u, v), weighted, strict=True))
     first, second = (sample(values, mass) for values, mass in zip((x, y), masses, strict=True))
-    ours = wasserstein(first, second, p)
+    ours = distance_of_samples(first, second, p)
     assert ours == pytest.approx(cost ** (1 / p), rel=1e-12)
 
 
@@ -125,48 +125,48 @@ def test_properties(seed: int, n: int, m: int, p: float) -> None:
     """Symmetry, moving, scaling, growth with p, repeated points, and distance 0 of the same points in another order."""
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=n), rng.normal(1, 2, m)
-    distance = wasserstein(sample(x), sample(y), p)
+    distance = distance_of_samples(sample(x), sample(y), p)
     near = pytest.approx(distance, rel=1e-12, abs=1e-14)
-    assert wasserstein(sample(y), sample(x), p) == near
-    assert wasserstein(sample(8 - x), sample(8 - y), p) == pytest.approx(distance, rel=1e-12, abs=1e-14)
-    assert wasserstein(sample(3 * x), sample(3 * y), p) == pytest.approx(3 * distance, rel=1e-12, abs=1e-14)
-    assert wasserstein(sample(np.repeat(x, 3)), sample(y, np.ones(m)), p) == pytest.approx(
+    assert distance_of_samples(sample(y), sample(x), p) == near
+    assert distance_of_samples(sample(8 - x), sample(8 - y), p) == pytest.approx(distance, rel=1e-12, abs=1e-14)
+    assert distance_of_samples(sample(3 * x), sample(3 * y), p) == pytest.approx(3 * distance, rel=1e-12, abs=1e-14)
+    assert distance_of_samples(sample(np.repeat(x, 3)), sample(y, np.ones(m)), p) == pytest.approx(
         distance, rel=1e-11, abs=1e-14
     )
-    assert wasserstein(sample(x), sample(rng.permutation(x)), p) == 0
-    assert wasserstein(sample(x), sample(x + 0.5), p) == pytest.approx(0.5, rel=1e-12)
-    assert wasserstein(sample(x), sample(y), 1) <= distance * (1 + 1e-12)
-    assert distance <= wasserstein(sample(x), sample(y), math.inf) * (1 + 1e-12)
+    assert distance_of_samples(sample(x), sample(rng.permutation(x)), p) == 0
+    assert distance_of_samples(sample(x), sample(x + 0.5), p) == pytest.approx(0.5, rel=1e-12)
+    assert distance_of_samples(sample(x), sample(y), 1) <= distance * (1 + 1e-12)
+    assert distance <= distance_of_samples(sample(x), sample(y), math.inf) * (1 + 1e-12)
 
 
 def test_infinite_p_is_the_largest_move() -> None:
     x, y = np.array([0.0, 1.0, 5.0]), np.array([5.5, 0.25, 1.0])
-    assert wasserstein(sample(x), sample(y), math.inf) == 0.5
-    assert wasserstein(sample([0.0, 1.0]), sample([0.0, 1.0, 1.0]), math.inf) == 1.0
+    assert distance_of_samples(sample(x), sample(y), math.inf) == 0.5
+    assert distance_of_samples(sample([0.0, 1.0]), sample([0.0, 1.0, 1.0]), math.inf) == 1.0
     tenths = [0.1] * 10
-    assert wasserstein(sample(np.arange(10), tenths), sample(np.arange(10)), math.inf) == 0.0
-    assert wasserstein(sample([0.0, 7.0], [1.0, 0.0]), sample([0.0]), math.inf) == 0.0
+    assert distance_of_samples(sample(np.arange(10), tenths), sample(np.arange(10)), math.inf) == 0.0
+    assert distance_of_samples(sample([0.0, 7.0], [1.0, 0.0]), sample([0.0]), math.inf) == 0.0
 
 
 def test_large_p_neither_overflows_nor_vanishes() -> None:
     x, y = sample([0.0, 1e-200]), sample([1e-200, 3e-200])
-    assert wasserstein(x, y, 40) == pytest.approx(2e-200 * (0.5 + 0.5 * 0.5**40) ** (1 / 40), rel=1e-12)
+    assert distance_of_samples(x, y, 40) == pytest.approx(2e-200 * (0.5 + 0.5 * 0.5**40) ** (1 / 40), rel=1e-12)
     x, y = sample([0.0, 1e200]), sample([1e200, 3e200])
-    assert wasserstein(x, y, 2) == pytest.approx(1e200 * math.sqrt(2.5), rel=1e-12)
+    assert distance_of_samples(x, y, 2) == pytest.approx(1e200 * math.sqrt(2.5), rel=1e-12)
 
 
 def test_equal_samples_are_at_distance_0(cells: None) -> None:
     x = np.random.default_rng(5).normal(size=1000)
-    assert wasserstein(sample(x), sample(x), 1) == 0
-    assert wasserstein(sample(x), sample(x[::-1]), 1) == 0
-    assert wasserstein(sample(x, np.ones(1000)), sample(x, np.ones(1000)), 1) == 0
+    assert distance_of_samples(sample(x), sample(x), 1) == 0
+    assert distance_of_samples(sample(x), sample(x[::-1]), 1) == 0
+    assert distance_of_samples(sample(x, np.ones(1000)), sample(x, np.ones(1000)), 1) == 0
 
 
 def test_near_the_ends_of_what_can_be_written(cells: None) -> None:
     x = np.random.default_rng(6).normal(size=300)
-    tiny = wasserstein(sample(1e-300 * x), sample(2e-300 * x), 1)
+    tiny = distance_of_samples(sample(1e-300 * x), sample(2e-300 * x), 1)
     assert tiny == pytest.approx(1e-300 * np.abs(x).mean(), rel=1e-12)
-    huge = wasserstein(sample(1e300 * x), sample(2e300 * x), 1)
+    huge = distance_of_samples(sample(1e300 * x), sample(2e300 * x), 1)
     assert huge == pytest.approx(1e300 * np.abs(x).mean(), rel=1e-12)
 
 

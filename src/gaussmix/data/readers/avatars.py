@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from gaussmix.data.base import (
-    AttributeDataset,
-    DataError,
-)
+from gaussmix._progress import progress_bar
+from gaussmix.data.base import AttributeDataset, DataError
+from gaussmix.data.cache import Append, Built, digest, fetch
 
+AVATAR_SIZES = (32, 64)
+AVATAR_COUNT = 4000
 VERSION = 1
 """Raised whenever a drawing changes, so that old caches are not mistaken for new ones."""
 
@@ -127,6 +127,7 @@ def _render(parts: dict[str, str], size: int, rng: np.random.Generator) -> np.nd
     """Rasterise one face to ``(size, size, 3)`` uint8."""
     import python_avatars as pa
     import resvg_py
+    from PIL import Image
 
     hair_color = _jitter(parts["hair_color"], rng)
     tops: Any = pa.HatType if parts["top"] in TOPS["Wearing_Hat"] else pa.HairType
@@ -186,35 +187,18 @@ def draw_avatars(
     return images, attributes, {name: np.array([parts[name] for parts in drawn]) for name in names}
 
 
-AVATAR_SIZES = (32, 64)
-AVATAR_COUNT = 4000
-
-
-def _load_avatars(size: int, count: int, seed: int, root: Path, progress: bool) -> AttributeDataset:
-    from gaussmix._progress import progress_bar
-    from gaussmix.data.cache import Append, Built, digest, fetch
-    from gaussmix.data.readers import avatars
-
+def load_avatars(count: int, size: int, seed: int, root: Path, progress: bool) -> AttributeDataset:
+    """The faces from the cache under ``root``, or drawn and put there; of ten in a row one is valid, one test."""
     if size not in AVATAR_SIZES:
         raise DataError(f"avatars cannot be drawn at size {size}; choose {' or '.join(map(str, AVATAR_SIZES))}")
-    key = digest("avatars", avatars.VERSION, count, size, seed)
 
     def build(append: Append) -> Built:
-        with progress_bar("Drawing avatars", count, progress) as advance:
-            images, attributes, parts = avatars.draw_avatars(count, size, seed, advance)
+        with progress_bar("Drawing avatars", count, progress) as show:
+            images, attributes, parts = draw_avatars(count, size, seed, show)
         append(images)
         position = np.arange(count) % 10
         split = np.select([position == 8, position == 9], [1, 2], 0).astype(np.uint8)
         named = {f"part-{name}": np.asarray(kinds, dtype=np.str_) for name, kinds in parts.items()}
         return {"attributes": attributes, "split": split, **named}, {}
 
-    entry = fetch(root, key, size, build)
-    return AttributeDataset(
-        name="avatars",
-        images=entry.images,
-        attributes=entry.arrays["attributes"],
-        attribute_names=tuple(avatars.ATTRIBUTES),
-        split=entry.arrays["split"],
-        key=key,
-        parts={name.removeprefix("part-"): kinds for name, kinds in entry.arrays.items() if name.startswith("part-")},
-    )
+    return fetch(root, digest("avatars", VERSION, count, size, seed), size, build).dataset("avatars", ATTRIBUTES)

@@ -4,7 +4,7 @@
     list_attr_celeba.txt                 number of images; K names; then a file name and K values -1/1 a row
     list_eval_partition.txt              a file name and 0 (train), 1 (valid) or 2 (test) a row
 
-all in one folder, or where the official archives put them: in `Img`, `Anno` and `Eval`.
+all in one folder, or where the official archives put them: in ``Img``, ``Anno`` and ``Eval``.
 """
 
 from __future__ import annotations
@@ -23,32 +23,23 @@ IMAGES = "img_align_celeba"
 
 
 def find_celeba(folder: Path) -> Path | None:
-    """The list of attributes in `folder`, or None if it is not CelebA."""
+    """The list of attributes in ``folder``, or None if it is not CelebA."""
     places = (folder / ATTRIBUTE_LIST, folder / "Anno" / ATTRIBUTE_LIST)
     return next((path for path in places if path.is_file()), None)
 
 
 def read_celeba(folder: Path) -> ImageTable:
-    """Read the lists in `folder`; no image is opened. DataError names the file and row of what is wrong."""
+    """Read the lists in ``folder``; no image is opened. DataError names the file and row of what is wrong."""
     path = find_celeba(folder)
     assert path is not None, "call find_celeba first"
     partition = _find(folder, PARTITION_LIST, ("", "Eval", "Anno"), "it assigns every image to a split")
     images = _find(folder, IMAGES, ("", "Img"), "it holds the images; unpack img_align_celeba.zip")
     table = _read_attributes(path)
     codes = _read_partition(partition)
-    rows = list(table.rows.values())
     for file, (_, row) in table.rows.items():
         if file not in codes:
             raise DataError(f"{partition} has no row for {file} ({path}, row {row}); add it, or drop the image's row")
-    return ImageTable(
-        reader=READER,
-        root=images,
-        files=list(table.rows),
-        rows=rows,
-        attributes=table.attributes(),
-        attribute_names=table.names,
-        split=np.array([codes[file] for file in table.rows], np.uint8),
-    )
+    return table.table(READER, images, np.array([codes[file] for file in table.rows], np.uint8))
 
 
 def _find(folder: Path, name: str, places: tuple[str, ...], why: str) -> Path:

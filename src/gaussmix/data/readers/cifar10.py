@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from gaussmix._progress import progress_bar
 from gaussmix.data.base import SPLITS, AttributeDataset, DataError
@@ -39,7 +38,7 @@ _PIXELS = 3 * SIDE * SIDE
 
 
 def find_cifar10(folder: Path) -> Path | None:
-    """Where the files lie: `folder` or the archive's own folder in it; None if it is not CIFAR-10."""
+    """Where the files lie: ``folder`` or the archive's own folder in it; None if it is not CIFAR-10."""
     places = (folder, folder / "cifar-10-batches-bin"), (folder, folder / "cifar-10-batches-py")
     for name, candidates in zip((BINARY_NAMES, PICKLED_NAMES), places, strict=True):
         for place in candidates:
@@ -49,9 +48,9 @@ def find_cifar10(folder: Path) -> Path | None:
 
 
 def load_cifar10(place: Path, *, size: int, count: int | None, root: Path, progress: bool) -> AttributeDataset:
-    """The data set in `place`, from the cache under `root` or read and put there.
+    """The data set in ``place``, from the cache under ``root`` or read and put there.
 
-    `size` other than 32 resizes; `count` keeps the first images. DataError names the file of what is wrong.
+    ``size`` other than 32 resizes; ``count`` keeps the first images. DataError names the file of what is wrong.
     """
     binary = (place / BINARY_NAMES).is_file()
     names_file = place / (BINARY_NAMES if binary else PICKLED_NAMES)
@@ -85,15 +84,7 @@ def load_cifar10(place: Path, *, size: int, count: int | None, root: Path, progr
         attributes = np.eye(CLASSES, dtype=np.uint8)[np.concatenate(labels)]
         return {"attributes": attributes, "split": np.concatenate(split)}, {}
 
-    entry = fetch(root, key, size, build)
-    return AttributeDataset(
-        name="cifar10",
-        images=entry.images,
-        attributes=entry.arrays["attributes"],
-        attribute_names=names,
-        split=entry.arrays["split"],
-        key=key,
-    )
+    return fetch(root, key, size, build).dataset("cifar10", names)
 
 
 def _state(path: Path) -> tuple[str, int, int, int]:
@@ -111,23 +102,18 @@ def _interleaved(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Images ``(B, 32, 32, 3)``, labels ``(B,)`` and split codes ``(B,)``, a training file at a time."""
     *train, test = paths
-    test_images, test_labels = read(test)
-    share = RECORDS // len(train)
+    held_out = (*read(test), np.full(RECORDS, SPLITS.index("test"), np.uint8))
     is_valid = np.arange(RECORDS) % 10 == 9
     codes = np.where(is_valid, SPLITS.index("valid"), SPLITS.index("train")).astype(np.uint8)
-    test_codes = np.full(share, SPLITS.index("test"), np.uint8)
+    share = RECORDS // len(train)
     for i, path in enumerate(train):
-        images, labels = read(path)
-        mine = slice(i * share, (i + 1) * share)
-        yield (
-            _alternating(images, test_images[mine]),
-            _alternating(labels, test_labels[mine]),
-            _alternating(codes, test_codes),
-        )
+        pairs = zip((*read(path), codes), held_out, strict=True)
+        images, labels, split = (_alternating(array, other[i * share : (i + 1) * share]) for array, other in pairs)
+        yield images, labels, split
 
 
 def _alternating(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Five rows of `train`, one of `test`, and so on."""
+    """Five rows of ``train``, one of ``test``, and so on."""
     groups = train.reshape(len(test), -1, *train.shape[1:])
     return np.concatenate([groups, test[:, None]], axis=1).reshape(-1, *train.shape[1:])
 
@@ -135,20 +121,18 @@ def _alternating(train: np.ndarray, test: np.ndarray) -> np.ndarray:
 def _resized(images: np.ndarray, size: int) -> np.ndarray:
     if size == SIDE:
         return images
+    from PIL import Image
+
     resized = (Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS) for image in images)
     return np.stack([np.asarray(image) for image in resized])
 
 
-def _images(pixels: np.ndarray) -> np.ndarray:
-    """``(N, 3072)`` in planes of colour to ``(N, 32, 32, 3)``."""
-    return np.ascontiguousarray(pixels.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1))
-
-
-def _check_labels(labels: np.ndarray, path: Path) -> np.ndarray:
+def _checked(pixels: np.ndarray, labels: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images ``(N, 32, 32, 3)`` of pixels ``(N, 3072)`` in planes of colour, and the labels."""
     wrong = np.flatnonzero((labels < 0) | (labels >= CLASSES))
     if len(wrong):
         raise DataError(f"{path}, image {wrong[0]}: label {labels[wrong[0]]}; expected 0 to {CLASSES - 1}")
-    return labels
+    return np.ascontiguousarray(pixels.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)), labels
 
 
 def _names(found: list[str], path: Path) -> tuple[str, ...]:
@@ -167,7 +151,7 @@ def _read_records(path: Path) -> tuple[np.ndarray, np.ndarray]:
             "data set (CIFAR-100 has records of two labels)"
         )
     records = data.reshape(RECORDS, 1 + _PIXELS)
-    return _images(records[:, 1:]), _check_labels(records[:, 0], path)
+    return _checked(records[:, 1:], records[:, 0], path)
 
 
 def _read_pickled(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -178,7 +162,7 @@ def _read_pickled(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{path} has no 'data' of {RECORDS} x {_PIXELS} bytes; it is not a batch of CIFAR-10")
     if not isinstance(labels, list) or len(labels) != RECORDS or {type(label) for label in labels} != {int}:
         raise DataError(f"{path} has no 'labels', a list of {RECORDS} whole numbers; it is not a batch of CIFAR-10")
-    return _images(pixels), _check_labels(np.array(labels), path)
+    return _checked(pixels, np.array(labels), path)
 
 
 def _listed_names(path: Path) -> list[str]:

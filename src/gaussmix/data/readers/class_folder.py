@@ -11,11 +11,9 @@ and files that do not end as a picture does are passed over.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gaussmix.data.base import DataError, every_fifth_for_test
 from gaussmix.data.readers.image_folder import SPLIT_FOLDERS
@@ -46,7 +44,7 @@ def read_class_folder(folder: Path) -> ImageTable:
     for path, own in places:
         if own.name not in names:
             raise DataError(f"{own} is a class without a folder in train/; move some of its pictures there")
-        pictures = sorted(file.name for file in own.iterdir() if _is_picture(file))
+        pictures = sorted(file.name for file in own.glob("[!.]*") if file.suffix.lower() in ENDINGS)
         if not pictures:
             raise DataError(f"{own} holds no pictures ({', '.join(sorted(ENDINGS))}); add some, or remove the folder")
         files += [(own / name).relative_to(folder).as_posix() for name in pictures]
@@ -64,24 +62,9 @@ def read_class_folder(folder: Path) -> ImageTable:
     )
 
 
-def some_of(table: ImageTable, places: NDArray[np.int64]) -> ImageTable:
-    """The rows of ``table`` at ``places``."""
-    return replace(
-        table,
-        files=[table.files[i] for i in places],
-        rows=[table.rows[i] for i in places],
-        attributes=table.attributes[places],
-        split=table.split[places],
-    )
-
-
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in folder.glob("[!.]*") if path.is_dir())
 
 
 def _code(split: Path) -> int:
     return SPLIT_FOLDERS[split.name.lower()]
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in ENDINGS and not path.name.startswith(".")

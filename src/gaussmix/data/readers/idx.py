@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._typing import IntArray
 from gaussmix.data.base import SPLITS, DataError, LabelledImages, images_digest
 from gaussmix.data.cache import digest
 
@@ -76,7 +77,7 @@ def _find(place: Path, name: str) -> Path | None:
     return next((place / spelt for spelt in spellings if (place / spelt).is_file()), None)
 
 
-def _read_pair(images_path: Path, labels_path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _read_pair(images_path: Path, labels_path: Path) -> tuple[NDArray[np.uint8], IntArray]:
     """Images ``(N, S, S)`` and labels ``(N,)``."""
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1).astype(np.int64)
     if len(images) != len(labels):

@@ -1,11 +1,11 @@
-"""Image folder: pictures and `metadata.csv`, as in Hugging Face's imagefolder convention.
+"""Image folder: pictures and ``metadata.csv``, as in Hugging Face's imagefolder convention.
 
     folder/metadata.csv    file_name,Smiling,Hat    file_name relative to the table's own folder, then one
     folder/faces/a.png     faces/a.png,1,0          column of 0/1 (or -1/1, true/false) for each attribute
     folder/faces/b.jpg     faces/b.jpg,0,0
 
 A table may lie in the folder itself, in sub-folders named after splits, or both. The split of an image is the
-first part of its path: train; valid, validation, val or dev; test. If no image has one, a hash of `file_name`
+first part of its path: train; valid, validation, val or dev; test. If no image has one, a hash of ``file_name``
 decides: about 80 % train, 10 % valid, 10 % test, and an image keeps its split when others come and go.
 """
 
@@ -37,22 +37,12 @@ def find_tables(folder: Path) -> list[Path]:
 
 
 def read_image_folder(folder: Path) -> ImageTable:
-    """Read the tables of `folder`; no image is opened. DataError names the file and row of what is wrong."""
+    """Read the tables of ``folder``; no image is opened. DataError names the file and row of what is wrong."""
     table: TableRows | None = None
     for path in find_tables(folder):
         table = _read_table(path, folder, table)
     assert table is not None, "call find_tables first"
-    files = list(table.rows)
-    rows = list(table.rows.values())
-    return ImageTable(
-        reader=READER,
-        root=folder,
-        files=files,
-        rows=rows,
-        attributes=table.attributes(),
-        attribute_names=table.names,
-        split=_splits(files, rows),
-    )
+    return table.table(READER, folder, _splits(list(table.rows), list(table.rows.values())))
 
 
 def _read_table(path: Path, folder: Path, table: TableRows | None) -> TableRows:
@@ -93,7 +83,7 @@ def _read_table(path: Path, folder: Path, table: TableRows | None) -> TableRows:
 
 
 def _splits(files: list[str], rows: list[tuple[Path, int]]) -> np.ndarray:
-    """(N,) uint8 splits, by folder or, if no image lies in a split's folder, by hash."""
+    """``(N,)`` uint8 splits, by folder or, if no image lies in a split's folder, by hash."""
     found = [SPLIT_FOLDERS.get(file.split("/", 1)[0].lower()) if "/" in file else None for file in files]
     if all(code is None for code in found):
         return np.array([_hash_split(file) for file in files], np.uint8)

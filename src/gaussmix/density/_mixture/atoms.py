@@ -14,22 +14,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+from gaussmix._typing import FloatArray
 
 
 class AtomOverlay:
-    """Atoms at increasing `positions` (A,) with `masses` (A,).
+    """Atoms at increasing positions (A,) with masses (A,); ``below`` and ``above`` are F and 1 - F there, (A,)."""
 
-    `below` and `above` (A,): F and 1 - F of the continuous part at the positions.
-    """
-
-    def __init__(
-        self,
-        positions: NDArray[np.float64],
-        masses: NDArray[np.float64],
-        below: NDArray[np.float64],
-        above: NDArray[np.float64],
-    ):
+    def __init__(self, positions: FloatArray, masses: FloatArray, below: FloatArray, above: FloatArray):
         self.positions, self.masses = positions, masses
         self.continuous = max(0.0, 1 - float(masses.sum()))
         before = np.append(0.0, np.cumsum(masses))
@@ -38,21 +29,21 @@ class AtomOverlay:
         self._up_to = np.minimum(self.continuous * below + before[1:], 1.0)
         self._beyond = np.minimum(self.continuous * above + after[1:], 1.0)
 
-    def log_density(self, x: NDArray[np.float64], continuous: Function) -> NDArray[np.float64]:
-        """log of the density with respect to length plus counting measure."""
+    def log_density(self, x: FloatArray, continuous: FloatArray) -> FloatArray:
+        """log of the density with respect to length plus counting measure, given the continuous part's at x."""
         share = math.log(self.continuous) if self.continuous > 0 else -math.inf
         nearest, is_atom = self._find(x)
-        return np.where(is_atom, np.log(self.masses)[nearest], share + continuous(x))
+        return np.where(is_atom, np.log(self.masses)[nearest], share + continuous)
 
-    def outside(self, x: NDArray[np.float64], continuous: Function, *, upper: bool) -> NDArray[np.float64]:
-        """P(X > x) if `upper`, else P(X <= x)."""
+    def outside(self, x: FloatArray, continuous: FloatArray, upper: bool) -> FloatArray:
+        """P(X > x) if ``upper``, else P(X <= x), given the continuous part's."""
         nearest, is_atom = self._find(x)
         passed = np.searchsorted(self.positions, x, "right")
         sums, at_atoms = (self._after, self._beyond) if upper else (self._before, self._up_to)
-        return np.where(is_atom, at_atoms[nearest], np.minimum(self.continuous * continuous(x) + sums[passed], 1.0))
+        return np.where(is_atom, at_atoms[nearest], np.minimum(self.continuous * continuous + sums[passed], 1.0))
 
-    def quantiles(self, q: NDArray[np.float64], continuous: Function, *, upper: bool) -> NDArray[np.float64]:
-        """The smallest x with at least q (N,) at or below it; if `upper`, with at most q above it."""
+    def quantiles(self, q: FloatArray, continuous: Callable[[FloatArray, bool], FloatArray], upper: bool) -> FloatArray:
+        """The smallest x with at least q (N,) at or below it; if ``upper``, with at most q above it."""
         if upper:
             positions, sums = self.positions[::-1], self._after[::-1]
             start, end = self._beyond[::-1], (self._beyond + self.masses)[::-1]
@@ -64,7 +55,7 @@ class AtomOverlay:
         in_atom = (passed < positions.size) & (q >= start[candidate]) & (q <= end[candidate]) & (q >= 0)
         if self.continuous > 0:
             rest = np.clip((q - sums[passed]) / self.continuous, 0.0, 1.0)
-            between = continuous(np.where((q >= 0) & (q <= 1), rest, math.nan))
+            between = continuous(np.where((q >= 0) & (q <= 1), rest, math.nan), upper)
             ends = np.concatenate([[math.inf if upper else -math.inf], positions, [-math.inf if upper else math.inf]])
             sides = np.sort([ends[passed], ends[passed + 1]], axis=0)
             between = np.clip(between, *sides)  # where rounding leaves a mass of 0 or 1 beside an atom
@@ -72,6 +63,6 @@ class AtomOverlay:
             between = np.where((q >= 0) & (q <= 1), positions[candidate], math.nan)
         return np.where(in_atom, positions[candidate], between)
 
-    def _find(self, x: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    def _find(self, x: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         nearest = np.minimum(np.searchsorted(self.positions, x), self.positions.size - 1)
         return nearest, self.positions[nearest] == x

@@ -3,9 +3,8 @@
 On [low, high] the density is  sum_i w_i N(x; m_i, s_i^2) + flat,  zero outside, plus on the whole line
 guard_mass * t3((x - guard_loc) / guard_scale) / guard_scale, Student's t with 3 degrees of freedom.
 
-A Gaussian reflected at the bounds is, inside them, the sum of its mirror images m + 2kL and 2 low - m + 2kL, k integer,
-L = high - low: `expand` lists those that matter, and folding is over. Where s >= 3 L the images add up to the uniform
-density to 2 exp(-9 pi^2 / 2) = 1e-19: that is `flat`.
+Among the sums' Gaussians are the mirror images that matter (`gaussmix.density.reflection`); ``flat`` is the density of
+the components so wide that theirs add up to a uniform one.
 """
 
 from __future__ import annotations
@@ -15,13 +14,9 @@ from typing import NamedTuple
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
-UNIFORM_FROM = 3.0
-"""Standard deviations of a component, in lengths of its bounded support, from which on the folded one is uniform."""
-
-NEGLIGIBLE = -42.0
-"""Log of the share of the density below which a component is not looked at: 6e-19."""
+from gaussmix._typing import FloatArray
+from gaussmix.density.reflection import NEGLIGIBLE, UNIFORM_FROM, mirror_images
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _SQRT_HALF, _SQRT_3 = math.sqrt(0.5), math.sqrt(3.0)
@@ -31,11 +26,10 @@ _LOG_T3 = math.log(2 / (math.pi * _SQRT_3))
 class Pieces(NamedTuple):
     """What the sums run over. Arrays are (n,): images count as components."""
 
-    mean: NDArray[np.float64]
-    inverse_std: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    log_height: NDArray[np.float64]
-    """log of w / (s sqrt(2 pi)), the component at its mean."""
+    mean: FloatArray
+    inverse_std: FloatArray
+    weight: FloatArray
+    log_height: FloatArray  # log of w / (s sqrt(2 pi)), the component at its mean
     low: float
     high: float
     flat: float
@@ -45,13 +39,9 @@ class Pieces(NamedTuple):
 
 
 def expand(
-    weights: NDArray[np.float64],
-    means: NDArray[np.float64],
-    stds: NDArray[np.float64],
-    bounds: tuple[float, float],
-    tail: tuple[float, float, float],
+    weights: FloatArray, means: FloatArray, stds: FloatArray, bounds: tuple[float, float], tail: tuple[float, ...]
 ) -> Pieces:
-    """The pieces of Gaussians (n,), reflected at `bounds`, that carry 1 - tail mass, and of the guard `tail`."""
+    """The pieces of Gaussians (n,), reflected at ``bounds``, that carry 1 - tail mass, and of the guard ``tail``."""
     low, high = bounds
     used = weights > 0
     w, m, s = weights[used] * (1 - tail[0]), means[used], stds[used]
@@ -61,31 +51,9 @@ def expand(
         wide = s >= UNIFORM_FROM * length
         flat = float(w[wide].sum()) / length
         w, m, s = w[~wide], m[~wide], s[~wide]
-    rows, mirrored = _images(m, s, low, high)
+    rows, mirrored = mirror_images(m, s, low, high)
     w, m, s = np.append(w, w[rows]), np.append(m, mirrored), np.append(s, s[rows])
     return Pieces(m, 1 / s, w, np.log(w) - np.log(s) - _LOG_SQRT_2PI, low, high, flat, *tail)
-
-
-def _images(
-    m: NDArray[np.float64], s: NDArray[np.float64], low: float, high: float
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Mirror images of the components: rows of the originals and means of the images.
-
-    An image's share of its original is largest at the bound it lies behind; it matters where that is above 1e-18.
-    """
-    if math.isinf(low) and math.isinf(high):
-        return np.empty(0, np.intp), np.empty(0)
-    if math.isinf(low) or math.isinf(high):
-        return np.arange(m.size), 2 * (low if math.isfinite(low) else high) - m
-    length, rows, means = high - low, [], []
-    most = 2 + int(math.sqrt(-NEGLIGIBLE) * UNIFORM_FROM)
-    for k in range(-most, most + 1):
-        for image in ([m + 2 * k * length] if k else []) + [2 * low - m + 2 * k * length]:
-            end = np.where(image > low, high, low)
-            kept = (end - image) ** 2 - (end - m) ** 2 <= -2 * NEGLIGIBLE * s**2
-            rows.append(np.flatnonzero(kept))
-            means.append(image[kept])
-    return np.concatenate(rows), np.concatenate(means)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -148,7 +116,7 @@ def _guard_upper(t: float) -> float:
 
 @nb.njit(cache=True, nogil=True)
 def mass_outside(x: float, p: Pieces, upper: bool) -> float:
-    """P(X > x) if `upper`, else P(X < x)."""
+    """P(X > x) if ``upper``, else P(X < x)."""
     if x != x:
         return x
     inside = min(max(x, p.low), p.high)
@@ -169,9 +137,9 @@ def ends(p: Pieces) -> tuple[float, float]:
 
 @nb.njit(cache=True, nogil=True)
 def quantile(mass: float, p: Pieces, upper: bool, near: float, step: float) -> float:
-    """The x with `mass` > 0 outside it, on the side of `near` where less than that at `near` lies outside.
+    """The x with ``mass`` > 0 outside it, on the side of ``near`` where less than that at ``near`` lies outside.
 
-    Newton's method on the log of the mass, in a bracket that is found by doubling `step`; bisection where it fails.
+    Newton's method on the log of the mass, in a bracket that is found by doubling ``step``; bisection where it fails.
     """
     sign = 1.0 if upper else -1.0
     end = ends(p)[1 if upper else 0]
@@ -207,7 +175,7 @@ def quantile(mass: float, p: Pieces, upper: bool, near: float, step: float) -> f
 
 
 @nb.njit(cache=True, nogil=True)
-def log_densities(x: NDArray[np.float64], p: Pieces) -> NDArray[np.float64]:
+def log_densities(x: FloatArray, p: Pieces) -> FloatArray:
     """`log_density` of (N,) numbers."""
     out = np.empty(x.size)
     for j in range(x.size):
@@ -216,7 +184,7 @@ def log_densities(x: NDArray[np.float64], p: Pieces) -> NDArray[np.float64]:
 
 
 @nb.njit(cache=True, nogil=True)
-def masses_outside(x: NDArray[np.float64], p: Pieces, upper: bool) -> NDArray[np.float64]:
+def masses_outside(x: FloatArray, p: Pieces, upper: bool) -> FloatArray:
     """`mass_outside` of (N,) numbers."""
     out = np.empty(x.size)
     for j in range(x.size):
@@ -226,7 +194,7 @@ def masses_outside(x: NDArray[np.float64], p: Pieces, upper: bool) -> NDArray[np
 
 @nb.njit(cache=True, nogil=True)
 def middle(p: Pieces, x: float, step: float) -> float:
-    """A point with at least a twentieth of the Gaussians' mass on either side: steps from `x` double, then halve."""
+    """A point with at least a twentieth of the Gaussians' mass on either side: steps from ``x`` double, then halve."""
     below, above = p.low, p.high
     for _ in range(2000):
         lower = _gaussian_mass(p.low, x, p)
@@ -249,8 +217,8 @@ def middle(p: Pieces, x: float, step: float) -> float:
 
 
 @nb.njit(cache=True, nogil=True)
-def quantiles(mass: NDArray[np.float64], p: Pieces, upper: bool, center: float, step: float) -> NDArray[np.float64]:
-    """The x with `mass` (N,) above them if `upper`, else below; the support's ends at 0 and 1, NaN outside [0, 1]."""
+def quantiles(mass: FloatArray, p: Pieces, upper: bool, center: float, step: float) -> FloatArray:
+    """The x with ``mass`` (N,) above them if ``upper``, else below; the support's ends at 0 and 1, NaN beyond."""
     low, high = ends(p)
     at_center = mass_outside(center, p, upper)
     out = np.empty(mass.size)

@@ -7,9 +7,8 @@ import math
 import numpy as np
 from scipy.special import ndtr
 
-from gaussmix.density._mixture import exact as _direct
-from gaussmix.density._mixture import table as _table
-from gaussmix.density._mixture.exact import Pieces
+from gaussmix.density._mixture.exact import Pieces, guard_log_density, log_densities
+from gaussmix.density._mixture.table import ROOT, PolynomialTable
 
 _SQRT_2PI = math.sqrt(2 * math.pi)
 
@@ -51,7 +50,7 @@ def _moments_about(c: float, p: Pieces) -> tuple[float, float]:
     return one, two
 
 
-def entropy(p: Pieces, table: _table.Table) -> float:
+def entropy(p: Pieces, table: PolynomialTable) -> float:
     """-int p log p: Gauss-Legendre in the cells of the table, and the guard's closed form outside it."""
     nodes, weights = np.polynomial.legendre.leggauss(12)
     middle, inverse, powers = table.logs[:, :1], table.logs[:, 1:2], table.logs[:, 2:]
@@ -63,15 +62,15 @@ def entropy(p: Pieces, table: _table.Table) -> float:
         mass = np.diff(table.outside[first:last])
         unfitted = ~fitted[first - side : last - side - 1]
         x = middle[first - side : last - side - 1, 0][unfitted]
-        total -= float(mass[unfitted] @ _direct.log_densities(x, p))
+        total -= float(mass[unfitted] @ log_densities(x, p))
         if p.guard_mass > 0:
-            edge = table.center + sign * _table.ROOT / table.per_root[side]
+            edge = table.center + sign * ROOT / table.per_root[side]
             total += _guard_entropy(sign * (edge - p.guard_loc), p)
     return total
 
 
 def _guard_entropy(start: float, p: Pieces) -> float:
-    """The guard's part from `start` outwards, where the Gaussians have ended.
+    """The guard's part from ``start`` outwards, where the Gaussians have ended.
 
     With x = sqrt(3) scale tan(theta) the mass is 2/pi cos(theta)^2 dtheta, and the density falls as cos(theta)^4.
     """
@@ -79,5 +78,5 @@ def _guard_entropy(start: float, p: Pieces) -> float:
     nodes, weights = np.polynomial.legendre.leggauss(100)
     half = 0.5 * (0.5 * math.pi - first)
     cosine = np.cos(first + half * (nodes + 1))
-    log_p = _direct.guard_log_density(0.0, p) + 4 * np.log(cosine)
+    log_p = guard_log_density(0.0, p) + 4 * np.log(cosine)
     return -float((weights * half * cosine**2 * log_p).sum()) * p.guard_mass * 2 / math.pi

@@ -1,7 +1,7 @@
 """Random numbers from a mixture, one after another in random order.
 
 Walker's alias table picks the component of every number in O(1): column j of K gives its own component with probability
-`own[j]` and another one otherwise. Both are looked up rather than branched to: a branch that nobody can predict would
+``own[j]`` and another one otherwise. Both are looked up rather than branched to: a branch that nobody can predict would
 cost more than the normal number. Gaussians are folded back at the bounds; an atom is a component of standard deviation
 0, which is not; the guard, if there is one, is the last component.
 """
@@ -13,24 +13,24 @@ from typing import NamedTuple
 
 import numba as nb
 import numpy as np
-from numpy.typing import NDArray
+
+from gaussmix._typing import FloatArray, IntArray
 
 
-class Sampler(NamedTuple):
-    """An alias table of K components and what to do with the chosen one; arrays are (K,)."""
+class AliasTable(NamedTuple):
+    """K components, what chooses among them and what to do with the chosen one; arrays are (K,)."""
 
-    own: NDArray[np.float64]
-    choices: NDArray[np.int64]
-    """(2 K,): the own component of every column, then the other one."""
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
+    own: FloatArray
+    choices: IntArray  # (2 K,): the own component of every column, then the other one
+    mean: FloatArray
+    std: FloatArray
     guarded: bool
     low: float
     high: float
 
 
 @nb.njit(cache=True)
-def alias_table(probability: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def alias_table(probability: FloatArray) -> tuple[FloatArray, IntArray]:
     """(own, choices) of probabilities (K,) that sum to 1."""
     size = probability.size
     own, choices = np.empty(size), np.empty(2 * size, np.int64)
@@ -71,8 +71,8 @@ def _folded(x: float, low: float, high: float) -> float:
 
 
 @nb.njit(cache=True, nogil=True)
-def draw(size: int, s: Sampler, rng: np.random.Generator) -> NDArray[np.float64]:
-    """`size` independent numbers."""
+def draw(size: int, s: AliasTable, rng: np.random.Generator) -> FloatArray:
+    """``size`` independent numbers."""
     out = np.empty(size)
     columns = s.own.size
     for k in range(size):

@@ -25,30 +25,21 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from gaussmix.density._mixture.exact import (
-    NEGLIGIBLE,
-    Pieces,
-    ends,
-    guard_log_density,
-    log_density,
-    mass_outside,
-    quantile,
-)
+from gaussmix._typing import FloatArray, IntArray
+from gaussmix.density._mixture.exact import Pieces, ends, guard_log_density, log_density, mass_outside, quantile
+from gaussmix.density.reflection import NEGLIGIBLE
 
 LOG_TOLERANCE = 2e-11
 MASS_TOLERANCE, FLAT_TOLERANCE = 1e-13, 3e-16
-REACH = 10.0
-"""Standard deviations from the means that the table covers."""
-MAX_CELLS = 1 << 18
-"""Cells after which the rest is summed directly: 50 MB."""
+REACH = 10.0  # standard deviations from the means that the table covers
+MAX_CELLS = 1 << 18  # cells after which the rest is summed directly: 50 MB
 
 N_NODES = 10
 ROOT_BITS, FAN_BITS = 11, 3
 ROOT, FAN = 1 << ROOT_BITS, 1 << FAN_BITS
 GUIDE = 4096
 MAX_DEPTH = 50
-SLACK = 1.001
-"""|t| up to which a polynomial is used: where cells are narrow, rounding may choose a neighbour."""
+SLACK = 1.001  # |t| up to which a polynomial is used: where cells are narrow, rounding may choose a neighbour
 _SMOOTH_BELOW = 0.45  # degree 9 gives exp(-z^2/2) to 1e-13 over |z - y| < h if h (2 + |y|) is less
 _HOPELESS_FROM = 0.5  # half-widths in standard deviations of the narrowest component there
 _HIDDEN_FROM = 2.0  # the same of one whose mean is there, which the nodes could miss
@@ -69,38 +60,22 @@ _TO_HALVES = np.stack([chebyshev.chebvander(0.5 * (_NODES + end), N_NODES - 1) @
 """(2, 10, 10): values at the nodes to the interpolant's values at the nodes of the lower and upper half."""
 
 
-class Table(NamedTuple):
+class PolynomialTable(NamedTuple):
     """Cells are in the order of increasing G: those below c first, each side from the outside inwards."""
 
-    center: float
-    """c."""
-    per_root: NDArray[np.float64]
-    """(2,) root cells a unit of length, below and above c."""
+    center: float  # c
+    per_root: FloatArray  # (2,) root cells a unit of length, below and above c
     tree: NDArray[np.int32]
     """The number of a cell, or ~ where the block of FAN finer entries begins; first the two roots (2 ROOT,)."""
-    logs: NDArray[np.float64]
-    """(M, 12): middle, 1 / half-width, a_0 .. a_9."""
-    masses: NDArray[np.float64]
-    """(M, 13): middle, 1 / half-width, b_0 .. b_10."""
-    outside: NDArray[np.float64]
-    """(M + 2,) G at the outer edge of every cell; after the cells of a side, G at c."""
-    first: NDArray[np.int64]
-    """(3,) entries of `outside`: those below c are first[0] .. first[1] - 1, those above first[1] .. first[2] - 1."""
-    guide: NDArray[np.int64]
-    """(2, GUIDE + 2) the last entry of `outside` that is at most k / GUIDE of G at c."""
+    logs: FloatArray  # (M, 12): middle, 1 / half-width, a_0 .. a_9
+    masses: FloatArray  # (M, 13): middle, 1 / half-width, b_0 .. b_10
+    outside: FloatArray  # (M + 2,) G at the outer edge of every cell; after the cells of a side, G at c
+    first: IntArray  # (3,) entries of `outside`: first[0] .. first[1] - 1 lie below c, first[1] .. first[2] - 1 above
+    guide: IntArray  # (2, GUIDE + 2) the last entry of `outside` that is at most k / GUIDE of G at c
 
 
 @nb.njit(cache=True, nogil=True)
-def _keep_relevant(
-    low: float,
-    high: float,
-    p: Pieces,
-    smooth: NDArray[np.float64],
-    arena: NDArray[np.int32],
-    first: int,
-    last: int,
-    outside: float,
-) -> tuple[int, bool]:
+def _keep_relevant(low, high, p, smooth, arena, first, last, outside):
     """Copy those of arena[first:last] that have a share in [low, high] behind them.
 
     Those so wide that they are polynomials there join `smooth` (10,), their density at the nodes, instead. Returns the
@@ -139,7 +114,7 @@ def _keep_relevant(
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "nnan"})
-def _sum_of_exponentials(terms: NDArray[np.float64], top: float) -> float:
+def _sum_of_exponentials(terms: FloatArray, top: float) -> float:
     """sum exp(terms - top) for top >= terms, to 1e-14: a Taylor polynomial and six squarings, which vectorise."""
     total = 0.0
     for k in range(terms.size):
@@ -156,13 +131,7 @@ def _sum_of_exponentials(terms: NDArray[np.float64], top: float) -> float:
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "nnan"})
-def _log_terms(
-    shift: float,
-    away: NDArray[np.float64],
-    inverse_std: NDArray[np.float64],
-    log_height: NDArray[np.float64],
-    terms: NDArray[np.float64],
-) -> float:
+def _log_terms(shift, away, inverse_std, log_height, terms):
     """The components' log-densities at m + away + shift into `terms`; their maximum, at least -1e300."""
     top = -1e300
     for k in range(away.size):
@@ -173,15 +142,7 @@ def _log_terms(
 
 
 @nb.njit(cache=True, nogil=True)
-def _log_density_at_points(
-    middle: float,
-    half: float,
-    p: Pieces,
-    smooth: NDArray[np.float64],
-    chosen: NDArray[np.int32],
-    scratch: NDArray[np.float64],
-    values: NDArray[np.float64],
-) -> None:
+def _log_density_at_points(middle, half, p, smooth, chosen, scratch, values):
     """log of the density of the `chosen` components, `smooth` and the guard at `_POINTS`, into `values` (12,).
 
     Points are kept as distances from the middle: far from 0, x itself would be too coarse.
@@ -206,9 +167,7 @@ def _log_density_at_points(
 
 
 @nb.njit(cache=True, nogil=True)
-def _fit(
-    middle: float, half: float, upper: bool, outside: float, values: NDArray[np.float64], row: NDArray[np.float64]
-) -> tuple[bool, float]:
+def _fit(middle, half, upper, outside, values, row):
     """Polynomials from log-densities (12,) at `_POINTS` into `row`: whether they are accurate; G at the inner edge."""
     base, top = values[0], values[0]
     for k in range(1, N_NODES + 2):
@@ -247,7 +206,7 @@ def _fit(
 
 
 @nb.njit(cache=True, nogil=True)
-def _to_halves(smooth: NDArray[np.float64], place: int, upper: bool) -> None:
+def _to_halves(smooth: FloatArray, place: int, upper: bool) -> None:
     """From the values of a cell's nodes at `place` to its inner half's there, and its outer half's one further."""
     whole = np.empty(N_NODES)
     for k in range(N_NODES):
@@ -262,7 +221,7 @@ def _to_halves(smooth: NDArray[np.float64], place: int, upper: bool) -> None:
 
 
 @nb.njit(cache=True, nogil=True)
-def _side(p: Pieces, center: float, reach: float, upper: bool) -> tuple[NDArray[np.float64], float]:
+def _side(p: Pieces, center: float, reach: float, upper: bool) -> tuple[FloatArray, float]:
     """The cells of one side from the outside inwards, (M, _COLUMNS), and G at c.
 
     A cell that has no polynomial has half-width 0.
@@ -324,9 +283,7 @@ def _side(p: Pieces, center: float, reach: float, upper: bool) -> tuple[NDArray[
 
 
 @nb.njit(cache=True, nogil=True)
-def _enter(
-    cells: NDArray[np.float64], number: int, start: int, tree: NDArray[np.int32], used: int
-) -> tuple[NDArray, int]:
+def _enter(cells: FloatArray, number: int, start: int, tree: NDArray[np.int32], used: int) -> tuple[NDArray, int]:
     """Enter a side's cells (M, _COLUMNS), numbered from `number`: the tree, and how much of it is used.
 
     The side's root is tree[start : start + ROOT].
@@ -356,19 +313,7 @@ def _enter(
     return tree, used
 
 
-@nb.njit(cache=True, nogil=True)
-def _guide(edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(GUIDE + 2,) for k / GUIDE of the last edge, the last cell that begins at most there."""
-    guide = np.empty(GUIDE + 2, np.int64)
-    cell = 0
-    for k in range(GUIDE + 2):
-        while cell < edges.size - 2 and edges[cell + 1] * GUIDE <= k * edges[-1]:
-            cell += 1
-        guide[k] = cell
-    return guide
-
-
-def build(p: Pieces, center: float) -> Table:
+def build(p: Pieces, center: float) -> PolynomialTable:
     """The table of a mixture, cut at `center`, which must have mass on either side."""
     stds = 1 / p.inverse_std
     low = max(p.low, (p.mean - REACH * stds).min(initial=p.low if p.flat else math.inf))
@@ -380,7 +325,8 @@ def build(p: Pieces, center: float) -> Table:
     rows, total = np.concatenate([below, above]), lower + upper  # 1 to the tolerance; now exactly
     rows[:, _MASSES:] /= total
     outside = [np.append(below[:, 2], lower) / total, np.append(above[:, 2], upper) / total]
-    return Table(
+    guide = [np.searchsorted(G[1:-1] * GUIDE, np.arange(GUIDE + 2) * G[-1], side="right") for G in outside]
+    return PolynomialTable(
         center,
         ROOT / np.array(reaches),
         tree[:used].copy(),
@@ -388,12 +334,12 @@ def build(p: Pieces, center: float) -> Table:
         np.concatenate([rows[:, _FRAME:_LOGS], rows[:, _MASSES:]], axis=1),
         np.concatenate(outside),
         np.array([0, outside[0].size, outside[0].size + outside[1].size]),
-        np.stack([_guide(edges) for edges in outside]),
+        np.stack(guide),
     )
 
 
 @nb.njit(cache=True, nogil=True)
-def _cell(x: float, t: Table) -> int:
+def _cell(x: float, t: PolynomialTable) -> int:
     """The cell of x, or -1 outside the table and for NaN."""
     away = x - t.center
     side = 1 if away >= 0 else 0
@@ -410,7 +356,7 @@ def _cell(x: float, t: Table) -> int:
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract"})
-def log_densities(x: NDArray[np.float64], t: Table, p: Pieces) -> NDArray[np.float64]:
+def log_densities(x: FloatArray, t: PolynomialTable, p: Pieces) -> FloatArray:
     """Log-densities of (N,) numbers."""
     out = np.empty(x.size)
     for j in range(x.size):
@@ -428,18 +374,8 @@ def log_densities(x: NDArray[np.float64], t: Table, p: Pieces) -> NDArray[np.flo
     return out
 
 
-@nb.njit(cache=True, nogil=True)
-def _mass_and_slope(b: NDArray[np.float64], u: float) -> tuple[float, float]:
-    """G and its derivative by u."""
-    mass, slope = b[12], 0.0
-    for k in range(11, 1, -1):
-        slope = slope * u + mass
-        mass = mass * u + b[k]
-    return mass, slope
-
-
 @nb.njit(cache=True, nogil=True, fastmath={"contract"})
-def masses_outside(x: NDArray[np.float64], t: Table, p: Pieces, upper: bool) -> NDArray[np.float64]:
+def masses_outside(x: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) -> FloatArray:
     """P(X > x) if `upper`, else P(X < x), of (N,) numbers."""
     out = np.empty(x.size)
     for j in range(x.size):
@@ -459,7 +395,7 @@ def masses_outside(x: NDArray[np.float64], t: Table, p: Pieces, upper: bool) -> 
 
 
 @nb.njit(cache=True, nogil=True)
-def _quantile(mass: float, upper: bool, t: Table, p: Pieces) -> float:
+def _quantile(mass: float, upper: bool, t: PolynomialTable, p: Pieces) -> float:
     """The x with `mass` outside it, for a mass of at most G at c on the side `upper`."""
     side = 1 if upper else 0
     first, last = t.first[side], t.first[side + 1] - 1
@@ -483,7 +419,10 @@ def _quantile(mass: float, upper: bool, t: Table, p: Pieces) -> float:
     below, above = -1.0, 1.0
     u = 1 - 2 * inner if upper else 2 * inner - 1
     for _ in range(60):
-        there, slope = _mass_and_slope(b, u)
+        there, slope = b[12], 0.0
+        for k in range(11, 1, -1):
+            slope = slope * u + there
+            there = there * u + b[k]
         if there == mass:
             break
         if (there > mass) == upper:
@@ -500,8 +439,8 @@ def _quantile(mass: float, upper: bool, t: Table, p: Pieces) -> float:
 
 
 @nb.njit(cache=True, nogil=True)
-def quantiles(mass: NDArray[np.float64], t: Table, p: Pieces, upper: bool) -> NDArray[np.float64]:
-    """The x with `mass` (N,) above them if `upper`, else below; the support's ends at 0 and 1, NaN outside [0, 1]."""
+def quantiles(mass: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) -> FloatArray:
+    """The x with ``mass`` (N,) above them if ``upper``, else below; the support's ends at 0 and 1, NaN beyond."""
     low, high = ends(p)
     here, there = (high, low) if upper else (low, high)
     at_center = t.outside[t.first[2] - 1] if upper else t.outside[t.first[1] - 1]

@@ -1,5 +1,6 @@
-"""One EM step on a finely split mixture: local corrections where a parametric fit is wrong in detail.
+"""Fits of different detail, each with what it predicts of a point left out, averaged in the shares that predict best.
 
+**Sharpening.** One EM step on a finely split mixture corrects locally where a parametric fit is wrong in detail.
 Component k of the fit p is split into Gaussians of alpha times its standard deviation,
 
     N(m_k, s_k^2) = sum_i h_i N(m_k + d_i s_k, (alpha s_k)^2),    h_i ~ exp(-d_i^2 / (2 (1 - alpha^2))),
@@ -12,17 +13,16 @@ step, the papers' one-iteration rule from a good start. With A_ij the probabilit
 So p' is p times the data's ratio to p, smoothed over sqrt(2) alpha s_k: detail at the scale of whatever component is
 at hand. Smoothing the ratio and not the data takes out most of a kernel estimate's bias, and weights stay positive.
 
-Leaving out one point of cell j changes log p'_j, to first order, by
+**Leaving out** one point of cell j changes log p'_j, to first order, by
 
     l'_j = S_jj / (N p_j) + l_j - (S L)_jj,     S_jj' = sum_i w_i A_ij A_ij' / p_j,   l_j = L_jj,   L = J^T F^-1 J
 
 with J_j = d log p_j / d theta and F their information: the smoother's own part, and the part of the fit below it that
 the smoother does not repair.
 
-Mixing fits in the shares that predict best.
-
-For fit a let p_aj be the probability of cell j, and q_aj that from all points but one of cell j. Its effective number
-of parameters is  dof_a = sum_j c_j log(p_aj / q_aj). The shares beta >= 0, sum 1, maximise the leave-one-out likelihood
+**Stacking.** For fit a let p_aj be the probability of cell j, and q_aj that from all points but one of cell j. Its
+effective number of parameters is dof_a = sum_j c_j log(p_aj / q_aj). The shares beta >= 0, sum 1, maximise the
+leave-one-out likelihood
 
     sum_j c_j log sum_a beta_a q_aj exp(-sqrt(max(dof_a - dof_0, 0)) / N).
 
@@ -40,12 +40,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaussmix._typing import FloatArray
-from gaussmix.density.auto.cells import Interval, cell_probabilities, reflect
+from gaussmix.density.auto.cells import cell_probabilities
 from gaussmix.density.auto.scoring import Likelihood, Mixture, jacobian
 from gaussmix.density.interior_point import maximum_likelihood_weights
+from gaussmix.density.reflection import reflect
 
+_REACH = 5.0  # standard deviations of a component that its pieces cover
+_SPACING = 1.25  # of pieces, in their standard deviations
+_OPTIMISM = 1.25  # leverages times this: components were also chosen with the same data
+_LARGEST_LEVERAGE = 4.0
 _LEAST_SHARE = 0.02
 _ONE_NAT_AT = 500
+_TINY = np.finfo(float).tiny
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,67 @@ class Prediction:
     weights: FloatArray
     means: FloatArray
     stds: FloatArray
-    p: FloatArray
-    """Probabilities of the cells."""
-    without: FloatArray
-    """The same from all points but one of the cell."""
+    p: FloatArray  # probabilities of the cells
+    without: FloatArray  # the same from all points but one of the cell
+
+
+@dataclass(frozen=True)
+class Influence:
+    """What a point does to a fit at its maximum of likelihood, cell by cell."""
+
+    p: FloatArray  # (m,) probabilities of the cells
+    slopes: FloatArray  # J, (3 K, m)
+    response: FloatArray  # F^-1 J, (3 K, m)
+
+    @property
+    def leverage(self) -> FloatArray:
+        """(m,) by how much leaving one point of a cell out lowers its log-probability."""
+        return np.einsum("kj,kj->j", self.slopes, self.response)
+
+
+def influence(likelihood: Likelihood, mixture: Mixture) -> Influence:
+    """Of a mixture whose weights sum to 1."""
+    p, slopes = jacobian(likelihood, mixture)
+    slopes = slopes / np.maximum(p, _TINY)
+    slopes[: len(mixture)] -= mixture.weights[:, None]
+    information = (slopes * likelihood.counts) @ slopes.T
+    information[np.diag_indices_from(information)] += 1e-9 * (np.trace(information) / len(information) + 1)
+    return Influence(p, slopes, np.asarray(np.linalg.solve(information, slopes), dtype=np.float64))
+
+
+def predict(mixture: Mixture, found: Influence) -> Prediction:
+    """The mixture as it is."""
+    lever = np.clip(_OPTIMISM * found.leverage, 0, _LARGEST_LEVERAGE)
+    return Prediction(mixture.weights, mixture.means, mixture.stds, found.p, found.p * np.exp(-lever))
+
+
+def sharpen(likelihood: Likelihood, mixture: Mixture, found: Influence, alpha: float) -> Prediction:
+    """The mixture after the EM step; its weights sum to 1."""
+    w, means, stds = _split(mixture, alpha)
+    means = reflect(means, *likelihood.bounds)  # which leaves the density
+    A = cell_probabilities(likelihood.edges, means, stds, likelihood.bounds)
+    seen = likelihood.counts > 0
+    p = np.maximum(found.p, _TINY)
+    moved = w * (A[:, seen] @ (likelihood.counts[seen] / likelihood.n / p[seen]))
+    result = moved @ A + likelihood.background
+    own = w @ (A * A) / (likelihood.n * p)
+    smoothed_slopes = ((found.slopes @ A.T) * w) @ A / p
+    repaired = np.einsum("kj,kj->j", smoothed_slopes, found.response)
+    lever = np.maximum(_OPTIMISM * (found.leverage - repaired), 0) + own / np.maximum(result, _TINY)
+    without = result * np.exp(-np.clip(lever, 0, _LARGEST_LEVERAGE))
+    return Prediction(moved / moved.sum(), means, stds, result, without)
+
+
+def _split(mixture: Mixture, alpha: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Weights, means and deviations of the pieces."""
+    rest = float(np.sqrt(1 - alpha * alpha))
+    step = _SPACING * alpha
+    half = math.ceil(_REACH * rest / step)
+    place = step * np.arange(-half, half + 1)
+    share: FloatArray = np.exp(-0.5 * np.square(place / rest))
+    share /= share.sum()
+    means = mixture.means[:, None] + place * mixture.stds[:, None]
+    return np.outer(mixture.weights, share).ravel(), means.ravel(), np.repeat(alpha * mixture.stds, len(place))
 
 
 def stack(counts: FloatArray, predictions: Sequence[Prediction]) -> FloatArray:
@@ -74,74 +137,3 @@ def stack(counts: FloatArray, predictions: Sequence[Prediction]) -> FloatArray:
     shares /= shares.sum()
     gain = c @ np.log(shares @ columns) - c @ np.log(columns[0])
     return shares if gain >= (n / _ONE_NAT_AT) ** (1 / 3) else np.eye(len(predictions))[0]
-
-
-_REACH = 5.0  # standard deviations of a component that its pieces cover
-_SPACING = 1.25  # of pieces, in their standard deviations
-_OPTIMISM = 1.25  # leverages times this: components were also chosen with the same data
-_LARGEST_LEVERAGE = 4.0
-
-
-@dataclass(frozen=True)
-class Influence:
-    """What a point does to a fit at its maximum of likelihood, cell by cell."""
-
-    p: FloatArray
-    """(m,) probabilities of the cells."""
-    slopes: FloatArray
-    """J, (3 K, m)."""
-    response: FloatArray
-    """F^-1 J, (3 K, m)."""
-
-    @property
-    def leverage(self) -> FloatArray:
-        """(m,) by how much leaving one point of a cell out lowers its log-probability."""
-        return np.einsum("kj,kj->j", self.slopes, self.response)
-
-
-def influence(likelihood: Likelihood, mixture: Mixture) -> Influence:
-    """Of a mixture whose weights sum to 1."""
-    p, slopes = jacobian(likelihood, mixture)
-    slopes = slopes / np.maximum(p, np.finfo(float).tiny)
-    slopes[: len(mixture)] -= mixture.weights[:, None]
-    information = (slopes * likelihood.counts) @ slopes.T
-    information[np.diag_indices_from(information)] += 1e-9 * (np.trace(information) / len(information) + 1)
-    return Influence(p, slopes, np.asarray(np.linalg.solve(information, slopes), dtype=np.float64))
-
-
-def predict(mixture: Mixture, found: Influence) -> Prediction:
-    """The mixture as it is."""
-    lever = np.clip(_OPTIMISM * found.leverage, 0, _LARGEST_LEVERAGE)
-    return Prediction(mixture.weights, mixture.means, mixture.stds, found.p, found.p * np.exp(-lever))
-
-
-def sharpened(likelihood: Likelihood, mixture: Mixture, found: Influence, alpha: float) -> Prediction:
-    """The mixture after the step; its weights sum to 1."""
-    w, means, stds = _split(mixture, alpha, likelihood.bounds)
-    A = cell_probabilities(likelihood.edges, means, stds, likelihood.bounds)
-    seen = likelihood.counts > 0
-    p = np.maximum(found.p, np.finfo(float).tiny)
-    moved = w * (A[:, seen] @ (likelihood.counts[seen] / likelihood.n / p[seen]))
-    result = moved @ A + likelihood.background
-    own = w @ (A * A) / (likelihood.n * p)
-    smoothed_slopes = ((found.slopes @ A.T) * w) @ A / p
-    repaired = np.einsum("kj,kj->j", smoothed_slopes, found.response)
-    lever = np.maximum(_OPTIMISM * (found.leverage - repaired), 0) + own / np.maximum(result, np.finfo(float).tiny)
-    without = result * np.exp(-np.clip(lever, 0, _LARGEST_LEVERAGE))
-    return Prediction(moved / moved.sum(), means, stds, result, without)
-
-
-def _split(mixture: Mixture, alpha: float, bounds: Interval) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Weights, means and deviations of the pieces; means beyond a bound are reflected, which leaves the density."""
-    rest = float(np.sqrt(1 - alpha * alpha))
-    step = _SPACING * alpha
-    half = math.ceil(_REACH * rest / step)
-    place = step * np.arange(-half, half + 1)
-    share: FloatArray = np.exp(-0.5 * np.square(place / rest))
-    share /= share.sum()
-    means = mixture.means[:, None] + place * mixture.stds[:, None]
-    return (
-        np.outer(mixture.weights, share).ravel(),
-        reflect(means.ravel(), bounds),
-        np.repeat(alpha * mixture.stds, len(place)),
-    )

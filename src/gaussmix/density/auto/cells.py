@@ -1,12 +1,11 @@
 """Probabilities of cells under Gaussians reflected at bounds, and their derivatives.
 
-A Gaussian with mean m and deviation s, folded into [a, b], is inside the sum of its images, which are Gaussians of the
-same deviation at
+For a cell [e_j, e_j+1] and an image (`gaussmix.density.reflection`) with mean m and deviation s,
 
-    m + 2 j L  and  2 a - m + 2 j L,    j integer,    L = b - a        (one bound c only: at m and 2 c - m).
+    P = Phi(z_j+1) - Phi(z_j),    z = (e - m) / s,
+    s dP/dm = -(phi_j+1 - phi_j),    dP/dlog s = -(z_j+1 phi_j+1 - z_j phi_j);
 
-For a cell [e_j, e_j+1], P = Phi(z_j+1) - Phi(z_j) with z = (e - m) / s, and s dP/dm = -(phi_j+1 - phi_j),
-dP/dlog s = -(z_j+1 phi_j+1 - z_j phi_j); an image of the mirrored kind turns the sign of the first.
+a mirrored image turns the sign of the first derivative.
 """
 
 from __future__ import annotations
@@ -17,13 +16,18 @@ import numba as nb
 import numpy as np
 
 from gaussmix._typing import FloatArray
+from gaussmix.density.reflection import reflections
 
 _REACH = 9.0  # standard deviations beyond which a Gaussian has no mass: 1e-19
 _SQRT_HALF = math.sqrt(0.5)
 _INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
-Interval = tuple[float, float]
-"""Bounds in y, infinite where open."""
+Interval = tuple[float, float]  # bounds in y, infinite where open
+
+
+def images_within(stds: FloatArray, bounds: Interval) -> FloatArray:
+    """`reflections` (I, 4) that have mass inside the bounds for the widest of the components."""
+    return reflections(*bounds, _REACH * float(stds.max(initial=0.0)))
 
 
 @nb.njit(nogil=True, cache=True)
@@ -32,19 +36,6 @@ def _probability(z0, z1):
     if z0 > 0.0:
         return 0.5 * (math.erfc(z0 * _SQRT_HALF) - math.erfc(z1 * _SQRT_HALF))
     return 0.5 * (math.erfc(-z1 * _SQRT_HALF) - math.erfc(-z0 * _SQRT_HALF))
-
-
-@nb.njit(nogil=True, cache=True)
-def _images(mean, std, low, high):
-    """(number of pairs on either side, shift between pairs, mirrored mean or nan)."""
-    if low > -np.inf and high < np.inf:
-        length = high - low
-        return math.ceil(_REACH * std / (2 * length)), 2 * length, 2 * low - mean
-    if low > -np.inf:
-        return 0, 0.0, 2 * low - mean
-    if high < np.inf:
-        return 0, 0.0, 2 * high - mean
-    return 0, 0.0, np.nan
 
 
 @nb.njit(nogil=True, cache=True)
@@ -82,29 +73,29 @@ def _add_image(edges, mean, inverse, sign, P, D, S):
 
 
 @nb.njit(nogil=True, cache=True)
-def _fold(edges, mean, std, low, high, P, D, S):
-    """One component, all its images; P, D, S (cells,), added to."""
-    pairs, step, mirrored = _images(mean, std, low, high)
+def add_component(edges, mean, std, images, P, D, S):
+    """One component with its ``images``; P, D, S (cells,), added to."""
     inverse = 1.0 / std
-    for j in range(-pairs, pairs + 1):
-        _add_image(edges, mean + j * step, inverse, 1.0, P, D, S)
-        if not math.isnan(mirrored):
-            _add_image(edges, mirrored + j * step, inverse, -1.0, P, D, S)
+    reach = _REACH / inverse
+    for i in range(images.shape[0]):
+        m = (images[i, 1] + images[i, 0] * mean) + images[i, 2]
+        if m + reach >= edges[0] and m - reach <= edges[-1]:
+            _add_image(edges, m, inverse, images[i, 0], P, D, S)
 
 
 @nb.njit(nogil=True, cache=True)
-def _rows(edges, means, stds, low, high, P, D, S):
+def _rows(edges, means, stds, images, P, D, S):
     for k in range(means.size):
-        _fold(edges, means[k], stds[k], low, high, P[k], D[min(k, D.shape[0] - 1)], S[min(k, S.shape[0] - 1)])
+        add_component(edges, means[k], stds[k], images, P[k], D[min(k, D.shape[0] - 1)], S[min(k, S.shape[0] - 1)])
 
 
 @nb.njit(nogil=True, cache=True)
-def _mass(edges, weights, means, stds, low, high, out):
+def _mass(edges, weights, means, stds, images, out):
     nothing = np.empty(0)
     row = np.empty(out.size)
     for k in range(means.size):
         row[:] = 0.0
-        _fold(edges, means[k], stds[k], low, high, row, nothing, nothing)
+        add_component(edges, means[k], stds[k], images, row, nothing, nothing)
         for j in range(out.size):
             out[j] += weights[k] * row[j]
 
@@ -112,7 +103,7 @@ def _mass(edges, weights, means, stds, low, high, out):
 def cell_probabilities(edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval) -> FloatArray:
     """(n, m) probabilities of the m cells between ascending edges, which may start and end at infinity."""
     P = np.zeros((len(means), len(edges) - 1))
-    _rows(edges, means, stds, *bounds, P, np.empty((1, 0)), np.empty((1, 0)))
+    _rows(edges, means, stds, images_within(stds, bounds), P, np.empty((1, 0)), np.empty((1, 0)))
     return P
 
 
@@ -121,7 +112,7 @@ def cell_derivatives(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """As `cell_probabilities`, with s dP/dm and dP/dlog s: three arrays (n, m)."""
     P, D, S = (np.zeros((len(means), len(edges) - 1)) for _ in range(3))
-    _rows(edges, means, stds, *bounds, P, D, S)
+    _rows(edges, means, stds, images_within(stds, bounds), P, D, S)
     return P, D, S
 
 
@@ -130,16 +121,5 @@ def cell_mass(
 ) -> FloatArray:
     """(m,) probabilities of the cells under the whole mixture, without a matrix."""
     out = np.zeros(len(edges) - 1)
-    _mass(edges, weights, means, stds, *bounds, out)
+    _mass(edges, weights, means, stds, images_within(stds, bounds), out)
     return out
-
-
-def reflect(means: FloatArray, bounds: Interval) -> FloatArray:
-    """Means moved inside the bounds by reflection there."""
-    low, high = bounds
-    if low > -math.inf and high < math.inf:
-        phase = np.mod(means - low, 2 * (high - low))
-        return low + np.minimum(phase, 2 * (high - low) - phase)
-    if low > -math.inf:
-        return low + np.abs(means - low)
-    return high - np.abs(high - means) if high < math.inf else means

@@ -22,7 +22,7 @@ import numba as nb
 import numpy as np
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.density.auto.cells import Interval, _fold
+from gaussmix.density.auto.cells import Interval, add_component, images_within
 from gaussmix.density.standard_units import quantile_places
 
 MAX_CELLS = 400
@@ -58,10 +58,8 @@ class Dictionary:
 
     means: FloatArray
     stds: FloatArray
-    first: IntArray
-    """(K,) first cell of each row."""
-    start: IntArray
-    """(K + 1,) where each row starts in ``values``."""
+    first: IntArray  # (K,) first cell of each row
+    start: IntArray  # (K + 1,) where each row starts in ``values``
     values: FloatArray
 
     def scores(self, counts: FloatArray, p: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -97,26 +95,22 @@ def build_dictionary(edges: FloatArray, counts: FloatArray, bounds: Interval) ->
         means.append(m)
         stds.append(np.full(len(m), std))
         std /= 2
-    return _with_probabilities(edges, np.concatenate(means), np.concatenate(stds), bounds)
-
-
-def _with_probabilities(edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval) -> Dictionary:
-    n_cells = len(edges) - 1
+    means, stds = np.concatenate(means), np.concatenate(stds)
     first = np.maximum(np.searchsorted(edges, means - _REACH * stds) - 1, 0)
-    last = np.minimum(np.searchsorted(edges, means + _REACH * stds), n_cells)
+    last = np.minimum(np.searchsorted(edges, means + _REACH * stds), len(width))
     start = np.concatenate([[0], np.cumsum(last - first)])
     values = np.zeros(start[-1])
-    _fill(edges, means, stds, *bounds, first, start, values)
+    _fill(edges, means, stds, images_within(stds, bounds), first, start, values)
     return Dictionary(means, stds, first, start, values)
 
 
 @nb.njit(nogil=True, cache=True)
-def _fill(edges, means, stds, low, high, first, start, values):
+def _fill(edges, means, stds, images, first, start, values):
     nothing = np.empty(0)
     for k in range(means.size):
         n = start[k + 1] - start[k]
         row = edges[first[k] : first[k] + n + 1]
-        _fold(row, means[k], stds[k], low, high, values[start[k] : start[k + 1]], nothing, nothing)
+        add_component(row, means[k], stds[k], images, values[start[k] : start[k + 1]], nothing, nothing)
 
 
 @nb.njit(nogil=True, cache=True)

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from gaussmix._typing import FloatArray
-from gaussmix.density.standard_units import Bounds, Sample
+from gaussmix.density.standard_units import Bounds, StandardCounts
 
 _THRESHOLD = math.sqrt(2)
 _FEWEST = 50  # points in all
@@ -25,17 +25,14 @@ _EXPONENT = 0.7  # M = N^0.7: grows, but its share of the points shrinks
 _FEWEST_BINS = 4  # that the M points must cover for distances to mean something
 
 
-def find_edges(sample: Sample) -> Bounds:
+def find_edges(data: StandardCounts) -> Bounds:
     """Positions, in x, of a jump at the (lower, upper) end of the data; None where the density fades out."""
-    lower = _edge_gap(sample.edges - sample.edges[0], sample.counts)
-    upper = _edge_gap((sample.edges[-1] - sample.edges)[::-1], sample.counts[::-1])
-    if not sample.on_lattice:
-        lower, upper = (None if gap is None else gap * sample.unit for gap in (lower, upper))
-    else:
-        lower, upper = (None if gap is None else 0.0 for gap in (lower, upper))
+    lower = _edge_gap(data.edges - data.edges[0], data.counts)
+    upper = _edge_gap((data.edges[-1] - data.edges)[::-1], data.counts[::-1])
+    unit = 0.0 if data.on_lattice else data.unit  # rounded values end where they end
     return (
-        None if lower is None else sample.ends[0] - lower,
-        None if upper is None else sample.ends[1] + upper,
+        None if lower is None else data.ends[0] - lower * unit,
+        None if upper is None else data.ends[1] + upper * unit,
     )
 
 

@@ -8,7 +8,7 @@ wide, an odd number of bins of at most h/2, and
 as the spread of the points within their cells is part of the smoothing. On an asinh axis r and h are lengths in u and a
 component has the standard deviation sigma dx/du in x.
 
-Leaving out a point of cell j (of `refine`) turns its probability p_j into (N p_j - s_j) / (N - 1), s_j the probability
+Leaving out a point of cell j (of `scoring`) turns its probability p_j into (N p_j - s_j) / (N - 1), s_j the probability
 of cell j under the point's own component.
 """
 
@@ -18,15 +18,15 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from gaussmix._typing import FloatArray
+from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.auto.averaging import Prediction
-from gaussmix.density.auto.cells import Interval, cell_mass, reflect
+from gaussmix.density.auto.cells import Interval, cell_mass
 from gaussmix.density.auto.scoring import Likelihood
 from gaussmix.density.bandwidth import isj_bandwidth, normal_scale_bandwidth
-from gaussmix.density.standard_units import Sample
+from gaussmix.density.reflection import reflect
+from gaussmix.density.standard_units import StandardCounts
 
 _FEWEST_FOR_ISJ = 30
 _COARSE_AXIS = 64  # bins: up to here a bin is a value of its own
@@ -40,54 +40,50 @@ class Expansion:
     weights: FloatArray
     means: FloatArray
     stds: FloatArray
-    component: NDArray[np.int64]
-    """(m,) the component of each bin of the sample."""
-    bandwidth: float
-    """h, on the axis."""
+    component: IntArray  # (m,) the component of each bin
+    bandwidth: float  # h, on the axis
 
 
-def expand_counts(sample: Sample, bounds: Interval) -> Expansion:
-    """The expansion of a sample within bounds in y."""
-    m, width = len(sample.counts), sample.axis.width
-    h = choose_bandwidth(sample.counts)
+def expand_counts(data: StandardCounts, bounds: Interval) -> Expansion:
+    """The expansion of counts within bounds in y."""
+    m, axis = len(data.counts), data.rest.axis
+    h = _bandwidth(data.counts)
     group = max(1, 2 * int((h / 2 + 1) / 2) - 1)  # bins a cell: odd, at most h/2
     n_groups = -(-m // group)
     n_groups += (n_groups * group - m) % 2  # so that cells lie symmetrically over the bins
     offset = (n_groups * group - m) // 2
     component = (np.arange(m) + offset) // group
-    weights = np.bincount(component, sample.counts, minlength=n_groups) / sample.n
-    sigma = math.sqrt(h * h - group * group / 12) * width
-    u = sample.axis.origin + width * (sample.first - offset + (np.arange(n_groups) + 0.5) * group)
-    x = sample.axis.inverse(u)
+    weights = np.bincount(component, data.counts, minlength=n_groups) / data.n
     used = weights > 0
+    sigma = math.sqrt(h * h - group * group / 12) * axis.width
+    u = axis.origin + axis.width * (data.first - offset + (np.arange(n_groups) + 0.5) * group)
+    x = axis.inverse(u)[used]
     return Expansion(
         weights=weights[used],
-        means=reflect(sample.to_standard(x[used]), bounds),
-        stds=sigma / sample.axis.slope(x[used]) / sample.unit,
+        means=reflect(data.to_standard(x), *bounds),
+        stds=sigma / axis.slope(x) / data.unit,
         component=(np.cumsum(used) - 1)[component],
-        bandwidth=h * width,
+        bandwidth=float(h * axis.width),
     )
 
 
-def predict(likelihood: Likelihood, sample: Sample, cell: NDArray[np.int64], expansion: Expansion) -> Prediction:
-    """What an expansion says about the cells; ``cell``: (m,) the cell of each bin."""
-    low, high = likelihood.edges[cell], likelihood.edges[cell + 1]
-    mean, std = expansion.means[expansion.component], expansion.stds[expansion.component]
-    images = [mean] + [2 * bound - mean for bound in likelihood.bounds if math.isfinite(bound)]
-    own = sum(ndtr((high - image) / std) - ndtr((low - image) / std) for image in images)
-    n_cells = len(likelihood.counts)
-    own = np.bincount(cell, sample.counts * own, minlength=n_cells) / np.where(
-        likelihood.counts > 0, likelihood.counts, 1
-    )
-    p = cell_mass(likelihood.edges, expansion.weights, expansion.means, expansion.stds, likelihood.bounds)
-    without = np.maximum((likelihood.n * p - own) / (likelihood.n - 1), 0) + likelihood.background
-    return Prediction(expansion.weights, expansion.means, expansion.stds, p + likelihood.background, without)
-
-
-def choose_bandwidth(counts: FloatArray) -> float:
+def _bandwidth(counts: FloatArray) -> float:
     """h in bins."""
     m = len(counts)
     h = isj_bandwidth(counts) if counts.sum() >= _FEWEST_FOR_ISJ and m >= 16 else None
     if h is None:
         h = normal_scale_bandwidth(counts)
     return min(max(h, _NARROWEST[m > _COARSE_AXIS]), max(m / 3, 0.5))
+
+
+def predict(likelihood: Likelihood, counts: FloatArray, cell: IntArray, expansion: Expansion) -> Prediction:
+    """What an expansion says about the cells; counts (m,) of the bins, and the cell (m,) of each."""
+    low, high = likelihood.edges[cell], likelihood.edges[cell + 1]
+    mean, std = expansion.means[expansion.component], expansion.stds[expansion.component]
+    images = [mean] + [2 * bound - mean for bound in likelihood.bounds if math.isfinite(bound)]  # the nearest will do
+    own = sum(ndtr((high - image) / std) - ndtr((low - image) / std) for image in images)
+    own = np.bincount(cell, counts * own, minlength=len(likelihood.counts))
+    own /= np.where(likelihood.counts > 0, likelihood.counts, 1)
+    p = cell_mass(likelihood.edges, expansion.weights, expansion.means, expansion.stds, likelihood.bounds)
+    without = np.maximum((likelihood.n * p - own) / (likelihood.n - 1), 0) + likelihood.background
+    return Prediction(expansion.weights, expansion.means, expansion.stds, p + likelihood.background, without)

@@ -1,16 +1,16 @@
 """The automatic rules: a density from counts alone, without a number to choose.
 
-"fast" is the plain GMM expansion (`expansion`): one Gaussian a cell, its width from the improved Sheather-Jones rule.
-It is also what "auto" takes for fewer than `FEWEST` points. "auto" goes on:
+"fast" is the plain GMM expansion (`fast`): one Gaussian a cell, its width from the improved Sheather-Jones rule. It is
+also what "auto" takes for fewer than `FEWEST` points. "auto" goes on, from counts in standard units without their point
+masses (`standard_units`):
 
-1. `sample`      the bins, in standard units; point masses taken out.
-2. `edges`       a density that ends in a jump is found on either side; all Gaussians are reflected there.
-3. `dictionary`  at most 400 cells of bins; a GMM expansion at every scale, down to where 8 points support an atom.
-4. `path`        atoms join by score tests; weights by certified maximum likelihood; Fisher scoring moves the few active
-                 ones (at most 20); their number by penalised likelihood.
-5. `sharpen`     the fit's components split into pieces of 1/2, 1/4, 1/8 of their width, and one EM step of the weights:
-                 three fits with ever more detail.
-6. `stacking`    these four and "fast" mixed in the shares that predict best, by leave-one-out likelihood.
+1. `edges`       a density that ends in a jump is found on either side; all Gaussians are reflected there.
+2. `dictionary`  at most 400 cells of bins; a GMM expansion at every scale, down to where 8 points support an atom.
+3. `selection`   atoms join by score tests; weights by certified maximum likelihood; Fisher scoring (`scoring`) moves
+                 the few active ones (at most 20); their number by penalised likelihood.
+4. `averaging`   the fit's components split into pieces of 1/2, 1/4, 1/8 of their width, and one EM step of the weights:
+                 three fits with ever more detail. These, the fit itself and "fast" are mixed in the shares that predict
+                 best, by leave-one-out likelihood.
 
 In all likelihoods a Student t with 3 degrees of freedom around the median carries as much as .2 points: far points
 then do not force components on the fit.
@@ -27,27 +27,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtr
 from threadpoolctl import ThreadpoolController
 
-from gaussmix._typing import FloatArray
-from gaussmix.density.auto import averaging as sharpen
-from gaussmix.density.auto import fast as expansions
-from gaussmix.density.auto.averaging import stack
+from gaussmix._typing import FloatArray, IntArray
+from gaussmix.density.auto import averaging, fast
+from gaussmix.density.auto.cells import Interval
 from gaussmix.density.auto.dictionary import build_dictionary, cell_boundaries
-from gaussmix.density.auto.edges import find_edges
-from gaussmix.density.auto.fast import expand_counts
 from gaussmix.density.auto.scoring import Likelihood
-from gaussmix.density.auto.selection import fit_path
-from gaussmix.density.standard_units import GUARD_POINTS, Bounds, Sample, read_counts
-
-if TYPE_CHECKING:
-    from gaussmix.density.counts import BinnedCounts
-
+from gaussmix.density.auto.selection import select_components
+from gaussmix.density.standard_units import GUARD_POINTS, Bounds, StandardCounts
 
 FEWEST = 30.0
 ALPHAS = (0.5, 0.25, 0.125)
@@ -57,43 +49,36 @@ _NEGLIGIBLE = 1e-4  # points: components that hold less are left out of the resu
 
 @dataclass(frozen=True)
 class AutomaticFit:
-    """Components (n,) in data units, ``stds`` standard deviations, weights with sum 1; and how they were found."""
+    """Components (n,) in data units, ``stds`` standard deviations, weights with sum 1; and how they were found.
+
+    ``details`` are the ``bandwidth`` of "fast", a length on the axis of the counts, its ``expansion_share`` in the
+    result, the ``sharpened_share`` of the fits after an EM step, and ``n_active``, how many components the fit by
+    likelihood had before it was split, 0 where there is none.
+    """
 
     weights: FloatArray
     means: FloatArray
     stds: FloatArray
-    bounds: Bounds
-    """Where the components are to be reflected; None: open. As given, or the edges found."""
-    bandwidth: float
-    """Of the expansion "fast", as a length on the axis of the counts."""
-    expansion_share: float
-    """Share of "fast" in the result."""
-    sharpened_share: float
-    """Share of the fits after an EM step."""
-    n_active: int
-    """Components of the fit by likelihood before it was split; 0 where there is none."""
+    details: dict[str, Any]
 
 
-def fit_fast(counts: BinnedCounts, *, bounds: Bounds | Literal["auto"] = "auto") -> AutomaticFit:
-    """The rule "fast". bounds: (low, high) in data units, None for an open side; "auto": looked for.
+def fit_fast(data: StandardCounts, bounds: Bounds) -> AutomaticFit:
+    """Fit the rule "fast", reflected at bounds (low, high) in data units, None for an open side.
 
-    Raises ValueError for counts without points, or with all of them on atoms, and for points outside the bounds.
+    Raises ValueError for data outside the bounds.
     """
-    sample, bounds = _read(counts, bounds)
-    return _only_expansion(sample, bounds, expand_counts(sample, sample.interval(bounds)))
+    found = fast.expand_counts(data, _interval(data, bounds))
+    details = {"bandwidth": found.bandwidth, "expansion_share": 1.0, "sharpened_share": 0.0, "n_active": 0}
+    return AutomaticFit(found.weights, *_in_data_units(data, bounds, found.means, found.stds), details)
 
 
-def fit_automatic(counts: BinnedCounts, *, bounds: Bounds | Literal["auto"] = "auto") -> AutomaticFit:
-    """The rule "auto". bounds: (low, high) in data units, None for an open side; "auto": looked for.
-
-    Raises ValueError for counts without points, or with all of them on atoms, and for points outside the bounds.
-    """
-    sample, bounds = _read(counts, bounds)
-    expansion = expand_counts(sample, sample.interval(bounds))
-    if sample.n < FEWEST or len(sample.counts) < _FEWEST_BINS:
-        return _only_expansion(sample, bounds, expansion)
+def fit_automatic(data: StandardCounts, bounds: Bounds) -> AutomaticFit:
+    """Fit the rule "auto", as `fit_fast` does."""
+    if data.n < FEWEST or len(data.counts) < _FEWEST_BINS:
+        return fit_fast(data, bounds)
+    expansion = fast.expand_counts(data, _interval(data, bounds))
     with _blas().limit(limits=1, user_api="blas"):
-        return _stacked(sample, bounds, expansion)
+        return _averaged(data, bounds, expansion)
 
 
 @cache
@@ -101,68 +86,55 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _stacked(sample: Sample, bounds: Bounds, expansion: expansions.Expansion) -> AutomaticFit:
-    """Steps 3 to 6."""
-    likelihood, cell = make_cells(sample, sample.interval(bounds))
+def _averaged(data: StandardCounts, bounds: Bounds, expansion: fast.Expansion) -> AutomaticFit:
+    likelihood, cell = make_cells(data, data.interval(bounds))
     finite = likelihood.edges[np.isfinite(likelihood.edges)]
     dictionary = build_dictionary(finite, likelihood.counts[likelihood.inner], likelihood.bounds)
-    mixture = fit_path(likelihood, dictionary)
-    found = sharpen.influence(likelihood, mixture)
-    fits = [sharpen.predict(mixture, found)]
-    fits += [sharpen.sharpened(likelihood, mixture, found, alpha) for alpha in ALPHAS]
-    fits += [expansions.predict(likelihood, sample, cell, expansion)]
-    shares = stack(likelihood.counts, fits)
+    mixture = select_components(likelihood, dictionary)
+    found = averaging.influence(likelihood, mixture)
+    fits = [averaging.predict(mixture, found)]
+    fits += [averaging.sharpen(likelihood, mixture, found, alpha) for alpha in ALPHAS]
+    fits += [fast.predict(likelihood, data.counts, cell, expansion)]
+    shares = averaging.stack(likelihood.counts, fits)
     used = [(share, fit) for share, fit in zip(shares, fits, strict=True) if share > 0]
     weights = np.concatenate([share * fit.weights for share, fit in used])
     means = np.concatenate([fit.means for _, fit in used])
     stds = np.concatenate([fit.stds for _, fit in used])
-    keep = weights * sample.n >= _NEGLIGIBLE
-    return AutomaticFit(
-        weights=weights[keep] / weights[keep].sum(),
-        means=_inside(sample.to_data(means[keep]), bounds),
-        stds=stds[keep] * sample.unit,
-        bounds=bounds,
-        bandwidth=expansion.bandwidth,
-        expansion_share=float(shares[-1]),
-        sharpened_share=float(shares[1:-1].sum()),
-        n_active=len(mixture),
-    )
+    keep = weights * data.n >= _NEGLIGIBLE
+    details = {
+        "bandwidth": expansion.bandwidth,
+        "expansion_share": float(shares[-1]),
+        "sharpened_share": float(shares[1:-1].sum()),
+        "n_active": len(mixture),
+    }
+    weights = weights[keep] / weights[keep].sum()
+    return AutomaticFit(weights, *_in_data_units(data, bounds, means[keep], stds[keep]), details)
 
 
-def _read(counts: BinnedCounts, bounds: Bounds | Literal["auto"]) -> tuple[Sample, Bounds]:
-    """The sample, and bounds that hold it."""
-    sample = read_counts(counts)
-    if not sample.n > 0:
-        raise ValueError("every point lies on an atom: there is no continuous part to fit")
-    if bounds == "auto":
-        return sample, find_edges(sample)
+def _in_data_units(
+    data: StandardCounts, bounds: Bounds, means: FloatArray, stds: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Means, which rounding may put beyond a bound, and standard deviations."""
+    means = data.to_data(means)
+    return means if bounds == (None, None) else np.clip(means, *bounds), stds * data.unit
+
+
+def _interval(data: StandardCounts, bounds: Bounds) -> Interval:
+    """Bounds in standard units. Raises ValueError for data beyond them."""
     low, high = bounds
-    if (low is not None and sample.ends[0] < low) or (high is not None and sample.ends[1] > high):
+    if (low is not None and data.ends[0] < low) or (high is not None and data.ends[1] > high):
         raise ValueError(
-            f"bounds are {bounds} and data lie from {sample.ends[0]:g} to {sample.ends[1]:g}, beyond them: "
+            f"bounds are {bounds} and data lie from {data.ends[0]:g} to {data.ends[1]:g}, beyond them: "
             f"widen the bounds, or use None for an open side"
         )
-    return sample, bounds
+    return data.interval(bounds)
 
 
-def _only_expansion(sample: Sample, bounds: Bounds, expansion: expansions.Expansion) -> AutomaticFit:
-    means = _inside(sample.to_data(expansion.means), bounds)
-    return AutomaticFit(
-        expansion.weights, means, expansion.stds * sample.unit, bounds, expansion.bandwidth, 1.0, 0.0, 0
-    )
-
-
-def _inside(means: FloatArray, bounds: Bounds) -> FloatArray:
-    """Means that rounding put beyond a bound, on it."""
-    low, high = bounds
-    return means if low is None and high is None else np.clip(means, low, high)
-
-
-def make_cells(sample: Sample, bounds: tuple[float, float]) -> tuple[Likelihood, NDArray[np.int64]]:
+def make_cells(data: StandardCounts, bounds: Interval) -> tuple[Likelihood, IntArray]:
     """The counts in cells, which reach to the bounds or to infinity; and the number of each bin's cell, (m,)."""
-    boundaries = cell_boundaries(sample.counts)
-    edges = sample.edges[boundaries]
-    counts = np.add.reduceat(sample.counts, boundaries[:-1])
+    boundaries = cell_boundaries(data.counts)
+    edges = data.edges[boundaries]
+    counts = np.add.reduceat(data.counts, boundaries[:-1])
     cell = np.repeat(np.arange(len(counts)), np.diff(boundaries))
     low, high = bounds
     if low > -np.inf:
@@ -173,11 +145,8 @@ def make_cells(sample: Sample, bounds: tuple[float, float]) -> tuple[Likelihood,
         edges[-1] = high
     else:
         edges, counts = np.append(edges, np.inf), np.append(counts, 0.0)
-    background = GUARD_POINTS / sample.n * _guard_probabilities((edges - sample.median) / sample.spread)
-    return Likelihood(edges, counts, background, bounds), cell
-
-
-def _guard_probabilities(t: FloatArray) -> FloatArray:
-    """(m,) probabilities between the (m + 1,) places t under Student's t with 3 degrees of freedom."""
+    t = (edges - data.median) / data.spread
     below, above = stdtr(3, t), stdtr(3, -t)
-    return np.maximum(np.where(t[:-1] > 0, above[:-1] - above[1:], below[1:] - below[:-1]), np.finfo(float).tiny)
+    guard = np.where(t[:-1] > 0, above[:-1] - above[1:], below[1:] - below[:-1])  # Student's t
+    background = GUARD_POINTS / data.n * np.maximum(guard, np.finfo(float).tiny)
+    return Likelihood(edges, counts, background, bounds), cell

@@ -33,8 +33,7 @@ class Mixture:
     weights: FloatArray
     means: FloatArray
     stds: FloatArray
-    least: FloatArray
-    """The smallest standard deviation that each component may take."""
+    least: FloatArray  # the smallest standard deviation that each component may take
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -45,24 +44,16 @@ class Mixture:
 
     def joined(self, other: Mixture) -> Mixture:
         """These components and those of another mixture."""
-        return Mixture(
-            *(
-                np.concatenate([getattr(self, name), getattr(other, name)])
-                for name in ("weights", "means", "stds", "least")
-            )
-        )
+        return Mixture(*(np.concatenate([mine, getattr(other, name)]) for name, mine in vars(self).items()))
 
 
 @dataclass(frozen=True)
 class Likelihood:
     """Counts in cells, and what stays fixed while mixtures are fitted to them."""
 
-    edges: FloatArray
-    """(m + 1,) ascending; infinite at an open side."""
-    counts: FloatArray
-    """(m,)."""
-    background: FloatArray
-    """(m,) probabilities of a fixed component, > 0 wherever there are counts."""
+    edges: FloatArray  # (m + 1,) ascending; infinite at an open side
+    counts: FloatArray  # (m,)
+    background: FloatArray  # (m,) probabilities of a fixed component, > 0 wherever there are counts
     bounds: Interval
 
     @property
@@ -79,12 +70,8 @@ class Likelihood:
         """(K, m)."""
         return cell_probabilities(self.edges, mixture.means, mixture.stds, self.bounds)
 
-    def __call__(self, mixture: Mixture) -> float:
-        """Log-likelihood in nats."""
-        return self.of_cells(mixture.weights @ self.probabilities(mixture) + self.background, mixture.weights)
-
     def of_cells(self, p: FloatArray, weights: FloatArray) -> float:
-        """Log-likelihood of weights (K,) that give the cells the probabilities p (m,)."""
+        """Log-likelihood, in nats, of weights (K,) that give the cells the probabilities p (m,)."""
         seen = self.counts > 0
         return float(self.counts[seen] @ np.log(p[seen])) - self.n * (float(weights.sum()) - 1)
 

@@ -1,10 +1,10 @@
-"""From one Gaussian to as many as pay: the score-test path through the dictionary.
+"""From one Gaussian to as many as pay: components selected from the dictionary by score tests.
 
-A step of the path: the atoms with the largest scores z above the present threshold, up to `AT_ONCE` that do not
-overlap, join the mixture; certified maximum likelihood of all weights; components left without weight go; a few
-scoring steps on weights, means and deviations. When no score reaches the threshold it is lowered, down to the last one.
+A step: the atoms with the largest scores z above the present threshold, up to `AT_ONCE` that do not overlap, join the
+mixture; certified maximum likelihood of all weights; components left without weight go; a few scoring steps on weights,
+means and deviations. When no score reaches the threshold it is lowered, down to the last one.
 
-The mixture with the best  log-likelihood - 1.25 log(N) K  on the path is polished, and components are taken out again
+The mixture with the best  log-likelihood - 1.25 log(N) K  of all steps is polished, and components are taken out again
 while that pays. So the expansion is where components come from; they then move.
 """
 
@@ -41,11 +41,11 @@ class Candidate:
         return self.value - penalty * len(self.mixture)
 
 
-def fit_path(likelihood: Likelihood, dictionary: Dictionary) -> Mixture:
-    """The best mixture on the path, polished and pruned; its weights sum to 1. The dictionary is of the inner cells."""
+def select_components(likelihood: Likelihood, dictionary: Dictionary) -> Mixture:
+    """The best mixture met, polished and pruned; its weights sum to 1. The dictionary is of the inner cells."""
     penalty = PENALTY * math.log(likelihood.n)
-    path = _starts(likelihood, dictionary)
-    mixture = max(path, key=lambda c: c.criterion(penalty)).mixture
+    candidates = _starts(likelihood, dictionary)
+    mixture = max(candidates, key=lambda c: c.criterion(penalty)).mixture
     inner = likelihood.inner
     threshold = 0
     for _ in range(_MOST_STEPS):
@@ -64,8 +64,8 @@ def fit_path(likelihood: Likelihood, dictionary: Dictionary) -> Mixture:
         mixture = _reweigh(likelihood, mixture.joined(atoms))
         mixture, value = refine(likelihood, mixture, steps=3)
         mixture = _without_empty(mixture, likelihood.n)
-        path.append(Candidate(mixture, value))
-    best = max(path, key=lambda c: c.criterion(penalty)).mixture
+        candidates.append(Candidate(mixture, value))
+    best = max(candidates, key=lambda c: c.criterion(penalty)).mixture
     best = _prune(likelihood, Candidate(*refine(likelihood, best, steps=10, tol=0.003)), penalty).mixture
     return replace(best, weights=best.weights / best.weights.sum())
 
@@ -83,17 +83,15 @@ def _starts(likelihood: Likelihood, dictionary: Dictionary) -> list[Candidate]:
     mean = float(share @ middles)
     std = max(math.sqrt(float(share @ (middles - mean) ** 2)), float(np.diff(edges).min()))
     one = Mixture(*(np.array([value]) for value in (1.0, mean, std, 0.05 * std)))
-    path = [Candidate(*refine(likelihood, one, steps=10))]
+    starts = [Candidate(*refine(likelihood, one, steps=10))]
     coarse = dictionary.stds == dictionary.stds.max()
-    atoms = Mixture(
-        np.full(coarse.sum(), 0.1), dictionary.means[coarse], dictionary.stds[coarse], 0.05 * dictionary.stds[coarse]
-    )
-    several = _reweigh(likelihood, one.joined(atoms))
+    means, stds = dictionary.means[coarse], dictionary.stds[coarse]
+    several = _reweigh(likelihood, one.joined(Mixture(np.full(len(means), 0.1), means, stds, 0.05 * stds)))
     several = several.select(several.weights > 1e-3)
     if len(several) > 1:
         several, value = refine(likelihood, several, steps=10)
-        path.append(Candidate(_without_empty(several, likelihood.n), value))
-    return path
+        starts.append(Candidate(_without_empty(several, likelihood.n), value))
+    return starts
 
 
 def _pick(dictionary: Dictionary, z: FloatArray, threshold: float) -> list[int]:
@@ -112,13 +110,8 @@ def _pick(dictionary: Dictionary, z: FloatArray, threshold: float) -> list[int]:
 def _reweigh(likelihood: Likelihood, mixture: Mixture) -> Mixture:
     """The mixture with the best weights for its components as they are; those without weight are dropped."""
     seen = likelihood.counts > 0
-    best = maximum_likelihood_weights(
-        likelihood.probabilities(mixture)[:, seen].T,
-        likelihood.counts[seen],
-        likelihood.background[seen],
-        tol=_WEIGHT_TOL,
-        start=mixture.weights,
-    )
+    A, background = likelihood.probabilities(mixture)[:, seen].T, likelihood.background[seen]
+    best = maximum_likelihood_weights(A, likelihood.counts[seen], background, tol=_WEIGHT_TOL, start=mixture.weights)
     return replace(mixture, weights=best.weights).select(best.weights > 1e-6)
 
 

@@ -1,4 +1,10 @@
-"""integral |g| for coefficients on a lattice, compiled: g(x) = sum_i c_i kappa(x - i), i = 0..n-1.
+"""integral |F_a - F_b| and integral |f_a - f_b| of pairs of mixtures on one lattice of components, to rounding.
+
+Components of standard deviation sigma = t r lie at mu_i = i r and have the weights a_i and b_i. In spacings r from mu_0
+both integrals are those of |g|, g(x) = sum_i c_i kappa(x - i), i = 0..n-1:
+
+    "cdf"      r times it, c = running sums of a - b, kappa = Phi((y + 1/2) / t) - Phi((y - 1/2) / t), moved by 1/2
+    "density"  c = a - b, kappa = phi_t
 
 kappa is totally positive: g changes its sign at most as often as the sequence c. Where as many zeros are found as c
 changes its sign, each between two points of certain and opposite signs, no more can hide, and with G' = g
@@ -12,24 +18,76 @@ where + stands for a change to minus. Where zeros are missing (a rough c has sig
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
 import numba as nb
 import numpy as np
+from numpy.typing import ArrayLike
 
+from gaussmix._typing import FloatArray
+from gaussmix.density.basis import GaussianBasis
+from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.distances._inputs import SUM_TOLERANCE, check_weight_rows, is_lattice, weight_rows
+from gaussmix.distances._lattice.tables import tables
 from gaussmix.distances._lattice.vectors import LANES, scan, trailing_zeros
 from gaussmix.distances._lattice.zeros import BLOCK, HALVINGS, by_cells, proved_zero
 
-NEGLIGIBLE = 1e-16
-"""Coefficients up to this share of sum |c| are rounding, and have no sign."""
+NEGLIGIBLE = 1e-16  # coefficients up to this share of sum |c| are rounding, and have no sign
 UNIT = 0.5**53
-NORMAL = 8 * UNIT
-"""Sums within this of 1 are 1."""
+NORMAL = 8 * UNIT  # sums within this of 1 are 1
 WORD = 64
+LATTICE = (0.01, 100.0)  # bandwidths, in spacings, for which the tables are small
+
+Kind = Literal["cdf", "density"]
+
+
+def row_distances(
+    a: ArrayLike,
+    b: ArrayLike,
+    basis: GaussianBasis,
+    point_weights: tuple[ArrayLike | None, ArrayLike | None],
+    kind: Kind | None,
+    of_pair: Callable[[GaussianMixture1D, GaussianMixture1D], tuple[float, float]],
+) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
+    """Values (B,), errors (B,) and the shape that B stands for, for weights a, b (..., n) on a basis.
+
+    The integrals of this module if a kind is given and the basis is a lattice, else those of each pair of mixtures.
+    Raises as `weight_rows`.
+    """
+    first, second, shape = weight_rows(a, b, basis, *point_weights, checked=False)
+    if kind is not None and is_lattice(basis) and LATTICE[0] <= basis.bandwidth <= LATTICE[1]:
+        return *absolute_integrals(first, second, basis.spacing, basis.bandwidth, kind), shape
+    rows = zip(check_weight_rows(first, "a"), check_weight_rows(second, "b"), strict=True)
+    pairs = [of_pair(basis.mixture(x), basis.mixture(y)) for x, y in rows]
+    values, errors = np.array(pairs, float).reshape(-1, 2).T
+    return values, errors, shape
+
+
+def absolute_integrals(
+    a: FloatArray, b: FloatArray, spacing: float, bandwidth: float, kind: Kind
+) -> tuple[FloatArray, FloatArray]:
+    """(values (B,), errors (B,)) for weights a, b (B, n), contiguous; spacing r in data units, bandwidth t in r.
+
+    "cdf": the Wasserstein-1 distance, in data units. "density": twice the total variation. Each error bounds the
+    difference from the true integral. Rows are normalised; raises ValueError as `check_weight_rows` does.
+    """
+    values, errors = np.empty(len(a)), np.empty(len(a))
+    here = tables(float(bandwidth), kind)
+
+    def run(first: FloatArray, second: FloatArray) -> int:
+        return _integrals(first, second, kind == "cdf", SUM_TOLERANCE, *here, values, errors)
+
+    if run(a, b) < len(a):
+        a, b = check_weight_rows(a, "a"), check_weight_rows(b, "b")
+        run(a + 0.0, b + 0.0)  # -0.0 is 0, and no sign
+    scale = spacing if kind == "cdf" else 1.0
+    return scale * values, scale * errors
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _marks(c, pad, n, words, negligible, last, first):
-    """Where c changes its sign: fills `last` of one sign and `first` of the other, and tells how many.
+    """Where c changes its sign: fills ``last`` of one sign and ``first`` of the other, and tells how many.
 
     Bit i of the words says whether c_i is negative.
     """
@@ -87,7 +145,7 @@ def _by_proved_zeros(c, pad, last, first, m, total, at_values, limits):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def integrals(a, b, running, tolerance, values, limits, out, errors):
+def _integrals(a, b, running, tolerance, values, limits, out, errors):
     """For each row of a, b (B, n); tells how many rows went through. The next row is not a pair of weights."""
     n = a.shape[1]
     n_scanned = -(-n // LANES) * LANES

@@ -1,6 +1,6 @@
 """Tables of a kernel at fractions of a spacing, and what sums over them can be wrong by.
 
-On a lattice of spacing 1 with components of standard deviation t, both integrals of `_lattice` are
+On a lattice of spacing 1 with components of standard deviation t, both integrals of `rows` are
 
     integral |g|,   g(x) = sum_i c_i kappa(x - i),   integral kappa = 1
 
@@ -26,17 +26,13 @@ from gaussmix.distances._lattice.vectors import LANES
 REACH = 7.5
 """Half-width of the window that sums run over, in standard deviations: a normal has 6e-14 of its mass outside."""
 
-PER_STD = 16
-"""Offsets for which there is a table, at least, in one standard deviation."""
+PER_STD = 16  # offsets for which there is a table, at least, in one standard deviation
 
-NEAREST = 0.75
-"""Zeros are found at most so far from a table's offset, in 1/F."""
+NEAREST = 0.75  # zeros are found at most so far from a table's offset, in 1/F
 
-ORDERS = 7
-"""kappa and its derivatives up to the sixth; the seventh bounds what a Taylor series leaves out."""
+ORDERS = 7  # kappa and its derivatives up to the sixth; the seventh bounds what a Taylor series leaves out
 
-CELL = 1.0
-"""Width of the cells that a search for zeros starts from, in standard deviations."""
+CELL = 1.0  # width of the cells that a search for zeros starts from, in standard deviations
 
 _UNIT = 0.5**53
 
@@ -44,31 +40,21 @@ _UNIT = 0.5**53
 class Limits(NamedTuple):
     """Numbers about the tables. Of three errors, those of the integral, g and g'."""
 
-    reach: int
-    """K: taps are k = -(K-1)..K, then zeros."""
-    taps: int
-    """How many, with the zeros."""
-    fractions: int
-    """F."""
-    cell: int
-    """`CELL` standard deviations, in steps of 1/F; even."""
-    variance: float
-    """Of kappa."""
-    second: float
-    """sup of sum_i |kappa^(2)(x - i)|."""
-    seventh: float
-    """sup of sum_i |kappa^(7)(x - i)|."""
-    noise: tuple[float, float, float]
-    """Errors at an offset where |c| <= 1 in the window: rounding."""
-    series: float
-    """What Taylor's series between offsets adds to that of the integral."""
-    outside: tuple[float, float, float]
-    """Errors where the |c| outside the window have the sum 1."""
+    reach: int  # K: taps are k = -(K-1)..K, then zeros
+    taps: int  # how many, with the zeros
+    fractions: int  # F
+    cell: int  # `CELL` standard deviations, in steps of 1/F; even
+    variance: float  # of kappa
+    second: float  # sup of sum_i |kappa^(2)(x - i)|
+    seventh: float  # sup of sum_i |kappa^(7)(x - i)|
+    noise: tuple[float, float, float]  # errors at an offset where |c| <= 1 in the window: rounding
+    series: float  # what Taylor's series between offsets adds to that of the integral
+    outside: tuple[float, float, float]  # errors where the |c| outside the window have the sum 1
 
 
 @lru_cache(maxsize=64)
 def tables(bandwidth: float, kind: str) -> tuple[FloatArray, Limits]:
-    """`values` (F, taps, LANES) and their limits, for a standard deviation `bandwidth`, kind "cdf" or "density"."""
+    """`values` (F, taps, LANES) and their limits, for a standard deviation ``bandwidth``, kind "cdf" or "density"."""
     t, half = bandwidth, 0.5 if kind == "cdf" else 0.0
     fractions = max(1, math.ceil(PER_STD / t))
     reach = math.ceil(REACH * t + half)

@@ -1,8 +1,8 @@
-"""The zeros of g near sign changes of its coefficients, compiled. See `_lattice_rows` for what they are for.
+"""The zeros of g near sign changes of its coefficients, compiled. See `rows` for what they are for.
 
-`at_c` is the address of c_0, with enough zeros on either side, and `at_values` that of the tables. A *step* is a point
-of the lattice of offsets, x = step / F. A *mark* is a sign change of c: the last coefficient of one sign, and the first
-of the other.
+``at_c`` is the address of c_0, with enough zeros on either side, and ``at_values`` that of the tables. A *step* is a
+point of the lattice of offsets, x = step / F. A *mark* is a sign change of c: the last coefficient of one sign, and the
+first of the other.
 """
 
 from __future__ import annotations
@@ -16,17 +16,12 @@ from gaussmix.distances._lattice.tables import NEAREST
 from gaussmix.distances._lattice.vectors import LANES, weigh
 
 NEWTON_STEPS = 6
-HALVINGS = 20
-"""After which a cell's doubt goes into the error."""
-TINY = 1e-14
-"""A cell whose integral is at most this share of the whole is not looked into."""
-SETTLED = 1e-16
-"""A zero is near enough where the integral of g up to the true one is at most this share of the whole."""
+HALVINGS = 20  # after which a cell's doubt goes into the error
+TINY = 1e-14  # A cell whose integral is at most this share of the whole is not looked into
+SETTLED = 1e-16  # A zero is near enough where the integral of g up to the true one is at most this share of the whole
 THIRD, FIFTH, SIXTH, SEVENTH, FIFTEENTH = 1 / 3, 1 / 5, 1 / 6, 1 / 7, 1 / 15
-NONE, ONE, UNKNOWN, LOST = 0, 1, 2, 3
-"""Zeros in a cell. LOST: g is rounding there, and halves would tell no more."""
-BLOCK = 8
-"""Coefficients of which the largest is noted."""
+NONE, ONE, UNKNOWN, LOST = 0, 1, 2, 3  # zeros in a cell. LOST: g is rounding there, and halves would tell no more.
+BLOCK = 8  # coefficients of which the largest is noted
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -64,8 +59,8 @@ def largest(c, first, n):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _proof(rest, slope, r, top, total, limits):
-    """Whether g, found to be `rest` with this slope at a distance r from an offset, has a zero near; how far; and what
-    the integral of g up to there can be wrong by. |c| <= `top` near, and `total` in sum."""
+    """Whether g, found to be ``rest`` with this slope at a distance r from an offset, has a zero near; how far; and
+    what the integral of g up to there can be wrong by. |c| <= ``top`` near, and ``total`` in sum."""
     left_out = limits.seventh * top * r**6  # by Taylor's series
     rest = abs(rest) + left_out * r / 5040 + limits.noise[1] * top + limits.outside[1] * total
     slope = abs(slope) - left_out / 720 - limits.noise[2] * top - limits.outside[2] * total
@@ -79,7 +74,7 @@ def proved_zero(z, falling, c, pad, top, total, at_values, limits):
     """The zero of g near z where g falls or rises: (it, its distance from the true one at most, j, e, error of e).
 
     e is the window's part of the integral. By Halley's method; the signs of g on either side of the zero are certain.
-    The error is -1 where there is none. `total` is sum |c|, and |c| <= `top`, or 0: look for the largest near z.
+    The error is -1 where there is none. ``total`` is sum |c|, and |c| <= ``top``, or 0: look for the largest near z.
     """
     at_c = np.int64(c.ctypes.data) + 8 * pad
     furthest = c.size - 2 * pad + limits.reach
@@ -115,7 +110,7 @@ def proved_zero(z, falling, c, pad, top, total, at_values, limits):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _outermost(c, pad, mark, side, total, at_values, limits, alone):
-    """A step beyond which (side 1; before which: -1) g has the sign of c from `mark` on outwards.
+    """A step beyond which (side 1; before which: -1) g has the sign of c from ``mark`` on outwards.
 
     There these coefficients outweigh all of the other sign; further out they do so as well, since for i < j
     kappa(x - i) / kappa(x - j) falls with x.
@@ -202,7 +197,7 @@ def _turn_at(x, total, sums, c, pad, at_values, limits):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _in_cell(low, high, positive, c, pad, total, at_values, limits, tops, ends, sums):
-    """Looks for the zeros in [low, high], before which g is `positive`, or not: what it is after them, and the error.
+    """Looks for the zeros in [low, high], before which g is ``positive``, or not: what it is after them, and the error.
 
     Halves the cell until Taylor's series tells all, the rest does not matter, or HALVINGS are spent.
     """
@@ -251,7 +246,7 @@ def by_cells(c, pad, last, first, n_marks, total, at_values, limits, alone, tops
 
     Cells lie where a window meets coefficients of both signs. In each, Taylor's series about its middle tells that g
     has no zero, or that it is monotone and has one, which `proved_zero` finds. Else the cell is halved.
-    Room to work in: `alone` of c's size, `tops` of its number of blocks, `ends` (HALVINGS + 2,) and `sums` (4,).
+    Room to work in: ``alone`` of c's size, ``tops`` of its number of blocks, ``ends`` (HALVINGS + 2,), ``sums`` (4,).
     """
     at_c, fractions, reach = np.int64(c.ctypes.data) + 8 * pad, limits.fractions, limits.reach
     for block in range(tops.size):

@@ -17,12 +17,9 @@ import numpy as np
 from gaussmix._typing import FloatArray
 from gaussmix.density._mixture.exact import Pieces
 
-REACH = 9.5
-"""Standard deviations at which a component ends: 1e-20 of its density."""
-WIDTH = 6.0
-"""Of a panel, in standard deviations; the rule on its halves is exact to 1e-15 for a normal density."""
-GROWTH = 2.0
-"""Of panels, with the distance from a component."""
+REACH = 9.5  # standard deviations at which a component ends: 1e-20 of its density
+WIDTH = 6.0  # of a panel, in standard deviations; the rule on its halves is exact to 1e-15 for a normal density
+GROWTH = 2.0  # of panels, with the distance from a component
 GUARD_REACH = 1e14
 """Scales of a guard at which it ends: beyond, an integral of x^2 times its density has 1e-14 of its value."""
 TOLERANCE = 1e-12
@@ -33,17 +30,15 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
 class Features(NamedTuple):
-    """What panels must resolve. All but `cuts` are (n,)."""
+    """What panels must resolve. All but ``cuts`` are (n,)."""
 
     start: FloatArray
     end: FloatArray
-    """From start to end panels may be `width` wide, beyond by `GROWTH` times the distance if that is more."""
+    """From start to end panels may be ``width`` wide, beyond by `GROWTH` times the distance if that is more."""
     width: FloatArray
     low: FloatArray
-    high: FloatArray
-    """From low to high there is something to integrate."""
-    cuts: FloatArray
-    """Where panels end."""
+    high: FloatArray  # from low to high there is something to integrate
+    cuts: FloatArray  # where panels end
 
 
 def features(laws: Sequence[Pieces]) -> Features:
@@ -105,9 +100,9 @@ def rule(lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
 def integral(
     function: Callable[[FloatArray], tuple[FloatArray, FloatArray]], lower: FloatArray, upper: FloatArray
 ) -> float:
-    """Of `function`, at least 0, over panels (M,), each halved until rules agree to `TOLERANCE` of the integral.
+    """Of ``function``, at least 0, over panels (M,), each halved until rules agree to `TOLERANCE` of the integral.
 
-    `function`: points (N,) -> values (N,) and how far rounding can put them off; what that explains is not halved.
+    ``function``: points (N,) -> values (N,) and how far rounding can put them off; what that explains is not halved.
     """
 
     def sums(lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:

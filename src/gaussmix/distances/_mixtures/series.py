@@ -33,7 +33,7 @@ _LOG_REST_OF_PDF = _LOG_CRAMER - 0.5 * math.lgamma(DEGREE + 2)
 
 @nb.njit(cache=True, nogil=True)
 def log_rest(eta: float, nearest: float, cumulative: bool) -> float:
-    """log of the largest error of `add_gaussian` for c = 1 (and s = 1); `nearest`: |z| where it is smallest."""
+    """log of the largest error of `add_gaussian` for c = 1 (and s = 1); ``nearest``: |z| where it is smallest."""
     of_degree = _LOG_REST_OF_CDF if cumulative else _LOG_REST_OF_PDF
     return of_degree + (DEGREE + 1) * math.log(eta) - 0.25 * nearest * nearest
 
@@ -42,7 +42,7 @@ def log_rest(eta: float, nearest: float, cumulative: bool) -> float:
 def add_gaussian(
     p: FloatArray, c: float, z: float, eta: float, inverse_std: float, upper: bool, cumulative: bool
 ) -> tuple[float, float]:
-    """c Phi(z + eta t) (less c if `upper`), or c phi(z + eta t) / s, onto p.
+    """c Phi(z + eta t) (less c if ``upper``), or c phi(z + eta t) / s, onto p.
 
     Returns the sum of the absolute terms after p_0 (for a density: all), and a bound on the rounding of all.
     """
@@ -90,7 +90,7 @@ def guard_rest(away: float, half: float, mass: float, scale: float, cumulative: 
 def add_guard(
     p: FloatArray, away: float, half: float, mass: float, scale: float, upper: bool, cumulative: bool
 ) -> tuple[float, float]:
-    """The guard's cdf (less its mass if `upper`) or density onto p; returns as `add_gaussian`."""
+    """The guard's cdf (less its mass if ``upper``) or density onto p; returns as `add_gaussian`."""
     u, wide = away / (_SQRT_3 * scale), half / (_SQRT_3 * scale)
     square = 1 + u * u
     linear, quadratic = 2 * u * wide / square, wide / square * wide
@@ -113,7 +113,7 @@ def add_guard(
 
 @nb.njit(cache=True, nogil=True)
 def restrict(p: FloatArray, scale: float, shift: float, out: FloatArray) -> None:
-    """The polynomial t -> p(shift + scale t) into `out`."""
+    """The polynomial t -> p(shift + scale t) into ``out``."""
     for k in range(N_TERMS):
         out[k] = p[k]
     for k in range(DEGREE):
@@ -155,7 +155,7 @@ def integral(p: FloatArray, t: float) -> float:
 
 @nb.njit(cache=True, nogil=True)
 def zero(p: FloatArray, level: float, low: float, high: float) -> float:
-    """A zero of p + level between `low` and `high`, where it has two signs: Newton in a bracket."""
+    """A zero of p + level between ``low`` and ``high``, where it has two signs: Newton in a bracket."""
     rising = value_and_slope(p, high)[0] + level > 0
     t = 0.5 * (low + high)
     for _ in range(100):
@@ -181,7 +181,7 @@ def absolute_integral(p: FloatArray, blur: float, small: float, work: FloatArray
     """int_-1^1 |p| and a bound on its error.
 
     Halves the panel until p, or its slope, has one sign by its coefficients. What is left in doubt is less than
-    `small`, or hidden by the uncertainty `blur` of p. `work`: (D, N_TERMS) scratch, D the most halvings plus 2.
+    ``small``, or hidden by the uncertainty ``blur`` of p. ``work``: (D, N_TERMS) scratch, D the most halvings plus 2.
     """
     total, error = 0.0, 0.0
     for k in range(N_TERMS):

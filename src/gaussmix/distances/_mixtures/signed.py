@@ -3,10 +3,10 @@
     a - b  =  sum_i c_i N(m_i, 1 / k_i^2)  +  flat parts  +  sum_j g_j t3(loc_j, scale_j)  +  sum_j h_j delta(y_j)
 
 c_i, g_j, h_j: weights, of b with a minus; pieces of both with the same place and width are one, so that what the laws
-share cancels exactly. Gaussians are cut off at the bounds of their law, mirror images listed (`density._direct`).
-Where x is below the center, a point in the bulk, the difference of the
-cdfs is F_a - F_b, above it S_b - S_a, both sums of masses on the outer side: tails keep their accuracy, and weights
-whose sums differ by a rounding do not leave a constant there.
+share cancels exactly. Gaussians are cut off at the bounds of their law, mirror images listed (`exact.expand`). Where x
+is below the center, a point in the bulk, the difference of the cdfs is F_a - F_b, above it S_b - S_a, both sums of
+masses on the outer side: tails keep their accuracy, and weights whose sums differ by a rounding do not leave a constant
+there.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances._inputs import Law
+from gaussmix.distances._inputs import Law, continuous_share
 from gaussmix.distances._mixtures.series import EPS
 
-WINDOW = 9.0
-"""Standard deviations from its mean beyond which a Gaussian is over: 1e-19 of its mass."""
+WINDOW = 9.0  # standard deviations from its mean beyond which a Gaussian is over: 1e-19 of its mass
 GUARD_REACH = 2.0**27
 """Scales from its location beyond which a guard's integrals are over: 3e-17 of its mass times its scale."""
 _CENTER_BITS = 40
@@ -36,18 +35,16 @@ class Signed(NamedTuple):
     coefficient: FloatArray
     mean: FloatArray
     inverse_std: FloatArray
-    mean_error: FloatArray
-    """By rounding: mirror images have it."""
-    group: NDArray[np.int64]
-    """0, or 1 for Gaussians of b where b has other bounds than a."""
+    mean_error: FloatArray  # by rounding: mirror images have it
+    group: NDArray[np.int64]  # 0, or 1 for Gaussians of b where b has other bounds than a
     guard_mass: FloatArray
     guard_loc: FloatArray
     guard_scale: FloatArray
     step: FloatArray
     passed: FloatArray
     """(2, M + 1): what point masses add to the cdfs' difference between two of them, below and above the center."""
-    passed_error: FloatArray
-    """(2, M + 1): its rounding."""
+    passed_error: FloatArray  # (2, M + 1): its rounding
+    cumulative: bool  # of cdfs, not densities
 
 
 class Stretches(NamedTuple):
@@ -55,28 +52,24 @@ class Stretches(NamedTuple):
 
     low: FloatArray
     high: FloatArray
-    upper: NDArray[np.int64]
-    """1 above the center."""
+    upper: NDArray[np.int64]  # 1 above the center
     constant: FloatArray
     slope: FloatArray
     """constant + slope (x - low): what flat parts, and Gaussians that are cut off, add to the function."""
-    error: FloatArray
-    """Of the constant, by rounding."""
-    inside: NDArray[np.bool_]
-    """(S, 2): whether the Gaussians of a group live here."""
-    steps: NDArray[np.int64]
-    """(S, 2): the first point mass inside, and the one after the last."""
+    error: FloatArray  # of the constant, by rounding
+    inside: NDArray[np.bool_]  # (S, 2): whether the Gaussians of a group live here
+    steps: NDArray[np.int64]  # (S, 2): the first point mass inside, and the one after the last
 
 
 def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tuple[Signed, Stretches]:
-    """a - b and its stretches; of the cdfs if `cumulative`, else of the densities.
+    """a - b and its stretches; of the cdfs if ``cumulative``, else of the densities.
 
     A sample b only counts for where the stretches end.
     """
     laws = [(1.0, a)] + ([(-1.0, b)] if isinstance(b, GaussianMixture1D) else [])
     bounds = list(dict.fromkeys(law.bounds for _, law in laws))
     groups = [bounds.index(law.bounds) for _, law in laws]
-    shares = [sign * max(0.0, 1 - float(law.atoms.masses.sum())) for sign, law in laws]
+    shares = [sign * continuous_share(law) for sign, law in laws]
     pieces = [law._pieces for _, law in laws]
     group = np.repeat(np.array(groups, float), [p.mean.size for p in pieces])
     weight = np.concatenate([share * p.weight for share, p in zip(shares, pieces, strict=True)])
@@ -85,11 +78,13 @@ def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tuple[Signe
     guards = [(share * p.guard_mass, p.guard_loc, p.guard_scale) for share, p in zip(shares, pieces, strict=True)]
     guard_mass, guard_loc, guard_scale = merged(*np.array(guards).T)
     height, step = atom_difference(laws) if cumulative else (np.empty(0), np.empty(0))
+    before, after = np.append(0.0, np.cumsum(height)), np.append(np.cumsum(height[::-1])[::-1], 0.0)
+    passed_error = EPS * np.stack([np.cumsum(np.abs(before)), np.cumsum(np.abs(after[::-1]))[::-1]])
     ends = np.array(bounds)
     mean_error = 2 * EPS * np.abs(mean) * np.isfinite(ends).max(axis=1)[group.astype(int)]
     signed = Signed(
         coefficient, mean, inverse_std, mean_error, group.astype(np.int64), guard_mass, guard_loc, guard_scale, step,
-        *_passed(height),
+        np.stack([before, -after]), passed_error, cumulative,
     )  # fmt: skip
     flat, mass = np.zeros(2), np.zeros(2)
     for share, g, p in zip(shares, groups, pieces, strict=True):
@@ -98,7 +93,7 @@ def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tuple[Signe
     far = np.empty(0) if isinstance(b, GaussianMixture1D) else np.array([b.values.min(), b.values.max()])
     middle = _middle(np.concatenate([coefficient, guard_mass, height]), np.concatenate([mean, guard_loc, step]))
     center, reach = _frame(signed, ends, far, middle)
-    return signed, _stretches(signed, ends, flat, mass, center, reach, cumulative)
+    return signed, _stretches(signed, ends, flat, mass, center, reach)
 
 
 def atom_difference(laws: list[tuple[float, GaussianMixture1D]]) -> tuple[FloatArray, FloatArray]:
@@ -131,15 +126,8 @@ def _middle(weight: FloatArray, position: FloatArray) -> float:
     return float(position[order[np.searchsorted(share, 0.5 * share[-1])]])
 
 
-def _passed(height: FloatArray) -> tuple[FloatArray, FloatArray]:
-    before = np.append(0.0, np.cumsum(height))
-    after = np.append(np.cumsum(height[::-1])[::-1], 0.0)
-    errors = [np.cumsum(np.abs(before)), np.cumsum(np.abs(after[::-1]))[::-1]]
-    return np.stack([before, -after]), EPS * np.stack(errors)
-
-
 def _frame(signed: Signed, ends: FloatArray, far: FloatArray, middle: float) -> tuple[float, float]:
-    """The center, near `middle`, and a power of 2, the reach: all pieces end within it on either side.
+    """The center, near ``middle``, and a power of 2, the reach: all pieces end within it on either side.
 
     The center is so round that halving [center - reach, center + reach] never has to be rounded.
     """
@@ -161,9 +149,9 @@ def _frame(signed: Signed, ends: FloatArray, far: FloatArray, middle: float) -> 
 
 
 def _stretches(
-    signed: Signed, ends: FloatArray, flat: FloatArray, mass: FloatArray, center: float, reach: float, cumulative: bool
+    signed: Signed, ends: FloatArray, flat: FloatArray, mass: FloatArray, center: float, reach: float
 ) -> Stretches:
-    """Cut at the center, where the side changes, and at the bounds `ends` (1 or 2 groups, 2)."""
+    """Cut at the center, where the side changes, and at the bounds ``ends`` (1 or 2 groups, 2)."""
     cuts = [center - reach, center, center + reach]
     edges = np.unique(np.concatenate([cuts, ends[np.abs(ends - center) < reach]]))
     low, high = edges[:-1], edges[1:]
@@ -174,7 +162,7 @@ def _stretches(
         before, after = high <= start, low >= stop
         here = ~(before | after)
         inside[:, g] = here
-        if not cumulative:
+        if not signed.cumulative:
             constant[here] += flat[g]
             continue
         c, m, k = (column[signed.group == g] for column in (signed.coefficient, signed.mean, signed.inverse_std))

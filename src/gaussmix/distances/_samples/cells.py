@@ -1,9 +1,9 @@
 """Loops over the points of large samples, compiled: into cells, and which cells have to be looked into.
 
-K intervals in order are each cut into S equal cells; cell c = k S + s. `axes` (K, 3) holds the left end of an interval,
-the width of its cells, and 1 / width; what lies outside counts to the nearest cell. Where K > 1 points come with the
-numbers of their intervals. A table (K S, 2) holds the number of points in each cell, and the sum of their distances
-from its left end.
+K intervals in order are each cut into S equal cells; cell c = k S + s. ``axes`` (K, 3) holds the left end of an
+interval, the width of its cells, and 1 / width; what lies outside counts to the nearest cell. Where K > 1 points come
+with the numbers of their intervals. A table (K S, 2) holds the number of points in each cell, and the sum of their
+distances from its left end.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def tabulate(values, intervals, axes, n_cells):
 def settle(x_table, y_table, before, axes, ends, n_cells, doubtful):
     """integral |F - G| over the cells where F - G keeps its sign; and the other cells' ends, and F - G before them.
 
-    `before` (K,) is F - G left of the intervals. `ends` (K, 2) are those of all points: where they lie outside an
-    interval its first or last cell is looked into. `doubtful` is filled with 1 for these cells.
+    ``before`` (K,) is F - G left of the intervals. ``ends`` (K, 2) are those of all points: where they lie outside an
+    interval its first or last cell is looked into. ``doubtful`` is filled with 1 for these cells.
     """
     total, m = 0.0, 0
     their_ends, their_before = np.empty((doubtful.size, 2)), np.empty(doubtful.size)

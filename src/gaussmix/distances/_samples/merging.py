@@ -1,6 +1,6 @@
 """Two samples in order, merged, compiled.
 
-A sample is `values` in order, each of the mass `each`, a whole number, so that sums are exact.
+A sample is ``values`` in order, each of the mass ``each``, a whole number, so that sums are exact.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ CHUNK = 4096
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _area_between(x, x_each, i, i_end, y, y_each, j, j_end, d, left):
-    """integral |F - G| from `left`, where F - G is d, to the last of the points x[i:i_end] and y[j:j_end]; and that."""
+    """integral |F - G| from left, where F - G is d, to the last of the points x[i:i_end] and y[j:j_end]; and that."""
     total, part, at, terms = 0.0, 0.0, left, 0
     while i < i_end and j < j_end:
         of_x = x[i] <= y[j]

@@ -13,8 +13,8 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray
-from gaussmix.distances._lattice import pairs as _lattice
-from gaussmix.distances._lattice.pairs import absolute_integrals
+from gaussmix.distances._lattice.rows import absolute_integrals
+from gaussmix.distances._lattice.tables import tables
 
 Kind = Literal["cdf", "density"]
 root: Any = brentq
@@ -198,4 +198,4 @@ def test_the_oracle_tells_a_wrong_kernel() -> None:
 
 
 def test_tables_are_kept() -> None:
-    assert _lattice.tables(2.0, "cdf")[0] is _lattice.tables(2.0, "cdf")[0]
+    assert tables(2.0, "cdf")[0] is tables(2.0, "cdf")[0]

@@ -1,4 +1,4 @@
-"""Readers of labelled images: files that the tests write, whole and damaged."""
+"""The idx files of MNIST and its kin: whole, gzipped, in their folders and damaged."""
 
 from __future__ import annotations
 
@@ -9,55 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data.layouts import pixels, write_image
-from PIL import Image
-from sklearn.datasets import load_digits
 
-from gaussmix.data.base import DataError, LabelledImages
-from gaussmix.data.load import load_labelled
+from gaussmix.data import DataError, LabelledImages, load_labelled
 from gaussmix.data.readers.idx import FASHION, FILES
 
 
 def load(source: Path | str, **options) -> LabelledImages:
     return load_labelled(source, progress=False, **options)
-
-
-def test_digits_are_scikit_learns() -> None:
-    data, (rows, labels) = load("digits"), load_digits(return_X_y=True)
-    assert data.images.shape == (1797, 8, 8, 1)
-    np.testing.assert_allclose(data.images.reshape(-1, 64) * (16 / 255), rows, atol=0.04)
-    np.testing.assert_array_equal(data.labels, np.asarray(labels))
-    for k in range(10):
-        of_class = np.flatnonzero(data.labels == k)
-        np.testing.assert_array_equal(data.split[of_class], [2 * (i % 5 == 4) for i in range(len(of_class))])
-    assert not set(data.indices("train")) & set(data.indices("test"))
-    with pytest.raises(DataError, match="unknown split 'tests'"):
-        data.indices("tests")
-    with pytest.raises(DataError, match="split 'valid' is empty"):
-        data.indices("valid")
-    with pytest.raises(DataError, match="size is 16, but the images of digits have 8 pixels"):
-        load("digits", size=16)
-
-
-def test_some_images_keep_classes_and_splits_in_proportion() -> None:
-    whole, some = load("digits"), load("digits", count=300)
-    assert len(some) == 300
-    assert np.bincount(some.labels).min() >= 28
-    assert some.key != whole.key
-    for k in range(10):
-        for split in (0, 2):
-            ours, theirs = (data.images[(data.labels == k) & (data.split == split)] for data in (some, whole))
-            np.testing.assert_array_equal(ours, theirs[: len(ours)])
-            assert len(ours) == pytest.approx(len(theirs) / 6, abs=1)
-    assert len(load("digits", count=5000)) == 1797
-    assert len(np.unique(load("digits", count=20).labels * 3 + load("digits", count=20).split)) == 20
-    with pytest.raises(DataError, match="count is 19; give at least 20"):
-        load("digits", count=19)
-    with pytest.raises(DataError, match="count must be a whole number"):
-        load("digits", count=0)
-
-
-# --- idx files ----------------------------------------------------------------------------------------------------
 
 
 def idx_bytes(values: np.ndarray) -> bytes:
@@ -177,88 +135,3 @@ def test_names_of_known_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert load("mnist").name == "elsewhere"
     write_idx(tmp_path / "mnist")
     assert load("mnist").name == "mnist"  # a folder here comes first
-
-
-# --- class folders ------------------------------------------------------------------------------------------------
-
-
-def write_classes(folder: Path, counts: dict[str, int]) -> Path:
-    seed = 0
-    for name, count in counts.items():
-        for i in range(count):
-            write_image(folder / name / f"{i:02}.png", seed)
-            seed += 1
-    return folder
-
-
-def test_class_folder(tmp_path: Path) -> None:
-    folder = write_classes(tmp_path / "pets", {"cat": 6, "dog": 7})
-    (folder / "dog" / "notes.txt").write_text("not a picture")
-    (folder / ".hidden").mkdir()
-    data = load(folder, size=16)
-    assert (data.name, data.class_names) == ("pets", ("cat", "dog"))
-    assert data.labels.tolist() == [0] * 6 + [1] * 7
-    assert np.flatnonzero(data.split == 2).tolist() == [4, 10]
-    np.testing.assert_array_equal(data.images[7], pixels(7))
-    assert load(folder).images.shape == (13, 32, 32, 3)
-    some = load(folder, size=16, count=6)
-    assert some.labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert np.bincount(some.split).tolist() == [4, 0, 2]
-    np.testing.assert_array_equal(some.images[2], pixels(4))
-
-
-def test_pictures_are_cropped_to_their_centre(tmp_path: Path) -> None:
-    write_classes(tmp_path, {"a": 1, "b": 1})
-    wide = pixels(5, 8, 20)
-    Image.fromarray(wide).save(tmp_path / "a" / "00.png")
-    np.testing.assert_array_equal(load(tmp_path, size=8).images[0], wide[:, 6:14])
-
-
-def test_class_folder_with_splits(tmp_path: Path) -> None:
-    write_classes(tmp_path, {"train/b": 2, "train/a": 2, "validation/a": 1, "test/b": 1})
-    data = load(tmp_path, size=8)
-    assert data.class_names == ("a", "b")
-    assert sorted(zip(data.split.tolist(), data.labels.tolist(), strict=True)) == [
-        (0, 0), (0, 0), (0, 1), (0, 1), (1, 0), (2, 1),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("counts", "message"),
-    [
-        ({}, "holds no images of classes"),
-        ({"a": 3}, "has one class, a; give two"),
-        ({"train/a": 1, "train/b": 1, "test/c": 1}, "test/c is a class without a folder in train/"),
-        ({"train/a": 1, "train/b": 1, "c": 1}, "c lies beside .*train"),
-    ],
-)
-def test_class_folders_that_are_not_right(tmp_path: Path, counts: dict[str, int], message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        load(write_classes(tmp_path, counts))
-
-
-def test_empty_class_and_damaged_picture(tmp_path: Path) -> None:
-    write_classes(tmp_path, {"a": 2, "b": 1})
-    (tmp_path / "c").mkdir()
-    with pytest.raises(DataError, match="c holds no pictures"):
-        load(tmp_path)
-    (tmp_path / "c").rmdir()
-    (tmp_path / "a" / "01.png").write_bytes(b"\x89PNG")
-    with pytest.raises(DataError, match=r"a/01\.png is"):
-        load(tmp_path)
-    with pytest.warns(UserWarning, match="skipped 1 of 3 images"):
-        assert load(tmp_path, skip_bad=True).labels.tolist() == [0, 1]
-    (tmp_path / "b" / "00.png").write_bytes(b"\x89PNG")
-    with (
-        pytest.warns(UserWarning, match="skipped 2 of 3"),
-        pytest.raises(DataError, match=r"class 'b' of .* has no image to train on"),
-    ):
-        load(tmp_path, skip_bad=True)
-
-
-def test_sources_that_are_no_folder(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="file is not a folder"):
-        load(tmp_path / "file")
-    with pytest.raises(DataError, match="none does not exist; give a folder"):
-        load(tmp_path / "none")

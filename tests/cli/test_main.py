@@ -1,0 +1,158 @@
+"""The whole command line: groups, help, what is mistyped, completion, warnings and exit statuses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from gaussmix import cli
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "gaussmix", *words], capture_output=True, text=True, timeout=120)
+
+
+def test_every_level_has_its_help(capsys):
+    assert cli.main(["--help"]) == 0
+    top = capsys.readouterr().out
+    for group, about in cli.GROUPS.items():
+        assert group in top
+        assert cli.main([group, "--help"]) == 0
+        listed = capsys.readouterr().out
+        assert about in listed.replace("\n", " ")
+        commands = about.rstrip(".").partition(": ")[2].split(", ")
+        assert f"{{{','.join(commands)}}}" in listed  # the sentence of a group names its commands, in their order
+        for command in commands:
+            assert cli.main([group, command, "--help"]) == 0
+            assert f"usage: gaussmix {group} {command}" in capsys.readouterr().out
+
+
+def test_a_group_alone_is_wrong_use_and_lists_its_commands(capsys):
+    for words in ([], ["density"]):
+        assert cli.main(words) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert f"usage: gaussmix {' '.join(words)}".strip() in printed.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("density fit --colunm price a.csv", "gaussmix density fit: no flag --colunm; did you mean --column?"),
+        ("density fit a.csv --colunm=price", "gaussmix density fit: no flag --colunm; did you mean --column?"),
+        ("faces sample --fix_latnet", "gaussmix faces sample: no flag --fix-latnet; did you mean --fix-latent?"),
+        ("faces sample --wiht Bald", "gaussmix faces sample: no flag --wiht; did you mean --with?"),
+        (
+            "faces train --bacth-size 4 --out x",
+            "gaussmix faces train: no flag --bacth-size; did you mean --batch-size?",
+        ),
+        ("style transfer --zzz", "gaussmix style transfer: no flag --zzz; gaussmix style transfer --help lists all"),
+        ("density fti x", "gaussmix density: no command fti; did you mean fit?"),
+        ("densty fit x", "gaussmix: no command densty; did you mean density?"),
+        ("evalute", "gaussmix: no command evalute; did you mean faces evaluate or autoencoder evaluate?"),
+        ("qqqqqq", "gaussmix: no command qqqqqq; gaussmix --help lists all"),
+        ("density --hlp", "gaussmix density: no flag --hlp; did you mean --help?"),
+        ("density info a b", "gaussmix density info: Unrecognized options: b"),
+        ("density fit", "gaussmix density fit: Missing from gaussmix density fit: FILE A .parquet"),
+        ("density fit a --column", "gaussmix density fit: Missing value for argument '--column'."),
+        ("density fit a --rule best", "gaussmix density fit: invalid choice 'best' for argument '--rule'."),
+        ("faces train --preset nothing", "gaussmix faces train: invalid choice 'nothing' for argument '--preset'."),
+        ("faces train --steps 0", "gaussmix faces train: --steps is 0; it must be at least 1"),
+        ("faces sample --steps many", "gaussmix faces sample: Error parsing --steps: "),
+    ],
+)
+def test_what_is_mistyped_is_said_in_one_line(words, message, capsys):
+    assert cli.main(words.split()) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(message)
+    assert printed.err.count("\n") == 1
+
+
+def test_a_terminal_without_boxes_gets_the_same_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "gaussmix", "density", "fit", "a", "--rule", "best"],
+        capture_output=True, text=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )  # fmt: skip
+    assert done.stderr.startswith("gaussmix density fit: invalid choice 'best' for argument '--rule'.")
+
+
+def test_words_after_two_dashes_are_no_flags(capsys):
+    assert cli.main(["density", "info", "--", "--mode"]) == 1
+    assert "No such file or directory: --mode" in capsys.readouterr().err
+
+
+def test_presets_choose_the_defaults(capsys):
+    assert cli.main("faces train --preset celeba64 --help".split()) == 0
+    assert "runs/celeba64" in capsys.readouterr().out
+    command = cli.parse("faces train --preset cifar10 --size 16".split())
+    assert (command.preset, command.config.size, command.config.timesteps) == ("cifar10", 16, 1000)  # pyright: ignore
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_groups_commands_and_flags(shell, capsys):
+    assert cli.main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for word in ("faces", "attributes", "compare", "columns", "without", "classifier-weight", "save-every", "output"):
+        assert word in script
+
+
+def test_bash_completes(tmp_path):
+    (tmp_path / "complete.sh").write_text(run("completion", "bash").stdout)
+    ask = (
+        f"source {tmp_path}/complete.sh; f=$(complete -p gaussmix | sed 's/.*-F \\([^ ]*\\).*/\\1/'); "
+        'COMP_WORDS=(gaussmix density fit --col); COMP_CWORD=3; COMP_LINE="gaussmix density fit --col"; '
+        'COMP_POINT=${#COMP_LINE}; $f gaussmix --col fit; echo "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["--column"], done
+
+
+def test_version_and_broken_pipe():
+    assert run("--version").stdout.startswith("gaussmix 0.")
+    piped = f"{sys.executable} -m gaussmix --help | true"
+    assert subprocess.run(["bash", "-c", piped], capture_output=True, text=True, timeout=60).stderr == ""
+
+
+def test_help_loads_nothing_heavy_and_is_fast():
+    code = (
+        "import sys, time; from gaussmix import cli; cli.main(['--help']); "
+        "print(time.process_time(), 'torch' in sys.modules, 'numpy' in sys.modules, file=sys.stderr)"
+    )
+    done = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True) for _ in range(3)]
+    seconds, torch, numpy = zip(*(each.stderr.split() for each in done), strict=True)
+    assert {*torch, *numpy} == {"False"}
+    assert min(map(float, seconds)) < 1
+
+
+def test_warnings_of_ours_and_errors_are_one_line_each(capsys, monkeypatch):
+    from gaussmix.cli.density import ShowModel
+
+    def warn_and(error: BaseException):
+        def call(_: object) -> None:
+            exec(compile("import warnings; warnings.warn('careful')", f"{cli._PACKAGE}/x.py", "exec"), {})
+            warnings.warn("not ours", stacklevel=1)
+            raise error
+
+        return call
+
+    for error, status, line in (
+        (ValueError("a\n  b"), 2, "gaussmix: a b"),
+        (FileNotFoundError(2, "No such file", "x"), 1, "gaussmix: No such file: x"),
+        (ImportError("install it"), 1, "gaussmix: install it"),
+        (ModuleNotFoundError("no", name="dask.array"), 1, "which is not installed: pip install 'gaussmix[dask]'"),
+        (KeyboardInterrupt(), 130, "gaussmix: interrupted"),
+    ):
+        monkeypatch.setattr(ShowModel, "__call__", warn_and(error))
+        with warnings.catch_warnings(record=True):
+            assert cli.main(["density", "info", "x"]) == status
+        printed = capsys.readouterr().err
+        assert "gaussmix: careful\n" in printed
+        assert line in printed
+    monkeypatch.setattr(ShowModel, "__call__", warn_and(ModuleNotFoundError("no", name="gaussmix.x")))
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["density", "info", "x"])
