@@ -168,7 +168,10 @@ def test_wrong_components_are_refused(pipeline_of, text, message):
 
 def test_kinds_that_never_occur_are_left_out(model):
     pipe = AttributeDiffusionPipeline.load(model)
-    latents = {**pipe.config["latent_distribution"], "shares": [[0.5, 0, 0.5], [0.25, 0.25, 0.5], [1, 0, 0], [0.5, 0.5, 0]]}
+    latents = {
+        **pipe.config["latent_distribution"],
+        "shares": [[0.5, 0, 0.5], [0.25, 0.25, 0.5], [1, 0, 0], [0.5, 0.5, 0]],
+    }
     pipe.register_to_config(latent_distribution=latents)
     assert read_components("Bald=all", pipe) == [{"Bald": 0}, {"Bald": 2}]
     with pytest.raises(ValueError, match="Bald is '1'; choose 0, 2 or all"):
