@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -166,8 +167,8 @@ def draw_marginals(
 
 def _marginals(sampler: ExpansionSampler, rows: FloatArray):
     """Expansions of each column, fitted as the sampler fits its own."""
-    alone = clone(sampler).set_params(coupling="independent")
-    return alone.fit(rows).parts_[0][0].marginals
+    alone: Any = clone(sampler)
+    return alone.set_params(coupling="independent").fit(rows).parts_[0][0].marginals
 
 
 def draw_map(generator: LatentGenerator, z: NDArray[np.float32], y: IntArray, path: Path, *, seed: int = 0) -> None:
