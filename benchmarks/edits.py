@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gaussmix import AttributeDataset, AttributeDiffusionPipeline, load_dataset
+from gaussmix import AttributeDiffusionPipeline, load_dataset
 from gaussmix._progress import progress_bar
+from gaussmix.data import AttributeDataset
 from gaussmix.diffusion.edit import EDIT_STEPS, edit_images, find_encoder
 from gaussmix.metrics.classifier import load_or_train_classifier
 

@@ -87,10 +87,11 @@ def test_public_names_load_on_first_use() -> None:
 
 def test_missing_extra_is_named() -> None:
     """With torch out of reach, a name that needs it says what to install."""
-    done = run_python("import sys; sys.modules['torch'] = None\nimport gaussmix\ngaussmix.AttributeUNet")
+    done = run_python("import sys; sys.modules['torch'] = None\nimport gaussmix\ngaussmix.AttributeDiffusionPipeline")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "ImportError: gaussmix.AttributeUNet needs torch, which is not installed: pip install 'gaussmix[diffusion]'"
+        "ImportError: gaussmix.diffusion.AttributeDiffusionPipeline needs torch, which is not installed: "
+        "pip install 'gaussmix[diffusion]'"
     )
 
 

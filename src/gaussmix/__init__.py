@@ -11,95 +11,37 @@ Nothing heavy loads on `import gaussmix`; a name loads what it needs when it is 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gaussmix._lazy import face
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gaussmix import distances, ngmg, nn
-    from gaussmix.autoencoder.generate import LatentGenerator
-    from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-    from gaussmix.data.base import AttributeDataset
-    from gaussmix.data.load import load_dataset, load_labelled
-    from gaussmix.density.basis import GaussianBasis
-    from gaussmix.density.counts import BinnedCounts
-    from gaussmix.density.estimator import GMMExpansion
-    from gaussmix.density.mixture import GaussianMixture1D
-    from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-    from gaussmix.diffusion.schedulers import RenoiseScheduler
-    from gaussmix.diffusion.unet import AttributeUNet
-    from gaussmix.latents.attributes import AttributeLatents
-    from gaussmix.latents.expansion import ExpansionSampler
-    from gaussmix.style.expansion import GramExpansion
-    from gaussmix.style.transfer import StyleTransfer
-    from gaussmix.style.vgg import VGG19Features
+    from gaussmix import distances as distances
+    from gaussmix import ngmg as ngmg
+    from gaussmix import nn as nn
+    from gaussmix.autoencoder.generate import LatentGenerator as LatentGenerator
+    from gaussmix.data.load import load_dataset as load_dataset
+    from gaussmix.data.load import load_labelled as load_labelled
+    from gaussmix.density.basis import GaussianBasis as GaussianBasis
+    from gaussmix.density.counts import BinnedCounts as BinnedCounts
+    from gaussmix.density.estimator import GMMExpansion as GMMExpansion
+    from gaussmix.density.mixture import GaussianMixture1D as GaussianMixture1D
+    from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline as AttributeDiffusionPipeline
+    from gaussmix.style.transfer import StyleTransfer as StyleTransfer
 
-__all__ = [
-    "AttributeDataset",
-    "AttributeDiffusionPipeline",
-    "AttributeLatents",
-    "AttributeUNet",
-    "BinnedCounts",
-    "ClassConditionalAutoencoder",
-    "ExpansionSampler",
-    "GMMExpansion",
-    "GaussianBasis",
-    "GaussianMixture1D",
-    "GramExpansion",
-    "LatentGenerator",
-    "RenoiseScheduler",
-    "StyleTransfer",
-    "VGG19Features",
-    "__version__",
-    "distances",
-    "load_dataset",
-    "load_labelled",
-    "ngmg",
-    "nn",
-]
-
-# Public name -> (module that is or defines it, extra that installs what the module needs).
-_LAZY = {
-    "distances": ("gaussmix.distances", None),
-    "ngmg": ("gaussmix.ngmg", None),
-    "nn": ("gaussmix.nn", "diffusion"),
-    "AttributeDataset": ("gaussmix.data.base", None),
-    "BinnedCounts": ("gaussmix.density.counts", None),
-    "GaussianBasis": ("gaussmix.density.basis", None),
-    "GaussianMixture1D": ("gaussmix.density.mixture", None),
-    "GMMExpansion": ("gaussmix.density.estimator", None),
-    "ExpansionSampler": ("gaussmix.latents.expansion", None),
-    "load_dataset": ("gaussmix.data.load", None),
-    "load_labelled": ("gaussmix.data.load", None),
-    "AttributeLatents": ("gaussmix.latents.attributes", "diffusion"),
-    "AttributeUNet": ("gaussmix.diffusion.unet", "diffusion"),
-    "RenoiseScheduler": ("gaussmix.diffusion.schedulers", "diffusion"),
-    "AttributeDiffusionPipeline": ("gaussmix.diffusion.pipeline", "diffusion"),
-    "ClassConditionalAutoencoder": ("gaussmix.autoencoder.model", "diffusion"),
-    "LatentGenerator": ("gaussmix.autoencoder.generate", "diffusion"),
-    "GramExpansion": ("gaussmix.style.expansion", "style"),
-    "StyleTransfer": ("gaussmix.style.transfer", "style"),
-    "VGG19Features": ("gaussmix.style.vgg", "style"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'gaussmix' has no attribute {name!r}")
-    module, extra = _LAZY[name]
-    try:
-        loaded = importlib.import_module(module)
-        value = loaded if module == f"{__name__}.{name}" else getattr(loaded, name)
-    except ModuleNotFoundError as error:
-        if extra is None or (error.name or "").partition(".")[0] == "gaussmix":
-            raise
-        raise ImportError(
-            f"gaussmix.{name} needs {error.name}, which is not installed: pip install 'gaussmix[{extra}]'"
-        ) from error
-    globals()[name] = value  # the next access does not come here
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "density": ["BinnedCounts", "GMMExpansion", "GaussianBasis", "GaussianMixture1D"],
+        "distances": ["distances"],
+        "ngmg": ["ngmg"],
+        "nn": ["nn"],
+        "data": ["load_dataset", "load_labelled"],
+        "diffusion": ["AttributeDiffusionPipeline"],
+        "autoencoder": ["LatentGenerator"],
+        "style": ["StyleTransfer"],
+    },
+    extra={"nn": "diffusion"},
+)

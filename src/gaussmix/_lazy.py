@@ -14,7 +14,7 @@ from typing import Any
 
 
 def face(
-    package: str, names: Mapping[str, Sequence[str]], *, extra: str | None = None
+    package: str, names: Mapping[str, Sequence[str]], *, extra: str | Mapping[str, str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package.
 
@@ -25,8 +25,8 @@ def face(
     names : mapping of str to sequence of str
         Module, relative to the package -> what it defines; a module that maps to itself (``{"nn": ["nn"]}``) is public
         as a module.
-    extra : str, optional
-        What to install where a library is missing: ``gaussmix[extra]``.
+    extra : str or mapping of str to str, optional
+        What to install where a library is missing: ``gaussmix[extra]``; a mapping has it by public name.
     """
     home = {name: module for module, defined in names.items() for name in defined}
 
@@ -36,10 +36,11 @@ def face(
         try:
             module = importlib.import_module(f"{package}.{home[name]}")
         except ModuleNotFoundError as error:
-            if extra is None or (error.name or "").partition(".")[0] == "gaussmix":
+            needed = extra.get(name) if isinstance(extra, Mapping) else extra
+            if needed is None or (error.name or "").partition(".")[0] == "gaussmix":
                 raise
             raise ImportError(
-                f"{package}.{name} needs {error.name}, which is not installed: pip install 'gaussmix[{extra}]'"
+                f"{package}.{name} needs {error.name}, which is not installed: pip install 'gaussmix[{needed}]'"
             ) from error
         value = module if home[name] == name else getattr(module, name)
         setattr(sys.modules[package], name, value)  # the next access does not come here

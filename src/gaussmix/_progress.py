@@ -1,4 +1,7 @@
-"""A progress bar on standard error: how many are done, how fast, how long still."""
+"""A progress bar on standard error: how many are done, how fast, how long still.
+
+It is rich's, with a rate; nothing is drawn unless it is asked for.
+"""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class SquarePainter:
             guess = latents[:, 0, 0, k].numpy() > 0
             drawn[:, NAMES.index(name)] = guess if self.guesses or name in self.ignores else attributes[:, k]
         background = torch.sigmoid(latents[:, 0, 1, 1] + attribute_latents[:, 0, 0]).numpy()
-        return SimpleNamespace(images=draw_squares(drawn, background), trajectory=None)
+        return SimpleNamespace(images=draw_squares(drawn, background))
 
 
 @pytest.fixture(scope="module")

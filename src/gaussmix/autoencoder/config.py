@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gaussmix.training.run import Folder, RunConfig
+from gaussmix.training.run import OutputFolder, RunConfig
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class AutoencoderConfig(RunConfig):
 
     data: str = "digits"
     """'digits', scikit-learn's, or a folder with labelled images."""
-    output: Folder = Path("runs/autoencoder")
+    output: OutputFolder = Path("runs/autoencoder")
     batch_size: int = 64
     learning_rate: float = 4e-3
     steps: int = 2000

@@ -7,11 +7,9 @@ With draws z_k of class k, proportions w_k, and ``c_r`` the class drawn for coor
     between a, b  z(t) = (1 - t) z_a + t z_b
     around z_0    z = m + sqrt(1 - s^2) (z_0 - m) + s (z' - m),  m and z' of the cluster that z_0 falls into
 
-A weighted mean of independent draws has ``sum_k w_k^2`` of their variance. Giving it back, with ``z_k - m_k`` divided
-by ``sqrt(sum_k w_k^2)`` around the class means m_k, made mixes more varied but less like images: in one run on MNIST,
-three to one, .86 instead of .93 of them lay on the manifold of real images (half and half .76 and .79), at lower
-log-densities. The same holds for a path that keeps its distance from the means (.78 instead of .85 half way). So both
-are straight. Around one image, within one cluster, all is of one law, and the spread is kept.
+A weighted mean of independent draws has ``sum_k w_k^2`` of their variance. Giving it back made mixes more varied but
+less like images, and so did a path that keeps its distance from the means (docs/autoencoder.md), so both are straight.
+Around one image, within one cluster, all is of one law, and the spread is kept.
 """
 
 from __future__ import annotations

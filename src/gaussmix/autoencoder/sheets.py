@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
@@ -165,10 +167,8 @@ def draw_marginals(
 
 def _marginals(sampler: ExpansionSampler, rows: FloatArray):
     """Expansions of each column, fitted as the sampler fits its own."""
-    alone = ExpansionSampler(
-        "independent", rule=sampler.rule, n_components=sampler.n_components, bandwidth=sampler.bandwidth
-    )
-    return alone.fit(rows).parts_[0][0].marginals
+    alone: Any = clone(sampler)
+    return alone.set_params(coupling="independent").fit(rows).parts_[0][0].marginals
 
 
 def draw_map(generator: LatentGenerator, z: NDArray[np.float32], y: IntArray, path: Path, *, seed: int = 0) -> None:

@@ -31,10 +31,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from gaussmix._files import whole_file
+from gaussmix._files import read_tensors, write_tensors
 from gaussmix._typing import IntArray
 from gaussmix.autoencoder.config import AutoencoderConfig
 from gaussmix.autoencoder.generate import NOVELTY_FILE, SAMPLER_FILE, LatentGenerator
@@ -43,13 +42,12 @@ from gaussmix.autoencoder.sheets import draw_map, draw_marginals, draw_mixes, dr
 from gaussmix.data.base import LabelledImages
 from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.training.checkpoints import save_whole_folder
-from gaussmix.training.loop import Optimized, Trainer, TrainingError, TrainResult
+from gaussmix.training.loop import Trainer, TrainingError, TrainResult
 from gaussmix.training.schedule import ShuffledBatches
 
 __all__ = ["AutoencoderTrainer", "TrainResult", "TrainingError", "train"]
 
-_GENERATOR = ("encoder", "decoder")
-_LATENTS = "latents.safetensors"
+_LATENTS, _KIND = "latents.safetensors", "autoencoder_latents"
 _CLUSTERS, _ROWS_A_CLUSTER = 20, 20
 
 
@@ -118,11 +116,9 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
                 torch.optim.Adam(judge.parameters(), lr=config.discriminator_learning_rate, fused=True),
             )
         )
-        names = [f"{part}.{name}" for part in _GENERATOR for name, _ in getattr(model, part).named_parameters()]
-        judge_names = [name for name, _ in judge.named_parameters()]
         self.optimizers = {
-            "optimizer": Optimized(self.optimizer, names, config.learning_rate),
-            "discriminator_optimizer": Optimized(self.judge_optimizer, judge_names, config.discriminator_learning_rate),
+            "optimizer": (self.optimizer, config.learning_rate),
+            "discriminator_optimizer": (self.judge_optimizer, config.discriminator_learning_rate),
         }
 
     def _train_step(self) -> tuple[AutoencoderLosses, Tensor]:
@@ -184,9 +180,8 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
     def _finish(self, progress: bool, sheet: bool) -> tuple[Path, Path | None]:
         output, seed, model = self.config.output, self.config.seed, self.finished()
         folder = save_whole_folder(output / "model", model.save_pretrained)
-        with whole_file(output / _LATENTS) as aside:
-            save_file({"z": model.encode(self.images), "y": self.labels}, aside)
-        z, y = load_latents(output)
+        z, y = model.encode(self.images), self.labels
+        write_tensors(output / _LATENTS, {"z": z, "y": y}, _KIND)
         sampler = fit_sampler(z, y, seed=seed)
         sampler.save(output / SAMPLER_FILE)
         generator = LatentGenerator(model, sampler)
@@ -235,11 +230,5 @@ def load_latents(folder: str | Path) -> tuple[NDArray[np.float32], IntArray]:
     path = Path(folder) / _LATENTS
     if not path.is_file():
         raise ValueError(f"no {_LATENTS} in {folder}; it is written when a run ends: finish it first")
-    try:
-        tensors = load_file(path)
-        z, y = tensors["z"], tensors["y"]
-    except Exception as error:
-        raise ValueError(f"{path} is damaged ({error}); finish the run again with --resume") from error
-    if z.ndim != 2 or y.shape != (len(z),) or not np.isfinite(z).all():
-        raise ValueError(f"{path} is damaged: latents {z.shape}, labels {y.shape}; finish the run again with --resume")
-    return z, y
+    tensors, _ = read_tensors(path, _KIND)
+    return tensors["z"].copy(), tensors["y"].copy()

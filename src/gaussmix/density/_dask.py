@@ -34,8 +34,8 @@ def count_dask(collection: Any, counts: Sequence[BinnedCounts], *, finite: bool 
     """``counts`` with the points of a Dask array (N,) or (N, D), series or data frame added, column j to counts[j].
 
     Each partition is counted where it lies, on the scheduler or cluster in use; counts travel, merged as a tree. The
-    result is that of one pass in memory, bit for bit. `finite`: NaN and infinities are an error, else they are counted,
-    infinities as NaN. Raises as `add_columns` does, and ImportError without Dask.
+    result is that of one pass in memory, bit for bit. With ``finite`` NaN and infinities are an error, else they are
+    counted, infinities as NaN. Raises as `add_columns` does, and ImportError without Dask.
     """
     try:
         import dask

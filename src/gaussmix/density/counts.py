@@ -360,8 +360,7 @@ class BinnedCounts(TensorRecord):
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         """What was counted, by the names that it has on disk."""
-        arrays: dict[str, NDArray[Any]] = {"table": self._table, "atom_table": self._atom_table}
-        arrays["extremes"] = self._extremes
+        arrays: dict[str, Any] = {"table": self._table, "atom_table": self._atom_table, "extremes": self._extremes}
         if self.exact:
             arrays["moments"] = self._moments
         if self._importance is not None:

@@ -17,8 +17,7 @@ from gaussmix._typing import FloatArray, IntArray
 
 Bounds = tuple[float | None, float | None]  # low and high, None for an open side
 
-UNIFORM_FROM = 3.0
-"""Standard deviations of a component, in lengths of its bounded support, from which on the reflected one is uniform."""
+UNIFORM_FROM = 3.0  # standard deviations in lengths of the support from which on a reflected component is uniform
 NEGLIGIBLE = -42.0  # log of the share of the density below which a component is not looked at: 6e-19
 
 

@@ -19,11 +19,11 @@ COARSE = 0.05  # a share of the points in one bin that is worth a word
 
 @dataclass(frozen=True)
 class FitReport:
-    """The facts of one fitted column; `str()` is a sentence, `to_dict()` is for JSON.
+    """The facts of one fitted column; ``str()`` is a sentence, `to_dict()` is for JSON.
 
-    `ks` is the Kolmogorov-Smirnov distance: the largest difference between the model's distribution function and that
-    of the data, at the edges of the bins. `ks_chance` is what chance exceeds in 5 % of samples of this size, about
-    1.36 / sqrt(n): a model cannot be told from the data by a `ks` well below it.
+    ``ks`` is the Kolmogorov-Smirnov distance: the largest difference between the model's distribution function and that
+    of the data, at the edges of the bins. ``ks_chance`` is what chance exceeds in 5 % of samples of this size, about
+    1.36 / sqrt(n): a model cannot be told from the data by a ``ks`` well below it.
     """
 
     rule: str
@@ -41,7 +41,7 @@ class FitReport:
     """Mean log-density of the data in the bins under the model; at an atom, the log of its mass."""
     heaviest_bin: float
     """Largest share of the points in one bin, atoms left out. Bins are not looked into: what is narrower than one is
-    blurred there, and `ks` does not see it. 0 for rounded values, where a bin is a value."""
+    blurred there, and ``ks`` does not see it. 0 for rounded values, where a bin is a value."""
     details: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,17 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
-from gaussmix._files import whole_file
+from gaussmix._files import read_tensors, write_tensors
 from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.latents.attributes import AttributeLatents
 from gaussmix.latents.encoder import LatentEncoder
 from gaussmix.latents.matching import match_latents
-from gaussmix.training.checkpoints import fsync
 from gaussmix.training.schedule import ShuffledBatches
 
+_KIND = "matched_latents"
 _ENCODER = "encoder."  # before the names of the encoder's tensors in a run's latents.safetensors
 
 
@@ -76,27 +75,24 @@ class TrainingBatches:
         return torch.where(chosen[:, :, None] & ~first, fresh, latents)
 
     def _match(self, file: Path) -> None:
-        """Finds Z that describes each image, once a run; it is kept beside the checkpoints.
-
-        A run from before there was an encoder is matched anew.
-        """
-        seed, note = self.config.seed, file.with_suffix(".json")
-        wanted = {"dataset": self.dataset.key, "seed": seed, **self.latent_distribution.to_config()}
-        if file.exists() and note.exists():
-            known = json.loads(note.read_text())
-            kept = load_file(file)
+        """Finds Z that describes each image, once a run; it is kept beside the checkpoints."""
+        seed = self.config.seed
+        wanted = json.dumps({"dataset": self.dataset.key, "seed": seed, **self.latent_distribution.to_config()})
+        try:
+            kept, about = read_tensors(file, _KIND)
+        except (FileNotFoundError, ValueError):
+            kept, about = {}, {}
+        if about.get("wanted") == wanted:
+            kept = {name: tensor.copy() for name, tensor in kept.items()}  # torch wants to be able to write to them
             own = {name.removeprefix(_ENCODER): tensor for name, tensor in kept.items() if name.startswith(_ENCODER)}
-            if known["wanted"] == json.loads(json.dumps(wanted)) and own:
-                self.table, self.maps, self.encoder = kept["table"], kept["maps"], LatentEncoder.from_tensors(own)
-                self.latent_distribution = AttributeLatents.from_config(known["latents"])
-                return
+            self.table, self.maps, self.encoder = kept["table"], kept["maps"], LatentEncoder.from_tensors(own)
+            self.latent_distribution = AttributeLatents.from_config(json.loads(about["latents"]))
+            return
         images = np.asarray(self.dataset.images[self.positions])
         matched = match_latents(images, self.attributes, self.latent_distribution, seed=seed)
         self.table, self.maps, self.encoder = matched.table, matched.maps, matched.encoder
         self.latent_distribution = matched.latents
         encoder = {f"{_ENCODER}{name}": tensor for name, tensor in matched.encoder.to_tensors().items()}
         file.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(file) as aside:
-            save_file({"table": matched.table, "maps": matched.maps, **encoder}, aside)
-            fsync(aside)
-        note.write_text(json.dumps({"wanted": wanted, "latents": self.latent_distribution.to_config()}))
+        about = {"wanted": wanted, "latents": json.dumps(matched.latents.to_config())}
+        write_tensors(file, {"table": matched.table, "maps": matched.maps, **encoder}, _KIND, about)

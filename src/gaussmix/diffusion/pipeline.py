@@ -36,18 +36,12 @@ from gaussmix.latents.attributes import AttributeLatents
 BUILT_IN_MODEL = Path(__file__).parents[1] / "models" / "avatars32"
 """The folder of the avatars model that comes with the package."""
 
-StepCallback = Callable[[int, int, torch.Tensor], None]
-
 
 @dataclass
 class AttributePipelineOutput(BaseOutput):
-    """``images``: ``(B, H, W, 3)`` uint8, or a list of B PIL images.
-
-    ``trajectory``: with ``return_trajectory``, the estimates x0* of every step, ``(steps, B, H, W, 3)`` uint8.
-    """
+    """``images``: ``(B, H, W, 3)`` uint8, or a list of B PIL images."""
 
     images: NDArray[np.uint8] | list[Image.Image]
-    trajectory: NDArray[np.uint8] | None = None
 
 
 def to_uint8(images: torch.Tensor) -> NDArray[np.uint8]:
@@ -175,10 +169,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         return choose_attributes(rows, on, off, count, np.random.default_rng(seed))
 
     def draw_attribute_latents(
-        self,
-        count: int,
-        generator: torch.Generator | None = None,
-        components: Mapping[str, int] | None = None,
+        self, count: int, generator: torch.Generator | None = None, components: Mapping[str, int] | None = None
     ) -> torch.Tensor:
         """Draw Z for pictures, ``(count, T, N)``, ungated.
 
@@ -203,8 +194,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         generator: torch.Generator | list[torch.Generator] | None = None,
         latents: torch.Tensor | None = None,
         output_type: Literal["np", "pil"] = "pil",
-        callback: StepCallback | None = None,
-        return_trajectory: bool = False,
+        callback: Callable[[int, int, torch.Tensor], None] | None = None,
         classifier_scale: float = 0.0,
     ) -> AttributePipelineOutput:
         """Draw one picture for each row of attributes.
@@ -226,9 +216,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         output_type : {"pil", "np"}
             Images, or an array.
         callback : callable, optional
-            Called as ``callback(step, timestep, x0_estimate)`` after every step.
-        return_trajectory : bool
-            Keep x0* of every step.
+            Called with the step, its timestep and the estimate x0* ``(B, C, H, W)`` at every step.
         classifier_scale : float
             How much the classifier on the bottleneck guides, 0 not at all.
 
@@ -247,23 +235,15 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             self._check_classifier(classifier_scale)
         x, z, wanted = self._prepare(attributes, attribute_latents, latents, generator)
         set_steps(self.scheduler, num_inference_steps, self.unet.device)
-        trajectory = []
         with self.progress_bar(total=num_inference_steps) as bar:  # pyright: ignore[reportCallIssue]
             for step, timestep in enumerate(self.scheduler.timesteps):
                 answer = self._guide(x, timestep, z, wanted, guidance_scale, classifier_scale)
-                if callback is not None or return_trajectory:
-                    estimate = self.clean_estimate(answer, timestep, x)
-                    if return_trajectory:
-                        trajectory.append(to_uint8(estimate))
-                    if callback is not None:
-                        callback(step, int(timestep), estimate)
+                if callback is not None:
+                    callback(step, int(timestep), self.clean_estimate(answer, timestep, x))
                 x = self._step(x, timestep, answer, generator)
                 bar.update()
         pictures = to_uint8(x)
-        return AttributePipelineOutput(
-            images=[Image.fromarray(picture) for picture in pictures] if output_type == "pil" else pictures,
-            trajectory=np.stack(trajectory) if trajectory else None,
-        )
+        return AttributePipelineOutput([*map(Image.fromarray, pictures)] if output_type == "pil" else pictures)
 
     def _prepare(
         self,

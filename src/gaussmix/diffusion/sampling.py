@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline, to_uint8
 from gaussmix.sheets import save_atomic
 from gaussmix.training.device import fast_autocast
 from gaussmix.training.schedule import step_generator
@@ -97,10 +97,13 @@ def draw_batches(
         part = attributes[start : start + at_once]
         generators = [step_generator(seed, start + i, stream=0) for i in range(len(part))]
         pairs = [_start(pipeline, generator, components) for generator in generators]
+        path: list[NDArray[np.uint8]] = []
 
-        def report(step: int, _timestep: int, _estimate: torch.Tensor, start: int = start, n: int = len(part)) -> None:
+        def report(step: int, _timestep: int, estimate: torch.Tensor, start=start, part=part, path=path) -> None:
+            if trajectory:
+                path.append(to_uint8(estimate))
             if on_step is not None:
-                on_step(start * steps + (step + 1) * n)
+                on_step(start * steps + (step + 1) * len(part))
 
         with fast_autocast(device, pipeline.unet.dtype):
             out = pipeline(
@@ -112,10 +115,9 @@ def draw_batches(
                 generator=generators,
                 latents=torch.cat([first_noise if fix_noise else noise for _, noise in pairs]),
                 output_type="np",
-                callback=report if on_step is not None else None,
-                return_trajectory=trajectory,
+                callback=report if trajectory or on_step is not None else None,
             )
-        yield DrawnBatch(start, np.asarray(out.images), out.trajectory)
+        yield DrawnBatch(start, np.asarray(out.images), np.stack(path) if path else None)
 
 
 def draw_kinds(

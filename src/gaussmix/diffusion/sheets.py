@@ -45,13 +45,7 @@ def sheet_requests(pipeline: AttributeDiffusionPipeline, rows: int = _SHEET_ROWS
 
 
 def draw_sheet(
-    pipeline: AttributeDiffusionPipeline,
-    path: Path,
-    *,
-    guidance: float,
-    seed: int,
-    step: int,
-    num_steps: int = 10,
+    pipeline: AttributeDiffusionPipeline, path: Path, *, guidance: float, seed: int, step: int, num_steps: int = 10
 ) -> None:
     """Draw an overview after ``step`` training steps: each row a request, all else as in the data."""
     requests = sheet_requests(pipeline)

@@ -30,7 +30,7 @@ from gaussmix.diffusion.schedulers import make_scheduler
 from gaussmix.diffusion.sheets import draw_sheet
 from gaussmix.diffusion.unet import AttributeUNet, ConditionConfig
 from gaussmix.training.checkpoints import Checkpoint, save_whole_folder
-from gaussmix.training.loop import Optimized, Trainer, TrainingError, TrainResult
+from gaussmix.training.loop import Trainer, TrainingError, TrainResult
 from gaussmix.training.schedule import step_generator
 
 __all__ = ["DiffusionTrainer", "TrainResult", "TrainingError", "train"]
@@ -101,8 +101,7 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
         )
         self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
         self.parameters = list(self.model.parameters())  # walking through the modules costs a millisecond a time
-        self.names = [name for name, _ in self.network.named_parameters()]
-        self.optimizers = {"optimizer": Optimized(self.optimizer, self.names, config.learning_rate)}
+        self.optimizers = {"optimizer": (self.optimizer, config.learning_rate)}
         if known is not None:
             self._start_from(known)
 
@@ -163,13 +162,14 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
 
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return all tensors of the run's state, by group."""
-        return {**super().tensors(), "ema": dict(zip(self.names, self.ema.shadow_params, strict=True))}
+        names = [name for name, _ in self.network.named_parameters()]
+        return {**super().tensors(), "ema": dict(zip(names, self.ema.shadow_params, strict=True))}
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint of a run with the same settings."""
         super().restore(checkpoint)
         device, averaged = self.accelerator.device, checkpoint.tensors["ema"]
-        self.ema.shadow_params = [averaged[name].to(device) for name in self.names]
+        self.ema.shadow_params = [averaged[name].to(device) for name, _ in self.network.named_parameters()]
         self.ema.optimization_step = checkpoint.step
 
     def pipeline(self) -> AttributeDiffusionPipeline:

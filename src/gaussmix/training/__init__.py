@@ -16,10 +16,5 @@ if TYPE_CHECKING:
     from gaussmix.training.run import RunConfig as RunConfig
 
 __getattr__, __dir__, __all__ = face(
-    __name__,
-    {
-        "loop": ["Trainer", "TrainingError"],
-        "run": ["RunConfig"],
-    },
-    extra="diffusion",
+    __name__, {"loop": ["Trainer", "TrainingError"], "run": ["RunConfig"]}, extra="diffusion"
 )

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,17 +115,23 @@ class CheckpointStore:
         return Checkpoint(int(state["step"]), path, tensors, state)
 
 
-def optimizer_tensors(optimizer: Any, names: Sequence[str]) -> dict[str, torch.Tensor]:
-    """The moments of every parameter as ``name.field``; ``names`` are the parameters' in the optimiser's order."""
-    moments = optimizer.state_dict()["state"]
+def optimizer_tensors(optimizer: Any, network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The moments of every parameter of the network that the optimiser moves, as ``name.field``."""
+    names, moments = _parameter_names(optimizer, network), optimizer.state_dict()["state"]
     return {f"{names[i]}.{key}": torch.as_tensor(value) for i, held in moments.items() for key, value in held.items()}
 
 
-def restore_optimizer(optimizer: Any, names: Sequence[str], tensors: Mapping[str, torch.Tensor]) -> None:
+def restore_optimizer(optimizer: Any, network: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     """Put what `optimizer_tensors` returned back."""
-    state = optimizer.state_dict()
+    names, state = _parameter_names(optimizer, network), optimizer.state_dict()
     held: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         name, _, field = key.rpartition(".")
         held.setdefault(names.index(name), {})[field] = value
     optimizer.load_state_dict({**state, "state": held})
+
+
+def _parameter_names(optimizer: Any, network: torch.nn.Module) -> list[str]:
+    """In the optimiser's order."""
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    return [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]

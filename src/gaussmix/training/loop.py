@@ -24,7 +24,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -58,14 +58,6 @@ class TrainResult:
     samples: Path | None = None
 
 
-class Optimized(NamedTuple):
-    """An optimiser, the names of its parameters in its order, and its learning rate after warm-up."""
-
-    optimizer: Any
-    names: list[str]
-    rate: float
-
-
 @contextmanager
 def _stop_on_signal() -> Iterator[threading.Event]:
     """Turns Ctrl-C and SIGTERM into an event; a second Ctrl-C stops at once. Does nothing outside the main thread."""
@@ -90,8 +82,8 @@ def _stop_on_signal() -> Iterator[threading.Event]:
 class Trainer(ABC, Generic[ConfigT, NetworkT]):
     """The state of a run: networks, optimisers, step. `run` drives it; `steps` is the bare loop.
 
-    A subclass makes ``network`` and ``optimizers`` (by the names that their tensors have in a checkpoint) in its
-    constructor, and says how to take one step, to draw and to finish.
+    A subclass makes in its constructor ``network`` and ``optimizers``, by the names that their tensors have in a
+    checkpoint and with their learning rates after warm-up; and it says how to take one step, to draw and to finish.
 
     Parameters
     ----------
@@ -109,7 +101,7 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
     group = "model"
     """Name of the network's tensors in a checkpoint."""
     network: NetworkT
-    optimizers: dict[str, Optimized]
+    optimizers: dict[str, tuple[Any, float]]
 
     def __init__(self, config: ConfigT, data_key: str, accumulate: int = 1):
         self.config = config
@@ -175,7 +167,7 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
         while (progress := self.progress()) < 1:
             started = perf_counter()
             factor = warmup_cosine(self.step, progress, self.config.warmup_steps)
-            for optimizer, _, rate in self.optimizers.values():
+            for optimizer, rate in self.optimizers.values():
                 for group in optimizer.param_groups:
                     group["lr"] = rate * factor
             losses, norm = self._train_step()
@@ -247,7 +239,7 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
                         step,
                         **{name: float(loss) for name, loss in named.items() if loss is not None},
                         gradient_norm=float(norm),
-                        learning_rate=next(iter(self.optimizers.values())).optimizer.param_groups[0]["lr"],
+                        learning_rate=next(iter(self.optimizers.values()))[0].param_groups[0]["lr"],
                         images_per_second=rate,
                         seconds=self.seconds,
                     )
@@ -295,14 +287,14 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
 
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return all tensors of the run's state, by group."""
-        moments = {name: optimizer_tensors(each.optimizer, each.names) for name, each in self.optimizers.items()}
+        moments = {name: optimizer_tensors(each, self.network) for name, (each, _) in self.optimizers.items()}
         return {self.group: dict(self.network.state_dict()), **moments}
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint of a run with the same settings."""
         self.network.load_state_dict(checkpoint.tensors[self.group])
-        for name, each in self.optimizers.items():
-            restore_optimizer(each.optimizer, each.names, checkpoint.tensors[name])
+        for name, (optimizer, _) in self.optimizers.items():
+            restore_optimizer(optimizer, self.network, checkpoint.tensors[name])
         self.step, self.seconds = checkpoint.step, float(checkpoint.state["seconds"])
 
     def _record(self, *names: str) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
-Folder = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-
+OutputFolder = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 _ALLOWED: dict[str, Callable[[float], bool]] = {
     "at least 1": lambda value: value >= 1,
     "0 or more": lambda value: value >= 0,
@@ -40,7 +39,7 @@ class RunConfig:
 
     data: str = ""
     """What to train on."""
-    output: Folder = Path("runs/train")
+    output: OutputFolder = Path("runs/train")
     """Folder for checkpoints, logs, pictures and the model."""
     resume: bool = False
     """Continue from the newest checkpoint in --output, or start if there is none."""

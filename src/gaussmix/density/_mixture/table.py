@@ -11,7 +11,7 @@ accurate. Cells are made from the outside inwards, so that G accumulates and onl
 polynomials interpolate at ten Chebyshev points; their error is taken at the ends of the cell, where it is largest.
 Only components that have a share of the density in a cell are summed there, and a cell looks only at its parent's.
 
-A point finds its cell without a search: `root` is indexed by |x - c|, and finer cells hang below in blocks of `FAN`.
+A point finds its cell without a search: ``root`` is indexed by |x - c|, and finer cells hang below in blocks of `FAN`.
 Outside the table, and in cells too narrow for float64, sums are direct.
 """
 
@@ -70,17 +70,17 @@ class PolynomialTable(NamedTuple):
     logs: FloatArray  # (M, 12): middle, 1 / half-width, a_0 .. a_9
     masses: FloatArray  # (M, 13): middle, 1 / half-width, b_0 .. b_10
     outside: FloatArray  # (M + 2,) G at the outer edge of every cell; after the cells of a side, G at c
-    first: IntArray  # (3,) entries of `outside`: first[0] .. first[1] - 1 lie below c, first[1] .. first[2] - 1 above
-    guide: IntArray  # (2, GUIDE + 2) the last entry of `outside` that is at most k / GUIDE of G at c
+    first: IntArray  # (3,) entries of ``outside``: first[0] .. first[1] - 1 lie below c, first[1] .. first[2] - 1 above
+    guide: IntArray  # (2, GUIDE + 2) the last entry of ``outside`` that is at most k / GUIDE of G at c
 
 
 @nb.njit(cache=True, nogil=True)
 def _keep_relevant(low, high, p, smooth, arena, first, last, outside):
     """Copy those of arena[first:last] that have a share in [low, high] behind them.
 
-    Those so wide that they are polynomials there join `smooth` (10,), their density at the nodes, instead. Returns the
-    new end and whether a fit is hopeless: some are so narrow that it would not be accurate, given the mass `outside`
-    beyond the cell, or that ten nodes could miss one.
+    Those so wide that they are polynomials there join ``smooth`` (10,), their density at the nodes, instead. Returned
+    are the new end and whether a fit is hopeless: some are so narrow that it would not be accurate, given the mass
+    ``outside`` beyond the cell, or that ten nodes could miss one.
     """
     middle, half = 0.5 * low + 0.5 * high, 0.5 * (high - low)
     top = math.log(smooth.max()) if smooth.max() > 0 else -math.inf
@@ -132,7 +132,7 @@ def _sum_of_exponentials(terms: FloatArray, top: float) -> float:
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "nnan"})
 def _log_terms(shift, away, inverse_std, log_height, terms):
-    """The components' log-densities at m + away + shift into `terms`; their maximum, at least -1e300."""
+    """The components' log-densities at m + away + shift into ``terms``; their maximum, at least -1e300."""
     top = -1e300
     for k in range(away.size):
         z = (away[k] + shift) * inverse_std[k]
@@ -143,7 +143,7 @@ def _log_terms(shift, away, inverse_std, log_height, terms):
 
 @nb.njit(cache=True, nogil=True)
 def _log_density_at_points(middle, half, p, smooth, chosen, scratch, values):
-    """log of the density of the `chosen` components, `smooth` and the guard at `_POINTS`, into `values` (12,).
+    """log of the density of the ``chosen`` components, ``smooth`` and the guard at `_POINTS`, into ``values`` (12,).
 
     Points are kept as distances from the middle: far from 0, x itself would be too coarse.
     """
@@ -168,7 +168,7 @@ def _log_density_at_points(middle, half, p, smooth, chosen, scratch, values):
 
 @nb.njit(cache=True, nogil=True)
 def _fit(middle, half, upper, outside, values, row):
-    """Polynomials from log-densities (12,) at `_POINTS` into `row`: whether they are accurate; G at the inner edge."""
+    """Polynomials from log-densities (12,) at `_POINTS` into ``row``: are they accurate, and G at the inner edge."""
     base, top = values[0], values[0]
     for k in range(1, N_NODES + 2):
         top = max(top, values[k])
@@ -207,7 +207,7 @@ def _fit(middle, half, upper, outside, values, row):
 
 @nb.njit(cache=True, nogil=True)
 def _to_halves(smooth: FloatArray, place: int, upper: bool) -> None:
-    """From the values of a cell's nodes at `place` to its inner half's there, and its outer half's one further."""
+    """From the values of a cell's nodes at ``place`` to its inner half's there, and its outer half's one further."""
     whole = np.empty(N_NODES)
     for k in range(N_NODES):
         whole[k] = smooth[place, k]
@@ -284,7 +284,7 @@ def _side(p: Pieces, center: float, reach: float, upper: bool) -> tuple[FloatArr
 
 @nb.njit(cache=True, nogil=True)
 def _enter(cells: FloatArray, number: int, start: int, tree: NDArray[np.int32], used: int) -> tuple[NDArray, int]:
-    """Enter a side's cells (M, _COLUMNS), numbered from `number`: the tree, and how much of it is used.
+    """Enter a side's cells (M, _COLUMNS), numbered from ``number``: the tree, and how much of it is used.
 
     The side's root is tree[start : start + ROOT].
     """
@@ -314,7 +314,7 @@ def _enter(cells: FloatArray, number: int, start: int, tree: NDArray[np.int32], 
 
 
 def build(p: Pieces, center: float) -> PolynomialTable:
-    """The table of a mixture, cut at `center`, which must have mass on either side."""
+    """The table of a mixture, cut at ``center``, which must have mass on either side."""
     stds = 1 / p.inverse_std
     low = max(p.low, (p.mean - REACH * stds).min(initial=p.low if p.flat else math.inf))
     high = min(p.high, (p.mean + REACH * stds).max(initial=p.high if p.flat else -math.inf))
@@ -376,7 +376,7 @@ def log_densities(x: FloatArray, t: PolynomialTable, p: Pieces) -> FloatArray:
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract"})
 def masses_outside(x: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) -> FloatArray:
-    """P(X > x) if `upper`, else P(X < x), of (N,) numbers."""
+    """P(X > x) if ``upper``, else P(X < x), of (N,) numbers."""
     out = np.empty(x.size)
     for j in range(x.size):
         cell = _cell(x[j], t)
@@ -396,7 +396,7 @@ def masses_outside(x: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) ->
 
 @nb.njit(cache=True, nogil=True)
 def _quantile(mass: float, upper: bool, t: PolynomialTable, p: Pieces) -> float:
-    """The x with `mass` outside it, for a mass of at most G at c on the side `upper`."""
+    """The x with ``mass`` outside it, for a mass of at most G at c on the side ``upper``."""
     side = 1 if upper else 0
     first, last = t.first[side], t.first[side + 1] - 1
     whole = t.outside[last]
