@@ -151,16 +151,14 @@ class VGG19Features(nn.Module):
             ``layers`` and ``pooling``.
         """
         generator = torch.Generator().manual_seed(seed)
-        weights, channels, index = {}, 3, 0
-        for convolutions, factor in _BLOCKS:
-            for _ in range(convolutions):
-                shape = (width * factor, channels, 3, 3)
-                weights[f"features.{index}.weight"] = (
-                    torch.randn(shape, generator=generator) * (2 / (9 * channels)) ** 0.5
-                )
+        weights, channels = {}, 3
+        for index, name in enumerate(_layer_plan(("relu5_4",))):
+            if name.startswith("conv"):
+                shape = (width * _BLOCKS[int(name[4]) - 1][1], channels, 3, 3)
+                scale = (2 / (9 * channels)) ** 0.5
+                weights[f"features.{index}.weight"] = torch.randn(shape, generator=generator) * scale
                 weights[f"features.{index}.bias"] = torch.zeros(shape[0])
-                channels, index = shape[0], index + 2
-            index += 1  # the pooling
+                channels = shape[0]
         return cls(weights, **options)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
