@@ -29,7 +29,10 @@ class _RateColumn(ProgressColumn):
 
 @contextmanager
 def progress_bar(label: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
-    """Yield a function that sets how many of ``total`` are done; draws nothing unless ``show``."""
+    """Yield a function that sets how many of ``total`` are done; draws nothing unless ``show``.
+
+    The bar goes to standard error: what a command prints stays whole where it is piped on.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

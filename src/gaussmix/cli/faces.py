@@ -150,7 +150,7 @@ class EditFace(TorchCommand):
         from gaussmix._progress import progress_bar
         from gaussmix.data.decode import read_square
         from gaussmix.diffusion.conditions import attribute_row, read_components
-        from gaussmix.diffusion.edit import edit, find_encoder, reconstruct
+        from gaussmix.diffusion.edit import edit_images, find_encoder, reconstruct
         from gaussmix.diffusion.sampling import write_folder
         from gaussmix.diffusion.sheets import edit_sheet, label
         from gaussmix.sheets import picture_format, save_atomic
@@ -166,7 +166,7 @@ class EditFace(TorchCommand):
         results = []
         with progress_bar("editing", len(kinds) * self.count * self.steps, show=True) as show:
             for row, components in enumerate(kinds):
-                result = edit(
+                result = edit_images(
                     pipeline,
                     picture[None].repeat(self.count, 0),
                     self.present,
@@ -295,7 +295,7 @@ class EvaluateFaces(TorchCommand):
         from rich.console import Console
 
         from gaussmix.data.load import load_dataset
-        from gaussmix.diffusion.evaluate import evaluate
+        from gaussmix.diffusion.evaluate import evaluate_pipeline
         from gaussmix.metrics import InceptionFeatures
 
         extractor = None if self.features is None else InceptionFeatures(self.features, pipeline.unet.device)
@@ -307,7 +307,7 @@ class EvaluateFaces(TorchCommand):
             seed=trained.get("seed", 0) if same else 0,
             skip_bad=self.skip_bad,
         )
-        report = evaluate(
+        report = evaluate_pipeline(
             pipeline,
             dataset,
             count=self.count,
