@@ -16,6 +16,7 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
+from gaussmix.density.fit import Rule
 from gaussmix.density.rules import algorithm1_weights, histogram_weights
 from gaussmix.distances.binned import binned_l1
 from reproduction.expansion.targets import algorithm1_about_points, count, gaussian_target, mixed_target
@@ -47,7 +48,7 @@ RULES: dict[str, tuple[str, Callable[[BinnedCounts, GaussianBasis], FloatArray]]
     "algorithm1_about_points": ("Algorithm 1, side- about the point", lambda c, b: algorithm1_about_points(c, b)[0]),
     "algorithm2": ("Algorithm 2", histogram_weights),
 }
-DEFAULTS = {"fast": 'gaussmix, "fast"', "auto": "gaussmix, default"}
+DEFAULTS: dict[Rule, str] = {"fast": 'gaussmix, "fast"', "auto": "gaussmix, default"}
 
 
 @dataclass(frozen=True)
