@@ -92,8 +92,8 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
         for name, (_, weights) in RULES.items():
             models = [b.mixture(weights(counts, b)) for b in bases]
             losses[name].append([float(binned_l1(target, model, basis)) for model in models])
-        for name in DEFAULTS:
-            losses[name].append([float(binned_l1(target, GMMExpansion(name).fit(x).distribution_, basis))])
+        for rule in DEFAULTS:
+            losses[rule].append([float(binned_l1(target, GMMExpansion(rule).fit(x).distribution_, basis))])
         on_step(repetition + 1)
     paper = PAPER[config.table]
     ours = {}
