@@ -177,8 +177,8 @@ def _draw_by_sigma(axes: Any, measured: Measured) -> None:
         if name in paper:
             about = f"paper, {label.split(',')[0]}"
             axes.plot(places, paper[name], "D", mfc="none", mec=colors[name], ms=9, label=about)
-    for name, style in (("fast", "--"), ("auto", "-")):
-        axes.axhline(ours[name]["mean"][0], color="#333333", linestyle=style, linewidth=1.2, label=DEFAULTS[name])
+    for (name, label), style in zip(DEFAULTS.items(), ("--", "-"), strict=True):
+        axes.axhline(ours[name]["mean"][0], color="#333333", linestyle=style, linewidth=1.2, label=label)
     axes.set_xticks(SIGMAS, [f"{t} r" for t in SIGMAS])
     axes.set_xlabel("sigma of the components, in spacings r")
     axes.set_ylim(0, None)
