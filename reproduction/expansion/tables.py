@@ -16,6 +16,7 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
+from gaussmix.density.fit import Rule
 from gaussmix.density.rules import algorithm1_weights, histogram_weights
 from gaussmix.distances.binned import binned_l1
 from reproduction.expansion.targets import algorithm1_about_points, count, gaussian_target, mixed_target
@@ -47,7 +48,7 @@ RULES: dict[str, tuple[str, Callable[[BinnedCounts, GaussianBasis], FloatArray]]
     "algorithm1_about_points": ("Algorithm 1, side- about the point", lambda c, b: algorithm1_about_points(c, b)[0]),
     "algorithm2": ("Algorithm 2", histogram_weights),
 }
-DEFAULTS = {"fast": 'gaussmix, "fast"', "auto": "gaussmix, default"}
+DEFAULTS: dict[Rule, str] = {"fast": 'gaussmix, "fast"', "auto": "gaussmix, default"}
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
         for name, (_, weights) in RULES.items():
             models = [b.mixture(weights(counts, b)) for b in bases]
             losses[name].append([float(binned_l1(target, model, basis)) for model in models])
-        for name in DEFAULTS:
-            losses[name].append([float(binned_l1(target, GMMExpansion(name).fit(x).distribution_, basis))])
+        for rule in DEFAULTS:
+            losses[rule].append([float(binned_l1(target, GMMExpansion(rule).fit(x).distribution_, basis))])
         on_step(repetition + 1)
     paper = PAPER[config.table]
     ours = {}
@@ -176,8 +177,8 @@ def _draw_by_sigma(axes: Any, measured: Measured) -> None:
         if name in paper:
             about = f"paper, {label.split(',')[0]}"
             axes.plot(places, paper[name], "D", mfc="none", mec=colors[name], ms=9, label=about)
-    for name, style in (("fast", "--"), ("auto", "-")):
-        axes.axhline(ours[name]["mean"][0], color="#333333", linestyle=style, linewidth=1.2, label=DEFAULTS[name])
+    for (name, label), style in zip(DEFAULTS.items(), ("--", "-"), strict=True):
+        axes.axhline(ours[name]["mean"][0], color="#333333", linestyle=style, linewidth=1.2, label=label)
     axes.set_xticks(SIGMAS, [f"{t} r" for t in SIGMAS])
     axes.set_xlabel("sigma of the components, in spacings r")
     axes.set_ylim(0, None)

@@ -58,7 +58,13 @@ class _Elsewhere:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status (0 done, 1 failed, 2 wrong use, 130 interrupted)."""
+    """Run one command; returns the exit status (0 done, 1 failed, 2 wrong use, 130 interrupted).
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The words after ``gaussmix``; those of the process if not given.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         with warnings.catch_warnings():
@@ -97,7 +103,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(words: Sequence[str]) -> Callable[[], int | None]:
     """Return the command of a command line, ready to run.
 
-    Raises `CommandError` for what is wrong with the words, and SystemExit once help or the version is printed.
+    Parameters
+    ----------
+    words : sequence of str
+        Those after ``gaussmix``.
+
+    Raises
+    ------
+    CommandError
+        For what is wrong with the words.
+    SystemExit
+        Once help or the version is printed.
     """
     words = list(words)
     if words[:1] in (["-V"], ["--version"]):

@@ -115,7 +115,7 @@ def _resolving(sample: FloatArray, low: float, high: float, warp: Warp, stream: 
     for center, scale in (*straight, *bent):
         with np.errstate(over="ignore"):
             ends = (low, high) if scale is None else np.arcsinh((np.array([low, high]) - center) / scale)
-        axis = _even(*ends, center, scale)
+        axis = _even(float(ends[0]), float(ends[1]), center, scale)
         places = np.floor((axis.transform(sample) - axis.origin) / axis.width)
         share = float(np.unique(places, return_counts=True)[1].max()) / len(sample)
         if share <= enough:
