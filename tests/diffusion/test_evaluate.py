@@ -282,23 +282,24 @@ class MeanColour(torch.nn.Module):
 def test_the_command(
     dataset: AttributeDataset, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ):
-    network, out = tmp_path / "network.pt", tmp_path / "new" / "report.json"
+    network = tmp_path / "network.pt"
     torch.jit.script(MeanColour()).save(str(network))
     painter = cast(Any, SquarePainter())
     painter.training = {"data": "squares"}
     painter.scheduler = SimpleNamespace(config={"num_train_timesteps": 20})
-    monkeypatch.setattr("gaussmix.cli.faces.load_model", lambda *_: painter)
+    monkeypatch.setattr("gaussmix.cli.faces.load_model", lambda *_: (painter, 10))
     monkeypatch.setattr("gaussmix.data.load.load_dataset", lambda *_, **__: dataset)
-    assert cli.main(f"evaluate --count 60 --features {network} --json {out}".split()) == 0
+    evaluate = ["faces", "evaluate", "--count"]
+    assert cli.main([*evaluate, "60", "--features", str(network)]) == 0
     printed = capsys.readouterr().out
     assert "Balanced accuracy" in printed
     assert "3 of the InceptionV3" in printed
-    written = json.loads(out.read_text())
+    assert cli.main([*evaluate, "60", "--features", str(network), "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)
     assert written["mean"]["generated"] == 1
     assert written["quality"]["extractor"] == "InceptionV3"
     assert written["quality"]["real_against_real"]["recall"] > 0
-    assert [path.name for path in out.parent.iterdir()] == ["report.json"]
-    assert cli.main(["evaluate", "--count", "2"]) == 0
+    assert cli.main([*evaluate, "2"]) == 0
     assert "No quality: there are 2 generated pictures" in " ".join(capsys.readouterr().out.split())
-    assert cli.main(["evaluate", "--features", str(tmp_path / "none.pt")]) != 0
+    assert cli.main(["faces", "evaluate", "--features", str(tmp_path / "none.pt")]) != 0
     assert "there is no file" in capsys.readouterr().err
