@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def density() -> Iterator[Any]:
-    """The benchmark's module. It imports another one as scripts do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        spec = importlib.util.spec_from_file_location("density_benchmark", BENCHMARKS / "density.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-        yield module
-
-
-def test_every_section_measures_something(density: Any, tmp_path: Path) -> None:
-    lines = density.main(tmp_path / "density.json", tmp_path, quick=True)
+def test_every_section_measures_something(script: Any, tmp_path: Path) -> None:
+    lines = script.main(tmp_path / "density.json", tmp_path, quick=True)
     assert len({line.section for line in lines}) == 11
     assert all(np.isfinite(line.measured) for line in lines)
     exact = {line.what: line.measured for line in lines}
@@ -43,20 +23,20 @@ def test_every_section_measures_something(density: Any, tmp_path: Path) -> None:
     assert all(f"| **{line.section}** |" in text for line in lines)
 
 
-def test_a_target_is_a_most_or_a_least(density: Any) -> None:
-    line = density.Line
+def test_a_target_is_a_most_or_a_least(script: Any) -> None:
+    line = script.Line
     assert line("s", "w", 2.0, target=2.5).met
     assert not line("s", "w", 2.6, target=2.5).met
     assert line("s", "w", 8.1, target=8, at_least=True).met
     assert not line("s", "w", 7.9, target=8, at_least=True).met
     assert line("s", "w", 7.9).met is None
-    text = density.page([line("s", "w", 7.9, "ms", 8, True, "scaled"), line("s", "v", 1e-9, "", 1e-8)], {"numpy": "2"})
+    text = script.page([line("s", "w", 7.9, "ms", 8, True, "scaled"), line("s", "v", 1e-9, "", 1e-8)], {"numpy": "2"})
     assert "| w (scaled) | ≥ 8.00 ms | 7.90 ms | **not met** |" in text
     assert "| v | ≤ 1.0e-08 | 1.0e-09 | met |" in text
     assert "1 of 2 targets are met" in text
 
 
-def test_the_literal_rule_gives_one_point_its_responsibilities(density: Any) -> None:
-    basis = density.GaussianBasis(0.0, 1.0, 3, 1.0)
+def test_the_literal_rule_gives_one_point_its_responsibilities(script: Any) -> None:
+    basis = script.GaussianBasis(0.0, 1.0, 3, 1.0)
     heights = np.exp(-0.5 * (0.25 - np.arange(3)) ** 2)
-    np.testing.assert_allclose(density.one_iteration(np.array([0.25]), basis), heights / heights.sum(), rtol=1e-14)
+    np.testing.assert_allclose(script.one_iteration(np.array([0.25]), basis), heights / heights.sum(), rtol=1e-14)

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
-
-@pytest.fixture(scope="module")
-def distances() -> Iterator[Any]:
-    """The benchmark's module. It imports another one as scripts do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        spec = importlib.util.spec_from_file_location("distances_benchmark", BENCHMARKS / "distances.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-        yield module
-
-
-def test_every_section_measures_something(distances: Any, tmp_path: Path) -> None:
-    lines = distances.main(tmp_path / "distances.json", tmp_path, quick=True)
+def test_every_section_measures_something(script: Any, tmp_path: Path) -> None:
+    lines = script.main(tmp_path / "distances.json", tmp_path, quick=True)
     assert len({line.section for line in lines}) == 3 + 6 + 1 + 2 + 1
     assert all(np.isfinite(line.measured) for line in lines)
     exact = [line for line in lines if line.unit == "" and "growth" not in line.what]
@@ -43,8 +24,8 @@ def test_every_section_measures_something(distances: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("draw", ["smooth_weights", "fitted_weights", "rough_weights"])
-def test_weights_sum_to_one(distances: Any, draw: str) -> None:
-    rows = getattr(distances, draw)(5, 1)
-    assert rows.shape == (5, distances.SMALL)
+def test_weights_sum_to_one(script: Any, draw: str) -> None:
+    rows = getattr(script, draw)(5, 1)
+    assert rows.shape == (5, script.SMALL)
     assert rows.min() >= 0
     np.testing.assert_allclose(rows.sum(1), 1, rtol=1e-14)
