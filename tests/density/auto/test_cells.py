@@ -9,7 +9,7 @@ import pytest
 from oracles.gaussian_sums import images
 from scipy.stats import norm
 
-from gaussmix.density.auto.cells import cell_derivatives, cell_mass, cell_probabilities
+from gaussmix.density.auto.cells import cell_derivatives, cell_probabilities, sparse_probabilities
 from gaussmix.density.reflection import reflect
 
 INF = math.inf
@@ -54,11 +54,12 @@ def test_derivatives_are_finite_differences(bounds: tuple[float, float]) -> None
         np.testing.assert_allclose(ours, (ahead - behind) / (2 * step), atol=1e-9)
 
 
-def test_mass_is_the_weighted_sum() -> None:
-    edges, w = edges_within((0.0, 3.0)), np.array([0.1, 0.2, 0.3, 0.4])
-    np.testing.assert_allclose(
-        cell_mass(edges, w, MEANS, STDS, (0.0, 3.0)), w @ cell_probabilities(edges, MEANS, STDS, (0.0, 3.0)), rtol=1e-13
-    )
+@pytest.mark.parametrize("bounds", BOUNDS)
+def test_sparse_rows_leave_out_what_is_out_of_reach_only(bounds: tuple[float, float]) -> None:
+    edges = edges_within(bounds)
+    rows = sparse_probabilities(edges, MEANS, STDS, bounds)
+    assert rows.nnz < len(MEANS) * (len(edges) - 1)
+    np.testing.assert_allclose(rows.toarray(), cell_probabilities(edges, MEANS, STDS, bounds), rtol=1e-13, atol=1e-18)
 
 
 @pytest.mark.parametrize("bounds", BOUNDS)

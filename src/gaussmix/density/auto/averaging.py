@@ -100,9 +100,8 @@ def sharpen(likelihood: Likelihood, mixture: Mixture, found: Influence, alpha: f
     w, means, stds = _split(mixture, alpha)
     means = reflect(means, *likelihood.bounds)  # which leaves the density
     A = cell_probabilities(likelihood.edges, means, stds, likelihood.bounds)
-    seen = likelihood.counts > 0
     p = np.maximum(found.p, _TINY)
-    moved = w * (A[:, seen] @ (likelihood.counts[seen] / likelihood.n / p[seen]))
+    moved = w * (A @ (likelihood.counts / likelihood.n / p))
     result = moved @ A + likelihood.background
     own = w @ (A * A) / (likelihood.n * p)
     smoothed_slopes = ((found.slopes @ A.T) * w) @ A / p

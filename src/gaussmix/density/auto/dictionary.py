@@ -18,18 +18,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
+from scipy.sparse import csr_array
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.density.auto.cells import Interval, add_component, images_within
+from gaussmix.density.auto.cells import Interval, sparse_probabilities
 from gaussmix.density.standard_units import quantile_places
 
 MAX_CELLS = 400
 SUPPORT = 7.5  # not a whole number: counts with importance weights are whole but for rounding
 _COARSEST = 4.0  # standard deviations in the range
 _WIDEST_CELL = 1.5  # in standard deviations of an atom
-_REACH = 6.0  # standard deviations of an atom that the dictionary stores
 _COARSE_LEVELS = 4  # kept in any case, before a level without atoms ends the search
 _MAX_LEVELS = 60
 
@@ -54,22 +53,18 @@ def _nearest(place: FloatArray) -> IntArray:
 
 @dataclass(frozen=True)
 class Dictionary:
-    """K atoms, and their probabilities in the cells as rows of a sparse matrix."""
+    """K atoms, their probabilities in m cells and the squares of these."""
 
     means: FloatArray
     stds: FloatArray
-    first: IntArray  # (K,) first cell of each row
-    start: IntArray  # (K + 1,) where each row starts in ``values``
-    values: FloatArray
+    probabilities: csr_array  # (K, m)
+    squares: csr_array
 
     def scores(self, counts: FloatArray, p: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Gradient g and curvature v of every atom, (K,), for counts and fitted probabilities of the cells, (m,)."""
-        n = counts.sum()
-        u = np.where(counts > 0, counts / (n * np.maximum(p, np.finfo(float).tiny)), 0.0)
-        gradient, curvature = np.full(len(self.first), -1.0), np.full(len(self.first), -1.0)
-        v = u / np.maximum(p, np.finfo(float).tiny)
-        _scores(self.first, self.start, self.values, u, v, gradient, curvature)
-        return gradient, curvature
+        p = np.maximum(p, np.finfo(float).tiny)
+        u = counts / (counts.sum() * p)
+        return self.probabilities @ u - 1, self.squares @ (u / p) - 1
 
 
 def build_dictionary(edges: FloatArray, counts: FloatArray, bounds: Interval) -> Dictionary:
@@ -96,29 +91,5 @@ def build_dictionary(edges: FloatArray, counts: FloatArray, bounds: Interval) ->
         stds.append(np.full(len(m), std))
         std /= 2
     means, stds = np.concatenate(means), np.concatenate(stds)
-    first = np.maximum(np.searchsorted(edges, means - _REACH * stds) - 1, 0)
-    last = np.minimum(np.searchsorted(edges, means + _REACH * stds), len(width))
-    start = np.concatenate([[0], np.cumsum(last - first)])
-    values = np.zeros(start[-1])
-    _fill(edges, means, stds, images_within(stds, bounds), first, start, values)
-    return Dictionary(means, stds, first, start, values)
-
-
-@nb.njit(nogil=True, cache=True)
-def _fill(edges, means, stds, images, first, start, values):
-    nothing = np.empty(0)
-    for k in range(means.size):
-        n = start[k + 1] - start[k]
-        row = edges[first[k] : first[k] + n + 1]
-        add_component(row, means[k], stds[k], images, values[start[k] : start[k + 1]], nothing, nothing)
-
-
-@nb.njit(nogil=True, cache=True)
-def _scores(first, start, values, u, v, gradient, curvature):
-    """Adds to gradient and curvature, (K,)."""
-    for k in range(first.size):
-        shift = first[k] - start[k]
-        for i in range(start[k], start[k + 1]):
-            a = values[i]
-            gradient[k] += a * u[i + shift]
-            curvature[k] += a * a * v[i + shift]
+    probabilities = sparse_probabilities(edges, means, stds, bounds)
+    return Dictionary(means, stds, probabilities, probabilities.power(2))

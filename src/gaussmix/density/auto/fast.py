@@ -22,7 +22,7 @@ from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.auto.averaging import Prediction
-from gaussmix.density.auto.cells import Interval, cell_mass
+from gaussmix.density.auto.cells import Interval, sparse_probabilities
 from gaussmix.density.auto.scoring import Likelihood
 from gaussmix.density.bandwidth import isj_bandwidth, normal_scale_bandwidth
 from gaussmix.density.reflection import reflect
@@ -84,6 +84,7 @@ def predict(likelihood: Likelihood, counts: FloatArray, cell: IntArray, expansio
     own = sum(ndtr((high - image) / std) - ndtr((low - image) / std) for image in images)
     own = np.bincount(cell, counts * own, minlength=len(likelihood.counts))
     own /= np.where(likelihood.counts > 0, likelihood.counts, 1)
-    p = cell_mass(likelihood.edges, expansion.weights, expansion.means, expansion.stds, likelihood.bounds)
+    P = sparse_probabilities(likelihood.edges, expansion.means, expansion.stds, likelihood.bounds)
+    p = expansion.weights @ P
     without = np.maximum((likelihood.n * p - own) / (likelihood.n - 1), 0) + likelihood.background
     return Prediction(expansion.weights, expansion.means, expansion.stds, p + likelihood.background, without)

@@ -22,7 +22,7 @@ from scipy.linalg import lapack
 from gaussmix._typing import FloatArray
 from gaussmix.density.auto.cells import Interval, cell_derivatives, cell_probabilities
 
-_LARGEST_STEP = (2.0, 1.0, 0.7)  # of log w, of m in standard deviations, of log s
+_LARGEST_STEP = np.array([[2.0], [1.0], [0.7]])  # of log w, of m in standard deviations, of log s
 _RIDGE = 1e-9  # of N: keeps a component without influence where it is
 
 
@@ -119,7 +119,7 @@ def refine(
 def _solve(matrix: FloatArray, extra: FloatArray, right: FloatArray) -> FloatArray | None:
     """(matrix + diag(extra))^-1 right by Cholesky; None if that is not positive definite."""
     damped = matrix.copy()
-    damped[np.diag_indices_from(damped)] += extra
+    damped.flat[:: len(matrix) + 1] += extra
     factor, failed = lapack.dpotrf(damped)  # pyright: ignore[reportAttributeAccessIssue]
     if failed:
         return None
@@ -129,12 +129,11 @@ def _solve(matrix: FloatArray, extra: FloatArray, right: FloatArray) -> FloatArr
 
 def _move(likelihood: Likelihood, mixture: Mixture, step: FloatArray) -> Mixture:
     """The mixture after a step (3 K,), each part of it cut to what may be trusted."""
-    d_weight, d_mean, d_std = (
-        np.clip(part, -largest, largest) for part, largest in zip(np.split(step, 3), _LARGEST_STEP, strict=True)
-    )
+    d_weight, d_mean, d_std = np.minimum(np.maximum(step.reshape(3, -1), -_LARGEST_STEP), _LARGEST_STEP)
+    low, high = likelihood.bounds
     return replace(
         mixture,
         weights=mixture.weights * np.exp(d_weight),
-        means=np.clip(mixture.means + d_mean * mixture.stds, *likelihood.bounds),
+        means=np.minimum(np.maximum(mixture.means + d_mean * mixture.stds, low), high),
         stds=np.maximum(mixture.stds * np.exp(d_std), mixture.least),
     )
