@@ -16,19 +16,18 @@ predictor and corrector; each step factors A^T diag(u / p) A + diag(z / pi), z t
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
-import numba as nb
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import ArrayLike
+from scipy.linalg.lapack import dpbtrf, dpbtrs  # pyright: ignore[reportAttributeAccessIssue]
 
 from gaussmix._typing import FloatArray, IntArray
 
-_SMALL_PIVOT = 1e-13  # of the diagonal: below, a component is a combination of earlier ones and stays where it is
+_COLUMNS = 64  # of a full piece of a banded matrix beyond its band
 _TO_THE_WALL = 0.995  # share of the step at which the first weight would reach zero
-_FLAGS = {"reassoc", "contract"}
 
 
 @dataclass(frozen=True)
@@ -48,63 +47,63 @@ class BandedRows:
         """The matrix of these rows, ascending."""
         return BandedRows(self.table, self.row[rows], self.first[rows], self.n_columns)
 
+    def blocks(self) -> Iterator[_Block]:
+        """The matrix in full pieces along its diagonal, somewhat wider than its band."""
+        width, n = self.table.shape[1], self.n_columns
+        cells = np.append(np.flatnonzero(np.diff(self.first, prepend=self.first[:1] - 1)), self.row.size)
+        left = self.first[cells[:-1]]
+        at = 0
+        while at < left.size:
+            after = int(np.searchsorted(left, left[at] + max(_COLUMNS, width // 2)))
+            start, stop, origin = int(cells[at]), int(cells[after]), int(left[at])
+            values = np.zeros((stop - start, int(left[after - 1]) - origin + width))
+            for k in range(at, after):
+                rows, column = slice(cells[k], cells[k + 1]), left[k] - origin
+                values[rows.start - start : rows.stop - start, column : column + width] = self.table[self.row[rows]]
+            low = max(origin, 0)
+            high = max(low, min(origin + values.shape[1], n))
+            yield slice(start, stop), slice(low, high), values[:, low - origin : high - origin]
+            at = after
+
     def times(self, pi: FloatArray) -> FloatArray:
         """A pi, (m,)."""
-        p = np.empty(self.row.size)
-        _banded_times(self.table, self.row, self.first, pi, p)
-        return p
+        return _times(self.blocks(), pi)
 
     def transposed_times(self, u: FloatArray) -> FloatArray:
         """A^T u, (n,)."""
-        g = np.zeros(self.n_columns)
-        _banded_transposed(self.table, self.row, self.first, u, g)
-        return g
-
-    def curvature(self, v: FloatArray) -> FloatArray:
-        """A^T diag(v) A, the lower band: (n, h + 1) with [k, h + l - k] for l <= k."""
-        n, width = self.n_columns, self.table.shape[1]
-        band = np.zeros((n, min(n, width)))
-        block = np.empty(self._products.shape[1])
-        _banded_curvature(self._products, width, self.row, self.first, v, block, band)
-        return band
-
-    @cached_property
-    def _products(self) -> FloatArray:
-        """Lower triangles of the outer square of each table row, one after the other: (S, width (width + 1) / 2)."""
-        c, d = np.tril_indices(self.table.shape[1])
-        return np.ascontiguousarray(self.table[:, c] * self.table[:, d])
+        return _transposed_times(self.blocks(), u, self.n_columns)
 
     def dense(self) -> FloatArray:
         """(m, n)."""
         out = np.zeros((self.row.size, self.n_columns))
-        column = self.first[:, None] + np.arange(self.table.shape[1])
-        inside = (column >= 0) & (column < self.n_columns)
-        rows = np.broadcast_to(np.arange(self.row.size)[:, None], column.shape)
-        out[rows[inside], column[inside]] = self.table[self.row][inside]
+        for rows, columns, values in self.blocks():
+            out[rows, columns] = values
         return out
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """A full matrix, by columns; the products of `BandedRows`."""
+_Block = tuple[slice, slice, FloatArray]  # rows, columns and the values there; every row lies in one block
 
-    columns: FloatArray  # (n, m)
 
-    def times(self, pi: FloatArray) -> FloatArray:
-        p = np.zeros(self.columns.shape[1])
-        _times(self.columns, pi, p)
-        return p
+def _times(blocks: Iterable[_Block], pi: FloatArray) -> FloatArray:
+    return np.concatenate([values @ pi[columns] for _, columns, values in blocks])
 
-    def transposed_times(self, u: FloatArray) -> FloatArray:
-        g = np.empty(len(self.columns))
-        _transposed(self.columns, u, g)
-        return g
 
-    def curvature(self, v: FloatArray) -> FloatArray:
-        n, m = self.columns.shape
-        band = np.zeros((n, n))
-        _curvature(self.columns, v, np.empty(m), band)
-        return band
+def _transposed_times(blocks: Iterable[_Block], u: FloatArray, n: int) -> FloatArray:
+    g = np.zeros(n)
+    for rows, columns, values in blocks:
+        g[columns] += u[rows] @ values
+    return g
+
+
+def _curvature(blocks: Iterable[_Block], v: FloatArray, n: int) -> FloatArray:
+    """A^T diag(v) A as its lower band: (h + 1, n) with [k - l, l] for l <= k."""
+    h = max(values.shape[1] for _, _, values in blocks) - 1
+    around = np.zeros((n, 2 * h + 1))  # [l, h + k - l]
+    skewed = (2 * h * around.itemsize, around.itemsize)  # from one l to the next, and from one k
+    for rows, columns, values in blocks:
+        here = around[columns.start :, h:]
+        as_strided(here, (values.shape[1],) * 2, skewed)[:] += (values.T * v[rows]) @ values
+    return around[:, h:].T
 
 
 @dataclass(frozen=True)
@@ -160,8 +159,8 @@ def maximum_likelihood_weights(
     if not w.all():
         seen = np.flatnonzero(w)
         A, w, b = A[seen], w[seen], b[seen]
-    matrix = A if isinstance(A, BandedRows) else _Columns(np.ascontiguousarray(A.T))
-    return _solve(matrix, w / total, b, tol, max_iter, pi)
+    blocks = list(A.blocks()) if isinstance(A, BandedRows) else [(slice(None), slice(0, n), A)]
+    return _solve(blocks, w / total, b, tol, max_iter, pi)
 
 
 def _checked(A: ArrayLike, m: int, b: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -177,9 +176,9 @@ def _checked(A: ArrayLike, m: int, b: FloatArray) -> tuple[FloatArray, FloatArra
 
 
 def _solve(
-    A: BandedRows | _Columns, w: FloatArray, b: FloatArray, tol: float, max_iter: int, pi: FloatArray
+    A: Sequence[_Block], w: FloatArray, b: FloatArray, tol: float, max_iter: int, pi: FloatArray
 ) -> MaximumLikelihood:
-    """Interior point from pi > 0, which it changes; all w > 0."""
+    """Interior point from pi > 0; all w > 0."""
     bare = not b.any()
     z = np.empty(0)
     best, best_gap = pi, np.inf
@@ -190,12 +189,12 @@ def _solve(
             raise ValueError("a row of A with w > 0 is zero, without background: its likelihood is 0 for any weights")
         gap = _certificate(pi, g, bare)
         if gap < best_gap:
-            best, best_gap = pi.copy(), gap
+            best, best_gap = pi, gap
         if n_iter == 0:
             z = np.maximum(1.0 - g, 1.0)
         if gap <= tol or n_iter >= max_iter:
             break
-        _newton_step(A.curvature(w / p / p), g, pi, z)
+        pi, z = _newton_step(_curvature(A, w / p / p, pi.size), g, pi, z)
         n_iter += 1
     sparse = np.where(best > z, best, 0.0)  # where the multiplier won, the optimum has no weight
     _, g = _slopes(A, w, b, sparse)
@@ -206,185 +205,48 @@ def _solve(
 
 
 def _slopes(
-    A: BandedRows | _Columns, w: FloatArray, b: FloatArray, pi: FloatArray
+    A: Sequence[_Block], w: FloatArray, b: FloatArray, pi: FloatArray
 ) -> tuple[FloatArray, FloatArray | None]:
     """p and g at pi; no g if a datum has no density."""
-    p = A.times(pi)
-    p += b
-    return p, A.transposed_times(w / p) if p.min() > 0 else None
+    p = _times(A, pi) + b
+    return p, _transposed_times(A, w / p, pi.size) if p.min() > 0 else None
 
 
-# Loops over scalars only: numba takes seconds to compile a slice assignment or a reduction, and the first fit waits.
-
-
-@nb.njit(nogil=True, cache=True, fastmath=_FLAGS)
-def _times(columns, pi, p):
-    """p += A pi."""
-    for k in range(pi.size):
-        for j in range(p.size):
-            p[j] += pi[k] * columns[k, j]
-
-
-@nb.njit(nogil=True, cache=True, fastmath=_FLAGS)
-def _transposed(columns, u, g):
-    """g = A^T u."""
-    for k in range(g.size):
-        total = 0.0
-        for j in range(u.size):
-            total += columns[k, j] * u[j]
-        g[k] = total
-
-
-@nb.njit(nogil=True, cache=True, fastmath=_FLAGS)
-def _curvature(columns, v, scratch, band):
-    """Lower band of A^T diag(v) A."""
-    n = band.shape[0]
-    for k in range(n):
-        for j in range(v.size):
-            scratch[j] = v[j] * columns[k, j]
-        for i in range(k + 1):
-            total = 0.0
-            for j in range(v.size):
-                total += scratch[j] * columns[i, j]
-            band[k, n - 1 + i - k] = total
-
-
-@nb.njit(nogil=True, cache=True, fastmath=_FLAGS)
-def _banded_times(table, row, first, pi, p):
-    """p = A pi."""
-    width, n = table.shape[1], pi.size
-    for j in range(p.size):
-        start = first[j]
-        low, high = -start if start < 0 else 0, n - start if n - start < width else width
-        values, weights = table[row[j], low:high], pi[start + low : start + high]
-        total = 0.0
-        for c in range(values.size):
-            total += values[c] * weights[c]
-        p[j] = total
-
-
-@nb.njit(nogil=True, cache=True, fastmath=_FLAGS)
-def _banded_transposed(table, row, first, u, g):
-    """g += A^T u."""
-    width, n = table.shape[1], g.size
-    for j in range(u.size):
-        start, uj = first[j], u[j]
-        low, high = -start if start < 0 else 0, n - start if n - start < width else width
-        values, sums = table[row[j], low:high], g[start + low : start + high]
-        for c in range(values.size):
-            sums[c] += values[c] * uj
-
-
-@nb.njit(nogil=True, cache=True, fastmath=_FLAGS)
-def _banded_curvature(products, width, row, first, v, block, band):
-    """band += A^T diag(v) A; the rows of one cell are summed before they are placed."""
-    n, h = band.shape[0], band.shape[1] - 1
-    m = v.size
-    j = 0
-    while j < m:
-        start = first[j]
-        for e in range(block.size):
-            block[e] = 0.0
-        while j < m and first[j] == start:
-            factor, values = v[j], products[row[j]]
-            for e in range(block.size):
-                block[e] += factor * values[e]
-            j += 1
-        low, high = -start if start < 0 else 0, n - start if n - start < width else width
-        for c in range(low, high):
-            at = c * (c + 1) // 2
-            line, values = band[start + c, h - c + low : h + 1], block[at + low : at + c + 1]
-            for d in range(values.size):
-                line[d] += values[d]
-
-
-@nb.njit(nogil=True, cache=True, fastmath=_FLAGS)
-def _factor(band):
-    """Cholesky factor of a banded matrix in place; the diagonal ends up inverted, 0 where a pivot is too small."""
-    n, h = band.shape[0], band.shape[1] - 1
-    for k in range(n):
-        line = band[k]
-        lowest = k - h if k > h else 0
-        diagonal = line[h]
-        for i in range(lowest, k):
-            other = band[i]
-            start = i - h if i - h > lowest else lowest
-            total = line[h + i - k]
-            ours, theirs = line[h + start - k : h + i - k], other[h + start - i : h]
-            for c in range(ours.size):
-                total -= ours[c] * theirs[c]
-            line[h + i - k] = total * other[h]
-        total = diagonal
-        for c in range(h + lowest - k, h):
-            total -= line[c] * line[c]
-        line[h] = 1.0 / math.sqrt(total) if total > _SMALL_PIVOT * diagonal else 0.0
-
-
-@nb.njit(nogil=True, cache=True, fastmath=_FLAGS)
-def _substitute(band, x):
-    """Solve in place with the factor of `_factor`."""
-    n, h = band.shape[0], band.shape[1] - 1
-    for k in range(n):
-        total = x[k]
-        for i in range(k - h if k > h else 0, k):
-            total -= band[k, h + i - k] * x[i]
-        x[k] = total * band[k, h]
-    for k in range(n - 1, -1, -1):
-        value = x[k] * band[k, h]
-        x[k] = value
-        for i in range(k - h if k > h else 0, k):
-            x[i] -= band[k, h + i - k] * value
-
-
-@nb.njit(nogil=True, cache=True)
-def _longest(x, dx):
-    """The longest step a <= 1 with x + a dx >= 0, short of the wall."""
-    a = 1.0 / _TO_THE_WALL
-    for k in range(x.size):
-        if dx[k] < 0.0 and -x[k] > a * dx[k]:
-            a = -x[k] / dx[k]
-    return _TO_THE_WALL * a
-
-
-@nb.njit(nogil=True, cache=True)
-def _certificate(pi, g, bare):
+def _certificate(pi: FloatArray, g: FloatArray, bare: bool) -> float:
     """The gap at pi with g = A^T (w / p). Without background, of pi / sum pi."""
-    steepest, total, slack = g[0], 0.0, 0.0
-    for k in range(pi.size):
-        steepest = g[k] if g[k] > steepest else steepest
-        total += pi[k]
-        slack += pi[k] * (1.0 - g[k])
     if bare:
-        return max(0.0, steepest * total - 1.0)
-    return max(0.0, steepest - 1.0) + max(0.0, slack)
+        return max(0.0, float(g.max() * pi.sum()) - 1.0)
+    return max(0.0, float(g.max()) - 1.0) + max(0.0, float(pi @ (1.0 - g)))
 
 
-@nb.njit(nogil=True, cache=True)
-def _newton_step(band, g, pi, z):
-    """Predictor and corrector from pi, z > 0, in place; band is A^T diag(u / p) A and is overwritten."""
-    n, h = band.shape[0], band.shape[1] - 1
-    dpi, dz = np.empty(n), np.empty(n)
-    for k in range(n):
-        band[k, h] += z[k] / pi[k]
-        dpi[k] = g[k] - 1.0
-    _factor(band)
-    _substitute(band, dpi)
-    for k in range(n):
-        dz[k] = -z[k] - z[k] / pi[k] * dpi[k]
-    a, c = _longest(pi, dpi), _longest(z, dz)
-    now, ahead = 0.0, 0.0
-    for k in range(n):
-        now += pi[k] * z[k]
-        ahead += (pi[k] + a * dpi[k]) * (z[k] + c * dz[k])
-    centre = (ahead / now) ** 3 * now / n
-    for k in range(n):
-        pull = (centre - dpi[k] * dz[k]) / pi[k]
-        dz[k] = pull - z[k]
-        dpi[k] = g[k] - 1.0 + pull
-    _substitute(band, dpi)
-    for k in range(n):
-        dz[k] -= z[k] / pi[k] * dpi[k]
-    a, c = _longest(pi, dpi), _longest(z, dz)
-    for k in range(n):
-        pi[k] += a * dpi[k]
-        z[k] += c * dz[k]
+def _newton_step(
+    band: FloatArray, g: FloatArray, pi: FloatArray, z: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Predictor and corrector from pi, z > 0; band is A^T diag(u / p) A."""
+    ratio = z / pi
+    band[0] += ratio
+    factor = _factor(band)
+    dpi = dpbtrs(factor, g - 1.0, lower=1)[0]
+    dz = -z - ratio * dpi
+    now = pi @ z
+    ahead = (pi + _longest(pi, dpi) * dpi) @ (z + _longest(z, dz) * dz)
+    pull = ((ahead / now) ** 3 * now / pi.size - dpi * dz) / pi
+    dpi = dpbtrs(factor, g - 1.0 + pull, lower=1)[0]
+    dz = pull - z - ratio * dpi
+    return pi + _longest(pi, dpi) * dpi, z + _longest(z, dz) * dz
+
+
+def _factor(band: FloatArray) -> FloatArray:
+    """Cholesky factor of a banded matrix, its diagonal raised by as little as that takes."""
+    for ridge in 10.0 ** np.arange(-13, 1):
+        factor, failed = dpbtrf(band, lower=1)
+        if not failed:
+            return factor
+        band[0] *= 1 + ridge  # components may be combinations of others
+    raise ArithmeticError("the weights' curvature is not positive definite")
+
+
+def _longest(x: FloatArray, dx: FloatArray) -> float:
+    """The longest step a <= 1 with x + a dx >= 0, short of the wall."""
+    fastest = float((dx / x).min())  # share of itself that a weight loses
+    return min(1.0, -_TO_THE_WALL / fastest) if fastest < 0 else 1.0

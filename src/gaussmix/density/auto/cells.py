@@ -54,17 +54,18 @@ def sparse_probabilities(edges: FloatArray, means: FloatArray, stds: FloatArray,
     return csr_array((P[cell], (row[image[cell]], edge[cell])), shape=(means.size, edges.size - 1))
 
 
-def cell_derivatives(
-    edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """As `cell_probabilities`, with s dP/dm and dP/dlog s: three arrays (n, m)."""
+def cell_derivatives(edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval) -> FloatArray:
+    """(3, n, m): `cell_probabilities`, s dP/dm and dP/dlog s."""
     signs, rows, z = _images(edges, means, stds, bounds)
     height = np.exp(-0.5 * z * z)
     height *= 1 / _SQRT_2PI
-    moment = z * height
-    slope = height[:, :-1] - height[:, 1:]
-    slope[means.size :] *= signs[means.size :, None]
-    return tuple(_folded(part, rows) for part in (_differences(z), slope, moment[:, :-1] - moment[:, 1:]))
+    parts = np.empty((3, len(z), edges.size - 1))
+    parts[0] = _differences(z)
+    np.subtract(height[:, :-1], height[:, 1:], out=parts[1])
+    parts[1, means.size :] *= signs[:, None]
+    height *= z
+    np.subtract(height[:, :-1], height[:, 1:], out=parts[2])
+    return _folded(parts, rows)
 
 
 def _reflected(means: FloatArray, stds: FloatArray, bounds: Interval) -> tuple[FloatArray, FloatArray]:
@@ -76,25 +77,26 @@ def _reflected(means: FloatArray, stds: FloatArray, bounds: Interval) -> tuple[F
 def _images(
     edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval
 ) -> tuple[FloatArray, IntArray, FloatArray]:
-    """Signs (R,), components (R,) and the edges as z (R, m + 1): components (n,) and their images between the edges."""
-    signs, images = _reflected(means, stds, bounds)
-    reach = _REACH * stds
-    kept = (images + reach > edges[0]) & (images - reach < edges[-1])
-    own = np.argmax(np.all(images == means, axis=1))
-    kept[own] = False
-    image, row = kept.nonzero()
-    rows = np.append(np.arange(means.size), row)
-    mean = np.append(means, images[image, row])
-    z = (edges - mean[:, None]) * (1 / stds[rows])[:, None]
-    return np.append(np.ones(means.size), signs[image]), rows, z.clip(-_FAR, _FAR, out=z)
+    """Signs and components (R,) of the mirror images that reach between the edges; and the edges as z (n + R, m + 1),
+    of the components and of these images."""
+    inverse, signs, rows = 1 / stds, np.empty(0), np.empty(0, np.int64)
+    if bounds != (-math.inf, math.inf):
+        signs, images = _reflected(means, stds, bounds)
+        reach = _REACH * stds
+        kept = (images + reach > edges[0]) & (images - reach < edges[-1])
+        kept[np.argmax((images == means).all(axis=1))] = False
+        image, rows = kept.nonzero()
+        means, inverse, signs = np.append(means, images[kept]), np.append(inverse, inverse[rows]), signs[image]
+    z = (edges - means[:, None]) * inverse[:, None]
+    return signs, rows, np.minimum(np.maximum(z, -_FAR, out=z), _FAR, out=z)
 
 
 def _folded(values: FloatArray, rows: IntArray) -> FloatArray:
-    """(n, m) from (R, m): those of images added to their components."""
-    n = int(rows.max(initial=-1)) + 1
-    for image in range(n, rows.size):
-        values[rows[image]] += values[image]
-    return values[:n]
+    """(..., n, m) from (..., n + R, m): the values of images added to those of their components ``rows``."""
+    n = values.shape[-2] - rows.size
+    for image, row in enumerate(rows, n):
+        values[..., row, :] += values[..., image, :]
+    return values[..., :n, :]
 
 
 def _differences(z: FloatArray) -> FloatArray:

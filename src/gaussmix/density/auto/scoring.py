@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
+from scipy.special import xlogy
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.auto.cells import Interval, cell_derivatives, cell_probabilities
@@ -72,15 +73,14 @@ class Likelihood:
 
     def of_cells(self, p: FloatArray, weights: FloatArray) -> float:
         """Log-likelihood, in nats, of weights (K,) that give the cells the probabilities p (m,)."""
-        seen = self.counts > 0
-        return float(self.counts[seen] @ np.log(p[seen])) - self.n * (float(weights.sum()) - 1)
+        return float(xlogy(self.counts, p).sum()) - self.n * (float(weights.sum()) - 1)
 
 
 def jacobian(likelihood: Likelihood, mixture: Mixture) -> tuple[FloatArray, FloatArray]:
     """(m,) cell probabilities p and (3 K, m) their derivatives by log w, m / s and log s."""
-    P, D, S = cell_derivatives(likelihood.edges, mixture.means, mixture.stds, likelihood.bounds)
-    w = mixture.weights[:, None]
-    return mixture.weights @ P + likelihood.background, np.concatenate([w * P, w * D, w * S])
+    parts = cell_derivatives(likelihood.edges, mixture.means, mixture.stds, likelihood.bounds)
+    p = mixture.weights @ parts[0] + likelihood.background
+    return p, (mixture.weights[:, None] * parts).reshape(-1, p.size)
 
 
 def refine(
@@ -88,13 +88,13 @@ def refine(
 ) -> tuple[Mixture, float]:
     """At most ``steps`` scoring steps, until one gains less than ``tol`` nats; the mixture and its log-likelihood."""
     n, k = likelihood.n, len(mixture)
-    seen = likelihood.counts > 0
     p, J = jacobian(likelihood, mixture)
     value = likelihood.of_cells(p, mixture.weights)
     for _ in range(steps):
-        score = J[:, seen] @ (likelihood.counts[seen] / p[seen])
+        p = np.maximum(p, np.finfo(float).tiny)
+        score = J @ (likelihood.counts / p)
         score[:k] -= n * mixture.weights
-        whitened = J * np.sqrt(n / np.maximum(p, np.finfo(float).tiny))
+        whitened = J * np.sqrt(n / p)
         information = whitened @ whitened.T
         diagonal = information.diagonal() + _RIDGE * n
         for _ in range(6):
