@@ -548,3 +548,26 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
             counts.copy().add([2.0]).save(path)
     assert BinnedCounts.load(path) == counts
     assert [file.name for file in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width", [16 / 16384, 1e-5, 3.0])
+def test_points_of_every_size_fall_into_the_bin_of_their_arcsinh(dtype: type, width: float) -> None:
+    rng = np.random.default_rng(0)
+    sizes = 10.0 ** np.r_[rng.uniform(-6, 3, 20_000), rng.uniform(-38, 38, 2_000)]
+    x = np.r_[rng.choice([-1.0, 1.0], sizes.size) * sizes, 0.1, 0.0, -0.0].astype(dtype)
+    axis = Axis(-40.3, width, 1 << 14 if width > 1e-4 else 1 << 23, center=0.1, scale=1.3)
+    counts = BinnedCounts(axis).add(x)
+    places = np.floor((np.arcsinh((x.astype(float) - axis.center) / axis.scale) - axis.origin) / axis.width)
+    inside = (places >= 0) & (places < axis.n_bins)
+    np.testing.assert_array_equal(counts.counts, np.bincount(places[inside].astype(int), minlength=axis.n_bins))
+    assert (counts.n_under, counts.n_over) == ((places < 0).sum(), (places >= axis.n_bins).sum())
+
+
+def test_numbers_beyond_single_precision_are_warped_in_double() -> None:
+    axis = Axis(-710.0, 1.0, 1420, center=0.0, scale=1e-5)
+    x = np.r_[-(10.0 ** np.arange(30, 300, 7)), 10.0 ** np.arange(30, 300, 7), np.inf, -np.inf, np.nan]
+    counts = BinnedCounts(axis).add(x)
+    places = np.floor(np.arcsinh(x[:-3] / axis.scale) + 710).astype(int)
+    np.testing.assert_array_equal(counts.counts, np.bincount(places, minlength=axis.n_bins))
+    assert (counts.n_under, counts.n_over, counts.n_nan) == (1, 1, 1)

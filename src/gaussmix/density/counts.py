@@ -203,8 +203,7 @@ class BinnedCounts(TensorRecord):
         """Return a copy without atoms, their points taken out of the bins (not out of moments)."""
         rest = BinnedCounts(self.axis, exact=self.exact, grow=self.grow, max_bins=self.max_bins)
         rest._table[:], rest._extremes[:], rest._moments[:] = self._table, self._extremes, self._moments
-        slots = np.empty(len(self.atoms), np.uint32)
-        self._locate(self.atoms, self.axis.transform(self.atoms), -math.inf, math.inf, slots)
+        slots, _ = self._slots(self.atoms, self._extremes)
         np.subtract.at(rest._table, slots, self._atom_table)
         if self._importance is not None:
             mine, extra = self._importance, rest._weighted()
@@ -251,8 +250,8 @@ class BinnedCounts(TensorRecord):
             other._move_to(joint)
         self._table += other._table
         self._atom_table += other._atom_table
-        self._extremes[0] = min(self._extremes[0], other._extremes[0])
-        self._extremes[1] = max(self._extremes[1], other._extremes[1])
+        _widen(self._extremes, other._extremes)
+        _widen(self._held, other._held)
         self._moments += other._moments
         if other._importance is not None:
             self._weighted().merge(other._importance)
@@ -286,13 +285,15 @@ class BinnedCounts(TensorRecord):
 
     def _add(self, x: NDArray[Any], weights: NDArray[Any] | None) -> None:
         """Count a checked column, contiguous in memory."""
-        axis = self.axis
         in_place = x.dtype in (np.float32, np.float64) and x.dtype.isnative
-        if in_place and weights is None and axis.scale is None and not (self.grow or self.exact or len(self.atoms)):
-            block = 1024 if axis.n_bins <= 4096 else 4096  # the slots leave room for the table in the first-level cache
-            place = (axis.start, 1 / axis.width, axis.first, axis.n_bins)
+        if (
+            in_place
+            and weights is None
+            and self.axis.scale is None
+            and not (self.grow or self.exact or self.atoms.size)
+        ):
             for start in range(0, len(x), LARGEST_PIECE):
-                _tally.count(x[start : start + LARGEST_PIECE], *place, block, self._table, self._extremes)
+                self._add_plain(x[start : start + LARGEST_PIECE])
             return
         for start in range(0, len(x), BLOCK):
             piece = slice(start, start + BLOCK)
@@ -300,15 +301,25 @@ class BinnedCounts(TensorRecord):
                 block = np.ascontiguousarray(x[piece], np.float32 if x.dtype == np.float32 else np.float64)
             self._add_block(_read_only(block), None if weights is None else weights[piece])
 
+    def _add_plain(self, x: NDArray[np.floating]) -> None:
+        """Count points, one each, on an axis that stays, in a table of half the size: that of the first-level cache."""
+        axis, extremes = self.axis, self._extremes
+        table = np.zeros(len(self._table), np.int32)
+        slots = np.empty(1024 if axis.n_bins <= 4096 else 4096, np.uint32)
+        for start in range(0, len(x), 4 * BLOCK):
+            part = x[start : start + 4 * BLOCK]
+            place = axis.start, 1 / axis.width, axis.first, axis.n_bins, extremes[0], extremes[1]
+            if _tally.count_blocks(part, *place, slots, table):
+                _widen(extremes, part)
+        self._table += table
+
     def _add_block(self, x: NDArray[np.floating], weights: NDArray[Any] | None) -> None:
-        u = x if self.axis.scale is None else self.axis.transform(x)
-        slots = np.empty(len(x), np.uint32)
-        low, high = self._held if self.grow else self._extremes
-        if self._locate(x, u, low, high, slots):
-            seen = slice(None) if weights is None else weights != 0
-            _tally.widen(x[seen], self._extremes)
-            if self.grow and self._extend_to(x[seen], u[seen]):
-                self._locate(x, u, low, high, slots)
+        slots, n_outside = self._slots(x, self._held if self.grow else self._extremes)
+        if n_outside:
+            seen = x if weights is None else x[weights != 0]
+            _widen(self._extremes, seen)
+            if self.grow and self._extend_to(seen):
+                slots, _ = self._slots(x, self._held)
         tallies = [(weights, self._table, self._atom_table)]
         if weights is not None and weights.dtype.kind == "f":
             extra = self._weighted()
@@ -317,22 +328,38 @@ class BinnedCounts(TensorRecord):
                 (weights, extra.mass, extra.atom_mass),
             ]
             extra.squares += float(np.square(weights[slots != NAN]).sum())
+        equal = [x == atom for atom in self.atoms]
         for each, table, atom_table in tallies:
             _tally.tally(slots, each, table)
-            if len(self.atoms):
-                _tally.tally_equal(x, each, self.atoms, atom_table)
+            for a, here in enumerate(equal):
+                atom_table[a] += np.count_nonzero(here) if each is None else each[here].sum()
         if self.exact:
-            axis = self.axis
-            _tally.tally_moments(slots, u, weights, axis.start, 1 / axis.width, axis.first, self._moments)
+            self._add_moments(x, slots, weights)
 
-    def _locate(self, x: NDArray[Any], u: NDArray[Any], low: float, high: float, slots: NDArray[np.uint32]) -> int:
+    def _add_moments(self, x: NDArray[np.floating], slots: NDArray[np.uint32], weights: NDArray[Any] | None) -> None:
         axis = self.axis
-        outside = _tally.locate(x, u, axis.start, 1 / axis.width, axis.first, axis.n_bins, low, high, slots)
-        return int(outside)
+        inside = (slots >= FIRST_BIN) & (slots < axis.n_bins + FIRST_BIN)
+        bins = slots[inside].astype(np.int64) - FIRST_BIN
+        d = (axis.transform(x[inside]) - axis.start) * (1 / axis.width) - (bins + axis.first) - 0.5
+        term = np.ones(len(d)) if weights is None else weights[inside].astype(np.float64)
+        for moment in self._moments:
+            term *= d
+            moment += np.bincount(bins, term, axis.n_bins)
 
-    def _extend_to(self, x: NDArray[np.floating], u: NDArray[np.floating]) -> bool:
+    def _slots(self, x: NDArray[np.floating], ends: FloatArray) -> tuple[NDArray[np.uint32], int]:
+        """The slots of points, and how many of them lie beyond the ``ends`` (2,)."""
+        axis, slots = self.axis, np.empty(len(x), np.uint32)
+        place = axis.start, 1 / axis.width, axis.first, axis.n_bins, ends[0], ends[1]
+        if axis.scale is None:
+            return slots, int(_tally.locate(x, *place, slots))
+        scratch, logs = np.empty((2, 512), np.float32)
+        warp = axis.center, 1 / axis.scale
+        scratches = scratch, scratch.view(np.int32), logs
+        return slots, int(_tally.locate_warped(x, *warp, *place, *scratches, slots))
+
+    def _extend_to(self, x: NDArray[np.floating]) -> bool:
         """Extend the axis to the points that are not too far, and tell whether it changed."""
-        _tally.widen(x[(np.abs(x) <= LARGEST_POINT) & (np.abs(u) <= LARGEST_POINT)], self._held)
+        _widen(self._held, x[(np.abs(x) <= LARGEST_POINT) & (np.abs(self.axis.transform(x)) <= LARGEST_POINT)])
         if self._held[0] > self._held[1]:
             return False
         grown = self.axis.extended(float(self._held[0]), float(self._held[1]), self.max_bins)
@@ -435,6 +462,14 @@ def as_real(x: ArrayLike) -> NDArray[Any]:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"x holds {array.dtype}; real numbers are needed, floats, integers or booleans: convert it")
     return array
+
+
+def _widen(extremes: FloatArray, x: NDArray[np.floating]) -> None:
+    """Widen extremes (2,), least and greatest, to the finite ones of x."""
+    if not (len(x) and np.isfinite(x.min()) and np.isfinite(x.max())):
+        x = x[np.isfinite(x)]
+    if len(x):
+        extremes[:] = min(extremes[0], x.min()), max(extremes[1], x.max())
 
 
 def _require_room(counts: Sequence[BinnedCounts], more: float) -> None:

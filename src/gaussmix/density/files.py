@@ -25,7 +25,7 @@ from gaussmix._files import whole_file
 from gaussmix._typing import FloatArray
 from gaussmix.density.columns import arrow_numbers, require_numbers
 
-BATCH_ROWS = 1 << 18
+BATCH_ROWS = 1 << 19
 BUFFER = 1 << 18  # bytes
 PLAIN_ROWS = 1 << 14  # read by Python's csv module at a time
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None", "#N/A")

@@ -204,9 +204,7 @@ def _solve(
     return MaximumLikelihood(best / best.sum() if bare else best, best_gap, n_iter)
 
 
-def _slopes(
-    A: Sequence[_Block], w: FloatArray, b: FloatArray, pi: FloatArray
-) -> tuple[FloatArray, FloatArray | None]:
+def _slopes(A: Sequence[_Block], w: FloatArray, b: FloatArray, pi: FloatArray) -> tuple[FloatArray, FloatArray | None]:
     """p and g at pi; no g if a datum has no density."""
     p = _times(A, pi) + b
     return p, _transposed_times(A, w / p, pi.size) if p.min() > 0 else None
@@ -219,9 +217,7 @@ def _certificate(pi: FloatArray, g: FloatArray, bare: bool) -> float:
     return max(0.0, float(g.max()) - 1.0) + max(0.0, float(pi @ (1.0 - g)))
 
 
-def _newton_step(
-    band: FloatArray, g: FloatArray, pi: FloatArray, z: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def _newton_step(band: FloatArray, g: FloatArray, pi: FloatArray, z: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Predictor and corrector from pi, z > 0; band is A^T diag(u / p) A."""
     ratio = z / pi
     band[0] += ratio
