@@ -140,6 +140,23 @@ def test_large_samples_are_drawn_reproducibly_from_the_whole() -> None:
     np.testing.assert_allclose(np.quantile(sample, [0.25, 0.5, 0.75]), [250e3, 500e3, 750e3], rtol=0.02)
 
 
+@pytest.mark.parametrize("n", [SAMPLE, SAMPLE + 1, 20_000, 70_001])
+def test_no_place_is_drawn_twice(n: int) -> None:
+    sample = take_sample(np.arange(float(n)))
+    assert len(np.unique(sample)) == len(sample) == SAMPLE
+    assert sample.max() < n
+
+
+@pytest.mark.parametrize("n_values", [12, 17, 396, 4000, 4001, 65_535, 65_536])
+def test_the_lattice_of_a_stream_has_every_value_in_a_bin_of_its_own(n_values: int) -> None:
+    values = np.arange(float(n_values))
+    sample = np.repeat(values if n_values < 4002 else values[-4001:], 3)
+    axis, _ = choose_axis(sample, 0.0, n_values - 1.0, stream=True)
+    assert axis.width == 1.0
+    places = np.floor((values - axis.origin) / axis.width)
+    assert (places.min() >= 0, places.max() < axis.n_bins) == (True, True)
+
+
 def test_a_basis_leaves_far_outliers_out_and_ends_at_bounds(rng) -> None:
     x = np.sort(np.append(rng.exponential(size=5000), 1e6))
     basis, _ = choose_basis(x, x[0], x[-1], 50, 2.0, bounds=(0.0, None))

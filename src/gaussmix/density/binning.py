@@ -59,8 +59,8 @@ def take_sample(x: NDArray[np.floating], frequencies: NDArray[np.integer] | None
     ends = None if frequencies is None else np.cumsum(frequencies, dtype=np.int64)
     n = len(x) if ends is None else int(ends[-1])
     if n > SAMPLE:
-        strata = np.arange(SAMPLE) + np.random.default_rng(0).random(SAMPLE)  # one place in each: none comes twice
-        places = (strata * (n / SAMPLE)).astype(np.int64)
+        starts = (np.arange(SAMPLE + 1) * (n / SAMPLE)).astype(np.int64)  # of whole strata, from each of which one comes
+        places = starts[:-1] + (np.random.default_rng(0).random(SAMPLE) * np.diff(starts)).astype(np.int64)
         x = x[places if ends is None else np.searchsorted(ends, places, side="right")]
     elif frequencies is not None:
         x = np.repeat(x, frequencies)
@@ -181,10 +181,10 @@ def _on_lattice(value: float, step: float, shape: RobustSummary, low: float, hig
     reach = HEAVY / 2 * shape.central
     if (high - low) / step >= LATTICE_BINS and reach > 0:
         low, high = max(low, shape.low - reach), min(high, shape.high + reach)
-    if stream:
-        room = max((LATTICE_BINS - 1) * step - (high - low), 0.0) / 2
-        low, high = low - room, high + room
     first, last = round((low - value) / step), round((high - value) / step)
+    if stream:
+        room = max(LATTICE_BINS - (last - first + 1), 0)
+        first, last = first - room // 2, last + room - room // 2
     steps = -(-(last - first + 1) // LATTICE_BINS)
     n_bins = -(-(last - first + 1) // steps)
     return Axis(value + step * (first - 0.5), step * steps, n_bins)
