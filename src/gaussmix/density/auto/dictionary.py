@@ -30,7 +30,7 @@ SUPPORT = 7.5  # not a whole number: counts with importance weights are whole bu
 _COARSEST = 4.0  # standard deviations in the range
 _WIDEST_CELL = 1.5  # in standard deviations of an atom
 _COARSE_LEVELS = 4  # kept in any case, before a level without atoms ends the search
-_MAX_LEVELS = 60
+_MAX_LEVELS = 200
 
 
 def cell_boundaries(counts: FloatArray, n_cells: int = MAX_CELLS) -> IntArray:

@@ -25,6 +25,7 @@ The matrices are small, so that BLAS is held to one thread: several would mostly
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -132,7 +133,7 @@ def _interval(data: StandardCounts, bounds: Bounds) -> Interval:
 
 def make_cells(data: StandardCounts, bounds: Interval) -> tuple[Likelihood, IntArray]:
     """The counts in cells, which reach to the bounds or to infinity; and the number of each bin's cell, (m,)."""
-    boundaries = cell_boundaries(data.counts)
+    boundaries = _apart(data.edges, cell_boundaries(data.counts))
     edges = data.edges[boundaries]
     counts = np.add.reduceat(data.counts, boundaries[:-1])
     cell = np.repeat(np.arange(len(counts)), np.diff(boundaries))
@@ -145,8 +146,30 @@ def make_cells(data: StandardCounts, bounds: Interval) -> tuple[Likelihood, IntA
         edges[-1] = high
     else:
         edges, counts = np.append(edges, np.inf), np.append(counts, 0.0)
-    t = (edges - data.median) / data.spread
-    below, above = stdtr(3, t), stdtr(3, -t)
-    guard = np.where(t[:-1] > 0, above[:-1] - above[1:], below[1:] - below[:-1])  # Student's t
+    guard = _student((edges - data.median) / data.spread)
     background = GUARD_POINTS / data.n * np.maximum(guard, np.finfo(float).tiny)
     return Likelihood(edges, counts, background, bounds), cell
+
+
+def _apart(edges: FloatArray, boundaries: IntArray) -> IntArray:
+    """The boundaries whose edges (m + 1,) differ by more than rounding; the first and the last stay."""
+    kept = [int(boundaries[0])]
+    least = 8 * np.spacing(np.abs(edges))
+    for k in boundaries[1:].tolist():
+        if edges[k] - edges[kept[-1]] > least[[k, kept[-1]]].max():
+            kept.append(k)
+    kept[-1] = int(boundaries[-1])
+    return np.array(kept)
+
+
+def _student(t: FloatArray) -> FloatArray:
+    """Probabilities (m,) between ascending places (m + 1,) under Student's t with 3 degrees of freedom.
+
+    Between close places it is the density times the distance, as the difference would cancel.
+    """
+    below, above = stdtr(3, t), stdtr(3, -t)
+    mass = np.where(t[:-1] > 0, above[:-1] - above[1:], below[1:] - below[:-1])
+    inner = np.isfinite(t[:-1]) & np.isfinite(t[1:])
+    middle, width = np.where(inner, t[:-1] / 2 + t[1:] / 2, 0.0), np.where(inner, t[1:] - t[:-1], np.inf)
+    close = width < 1e-4 * (1 + np.abs(middle))
+    return np.where(close, 2 / (math.pi * math.sqrt(3) * (1 + middle**2 / 3) ** 2) * width, mass)
