@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gaussmix import GMMExpansion
-from gaussmix.density.fit import RULES
+from gaussmix.density.report import RULES
 
 BASIS = ("histogram", "algorithm1", "kernel")
 

@@ -9,10 +9,11 @@ Points go through in short blocks: slots by a loop without branches, which vecto
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from gaussmix._compiled import kernel
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def locate(x, u, base, per_width, first, n_bins, low, high, slots):
     """Slots of the points x, which lie at u on the axis; tells how many x lie outside [low, high]."""
     top = np.float64(n_bins + 2)
@@ -29,7 +30,7 @@ def locate(x, u, base, per_width, first, n_bins, low, high, slots):
     return outside
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def widen(x, extremes):
     """Widen extremes (2,), least and greatest, to the finite ones of x."""
     low0, low1, low2, low3 = np.inf, np.inf, np.inf, np.inf  # four at a time: a vector instruction each
@@ -52,14 +53,14 @@ def widen(x, extremes):
     extremes[0], extremes[1] = min(extremes[0], low), max(extremes[1], high)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def tally(slots, weights, table):
     """Add each point's weight to its slot."""
     for i in range(slots.size):
         table[slots[i]] += 1 if weights is None else weights[i]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def tally_equal(x, weights, atoms, table):
     """Add the weights of points that equal an atom; N A comparisons, a vector of them at a time."""
     for a in range(atoms.size):
@@ -74,7 +75,7 @@ def tally_equal(x, weights, atoms, table):
                     table[a] += weights[i]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def tally_moments(slots, u, weights, base, per_width, first, moments):
     """Add d^k, k = 1..4, d = (u - bin centre) / width, times the weight, to moments (4, K)."""
     for i in range(slots.size):
@@ -87,7 +88,7 @@ def tally_moments(slots, u, weights, base, per_width, first, moments):
                 moments[power, k] += term
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def count_blocks(x, base, per_width, first, n_bins, slots, table, extremes):
     """`locate`, `widen` and `tally` for the points of a contiguous x on a linear axis, one each, a block at a time."""
     for start in range(0, x.size, slots.size):

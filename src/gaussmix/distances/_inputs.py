@@ -66,9 +66,9 @@ def as_mixture(value: Any, name: str, weights: ArrayLike | None = None) -> Gauss
     law = as_law(value, name, weights)
     if isinstance(law, GaussianMixture1D):
         return law
-    from gaussmix.density.estimator import GMMExpansion
+    from gaussmix.density.model import DensityModel
 
-    return GMMExpansion().fit(law.values, sample_weight=weights).distribution_
+    return DensityModel().fit(law.values, sample_weight=weights).distribution_
 
 
 def weight_rows(
