@@ -25,7 +25,7 @@ import platform
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial, update_wrapper
+from functools import cache, cached_property, partial, update_wrapper
 from pathlib import Path
 from threading import RLock
 from types import CodeType, ModuleType
@@ -73,10 +73,11 @@ class _Kernel:
                 from numba import njit
 
                 dispatcher: Any = njit(nogil=True, **self.options)(self.function)
-                dispatcher._cache = _Cache(self.function, self.fingerprint())
+                dispatcher._cache = _Cache(self.function, self.fingerprint)
                 self._dispatcher = dispatcher
         return self._dispatcher
 
+    @cached_property
     def fingerprint(self) -> str:
         """Digest of the code and of what numba freezes into it, other kernels among that."""
         import numba
@@ -128,11 +129,16 @@ class _Cache:
                 return
             except OSError:
                 continue
-        LOGGER.warning("nothing that is compiled can be kept: set NUMBA_CACHE_DIR to a folder that can be written to")
+        _warn_of_no_place()
 
     def _file(self, signature: Any, codegen: Any) -> str:
         key = repr((self.fingerprint, str(signature), codegen.magic_tuple()))
         return f"{self.name}.{hashlib.sha256(key.encode()).hexdigest()[:32]}.nbc"
+
+
+@cache
+def _warn_of_no_place() -> None:
+    LOGGER.warning("nothing that is compiled can be kept: set NUMBA_CACHE_DIR to a folder that can be written to")
 
 
 def _folders(source: Path) -> Iterator[Path]:
@@ -175,7 +181,7 @@ def _globals(code: CodeType, scope: dict[str, Any]) -> Iterator[Any]:
 def _frozen(value: Any) -> Any:
     """What stands for a constant or a global in a fingerprint."""
     if isinstance(value, _Kernel):
-        return value.fingerprint()
+        return value.fingerprint
     if isinstance(value, set | frozenset):
         return sorted(map(str, value))
     if isinstance(value, CodeType | ModuleType) or callable(value):
