@@ -48,10 +48,10 @@ def kernel(function: Function, /) -> Function: ...
 def kernel(**options: Any) -> Callable[[Function], Function]: ...
 def kernel(function: Any = None, /, **options: Any) -> Any:
     """Compile a function without the GIL; ``options`` are numba's. It may call other kernels."""
-    return partial(kernel, **options) if function is None else _Kernel(function, options)
+    return partial(kernel, **options) if function is None else _CompiledLoop(function, options)
 
 
-class _Kernel:
+class _CompiledLoop:
     """A function that numba takes over at its first call, from Python or from another kernel."""
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]):
@@ -180,7 +180,7 @@ def _globals(code: CodeType, scope: dict[str, Any]) -> Iterator[Any]:
 
 def _frozen(value: Any) -> Any:
     """What stands for a constant or a global in a fingerprint."""
-    if isinstance(value, _Kernel):
+    if isinstance(value, _CompiledLoop):
         return value.fingerprint
     if isinstance(value, set | frozenset):
         return sorted(map(str, value))
