@@ -30,7 +30,8 @@ def rows(*shape: int, seed: int = 0) -> np.ndarray:
 
 def test_they_are_scipys() -> None:
     a, b = rows(4, 1), rows(5, seed=1)
-    np.testing.assert_allclose(discrete_kl_divergence(a, b), entropy(a, b, axis=-1), rtol=1e-12)
+    expected = [[entropy(p, q) for q in b] for p in a[:, 0]]
+    np.testing.assert_allclose(discrete_kl_divergence(a, b), expected, rtol=1e-12)
     expected = jensenshannon(*np.broadcast_arrays(a, b), axis=-1) ** 2
     np.testing.assert_allclose(discrete_jensen_shannon_divergence(a, b), expected, rtol=1e-12)
     expected = 0.5 * np.abs(a - b).sum(-1)
