@@ -115,6 +115,21 @@ def test_an_installation_that_cannot_be_written_to(tmp_path: Path) -> None:
     assert said.count("nothing that is compiled can be kept: set NUMBA_CACHE_DIR") == 1
 
 
+@pytest.mark.parametrize("home", [Path("~/.cache/gaussmix"), RuntimeError("could not determine the home directory")])
+def test_a_user_without_a_home(home: Path | RuntimeError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def user_cache_path(name: str) -> Path:
+        if isinstance(home, Path):
+            return home
+        raise home
+
+    monkeypatch.delenv("GAUSSMIX_CACHE")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_path", user_cache_path)
+    beside, shared = (folder for folder, _ in _compiled._folders(tmp_path / "kernels.py"))
+    assert beside == tmp_path / "__pycache__"
+    assert shared.name == f"gaussmix-{os.getuid()}"
+
+
 def test_what_was_compiled_at_installation_serves_who_may_only_read(tmp_path: Path) -> None:
     (tmp_path / "kernels.py").write_text(KERNELS)
     assert run(tmp_path / "kernels.py") == "12.0 12.0 4\n"

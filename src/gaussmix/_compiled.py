@@ -25,6 +25,7 @@ import platform
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache, cached_property, partial, update_wrapper
 from pathlib import Path
 from threading import RLock
@@ -103,7 +104,7 @@ class _Cache:
         from numba.core.compiler import CompileResult
 
         context.refresh()
-        for folder in _folders(self.source):
+        for folder, _ in _folders(self.source):
             try:
                 data = (folder / self._file(signature, context.codegen())).read_bytes()
             except OSError:
@@ -121,9 +122,9 @@ class _Cache:
         if result.library.has_dynamic_globals:  # addresses in this process
             return
         data = dumps(result._reduce())
-        for folder in _folders(self.source):
+        for folder, mode in _folders(self.source):
             try:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.mkdir(mode, parents=True, exist_ok=True)
                 with whole_file(folder / self._file(signature, result.library.codegen)) as aside:
                     aside.write_bytes(data)
                 return
@@ -141,24 +142,25 @@ def _warn_of_no_place() -> None:
     LOGGER.warning("nothing that is compiled can be kept: set NUMBA_CACHE_DIR to a folder that can be written to")
 
 
-def _folders(source: Path) -> Iterator[Path]:
-    """Where compiled code may lie."""
+def _folders(source: Path) -> Iterator[tuple[Path, int]]:
+    """Where compiled code may lie, and the mode to make the folder with."""
     if chosen := os.environ.get("NUMBA_CACHE_DIR"):
-        yield Path(chosen)
+        yield Path(chosen), 0o777
         return
-    yield source.parent / "__pycache__"
-    own = cache_dir() / "compiled"
-    if own.is_absolute():  # not so where nobody has a home
-        yield own
+    yield source.parent / "__pycache__", 0o777
+    with suppress(RuntimeError):  # the user has no home, which some versions of platformdirs tell by a path from "~"
+        own = cache_dir() / "compiled"
+        if own.is_absolute():
+            yield own, 0o700
     user = getattr(os, "getuid", int)()
     shared = Path(tempfile.gettempdir()) / f"gaussmix-{user}"
     try:
-        shared.mkdir(mode=0o700, exist_ok=True)
         found = shared.lstat()
+        safe = stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o022
     except OSError:
-        return
-    if stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o022:  # nobody else's code
-        yield shared
+        safe = True  # it is not there yet
+    if safe:  # nobody else can have put code there
+        yield shared, 0o700
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
