@@ -56,6 +56,7 @@ class _CompiledLoop:
     """A function that numba takes over at its first call, from Python or from another kernel."""
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]):
+        assert not function.__code__.co_freevars, "a closure's cells are in no fingerprint"
         update_wrapper(self, function)
         self.function, self.options = function, options
         self._dispatcher: Any = None
