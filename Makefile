@@ -50,6 +50,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing gaussmix and torch into $(VENV): a minute or two"
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[all]'
+	$(BIN)/gaussmix warmup
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

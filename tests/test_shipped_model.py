@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from gaussmix.data.readers.avatars import ATTRIBUTES
-from gaussmix.diffusion.pipeline import BUILT_IN_MODEL, AttributeDiffusionPipeline
+from gaussmix.diffusion.config import BUILT_IN_MODEL
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.sampling import draw
 
 

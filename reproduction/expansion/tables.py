@@ -16,7 +16,7 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
-from gaussmix.density.fit import Rule
+from gaussmix.density.report import Rule
 from gaussmix.density.rules import algorithm1_weights, histogram_weights
 from gaussmix.distances.binned import binned_l1
 from reproduction.expansion.targets import algorithm1_about_points, count, gaussian_target, mixed_target

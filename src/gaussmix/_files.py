@@ -1,4 +1,4 @@
-"""Files that are whole or absent, written under another name beside their own and then renamed; and arrays in them.
+"""Files that are whole or absent, written under another name beside their own and then renamed; arrays in them; caches.
 
 A safetensors file of ours is recognised by the format and the version that its metadata name.
 """
@@ -14,9 +14,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import platformdirs
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
+
+def cache_dir() -> Path:
+    """Return the root of the cache: ``$GAUSSMIX_CACHE``, or the user's cache folder on this system."""
+    chosen = os.environ.get("GAUSSMIX_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("gaussmix")
 
 
 @contextmanager

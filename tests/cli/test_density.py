@@ -99,6 +99,7 @@ def files(tmp_path: Path, prices: np.ndarray) -> Path:
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "two.parquet").read_bytes()[:300])
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "header.csv").write_text("price\n")
+    (tmp_path / "missing.csv").write_text("price\nNA\nNA\n")
     (tmp_path / "x.docx").write_text("price")
     return tmp_path
 
@@ -117,6 +118,9 @@ def files(tmp_path: Path, prices: np.ndarray) -> Path:
         ("fit absent.csv --column price", "absent.csv"),
         ("fit x.docx", ".docx"),
         ("fit two.csv --column price --bandwidth wide", "Error parsing --bandwidth"),
+        ("fit two.csv --column price --bandwidth 0", "--bandwidth is 0; it must be positive, or cv"),
+        ("fit two.csv --column price --components 0", "--components is 0; it must be at least 1"),
+        ("fit missing.csv", "no number has been counted yet"),
         ("fit two.csv --column price -o model.pt", "cannot write the model as 'model.pt': use .safetensors"),
         ("fit two.csv --column price --range 3 1", "the low end must come first"),
         ("fit two.csv --column price --bounds 0 1", "lie outside bounds"),

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gaussmix import GMMExpansion
-from gaussmix.density.fit import RULES
+from gaussmix.density.report import RULES
 
 BASIS = ("histogram", "algorithm1", "kernel")
 
@@ -97,6 +97,19 @@ def test_tables_with_other_columns_and_missing_values(gamma: np.ndarray) -> None
         assert GMMExpansion("fast", nan_policy="omit").fit(table).distribution_ == expected
         with pytest.raises(ValueError, match="NaN"):
             GMMExpansion("fast").fit(table)
+
+
+def test_masked_numbers_are_missing(gamma: np.ndarray) -> None:
+    masked = np.ma.masked_greater(gamma, 4.0)
+    expected = GMMExpansion("fast").fit(masked.compressed()).distribution_
+    for x in (masked, masked[:, None], masked.astype(np.float32)):
+        model = GMMExpansion("fast", nan_policy="omit").fit(x)
+        assert model.report_.n_missing == (gamma > 4).sum()
+        assert model.distribution_.ppf(0.9) == pytest.approx(expected.ppf(0.9), rel=1e-4)
+        with pytest.raises(ValueError, match="NaN"):
+            GMMExpansion("fast").fit(x)
+    with pytest.raises(ValueError, match=r"sample_weight has masked entries"):
+        GMMExpansion("fast").fit(gamma, sample_weight=masked)
 
 
 def test_names_of_columns_are_kept_and_compared(gamma: np.ndarray) -> None:

@@ -83,6 +83,26 @@ def test_normal_laws_have_closed_forms() -> None:
     assert jensen_shannon_divergence(normal(0, 1), normal(1e-4, 1)) == pytest.approx(1e-8 / 8, rel=1e-7)
 
 
+@pytest.mark.parametrize("shift", [1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10])
+@pytest.mark.parametrize("place", [0.0, 1e6])
+def test_almost_equal_laws_are_as_accurate_as_is_said(place: float, shift: float) -> None:
+    a, b = normal(place, 1), normal(place + shift, 1)
+    exact = float(b.means[0] - place) ** 2 / 2
+    assert kl_divergence(a, b) == pytest.approx(exact, rel=max(1e-8, 1e-15 / math.sqrt(exact)))
+    assert jensen_shannon_divergence(a, b) == pytest.approx(exact / 4, rel=max(1e-8, 1e-15 / math.sqrt(exact / 4)))
+    rng = np.random.default_rng(0)
+    w, basis = rng.dirichlet(np.full(40, 5.0)), GaussianBasis(place, 1.0, 40)
+    changed = w * (1 + shift * rng.normal(size=40))
+    changed /= changed.sum()
+    x = place + np.linspace(-30, 70, 20_001)
+    components = np.exp(-0.5 * ((x[:, None] - basis.centers) / 2) ** 2) / (2 * math.sqrt(2 * math.pi))
+    p = components @ w
+    t = np.divide(components @ (changed - w), p, where=p > 0, out=np.zeros(x.size))
+    exact = float(np.sum(p * t**2 * (1 / 2 - t / 3 + t**2 / 4)) * (x[1] - x[0]))
+    found = [kl_divergence(w, changed, basis=basis), kl_divergence(basis.mixture(w), basis.mixture(changed))]
+    assert found == pytest.approx([exact, exact], rel=max(1e-8, 1e-15 / math.sqrt(exact)))
+
+
 def test_far_apart_is_log_2_and_never_more() -> None:
     assert jensen_shannon_divergence(normal(0, 1), normal(1000, 1)) == math.log(2)
     left, right = (GaussianMixture1D([1.0], [m], 1.0, bounds=(m - 1, m + 1)) for m in (0, 2.5))

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from gaussmix import GaussianBasis, GaussianMixture1D, GMMExpansion
+from gaussmix.distances import compare
 from gaussmix.distances._inputs import Sample, as_law, as_mixture, check_weight_rows, weight_rows
 
 BASIS = GaussianBasis.spanning(0.0, 1.0, 4)
@@ -73,6 +74,24 @@ def test_a_sample_is_learnt_where_a_density_is_needed() -> None:
 def test_laws_that_are_none(value, weights, error, message) -> None:
     with pytest.raises(error, match=message):
         as_law(value, "a", weights)
+
+
+def test_masked_entries_are_refused_and_not_counted() -> None:
+    x, weights = np.ma.masked_equal([1.0, 2.0, 9.0], 9.0), np.ma.masked_equal([1.0, 2.0, 9.0], 1.0)
+    for values, masses in ((x, None), ([1.0, 2.0, 3.0], weights)):
+        with pytest.raises(ValueError, match="has masked entries, which cannot be measured: leave them out"):
+            as_law(values, "x", masses)
+    with pytest.raises(ValueError, match="b has masked entries"):
+        weight_rows(np.full(4, 0.25), np.ma.masked_equal([0.25, 0.25, 0.25, 0.25], 0.25), BASIS)
+    law = as_law(np.ma.masked_array([1.0, 2.0], mask=[False, False]), "x")
+    assert isinstance(law, Sample)
+    np.testing.assert_array_equal(law.values, [1, 2])
+
+
+def test_scipys_names_of_arguments_are_translated() -> None:
+    options = {"b_weights": np.ones(2000), "u_weights": np.ones(2000)}
+    with pytest.raises(TypeError, match="compare has no u_weights, as SciPy calls it; here it is a_weights"):
+        compare(X, X, **options)
 
 
 def test_weights_on_a_basis_are_broadcast() -> None:

@@ -11,11 +11,12 @@ import contextlib
 import importlib
 import inspect
 import io
+import logging
 import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile, takewhile
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Annotated, Any, Literal, Union
 import tyro
 
 from gaussmix.cli._flags import CommandError, find_mistake, one_line
+from gaussmix.cli.warmup import CompileLoops
 
 __all__ = ["GROUPS", "main", "parse"]
 
@@ -67,14 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("default", module="gaussmix")  # each text once, not for each of several rows
-            show = warnings.showwarning
-            warnings.showwarning = lambda text, category, file, *rest: (
-                print(f"gaussmix: {text}", file=sys.stderr)
-                if Path(file).is_relative_to(_PACKAGE)
-                else show(text, category, file, *rest)
-            )
+        with _said_on_stderr():
             return parse(words)() or 0
     except SystemExit as stop:  # something was printed that is not a command's
         return int(stop.code or 0)
@@ -98,6 +93,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:  # an ImportError of our own names the extra
         print(f"gaussmix: {one_line(error)}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
+
+
+class _Line(logging.Handler):
+    """A line on standard error, as it is when the line comes: a progress bar may have taken it over."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"gaussmix: {record.getMessage()}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _said_on_stderr() -> Iterator[None]:
+    """Warnings and messages of ours as single lines."""
+    logger, line = logging.getLogger("gaussmix"), _Line()
+    level = logger.level
+    logger.addHandler(line)
+    logger.setLevel(logging.INFO)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("default", module="gaussmix")  # each text once, not for each of several rows
+        show = warnings.showwarning
+        warnings.showwarning = lambda text, category, file, *rest: (
+            print(f"gaussmix: {text}", file=sys.stderr)
+            if Path(file).is_relative_to(_PACKAGE)
+            else show(text, category, file, *rest)
+        )
+        try:
+            yield
+        finally:
+            logger.removeHandler(line)
+            logger.setLevel(level)
 
 
 def parse(words: Sequence[str]) -> Callable[[], int | None]:
@@ -147,7 +171,7 @@ def _commands(words: list[str], groups: Collection[str]) -> dict[str, Any]:
         group: importlib.import_module(f"gaussmix.cli.{group}").commands(words) if group in groups else _Elsewhere
         for group in GROUPS
     }
-    return {**loaded, "completion": PrintCompletion}
+    return {**loaded, "warmup": CompileLoops, "completion": PrintCompletion}
 
 
 def _parse_with_tyro(commands: Mapping[str, Any], words: list[str]) -> Any:

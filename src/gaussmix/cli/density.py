@@ -16,7 +16,7 @@ from tyro.conf import Positional
 from gaussmix.cli._flags import Output, check_at_least, check_suffix
 
 if TYPE_CHECKING:
-    from gaussmix.density.estimator import GMMExpansion
+    from gaussmix.density.model import DensityModel
 
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _PICTURES = (".png", ".svg", ".pdf")
@@ -52,10 +52,13 @@ class FitColumn:
 
     def __call__(self) -> None:
         check_suffix(self.output, "model", ".safetensors")
+        check_at_least(1, components=self.components)
+        if self.bandwidth != "cv" and not self.bandwidth > 0:
+            raise ValueError(f"--bandwidth is {self.bandwidth:g}; it must be positive, or cv")
 
-        from gaussmix.density.estimator import GMMExpansion
+        from gaussmix.density.model import DensityModel
 
-        model = GMMExpansion(
+        model = DensityModel(
             self.rule,
             n_components=self.components,
             bandwidth=self.bandwidth,
@@ -221,13 +224,13 @@ class CompareColumns:
         return files, self.columns or (self.column, self.column)
 
 
-def _model(file: Path, column: str | None) -> GMMExpansion:
+def _model(file: Path, column: str | None) -> DensityModel:
     """The model in a file, or what is learnt of a column."""
     if file.suffix == ".safetensors":
         return _load(file)
-    from gaussmix.density.estimator import GMMExpansion
+    from gaussmix.density.model import DensityModel
 
-    model = GMMExpansion(nan_policy="omit")
+    model = DensityModel(nan_policy="omit")
     _learn(model, file, column)
     return model
 
@@ -242,7 +245,7 @@ def _names(files: tuple[Path, Path], columns: tuple[str | None, str | None]) -> 
     return named[0], named[1]
 
 
-def _learn(model: GMMExpansion, file: Path, column: str | None) -> None:
+def _learn(model: DensityModel, file: Path, column: str | None) -> None:
     """Read the column and learn it, chunk by chunk."""
     from gaussmix._progress import progress_bar
     from gaussmix.density.files import open_column
@@ -254,17 +257,17 @@ def _learn(model: GMMExpansion, file: Path, column: str | None) -> None:
             show(source.done)
 
 
-def _summary(model: GMMExpansion, name: str) -> str:
+def _summary(model: DensityModel, name: str) -> str:
     distribution = model.distribution_
     quantiles = "   ".join(f"{q:.0%} {distribution.ppf(q):.6g}" for q in _QUANTILES)
     moments = f"mean {distribution.mean():.6g}, standard deviation {distribution.std():.6g}"
     return f"{name}: {model.report_}\n{moments}\nquantiles: {quantiles}"
 
 
-def _load(path: Path) -> GMMExpansion:
-    from gaussmix.density.estimator import GMMExpansion
+def _load(path: Path) -> DensityModel:
+    from gaussmix.density.model import DensityModel
 
-    model = GMMExpansion.load(path)
+    model = DensityModel.load(path)
     if len(model.distributions_) != 1:
         raise ValueError(f"{path} holds {len(model.distributions_)} columns; these commands take models of one")
     return model

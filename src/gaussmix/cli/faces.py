@@ -12,7 +12,7 @@ import tyro
 from tyro.conf import Positional
 
 from gaussmix.cli._flags import Names, Output, TorchCommand, choose_preset, run_training
-from gaussmix.diffusion.config import PRESETS, DiffusionConfig
+from gaussmix.diffusion.config import PRESETS, DiffusionConfig, find_model
 
 if TYPE_CHECKING:
     from gaussmix.diffusion.edit import EditResult
@@ -222,11 +222,14 @@ class ListAttributes:
     """Print JSON."""
 
     def __call__(self) -> None:
-        pipeline, _ = load_model(TorchCommand(), self.model)
-
         from gaussmix.diffusion.conditions import unpack_rows
 
-        names, packed = pipeline.attribute_names, pipeline.config["attribute_rows"]
+        found = find_model(self.model)
+        try:
+            about = json.loads((found / "model_index.json").read_text())
+            names, packed = about["attribute_names"], about["attribute_rows"]
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"the model in {found} cannot be read: {error!r}") from error
         shares = unpack_rows(packed, len(names)).mean(0).tolist() if packed else [None] * len(names)
         if self.json:
             print(json.dumps(dict(zip(names, shares, strict=True)), indent=2))

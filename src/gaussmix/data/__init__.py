@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gaussmix.data.base import AttributeDataset as AttributeDataset
     from gaussmix.data.base import DataError as DataError
     from gaussmix.data.base import LabelledImages as LabelledImages
-    from gaussmix.data.cache import cache_dir as cache_dir
+    from gaussmix.data.load import cache_dir as cache_dir
     from gaussmix.data.load import load_dataset as load_dataset
     from gaussmix.data.load import load_labelled as load_labelled
 
@@ -19,7 +19,6 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "base": ["SPLITS", "AttributeDataset", "DataError", "LabelledImages"],
-        "cache": ["cache_dir"],
-        "load": ["load_dataset", "load_labelled"],
+        "load": ["cache_dir", "load_dataset", "load_labelled"],
     },
 )

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import platformdirs
 
 from gaussmix._files import whole_file
 from gaussmix.data.base import AttributeDataset, DataError
@@ -51,12 +50,6 @@ class Entry:
         parts = {key.removeprefix("part-"): kinds for key, kinds in self.arrays.items() if key.startswith("part-")}
         attributes, split, skipped = self.arrays["attributes"], self.arrays["split"], self.info.get("skipped", 0)
         return AttributeDataset(name, self.images, attributes, attribute_names, split, self.key, skipped, parts or None)
-
-
-def cache_dir() -> Path:
-    """Return the root of the cache: ``$GAUSSMIX_CACHE``, or the user's cache folder on this system."""
-    chosen = os.environ.get("GAUSSMIX_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("gaussmix")
 
 
 def digest(*facts: Any) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._files import cache_dir
 from gaussmix._typing import IntArray
 from gaussmix.data.base import (
     SPLITS,
@@ -25,7 +26,7 @@ from gaussmix.data.base import (
     images_digest,
     ranks_within,
 )
-from gaussmix.data.cache import cache_dir, digest
+from gaussmix.data.cache import digest
 from gaussmix.data.decode import load_table
 from gaussmix.data.readers.avatars import AVATAR_COUNT, load_avatars
 from gaussmix.data.readers.celeba import find_celeba, read_celeba

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from gaussmix._compiled import kernel
 
 _DEGREE = 10
 _LOG = np.polynomial.Chebyshev.interpolate(np.log1p, _DEGREE, [0, 1]).convert(kind=np.polynomial.Polynomial).coef
@@ -22,7 +23,7 @@ _ONE = np.float32(1)
 _LARGE, _LARGEST = np.float32(1e9), np.float32(1e30)  # t = 2 |v| from the one on; the other is left to double
 
 
-@njit(inline="always")
+@kernel
 def _slot(v, place, first, n_bins):
     """Of the point v in the bin with the number ``place`` on the base lattice, as a float."""
     slot = place - np.float64(first - 2)
@@ -31,7 +32,7 @@ def _slot(v, place, first, n_bins):
     return slot if v == v else 0.0
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def locate(x, base, per_width, first, n_bins, low, high, slots):
     """Slots of the points x on a linear axis; tells how many lie outside [low, high]."""
     outside = np.int32(0)
@@ -42,7 +43,7 @@ def locate(x, base, per_width, first, n_bins, low, high, slots):
     return outside
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def locate_warped(x, center, per_scale, base, per_width, first, n_bins, low, high, scratch, bits, logs, slots):
     """`locate` on an asinh axis, where u = asinh((x - center) / scale).
 
@@ -83,14 +84,14 @@ def locate_warped(x, center, per_scale, base, per_width, first, n_bins, low, hig
     return outside
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def tally(slots, weights, table):
     """Add each point's weight, or 1 where ``weights`` is None, to its slot."""
     for i in range(slots.size):
         table[slots[i]] += 1 if weights is None else weights[i]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def count_blocks(x, base, per_width, first, n_bins, low, high, slots, table):
     """`locate` and `tally` for the points of a contiguous x on a linear axis, one each, a block at a time."""
     outside = 0

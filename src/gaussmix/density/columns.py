@@ -1,4 +1,4 @@
-"""Columns of data frames and Arrow tables as arrays of numbers; missing values become NaN.
+"""Columns of data frames and Arrow tables as arrays of numbers; missing and masked values become NaN.
 
 No library is imported for it: an object of theirs has been made with it.
 """
@@ -22,6 +22,8 @@ def as_columns(X: Any) -> NDArray[Any]:
     if library == "pyarrow" or (hasattr(X, "__arrow_c_stream__") and library not in ("pandas", "polars")):
         return _arrow_columns(X)
     if library not in ("pandas", "polars"):
+        if np.ma.is_masked(X):
+            X = np.ma.filled(X.astype(np.result_type(X.dtype, np.float32)), np.nan)
         return np.asarray(X)
     if not hasattr(X, "columns"):
         return _series(X, library)

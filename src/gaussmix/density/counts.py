@@ -479,6 +479,10 @@ def _require_room(counts: Sequence[BinnedCounts], more: float) -> None:
 
 def _checked_weights(sample_weight: ArrayLike, n: int) -> NDArray[Any]:
     """Frequencies as int64 or importance weights as float64, (n,). Raises TypeError, ValueError."""
+    if np.ma.is_masked(sample_weight):
+        raise ValueError(
+            "sample_weight has masked entries: leave those points out, or fill in 0, sample_weight.filled(0)"
+        )
     weights = np.asarray(sample_weight)
     if weights.dtype.kind not in "fiub":
         raise TypeError(f"sample_weight holds {weights.dtype}; give integers (frequencies) or floats (importance)")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -23,23 +23,12 @@ from gaussmix.density.auto.rule import fit_automatic, fit_fast
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.density.report import BASIS_RULES, FittedDensity, Rule
 from gaussmix.density.standard_units import GUARD_POINTS, Bounds, read_counts
 
-Rule = Literal["auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"]
-RULES: tuple[str, ...] = ("auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml")
-BASIS_RULES: tuple[str, ...] = RULES[2:]
 Components = tuple[FloatArray, FloatArray, FloatArray]
 
 MIN_ML_BANDWIDTH = 5.0
-
-
-@dataclass(frozen=True)
-class FittedDensity:
-    """A distribution and what there is to say about how it was found."""
-
-    distribution: GaussianMixture1D
-    details: dict[str, Any]  # with JSON's types only
-    on_lattice: bool = False  # whether the bins are centred on rounded values
 
 
 def fit_counts(

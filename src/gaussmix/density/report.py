@@ -5,16 +5,28 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.fit import FittedDensity
 from gaussmix.density.mixture import GaussianMixture1D
 
+Rule = Literal["auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"]
+RULES: tuple[str, ...] = ("auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml")
+BASIS_RULES: tuple[str, ...] = RULES[2:]
+
 COARSE = 0.05  # a share of the points in one bin that is worth a word
+
+
+@dataclass(frozen=True)
+class FittedDensity:
+    """A distribution and what there is to say about how it was found."""
+
+    distribution: GaussianMixture1D
+    details: dict[str, Any]  # with JSON's types only
+    on_lattice: bool = False  # whether the bins are centred on rounded values
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 if TYPE_CHECKING:
     from gaussmix.latents.attributes import AttributeLatents
@@ -87,8 +85,10 @@ def exclusive_groups(rows: ArrayLike) -> NDArray[np.intp]:
     data = np.asarray(rows, np.float64)
     together = data.T @ data
     expected = np.outer(data.sum(0), data.sum(0)) / max(1, len(data))
-    excluded = (together == 0) & (expected >= EXPECTED_MEETINGS)
-    return np.asarray(connected_components(csr_array(excluded), directed=False)[1])
+    linked = ((together == 0) & (expected >= EXPECTED_MEETINGS)) | np.eye(len(together), dtype=bool)
+    for _ in range(len(linked).bit_length()):  # links of links
+        linked = linked @ linked
+    return np.unique(linked.argmax(1), return_inverse=True)[1]
 
 
 class PossibleAttributes(NamedTuple):

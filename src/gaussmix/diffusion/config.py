@@ -1,4 +1,4 @@
-"""Settings of a training run of the diffusion model, and named sets of them. Loads no torch."""
+"""Settings of a training run of the diffusion model, named sets of them, and where models lie. Loads no torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,21 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from gaussmix.training.run import RunConfig
+
+BUILT_IN_MODEL = Path(__file__).parents[1] / "models" / "avatars32"
+"""The folder of the avatars model that comes with the package."""
+
+
+def find_model(folder: str | Path | None = None) -> Path:
+    """The folder itself, ``model`` in a training run's folder, or by default the model in the package.
+
+    Raises ValueError where there is none.
+    """
+    folder = BUILT_IN_MODEL if folder is None else Path(folder)
+    for candidate in (folder, folder / "model"):
+        if (candidate / "model_index.json").is_file():
+            return candidate
+    raise ValueError(f"no model in {folder}: expected a folder with model_index.json, or a run with model/")
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,11 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from gaussmix.diffusion.conditions import choose_attributes, find_attributes, unpack_rows
+from gaussmix.diffusion.config import find_model
 from gaussmix.diffusion.encoder import AttributeEncoder
 from gaussmix.diffusion.schedulers import set_steps
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.latents.attributes import AttributeLatents
-
-BUILT_IN_MODEL = Path(__file__).parents[1] / "models" / "avatars32"
-"""The folder of the avatars model that comes with the package."""
 
 
 @dataclass
@@ -126,18 +124,15 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
 
         The weights are turned to float32. Raises ValueError if there is no model, or a damaged one.
         """
-        folder = BUILT_IN_MODEL if folder is None else Path(folder)
-        for candidate in (folder, folder / "model"):
-            if (candidate / "model_index.json").is_file():
-                try:
-                    pipeline = cls.from_pretrained(candidate, local_files_only=True)
-                    pipeline.unet.float()
-                    if pipeline.encoder is not None:
-                        pipeline.encoder.float()
-                    return pipeline
-                except Exception as error:
-                    raise ValueError(f"the model in {candidate} cannot be loaded: {error}") from error
-        raise ValueError(f"no model in {folder}: expected a folder with model_index.json, or a run with model/")
+        found = find_model(folder)
+        try:
+            pipeline = cls.from_pretrained(found, local_files_only=True)
+            pipeline.unet.float()
+            if pipeline.encoder is not None:
+                pipeline.encoder.float()
+            return pipeline
+        except Exception as error:
+            raise ValueError(f"the model in {found} cannot be loaded: {error}") from error
 
     def known_rows(self) -> NDArray[np.uint8]:
         """Return the attribute rows of training pictures that came with the model, ``(M, K)``; M may be 0."""

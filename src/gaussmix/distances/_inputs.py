@@ -6,16 +6,22 @@ Weights of many pairs of mixtures on one basis: in as (..., n), out as (...).
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
 
 SUM_TOLERANCE = 1e-6  # how far weights may be from the sum 1; they are then divided by their sum
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_OF_SCIPY = {"u_values": "a", "v_values": "b", "u_weights": "a_weights", "v_weights": "b_weights"}
 
 
 class Sample(NamedTuple):
@@ -26,6 +32,18 @@ class Sample(NamedTuple):
 
 
 Law = GaussianMixture1D | Sample
+
+
+def hint_at_names(function: Function) -> Function:
+    """The function, whose TypeError for an argument by SciPy's name says what it is called here."""
+
+    @wraps(function)
+    def hinting(*args: Any, **options: Any) -> Any:
+        for name in options.keys() & _OF_SCIPY.keys():
+            raise TypeError(f"{function.__name__} has no {name}, as SciPy calls it; here it is {_OF_SCIPY[name]}")
+        return function(*args, **options)
+
+    return hinting  # pyright: ignore[reportReturnType]
 
 
 def as_law(value: Any, name: str, weights: ArrayLike | None = None) -> Law:
@@ -42,7 +60,7 @@ def as_law(value: Any, name: str, weights: ArrayLike | None = None) -> Law:
         if weights is not None:
             raise TypeError(f"{name}_weights are for samples, but {name} is a mixture, which has its own")
         return value
-    values = np.asarray(value)
+    values = _unmasked(value, name)
     if values.dtype.kind not in "fiub":
         raise TypeError(
             f"{name} is a {type(value).__name__}; give a GaussianMixture1D, a fitted GMMExpansion or numbers (N,)"
@@ -66,9 +84,9 @@ def as_mixture(value: Any, name: str, weights: ArrayLike | None = None) -> Gauss
     law = as_law(value, name, weights)
     if isinstance(law, GaussianMixture1D):
         return law
-    from gaussmix.density.estimator import GMMExpansion
+    from gaussmix.density.model import DensityModel
 
-    return GMMExpansion().fit(law.values, sample_weight=weights).distribution_
+    return DensityModel().fit(law.values, sample_weight=weights).distribution_
 
 
 def weight_rows(
@@ -90,17 +108,31 @@ def weight_rows(
         raise TypeError("a_weights and b_weights are for samples; with basis=, a and b are the weights")
     if not isinstance(basis, GaussianBasis):
         raise TypeError(f"basis is a {type(basis).__name__}; give the GaussianBasis that the weights belong to")
+    first, second, shape = broadcast_rows(a, b, basis.n_components, "with basis=, give weights", names)
+    if checked:
+        first, second = check_weight_rows(first, names[0]), check_weight_rows(second, names[1])
+    return first, second, shape
+
+
+def broadcast_rows(
+    a: ArrayLike, b: ArrayLike, n: int | None, need: str, names: tuple[str, str] = ("a", "b")
+) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
+    """Numbers (..., n), broadcast against each other: both as contiguous (B, n), and the shape before n.
+
+    Raises, with the arguments' ``names``, TypeError for no numbers, where ``need`` says what to give, ValueError for
+    another n than that of a basis and for shapes that do not broadcast.
+    """
     rows = []
     for name, values in zip(names, (a, b), strict=True):
-        weights = np.asarray(values)
-        if weights.dtype.kind not in "fiub":
-            raise TypeError(f"{name} is a {type(values).__name__}; with basis=, give weights (n,) or (B, n)")
-        if weights.ndim == 0 or weights.shape[-1] != basis.n_components:
+        row = np.atleast_1d(_unmasked(values, name))
+        if row.dtype.kind not in "fiub":
+            raise TypeError(f"{name} is a {type(values).__name__}; {need} (n,) or (B, n)")
+        if n is not None and row.shape[-1] != n:
             raise ValueError(
-                f"{name} has shape {weights.shape}, but the basis has {basis.n_components} components: give weights "
-                f"(..., {basis.n_components}); weights of another basis need their own mixtures"
+                f"{name} has shape {row.shape}, but the basis has {n} components: give weights (..., {n}); weights of "
+                "another basis need their own mixtures"
             )
-        rows.append(weights)
+        rows.append(row)
     try:
         both = np.broadcast_arrays(*rows)
     except ValueError:
@@ -109,8 +141,6 @@ def weight_rows(
         ) from None
     shape = both[0].shape
     first, second = (np.ascontiguousarray(row, np.float64).reshape(-1, shape[-1]) for row in both)
-    if checked:
-        first, second = check_weight_rows(first, names[0]), check_weight_rows(second, names[1])
     return first, second, shape[:-1]
 
 
@@ -122,6 +152,13 @@ def check_weight_rows(rows: FloatArray, name: str) -> FloatArray:
     if off.any():
         raise ValueError(f"{name} has weights that sum to {sums[off][0]:.9g}; they must sum to 1: divide by their sum")
     return rows / np.where(np.abs(sums - 1) <= 4 * np.finfo(float).eps, 1.0, sums)
+
+
+def _unmasked(values: ArrayLike, name: str) -> NDArray[Any]:
+    """As an array, if nothing in it is masked."""
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked entries, which cannot be measured: leave them out, and their weights")
+    return np.asarray(values)
 
 
 def check_finite(values: FloatArray, name: str, advice: str) -> None:
@@ -137,7 +174,7 @@ def _check_not_negative(weights: FloatArray, name: str) -> None:
 
 
 def _masses(weights: ArrayLike, n: int, name: str) -> FloatArray:
-    masses = np.ascontiguousarray(weights, np.float64)
+    masses = np.ascontiguousarray(_unmasked(weights, name), np.float64)
     if masses.shape != (n,):
         raise ValueError(f"{name} has shape {masses.shape}; give one weight for each of the {n} numbers")
     _check_not_negative(masses, name)

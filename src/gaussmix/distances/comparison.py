@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances._inputs import as_mixture
+from gaussmix.distances._inputs import as_mixture, hint_at_names
 from gaussmix.distances.binned import binned_l1, density_information_loss
 from gaussmix.distances.divergences import jensen_shannon_divergence, kl_divergence
 from gaussmix.distances.means import mean_difference_bound
@@ -80,6 +80,7 @@ class Comparison:
         return "\n".join(f"{name:<27}{value:<12.6g}{about}" for name, value, about in rows)
 
 
+@hint_at_names
 def compare(a: Any, b: Any, *, a_weights: ArrayLike | None = None, b_weights: ArrayLike | None = None) -> Comparison:
     """Compute every distance of `gaussmix.distances` between two distributions.
 

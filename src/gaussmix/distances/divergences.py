@@ -70,7 +70,8 @@ def kl_divergence(
     Returns
     -------
     float or array (...)
-        To a relative error of 1e-8, of which it usually has far less.
+        To a relative error of 1e-8, of which it usually has far less. Below 1e-14 nats the rounding of log-densities
+        shows: there the relative error is at most 1e-15 divided by the root of the divergence.
     """
     if basis is not None:
         first, second, shape = weight_rows(a, b, basis, a_weights, b_weights)
@@ -107,7 +108,7 @@ def jensen_shannon_divergence(
     Returns
     -------
     float or array (...)
-        To a relative error of 1e-8.
+        To a relative error of 1e-8; below 1e-14 nats as `kl_divergence`.
     """
     if basis is not None:
         first, second, shape = weight_rows(a, b, basis, a_weights, b_weights)

@@ -21,10 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import silhouette_score
-from sklearn.mixture import GaussianMixture
 
 from gaussmix._typing import FloatArray
 
@@ -57,6 +53,11 @@ def find_modes(scores: NDArray[np.float32], n_modes: int, rng: np.random.Generat
 
     Deterministic given ``rng``. Scores without spread have modes that are all alike, and clearness -1.
     """
+    from sklearn.cluster import KMeans  # not needed to read modes off pictures
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import silhouette_score
+    from sklearn.mixture import GaussianMixture
+
     spread = float(scores.var(0).mean())
     if spread < _NO_SPREAD:
         same = np.tile(np.eye(scores.shape[1]), (n_modes, 1, 1))

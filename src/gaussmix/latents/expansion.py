@@ -27,7 +27,7 @@ from sklearn.utils.validation import check_is_fitted
 from gaussmix._files import read_tensors, write_tensors
 from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
-from gaussmix.density.fit import Rule
+from gaussmix.density.report import Rule
 from gaussmix.latents._base import ClassSampler, of_class
 from gaussmix.latents._parts import (
     Part,

@@ -22,9 +22,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gaussmix._files import read_tensors, write_tensors
+from gaussmix._files import cache_dir, read_tensors, write_tensors
 from gaussmix._typing import FloatArray
-from gaussmix.data.cache import cache_dir
 from gaussmix.training.device import has_fast_bfloat16
 from gaussmix.training.log import TrainingBar
 from gaussmix.training.schedule import ShuffledBatches, warmup_cosine

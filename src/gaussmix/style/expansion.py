@@ -29,7 +29,7 @@ from torch import Tensor
 from gaussmix._files import Tensors, read_tensors, write_tensors
 from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
-from gaussmix.density.fit import Rule
+from gaussmix.density.report import Rule
 from gaussmix.latents._parts import mixtures_from_tensors, mixtures_to_tensors
 from gaussmix.style.couplings import PickRule, Picks, PrincipalScores
 from gaussmix.style.grams import GramLayout, Rows, Styles, crop_grams, repair

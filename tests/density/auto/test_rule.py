@@ -14,9 +14,10 @@ from gaussmix.density.auto.rule import AutomaticFit, fit_automatic, fit_fast
 from gaussmix.density.axis import Axis
 from gaussmix.density.binning import choose_axis, take_sample
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.fit import Rule, fit_counts
+from gaussmix.density.fit import fit_counts
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.reflection import Bounds
+from gaussmix.density.report import Rule
 from gaussmix.density.standard_units import read_counts
 
 RULES: dict[Rule, Any] = {"auto": fit_automatic, "fast": fit_fast}

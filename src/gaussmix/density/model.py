@@ -1,0 +1,354 @@
+"""What is learnt of columns of numbers, and how it is kept: `GMMExpansion` without scikit-learn.
+
+    numbers --binning, counts--> BinnedCounts --fit, rules, auto--> GaussianMixture1D
+
+The counts are all that a fit keeps of the data, and the mixture is made from them alone. Hence `partial_fit`, `merge`,
+files and clusters reach what one `fit` reaches over the same bins. The command line and the distances learn with this
+class: to load scikit-learn takes longer than to learn a million numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gaussmix._files import Tensors, read_tensors, write_tensors
+from gaussmix._typing import FloatArray
+from gaussmix.density.basis import GaussianBasis, check_range
+from gaussmix.density.binning import Warp, choose_axis, choose_basis, take_sample
+from gaussmix.density.counts import BinnedCounts, add_columns, as_real
+from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.density.reflection import Bounds
+from gaussmix.density.report import BASIS_RULES, FitReport, FittedDensity, Rule, make_report
+
+MAX_BINS = 1 << 16
+
+
+class DensityModel:
+    """Densities of columns, learnt from counts; parameters and attributes are those of `GMMExpansion`."""
+
+    rule: Rule
+    warp: Warp
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
+    def __init__(
+        self,
+        rule: Rule = "auto",
+        *,
+        n_components: int = 200,
+        bandwidth: float | Literal["cv"] = 2.0,
+        range: tuple[float, float] | None = None,
+        bounds: Bounds | Literal["auto"] | None = "auto",
+        warp: Warp = "auto",
+        exact: bool = False,
+        nan_policy: Literal["raise", "omit"] = "raise",
+        n_jobs: int | None = None,
+    ):
+        self.rule = rule
+        self.n_components = n_components
+        self.bandwidth = bandwidth
+        self.range = range
+        self.bounds = bounds
+        self.warp = warp
+        self.exact = exact
+        self.nan_policy = nan_policy
+        self.n_jobs = n_jobs
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_") and name[-1] != "_"}
+
+    # -- learning
+
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the density of each column of X."""
+        self._check_parameters()
+        X, extremes = self._columns(X, y, reset=True)
+        counts, bases = self._lay_bins(X, extremes, sample_weight)
+        self.counts_, self.bases_ = self._counted(counts, X, sample_weight), bases
+        return self._forget()._finish()
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Count one more chunk; the mixtures are made when they are next asked for.
+
+        The first chunk decides where the bins lie. Those of "auto" and "fast" grow with later chunks, unless ``range``
+        fixes them; a basis stays, and what comes to lie outside goes to tail components. A model counts one chunk at a
+        time: give each thread its own (`empty_like`).
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As in `fit`.
+        """
+        self._check_parameters()
+        first = not hasattr(self, "counts_")
+        X, extremes = self._columns(X, y, reset=first)
+        missing = getattr(self, "_n_missing", 0)
+        if first and self.nan_policy == "omit" and X.shape[1] == 1 and not np.isfinite(X).any():
+            self._n_missing = missing + len(X)  # bins wait for the first number
+            return self
+        laid = self._lay_bins(X, extremes, sample_weight, stream=True) if first else (self.counts_, self.bases_)
+        counts = self._counted(laid[0], X, sample_weight)
+        if first and missing:
+            counts[0].add(np.full(missing, np.nan))
+        self.counts_, self.bases_ = counts, laid[1]
+        return self._forget()
+
+    def merge(self, other: DensityModel) -> Self:
+        """Add what another estimator has counted on the same bins, as on another machine; see `empty_like`.
+
+        Raises ValueError where bins or columns differ.
+        """
+        self._require_fitted()
+        if not isinstance(other, DensityModel):
+            raise TypeError(f"cannot merge {type(other).__name__}; it takes another GMMExpansion")
+        other._require_fitted()
+        names = [getattr(model, "feature_names_in_", None) for model in (self, other)]
+        if names[0] is not None and names[1] is not None and not np.array_equal(names[0], names[1]):
+            raise ValueError(f"cannot merge columns {names[1].tolist()} into {names[0].tolist()}")
+        if len(self.counts_) != len(other.counts_):
+            raise ValueError(f"cannot merge {len(other.counts_)} columns into {len(self.counts_)}")
+        self.counts_ = [mine + theirs for mine, theirs in zip(self.counts_, other.counts_, strict=True)]
+        return self._forget()
+
+    def empty_like(self) -> Self:
+        """Return an estimator with the same parameters and bins, nothing counted: one for each worker, then `merge`."""
+        self._require_fitted()
+        twin = type(self)(**self.get_params())
+        twin.counts_ = [counts.empty_like() for counts in self.counts_]
+        twin.bases_ = self.bases_
+        twin.n_features_in_ = self.n_features_in_
+        if hasattr(self, "feature_names_in_"):
+            twin.feature_names_in_ = self.feature_names_in_
+        return twin._forget()
+
+    # -- what was learnt
+
+    @property
+    def distributions_(self) -> tuple[GaussianMixture1D, ...]:
+        """The mixture of each column."""
+        return tuple(fit.distribution for fit in self._fits())
+
+    @property
+    def reports_(self) -> tuple[FitReport, ...]:
+        """What was found in each column, and the distance to its data."""
+        fits = self._fits()
+        if self._reports is None:
+            columns = zip(self.counts_, fits, strict=True)
+            self._reports = tuple(make_report(self.rule, counts, fit) for counts, fit in columns)
+        return self._reports
+
+    @property
+    def distribution_(self) -> GaussianMixture1D:
+        """The mixture of the only column."""
+        return self._only(self.distributions_, "distributions_")
+
+    @property
+    def report_(self) -> FitReport:
+        """The report of the only column."""
+        return self._only(self.reports_, "reports_")
+
+    @property
+    def weights_(self) -> FloatArray:
+        """(n,) weights of the only column's Gaussians."""
+        return self.distribution_.weights
+
+    @property
+    def means_(self) -> FloatArray:
+        """(n,) means of the only column's Gaussians."""
+        return self.distribution_.means
+
+    @property
+    def stds_(self) -> FloatArray:
+        """(n,) standard deviations of the only column's Gaussians."""
+        return self.distribution_.stds
+
+    # -- on disk
+
+    def save(self, path: str | Path) -> None:
+        """Write mixtures, counts and parameters as one safetensors file.
+
+        `partial_fit` and `merge` go on after `load`. Raises OSError where the file cannot be written; an older file of
+        that name is then still whole.
+        """
+        self._require_fitted()
+        tensors = {}
+        columns = zip(self.counts_, self.distributions_, strict=True)
+        for j, (counts, distribution) in enumerate(columns):
+            tensors |= {f"{j}.counts.{name}": value for name, value in counts.to_tensors().items()}
+            tensors |= {f"{j}.mixture.{name}": value for name, value in distribution.to_tensors().items()}
+        about = {
+            "parameters": json.dumps(self.get_params(), default=lambda value: value.tolist()),
+            "reports": json.dumps([report.to_dict() for report in self.reports_]),
+            "bases": json.dumps([None if basis is None else dataclasses.asdict(basis) for basis in self.bases_]),
+            "names": json.dumps(list(map(str, getattr(self, "feature_names_in_", [])))),
+        }
+        write_tensors(path, tensors, "GMMExpansion", about)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote. Raises ValueError for a file that is cut short or was written by another."""
+        tensors, about = read_tensors(path, "GMMExpansion")
+        try:
+            model = cls(**_tupled(json.loads(about["parameters"])))
+            reports = tuple(FitReport.from_dict(facts) for facts in json.loads(about["reports"]))
+            model.counts_, fitted = [], []
+            for j, report in enumerate(reports):
+                model.counts_.append(BinnedCounts.from_tensors(_part(tensors, f"{j}.counts.")))
+                mixture = GaussianMixture1D.from_tensors(_part(tensors, f"{j}.mixture."))
+                fitted.append(FittedDensity(mixture, report.details))
+            model.bases_ = tuple(b and GaussianBasis(**_tupled(b)) for b in json.loads(about["bases"]))
+            model.n_features_in_ = len(fitted)
+            if names := json.loads(about["names"]):
+                model.feature_names_in_ = np.array(names, dtype=object)
+            model._fitted, model._reports = tuple(fitted), reports
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} holds no usable model ({error}); fit and save it again") from error
+        return model
+
+    # -- inside
+
+    def _check_parameters(self) -> None:
+        if self.range is not None:
+            check_range(*_pair(self.range, "range"), "range")
+        low, high = self._bounds()
+        if low is not None and high is not None:
+            check_range(low, high, "bounds")
+        if self.exact and self.rule not in BASIS_RULES:
+            raise ValueError(f"exact=True is for a fixed basis; rule is {self.rule!r}")
+
+    def _require_fitted(self) -> None:
+        if not hasattr(self, "counts_"):
+            raise ValueError("no number has been counted yet: there is nothing to learn from")
+
+    def _bounds(self) -> Bounds:
+        """Given bounds, open sides as None."""
+        if self.bounds is None or (isinstance(self.bounds, str) and self.bounds == "auto"):
+            return None, None
+        low, high = _pair(self.bounds, "bounds")
+        return None if low == -math.inf else low, None if high == math.inf else high
+
+    def _columns(self, X: Any, y: Any, *, reset: bool) -> tuple[NDArray[np.floating], list[tuple[float, float]]]:
+        """X (N,) as a matrix (N, 1) of float32 or float64, and its extremes, NaN where it holds one."""
+        column = as_real(X).reshape(-1, 1)
+        column = column if column.dtype == np.float32 else column.astype(np.float64, copy=False)
+        self.n_features_in_ = 1
+        return column, [self._check_column(0, column[:, 0])]
+
+    def _check_column(self, j: int, column: NDArray[np.floating]) -> tuple[float, float]:
+        """The extremes. Raises ValueError for what is not finite (unless omitted) or lies outside the bounds."""
+        least, most = float(np.min(column)), float(np.max(column))  # NaN if there is any
+        if self.nan_policy == "raise" and not (math.isfinite(least) and math.isfinite(most)):
+            what = "NaN" if math.isnan(least) else "infinity"
+            raise ValueError(f"Input X contains {what} in column {j}: leave such rows out, or give nan_policy='omit'")
+        low, high = self._bounds()
+        outside = np.zeros(0, dtype=bool)
+        if low is not None and not least >= low:
+            outside = column < low
+        if high is not None and not most <= high and not outside.any():
+            outside = column > high
+        if outside.any():
+            raise ValueError(
+                f"{int(np.sum(outside))} of {len(column)} numbers in column {j} lie outside "
+                f"bounds={self.bounds!r}, such as {column[np.argmax(outside)]:g}; leave them out, or widen them"
+            )
+        return least, most
+
+    def _lay_bins(
+        self, X: NDArray[np.floating], extremes: list[tuple[float, float]], sample_weight: Any, stream: bool = False
+    ) -> tuple[list[BinnedCounts], tuple[GaussianBasis | None, ...]]:
+        """Empty counts for columns of which these are the first rows, or all; and their bases."""
+        given = np.asarray(sample_weight)  # importance weights do not move bins, wrong ones are refused in counting
+        repeats = given if given.dtype.kind in "iu" and given.shape == (len(X),) and given.any() else None
+        laid = [self._bins(column, ends, repeats, stream) for column, ends in zip(X.T, extremes, strict=True)]
+        return [counts for counts, _ in laid], tuple(basis for _, basis in laid)
+
+    def _bins(
+        self, column: NDArray[np.floating], ends: tuple[float, float], repeats: NDArray[Any] | None, stream: bool
+    ) -> tuple[BinnedCounts, GaussianBasis | None]:
+        low, high = ends
+        if repeats is not None or not (math.isfinite(low) and math.isfinite(high)):
+            kept = np.isfinite(column) if repeats is None else np.isfinite(column) & (repeats > 0)
+            column, repeats = column[kept], None if repeats is None else repeats[kept]
+            if len(column) == 0:
+                raise ValueError("a column holds no finite number (in its first chunk); there is nothing to learn from")
+            low, high = float(column.min()), float(column.max())
+        sample = take_sample(column, repeats)
+        options: Any = {"span": self.range, "warp": self.warp, "stream": stream}
+        if self.rule not in BASIS_RULES:
+            axis, atoms = choose_axis(sample, low, high, **options)
+            return BinnedCounts(axis, atoms=atoms, grow=stream and axis.scale is not None, max_bins=MAX_BINS), None
+        t = 2.0 if self.bandwidth == "cv" else float(self.bandwidth)
+        basis, atoms = choose_basis(sample, low, high, int(self.n_components), t, bounds=self._bounds(), **options)
+        return BinnedCounts(basis.axis(), atoms=atoms, exact=self.exact), basis
+
+    def _counted(
+        self, counts: list[BinnedCounts], X: NDArray[np.floating], sample_weight: ArrayLike | None
+    ) -> list[BinnedCounts]:
+        """New counts with these rows added, so that an error leaves the old ones."""
+        if sample_weight is not None and (sample_weight := np.asanyarray(sample_weight)).ndim == 0:
+            sample_weight = np.full(len(X), sample_weight)
+        if self.nan_policy == "omit" and (infinite := np.isinf(X)).any():
+            X = np.where(infinite, np.nan, X)  # which the counts keep apart
+        counts = [mine.copy() for mine in counts]
+        add_columns(counts, X, sample_weight, n_jobs=self.n_jobs)
+        return counts
+
+    def _fits(self) -> tuple[FittedDensity, ...]:
+        self._require_fitted()
+        if self._fitted is None:
+            self._finish()
+        assert self._fitted is not None
+        return self._fitted
+
+    def _forget(self) -> Self:
+        """What was made from older counts."""
+        self._fitted: tuple[FittedDensity, ...] | None = None
+        self._reports: tuple[FitReport, ...] | None = None
+        return self
+
+    def _finish(self) -> Self:
+        if any((basis is None) == (self.rule in BASIS_RULES) for basis in self.bases_):
+            raise ValueError(f"rule is {self.rule!r} now; what was counted was counted for another: fit again")
+        from gaussmix.density.fit import (
+            fit_counts,  # with SciPy's linear algebra, which a model from a file does without
+        )
+
+        bounds: Any = "auto" if isinstance(self.bounds, str) else self._bounds()
+        self._fitted = tuple(
+            fit_counts(counts, self.rule, basis=basis, cross_validate=self.bandwidth == "cv", bounds=bounds)
+            for counts, basis in zip(self.counts_, self.bases_, strict=True)
+        )
+        return self
+
+    @staticmethod
+    def _only(values: tuple[Any, ...], name: str) -> Any:
+        if len(values) != 1:
+            raise AttributeError(f"{len(values)} columns were fitted: use {name}[column]")
+        return values[0]
+
+
+def _part(tensors: Tensors, prefix: str) -> Tensors:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _tupled(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields as they were before JSON made lists of their tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def _pair(values: Any, name: str) -> tuple[Any, Any]:
+    try:
+        low, high = (None if value is None else float(value) for value in values)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {values!r}; it takes a pair of numbers (low, high)") from None
+    if name == "range" and (low is None or high is None):
+        raise ValueError(f"range is {values!r}; both ends must be numbers (bounds may be open)")
+    return low, high
