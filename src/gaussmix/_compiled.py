@@ -108,9 +108,9 @@ class _Cache:
         for folder, _ in _folders(self.source):
             try:
                 data = (folder / self._file(signature, context.codegen())).read_bytes()
-            except OSError:
+                return CompileResult._rebuild(context, *pickle.loads(data))
+            except Exception:  # absent, out of reach, or damaged in whatever way: compiled anew
                 continue
-            return CompileResult._rebuild(context, *pickle.loads(data))
         if not compiled:
             LOGGER.info(ANNOUNCEMENT)
         compiled.append(self.name)

@@ -59,7 +59,7 @@ def take_sample(x: NDArray[np.floating], frequencies: NDArray[np.integer] | None
     ends = None if frequencies is None else np.cumsum(frequencies, dtype=np.int64)
     n = len(x) if ends is None else int(ends[-1])
     if n > SAMPLE:
-        starts = (np.arange(SAMPLE + 1) * (n / SAMPLE)).astype(np.int64)  # of whole strata, from each of which one comes
+        starts = (np.arange(SAMPLE + 1) * (n / SAMPLE)).astype(np.int64)  # of strata: one number comes from each
         places = starts[:-1] + (np.random.default_rng(0).random(SAMPLE) * np.diff(starts)).astype(np.int64)
         x = x[places if ends is None else np.searchsorted(ends, places, side="right")]
     elif frequencies is not None:

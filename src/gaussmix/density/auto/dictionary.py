@@ -43,12 +43,12 @@ def cell_boundaries(counts: FloatArray, n_cells: int = MAX_CELLS) -> IntArray:
     tail = even[0] * 2.0 ** -np.arange(0.5, max(math.log2(even[0] / SUPPORT), 0), 0.5)
     targets = np.concatenate([tail[::-1], even, n - tail])
     place = np.concatenate([quantile_places(counts, targets), np.linspace(0, m, n_cells // 2 + 1)])
-    return np.unique(_nearest(place))
+    return np.unique(_nearest(place)).astype(np.int64)
 
 
-def _nearest(place: FloatArray) -> IntArray:
+def _nearest(place: FloatArray) -> FloatArray:
     """The nearest integers, both of them half way between two: so mirrored places give mirrored integers."""
-    return np.concatenate([np.ceil(place - 0.5), np.floor(place + 0.5)]).astype(np.int64)
+    return np.concatenate([np.ceil(place - 0.5), np.floor(place + 0.5)])
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def build_dictionary(edges: FloatArray, counts: FloatArray, bounds: Interval) ->
         if level < 2:  # coarse: the whole lattice and one atom beyond either end
             place = np.arange(-1.0, round(length / std) + 2)
         else:
-            place = np.unique(_nearest((middles[resolved] - edges[0]) / std)).astype(np.float64)
+            place = np.unique(_nearest((middles[resolved] - edges[0]) / std))
         m = edges[0] + place * std
         near = np.interp(m + std, edges, cumulative) - np.interp(m - std, edges, cumulative)
         m = m[near >= SUPPORT]
