@@ -76,6 +76,19 @@ def test_a_kernel_is_its_function_and_is_compiled_once(load, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    "damage", [lambda data: b"", lambda data: data[:-9], lambda data: data[:500] + b"?" + data[501:]]
+)
+def test_damaged_code_is_compiled_anew(load, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    load().total(np.arange(4.0))
+    for path in (tmp_path / "cache").iterdir():
+        path.write_bytes(damage(path.read_bytes()))
+    assert load().total(np.arange(4.0)) == 12
+    assert names() == ALL
+    assert load().total(np.arange(4.0)) == 12
+    assert names() == []
+
+
+@pytest.mark.parametrize(
     ("change", "expected", "anew"),
     [
         (("FACTOR = 2.0", "FACTOR = 3.0"), 18, ALL),

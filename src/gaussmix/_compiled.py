@@ -37,6 +37,8 @@ from gaussmix._files import cache_dir, whole_file
 LOGGER = logging.getLogger("gaussmix")
 ANNOUNCEMENT = "compiling the loops over data for this machine, once: a few seconds"
 
+_DIGEST = hashlib.sha256().digest_size  # bytes before the code in a file: a damaged one is compiled anew
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 _lock = RLock()
 compiled: list[str] = []
@@ -107,10 +109,12 @@ class _Cache:
         context.refresh()
         for folder, _ in _folders(self.source):
             try:
-                data = (folder / self._file(signature, context.codegen())).read_bytes()
-                return CompileResult._rebuild(context, *pickle.loads(data))
-            except Exception:  # absent, out of reach, or damaged in whatever way: compiled anew
+                kept = (folder / self._file(signature, context.codegen())).read_bytes()
+            except OSError:
                 continue
+            digest, data = kept[:_DIGEST], kept[_DIGEST:]
+            if hashlib.sha256(data).digest() == digest:
+                return CompileResult._rebuild(context, *pickle.loads(data))
         if not compiled:
             LOGGER.info(ANNOUNCEMENT)
         compiled.append(self.name)
@@ -127,7 +131,7 @@ class _Cache:
             try:
                 folder.mkdir(mode, parents=True, exist_ok=True)
                 with whole_file(folder / self._file(signature, result.library.codegen)) as aside:
-                    aside.write_bytes(data)
+                    aside.write_bytes(hashlib.sha256(data).digest() + data)
                 return
             except OSError:
                 continue
