@@ -466,6 +466,30 @@ def test_nothing_leaks_through_given_bounds(shape: tuple[float, float | None]) -
         assert np.isfinite(model.logpdf([0.0, 0.7, 1.0])).all()
 
 
+@pytest.mark.parametrize("weights", [None, "frequencies", "importance"])
+def test_a_stream_that_begins_with_point_masses_lays_its_bins_later(weights: str | None) -> None:
+    rng = np.random.default_rng(0)
+    waits = np.sort(np.where(rng.random(20_000) < 0.4, 0.0, rng.gamma(2, 1e-4, 20_000)))
+    first = np.append(np.repeat([0.0, 999.0], 50), np.nan)
+    every = np.concatenate([first, waits])
+    given = {"frequencies": np.full(every.size, 3), "importance": rng.random(every.size)}.get(weights or "")
+    model = GMMExpansion(nan_policy="omit")
+    start = 0
+    for chunk in (first, *np.array_split(waits, 20)):
+        rows = slice(start, start + len(chunk))
+        model.partial_fit(chunk, sample_weight=None if given is None else given[rows])
+        start = rows.stop
+    whole = GMMExpansion(nan_policy="omit").fit(every, sample_weight=given)
+    assert model.counts_[0].n == whole.counts_[0].n
+    assert model.counts_[0].n_nan == whole.counts_[0].n_nan > 0
+    assert model.counts_[0].total_mass == pytest.approx(whole.counts_[0].total_mass, rel=1e-12)
+    assert model.counts_[0].size == pytest.approx(whole.counts_[0].size, rel=1e-12)
+    q = np.linspace(0.01, 0.98, 50)
+    np.testing.assert_allclose(model.distribution_.ppf(q), whole.distribution_.ppf(q), atol=2e-5)
+    assert model.report_.atoms[0.0] == pytest.approx(whole.report_.atoms[0.0])
+    assert model.report_.ks < 0.02
+
+
 def test_sorted_whole_numbers_stream_well() -> None:
     x = np.sort(np.round(np.random.default_rng(0).gamma(4, 100, 50_000)))
     model = GMMExpansion()

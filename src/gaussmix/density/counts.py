@@ -213,6 +213,29 @@ class BinnedCounts(TensorRecord):
             extra.mass[extra.table == 0] = 0.0  # what rounding left of a bin that held atoms only
         return rest
 
+    @property
+    def only_atoms(self) -> bool:
+        """Whether there are points, and all of them equal an atom: nothing is then known only to a bin."""
+        return 0 < self.n == int(self.atom_counts.sum())
+
+    def relaid(self, empty: BinnedCounts) -> BinnedCounts:
+        """What these counts hold, all of it on atoms (`only_atoms`), on the bins and atoms of ``empty``."""
+        out = empty.copy().add(self.atoms, self.atom_counts)
+        out._table[NAN] += self._table[NAN]
+        if self._importance is not None:
+            mine, extra = self._importance, out._weighted()
+            slots, _ = out._slots(self.atoms, out._extremes)
+            kept = np.flatnonzero(np.isin(self.atoms, out.atoms))
+            atoms = np.searchsorted(out.atoms, self.atoms[kept])
+            np.subtract.at(out._table, slots, mine.atom_table)
+            np.subtract.at(out._atom_table, atoms, mine.atom_table[kept])
+            for name in ("table", "mass"):
+                np.add.at(getattr(extra, name), slots, getattr(mine, f"atom_{name}"))
+                np.add.at(getattr(extra, f"atom_{name}"), atoms, getattr(mine, f"atom_{name}")[kept])
+                getattr(extra, name)[NAN] += getattr(mine, name)[NAN]
+            extra.squares += mine.squares
+        return out
+
     def add(self, x: ArrayLike, sample_weight: ArrayLike | None = None, *, n_jobs: int | None = None) -> Self:
         """Count the points x.
 

@@ -78,9 +78,9 @@ class DensityModel:
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Count one more chunk; the mixtures are made when they are next asked for.
 
-        The first chunk decides where the bins lie. Those of "auto" and "fast" grow with later chunks, unless ``range``
-        fixes them; a basis stays, and what comes to lie outside goes to tail components. A model counts one chunk at a
-        time: give each thread its own (`empty_like`).
+        The first chunk decides where the bins lie, or a later one where there were only point masses so far. Bins of
+        "auto" and "fast" grow with later chunks, unless ``range`` fixes them; a basis stays, and what comes to lie
+        outside goes to tail components. A model counts one chunk at a time: give each thread its own (`empty_like`).
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class DensityModel:
         if first and self.nan_policy == "omit" and X.shape[1] == 1 and not np.isfinite(X).any():
             self._n_missing = missing + len(X)  # bins wait for the first number
             return self
-        laid = self._lay_bins(X, extremes, sample_weight, stream=True) if first else (self.counts_, self.bases_)
+        laid = self._lay_bins(X, extremes, sample_weight, stream=True) if first else self._relaid(X, sample_weight)
         counts = self._counted(laid[0], X, sample_weight)
         if first and missing:
             counts[0].add(np.full(missing, np.nan))
@@ -265,10 +265,27 @@ class DensityModel:
         self, X: NDArray[np.floating], extremes: list[tuple[float, float]], sample_weight: Any, stream: bool = False
     ) -> tuple[list[BinnedCounts], tuple[GaussianBasis | None, ...]]:
         """Empty counts for columns of which these are the first rows, or all; and their bases."""
-        given = np.asarray(sample_weight)  # importance weights do not move bins, wrong ones are refused in counting
-        repeats = given if given.dtype.kind in "iu" and given.shape == (len(X),) and given.any() else None
+        repeats = _frequencies(sample_weight, len(X))
         laid = [self._bins(column, ends, repeats, stream) for column, ends in zip(X.T, extremes, strict=True)]
         return [counts for counts, _ in laid], tuple(basis for _, basis in laid)
+
+    def _relaid(
+        self, X: NDArray[np.floating], sample_weight: Any
+    ) -> tuple[list[BinnedCounts], tuple[GaussianBasis | None, ...]]:
+        """The counts and bases; laid anew for columns of which only point masses were seen, and now other numbers."""
+        counts, bases = list(self.counts_), list(self.bases_)
+        for j, mine in enumerate(counts):
+            others = np.isfinite(X[:, j]) & ~np.isin(X[:, j], mine.atoms) if mine.only_atoms else np.zeros(1, bool)
+            if self.range is None and others.any():
+                given = np.asarray(sample_weight)
+                frequencies = (
+                    given.reshape(-1) if given.dtype.kind in "iu" and given.size == len(X) else np.ones(len(X))
+                )
+                column = np.append(mine.atoms, X[:, j])
+                repeats = np.append(mine.atom_counts, frequencies.astype(np.int64))
+                empty, bases[j] = self._bins(column, (math.nan, math.nan), repeats, stream=True)
+                counts[j] = mine.relaid(empty)
+        return counts, tuple(bases)
 
     def _bins(
         self, column: NDArray[np.floating], ends: tuple[float, float], repeats: NDArray[Any] | None, stream: bool
@@ -333,6 +350,12 @@ class DensityModel:
         if len(values) != 1:
             raise AttributeError(f"{len(values)} columns were fitted: use {name}[column]")
         return values[0]
+
+
+def _frequencies(sample_weight: Any, n: int) -> NDArray[np.integer] | None:
+    """Weights (n,) that are frequencies; importance weights do not move bins, wrong ones are refused in counting."""
+    given = np.asarray(sample_weight)
+    return given if given.dtype.kind in "iu" and given.shape == (n,) and given.any() else None
 
 
 def _part(tensors: Tensors, prefix: str) -> Tensors:
