@@ -540,3 +540,22 @@ def test_parameters_of_numpy_types_are_saved(gamma: np.ndarray, tmp_path: Path) 
     )
     model.fit(gamma).save(tmp_path / "m.safetensors")
     assert GMMExpansion.load(tmp_path / "m.safetensors").distribution_ == model.distribution_
+
+
+@pytest.mark.parametrize("rule", ["auto", "fast"])
+def test_bounds_may_lie_on_the_end_values_of_a_rounded_column(rule: Any) -> None:
+    x = np.round(np.random.default_rng(0).beta(2, 2, 20_000) * 100)
+    x[:2] = 0, 100
+    law = GMMExpansion(rule, bounds=(0, 100)).fit(x).distribution_
+    points = np.linspace(0, 100, 999)
+    assert np.abs(law.cdf(points) - stats.beta(2, 2, scale=100).cdf(points)).max() < 0.015
+    assert law.cdf(0.0) == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ValueError, match="widen"):
+        GMMExpansion(rule, bounds=(-1, 99.4)).fit(x)
+
+
+def test_columns_over_nineteen_decades_keep_their_quantiles() -> None:
+    x = 10 ** np.random.default_rng(0).uniform(-10, 9, 20_000)
+    q = np.array([0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99])
+    found = GMMExpansion().fit(x).distribution_.ppf(q)
+    np.testing.assert_allclose(np.log10(found), np.log10(np.quantile(x, q)), atol=0.1)

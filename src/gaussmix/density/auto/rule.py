@@ -26,7 +26,7 @@ The matrices are small, so that BLAS is held to one thread: several would mostly
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -68,7 +68,8 @@ def fit_fast(data: StandardCounts, bounds: Bounds) -> AutomaticFit:
 
     Raises ValueError for data outside the bounds.
     """
-    found = fast.expand_counts(data, _interval(data, bounds))
+    data = _within(data, bounds)
+    found = fast.expand_counts(data, data.interval(bounds))
     details = {"bandwidth": found.bandwidth, "expansion_share": 1.0, "sharpened_share": 0.0, "n_active": 0}
     return AutomaticFit(found.weights, *_in_data_units(data, bounds, found.means, found.stds), details)
 
@@ -77,7 +78,8 @@ def fit_automatic(data: StandardCounts, bounds: Bounds) -> AutomaticFit:
     """Fit the rule "auto", as `fit_fast` does."""
     if data.n < FEWEST or len(data.counts) < _FEWEST_BINS:
         return fit_fast(data, bounds)
-    expansion = fast.expand_counts(data, _interval(data, bounds))
+    data = _within(data, bounds)
+    expansion = fast.expand_counts(data, data.interval(bounds))
     with _blas().limit(limits=1, user_api="blas"):
         return _averaged(data, bounds, expansion)
 
@@ -120,15 +122,22 @@ def _in_data_units(
     return means if bounds == (None, None) else np.clip(means, *bounds), stds * data.unit
 
 
-def _interval(data: StandardCounts, bounds: Bounds) -> Interval:
-    """Bounds in standard units. Raises ValueError for data beyond them."""
+def _within(data: StandardCounts, bounds: Bounds) -> StandardCounts:
+    """The counts cut at the bounds where these lie in the cell of a rounded end value, half of which is possible then.
+
+    Raises ValueError for data beyond the bounds.
+    """
     low, high = bounds
-    if (low is not None and data.ends[0] < low) or (high is not None and data.ends[1] > high):
+    edges, ends = data.edges.copy(), list(data.ends)
+    for side, bound, sign, value in ((0, low, 1, data.rest.minimum), (-1, high, -1, data.rest.maximum)):
+        if bound is not None and sign * bound > sign * ends[side] and data.on_lattice and sign * bound <= sign * value:
+            edges[side], ends[side] = data.to_standard(np.array(bound)), bound
+    if (low is not None and ends[0] < low) or (high is not None and ends[1] > high):
         raise ValueError(
             f"bounds are {bounds} and data lie from {data.ends[0]:g} to {data.ends[1]:g}, beyond them: "
             f"widen the bounds, or use None for an open side"
         )
-    return data.interval(bounds)
+    return replace(data, edges=edges, ends=(ends[0], ends[1]))
 
 
 def make_cells(data: StandardCounts, bounds: Interval) -> tuple[Likelihood, IntArray]:
