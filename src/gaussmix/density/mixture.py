@@ -219,19 +219,16 @@ class GaussianMixture1D(TensorRecord):
         rng = np.random.default_rng(random_state.randint(0, 2**32, 4, np.uint32) if legacy else random_state)
         shape = np.broadcast_to(0, () if size is None else size).shape
         with rng.bit_generator.lock:
-            return sampling.draw(math.prod(shape), self._alias_table, rng).reshape(shape)[()]
+            return sampling.draw(math.prod(shape), self._components, self.bounds, self.tail, rng).reshape(shape)[()]
 
     @cached_property
-    def _alias_table(self) -> sampling.AliasTable:
-        rest = 1 - self.atoms.masses.sum()
-        tail = [np.atleast_1d(value) for value in self.tail] if self.tail.mass else [np.empty(0)] * 3
-        parts = [
-            (rest * (1 - self.tail.mass) * self.weights, self.means, self.stds),
-            (self.atoms.masses, self.atoms.positions, np.zeros(self.atoms.masses.size)),
-            (rest * tail[0], tail[1], tail[2]),
-        ]
-        probability, mean, std = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        return sampling.AliasTable(*sampling.alias_table(probability), mean, std, self.tail.mass > 0, *self.bounds)
+    def _components(self) -> sampling.Components:
+        positions, masses = self.atoms
+        rest = 1 - masses.sum()
+        gaussians = rest * (1 - self.tail.mass) * self.weights
+        probability = np.concatenate([gaussians, masses, [rest * self.tail.mass]])
+        mean = np.concatenate([self.means, positions, [math.nan]])
+        return sampling.components(probability, mean, np.concatenate([self.stds, 0 * masses, [math.nan]]))
 
     def to_tensors(self) -> dict[str, FloatArray]:
         """Return everything as float64 arrays, for `from_tensors`."""

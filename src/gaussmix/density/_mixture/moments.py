@@ -53,19 +53,15 @@ def _moments_about(c: float, p: Pieces) -> tuple[float, float]:
 def entropy(p: Pieces, table: PolynomialTable) -> float:
     """-int p log p: Gauss-Legendre in the cells of the table, and the guard's closed form outside it."""
     nodes, weights = np.polynomial.legendre.leggauss(12)
-    middle, inverse, powers = table.logs[:, :1], table.logs[:, 1:2], table.logs[:, 2:]
-    fitted = np.isfinite(inverse[:, 0])
+    middle, inverse, powers = table.logs[:, 0], table.logs[:, 1], table.logs[:, 2:]
+    fitted = np.isfinite(inverse)
     log_p = np.polynomial.polynomial.polyval(nodes, powers[fitted].T)
-    total = -float((np.exp(log_p) * log_p / inverse[fitted] * weights).sum())
-    for side, sign in ((0, -1.0), (1, 1.0)):
-        first, last = table.first[side], table.first[side + 1]
-        mass = np.diff(table.outside[first:last])
-        unfitted = ~fitted[first - side : last - side - 1]
-        x = middle[first - side : last - side - 1, 0][unfitted]
-        total -= float(mass[unfitted] @ log_densities(x, p))
-        if p.guard_mass > 0:
-            edge = table.center + sign * ROOT / table.per_root[side]
-            total += _guard_entropy(sign * (edge - p.guard_loc), p)
+    total = -float((np.exp(log_p) * log_p / inverse[fitted, None] * weights).sum())
+    mass = np.delete(np.diff(table.outside), table.n_below)
+    total -= float(mass[~fitted] @ log_densities(middle[~fitted], p))
+    if p.guard_mass > 0:
+        for sign, per_root in zip((-1, 1), table.per_root, strict=True):
+            total += _guard_entropy(sign * (table.center - p.guard_loc) + ROOT / per_root, p)
     return total
 
 
