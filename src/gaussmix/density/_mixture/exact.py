@@ -23,6 +23,7 @@ _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _SQRT_3 = math.sqrt(3.0)
 _LOG_T3 = math.log(2 / (math.pi * _SQRT_3))
 _BLOCK = 1 << 15  # terms, points times components, that are held at once
+_UNDERFLOW = -700.0  # of exp, which below it is slow
 _CLOSE = 0.05  # standard deviations between two points, times 1 + |z|, up to which a series gives the mass there
 
 
@@ -93,13 +94,13 @@ def log_densities(x: FloatArray, p: Pieces) -> FloatArray:
     inside = np.flatnonzero((p.low <= x) & (x <= p.high))
     for rows in _blocks(inside, p):
         terms = np.subtract.outer(x[rows], p.mean)
-        terms *= p.inverse_std
-        np.subtract(p.log_height, np.multiply(terms, 0.5 * terms, out=terms), out=terms)
+        terms *= p.inverse_std * math.sqrt(0.5)
+        np.subtract(p.log_height, np.square(terms, out=terms), out=terms)
         rest = np.logaddexp(out[rows], math.log(p.flat) if p.flat > 0 else -math.inf)
         top = np.maximum(rest, terms.max(1, initial=-math.inf))
-        top[np.isinf(top)] = 0.0
-        terms -= top[:, None]
-        out[rows] = top + np.log(np.exp(terms, out=terms).sum(1) + np.exp(rest - top))
+        shift = np.where(np.isinf(top), 0.0, top)
+        np.maximum(np.subtract(terms, shift[:, None], out=terms), _UNDERFLOW, out=terms)
+        out[rows] = top + np.log(np.exp(terms, out=terms).sum(1) + np.exp(rest - shift))
     return out
 
 
@@ -135,29 +136,35 @@ def _masses_between(x: FloatArray, end: float, p: Pieces) -> FloatArray:
     return out
 
 
-def middle(p: Pieces, x: float, step: float) -> float:
-    """A point with at least a twentieth of the Gaussians' mass on either side: steps from ``x`` double, then halve."""
-    below, above = p.low, p.high
-    for _ in range(2000):
-        lower, upper = (float(_masses_between(np.array([x]), end, p)[0]) for end in (p.low, p.high))
+def extent(p: Pieces, reach: float = 10.0) -> tuple[float, float]:
+    """The bounds, or ``reach`` standard deviations beyond the means."""
+    low = (p.mean - reach / p.inverse_std).min(initial=p.low if p.flat else math.inf)
+    high = (p.mean + reach / p.inverse_std).max(initial=p.high if p.flat else -math.inf)
+    return max(p.low, low), min(p.high, high)
+
+
+def center(p: Pieces) -> float:
+    """A point with at least a twentieth of the mass of all but the guard on either side.
+
+    Without bounds, half of that of one half of the components lies on either side of their median.
+    """
+    low, high = extent(p)
+    order = np.argsort(p.mean)
+    below = np.cumsum(p.weight[order])
+    x = p.mean[order[np.searchsorted(below, 0.5 * below[-1])]].clip(low, high) if order.size else low
+    for _ in range(100):
+        lower, upper = (_masses_between(np.array([x]), end, p)[0] for end in (p.low, p.high))
         if min(lower, upper) >= 0.05 * (lower + upper):
             break
-        if lower < upper:
-            below = x
-            x = min(x + step, 0.5 * x + 0.5 * above)
-        else:
-            above = x
-            x = max(x - step, 0.5 * x + 0.5 * below)
-        if math.isfinite(below) and math.isfinite(above):
-            x = 0.5 * below + 0.5 * above
-        step *= 2
-    return x
+        low, high = (x, high) if lower < upper else (low, x)
+        x = 0.5 * low + 0.5 * high
+    return float(x)
 
 
-def quantiles(mass: FloatArray, p: Pieces, upper: bool, center: float, step: float) -> FloatArray:
+def quantiles(mass: FloatArray, p: Pieces, upper: bool, center: float) -> FloatArray:
     """The x with ``mass`` (N,) above them if ``upper``, else below; the support's ends at 0 and 1, NaN beyond.
 
-    ``center`` is a point inside the bulk, ``step`` a length of its order.
+    ``center`` is a point inside the bulk.
     """
     here, there = reversed(ends(p)) if upper else ends(p)
     out = np.select([mass == 0, mass == 1], [here, there], math.nan)
@@ -165,22 +172,19 @@ def quantiles(mass: FloatArray, p: Pieces, upper: bool, center: float, step: flo
     for rows, q, side in ((near, mass, upper), (~near, 1 - mass, not upper)):
         rows = np.flatnonzero(rows & (mass > 0) & (mass < 1))
         if rows.size:
-            out[rows] = _far_quantiles(q[rows], p, side, center, step)
+            out[rows] = _far_quantiles(q[rows], p, side, center)
     return out
 
 
-def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, center: float, step: float) -> FloatArray:
+def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, center: float) -> FloatArray:
     """The x with ``mass`` (N,) > 0 outside, on the side of ``center`` where less than that at ``center`` is outside.
 
-    Newton's method on the log of the mass, in a bracket that is found by doubling ``step``; bisection where it fails.
+    Newton's method on the log of the mass in a bracket; bisection where it fails.
     """
-    sign, end = (1.0, ends(p)[1]) if upper else (-1.0, ends(p)[0])
-    edges, outside = np.array([center]), np.ones(1)
-    while outside[-1] > mass.min() or edges.size == 1:
-        edges = np.append(edges, sign * min(sign * edges[-1] + step, sign * end))
-        outside = np.append(outside, masses_outside(edges[-1:], p, upper))
-        step *= 2
-    found = np.searchsorted(-outside, -mass)
+    sign = 1 if upper else -1
+    away = abs(extent(p)[upper] - center) * 2.0 ** np.arange(-40, 401, 8)
+    edges = np.clip(np.append(center, center + sign * away), *ends(p))
+    found = np.searchsorted(-masses_outside(edges, p, upper), -mass).clip(1)
     inner, outer = edges[found - 1], edges[found]
     x, live = inner.copy(), np.arange(mass.size)
     for _ in range(200):

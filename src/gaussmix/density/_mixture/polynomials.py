@@ -121,7 +121,9 @@ def _choose(cells: _Open, numbers: IntArray) -> _Open:
 
 def _bounds(count: IntArray) -> IntArray:
     """Where the segments of the lengths ``count`` (C,) begin, and the end of the last, (C + 1,)."""
-    return np.append(0, np.cumsum(count))
+    bounds = np.zeros(count.size + 1, np.int64)
+    np.cumsum(count, out=bounds[1:])
+    return bounds
 
 
 def _reduce(ufunc: np.ufunc, values: FloatArray, count: IntArray) -> FloatArray:

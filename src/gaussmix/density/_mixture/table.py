@@ -11,7 +11,9 @@ of `FAN`. Outside the table, and in cells too narrow for float64, sums are direc
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
@@ -22,7 +24,6 @@ from gaussmix.density._mixture import exact
 from gaussmix.density._mixture.exact import Pieces
 from gaussmix.density._mixture.polynomials import Cells, make_cells
 
-REACH = 10.0  # standard deviations from the means that the table covers
 ROOT_BITS, FAN_BITS = 11, 3
 ROOT, FAN = 1 << ROOT_BITS, 1 << FAN_BITS
 GUIDE = 4096
@@ -36,7 +37,7 @@ class PolynomialTable(NamedTuple):
     per_root: tuple[float, float]  # root cells a unit of length below and above c
     tree: NDArray[np.int32]
     """The number of a cell, or ~ where the block of FAN finer entries begins; first the two roots (2 ROOT,)."""
-    logs: FloatArray  # (M, 12): middle, 1 / half-width, a_0 .. a_9
+    logs: FloatArray  # (M, 13): middle, 1 / half-width, a_0 .. a_9, 0
     masses: FloatArray  # (M, 13): middle, 1 / half-width, b_0 .. b_10
     outside: FloatArray  # (M + 2,) G at the outer edge of every cell; after the cells of a side, G at c
     n_below: int  # cells below c
@@ -45,9 +46,7 @@ class PolynomialTable(NamedTuple):
 
 def build(p: Pieces, center: float) -> PolynomialTable:
     """The table of a mixture, cut at ``center``, which must have mass on either side."""
-    stds = 1 / p.inverse_std
-    low = max(p.low, (p.mean - REACH * stds).min(initial=p.low if p.flat else math.inf))
-    high = min(p.high, (p.mean + REACH * stds).max(initial=p.high if p.flat else -math.inf))
+    low, high = exact.extent(p)
     reach = center - low, high - center
     cells = make_cells(p, center, np.array(reach))
     rows = cells.rows
@@ -62,7 +61,7 @@ def build(p: Pieces, center: float) -> PolynomialTable:
         center,
         (ROOT / reach[0], ROOT / reach[1]),
         _tree(cells),
-        rows[:, :12].copy(),
+        np.pad(rows[:, :12], [(0, 0), (0, 1)]),
         masses,
         np.concatenate(outside),
         outside[0].size - 1,
@@ -105,41 +104,25 @@ def _cell(away: float, below: float, above: float, tree: NDArray[np.int32]) -> i
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract"})
-def _log_densities(x, center, below, above, tree, logs, out):
-    """Log-densities at x (N,) into ``out``, NaN where sums are direct: their number."""
+def _values(x, center, below, above, tree, rows, side, out):
+    """The polynomials at x (N,) into ``out``, NaN where sums are direct: the number of these.
+
+    ``side`` is 0 for log-densities, for masses -1 or 1, the side of x on which they lie.
+    """
     missing = 0
     for j in range(x.size):
-        cell = _cell(x[j] - center, below, above, tree)
-        a = 12 * max(cell, 0)
-        u = (x[j] - logs[a]) * logs[a + 1]
-        if cell >= 0 and abs(u) <= SLACK:
-            u2 = u * u
-            u4 = u2 * u2
-            low = (logs[a + 2] + logs[a + 3] * u) + (logs[a + 4] + logs[a + 5] * u) * u2
-            high = (logs[a + 6] + logs[a + 7] * u) + (logs[a + 8] + logs[a + 9] * u) * u2
-            out[j] = low + (high + (logs[a + 10] + logs[a + 11] * u) * u4) * u4
-        else:
-            out[j] = math.nan
-            missing += 1
-    return missing
-
-
-@nb.njit(cache=True, nogil=True, fastmath={"contract"})
-def _masses_outside(x, upper, center, below, above, tree, masses, out):
-    """P(X > x) if ``upper``, else P(X < x), at x (N,) into ``out``, NaN where sums are direct: their number."""
-    missing = 0
-    for j in range(x.size):
-        cell = _cell(x[j] - center, below, above, tree)
-        b = 13 * max(cell, 0)
-        u = (x[j] - masses[b]) * masses[b + 1]
-        if cell >= 0 and abs(u) <= SLACK:
-            u2 = u * u
-            u4 = u2 * u2
-            low = (masses[b + 2] + masses[b + 3] * u) + (masses[b + 4] + masses[b + 5] * u) * u2
-            high = (masses[b + 6] + masses[b + 7] * u) + (masses[b + 8] + masses[b + 9] * u) * u2
-            top = (masses[b + 10] + masses[b + 11] * u) + masses[b + 12] * u2
-            mass = low + (high + top * u4) * u4
-            out[j] = mass if upper == (x[j] >= center) else 1 - mass
+        away = x[j] - center
+        cell = _cell(away, below, above, tree)
+        k = 13 * max(cell, 0)
+        t = (x[j] - rows[k]) * rows[k + 1]
+        if cell >= 0 and abs(t) <= SLACK:
+            t2 = t * t
+            t4 = t2 * t2
+            low = (rows[k + 2] + rows[k + 3] * t) + (rows[k + 4] + rows[k + 5] * t) * t2
+            high = (rows[k + 6] + rows[k + 7] * t) + (rows[k + 8] + rows[k + 9] * t) * t2
+            top = (rows[k + 10] + rows[k + 11] * t) + rows[k + 12] * t2
+            value = low + (high + top * t4) * t4
+            out[j] = value if side == 0 or (side > 0) == (away >= 0) else 1 - value
         else:
             out[j] = math.nan
             missing += 1
@@ -196,28 +179,28 @@ def _quantiles(q, upper, n_below, outside, guide, masses, out):
     return missing
 
 
+def _evaluate(kernel: Callable[..., int], direct: Callable[..., FloatArray], x: FloatArray, *args: Any) -> FloatArray:
+    """kernel(x, *args) of (N,) numbers, direct(x) where it gives NaN."""
+    out = np.empty(x.size)
+    if kernel(x, *args, out):
+        missing = np.isnan(out)
+        out[missing] = direct(x[missing])
+    return out
+
+
 def log_densities(x: FloatArray, t: PolynomialTable, p: Pieces) -> FloatArray:
     """Log-densities of (N,) numbers."""
-    out = np.empty(x.size)
-    if _log_densities(x, t.center, *t.per_root, t.tree, t.logs.ravel(), out):
-        missing = np.isnan(out)
-        out[missing] = exact.log_densities(x[missing], p)
-    return out
+    direct = partial(exact.log_densities, p=p)
+    return _evaluate(_values, direct, x, t.center, *t.per_root, t.tree, t.logs.ravel(), 0)
 
 
 def masses_outside(x: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) -> FloatArray:
     """P(X > x) if ``upper``, else P(X < x), of (N,) numbers."""
-    out = np.empty(x.size)
-    if _masses_outside(x, upper, t.center, *t.per_root, t.tree, t.masses.ravel(), out):
-        missing = np.isnan(out)
-        out[missing] = exact.masses_outside(x[missing], p, upper)
-    return out
+    direct = partial(exact.masses_outside, p=p, upper=upper)
+    return _evaluate(_values, direct, x, t.center, *t.per_root, t.tree, t.masses.ravel(), 1 if upper else -1)
 
 
 def quantiles(mass: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) -> FloatArray:
     """The x with ``mass`` (N,) above them if ``upper``, else below; the support's ends at 0 and 1, NaN beyond."""
-    out = np.empty(mass.size)
-    if _quantiles(mass, upper, t.n_below, t.outside, t.guide, t.masses.ravel(), out):
-        missing = np.isnan(out)
-        out[missing] = exact.quantiles(mass[missing], p, upper, t.center, min(ROOT / r for r in t.per_root))
-    return out
+    direct = partial(exact.quantiles, p=p, upper=upper, center=t.center)
+    return _evaluate(_quantiles, direct, mass, upper, t.n_below, t.outside, t.guide, t.masses.ravel())
