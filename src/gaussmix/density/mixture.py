@@ -259,12 +259,8 @@ class GaussianMixture1D(TensorRecord):
         return exact.expand(self.weights, self.means, self.stds, self.bounds, self.tail)
 
     @cached_property
-    def _center(self) -> float:
-        return exact.center(self._pieces)
-
-    @cached_property
     def _table(self) -> table.PolynomialTable:
-        return table.build(self._pieces, self._center)
+        return table.build(self._pieces)
 
     def _use_table(self, n_sums: int) -> bool:
         """Whether as much work as ``n_sums`` log-densities goes through the table; the first large call makes it."""
@@ -302,7 +298,7 @@ class GaussianMixture1D(TensorRecord):
         if self._use_table(_QUANTILE_COSTS * q.size):
             found = table.quantiles(q, self._table, self._pieces, upper)
         else:
-            found = exact.quantiles(q, self._pieces, upper, self._center)
+            found = exact.quantiles(q, self._pieces, upper)
         return found if self.tail.mass else np.clip(found, *self.bounds)  # rounding may lead out
 
 

@@ -19,6 +19,7 @@ from scipy.special import erfc
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.reflection import UNIFORM_FROM, mirror_images
 
+REACH = 10.0  # standard deviations from the means, beyond which there is next to no mass
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _SQRT_3 = math.sqrt(3.0)
 _LOG_T3 = math.log(2 / (math.pi * _SQRT_3))
@@ -136,10 +137,11 @@ def _masses_between(x: FloatArray, end: float, p: Pieces) -> FloatArray:
     return out
 
 
-def extent(p: Pieces, reach: float = 10.0) -> tuple[float, float]:
-    """The bounds, or ``reach`` standard deviations beyond the means."""
-    low = (p.mean - reach / p.inverse_std).min(initial=p.low if p.flat else math.inf)
-    high = (p.mean + reach / p.inverse_std).max(initial=p.high if p.flat else -math.inf)
+def extent(p: Pieces) -> tuple[float, float]:
+    """The bounds, or `REACH` standard deviations beyond the means."""
+    reach = REACH / p.inverse_std
+    low = (p.mean - reach).min(initial=p.low if p.flat else math.inf)
+    high = (p.mean + reach).max(initial=p.high if p.flat else -math.inf)
     return max(p.low, low), min(p.high, high)
 
 
@@ -161,29 +163,27 @@ def center(p: Pieces) -> float:
     return float(x)
 
 
-def quantiles(mass: FloatArray, p: Pieces, upper: bool, center: float) -> FloatArray:
-    """The x with ``mass`` (N,) above them if ``upper``, else below; the support's ends at 0 and 1, NaN beyond.
-
-    ``center`` is a point inside the bulk.
-    """
+def quantiles(mass: FloatArray, p: Pieces, upper: bool) -> FloatArray:
+    """The x with ``mass`` (N,) above them if ``upper``, else below; the support's ends at 0 and 1, NaN beyond."""
     here, there = reversed(ends(p)) if upper else ends(p)
     out = np.select([mass == 0, mass == 1], [here, there], math.nan)
-    near = mass <= masses_outside(np.array([center]), p, upper)
+    c = center(p)
+    near = mass <= masses_outside(np.array([c]), p, upper)
     for rows, q, side in ((near, mass, upper), (~near, 1 - mass, not upper)):
         rows = np.flatnonzero(rows & (mass > 0) & (mass < 1))
         if rows.size:
-            out[rows] = _far_quantiles(q[rows], p, side, center)
+            out[rows] = _far_quantiles(q[rows], p, side, c)
     return out
 
 
-def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, center: float) -> FloatArray:
-    """The x with ``mass`` (N,) > 0 outside, on the side of ``center`` where less than that at ``center`` is outside.
+def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, c: float) -> FloatArray:
+    """The x with ``mass`` (N,) > 0 outside, on the side of c where no more is outside than at c.
 
     Newton's method on the log of the mass in a bracket; bisection where it fails.
     """
     sign = 1 if upper else -1
-    away = abs(extent(p)[upper] - center) * 2.0 ** np.arange(-40, 401, 8)
-    edges = np.clip(np.append(center, center + sign * away), *ends(p))
+    away = abs(extent(p)[upper] - c) * 2.0 ** np.arange(-40, 401, 8)
+    edges = np.clip(np.append(c, c + sign * away), *ends(p))
     found = np.searchsorted(-masses_outside(edges, p, upper), -mass).clip(1)
     inner, outer = edges[found - 1], edges[found]
     x, live = inner.copy(), np.arange(mass.size)

@@ -50,16 +50,6 @@ _TO_HALVES = [(chebyshev.chebvander((_NODES + end) / 2, N_NODES - 1) @ _CHEBYSHE
 """(10, 10): values at the nodes (rows) to the interpolant's values at the nodes of the lower and of the upper half."""
 
 
-class Cells(NamedTuple):
-    """Cells in the order of increasing G: those below c first, each side from the outside inwards."""
-
-    side: IntArray  # (M,) 0 below c, 1 above
-    depth: IntArray  # (M,)
-    index: IntArray  # (M,) |x - c| / reach is between index / 2^depth and (index + 1) / 2^depth
-    rows: FloatArray  # (M, 23) middle, 1 / half-width (infinite without polynomials), a_0 .. a_9, b_0 .. b_10
-    outside: list[FloatArray]  # of each side, G at its cells' outer edges, then at c
-
-
 class _Open(NamedTuple):
     """Cells (C,) that have no polynomials yet, and the components to be summed there, cell after cell."""
 
@@ -71,16 +61,22 @@ class _Open(NamedTuple):
 
 
 @np.errstate(all="ignore")  # where numbers overflow a fit fails
-def make_cells(p: Pieces, center: float, reaches: FloatArray) -> Cells:
-    """The cells of a mixture on both sides of c = ``center``, up to ``reaches`` (2,) below and above it."""
-    beyond = [masses_outside(np.array([center + sign * reaches[s]]), p, s == 1) for s, sign in enumerate((-1, 1))]
+def make_cells(p: Pieces, c: float, reaches: FloatArray) -> tuple[FloatArray, IntArray, FloatArray, list[FloatArray]]:
+    """The cells of a mixture on both sides of c, up to ``reaches`` (2,) below and above it, in the order of G.
+
+    Those below c are first, each side from the outside inwards. Given are (M,) positions, |x - c| / reach of the inner
+    edges, above c one more, and depths, the number of halvings; rows (M, 26), twice middle and 1 / half-width (infinite
+    without polynomials), followed by a_0 .. a_9, 0 and by b_0 .. b_10, which lack the mass outside the cell; and of
+    each side G at its cells' outer edges, then at c.
+    """
+    beyond = [masses_outside(np.array([c + sign * reaches[s]]), p, s == 1) for s, sign in enumerate((-1, 1))]
     first, n = 2 << MIN_DEPTH, p.mean.size
     side, index = np.arange(first) >> MIN_DEPTH, np.arange(first)[::-1] % (first // 2)
-    depth, mass, rows = np.full(first, MIN_DEPTH), np.zeros(first), np.zeros((first, 3 + 2 * N_NODES))
+    depth, mass, rows = np.full(first, MIN_DEPTH), np.zeros(first), np.zeros((first, 6 + 2 * N_NODES))
     smooth, count, component = np.full((first, N_NODES), p.flat), np.full(first, n), np.tile(np.arange(n), first)
     while (new := np.flatnonzero(rows[:, 1] == 0)).size:
         upper, width = side[new] == 1, reaches[side[new]] * 0.5 ** depth[new]
-        inner, outer = (center + np.where(upper, 1, -1) * (width * (index[new] + k)) for k in (0, 1))
+        inner, outer = (c + np.where(upper, 1, -1) * (width * (index[new] + k)) for k in (0, 1))
         middle, half = 0.5 * inner + 0.5 * outer, 0.5 * np.abs(outer - inner)
         cells, mass[new], most, hidden = _relevant(_Open(middle, half, smooth, count, component), p)
         outside = np.concatenate([G[:-1] for G in _accumulate(mass, side, beyond)])[new]
@@ -89,7 +85,7 @@ def make_cells(p: Pieces, center: float, reaches: FloatArray) -> Cells:
         tried = np.flatnonzero(~direct & ~hidden & (most <= FLAT_TOLERANCE * outside))
         found, masses, good = _fit(_choose(cells, tried), p, upper[tried], outside[tried])
         rows[new[tried[good]]], mass[new[tried[good]]] = found[good], masses[good]
-        rows[new[direct], 0], rows[new[direct], 1] = middle[direct], math.inf
+        rows[new[direct], 0::13], rows[new[direct], 1::13] = middle[direct, None], math.inf
         for s in np.unique(side[new[direct]]):
             k = np.flatnonzero(direct & (side[new] == s))
             mass[new[k]] = masses_outside(inner[k], p, s == 1) - masses_outside(outer[k], p, s == 1)
@@ -103,7 +99,7 @@ def make_cells(p: Pieces, center: float, reaches: FloatArray) -> Cells:
         at_top = (side[again] == 1) ^ second[again]
         smooth = np.where(at_top[:, None], cells.smooth @ _TO_HALVES[1], cells.smooth @ _TO_HALVES[0])
         count, component = cells.count, cells.component
-    return Cells(side, depth, index, rows, _accumulate(mass, side, beyond))
+    return side + np.ldexp(index, -depth), depth, rows, _accumulate(mass, side, beyond)
 
 
 def _accumulate(mass: FloatArray, side: IntArray, beyond: list[FloatArray]) -> list[FloatArray]:
@@ -156,8 +152,7 @@ def _relevant(cells: _Open, p: Pieces) -> tuple[_Open, FloatArray, FloatArray, N
     terms = _parabolas(log_height[wide], away[wide], reach[wide]) @ _BASIS[:, :N_NODES]
     smooth = smooth + _reduce(np.add, np.exp(terms, out=terms), n_wide)
     nearest, reach = nearest[kept], reach[kept]
-    alone = (count == 1) & (p.guard_mass == 0) & (smooth.max(1) == 0)  # log p is a parabola, however narrow
-    narrow = (_reduce(np.maximum, reach, count) > _HOPELESS_FROM) & ~alone
+    narrow = _reduce(np.maximum, reach, count) > _HOPELESS_FROM
     hidden = _reduce(np.maximum, reach * (nearest == 0), count) > _HIDDEN_FROM
     guard_here = (np.abs(middle - p.guard_loc) <= half) & (half > _HIDDEN_FROM * p.guard_scale)
     hidden |= guard_here & (guard_log_density(0.0, p) - least > NEGLIGIBLE)
@@ -218,5 +213,6 @@ def _fit(
     logs[:, :1] += base
     masses[upper] *= -1  # the mass from t to 1 instead of that from -1 to t
     masses[upper, 0] += mass[upper]
-    rows = np.concatenate([cells.middle[:, None], 1 / half, logs, masses], axis=1)
+    frame = cells.middle[:, None], 1 / half
+    rows = np.concatenate([*frame, logs, 0 * half, *frame, masses], axis=1)
     return rows, mass, (log_error.max(1) <= LOG_TOLERANCE) & (error.max(1) <= allowed)

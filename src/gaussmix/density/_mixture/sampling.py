@@ -7,8 +7,6 @@ ones leads to it or just before. Gaussians are folded back at the bounds; an ato
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +15,20 @@ from gaussmix._typing import FloatArray
 
 _GUIDE = 4096
 
-
-class Components(NamedTuple):
-    """Components (K,) of positive probability, in the order of `cumulative`, and the guide to them (G,)."""
-
-    cumulative: FloatArray
-    guide: NDArray[np.int32]  # the first component whose cumulative probability is above k / G
-    mean: FloatArray
-    std: FloatArray
+Components = tuple[FloatArray, NDArray[np.int32], FloatArray, FloatArray]
 
 
 def components(probability: FloatArray, mean: FloatArray, std: FloatArray) -> Components:
-    """Those of (K,), some of which may have probability 0."""
+    """The (K,) components of positive probability: cumulative probabilities, guide (G,), means, standard deviations.
+
+    Entry k of the guide is the first component whose cumulative probability is above k / G.
+    """
     used = probability > 0
     cumulative = np.cumsum(probability[used])
     cumulative /= cumulative[-1]
     size = max(_GUIDE, 1 << (8 * cumulative.size).bit_length())
     guide = np.searchsorted(cumulative, np.arange(size) / size, side="right")
-    return Components(cumulative, guide.astype(np.int32), mean[used], std[used])
+    return cumulative, guide.astype(np.int32), mean[used], std[used]
 
 
 @nb.njit(cache=True, nogil=True)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density._mixture import exact
 from gaussmix.density._mixture.exact import Pieces
-from gaussmix.density._mixture.polynomials import Cells, make_cells
+from gaussmix.density._mixture.polynomials import make_cells
 
 ROOT_BITS, FAN_BITS = 11, 3
 ROOT, FAN = 1 << ROOT_BITS, 1 << FAN_BITS
@@ -44,46 +44,40 @@ class PolynomialTable(NamedTuple):
     guide: IntArray  # (2, GUIDE + 2) the last entry of ``outside`` that is at most k / GUIDE of G at c
 
 
-def build(p: Pieces, center: float) -> PolynomialTable:
-    """The table of a mixture, cut at ``center``, which must have mass on either side."""
-    low, high = exact.extent(p)
-    reach = center - low, high - center
-    cells = make_cells(p, center, np.array(reach))
-    rows = cells.rows
-    total = sum(G[-1] for G in cells.outside)  # 1 to the tolerance; now exactly
-    rows[:, 12] += np.concatenate([G[:-1] for G in cells.outside])
-    rows[:, 12:] /= total
-    outside = [G / total for G in cells.outside]
+def build(p: Pieces) -> PolynomialTable:
+    """The table of a mixture."""
+    (low, high), c = exact.extent(p), exact.center(p)
+    position, depth, rows, outside = make_cells(p, c, np.array([c - low, high - c]))
+    total = sum(G[-1] for G in outside)  # 1 to the tolerance; now exactly
+    rows[:, 15] += np.concatenate([G[:-1] for G in outside])
+    rows[:, 15:] /= total
+    outside = [G / total for G in outside]
     guide = [np.searchsorted(G[1:-1] * GUIDE, np.arange(GUIDE + 2) * G[-1], side="right") for G in outside]
     guide[1] += outside[0].size
-    masses = np.concatenate([rows[:, :2], rows[:, 12:]], axis=1)
     return PolynomialTable(
-        center,
-        (ROOT / reach[0], ROOT / reach[1]),
-        _tree(cells),
-        np.pad(rows[:, :12], [(0, 0), (0, 1)]),
-        masses,
+        c,
+        (ROOT / (c - low), ROOT / (high - c)),
+        _tree(position, depth),
+        rows[:, :13].copy(),
+        rows[:, 13:].copy(),
         np.concatenate(outside),
         outside[0].size - 1,
         np.concatenate(guide),
     )
 
 
-def _tree(cells: Cells) -> NDArray[np.int32]:
-    """The tree in which points find the cells' numbers, level by level."""
-    number = np.lexsort([np.ldexp(cells.index, -cells.depth), cells.side])  # from below c or c outwards
-    levels, used, bits = [], 0, ROOT_BITS
+def _tree(position: FloatArray, depth: IntArray) -> NDArray[np.int32]:
+    """The tree of the cells' numbers, level by level; positions and depths (M,) as `make_cells` gives them."""
+    number, levels, used, bits = np.argsort(position), [], 0, ROOT_BITS
     while number.size:
-        side, depth, index = cells.side[number], cells.depth[number], cells.index[number]
-        coarse = depth <= bits
-        place = np.where(coarse, index << np.maximum(bits - depth, 0), index >> np.maximum(depth - bits, 0))
-        first = np.diff(place + (side << bits), prepend=-1) != 0  # of the cells in a finer block, the others not
-        values, spread = number[first], np.where(coarse, 1 << np.maximum(bits - depth, 0), 1)[first]
+        first = np.diff(np.floor(position[number] * 2.0**bits), prepend=-1) > 0  # of those in one entry
+        entry = number[first]
+        finer = np.flatnonzero(depth[entry] > bits)
+        spread = 1 << np.maximum(bits - depth[entry], 0)
         used += spread.sum()
-        finer = ~coarse[first]
-        values[finer] = ~(used + FAN * np.arange(np.count_nonzero(finer)))
-        levels.append(values.repeat(spread))
-        number, bits = number[~coarse], bits + FAN_BITS
+        entry[finer] = ~(used + FAN * np.arange(finer.size))
+        levels.append(entry.repeat(spread))
+        number, bits = number[depth[number] > bits], bits + FAN_BITS
     return np.concatenate(levels).astype(np.int32)
 
 
@@ -202,5 +196,5 @@ def masses_outside(x: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) ->
 
 def quantiles(mass: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) -> FloatArray:
     """The x with ``mass`` (N,) above them if ``upper``, else below; the support's ends at 0 and 1, NaN beyond."""
-    direct = partial(exact.quantiles, p=p, upper=upper, center=t.center)
+    direct = partial(exact.quantiles, p=p, upper=upper)
     return _evaluate(_quantiles, direct, mass, upper, t.n_below, t.outside, t.guide, t.masses.ravel())
