@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import erfc
+from scipy.special import erfc, ndtr, ndtri
 
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.reflection import UNIFORM_FROM, mirror_images
@@ -146,21 +146,14 @@ def extent(p: Pieces) -> tuple[float, float]:
 
 
 def center(p: Pieces) -> float:
-    """A point with at least a twentieth of the mass of all but the guard on either side.
-
-    Without bounds, half of that of one half of the components lies on either side of their median.
-    """
-    low, high = extent(p)
-    order = np.argsort(p.mean)
-    below = np.cumsum(p.weight[order])
-    x = p.mean[order[np.searchsorted(below, 0.5 * below[-1])]].clip(low, high) if order.size else low
-    for _ in range(100):
-        lower, upper = (_masses_between(np.array([x]), end, p)[0] for end in (p.low, p.high))
-        if min(lower, upper) >= 0.05 * (lower + upper):
-            break
-        low, high = (x, high) if lower < upper else (low, x)
-        x = 0.5 * low + 0.5 * high
-    return float(x)
+    """A point with at least a quarter of the mass of all but the guard on either side: the median of their medians."""
+    below, above = (ndtr((end - p.mean) * p.inverse_std) for end in (p.low, p.high))
+    medians, weight = p.mean + ndtri(0.5 * below + 0.5 * above) / p.inverse_std, p.weight * (above - below)
+    if p.flat > 0:
+        medians, weight = np.append(medians, 0.5 * (p.low + p.high)), np.append(weight, p.flat * (p.high - p.low))
+    order = np.argsort(medians)
+    share = np.cumsum(weight[order])
+    return float(np.clip(medians[order[np.searchsorted(share, 0.5 * share[-1])]], p.low, p.high))
 
 
 def quantiles(mass: FloatArray, p: Pieces, upper: bool) -> FloatArray:
@@ -176,6 +169,7 @@ def quantiles(mass: FloatArray, p: Pieces, upper: bool) -> FloatArray:
     return out
 
 
+@np.errstate(all="ignore")
 def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, c: float) -> FloatArray:
     """The x with ``mass`` (N,) > 0 outside, on the side of c where no more is outside than at c.
 
@@ -186,22 +180,18 @@ def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, c: float) -> FloatA
     edges = np.clip(np.append(c, c + sign * away), *ends(p))
     found = np.searchsorted(-masses_outside(edges, p, upper), -mass).clip(1)
     inner, outer = edges[found - 1], edges[found]
-    x, live = inner.copy(), np.arange(mass.size)
+    x = inner
     for _ in range(200):
-        at, q = x[live], mass[live]
-        there = masses_outside(at, p, upper)
-        short = there > q
-        inner[live[short]], outer[live[~short]] = at[short], at[~short]
-        with np.errstate(all="ignore"):
-            excess = np.log(there / q)
-            new = at + sign * excess * np.exp(np.log(there) - log_densities(at, p))
-        a, b = inner[live], outer[live]
-        new = np.where((new > np.minimum(a, b)) & (new < np.maximum(a, b)), new, 0.5 * a + 0.5 * b)
-        moves = (np.abs(excess) > 1e-15) & (np.abs(new - at) > 1e-16 * np.abs(at))
-        live = live[moves]
-        x[live] = new[moves]
-        if live.size == 0:
+        there = masses_outside(x, p, upper)
+        excess = np.log(there / mass)
+        inner, outer = np.where(excess > 0, x, inner), np.where(excess > 0, outer, x)
+        low, high = np.minimum(inner, outer), np.maximum(inner, outer)
+        new = x + sign * excess * np.exp(np.log(there) - log_densities(x, p))
+        new = np.where((low < new) & (new < high), new, 0.5 * low + 0.5 * high)
+        moves = (np.abs(excess) > 1e-15) & (np.abs(new - x) > 1e-16 * np.abs(x))
+        if not moves.any():
             break
+        x = np.where(moves, new, x)
     return x
 
 

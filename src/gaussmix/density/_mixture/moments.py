@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.special import ndtr
 
-from gaussmix.density._mixture.exact import Pieces, guard_log_density, log_densities
+from gaussmix.density._mixture.exact import Pieces, center, guard_log_density, log_densities
 from gaussmix.density._mixture.table import ROOT, PolynomialTable
 
 _SQRT_2PI = math.sqrt(2 * math.pi)
@@ -15,8 +15,7 @@ _SQRT_2PI = math.sqrt(2 * math.pi)
 
 def mean_and_variance(p: Pieces) -> tuple[float, float]:
     """Expectation and variance, from the moments of Gaussians cut off at the bounds."""
-    share = p.weight / p.weight.sum() if p.weight.size else p.weight
-    start = float(np.clip(share @ p.mean, p.low, p.high)) if p.weight.size else p.low
+    start = center(p)
     mean = start + _moments_about(start, p)[0]
     shift, second = _moments_about(mean, p)
     return mean, second - shift**2

@@ -41,7 +41,7 @@ class PolynomialTable(NamedTuple):
     masses: FloatArray  # (M, 13): middle, 1 / half-width, b_0 .. b_10
     outside: FloatArray  # (M + 2,) G at the outer edge of every cell; after the cells of a side, G at c
     n_below: int  # cells below c
-    guide: IntArray  # (2, GUIDE + 2) the last entry of ``outside`` that is at most k / GUIDE of G at c
+    guide: IntArray  # (2 GUIDE,) for both sides the last entry of ``outside`` that is at most k / GUIDE of G at c
 
 
 def build(p: Pieces) -> PolynomialTable:
@@ -52,7 +52,7 @@ def build(p: Pieces) -> PolynomialTable:
     rows[:, 15] += np.concatenate([G[:-1] for G in outside])
     rows[:, 15:] /= total
     outside = [G / total for G in outside]
-    guide = [np.searchsorted(G[1:-1] * GUIDE, np.arange(GUIDE + 2) * G[-1], side="right") for G in outside]
+    guide = [np.searchsorted(G[1:-1] * GUIDE, np.arange(GUIDE) * G[-1], side="right") for G in outside]
     guide[1] += outside[0].size
     return PolynomialTable(
         c,
@@ -123,53 +123,37 @@ def _values(x, center, below, above, tree, rows, side, out):
     return missing
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy")
 def _quantiles(q, upper, n_below, outside, guide, masses, out):
     """The x with mass q (N,) outside into ``out``, NaN where it is found directly: the number of these."""
     missing = 0
     for j in range(q.size):
         above, mass = upper, q[j]
-        if mass > outside[outside.size - 1 if above else n_below]:
-            above, mass = not upper, 1 - q[j]
-        first, whole = (n_below + 1, outside[outside.size - 1]) if above else (0, outside[n_below])
+        if mass > outside[-1 if above else n_below]:
+            above, mass = not upper, 1 - mass
         out[j] = math.nan
         missing += 1
-        if not (mass > 0 and mass >= outside[first]):
+        if not (mass > 0 and mass >= outside[n_below + 1 if above else 0]):
             continue
-        k = min(int(mass / whole * GUIDE), GUIDE) + (GUIDE + 2 if above else 0)
-        low, high = guide[k], guide[k + 1] + 1
-        while high - low > 1:
-            middle = (low + high) // 2
-            if outside[middle] <= mass:
-                low = middle
-            else:
-                high = middle
-        b = 13 * (low - 1 if above else low)
-        if math.isinf(masses[b + 1]):
-            continue
-        rise = outside[low + 1] - outside[low]
-        share = (mass - outside[low]) / rise if rise > 0 else 0.0
-        least, most = -1.0, 1.0
-        u = 1 - 2 * share if above else 2 * share - 1
+        k = min(int(mass / outside[-1 if above else n_below] * GUIDE), GUIDE - 1)
+        cell = guide[k + GUIDE if above else k]
+        last = outside.size - 2 if above else n_below - 1
+        while cell < last and outside[cell + 1] <= mass:
+            cell += 1
+        t = (mass - outside[cell]) / (outside[cell + 1] - outside[cell])
+        t = 1 - 2 * t if above else 2 * t - 1
+        row = 13 * (cell - 1 if above else cell)
         for _ in range(60):
-            there, slope = masses[b + 12], 0.0
-            for k in range(b + 11, b + 1, -1):
-                slope = slope * u + there
-                there = there * u + masses[k]
-            if there == mass:
+            there, slope = masses[row + 12], 0.0
+            for k in range(row + 11, row + 1, -1):
+                slope = slope * t + there
+                there = there * t + masses[k]
+            before = t
+            t = min(max(t - (there - mass) / slope, -1.0), 1.0)
+            if abs(t - before) < 1e-15 or abs(there - mass) <= 1e-15 * mass:
+                out[j] = masses[row] + t / masses[row + 1]
+                missing -= 1
                 break
-            if (there > mass) == above:
-                least = u
-            else:
-                most = u
-            new = u - (there - mass) / slope if slope != 0 else least
-            if not least < new < most:
-                new = 0.5 * (least + most)
-            if abs(new - u) < 1e-15:
-                break
-            u = new
-        out[j] = masses[b] + u / masses[b + 1]
-        missing -= 1
     return missing
 
 
