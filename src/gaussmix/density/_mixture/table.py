@@ -24,7 +24,7 @@ from gaussmix.density._mixture import exact
 from gaussmix.density._mixture.exact import Pieces
 from gaussmix.density._mixture.polynomials import make_cells
 
-ROOT_BITS, FAN_BITS = 11, 3
+ROOT_BITS, FAN_BITS = 13, 4
 ROOT, FAN = 1 << ROOT_BITS, 1 << FAN_BITS
 GUIDE = 4096
 SLACK = 1.001  # |t| up to which a polynomial is used: where cells are narrow, rounding may choose a neighbour
@@ -81,45 +81,35 @@ def _tree(position: FloatArray, depth: IntArray) -> NDArray[np.int32]:
     return np.concatenate(levels).astype(np.int32)
 
 
-@nb.njit(cache=True, nogil=True)
-def _cell(away: float, below: float, above: float, tree: NDArray[np.int32]) -> int:
-    """The cell of c + away, or -1 outside the table and for NaN; ``below``, ``above``: root cells a unit of length."""
-    upper = away >= 0
-    place = away * above if upper else -away * below
-    if not place < ROOT:
-        return -1
-    k = int(place)
-    entry = tree[k + ROOT if upper else k]
-    while entry < 0:
-        place = (place - k) * FAN
-        k = int(place)
-        entry = tree[~entry + k]
-    return int(entry)
-
-
 @nb.njit(cache=True, nogil=True, fastmath={"contract"})
-def _values(x, center, below, above, tree, rows, side, out):
+def _values(x, center, below, above, tree, rows, sign_below, sign_above, out):
     """The polynomials at x (N,) into ``out``, NaN where sums are direct: the number of these.
 
-    ``side`` is 0 for log-densities, for masses -1 or 1, the side of x on which they lie.
+    Below and above c, one whose sign is -1 is taken from 1.
     """
     missing = 0
     for j in range(x.size):
         away = x[j] - center
-        cell = _cell(away, below, above, tree)
-        k = 13 * max(cell, 0)
-        t = (x[j] - rows[k]) * rows[k + 1]
-        if cell >= 0 and abs(t) <= SLACK:
-            t2 = t * t
-            t4 = t2 * t2
-            low = (rows[k + 2] + rows[k + 3] * t) + (rows[k + 4] + rows[k + 5] * t) * t2
-            high = (rows[k + 6] + rows[k + 7] * t) + (rows[k + 8] + rows[k + 9] * t) * t2
-            top = (rows[k + 10] + rows[k + 11] * t) + rows[k + 12] * t2
-            value = low + (high + top * t4) * t4
-            out[j] = value if side == 0 or (side > 0) == (away >= 0) else 1 - value
-        else:
-            out[j] = math.nan
-            missing += 1
+        place, k = (away * above, ROOT) if away >= 0 else (-away * below, 0)
+        value = math.nan
+        if place < ROOT:
+            cell = tree[k + int(place)]
+            while cell < 0:
+                place = (place - int(place)) * FAN
+                cell = tree[~cell + int(place)]
+            k = 13 * cell
+            t = (x[j] - rows[k]) * rows[k + 1]
+            if abs(t) <= SLACK:
+                t2 = t * t
+                t4 = t2 * t2
+                low = (rows[k + 2] + rows[k + 3] * t) + (rows[k + 4] + rows[k + 5] * t) * t2
+                high = (rows[k + 6] + rows[k + 7] * t) + (rows[k + 8] + rows[k + 9] * t) * t2
+                top = (rows[k + 10] + rows[k + 11] * t) + rows[k + 12] * t2
+                value = low + (high + top * t4) * t4
+                sign = sign_above if away >= 0 else sign_below
+                value = 0.5 - 0.5 * sign + sign * value
+        missing += value != value
+        out[j] = value
     return missing
 
 
@@ -161,7 +151,7 @@ def _evaluate(kernel: Callable[..., int], direct: Callable[..., FloatArray], x: 
     """kernel(x, *args) of (N,) numbers, direct(x) where it gives NaN."""
     out = np.empty(x.size)
     if kernel(x, *args, out):
-        missing = np.isnan(out)
+        missing = np.flatnonzero(np.isnan(out))
         out[missing] = direct(x[missing])
     return out
 
@@ -169,13 +159,13 @@ def _evaluate(kernel: Callable[..., int], direct: Callable[..., FloatArray], x: 
 def log_densities(x: FloatArray, t: PolynomialTable, p: Pieces) -> FloatArray:
     """Log-densities of (N,) numbers."""
     direct = partial(exact.log_densities, p=p)
-    return _evaluate(_values, direct, x, t.center, *t.per_root, t.tree, t.logs.ravel(), 0)
+    return _evaluate(_values, direct, x, t.center, *t.per_root, t.tree, t.logs.ravel(), 1.0, 1.0)
 
 
 def masses_outside(x: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) -> FloatArray:
     """P(X > x) if ``upper``, else P(X < x), of (N,) numbers."""
-    direct = partial(exact.masses_outside, p=p, upper=upper)
-    return _evaluate(_values, direct, x, t.center, *t.per_root, t.tree, t.masses.ravel(), 1 if upper else -1)
+    direct, sign = partial(exact.masses_outside, p=p, upper=upper), 1.0 if upper else -1.0
+    return _evaluate(_values, direct, x, t.center, *t.per_root, t.tree, t.masses.ravel(), -sign, sign)
 
 
 def quantiles(mass: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) -> FloatArray:
