@@ -114,3 +114,7 @@ def test_cells_narrower_than_floats_allow_are_summed():
     np.testing.assert_allclose(
         table.log_densities(x, mixture._table, mixture._pieces), exact.log_densities(x, mixture._pieces), rtol=1e-10
     )
+    q = 0.5 + np.linspace(-0.2, 0.2, 401)
+    narrow = table.quantiles(q, mixture._table, mixture._pieces, False)
+    np.testing.assert_allclose(narrow, exact.quantiles(q, mixture._pieces, False), rtol=3e-16)
+    assert np.ptp(narrow) < 1e-13

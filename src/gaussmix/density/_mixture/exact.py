@@ -119,17 +119,15 @@ def _masses_between(x: FloatArray, end: float, p: Pieces) -> FloatArray:
     """Mass of all but the guard between x (N,) and ``end``, relatively accurate far out on either side."""
     out = p.flat * np.abs(end - x) if p.flat > 0 else np.zeros(x.size)
     z_end = (end - p.mean) * p.inverse_std
-    beyond_end = 0.5 * erfc(math.sqrt(0.5) * np.stack([-z_end, z_end]))
+    beyond_end = 0.5 * erfc(math.sqrt(0.5) * np.stack([z_end, -z_end]))
     for rows in _blocks(np.arange(x.size), p):
         z = (x[rows, None] - p.mean) * p.inverse_std
         middle = 0.5 * z + 0.5 * z_end
         right = middle > 0
-        masses = np.abs(
-            0.5 * erfc(np.where(right, z, -z) * math.sqrt(0.5)) - np.where(right, beyond_end[1], beyond_end[0])
-        )
-        half = 0.5 * np.abs(end - x[rows, None]) * p.inverse_std
-        close = half * (1 + np.abs(middle)) < _CLOSE  # there the difference cancels
-        if close.any():
+        masses = np.abs(0.5 * erfc(np.where(right, z, -z) * math.sqrt(0.5)) - np.where(right, *beyond_end))
+        if math.isfinite(end):
+            half = 0.5 * np.abs(end - x[rows, None]) * p.inverse_std
+            close = half * (1 + np.abs(middle)) < _CLOSE  # there the difference cancels
             a, b = middle[close] ** 2, half[close] ** 2
             series = 1 + b * ((a - 1) / 6 + b * ((a * a - 6 * a + 3) / 120 + b * (((a - 15) * a + 45) * a - 15) / 5040))
             masses[close] = 2 * half[close] * np.exp(-0.5 * a - _LOG_SQRT_2PI) * series
@@ -178,7 +176,7 @@ def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, c: float) -> FloatA
     sign = 1 if upper else -1
     away = abs(extent(p)[upper] - c) * 2.0 ** np.arange(-40, 401, 8)
     edges = np.clip(np.append(c, c + sign * away), *ends(p))
-    found = np.searchsorted(-masses_outside(edges, p, upper), -mass).clip(1)
+    found = np.searchsorted(-masses_outside(edges, p, upper), -mass).clip(1, edges.size - 1)
     inner, outer = edges[found - 1], edges[found]
     x = inner
     for _ in range(200):

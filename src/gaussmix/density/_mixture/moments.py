@@ -43,10 +43,8 @@ def _moments_about(c: float, p: Pieces) -> tuple[float, float]:
     if p.flat > 0:
         one += p.flat * (p.high - p.low) * (0.5 * (p.low + p.high) - c)
         two += p.flat * ((p.high - c) ** 3 - (p.low - c) ** 3) / 3
-    if p.guard_mass > 0:
-        one += p.guard_mass * (p.guard_loc - c)
-        two += p.guard_mass * ((p.guard_loc - c) ** 2 + 3 * p.guard_scale**2)
-    return one, two
+    away = p.guard_loc - c
+    return one + p.guard_mass * away, two + p.guard_mass * (away**2 + 3 * p.guard_scale**2)
 
 
 def entropy(p: Pieces, table: PolynomialTable) -> float:

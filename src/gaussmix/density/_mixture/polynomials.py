@@ -78,11 +78,11 @@ def make_cells(p: Pieces, c: float, reaches: FloatArray) -> tuple[FloatArray, In
         upper, width = side[new] == 1, reaches[side[new]] * 0.5 ** depth[new]
         inner, outer = (c + np.where(upper, 1, -1) * (width * (index[new] + k)) for k in (0, 1))
         middle, half = 0.5 * inner + 0.5 * outer, 0.5 * np.abs(outer - inner)
-        cells, mass[new], most, hidden = _relevant(_Open(middle, half, smooth, count, component), p)
+        cells, mass[new], most = _relevant(_Open(middle, half, smooth, count, component), p)
         outside = np.concatenate([G[:-1] for G in _accumulate(mass, side, beyond)])[new]
         direct = width < 1e-12 * np.maximum(np.abs(inner), np.abs(outer))
         direct |= (depth[new] == MAX_DEPTH) | (side.size >= MAX_CELLS)
-        tried = np.flatnonzero(~direct & ~hidden & (most <= FLAT_TOLERANCE * outside))
+        tried = np.flatnonzero(~direct & (most <= FLAT_TOLERANCE * outside))
         found, masses, good = _fit(_choose(cells, tried), p, upper[tried], outside[tried])
         rows[new[tried[good]]], mass[new[tried[good]]] = found[good], masses[good]
         rows[new[direct], 0::13], rows[new[direct], 1::13] = middle[direct, None], math.inf
@@ -117,9 +117,7 @@ def _choose(cells: _Open, numbers: IntArray) -> _Open:
 
 def _bounds(count: IntArray) -> IntArray:
     """Where the segments of the lengths ``count`` (C,) begin, and the end of the last, (C + 1,)."""
-    bounds = np.zeros(count.size + 1, np.int64)
-    np.cumsum(count, out=bounds[1:])
-    return bounds
+    return np.concatenate([[0], np.cumsum(count)])
 
 
 def _reduce(ufunc: np.ufunc, values: FloatArray, count: IntArray) -> FloatArray:
@@ -130,12 +128,11 @@ def _reduce(ufunc: np.ufunc, values: FloatArray, count: IntArray) -> FloatArray:
     return out
 
 
-def _relevant(cells: _Open, p: Pieces) -> tuple[_Open, FloatArray, FloatArray, NDArray[np.bool_]]:
-    """The cells without the components that have no share in them.
+def _relevant(cells: _Open, p: Pieces) -> tuple[_Open, FloatArray, FloatArray]:
+    """The cells without the components that have no share in them, and bounds (C,) on their masses.
 
-    Those so wide that they are polynomials there join ``smooth`` instead. Also returned are (C,) bounds on the mass of
-    every cell: from below, and from above where some components are so narrow that a fit would not be accurate (else
-    0); and whether ten nodes could miss a component.
+    Components so wide that they are polynomials join ``smooth`` instead. The upper bound is 0 where all are so wide
+    that a fit can be accurate, and infinite where ten nodes could miss one.
     """
     middle, half, smooth, count, i = cells
     away, reach = _in_deviations(cells, p)
@@ -158,7 +155,7 @@ def _relevant(cells: _Open, p: Pieces) -> tuple[_Open, FloatArray, FloatArray, N
     hidden |= guard_here & (guard_log_density(0.0, p) - least > NEGLIGIBLE)
     most = np.where(narrow, top + np.log(count + 2.0), -math.inf)
     below, above = (2 * half * np.exp(np.minimum(logs, 700.0)) for logs in (least, most))
-    return _Open(middle, half, smooth, count, i[kept]), below, above, hidden
+    return _Open(middle, half, smooth, count, i[kept]), below, np.where(hidden, math.inf, above)
 
 
 def _in_deviations(cells: _Open, p: Pieces) -> tuple[FloatArray, FloatArray]:

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray
 
-_GUIDE = 4096
-
 Components = tuple[FloatArray, NDArray[np.int32], FloatArray, FloatArray]
 
 
@@ -26,7 +24,7 @@ def components(probability: FloatArray, mean: FloatArray, std: FloatArray) -> Co
     used = probability > 0
     cumulative = np.cumsum(probability[used])
     cumulative /= cumulative[-1]
-    size = max(_GUIDE, 1 << (8 * cumulative.size).bit_length())
+    size = max(4096, 1 << (8 * cumulative.size).bit_length())
     guide = np.searchsorted(cumulative, np.arange(size) / size, side="right")
     return cumulative, guide.astype(np.int32), mean[used], std[used]
 

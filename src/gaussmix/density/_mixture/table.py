@@ -34,7 +34,7 @@ class PolynomialTable(NamedTuple):
     """Cells are in the order of increasing G: those below c first, each side from the outside inwards."""
 
     center: float  # c
-    per_root: tuple[float, float]  # root cells a unit of length below and above c
+    per_root: FloatArray  # (2,) root cells a unit of length below and above c
     tree: NDArray[np.int32]
     """The number of a cell, or ~ where the block of FAN finer entries begins; first the two roots (2 ROOT,)."""
     logs: FloatArray  # (M, 13): middle, 1 / half-width, a_0 .. a_9, 0
@@ -47,23 +47,19 @@ class PolynomialTable(NamedTuple):
 def build(p: Pieces) -> PolynomialTable:
     """The table of a mixture."""
     (low, high), c = exact.extent(p), exact.center(p)
-    position, depth, rows, outside = make_cells(p, c, np.array([c - low, high - c]))
+    reaches = np.array([c - low, high - c])
+    position, depth, rows, outside = make_cells(p, c, reaches)
     total = sum(G[-1] for G in outside)  # 1 to the tolerance; now exactly
     rows[:, 15] += np.concatenate([G[:-1] for G in outside])
     rows[:, 15:] /= total
-    outside = [G / total for G in outside]
+    outside, n_below = [G / total for G in outside], outside[0].size - 1
     guide = [np.searchsorted(G[1:-1] * GUIDE, np.arange(GUIDE) * G[-1], side="right") for G in outside]
-    guide[1] += outside[0].size
-    return PolynomialTable(
-        c,
-        (ROOT / (c - low), ROOT / (high - c)),
-        _tree(position, depth),
-        rows[:, :13].copy(),
-        rows[:, 13:].copy(),
-        np.concatenate(outside),
-        outside[0].size - 1,
-        np.concatenate(guide),
-    )
+    guide[1] += n_below + 1
+    with np.errstate(divide="ignore"):
+        per_root = ROOT / reaches
+    logs, masses = rows[:, :13].copy(), rows[:, 13:].copy()
+    tree, outside = _tree(position, depth), np.concatenate(outside)
+    return PolynomialTable(c, per_root, tree, logs, masses, outside, n_below, np.concatenate(guide))
 
 
 def _tree(position: FloatArray, depth: IntArray) -> NDArray[np.int32]:
@@ -133,6 +129,8 @@ def _quantiles(q, upper, n_below, outside, guide, masses, out):
         t = (mass - outside[cell]) / (outside[cell + 1] - outside[cell])
         t = 1 - 2 * t if above else 2 * t - 1
         row = 13 * (cell - 1 if above else cell)
+        if math.isinf(masses[row + 1]):
+            continue
         for _ in range(60):
             there, slope = masses[row + 12], 0.0
             for k in range(row + 11, row + 1, -1):
