@@ -218,8 +218,7 @@ class GaussianMixture1D(TensorRecord):
         legacy = isinstance(random_state, np.random.RandomState)
         rng = np.random.default_rng(random_state.randint(0, 2**32, 4, np.uint32) if legacy else random_state)
         shape = np.broadcast_to(0, () if size is None else size).shape
-        with rng.bit_generator.lock:
-            return sampling.draw(math.prod(shape), self._components, self.bounds, self.tail, rng).reshape(shape)[()]
+        return sampling.draw(math.prod(shape), self._components, self.bounds, self.tail, rng).reshape(shape)[()]
 
     @cached_property
     def _components(self) -> sampling.Components:

@@ -10,7 +10,6 @@ the components so wide that theirs add up to a uniform one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +23,6 @@ _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _SQRT_3 = math.sqrt(3.0)
 _LOG_T3 = math.log(2 / (math.pi * _SQRT_3))
 _BLOCK = 1 << 15  # terms, points times components, that are held at once
-_UNDERFLOW = -700.0  # of exp, which below it is slow
 _CLOSE = 0.05  # standard deviations between two points, times 1 + |z|, up to which a series gives the mass there
 
 
@@ -100,7 +98,7 @@ def log_densities(x: FloatArray, p: Pieces) -> FloatArray:
         rest = np.logaddexp(out[rows], math.log(p.flat) if p.flat > 0 else -math.inf)
         top = np.maximum(rest, terms.max(1, initial=-math.inf))
         shift = np.where(np.isinf(top), 0.0, top)
-        np.maximum(np.subtract(terms, shift[:, None], out=terms), _UNDERFLOW, out=terms)
+        np.maximum(np.subtract(terms, shift[:, None], out=terms), -700.0, out=terms)  # below it exp is slow
         out[rows] = top + np.log(np.exp(terms, out=terms).sum(1) + np.exp(rest - shift))
     return out
 
@@ -169,10 +167,7 @@ def quantiles(mass: FloatArray, p: Pieces, upper: bool) -> FloatArray:
 
 @np.errstate(all="ignore")
 def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, c: float) -> FloatArray:
-    """The x with ``mass`` (N,) > 0 outside, on the side of c where no more is outside than at c.
-
-    Newton's method on the log of the mass in a bracket; bisection where it fails.
-    """
+    """The x with ``mass`` (N,) > 0 outside, at most that at c: Newton's method on its log, bisection where it fails."""
     sign = 1 if upper else -1
     away = abs(extent(p)[upper] - c) * 2.0 ** np.arange(-40, 401, 8)
     edges = np.clip(np.append(c, c + sign * away), *ends(p))
@@ -193,7 +188,6 @@ def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, c: float) -> FloatA
     return x
 
 
-def _blocks(rows: IntArray, p: Pieces) -> Iterator[IntArray]:
-    """The ``rows`` in parts that keep points times components below `_BLOCK`."""
-    step = max(1, _BLOCK // max(1, p.mean.size))
-    return (rows[start : start + step] for start in range(0, rows.size, step))
+def _blocks(rows: IntArray, p: Pieces) -> list[IntArray]:
+    """The ``rows`` in parts that keep points times components near `_BLOCK`."""
+    return np.array_split(rows, 1 + rows.size * p.mean.size // _BLOCK)

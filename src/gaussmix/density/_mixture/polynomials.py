@@ -40,14 +40,14 @@ _POINTS = np.append(_NODES, [-1.0, 1.0])
 _BASIS = np.stack([np.ones(N_NODES + 2), _POINTS, _POINTS**2])
 _CHEBYSHEV = 2 / N_NODES * np.cos(np.outer(np.arange(N_NODES), np.arccos(_NODES)))
 _CHEBYSHEV[0] /= 2
+# From values at the nodes (rows) to coefficients of t^k, to those of the integral from -1 to t, to the interpolant's
+# values at -1 and 1, and to those at the nodes of the lower and of the upper half.
 _TO_POWERS = np.array([chebyshev.cheb2poly(c) for c in _CHEBYSHEV.T])
-"""(10, 10): from values at the nodes (rows) to coefficients of t^k."""
 _TO_INTEGRAL = np.array([chebyshev.cheb2poly(chebyshev.chebint(c, lbnd=-1)) for c in _CHEBYSHEV.T])
-"""(10, 11): from values at the nodes (rows) to coefficients of the integral from -1 to t."""
 _TO_ENDS = (chebyshev.chebvander(np.array([-1.0, 1.0]), N_NODES - 1) @ _CHEBYSHEV).T
-"""(10, 2): values at the nodes (rows) to the interpolant's values at -1 and 1."""
 _TO_HALVES = [(chebyshev.chebvander((_NODES + end) / 2, N_NODES - 1) @ _CHEBYSHEV).T for end in (-1.0, 1.0)]
-"""(10, 10): values at the nodes (rows) to the interpolant's values at the nodes of the lower and of the upper half."""
+
+_Mask = NDArray[np.bool_]
 
 
 class _Open(NamedTuple):
@@ -56,8 +56,8 @@ class _Open(NamedTuple):
     middle: FloatArray
     half: FloatArray
     smooth: FloatArray  # (C, 10) at the nodes, the density of all components that are polynomials there
-    count: IntArray  # (C,) components to be summed
-    component: IntArray  # (P,) their numbers
+    length: IntArray  # (C,) how many are summed
+    component: IntArray  # (P,) which
 
 
 @np.errstate(all="ignore")  # where numbers overflow a fit fails
@@ -78,6 +78,7 @@ def make_cells(p: Pieces, c: float, reaches: FloatArray) -> tuple[FloatArray, In
         upper, width = side[new] == 1, reaches[side[new]] * 0.5 ** depth[new]
         inner, outer = (c + np.where(upper, 1, -1) * (width * (index[new] + k)) for k in (0, 1))
         middle, half = 0.5 * inner + 0.5 * outer, 0.5 * np.abs(outer - inner)
+        # the mass is at least this, until it is known
         cells, mass[new], most = _relevant(_Open(middle, half, smooth, count, component), p)
         outside = np.concatenate([G[:-1] for G in _accumulate(mass, side, beyond)])[new]
         direct = width < 1e-12 * np.maximum(np.abs(inner), np.abs(outer))
@@ -98,8 +99,8 @@ def make_cells(p: Pieces, c: float, reaches: FloatArray) -> tuple[FloatArray, In
         index = np.where(again, 2 * index[twice] + 1 - second, index[twice])
         at_top = (side[again] == 1) ^ second[again]
         smooth = np.where(at_top[:, None], cells.smooth @ _TO_HALVES[1], cells.smooth @ _TO_HALVES[0])
-        count, component = cells.count, cells.component
-    return side + np.ldexp(index, -depth), depth, rows, _accumulate(mass, side, beyond)
+        count, component = cells.length, cells.component
+    return side + index * 0.5**depth, depth, rows, _accumulate(mass, side, beyond)
 
 
 def _accumulate(mass: FloatArray, side: IntArray, beyond: list[FloatArray]) -> list[FloatArray]:
@@ -109,8 +110,8 @@ def _accumulate(mass: FloatArray, side: IntArray, beyond: list[FloatArray]) -> l
 
 def _choose(cells: _Open, numbers: IntArray) -> _Open:
     """Those of the ``numbers``, as often as they occur there."""
-    count = cells.count[numbers]
-    shift = _bounds(cells.count)[numbers] - _bounds(count)[:-1]
+    count = cells.length[numbers]
+    shift = _bounds(cells.length)[numbers] - _bounds(count)[:-1]
     component = cells.component[np.arange(count.sum()) + shift.repeat(count)]
     return _Open(cells.middle[numbers], cells.half[numbers], cells.smooth[numbers], count, component)
 
@@ -192,9 +193,7 @@ def _log_density_at_points(cells: _Open, p: Pieces) -> FloatArray:
     return base + np.log(total)
 
 
-def _fit(
-    cells: _Open, p: Pieces, upper: NDArray[np.bool_], outside: FloatArray
-) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+def _fit(cells: _Open, p: Pieces, upper: _Mask, outside: FloatArray) -> tuple[FloatArray, FloatArray, _Mask]:
     """The cells' rows of the table, with the mass of the cell alone as G, that mass, and whether they are accurate.
 
     ``outside`` (C,) is at most G at the cells' outer edges.

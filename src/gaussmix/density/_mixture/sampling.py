@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numba as nb
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray
@@ -47,12 +48,11 @@ def place_numbers(cumulative, guide, mean, std, low, high, rng, out):
         out[k] = x
 
 
-def draw(
-    size: int, c: Components, bounds: tuple[float, float], tail: tuple[float, float, float], rng: np.random.Generator
-) -> FloatArray:
+def draw(size: int, c: Components, bounds: tuple[float, float], tail: tuple[float, ...], rng: Generator) -> FloatArray:
     """``size`` independent numbers; ``tail``: the guard's mass, location and scale."""
     out = np.empty(size)
-    place_numbers(*c, *bounds, rng, out)
+    with rng.bit_generator.lock:
+        place_numbers(*c, *bounds, rng, out)
     if tail[0] > 0:
         guarded = np.flatnonzero(np.isnan(out))
         out[guarded] = tail[1] + tail[2] * rng.standard_t(3, guarded.size)

@@ -35,8 +35,7 @@ class PolynomialTable(NamedTuple):
 
     center: float  # c
     per_root: FloatArray  # (2,) root cells a unit of length below and above c
-    tree: NDArray[np.int32]
-    """The number of a cell, or ~ where the block of FAN finer entries begins; first the two roots (2 ROOT,)."""
+    tree: NDArray[np.int32]  # numbers of cells, or ~ where a block of FAN finer entries begins; first the two roots
     logs: FloatArray  # (M, 13): middle, 1 / half-width, a_0 .. a_9, 0
     masses: FloatArray  # (M, 13): middle, 1 / half-width, b_0 .. b_10
     outside: FloatArray  # (M + 2,) G at the outer edge of every cell; after the cells of a side, G at c
