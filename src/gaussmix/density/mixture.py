@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
 _SUM_TOLERANCE = 1e-6
-_DIRECT_BELOW = 2000  # log-densities that cost as much as making the table, whatever the number of components
+_DIRECT_BELOW = 4000  # log-densities that cost as much as making the table, whatever the number of components
 _MASS_COSTS, _QUANTILE_COSTS = 6, 60  # of a cdf and of a quantile's search, in log-densities
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import erfc, ndtr, ndtri
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.density.reflection import UNIFORM_FROM, mirror_images
+from gaussmix.density.reflection import NEGLIGIBLE, UNIFORM_FROM, mirror_images
 
 REACH = 10.0  # standard deviations from the means, beyond which there is next to no mass
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
@@ -98,7 +98,7 @@ def log_densities(x: FloatArray, p: Pieces) -> FloatArray:
         rest = np.logaddexp(out[rows], math.log(p.flat) if p.flat > 0 else -math.inf)
         top = np.maximum(rest, terms.max(1, initial=-math.inf))
         shift = np.where(np.isinf(top), 0.0, top)
-        np.maximum(np.subtract(terms, shift[:, None], out=terms), -700.0, out=terms)  # below it exp is slow
+        np.maximum(np.subtract(terms, shift[:, None], out=terms), NEGLIGIBLE, out=terms)  # exp is slow far below
         out[rows] = top + np.log(np.exp(terms, out=terms).sum(1) + np.exp(rest - shift))
     return out
 
