@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
 _SUM_TOLERANCE = 1e-6
-_DIRECT_BELOW = 2000  # log-densities that cost as much as making the table, whatever the number of components
+_DIRECT_BELOW = 4000  # log-densities that cost as much as making the table, whatever the number of components
 _MASS_COSTS, _QUANTILE_COSTS = 6, 60  # of a cdf and of a quantile's search, in log-densities
 
 
@@ -218,20 +218,16 @@ class GaussianMixture1D(TensorRecord):
         legacy = isinstance(random_state, np.random.RandomState)
         rng = np.random.default_rng(random_state.randint(0, 2**32, 4, np.uint32) if legacy else random_state)
         shape = np.broadcast_to(0, () if size is None else size).shape
-        with rng.bit_generator.lock:
-            return sampling.draw(math.prod(shape), self._alias_table, rng).reshape(shape)[()]
+        return sampling.draw(math.prod(shape), self._components, self.bounds, self.tail, rng).reshape(shape)[()]
 
     @cached_property
-    def _alias_table(self) -> sampling.AliasTable:
-        rest = 1 - self.atoms.masses.sum()
-        tail = [np.atleast_1d(value) for value in self.tail] if self.tail.mass else [np.empty(0)] * 3
-        parts = [
-            (rest * (1 - self.tail.mass) * self.weights, self.means, self.stds),
-            (self.atoms.masses, self.atoms.positions, np.zeros(self.atoms.masses.size)),
-            (rest * tail[0], tail[1], tail[2]),
-        ]
-        probability, mean, std = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        return sampling.AliasTable(*sampling.alias_table(probability), mean, std, self.tail.mass > 0, *self.bounds)
+    def _components(self) -> sampling.Components:
+        positions, masses = self.atoms
+        rest = 1 - masses.sum()
+        gaussians = rest * (1 - self.tail.mass) * self.weights
+        probability = np.concatenate([gaussians, masses, [rest * self.tail.mass]])
+        mean = np.concatenate([self.means, positions, [math.nan]])
+        return sampling.components(probability, mean, np.concatenate([self.stds, 0 * masses, [math.nan]]))
 
     def to_tensors(self) -> dict[str, FloatArray]:
         """Return everything as float64 arrays, for `from_tensors`."""
@@ -262,16 +258,8 @@ class GaussianMixture1D(TensorRecord):
         return exact.expand(self.weights, self.means, self.stds, self.bounds, self.tail)
 
     @cached_property
-    def _center(self) -> tuple[float, float]:
-        """A point inside the bulk and a length of its order."""
-        order = np.argsort(self.means)
-        middle = order[np.searchsorted(np.cumsum(self.weights[order]), 0.5).clip(max=order.size - 1)]
-        step = float(self.stds[middle])
-        return exact.middle(self._pieces, float(self.means[middle]), step), step
-
-    @cached_property
     def _table(self) -> table.PolynomialTable:
-        return table.build(self._pieces, self._center[0])
+        return table.build(self._pieces)
 
     def _use_table(self, n_sums: int) -> bool:
         """Whether as much work as ``n_sums`` log-densities goes through the table; the first large call makes it."""
@@ -309,7 +297,7 @@ class GaussianMixture1D(TensorRecord):
         if self._use_table(_QUANTILE_COSTS * q.size):
             found = table.quantiles(q, self._table, self._pieces, upper)
         else:
-            found = exact.quantiles(q, self._pieces, upper, *self._center)
+            found = exact.quantiles(q, self._pieces, upper)
         return found if self.tail.mass else np.clip(found, *self.bounds)  # rounding may lead out
 
 

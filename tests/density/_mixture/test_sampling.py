@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracles.mixtures import MIXTURES
 from scipy.stats import chi2, ks_2samp, kstest
 
-from gaussmix.density._mixture.sampling import alias_table
+from gaussmix.density._mixture import sampling
 from gaussmix.density.mixture import GaussianMixture1D
 
 N = 100_000
@@ -90,13 +90,26 @@ def test_wrong_sizes_are_refused(size: Any):
         GaussianMixture1D([1.0], [0.0], [1.0]).rvs(size)
 
 
+class EvenlySpaced:
+    """A generator whose uniform numbers are the midpoints of ``n`` equal intervals, and whose normal ones are 0."""
+
+    def __init__(self, n: int):
+        self._numbers = iter((np.arange(n) + 0.5) / n)
+
+    def random(self) -> float:
+        return next(self._numbers)
+
+    def standard_normal(self) -> float:
+        return 0.0
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30).filter(lambda values: sum(values) > 1e-6))
-def test_an_alias_table_stands_for_its_probabilities(values: list[float]):
-    probability = np.array(values) / sum(values)
-    own, choices = alias_table(probability)
-    size = probability.size
-    assert own.min() >= 0
-    share = np.minimum(own, 1) / size
-    drawn = np.bincount(choices[:size], share, size) + np.bincount(choices[size:], 1 / size - share, size)
-    np.testing.assert_allclose(drawn, probability, atol=1e-14)
+def test_evenly_spaced_uniforms_choose_components_in_their_shares(values: list[float]):
+    probability, n = np.array(values) / sum(values), 1000
+    numbers = np.arange(probability.size)
+    chooser = sampling.components(probability, numbers.astype(float), np.ones(probability.size))
+    chosen = np.empty(n)
+    sampling.place_numbers.py_func(*chooser, -np.inf, np.inf, EvenlySpaced(n), chosen)
+    assert np.all(abs(np.bincount(chosen.astype(int), minlength=numbers.size) - n * probability) <= 1 + 1e-9)
+    assert np.all(probability[chosen.astype(int)] > 0)

@@ -1,4 +1,4 @@
-"""Exact sums over the pieces of a one-dimensional mixture, a number at a time.
+"""Exact sums over the pieces of a one-dimensional mixture.
 
 On [low, high] the density is  sum_i w_i N(x; m_i, s_i^2) + flat,  zero outside, plus on the whole line
 guard_mass * t3((x - guard_loc) / guard_scale) / guard_scale, Student's t with 3 degrees of freedom.
@@ -10,17 +10,20 @@ the components so wide that theirs add up to a uniform one.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
+from scipy.special import erfc, ndtr, ndtri
 
-from gaussmix._typing import FloatArray
+from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.reflection import NEGLIGIBLE, UNIFORM_FROM, mirror_images
 
+REACH = 10.0  # standard deviations from the means, beyond which there is next to no mass
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
-_SQRT_HALF, _SQRT_3 = math.sqrt(0.5), math.sqrt(3.0)
+_SQRT_3 = math.sqrt(3.0)
 _LOG_T3 = math.log(2 / (math.pi * _SQRT_3))
+_BLOCK = 1 << 15  # terms, points times components, that are held at once
+_CLOSE = 0.05  # standard deviations between two points, times 1 + |z|, up to which a series gives the mass there
 
 
 class Pieces(NamedTuple):
@@ -56,182 +59,135 @@ def expand(
     return Pieces(m, 1 / s, w, np.log(w) - np.log(s) - _LOG_SQRT_2PI, low, high, flat, *tail)
 
 
-@nb.njit(cache=True, nogil=True)
-def guard_log_density(away: float, p: Pieces) -> float:
-    """log of the guard's density at guard_loc + away; -inf without a guard."""
-    if p.guard_mass == 0:
-        return -math.inf
-    t = abs(away) / (p.guard_scale * _SQRT_3)
-    growth = 2 * math.log(t) if t > 1e100 else math.log1p(t * t)
-    return math.log(p.guard_mass / p.guard_scale) + _LOG_T3 - 2 * growth
-
-
-@nb.njit(cache=True, nogil=True)
-def log_density(x: float, p: Pieces) -> float:
-    """log of the density at x."""
-    guard = guard_log_density(x - p.guard_loc, p)
-    if not p.low <= x <= p.high:
-        return guard if x == x else math.nan
-    flat = math.log(p.flat) if p.flat > 0 else -math.inf
-    top = max(guard, flat)
-    for i in range(p.mean.size):
-        z = (x - p.mean[i]) * p.inverse_std[i]
-        top = max(top, p.log_height[i] - 0.5 * z * z)
-    if top == -math.inf:
-        return top
-    total = math.exp(guard - top) + math.exp(flat - top)
-    for i in range(p.mean.size):
-        z = (x - p.mean[i]) * p.inverse_std[i]
-        share = p.log_height[i] - 0.5 * z * z - top
-        if share > NEGLIGIBLE:
-            total += math.exp(share)
-    return top + math.log(total)
-
-
-@nb.njit(cache=True, nogil=True)
-def _gaussian_mass(a: float, b: float, p: Pieces) -> float:
-    """Mass of the Gaussians between a <= b, relatively accurate far out on either side."""
-    total = 0.0
-    for i in range(p.mean.size):
-        za = (a - p.mean[i]) * p.inverse_std[i] * _SQRT_HALF
-        zb = (b - p.mean[i]) * p.inverse_std[i] * _SQRT_HALF
-        if za > 0:
-            total += 0.5 * p.weight[i] * (math.erfc(za) - math.erfc(zb))
-        else:
-            total += 0.5 * p.weight[i] * (math.erfc(-zb) - math.erfc(-za))
-    return total
-
-
-@nb.njit(cache=True, nogil=True)
-def _guard_upper(t: float) -> float:
-    """P(T > t) of Student's t with 3 degrees of freedom."""
-    u = t / _SQRT_3
-    if u < -30:
-        return 1 - _guard_upper(-t)
-    if u > 30:  # acot(u) - u / (1 + u^2) as a series: the difference would cancel
-        v = 1 / (u * u)
-        return (2 / 3 - v * (4 / 5 - v * (6 / 7 - v * (8 / 9 - v * 10 / 11)))) / (u * u * u) / math.pi
-    return (math.atan2(1.0, u) - u / (1 + u * u)) / math.pi
-
-
-@nb.njit(cache=True, nogil=True)
-def mass_outside(x: float, p: Pieces, upper: bool) -> float:
-    """P(X > x) if ``upper``, else P(X < x)."""
-    if x != x:
-        return x
-    inside = min(max(x, p.low), p.high)
-    total = _gaussian_mass(inside, p.high, p) if upper else _gaussian_mass(p.low, inside, p)
-    if p.flat > 0:
-        total += p.flat * (p.high - inside if upper else inside - p.low)
-    if p.guard_mass > 0:
-        t = (x - p.guard_loc) / p.guard_scale
-        total += p.guard_mass * _guard_upper(t if upper else -t)
-    return total
-
-
-@nb.njit(cache=True, nogil=True)
 def ends(p: Pieces) -> tuple[float, float]:
     """Of the support: the guard has none."""
     return (-math.inf, math.inf) if p.guard_mass > 0 else (p.low, p.high)
 
 
-@nb.njit(cache=True, nogil=True)
-def quantile(mass: float, p: Pieces, upper: bool, near: float, step: float) -> float:
-    """The x with ``mass`` > 0 outside it, on the side of ``near`` where less than that at ``near`` lies outside.
+@np.errstate(over="ignore", divide="ignore")
+def guard_log_density(away: Any, p: Pieces) -> Any:
+    """log of the guard's density at guard_loc + away, an array; -inf without a guard."""
+    if p.guard_mass == 0:
+        return np.full(np.shape(away), -math.inf)
+    t = np.abs(away) / (p.guard_scale * _SQRT_3)
+    growth = np.where(t > 1e100, 2 * np.log(t), np.log1p(t * t))
+    return math.log(p.guard_mass / p.guard_scale) + _LOG_T3 - 2 * growth
 
-    Newton's method on the log of the mass, in a bracket that is found by doubling ``step``; bisection where it fails.
-    """
-    sign = 1.0 if upper else -1.0
-    end = ends(p)[1 if upper else 0]
-    inner, outer = near, near
-    while mass_outside(outer, p, upper) > mass:
-        inner = outer
-        outer = min(outer + step, end) if upper else max(outer - step, end)
-        step *= 2
-        if outer == end:
-            break
-    if math.isinf(outer):
-        return outer
+
+@np.errstate(all="ignore")
+def guard_survival(t: Any) -> Any:
+    """P(T > t) of Student's t with 3 degrees of freedom, relatively accurate far out."""
+    u = np.abs(t) / _SQRT_3
+    v = 1 / (u * u)
+    near = np.arctan2(1.0, u) - u / (1 + u * u)  # far out this difference cancels: a series
+    far = (2 / 3 - v * (4 / 5 - v * (6 / 7 - v * (8 / 9 - v * 10 / 11)))) / (u * u * u)
+    beyond = np.where(u > 30, far, near) / math.pi
+    return np.where(t < 0, 1 - beyond, beyond)
+
+
+@np.errstate(over="ignore", divide="ignore")
+def log_densities(x: FloatArray, p: Pieces) -> FloatArray:
+    """log of the density at x (N,)."""
+    out = guard_log_density(x - p.guard_loc, p)
+    out[np.isnan(x)] = math.nan
+    inside = np.flatnonzero((p.low <= x) & (x <= p.high))
+    for rows in _blocks(inside, p):
+        terms = np.subtract.outer(x[rows], p.mean)
+        terms *= p.inverse_std * math.sqrt(0.5)
+        np.subtract(p.log_height, np.square(terms, out=terms), out=terms)
+        rest = np.logaddexp(out[rows], math.log(p.flat) if p.flat > 0 else -math.inf)
+        top = np.maximum(rest, terms.max(1, initial=-math.inf))
+        shift = np.where(np.isinf(top), 0.0, top)
+        np.maximum(np.subtract(terms, shift[:, None], out=terms), NEGLIGIBLE, out=terms)  # exp is slow far below
+        out[rows] = top + np.log(np.exp(terms, out=terms).sum(1) + np.exp(rest - shift))
+    return out
+
+
+def masses_outside(x: FloatArray, p: Pieces, upper: bool) -> FloatArray:
+    """P(X > x) if ``upper``, else P(X < x), at x (N,)."""
+    total = _masses_between(np.clip(x, p.low, p.high), p.high if upper else p.low, p)
+    if p.guard_mass > 0:
+        t = (x - p.guard_loc) / p.guard_scale
+        total += p.guard_mass * guard_survival(t if upper else -t)
+    return total
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _masses_between(x: FloatArray, end: float, p: Pieces) -> FloatArray:
+    """Mass of all but the guard between x (N,) and ``end``, relatively accurate far out on either side."""
+    out = p.flat * np.abs(end - x) if p.flat > 0 else np.zeros(x.size)
+    z_end = (end - p.mean) * p.inverse_std
+    beyond_end = 0.5 * erfc(math.sqrt(0.5) * np.stack([z_end, -z_end]))
+    for rows in _blocks(np.arange(x.size), p):
+        z = (x[rows, None] - p.mean) * p.inverse_std
+        middle = 0.5 * z + 0.5 * z_end
+        right = middle > 0
+        masses = np.abs(0.5 * erfc(np.where(right, z, -z) * math.sqrt(0.5)) - np.where(right, *beyond_end))
+        if math.isfinite(end):
+            half = 0.5 * np.abs(end - x[rows, None]) * p.inverse_std
+            close = half * (1 + np.abs(middle)) < _CLOSE  # there the difference cancels
+            a, b = middle[close] ** 2, half[close] ** 2
+            series = 1 + b * ((a - 1) / 6 + b * ((a * a - 6 * a + 3) / 120 + b * (((a - 15) * a + 45) * a - 15) / 5040))
+            masses[close] = 2 * half[close] * np.exp(-0.5 * a - _LOG_SQRT_2PI) * series
+        out[rows] += masses @ p.weight
+    return out
+
+
+def extent(p: Pieces) -> tuple[float, float]:
+    """The bounds, or `REACH` standard deviations beyond the means."""
+    reach = REACH / p.inverse_std
+    low = (p.mean - reach).min(initial=p.low if p.flat else math.inf)
+    high = (p.mean + reach).max(initial=p.high if p.flat else -math.inf)
+    return max(p.low, low), min(p.high, high)
+
+
+def center(p: Pieces) -> float:
+    """A point with at least a quarter of the mass of all but the guard on either side: the median of their medians."""
+    below, above = (ndtr((end - p.mean) * p.inverse_std) for end in (p.low, p.high))
+    medians, weight = p.mean + ndtri(0.5 * below + 0.5 * above) / p.inverse_std, p.weight * (above - below)
+    if p.flat > 0:
+        medians, weight = np.append(medians, 0.5 * (p.low + p.high)), np.append(weight, p.flat * (p.high - p.low))
+    order = np.argsort(medians)
+    share = np.cumsum(weight[order])
+    return float(np.clip(medians[order[np.searchsorted(share, 0.5 * share[-1])]], p.low, p.high))
+
+
+def quantiles(mass: FloatArray, p: Pieces, upper: bool) -> FloatArray:
+    """The x with ``mass`` (N,) above them if ``upper``, else below; the support's ends at 0 and 1, NaN beyond."""
+    here, there = reversed(ends(p)) if upper else ends(p)
+    out = np.select([mass == 0, mass == 1], [here, there], math.nan)
+    c = center(p)
+    near = mass <= masses_outside(np.array([c]), p, upper)
+    for rows, q, side in ((near, mass, upper), (~near, 1 - mass, not upper)):
+        rows = np.flatnonzero(rows & (mass > 0) & (mass < 1))
+        if rows.size:
+            out[rows] = _far_quantiles(q[rows], p, side, c)
+    return out
+
+
+@np.errstate(all="ignore")
+def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, c: float) -> FloatArray:
+    """The x with ``mass`` (N,) > 0 outside, at most that at c: Newton's method on its log, bisection where it fails."""
+    sign = 1 if upper else -1
+    away = abs(extent(p)[upper] - c) * 2.0 ** np.arange(-40, 401, 8)
+    edges = np.clip(np.append(c, c + sign * away), *ends(p))
+    found = np.searchsorted(-masses_outside(edges, p, upper), -mass).clip(1, edges.size - 1)
+    inner, outer = edges[found - 1], edges[found]
     x = inner
     for _ in range(200):
-        there = mass_outside(x, p, upper)
-        if there == mass:
+        there = masses_outside(x, p, upper)
+        excess = np.log(there / mass)
+        inner, outer = np.where(excess > 0, x, inner), np.where(excess > 0, outer, x)
+        low, high = np.minimum(inner, outer), np.maximum(inner, outer)
+        new = x + sign * excess * np.exp(np.log(there) - log_densities(x, p))
+        new = np.where((low < new) & (new < high), new, 0.5 * low + 0.5 * high)
+        moves = (np.abs(excess) > 1e-15) & (np.abs(new - x) > 1e-16 * np.abs(x))
+        if not moves.any():
             break
-        if there > mass:
-            inner = x
-        else:
-            outer = x
-        new = x
-        if there > 0:
-            slope = math.exp(log_density(x, p) - math.log(there))
-            if slope > 0:
-                new = x + sign * math.log(there / mass) / slope
-        if not min(inner, outer) < new < max(inner, outer):
-            new = 0.5 * inner + 0.5 * outer
-        if new == x or abs(new - x) <= 1e-16 * abs(x):
-            break
-        x = new
+        x = np.where(moves, new, x)
     return x
 
 
-@nb.njit(cache=True, nogil=True)
-def log_densities(x: FloatArray, p: Pieces) -> FloatArray:
-    """`log_density` of (N,) numbers."""
-    out = np.empty(x.size)
-    for j in range(x.size):
-        out[j] = log_density(x[j], p)
-    return out
-
-
-@nb.njit(cache=True, nogil=True)
-def masses_outside(x: FloatArray, p: Pieces, upper: bool) -> FloatArray:
-    """`mass_outside` of (N,) numbers."""
-    out = np.empty(x.size)
-    for j in range(x.size):
-        out[j] = mass_outside(x[j], p, upper)
-    return out
-
-
-@nb.njit(cache=True, nogil=True)
-def middle(p: Pieces, x: float, step: float) -> float:
-    """A point with at least a twentieth of the Gaussians' mass on either side: steps from ``x`` double, then halve."""
-    below, above = p.low, p.high
-    for _ in range(2000):
-        lower = _gaussian_mass(p.low, x, p)
-        upper = _gaussian_mass(x, p.high, p)
-        if p.flat > 0:
-            lower += p.flat * (x - p.low)
-            upper += p.flat * (p.high - x)
-        if min(lower, upper) >= 0.05 * (lower + upper):
-            break
-        if lower < upper:
-            below = x
-            x = min(x + step, 0.5 * x + 0.5 * above)
-        else:
-            above = x
-            x = max(x - step, 0.5 * x + 0.5 * below)
-        if math.isfinite(below) and math.isfinite(above):
-            x = 0.5 * below + 0.5 * above
-        step *= 2
-    return x
-
-
-@nb.njit(cache=True, nogil=True)
-def quantiles(mass: FloatArray, p: Pieces, upper: bool, center: float, step: float) -> FloatArray:
-    """The x with ``mass`` (N,) above them if ``upper``, else below; the support's ends at 0 and 1, NaN beyond."""
-    low, high = ends(p)
-    at_center = mass_outside(center, p, upper)
-    out = np.empty(mass.size)
-    for j in range(mass.size):
-        q = mass[j]
-        if not 0 <= q <= 1:
-            out[j] = math.nan
-        elif q == 0:
-            out[j] = high if upper else low
-        elif q == 1:
-            out[j] = low if upper else high
-        elif q <= at_center:
-            out[j] = quantile(q, p, upper, center, step)
-        else:
-            out[j] = quantile(1 - q, p, not upper, center, step)
-    return out
+def _blocks(rows: IntArray, p: Pieces) -> list[IntArray]:
+    """The ``rows`` in parts that keep points times components near `_BLOCK`."""
+    return np.array_split(rows, 1 + rows.size * p.mean.size // _BLOCK)

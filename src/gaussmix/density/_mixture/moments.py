@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.special import ndtr
 
-from gaussmix.density._mixture.exact import Pieces, guard_log_density, log_densities
+from gaussmix.density._mixture.exact import Pieces, center, guard_log_density, log_densities
 from gaussmix.density._mixture.table import ROOT, PolynomialTable
 
 _SQRT_2PI = math.sqrt(2 * math.pi)
@@ -15,8 +15,7 @@ _SQRT_2PI = math.sqrt(2 * math.pi)
 
 def mean_and_variance(p: Pieces) -> tuple[float, float]:
     """Expectation and variance, from the moments of Gaussians cut off at the bounds."""
-    share = p.weight / p.weight.sum() if p.weight.size else p.weight
-    start = float(np.clip(share @ p.mean, p.low, p.high)) if p.weight.size else p.low
+    start = center(p)
     mean = start + _moments_about(start, p)[0]
     shift, second = _moments_about(mean, p)
     return mean, second - shift**2
@@ -44,28 +43,22 @@ def _moments_about(c: float, p: Pieces) -> tuple[float, float]:
     if p.flat > 0:
         one += p.flat * (p.high - p.low) * (0.5 * (p.low + p.high) - c)
         two += p.flat * ((p.high - c) ** 3 - (p.low - c) ** 3) / 3
-    if p.guard_mass > 0:
-        one += p.guard_mass * (p.guard_loc - c)
-        two += p.guard_mass * ((p.guard_loc - c) ** 2 + 3 * p.guard_scale**2)
-    return one, two
+    away = p.guard_loc - c
+    return one + p.guard_mass * away, two + p.guard_mass * (away**2 + 3 * p.guard_scale**2)
 
 
 def entropy(p: Pieces, table: PolynomialTable) -> float:
     """-int p log p: Gauss-Legendre in the cells of the table, and the guard's closed form outside it."""
     nodes, weights = np.polynomial.legendre.leggauss(12)
-    middle, inverse, powers = table.logs[:, :1], table.logs[:, 1:2], table.logs[:, 2:]
-    fitted = np.isfinite(inverse[:, 0])
+    middle, inverse, powers = table.logs[:, 0], table.logs[:, 1], table.logs[:, 2:]
+    fitted = np.isfinite(inverse)
     log_p = np.polynomial.polynomial.polyval(nodes, powers[fitted].T)
-    total = -float((np.exp(log_p) * log_p / inverse[fitted] * weights).sum())
-    for side, sign in ((0, -1.0), (1, 1.0)):
-        first, last = table.first[side], table.first[side + 1]
-        mass = np.diff(table.outside[first:last])
-        unfitted = ~fitted[first - side : last - side - 1]
-        x = middle[first - side : last - side - 1, 0][unfitted]
-        total -= float(mass[unfitted] @ log_densities(x, p))
-        if p.guard_mass > 0:
-            edge = table.center + sign * ROOT / table.per_root[side]
-            total += _guard_entropy(sign * (edge - p.guard_loc), p)
+    total = -float((np.exp(log_p) * log_p / inverse[fitted, None] * weights).sum())
+    mass = np.delete(np.diff(table.outside), table.n_below)
+    total -= float(mass[~fitted] @ log_densities(middle[~fitted], p))
+    if p.guard_mass > 0:
+        for sign, per_root in zip((-1, 1), table.per_root, strict=True):
+            total += _guard_entropy(sign * (table.center - p.guard_loc) + ROOT / per_root, p)
     return total
 
 
