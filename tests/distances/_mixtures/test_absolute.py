@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.polynomial import chebyshev, polynomial
 from oracles import distances as oracle
 from oracles.mixtures import MIXTURES
 
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Sample
-from gaussmix.distances._mixtures import absolute
-from gaussmix.distances._mixtures.absolute import ACCURACY, absolute_difference
+from gaussmix.distances._mixtures import cells
+from gaussmix.distances._mixtures.absolute import ACCURACY, absolute_difference, absolute_integral
+from gaussmix.distances._mixtures.cells import N_TERMS
 
 LAWS: dict[str, dict[str, Any]] = {
     name: MIXTURES[name]
@@ -82,41 +84,39 @@ def test_random_laws_agree_with_quadrature(first: int, second: int):
 
 
 @pytest.mark.parametrize("kind", ["cdf", "density", "sample"])
-@given(first=seeds, second=seeds, digits=st.floats(0, 9))
+@given(first=seeds, second=seeds, width=st.floats(2, 10))
 @settings(max_examples=50, deadline=None)
-def test_the_bound_holds_at_any_tolerance(kind: str, first: int, second: int, digits: float):
+def test_the_bound_holds_for_cells_of_any_width(kind: str, first: int, second: int, width: float):
     a, b = law(oracle.random_law(first)), law(oracle.random_law(second))
     cumulative = kind != "density"
     if kind == "sample":
         b = Sample(b.rvs(20, second), None)
     exact, rest = absolute_difference(a, b, cumulative=cumulative)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(absolute, "_FIRST_TOLERANCE", 10**-digits)
-        patch.setattr(absolute, "ACCURACY", math.inf)
+        patch.setattr(cells, "WIDTH", width)
+        patch.setattr(cells, "_GUARD_WIDTH", width)
         value, error = absolute_difference(a, b, cumulative=cumulative)
     assert abs(value - exact) <= error + rest
 
 
 @pytest.mark.parametrize("cumulative", [True, False], ids=["cdf", "density"])
-@pytest.mark.parametrize("tolerance", [1e-1, 1e-3, 1e-5])
-def test_the_bound_holds_for_guards_alone(cumulative: bool, tolerance: float):
+@pytest.mark.parametrize("width", [4.0, 8.0, 16.0])
+def test_the_bound_holds_for_guards_alone(cumulative: bool, width: float):
     """The Gaussians cancel."""
     a, b = (GaussianMixture1D([1.0], [0.0], [1.0], tail=(0.5, 0.0, scale)) for scale in (1.0, 2.0))
     exact, rest = absolute_difference(a, b, cumulative=cumulative)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(absolute, "_FIRST_TOLERANCE", tolerance)
-        patch.setattr(absolute, "ACCURACY", math.inf)
+        patch.setattr(cells, "_GUARD_WIDTH", width)
         value, error = absolute_difference(a, b, cumulative=cumulative)
     assert rest < abs(value - exact) <= error
 
 
-def test_a_coarse_tolerance_is_coarse():
-    """So that the test above is one."""
+def test_wide_cells_are_coarse():
+    """So that the tests above are some."""
     a, b = grid(50, -5, 5, 0), grid(40, -6, 5, 1)
     exact, _ = absolute_difference(a, b, cumulative=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(absolute, "_FIRST_TOLERANCE", 1e-2)
-        patch.setattr(absolute, "ACCURACY", math.inf)
+        patch.setattr(cells, "WIDTH", 8.0)
         value, error = absolute_difference(a, b, cumulative=True)
     assert abs(value - exact) / exact > 1e-9
     assert error < 0.5 * exact
@@ -212,3 +212,35 @@ def test_a_sample_far_from_the_mixture():
     value, error = absolute_difference(normal(0.0, 1.0), Sample(np.array([3e9, -1e9]), None), cumulative=True)
     assert abs(value - (2e9 - math.sqrt(2 / math.pi))) <= error
     assert error <= 1e-10 * value
+
+
+@pytest.mark.parametrize(
+    ("roots", "small"),
+    [
+        ([0.3], 1e-12),
+        ([-0.5, 0.25, 0.250001], 1e-12),
+        ([-1.0, 0.0, 1.0], 1e-12),
+        ([0.1, 0.1], 1e-3),
+        ([0.1, 0.1, 0.7, 0.7, -0.6], 1e-2),
+        ([0.1, 0.1, 0.7, 0.7, -0.6], 10.0),
+        ([1.5, -1.0 - 1e-9], 1e-12),
+    ],
+)
+def test_the_integral_of_the_absolute_polynomial(roots: list[float], small: float):
+    p = np.zeros((1, N_TERMS))
+    p[0, : len(roots) + 1] = chebyshev.poly2cheb(polynomial.polyfromroots(roots))
+    inside = np.unique([-1.0, 1.0, *(root for root in roots if abs(root) < 1)])
+    exact = np.abs(np.diff(polynomial.polyval(inside, polynomial.polyint(polynomial.polyfromroots(roots))))).sum()
+    value, error = absolute_integral(p, np.ones(1), np.zeros(1), small)
+    assert abs(value - exact) <= error + 1e-14
+    assert error <= small + 1e-12
+
+
+def test_where_doubt_is_allowed_its_error_counts():
+    """x^2 - 1/4 as a whole: |int| is 1/6, int || is 1/2."""
+    p = np.zeros((1, N_TERMS))
+    p[0, :3] = chebyshev.poly2cheb([-0.25, 0, 1])
+    value, error = absolute_integral(p, np.ones(1), np.zeros(1), 10.0)
+    assert value == pytest.approx(1 / 6)
+    assert error >= 1 / 2 - 1 / 6
+    assert absolute_integral(p, np.ones(1), np.full(1, 2.0), 1e-9) == (value, error)
