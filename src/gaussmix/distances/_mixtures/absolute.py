@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial import chebyshev
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from gaussmix._typing import FloatArray
+from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Law, Sample
 from gaussmix.distances._mixtures.cells import FROM_VALUES, LEFT, N_TERMS, NODES, RIGHT, ROUNDING, Leaves, leaves
+from gaussmix.distances._mixtures.quadrature import spread
 from gaussmix.distances._mixtures.signed import EPS, Part, difference, running_sums
 
 ACCURACY = 1e-10  # largest error relative to the integral, unless rounding alone is more
@@ -33,8 +33,9 @@ _NUMBERS = 1 << 14  # of a sample at a time
 _ORDERS = np.arange(N_TERMS + 1)
 _PRIMITIVE = chebyshev.chebint(np.eye(N_TERMS), lbnd=-1, axis=1)
 _DERIVATIVE = np.pad(chebyshev.chebder(np.eye(N_TERMS), axis=1), [(0, 0), (0, 1)])
-_CUT = EPS * (320 + 2 * _ORDERS[:-1] ** 2)  # rounding of a polynomial on a part of its leaf, for each coefficient
-_SUMS = 32  # roundings of a sum by pairs
+_LATER = EPS * (4 + 2 * N_TERMS * (_ORDERS[:-1] > 0))  # rounding of sums over a polynomial, for each coefficient
+_CUT = EPS * (320 + 2 * _ORDERS[:-1] ** 2)  # the same for a part of it
+_SUMS = 32 * EPS  # of sums by pairs
 
 
 class Panels(NamedTuple):
@@ -42,7 +43,8 @@ class Panels(NamedTuple):
 
     low: FloatArray
     high: FloatArray
-    upper: NDArray[np.bool_]  # above the center
+    half: FloatArray
+    upper: IntArray  # 1 above the center
 
 
 def absolute_difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tuple[float, float]:
@@ -50,35 +52,30 @@ def absolute_difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tu
 
     b may be a sample if ``cumulative``. The error is at most ACCURACY of the integral unless rounding is more.
     """
-    d = difference(a, b, cumulative=cumulative)
+    d, many = difference(a, b, cumulative=cumulative), isinstance(b, Sample)
     trees = [leaves(part, d.center, d.size, cumulative=cumulative) for part in d.parts]
     ends = [end for part in d.parts for end in (part.low, part.high) if math.isfinite(end)]
-    ends = [d.center, *ends, *(d.step[[0, -1]] if isinstance(b, Sample) else d.step)]
+    ends += [d.center, *(d.step[[0, -1]] if many else d.step)]
     edges = np.unique(np.concatenate([ends, *(tree.low for tree in trees), *(tree.high for tree in trees)]))
-    panels = Panels(edges[:-1], edges[1:], edges[:-1] >= d.center)
-    half = 0.5 * (panels.high - panels.low)
-    p, error = np.zeros((half.size, N_TERMS)), np.zeros(half.size)
+    low, high = edges[:-1], edges[1:]
+    panels = Panels(low, high, 0.5 * (high - low), (low >= d.center).astype(int))
+    p, error = np.zeros((low.size, N_TERMS)), np.zeros(low.size)
     for part, tree in zip(d.parts, trees, strict=True):
         for whole, of_part in zip((p, error), _on_panels(part, tree, panels, cumulative), strict=True):
             whole += of_part
-    (below, above), off = running_sums(d.height)
-    passed = np.where(panels.upper, np.searchsorted(d.step, panels.low, "right"), np.searchsorted(d.step, panels.high))
-    side = panels.upper.astype(int)
-    if isinstance(b, Sample):
-        value, doubt = _against_sample(p, panels, d.step, np.stack([below, -above]))
-        error *= 3  # where p + level is smaller, it may have another sign, or one zero more
-    else:
-        p[:, 0] += np.stack([below, -above])[side, passed]
-    error += off[side, passed] + EPS * (np.abs(p) @ (4 + 2 * N_TERMS * (_ORDERS[:-1] > 0)))
-    rounding = d.error + sum(tree.missed for tree in trees) + 2 * float(half @ error)
-    if not isinstance(b, Sample):
-        value, doubt = absolute_integral(p, half, error, _SURE * rounding)
-    return value, doubt + rounding + _SUMS * EPS * value
+    levels, off = running_sums(d.height)
+    passed = np.where(panels.upper, np.searchsorted(d.step, low, "right"), np.searchsorted(d.step, high))
+    p[:, 0] += 0.0 if many else levels[panels.upper, passed]
+    error += off[panels.upper, passed] + np.abs(p) @ _LATER
+    value, doubt = _against_sample(p, panels, d.step, levels) if many else absolute_integral(p, panels.half, error)
+    times = 6 if many else 2  # where p + level is smaller, it may have another sign, or one zero more
+    rounding = d.error + sum(tree.missed for tree in trees) + times * float(panels.half @ error)
+    return value, doubt + rounding + _SUMS * value
 
 
 def _on_panels(part: Part, tree: Leaves, panels: Panels, cumulative: bool) -> tuple[FloatArray, FloatArray]:
     """A part of the difference as polynomials (M, N_TERMS), with their errors (M,)."""
-    low, high, upper = panels
+    low, high, half, upper = panels
     p, error = np.zeros((low.size, N_TERMS)), np.zeros(low.size)
     inside = (low >= part.low) & (high <= part.high)
     if tree.low.size:
@@ -89,77 +86,72 @@ def _on_panels(part: Part, tree: Leaves, panels: Panels, cumulative: bool) -> tu
         cut = (low[here] > tree.low[at]) | (high[here] < tree.high[at])
         at, here = at[cut], here[cut]
         error[here] += np.abs(p[here]) @ _CUT
-        width, below, above = tree.high[at] - tree.low[at], low[here] - tree.low[at], tree.high[at] - high[here]
-        t = ((below - above) + (high - low)[here] * NODES[:, None]) / width
+        shift = (low[here] - tree.low[at]) - (tree.high[at] - high[here])
+        t = (shift + 2 * half[here] * NODES[:, None]) / (tree.high[at] - tree.low[at])
         p[here] = chebyshev.chebval(t, p[here].T, tensor=False).T @ FROM_VALUES
     if not cumulative:
         p[inside, 0] += part.flat
         return p, error
-    by_stop, by_start = np.argsort(tree.stop), np.argsort(tree.start)
-    (passed, _), off = running_sums(tree.weight[by_stop])
-    (_, ahead), _ = running_sums(tree.weight[by_start])
-    after, before = np.searchsorted(tree.stop[by_stop], low, "right"), np.searchsorted(tree.start[by_start], high)
-    p[:, 0] += inside * np.where(upper, -ahead[before], passed[after])
-    error += inside * np.where(upper, off[1, before], off[0, after])
-    size, middle, half = np.zeros(low.size), 0.5 * low + 0.5 * high, 0.5 * (high - low)
-    for side, end in ((1, part.low), (-1, part.high)):
+    for x, ends, above, side in ((low, tree.stop, 0, "right"), (high, tree.start, 1, "left")):
+        here, order = inside & (upper == above), np.argsort(ends)
+        sums, off = running_sums(tree.weight[order])
+        passed = np.searchsorted(ends[order], x[here], side)
+        p[here, 0] += sums[above, passed]
+        error[here] += off[above, passed]
+        sign, end = (-1, part.high) if above else (1, part.low)
         if math.isfinite(end):
-            here = inside & (upper == (side < 0))
-            lost = part.coefficient * ndtr(side * (end - part.mean) * part.inverse_std)
-            p[here, 0] += part.flat * (middle[here] - end) - side * lost.sum()
+            lost = part.coefficient * ndtr(sign * (end - part.mean) * part.inverse_std)
+            away = part.flat * (0.5 * low + 0.5 * high - end)[here]
+            p[here, 0] += away - sign * lost.sum()
             p[here, 1] += part.flat * half[here]
-            beyond = (side * high <= side * end if side > 0 else low >= end) & (upper == (side > 0))
-            p[beyond, 0] = -side * part.mass
-            size += here * (np.abs(lost).sum() + abs(part.flat) * np.abs(middle - end)) + beyond * abs(part.mass)
-    return p, error + _SUMS * EPS * size
+            error[here] += _SUMS * (np.abs(lost).sum() + np.abs(away))
+            beyond = (upper != above) & (low >= end if above else high <= end)
+            p[beyond, 0] = -sign * part.mass
+            error[beyond] = _SUMS * abs(part.mass)
+    return p, error
 
 
 def _against_sample(p: FloatArray, panels: Panels, step: FloatArray, levels: FloatArray) -> tuple[float, float]:
-    """int |p + level|, and a bound on its rounding; levels (2, N + 1) below and above the center hold between steps (N,).
+    """int |p + level| and a bound on its rounding; levels (2, N + 1), below and above the center, are of `running_sums`.
 
-    Between two of them p is monotone but for its error, so that it has one zero, or what a second one could hide is
-    less than that error. Where p + level has one sign over many steps, its integral is that of p as a whole and a sum.
+    Between two steps (N,) p is monotone but for its error: it has one zero, or what a second one could hide is less
+    than that error. Where p + level has one sign over many steps, its integral is that of p as a whole and a sum.
     """
-    half = 0.5 * (panels.high - panels.low)
     first, last = np.searchsorted(step, panels.low, "right"), np.searchsorted(step, panels.high)
     counts = last - first + 1
-    start = np.cumsum(counts) - counts
     panel = np.repeat(np.arange(counts.size), counts)
-    passed = np.arange(panel.size) - start[panel] + first[panel]
-    t = (step[passed - 1] - panels.low[panel]) / half[panel] - 1
+    passed = spread(first, counts)
+    start = np.cumsum(counts) - counts
+    t = (step[passed - 1] - panels.low[panel]) / panels.half[panel] - 1
     t[start] = -1.0
-    level = levels[panels.upper.astype(int)[panel], passed]
-    rows = np.ascontiguousarray(p.T)
-    value = np.empty(t.size)
-    for some in range(0, t.size, _NUMBERS):
-        some = slice(some, some + _NUMBERS)
+    level, value, rows = levels[panels.upper[panel], passed], np.empty(t.size), np.ascontiguousarray(p.T)
+    for at in range(0, t.size, _NUMBERS):
+        some = slice(at, at + _NUMBERS)
         value[some] = chebyshev.chebval(t[some], rows[:, panel[some]], tensor=False)
-    end = np.append(start[1:] - 1, t.size - 1)
+    end = np.append(start[1:], t.size) - 1
     stop, at_stop = np.append(t[1:], 1.0), np.append(value[1:], 0.0)
     stop[end], at_stop[end] = 1.0, p.sum(axis=1)
-    value, at_stop = value + level, at_stop + level
-    sign = np.sign(value + at_stop)
-    cross = np.flatnonzero(value * at_stop < 0)
-    sign[cross] = 0
-    parts = half[panel] * (stop - t) * level
-    doubt = _SUMS * EPS * float(np.abs(parts).sum())
-
-    integral = p @ _PRIMITIVE
-    before = np.append(0.0, sign[:-1])
-    before[start] = 0
-    turn = np.flatnonzero(sign != before)
-    at_turn = _values(integral[panel[turn]], t[turn])
-    total = float((sign * parts).sum() + half @ (sign[end] * integral.sum(axis=1)))
-    total += float((half[panel[turn]] * (before - sign)[turn] * at_turn).sum())
+    value, at_stop = np.sign(value + level), np.sign(at_stop + level)
+    cross, sign = np.flatnonzero(value * at_stop < 0), np.sign(value + at_stop)
+    sign[cross] = value[cross]
     q = p[panel[cross]]
     q[:, 0] += level[cross]
-    z, off = _zeros(q, t[cross], stop[cross])
-    q = q @ _PRIMITIVE
-    left, middle, right = (_values(q, at) for at in (t[cross], z, stop[cross]))
-    total += float(half[panel[cross]] @ (np.abs(middle - left) + np.abs(right - middle)))
-    noise = EPS * half * (np.abs(integral) @ (4 + 3 * _ORDERS))
-    doubt += float(4 * noise[panel[turn]].sum() + half[panel[cross]] @ off)
-    return total, doubt
+    zeros, off = _zeros(q, t[cross], stop[cross])
+    doubt = float(panels.half[panel[cross]] @ off)
+    t, sign, level, panel = (
+        np.insert(whole, cross + 1, new)
+        for whole, new in ((t, zeros), (sign, at_stop[cross]), (level, level[cross]), (panel, panel[cross]))
+    )
+    new = np.append(True, panel[1:] != panel[:-1])
+    last, half = np.append(new[1:], True), panels.half[panel]
+    parts = half * (np.where(last, 1.0, np.append(t[1:], 1.0)) - t) * level
+    before = np.where(new, 0.0, np.append(0.0, sign[:-1]))
+    turn = np.flatnonzero(sign != before)
+    integral = p @ _PRIMITIVE
+    at_turn = half[turn] * (before - sign)[turn] * _values(integral[panel[turn]], t[turn])
+    value = float((sign * parts).sum() + at_turn.sum() + (panels.half * sign[last] * integral.sum(axis=1)).sum())
+    noise = EPS * panels.half * (np.abs(integral) @ (4 + 3 * _ORDERS))
+    return value, doubt + float(4 * noise[panel[turn]].sum() + _SUMS * np.abs(parts).sum())
 
 
 def _values(p: FloatArray, t: FloatArray) -> FloatArray:
@@ -174,46 +166,39 @@ def _zeros(p: FloatArray, low: FloatArray, high: FloatArray) -> tuple[FloatArray
     for _ in range(100):
         value = _values(p, t)
         low, high = np.where((value > 0) == rising, (low, t), (t, high))
-        off = np.abs(value) * (high - low)
-        if (off <= small).all():
+        if (np.abs(value) * (high - low) <= small).all():
             break
         with np.errstate(divide="ignore", invalid="ignore"):
             new = t - value / _values(slope, t)
         t = np.where((low < new) & (new < high), new, 0.5 * (low + high))
-    return t, 2 * off
+    return t, 2 * (np.abs(_values(p, t)) + 4 * small) * (high - low)
 
 
-def absolute_integral(p: FloatArray, half: FloatArray, blur: FloatArray, spare: float) -> tuple[float, float]:
-    """The sum of half int_-1^1 |p| for polynomials (M, N_TERMS), and a bound on its error.
+def absolute_integral(p: FloatArray, half: FloatArray, blur: FloatArray) -> tuple[float, float]:
+    """The sum of half int_-1^1 |p| for polynomials (M, N_TERMS) with errors ``blur`` (M,), and a bound on its own error.
 
-    Polynomials are halved until they, or their slopes, have one sign by their coefficients. What is left in doubt adds
-    up to ``spare``, or is hidden by the uncertainty ``blur`` (M,).
+    Polynomials are halved until they, or their slopes, have one sign by their coefficients, or are hidden by the blur,
+    or what is left in doubt is less than a share _SURE of what the blur does.
     """
-    total = doubt = 0.0
+    value = doubt = 0.0
+    spare = _SURE * float(half @ blur)
     for halving in range(_MOST_HALVINGS + 1):
-        sizes = np.abs(p)
-        rest = sizes[:, 1:].sum(axis=1)
+        most, first = np.abs(p).sum(axis=1), np.abs(p[:, 0])
         slope, integral = np.abs(p @ _DERIVATIVE), p @ _PRIMITIVE
-        sure = rest <= sizes[:, 0]
-        monotone = ~sure & (slope[:, 1:].sum(axis=1) <= slope[:, 0])
-        whole = integral.sum(axis=1)
+        sure = most <= 2 * first
+        monotone = ~sure & (slope.sum(axis=1) <= 2 * slope[:, 0])
         cross = np.flatnonzero(monotone & (p.sum(axis=1) * (p @ (-1.0) ** _ORDERS[:-1]) < 0))
-        z, off = _zeros(p[cross], np.full(cross.size, -1.0), np.ones(cross.size))
-        at_zero = _values(integral[cross], z)
-        value = np.abs(whole)
-        value[cross] = np.abs(at_zero) + np.abs(whole[cross] - at_zero)
+        zeros, off = _zeros(p[cross], np.full(cross.size, -1.0), np.ones(cross.size))
         doubt += float(half[cross] @ off)
-        most = sizes[:, 0] + rest
-        lost = np.where(sure | monotone, 0.0, half * (2 * most - value))
-        done = lost == 0
-        if lost.sum() <= spare or halving == _MOST_HALVINGS:
-            done[:] = True
-        done |= most <= blur
-        total += float((half * value)[done].sum())
-        doubt += float(lost[done].sum())
-        if done.all():
+        whole, at_zero = integral.sum(axis=1), _values(integral[cross], zeros)
+        whole[cross] = np.abs(at_zero) + np.abs(whole[cross] - at_zero)
+        lost = np.where(sure | monotone, 0.0, half * (2 * most - np.abs(whole)))
+        again = (lost > 0) & (most > blur) & (lost.sum() > spare) & (halving < _MOST_HALVINGS)
+        value += float((half * np.abs(whole))[~again].sum())
+        doubt += float(lost[~again].sum())
+        if not again.any():
             break
-        p, half, blur = p[~done], 0.5 * half[~done], blur[~done]
+        p, half, blur = p[again], 0.5 * half[again], blur[again]
         doubt += 4 * float(half @ (np.abs(p) @ ROUNDING))
         p, half, blur = np.concatenate([p @ LEFT, p @ RIGHT]), np.tile(half, 2), np.tile(blur, 2)
-    return total, doubt
+    return value, doubt

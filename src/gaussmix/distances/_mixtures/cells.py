@@ -71,7 +71,8 @@ class Leaves(NamedTuple):
 class _Tree(NamedTuple):
     """(T,): cells, from the narrowest level on, in order on each; their values (N_NODES, T) and more."""
 
-    level: IntArray
+    levels: list[slice]
+    exponent: IntArray
     k: IntArray
     middle: FloatArray
     half: FloatArray
@@ -85,9 +86,6 @@ def leaves(part: Part, center: float, total: float, *, cumulative: bool) -> Leav
 
     A piece of a cdf is left out on either side of its cells, where it is constant. ``total``: the sizes of all pieces.
     """
-    if not part.mean.size + len(part.guards):
-        none = np.empty(0)
-        return Leaves(none, none, np.empty((0, N_TERMS)), none, 0.0, none, none, none)
     std = 1 / part.inverse_std
     size = np.abs(part.coefficient) * (std if cumulative else 1.0)
     level = np.frexp(WIDTH * std)[1].astype(np.int64) - 1
@@ -96,21 +94,18 @@ def leaves(part: Part, center: float, total: float, *, cumulative: bool) -> Leav
     eta = 0.5 * np.ldexp(part.inverse_std, level)
     share = _MISSED * eta**N_NODES * (3.55 + 4 * eta)
     missed = float(size @ (share * eta + _BEYOND_CDF if cumulative else share + _BEYOND_PDF))
-    starts, stops = [np.ldexp(first + 0.0, level)], [np.ldexp(last + 1.0, level)]
-    guards, ranges = [], [(level, first, last)]
+    ranges = [(level, first, last)]
+    start, stop = np.ldexp(first + 0.0, level), np.ldexp(last + 1.0, level)
     for mass, loc, scale in part.guards:
         e, k = _guard_cells(loc - center, scale, abs(mass) * (scale if cumulative else 1.0) / total, cumulative)
-        guards.append((mass, loc, scale, e, k))
         ranges.append((e, k, k))
-        starts.append(np.ldexp(k[-1:] - 9.0, e[-1]))
-        stops.append(np.ldexp(k[-1:] + 1.0, e[-1]))
-    tree = _tree(*(np.concatenate(columns) for columns in zip(*ranges, strict=True)), center)
-    _add_gaussians(part, _rows(tree, level, first), last - first + 1, tree, cumulative)
-    for mass, loc, scale, e, k in guards:
-        missed += _add_guard(mass, loc, scale, _rows(tree, e, k), tree, cumulative) + _BEYOND_GUARD * total
+        start, stop = (np.append(x, np.ldexp(k[-1] + side, e[-1])) for x, side in ((start, -9.0), (stop, 1.0)))
+    tree, row = _tree(*(np.concatenate(columns) for columns in zip(*ranges, strict=True)), center)
+    _add_gaussians(part, row[: std.size], last - first + 1, tree, cumulative)
+    for guard, rows in zip(part.guards, np.split(row, np.cumsum([len(e) for e, *_ in ranges])[:-1])[1:], strict=True):
+        missed += _add_guard(*guard, rows, tree, cumulative) + _BEYOND_GUARD * total
     weight = np.append(part.coefficient, part.guards[:, 0])
-    start, stop = (center + np.concatenate(places) for places in (starts, stops))
-    return Leaves(*_inherited(tree, center, cumulative), missed, weight, start, stop)
+    return Leaves(*_inherited(tree, center, cumulative), missed, weight, center + start, center + stop)
 
 
 def _guard_cells(away: float, scale: float, share: float, cumulative: bool) -> tuple[IntArray, IntArray]:
@@ -127,35 +122,21 @@ def _guard_cells(away: float, scale: float, share: float, cumulative: bool) -> t
     return np.broadcast_to((narrowest + j)[:, None], k.shape)[kept], k[kept]
 
 
-def _tree(level: IntArray, first: IntArray, last: IntArray, center: float) -> _Tree:
-    """With the cells from first to last (R,) of levels (R,)."""
-    cells, levels = [], []
+def _tree(exponent: IntArray, first: IntArray, last: IntArray, center: float) -> tuple[_Tree, IntArray]:
+    """With the cells from first to last of levels (R,), and the rows of the first (R,)."""
+    cells, levels, row = [np.empty(0, np.int64)], [], np.empty(exponent.size, np.int64)
     low, high = np.empty((2, 0), np.int64)
-    for e in range(level.min(), level.max() + 1):
-        own = level == e
+    exponents = range(exponent.min(initial=1 << 20), exponent.max(initial=-(1 << 20)) + 1)
+    for e in exponents:
+        own = exponent == e
         low, high = union(np.append(first[own], low >> 1) & ~1, np.append(last[own], high >> 1) | 1)
         cells.append(spread(low, high - low + 1))
-        levels.append(np.full(cells[-1].size, e))
-    k, levels = np.concatenate(cells), np.concatenate(levels)
-    density, mass, noise = np.zeros((N_NODES, k.size)), np.zeros(k.size), np.zeros(k.size)
-    return _Tree(levels, k, center + np.ldexp(k + 0.5, levels), np.ldexp(0.5, levels), density, mass, noise)
-
-
-def _levels(tree: _Tree) -> list[tuple[int, slice]]:
-    """The rows of each level, the widest first."""
-    ends = np.append(np.flatnonzero(np.diff(tree.level)) + 1, tree.level.size).tolist()
-    return [(int(tree.level[start]), slice(start, stop)) for start, stop in zip([0, *ends[:-1]], ends, strict=True)][
-        ::-1
-    ]
-
-
-def _rows(tree: _Tree, level: IntArray, k: IntArray) -> IntArray:
-    """Of cells (R,) that are in the tree."""
-    row = np.empty(k.size, np.int64)
-    for e, rows in _levels(tree):
-        own = level == e
-        row[own] = rows.start + np.searchsorted(tree.k[rows], k[own])
-    return row
+        start = levels[-1].stop if levels else 0
+        levels.append(slice(start, start + cells[-1].size))
+        row[own] = start + np.searchsorted(cells[-1], first[own])
+    k, e = np.concatenate(cells), np.repeat(exponents, [rows.stop - rows.start for rows in levels]).astype(int)
+    middle, half, empty = center + np.ldexp(k + 0.5, e), np.ldexp(0.5, e), np.zeros((N_NODES + 2, k.size))
+    return _Tree(levels, e, k, middle, half, empty[2:], *empty[:2]), row
 
 
 def _add_gaussians(part: Part, row: IntArray, counts: IntArray, tree: _Tree, cumulative: bool) -> None:
@@ -238,15 +219,13 @@ def _inherited(tree: _Tree, center: float, cumulative: bool) -> tuple[FloatArray
     polynomial[:, int(cumulative)] += scale * middle
     polynomial[:, 0] += tree.mass
     error = tree.noise + EPS * scale * (np.abs(middle) + N_NODES * (np.abs(others) @ np.abs(matrix).sum(axis=1)))
-    leaf, parents = np.ones(tree.k.size, bool), slice(0)
-    for depth, (_, rows) in enumerate(_levels(tree)):
-        if depth > 0:
-            up = parents.start + np.searchsorted(tree.k[parents], tree.k[rows][::2] >> 1)
-            leaf[up] = False
-            polynomial[rows][::2] += polynomial[up] @ LEFT
-            polynomial[rows][1::2] += polynomial[up] @ RIGHT
-            error[rows] += np.repeat(error[up] + np.abs(polynomial[up]) @ ROUNDING, 2)
-        parents = rows
+    leaf = np.ones(tree.k.size, bool)
+    for parents, rows in zip(tree.levels[:0:-1], tree.levels[-2::-1], strict=True):
+        up = parents.start + np.searchsorted(tree.k[parents], tree.k[rows][::2] >> 1)
+        leaf[up] = False
+        polynomial[rows][::2] += polynomial[up] @ LEFT
+        polynomial[rows][1::2] += polynomial[up] @ RIGHT
+        error[rows] += np.repeat(error[up] + np.abs(polynomial[up]) @ ROUNDING, 2)
     order = np.flatnonzero(leaf)[np.argsort(tree.middle[leaf])]
-    low, high = (center + np.ldexp(tree.k[order] + end, tree.level[order]) for end in (0.0, 1.0))
+    low, high = (center + np.ldexp(tree.k[order] + end, tree.exponent[order]) for end in (0.0, 1.0))
     return low, high, polynomial[order], error[order]

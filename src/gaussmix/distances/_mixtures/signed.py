@@ -37,7 +37,7 @@ class Part(NamedTuple):
     inverse_std: FloatArray
     guards: FloatArray  # (0..2, 3) mass, location, scale
     flat: float  # the density of what is uniform
-    mass: float  # of all
+    mass: float  # of all but guards
 
 
 class Difference(NamedTuple):
@@ -48,64 +48,56 @@ class Difference(NamedTuple):
     step: FloatArray
     center: float
     size: float  # of the integral, if nothing cancelled
-    error: float  # what rounding of weights, places and widths, and too narrow Gaussians, do to the integral
+    error: float  # what rounding of weights, places and widths does to the integral
 
 
 def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> Difference:
     """a - b, for the integral of cdfs if ``cumulative``, else of densities. Only the former counts point masses.
 
-    Gaussians narrower than the numbers at their place are point masses, or for densities nothing but an error.
+    Gaussians and guards narrower than the numbers at their place are point masses, or for densities only an error.
     """
     laws = [(1.0, a)] + ([(-1.0, b)] if isinstance(b, GaussianMixture1D) else [])
-    shares = [sign * (1 - math.fsum(law.atoms.masses)) for sign, law in laws]
-    factors = [share / math.fsum(law.weights) for share, (_, law) in zip(shares, laws, strict=True)]
-    pieces = [law._pieces for _, law in laws]
-    bounds = list(dict.fromkeys([law.bounds for _, law in laws] + [_OPEN] * any(p.guard_mass for p in pieces)))
-    groups = [bounds.index(law.bounds) for _, law in laws]
-    c, gross, mean, inverse_std, group = merged(
-        np.concatenate([factor * p.weight for factor, p in zip(factors, pieces, strict=True)]),
-        *(np.concatenate([p[field] for p in pieces]) for field in (0, 1)),
-        np.repeat(groups, [p.mean.size for p in pieces]),
-        zeros=abs(factors[0]) != abs(factors[-1]),
+    bounds = [*dict.fromkeys(law.bounds for _, law in laws), _OPEN]  # the last for guards
+    mine = []  # of each law: its bounds, the factors of its guard and of its Gaussians' weights, its pieces
+    for sign, law in laws:
+        share = sign * (1 - math.fsum(law.atoms.masses))
+        mine.append((law.bounds, share, share / math.fsum(law.weights), law._pieces))
+    c, gross, place, inverse, group = merged(
+        np.concatenate([np.append(factor * p.weight, share * p.guard_mass) for _, share, factor, p in mine]),
+        np.concatenate([np.append(p.mean, p.guard_loc) for *_, p in mine]),
+        np.concatenate([np.append(p.inverse_std, 1 / p.guard_scale) for *_, p in mine]),
+        np.concatenate([np.append(np.full(p.mean.size, bounds.index(ends)), len(bounds) - 1) for ends, *_, p in mine]),
+        zeros=abs(mine[0][2]) != abs(mine[-1][2]),
     )
-    guards = np.stack(merged(*(np.array([p[-3:] for p in pieces]) * [[share, 1, 1] for share in shares]).T))[
-        [0, 2, 3]
-    ].T
-    height, spread, step = (
-        atom_difference(laws, b if isinstance(b, Sample) else None) if cumulative else np.empty((3, 0))
-    )
-    center = _center(np.concatenate([c, guards[:, 0], height]), np.concatenate([mean, guards[:, 1], step]), inverse_std)
+    height, spread, step = np.empty((3, 0))
+    if cumulative:
+        height, spread, step = atom_difference(laws, b if isinstance(b, Sample) else None)
+    center = _center(np.append(c, height), np.append(place, step), inverse)
 
     low, high = np.array(bounds)[group].reshape(-1, 2).T
-    size = gross / inverse_std if cumulative else gross
-    images = np.isfinite(low) | np.isfinite(high)  # whose means are rounded
-    error = EPS * float(size @ (4 + 2 * np.abs(mean) * inverse_std * images))
+    size = gross / inverse if cumulative else gross
+    images = np.isfinite(low) | np.isfinite(high)  # whose places are rounded
+    error = EPS * float(size @ (4 + 2 * np.abs(place) * inverse * images))
     if cumulative:
-        error += 4 * EPS * float(gross @ np.abs(mean - center) + spread @ np.abs(step - center))
-    narrow = inverse_std * np.maximum(np.abs(mean), abs(center)) * (_NARROW * EPS) > 1
-    error += float(size[narrow].sum())
-    points = c * narrow * (ndtr((high - mean) * inverse_std) - ndtr((low - mean) * inverse_std))
+        error += 4 * EPS * float(gross @ np.abs(place - center) + spread @ np.abs(step - center))
+    narrow = inverse * np.maximum(np.abs(place), abs(center)) * (_NARROW * EPS) > 1
+    error += 1.2 * float(size[narrow].sum())
+    points = c * narrow * (ndtr((high - place) * inverse) - ndtr((low - place) * inverse))
     if cumulative and narrow.any():
-        places = np.append(step, mean.clip(low, high)[narrow])
-        height, _, step = merged(np.append(height, points[narrow]), places)
-    parts = []
-    for g, ends in enumerate(bounds):
-        own = (group == g) & ~narrow
-        mine = [(s, f, p) for s, f, p, key in zip(shares, factors, pieces, groups, strict=True) if key == g]
-        flat = sum(f * p.flat for _, f, p in mine)
-        mass = sum(s * (1 - p.guard_mass) for s, _, p in mine) - points[group == g].sum()
-        guarded = guards[: guards.shape[0] if ends == _OPEN else 0]
-        parts.append(Part(*ends, c[own], mean[own], inverse_std[own], guarded, flat, mass))
+        height, _, step = merged(np.append(height, points[narrow]), np.append(step, place.clip(low, high)[narrow]))
+    parts, guard = [], group == len(bounds) - 1
+    for ends in dict.fromkeys(bounds):
+        same = np.array([key == ends for key in bounds])[group]
+        own, guarded = same & ~guard & ~narrow, same & guard & ~narrow
+        flat = sum(factor * p.flat for key, _, factor, p in mine if key == ends)
+        mass = sum(share * (1 - p.guard_mass) for key, share, _, p in mine if key == ends) - points[same & ~guard].sum()
+        guards = np.stack([c[guarded], place[guarded], 1 / inverse[guarded]], axis=1)
+        parts.append(Part(*ends, c[own], place[own], inverse[own], guards, flat, mass))
         if flat:
-            length = ends[1] - ends[0]
-            error += 4 * EPS * abs(flat) * length * (max(abs(end - center) for end in ends) if cumulative else 1.0)
-    guard_size = np.abs(guards[:, 0]) * (guards[:, 2] if cumulative else 1.0)
-    error += (
-        4
-        * EPS
-        * float(guard_size.sum() + (np.abs(guards[:, 0]) @ np.abs(guards[:, 1] - center) if cumulative else 0.0))
-    )
-    return Difference(parts, height, step, center, float(size.sum() + guard_size.sum()), error)
+            error += (
+                4 * EPS * abs(flat) * (ends[1] - ends[0]) * (np.abs(np.array(ends) - center).max() if cumulative else 1)
+            )
+    return Difference(parts, height, step, center, float(size.sum()), error)
 
 
 def atom_difference(
@@ -144,14 +136,14 @@ def merged(coefficient: FloatArray, *columns: NDArray[Any], zeros: bool = False)
 
 
 def running_sums(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Of the first i of (n,) numbers and of those after them: (2, n + 1), and a bound on their errors (2, n + 1).
+    """The sums of the first i of (n,) numbers, and less that of all: (2, n + 1). And a bound on their errors, as much.
 
     They are sums of integers: numbers are rounded, sums are not.
     """
     unit = math.ldexp(1.0, math.frexp(float(np.abs(values).sum()))[1] - 62)
     sums = np.append(0, np.cumsum(np.rint(values / unit).astype(np.int64)))
     count = np.arange(sums.size)
-    return np.stack([sums, sums[-1] - sums]) * unit, 0.5 * unit * np.stack([count, count[::-1]])
+    return np.stack([sums, sums - sums[-1]]) * unit, 0.5 * unit * np.stack([count, count[::-1]])
 
 
 def _center(weight: FloatArray, position: FloatArray, inverse_std: FloatArray) -> float:
