@@ -5,9 +5,9 @@ is a polynomial to a known error e: then |int |g| - int |p|| <= length * e. A pa
 p has one sign, or one zero as p' has one sign, is integrated exactly; others are halved until they no longer matter.
 Against a sample g is monotone between two numbers but for the error: at most one zero each.
 
-The bound holds what interpolation leaves out, what stays in doubt at zeros, Gaussians beyond WINDOW, guards beyond
-their cells, and rounding, as the sum of the bounds of its steps. It takes for granted that exp, ndtr and arctan2 are
-accurate to 4 units in the last place. Weights are meant to be divided by their exact sum.
+The bound holds what interpolation misses, what stays in doubt at zeros, pieces beyond their cells, and rounding, as the
+sum of the bounds of its steps. It takes for granted that exp is accurate to 1 unit in the last place, ndtr to 4 and
+stdtr to 64, and that NumPy's sums are by pairs.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def absolute_difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tu
     value, doubt = _against_sample(p, panels, d.step, levels) if many else absolute_integral(p, panels.half, error)
     times = 6 if many else 2  # where p + level is smaller, it may have another sign, or one zero more
     rounding = d.error + sum(tree.missed for tree in trees) + times * float(panels.half @ error)
-    return value, doubt + rounding + _SUMS * value
+    return value, float(doubt + rounding + _SUMS * value)
 
 
 def _on_panels(part: Part, tree: Leaves, panels: Panels, cumulative: bool) -> tuple[FloatArray, FloatArray]:
@@ -112,7 +112,7 @@ def _on_panels(part: Part, tree: Leaves, panels: Panels, cumulative: bool) -> tu
 
 
 def _against_sample(p: FloatArray, panels: Panels, step: FloatArray, levels: FloatArray) -> tuple[float, float]:
-    """int |p + level| and a bound on its rounding; levels (2, N + 1), below and above the center, are of `running_sums`.
+    """int |p + level| and a bound on its rounding; levels (2, N + 1): below and above the center, as `running_sums`.
 
     Between two steps (N,) p is monotone but for its error: it has one zero, or what a second one could hide is less
     than that error. Where p + level has one sign over many steps, its integral is that of p as a whole and a sum.
@@ -175,7 +175,7 @@ def _zeros(p: FloatArray, low: FloatArray, high: FloatArray) -> tuple[FloatArray
 
 
 def absolute_integral(p: FloatArray, half: FloatArray, blur: FloatArray) -> tuple[float, float]:
-    """The sum of half int_-1^1 |p| for polynomials (M, N_TERMS) with errors ``blur`` (M,), and a bound on its own error.
+    """The sum of half int_-1^1 |p| for polynomials (M, N_TERMS) with errors ``blur`` (M,), and what stays in doubt.
 
     Polynomials are halved until they, or their slopes, have one sign by their coefficients, or are hidden by the blur,
     or what is left in doubt is less than a share _SURE of what the blur does.

@@ -9,8 +9,8 @@ on its own level, so that every piece is only looked at where it bends. The leav
 With x = middle + half t polynomials are sum_k p_k T_k(t). It is densities that are interpolated, at the zeros of T_n,
 n = N_NODES; those of cdfs are integrated from a cell's middle, where the cdf is added. A density f is missed by at most
 max |f^(n)| half^n / (2^(n - 1) n!). Gaussians: |He_n(z)| phi(z) <= 1.0866 sqrt(n!) exp(-z^2 / 4) / sqrt(2 pi) by
-Cramer's inequality. Guards: with u = (x - loc) / (sqrt(3) scale) the density is a multiple of (1 + u^2)^-2, whose n-th
-derivative is, by partial fractions, at most ((n + 1)! / r^(n + 2) + n! / r^(n + 1)) / 2, r = |u + i|.
+Cramer's inequality. Guards: with u = (x - loc) / (sqrt(3) scale) the density is a multiple of (u - i)^-2 (u + i)^-2,
+whose n-th derivative is, by Leibniz' rule, at most n! (n + 1) (n + 2) (n + 3) / (6 r^(n + 4)), r = |u + i|.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial import chebyshev
-from scipy.special import ndtr
+from scipy.special import ndtr, stdtr
 
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.distances._mixtures.quadrature import spread, union
 from gaussmix.distances._mixtures.signed import EPS, Part
 
-WIDTH = 2.0  # of a Gaussian's cells, in standard deviations, at most
+WIDTH = 3.0  # of a Gaussian's cells, in standard deviations, at most
 WINDOW = 8.0  # standard deviations from its mean beyond which a Gaussian is over: 1e-15 of its mass
 _BEYOND_CDF, _BEYOND_PDF = 1.6e-16, 1.3e-15  # integrals of Phi(-z), and of phi(z), on both sides beyond WINDOW
-_GUARD_WIDTH = 1.1  # of a guard's narrowest cells, in scales, at most
+_GUARD_WIDTH = 1.2  # of a guard's narrowest cells, in scales, at most
 _NEAR = 2  # cells on either side of a guard's location that are too near for their level
 _BEYOND_GUARD = 1e-15  # the integral of a guard beyond its cells, of that of all pieces
-N_NODES = 21
+N_NODES = 25
 N_TERMS = N_NODES + 1
 _PAIRS = 1 << 14  # of a Gaussian and a cell, at a time
 _PAIRWISE = 24  # additions, one after the other, in NumPy's sum of any segment
-_PHI_0, _SQRT_3 = 1 / math.sqrt(2 * math.pi), math.sqrt(3.0)
+_PHI_0 = 1 / math.sqrt(2 * math.pi)
 _MISSED = 1.0866 * _PHI_0 / math.sqrt(math.factorial(N_NODES)) / 2 ** (N_NODES - 1)
 
 
@@ -48,7 +48,7 @@ def _nodes(n: int) -> tuple[FloatArray, FloatArray]:
 
 _NODES, _FROM_VALUES = _nodes(N_NODES)
 _PDF, _CDF = np.pad(_FROM_VALUES, [(0, 0), (0, 1)]), chebyshev.chebint(_FROM_VALUES, lbnd=0, axis=1)
-_PDF_MOST, _CDF_MOST = 2.91, 1.05  # of the polynomial that they make of values that are at most 1
+_PDF_MOST, _CDF_MOST = 3.02, 1.04  # of the polynomial that they make of values that are at most 1
 NODES, FROM_VALUES = _nodes(N_TERMS)
 LEFT, RIGHT = ((chebyshev.chebvander(0.5 * (NODES + s), N_TERMS - 1).T @ FROM_VALUES) for s in (-1, 1))
 """Of a polynomial's coefficients (..., N_TERMS) those of its left and its right half."""
@@ -183,31 +183,21 @@ def _add_gaussians(part: Part, row: IntArray, counts: IntArray, tree: _Tree, cum
 
 def _add_guard(mass: float, loc: float, scale: float, row: IntArray, tree: _Tree, cumulative: bool) -> float:
     """Onto rows (R,); returns what is missed, integrated over the line."""
-    half, away = tree.half[row] / (_SQRT_3 * scale), (tree.middle[row] - loc) / (_SQRT_3 * scale)
-    height = mass * 2 / (math.pi * _SQRT_3 * scale)
+    unit = math.sqrt(3) * scale
+    half, away, height = tree.half[row] / unit, (tree.middle[row] - loc) / unit, mass * 2 / (math.pi * unit)
     tree.density[:, row] += height / (1 + (away + half * _NODES[:, None]) ** 2) ** 2
     r = np.hypot(1, np.maximum(np.abs(away) - half, 0))
     noise = 8 * EPS * abs(height) / r**4
-    missed = ((N_NODES + 1) / r**2 + 1 / r) * (half / (2 * r)) ** N_NODES
+    missed = 2 * math.comb(N_NODES + 3, 3) * (half / (2 * r)) ** N_NODES / r**4
     if cumulative:
         side = np.where(tree.k[row] < 0, 1.0, -1.0)
-        outside, rounding = guard_survival(-side * away)
-        tree.mass[row] += mass * side * outside
-        noise = _CDF_MOST * tree.half[row] * noise + abs(mass) * rounding
+        outside = mass * stdtr(3, math.sqrt(3) * side * away)
+        tree.mass[row] += side * outside
+        tree.noise[row] += _CDF_MOST * tree.half[row] * noise + 64 * EPS * np.abs(outside)
         missed *= tree.half[row]
     else:
-        noise *= _PDF_MOST
-    tree.noise[row] += noise
+        tree.noise[row] += _PDF_MOST * noise
     return abs(height) * 2 * float(tree.half[row] @ missed)
-
-
-def guard_survival(u: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """P(T > sqrt(3) u) of Student's t with 3 degrees of freedom, and a bound on its rounding."""
-    near, far = np.abs(u) < 30, np.maximum(np.abs(u), 30.0)
-    v = far**-2.0
-    tail = (2 / 3 - v * (4 / 5 - v * (6 / 7 - v * (8 / 9 - v * 10 / 11)))) * v / far / math.pi
-    upper = np.where(near, (np.arctan2(1, u) - u / (1 + u * u)) / math.pi, np.where(u > 0, tail, 1 - tail))
-    return upper, EPS * np.where(near, 2 / (1 + np.abs(u)), 4 * upper)
 
 
 def _inherited(tree: _Tree, center: float, cumulative: bool) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:

@@ -72,7 +72,7 @@ def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> Difference:
     height, spread, step = np.empty((3, 0))
     if cumulative:
         height, spread, step = atom_difference(laws, b if isinstance(b, Sample) else None)
-    center = _center(np.append(c, height), np.append(place, step), inverse)
+    center = _center(*((c, place) if c.size else (height, step)), inverse)
 
     low, high = np.array(bounds)[group].reshape(-1, 2).T
     size = gross / inverse if cumulative else gross
