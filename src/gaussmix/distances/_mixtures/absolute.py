@@ -92,12 +92,12 @@ def _on_panels(part: Part, tree: Leaves, panels: Panels, cumulative: bool) -> tu
     if not cumulative:
         p[inside, 0] += part.flat
         return p, error
-    for x, ends, above, side in ((low, tree.stop, 0, "right"), (high, tree.start, 1, "left")):
+    for x, ends, above in ((low, tree.stop, False), (high, tree.start, True)):
         here, order = inside & (upper == above), np.argsort(ends)
         sums, off = running_sums(tree.weight[order])
-        passed = np.searchsorted(ends[order], x[here], side)
-        p[here, 0] += sums[above, passed]
-        error[here] += off[above, passed]
+        passed = np.searchsorted(ends[order], x[here], "left" if above else "right")
+        p[here, 0] += sums[int(above), passed]
+        error[here] += off[int(above), passed]
         sign, end = (-1, part.high) if above else (1, part.low)
         if math.isfinite(end):
             lost = part.coefficient * ndtr(sign * (end - part.mean) * part.inverse_std)
@@ -138,10 +138,8 @@ def _against_sample(p: FloatArray, panels: Panels, step: FloatArray, levels: Flo
     q[:, 0] += level[cross]
     zeros, off = _zeros(q, t[cross], stop[cross])
     doubt = float(panels.half[panel[cross]] @ off)
-    t, sign, level, panel = (
-        np.insert(whole, cross + 1, new)
-        for whole, new in ((t, zeros), (sign, at_stop[cross]), (level, level[cross]), (panel, panel[cross]))
-    )
+    t, sign = np.insert(t, cross + 1, zeros), np.insert(sign, cross + 1, at_stop[cross])
+    level, panel = np.insert(level, cross + 1, level[cross]), np.insert(panel, cross + 1, panel[cross])
     new = np.append(True, panel[1:] != panel[:-1])
     last, half = np.append(new[1:], True), panels.half[panel]
     parts = half * (np.where(last, 1.0, np.append(t[1:], 1.0)) - t) * level

@@ -43,7 +43,9 @@ _MISSED = 1.0866 * _PHI_0 / math.sqrt(math.factorial(N_NODES)) / 2 ** (N_NODES -
 def _nodes(n: int) -> tuple[FloatArray, FloatArray]:
     """The zeros of T_n and the matrix (n, n) that makes coefficients of values there."""
     t = -np.cos(np.pi * (np.arange(n) + 0.5) / n)
-    return t, chebyshev.chebvander(t, n - 1) * np.append(1 / n, np.full(n - 1, 2 / n))
+    matrix = 2 / n * chebyshev.chebvander(t, n - 1)
+    matrix[:, 0] /= 2
+    return t, matrix
 
 
 _NODES, _FROM_VALUES = _nodes(N_NODES)
@@ -100,10 +102,10 @@ def leaves(part: Part, center: float, total: float, *, cumulative: bool) -> Leav
         e, k = _guard_cells(loc - center, scale, abs(mass) * (scale if cumulative else 1.0) / total, cumulative)
         ranges.append((e, k, k))
         start, stop = (np.append(x, np.ldexp(k[-1] + side, e[-1])) for x, side in ((start, -9.0), (stop, 1.0)))
-    tree, row = _tree(*(np.concatenate(columns) for columns in zip(*ranges, strict=True)), center)
-    _add_gaussians(part, row[: std.size], last - first + 1, tree, cumulative)
-    for guard, rows in zip(part.guards, np.split(row, np.cumsum([len(e) for e, *_ in ranges])[:-1])[1:], strict=True):
-        missed += _add_guard(*guard, rows, tree, cumulative) + _BEYOND_GUARD * total
+    tree, rows = _tree(ranges, center)
+    _add_gaussians(part, rows[0], last - first + 1, tree, cumulative)
+    for guard, row in zip(part.guards, rows[1:], strict=True):
+        missed += _add_guard(guard, row, tree, cumulative) + _BEYOND_GUARD * total
     weight = np.append(part.coefficient, part.guards[:, 0])
     return Leaves(*_inherited(tree, center, cumulative), missed, weight, center + start, center + stop)
 
@@ -122,21 +124,22 @@ def _guard_cells(away: float, scale: float, share: float, cumulative: bool) -> t
     return np.broadcast_to((narrowest + j)[:, None], k.shape)[kept], k[kept]
 
 
-def _tree(exponent: IntArray, first: IntArray, last: IntArray, center: float) -> tuple[_Tree, IntArray]:
-    """With the cells from first to last of levels (R,), and the rows of the first (R,)."""
-    cells, levels, row = [np.empty(0, np.int64)], [], np.empty(exponent.size, np.int64)
+def _tree(ranges: list[tuple[IntArray, IntArray, IntArray]], center: float) -> tuple[_Tree, list[IntArray]]:
+    """With the cells of levels (R,) from first to last k, and the rows (R,) of the first, for each of the ranges."""
+    exponent, first, last = (np.concatenate(columns) for columns in zip(*ranges, strict=True))
+    cells, levels, row = [np.empty(0, np.int64)], [slice(0)], np.empty(exponent.size, np.int64)
     low, high = np.empty((2, 0), np.int64)
     exponents = range(exponent.min(initial=1 << 20), exponent.max(initial=-(1 << 20)) + 1)
     for e in exponents:
         own = exponent == e
         low, high = union(np.append(first[own], low >> 1) & ~1, np.append(last[own], high >> 1) | 1)
         cells.append(spread(low, high - low + 1))
-        start = levels[-1].stop if levels else 0
-        levels.append(slice(start, start + cells[-1].size))
-        row[own] = start + np.searchsorted(cells[-1], first[own])
-    k, e = np.concatenate(cells), np.repeat(exponents, [rows.stop - rows.start for rows in levels]).astype(int)
+        levels.append(slice(levels[-1].stop, levels[-1].stop + cells[-1].size))
+        row[own] = levels[-1].start + np.searchsorted(cells[-1], first[own])
+    k, e = np.concatenate(cells), np.repeat(exponents, [own.size for own in cells[1:]]).astype(np.int64)
     middle, half, empty = center + np.ldexp(k + 0.5, e), np.ldexp(0.5, e), np.zeros((N_NODES + 2, k.size))
-    return _Tree(levels, e, k, middle, half, empty[2:], *empty[:2]), row
+    rows = np.split(row, np.cumsum([level.size for level, *_ in ranges])[:-1])
+    return _Tree(levels[1:], e, k, middle, half, empty[2:], *empty[:2]), rows
 
 
 def _add_gaussians(part: Part, row: IntArray, counts: IntArray, tree: _Tree, cumulative: bool) -> None:
@@ -181,9 +184,9 @@ def _add_gaussians(part: Part, row: IntArray, counts: IntArray, tree: _Tree, cum
     tree.noise[:] *= 1 + touched / 9
 
 
-def _add_guard(mass: float, loc: float, scale: float, row: IntArray, tree: _Tree, cumulative: bool) -> float:
+def _add_guard(guard: FloatArray, row: IntArray, tree: _Tree, cumulative: bool) -> float:
     """Onto rows (R,); returns what is missed, integrated over the line."""
-    unit = math.sqrt(3) * scale
+    mass, loc, unit = guard[0], guard[1], math.sqrt(3) * guard[2]
     half, away, height = tree.half[row] / unit, (tree.middle[row] - loc) / unit, mass * 2 / (math.pi * unit)
     tree.density[:, row] += height / (1 + (away + half * _NODES[:, None]) ** 2) ** 2
     r = np.hypot(1, np.maximum(np.abs(away) - half, 0))

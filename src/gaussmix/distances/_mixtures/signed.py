@@ -58,17 +58,19 @@ def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> Difference:
     """
     laws = [(1.0, a)] + ([(-1.0, b)] if isinstance(b, GaussianMixture1D) else [])
     bounds = [*dict.fromkeys(law.bounds for _, law in laws), _OPEN]  # the last for guards
-    mine = []  # of each law: its bounds, the factors of its guard and of its Gaussians' weights, its pieces
+    flat, mass, columns, factors = np.zeros(len(bounds)), np.zeros(len(bounds)), [], set()
     for sign, law in laws:
+        p, g = law._pieces, bounds.index(law.bounds)
         share = sign * (1 - math.fsum(law.atoms.masses))
-        mine.append((law.bounds, share, share / math.fsum(law.weights), law._pieces))
-    c, gross, place, inverse, group = merged(
-        np.concatenate([np.append(factor * p.weight, share * p.guard_mass) for _, share, factor, p in mine]),
-        np.concatenate([np.append(p.mean, p.guard_loc) for *_, p in mine]),
-        np.concatenate([np.append(p.inverse_std, 1 / p.guard_scale) for *_, p in mine]),
-        np.concatenate([np.append(np.full(p.mean.size, bounds.index(ends)), len(bounds) - 1) for ends, *_, p in mine]),
-        zeros=abs(mine[0][2]) != abs(mine[-1][2]),
-    )
+        factor = share / math.fsum(law.weights)
+        factors.add(abs(factor))
+        flat[g] += factor * p.flat
+        mass[g] += share * (1 - p.guard_mass)
+        guard = share * p.guard_mass, p.guard_loc, 1 / p.guard_scale, len(bounds) - 1
+        rows = factor * p.weight, p.mean, p.inverse_std, np.full(p.mean.size, g)
+        columns.append([np.append(*pair) for pair in zip(rows, guard, strict=True)])
+    columns = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+    c, gross, place, inverse, group = merged(*columns, zeros=len(factors) > 1)
     height, spread, step = np.empty((3, 0))
     if cumulative:
         height, spread, step = atom_difference(laws, b if isinstance(b, Sample) else None)
@@ -87,16 +89,14 @@ def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> Difference:
         height, _, step = merged(np.append(height, points[narrow]), np.append(step, place.clip(low, high)[narrow]))
     parts, guard = [], group == len(bounds) - 1
     for ends in dict.fromkeys(bounds):
-        same = np.array([key == ends for key in bounds])[group]
-        own, guarded = same & ~guard & ~narrow, same & guard & ~narrow
-        flat = sum(factor * p.flat for key, _, factor, p in mine if key == ends)
-        mass = sum(share * (1 - p.guard_mass) for key, share, _, p in mine if key == ends) - points[same & ~guard].sum()
-        guards = np.stack([c[guarded], place[guarded], 1 / inverse[guarded]], axis=1)
-        parts.append(Part(*ends, c[own], place[own], inverse[own], guards, flat, mass))
-        if flat:
-            error += (
-                4 * EPS * abs(flat) * (ends[1] - ends[0]) * (np.abs(np.array(ends) - center).max() if cumulative else 1)
-            )
+        g, same = bounds.index(ends), np.array([key == ends for key in bounds])[group]
+        own, guards = same & ~guard & ~narrow, same & guard & ~narrow
+        guards = np.stack([c[guards], place[guards], 1 / inverse[guards]], axis=1)
+        rest = float(mass[g] - points[same & ~guard].sum())
+        parts.append(Part(*ends, c[own], place[own], inverse[own], guards, float(flat[g]), rest))
+        if flat[g] != 0:
+            away = max(abs(end - center) for end in ends) if cumulative else 1.0
+            error += 4 * EPS * abs(flat[g]) * (ends[1] - ends[0]) * away
     return Difference(parts, height, step, center, float(size.sum()), error)
 
 
@@ -109,12 +109,9 @@ def atom_difference(
     if sample is not None:
         values, weights = sample
         if weights is None:
-            values, counts = np.unique(values, return_counts=True)
-            weights = counts / float(sample.values.size)
-        else:
-            weights = weights / math.fsum(weights.tolist())
+            values, weights = np.unique(values, return_counts=True)
+        masses.append(weights / -math.fsum(weights.tolist()))
         places.append(values)
-        masses.append(-weights)
     height, gross, step = merged(np.concatenate(masses), np.concatenate(places))
     return height, gross, step
 
@@ -122,16 +119,17 @@ def atom_difference(
 def merged(coefficient: FloatArray, *columns: NDArray[Any], zeros: bool = False) -> list[NDArray[Any]]:
     """Rows with equal columns added up, sorted by these; the sums, those of absolute values, and the columns.
 
-    Rows whose sum is 0 are left out, unless ``zeros``.
+    Rows whose sum is 0 are left out; if ``zeros``, only those with nothing but 0.
     """
-    order = np.lexsort(columns[::-1]) if len(columns) > 1 else np.argsort(columns[0], kind="stable")
+    first, *others = columns
+    order = np.lexsort((*others[::-1], first)) if others else np.argsort(first, kind="stable")
     rows = [column[order] for column in columns]
     new = np.ones(order.size, bool)
     new[1:] = np.any([row[1:] != row[:-1] for row in rows], axis=0)
     start = np.flatnonzero(new)
     ordered = coefficient[order]
     sums = [np.add.reduceat(values, start) if start.size else values for values in (ordered, np.abs(ordered))]
-    kept = zeros | (sums[0] != 0)
+    kept = sums[int(zeros)] != 0
     return [values[kept] for values in [*sums, *(row[start] for row in rows)]]
 
 
@@ -142,8 +140,8 @@ def running_sums(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """
     unit = math.ldexp(1.0, math.frexp(float(np.abs(values).sum()))[1] - 62)
     sums = np.append(0, np.cumsum(np.rint(values / unit).astype(np.int64)))
-    count = np.arange(sums.size)
-    return np.stack([sums, sums - sums[-1]]) * unit, 0.5 * unit * np.stack([count, count[::-1]])
+    error = np.linspace(0.0, 0.5 * unit * values.size, sums.size)
+    return np.stack([sums, sums - sums[-1]]) * unit, np.stack([error, error[::-1]])
 
 
 def _center(weight: FloatArray, position: FloatArray, inverse_std: FloatArray) -> float:
