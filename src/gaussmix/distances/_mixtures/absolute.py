@@ -29,7 +29,7 @@ from gaussmix.distances._mixtures.signed import EPS, Part, difference, running_s
 ACCURACY = 1e-10  # largest error relative to the integral, unless rounding alone is more
 _SURE = 0.1  # of the rounding: what may stay in doubt at zeros
 _MOST_HALVINGS = 60
-_NUMBERS = 1 << 14  # of a sample at a time
+_NUMBERS = 1 << 12  # of a sample at a time
 _ORDERS = np.arange(N_TERMS + 1)
 _PRIMITIVE = chebyshev.chebint(np.eye(N_TERMS), lbnd=-1, axis=1)
 _DERIVATIVE = np.pad(chebyshev.chebder(np.eye(N_TERMS), axis=1), [(0, 0), (0, 1)])
@@ -55,8 +55,10 @@ def absolute_difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tu
     d, many = difference(a, b, cumulative=cumulative), isinstance(b, Sample)
     trees = [leaves(part, d.center, d.size, cumulative=cumulative) for part in d.parts]
     ends = [end for part in d.parts for end in (part.low, part.high) if math.isfinite(end)]
-    ends += [d.center, *(d.step[[0, -1]] if many else d.step)]
+    ends += [d.center, *d.step[:: max(d.step.size - 1, 1) if many else 1]]
     edges = np.unique(np.concatenate([ends, *(tree.low for tree in trees), *(tree.high for tree in trees)]))
+    if edges.size == 1:
+        return 0.0, d.error
     low, high = edges[:-1], edges[1:]
     panels = Panels(low, high, 0.5 * (high - low), (low >= d.center).astype(int))
     p, error = np.zeros((low.size, N_TERMS)), np.zeros(low.size)
@@ -127,7 +129,7 @@ def _against_sample(p: FloatArray, panels: Panels, step: FloatArray, levels: Flo
     level, value, rows = levels[panels.upper[panel], passed], np.empty(t.size), np.ascontiguousarray(p.T)
     for at in range(0, t.size, _NUMBERS):
         some = slice(at, at + _NUMBERS)
-        value[some] = chebyshev.chebval(t[some], rows[:, panel[some]], tensor=False)
+        value[some] = chebyshev.chebval(t[some], rows.take(panel[some], axis=1), tensor=False)
     end = np.append(start[1:], t.size) - 1
     stop, at_stop = np.append(t[1:], 1.0), np.append(value[1:], 0.0)
     stop[end], at_stop[end] = 1.0, p.sum(axis=1)
@@ -160,15 +162,17 @@ def _values(p: FloatArray, t: FloatArray) -> FloatArray:
 def _zeros(p: FloatArray, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Of monotone polynomials (Z, N_TERMS) with two signs at low and high (Z,); what is off int |p| there."""
     slope, small = p @ _DERIVATIVE, 16 * EPS * np.abs(p).sum(axis=1)
-    rising, t = _values(p, high) > 0, 0.5 * (low + high)
+    start, stop = _values(p, low), _values(p, high)
+    rising, t = stop > 0, ((low * stop - high * start) / (stop - start)).clip(low, high)
     for _ in range(100):
         value = _values(p, t)
         low, high = np.where((value > 0) == rising, (low, t), (t, high))
-        if (np.abs(value) * (high - low) <= small).all():
+        found = np.abs(value) * (high - low) <= small
+        if found.all():
             break
         with np.errstate(divide="ignore", invalid="ignore"):
-            new = t - value / _values(slope, t)
-        t = np.where((low < new) & (new < high), new, 0.5 * (low + high))
+            new = np.where(found, t, t - value / _values(slope, t))
+        t = np.where(found | (low < new) & (new < high), new, 0.5 * (low + high))
     return t, 2 * (np.abs(_values(p, t)) + 4 * small) * (high - low)
 
 
@@ -185,7 +189,7 @@ def absolute_integral(p: FloatArray, half: FloatArray, blur: FloatArray) -> tupl
         slope, integral = np.abs(p @ _DERIVATIVE), p @ _PRIMITIVE
         sure = most <= 2 * first
         monotone = ~sure & (slope.sum(axis=1) <= 2 * slope[:, 0])
-        cross = np.flatnonzero(monotone & (p.sum(axis=1) * (p @ (-1.0) ** _ORDERS[:-1]) < 0))
+        cross = np.flatnonzero(monotone & ((p.sum(axis=1) > 0) != (p @ (-1.0) ** _ORDERS[:-1] > 0)))
         zeros, off = _zeros(p[cross], np.full(cross.size, -1.0), np.ones(cross.size))
         doubt += float(half[cross] @ off)
         whole, at_zero = integral.sum(axis=1), _values(integral[cross], zeros)
