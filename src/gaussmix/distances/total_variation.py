@@ -62,5 +62,5 @@ def _twice(a: GaussianMixture1D, b: GaussianMixture1D) -> tuple[float, float]:
     first, second = near_zero(a, b)
     assert isinstance(first, GaussianMixture1D)
     value, error = absolute_difference(first, second, cumulative=False)
-    heights, _ = atom_difference([(1.0, a), (-1.0, b)])
+    heights, _, _ = atom_difference([(1.0, a), (-1.0, b)])
     return value + float(np.abs(heights).sum()), error

@@ -85,10 +85,11 @@ def wasserstein_distance(
     -------
     float or array (...), or a pair of them
         The distance; infinite, with a RuntimeWarning, for p >= 3 where a guard (``tail``) meets none or one of other
-        mass scale^3. The error for p = 1 is a bound, rounding included, at most 1e-10 of the distance unless rounding
-        alone is more (on a basis of a bandwidth below .1 or above 10: up to 1e-5 of it). For p > 1 with a mixture it is
-        an estimate, near 1e-9 of the distance, without the rounding of quantiles: between almost equal laws that can be
-        more. Two samples are exact but for rounding: 0.
+        mass scale^3. The error for p = 1 is a bound, rounding included, also that of the weights (they count divided by
+        their exact sum); at most 1e-10 of the distance unless rounding alone is more (on a basis of a bandwidth below
+        .1 or above 10: up to 1e-5 of it). For p > 1 with a mixture it is an estimate, near 1e-9 of the distance,
+        without the rounding of quantiles: between almost equal laws that can be more. Two samples are exact but for
+        rounding: 0.
     """
     try:
         order = float(p)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.polynomial import chebyshev, polynomial
 from oracles import distances as oracle
 from oracles.mixtures import MIXTURES
 
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Sample
-from gaussmix.distances._mixtures import absolute
-from gaussmix.distances._mixtures.absolute import ACCURACY, absolute_difference
+from gaussmix.distances._mixtures import cells
+from gaussmix.distances._mixtures.absolute import ACCURACY, absolute_difference, absolute_integral
+from gaussmix.distances._mixtures.cells import N_TERMS
 
 LAWS: dict[str, dict[str, Any]] = {
     name: MIXTURES[name]
@@ -82,43 +85,41 @@ def test_random_laws_agree_with_quadrature(first: int, second: int):
 
 
 @pytest.mark.parametrize("kind", ["cdf", "density", "sample"])
-@given(first=seeds, second=seeds, digits=st.floats(0, 9))
+@given(first=seeds, second=seeds, width=st.floats(3, 10))
 @settings(max_examples=50, deadline=None)
-def test_the_bound_holds_at_any_tolerance(kind: str, first: int, second: int, digits: float):
+def test_the_bound_holds_for_cells_of_any_width(kind: str, first: int, second: int, width: float):
     a, b = law(oracle.random_law(first)), law(oracle.random_law(second))
     cumulative = kind != "density"
     if kind == "sample":
         b = Sample(b.rvs(20, second), None)
     exact, rest = absolute_difference(a, b, cumulative=cumulative)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(absolute, "_FIRST_TOLERANCE", 10**-digits)
-        patch.setattr(absolute, "ACCURACY", math.inf)
+        patch.setattr(cells, "WIDTH", width)
+        patch.setattr(cells, "_GUARD_WIDTH", width)
         value, error = absolute_difference(a, b, cumulative=cumulative)
     assert abs(value - exact) <= error + rest
 
 
 @pytest.mark.parametrize("cumulative", [True, False], ids=["cdf", "density"])
-@pytest.mark.parametrize("tolerance", [1e-1, 1e-3, 1e-5])
-def test_the_bound_holds_for_guards_alone(cumulative: bool, tolerance: float):
+@pytest.mark.parametrize("width", [4.0, 8.0, 16.0])
+def test_the_bound_holds_for_guards_alone(cumulative: bool, width: float):
     """The Gaussians cancel."""
     a, b = (GaussianMixture1D([1.0], [0.0], [1.0], tail=(0.5, 0.0, scale)) for scale in (1.0, 2.0))
     exact, rest = absolute_difference(a, b, cumulative=cumulative)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(absolute, "_FIRST_TOLERANCE", tolerance)
-        patch.setattr(absolute, "ACCURACY", math.inf)
+        patch.setattr(cells, "_GUARD_WIDTH", width)
         value, error = absolute_difference(a, b, cumulative=cumulative)
     assert rest < abs(value - exact) <= error
 
 
-def test_a_coarse_tolerance_is_coarse():
-    """So that the test above is one."""
+def test_wide_cells_are_coarse():
+    """So that the tests above are some."""
     a, b = grid(50, -5, 5, 0), grid(40, -6, 5, 1)
     exact, _ = absolute_difference(a, b, cumulative=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(absolute, "_FIRST_TOLERANCE", 1e-2)
-        patch.setattr(absolute, "ACCURACY", math.inf)
+        patch.setattr(cells, "WIDTH", 8.0)
         value, error = absolute_difference(a, b, cumulative=True)
-    assert abs(value - exact) / exact > 1e-9
+    assert abs(value - exact) > ACCURACY * exact
     assert error < 0.5 * exact
 
 
@@ -156,6 +157,15 @@ def test_rounding_is_in_the_bound():
         a, b = (GaussianMixture1D(weights, means + s, stds) for s in (0.0, shift))
         value, error = absolute_difference(a, b, cumulative=True)
         assert 0 < abs(value - shift) <= error <= 2e-13
+
+
+@pytest.mark.parametrize("weights", [[0.3, 0.7 + 2.0**-51], [0.3, 0.7 - 2.0**-52], [0.1, 0.9]])
+def test_weights_count_divided_by_their_sum(weights: list[float]):
+    """Which is 1 but for rounding: that moves mass over 2^30. Between places of one spread W1 is that of the points."""
+    laws = [GaussianMixture1D(w, [0.0, 2.0**30], [1.0, 1.0]) for w in (weights, [0.3, 0.7])]
+    first, second = (Fraction(law.weights[0]) / sum(map(Fraction, law.weights)) for law in laws)
+    value, error = absolute_difference(*laws, cumulative=True)
+    assert abs(value - float(abs(first - second)) * 2.0**30) <= error <= 1e-14 * 2.0**30
 
 
 def test_expansions_on_different_bases():
@@ -212,3 +222,34 @@ def test_a_sample_far_from_the_mixture():
     value, error = absolute_difference(normal(0.0, 1.0), Sample(np.array([3e9, -1e9]), None), cumulative=True)
     assert abs(value - (2e9 - math.sqrt(2 / math.pi))) <= error
     assert error <= 1e-10 * value
+
+
+@pytest.mark.parametrize(
+    ("roots", "small"),
+    [
+        ([0.3], 1e-12),
+        ([-0.5, 0.25, 0.250001], 1e-12),
+        ([-1.0, 0.0, 1.0], 1e-12),
+        ([0.1, 0.1], 1e-3),
+        ([0.1, 0.1, 0.7, 0.7, -0.6], 1e-2),
+        ([0.1, 0.1, 0.7, 0.7, -0.6], 10.0),
+        ([1.5, -1.0 - 1e-9], 1e-12),
+    ],
+)
+def test_the_integral_of_the_absolute_polynomial(roots: list[float], small: float):
+    p = np.zeros((1, N_TERMS))
+    p[0, : len(roots) + 1] = chebyshev.poly2cheb(polynomial.polyfromroots(roots))
+    inside = np.unique([-1.0, 1.0, *(root for root in roots if abs(root) < 1)])
+    exact = np.abs(np.diff(polynomial.polyval(inside, polynomial.polyint(polynomial.polyfromroots(roots))))).sum()
+    value, error = absolute_integral(p, np.ones(1), np.full(1, small))
+    assert abs(value - exact) <= error + 1e-14
+    assert error <= 4 * small + 1e-12
+
+
+def test_where_doubt_is_allowed_its_error_counts():
+    """x^2 - 1/4 as a whole: |int| is 1/6, int || is 1/2."""
+    p = np.zeros((1, N_TERMS))
+    p[0, :3] = chebyshev.poly2cheb([-0.25, 0, 1])
+    value, error = absolute_integral(p, np.ones(1), np.ones(1))
+    assert value == pytest.approx(1 / 6)
+    assert error >= 1 / 2 - 1 / 6

@@ -1,14 +1,13 @@
 """The integral of |g| over the line, g the difference of two laws' cdfs or densities, with a bound on its error.
 
-A panel adds its Gaussians to a polynomial as soon as Taylor's series is accurate there; those that are over on it are
-constants of a cdf, or nothing. Where some remain it is split and the halves inherit polynomial and list, so that a
-piece is only looked at where it matters. On a panel without any left, g is a polynomial p to a known error e: then
-|int |g| - int |p|| <= length * e, and int |p| is exact between the zeros of p. Against a sample g is monotone between
-two numbers: at most one zero each.
+The line is cut at the ends of the leaves of `cells`, at bounds and, between mixtures, at point masses. On each panel g
+is a polynomial to a known error e: then |int |g| - int |p|| <= length * e. A panel on which the coefficients prove that
+p has one sign, or one zero as p' has one sign, is integrated exactly; others are halved until they no longer matter.
+Against a sample g is monotone between two numbers but for the error: at most one zero each.
 
-The bound holds what series leave out, what stays in doubt at zeros, Gaussians beyond WINDOW, guards beyond GUARD_REACH,
-and rounding, as the sum of the bounds of its steps. It takes for granted that exp, erfc and atan2 are accurate to 4
-units in the last place, and that the laws' weights, as stored, are meant.
+The bound holds what interpolation misses, what stays in doubt at zeros, pieces beyond their cells, and rounding, as the
+sum of the bounds of its steps. It takes for granted that exp is accurate to 1 unit in the last place, ndtr to 4 and
+stdtr to 64, and that NumPy's sums are by pairs.
 """
 
 from __future__ import annotations
@@ -16,24 +15,36 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
-from numpy.typing import NDArray
+from numpy.polynomial import chebyshev
+from scipy.special import ndtr
 
-from gaussmix._typing import FloatArray
+from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Law, Sample
-from gaussmix.distances._mixtures import series
-from gaussmix.distances._mixtures.series import DEGREE, EPS, N_TERMS
-from gaussmix.distances._mixtures.signed import GUARD_REACH, WINDOW, Signed, Stretches, difference
+from gaussmix.distances._mixtures.cells import FROM_VALUES, LEFT, N_TERMS, NODES, RIGHT, ROUNDING, Leaves, leaves
+from gaussmix.distances._mixtures.quadrature import spread
+from gaussmix.distances._mixtures.signed import EPS, Part, difference, running_sums
 
 ACCURACY = 1e-10  # largest error relative to the integral, unless rounding alone is more
-_FIRST_TOLERANCE, _LAST_TOLERANCE = 1e-14, 1e-24
-"""Of a series, relative to the integral of its piece: tried first, and the finest."""
-_SURE = 1e-3  # doubtful panels are halved until they hold this share of the tolerance
-_MOST_HALVINGS = 62  # of a panel that has a polynomial
-_BEYOND_CDF, _BEYOND_PDF = 2.9e-20, 2.3e-19  # integrals of Phi(-z), and of the two tails of phi(z), beyond WINDOW
-_LONGEST_PATH = 2200  # panels on the way from the whole line to the smallest number
+_SURE = 0.1  # of the rounding: what may stay in doubt at zeros
+_MOST_HALVINGS = 60
+_NUMBERS = 1 << 12  # of a sample at a time
+_ORDERS = np.arange(N_TERMS + 1)
+_PRIMITIVE = chebyshev.chebint(np.eye(N_TERMS), lbnd=-1, axis=1)
+_DERIVATIVE = np.pad(chebyshev.chebder(np.eye(N_TERMS), axis=1), [(0, 0), (0, 1)])
+_LATER = EPS * (4 + 2 * N_TERMS * (_ORDERS[:-1] > 0))  # rounding of sums over a polynomial, for each coefficient
+_CUT = EPS * (320 + 2 * _ORDERS[:-1] ** 2)  # the same for a part of it
+_SUMS = 32 * EPS  # of sums by pairs
+
+
+class Panels(NamedTuple):
+    """(M,)"""
+
+    low: FloatArray
+    high: FloatArray
+    half: FloatArray
+    upper: IntArray  # 1 above the center
 
 
 def absolute_difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tuple[float, float]:
@@ -41,259 +52,155 @@ def absolute_difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tu
 
     b may be a sample if ``cumulative``. The error is at most ACCURACY of the integral unless rounding is more.
     """
-    signed, stretches = difference(a, b, cumulative=cumulative)
-    position, level = _steps(b) if isinstance(b, Sample) else (np.empty(0), np.zeros((2, 1)))
-    edges, errors = np.empty((2, _LONGEST_PATH, 2))
-    stack = Stack(edges, errors, np.empty((_LONGEST_PATH, 5), np.int64), np.empty((_LONGEST_PATH, N_TERMS)))
-    tolerance = _FIRST_TOLERANCE
-    while True:
-        value, left_out, rounding = _integrate(signed, stretches, position, level, tolerance, stack)
-        if left_out <= 0.5 * ACCURACY * value or left_out <= 0.1 * rounding or tolerance <= _LAST_TOLERANCE:
-            return value, left_out + rounding
-        tolerance = max(_LAST_TOLERANCE, tolerance * min(1e-2, 0.1 * ACCURACY * value / left_out))
+    d, many = difference(a, b, cumulative=cumulative), isinstance(b, Sample)
+    trees = [leaves(part, d.center, d.size, cumulative=cumulative) for part in d.parts]
+    ends = [end for part in d.parts for end in (part.low, part.high) if math.isfinite(end)]
+    ends += [d.center, *d.step[:: max(d.step.size - 1, 1) if many else 1]]
+    edges = np.unique(np.concatenate([ends, *(tree.low for tree in trees), *(tree.high for tree in trees)]))
+    if edges.size == 1:
+        return 0.0, d.error
+    low, high = edges[:-1], edges[1:]
+    panels = Panels(low, high, 0.5 * (high - low), (low >= d.center).astype(int))
+    p, error = np.zeros((low.size, N_TERMS)), np.zeros(low.size)
+    for part, tree in zip(d.parts, trees, strict=True):
+        for whole, of_part in zip((p, error), _on_panels(part, tree, panels, cumulative), strict=True):
+            whole += of_part
+    levels, off = running_sums(d.height)
+    passed = np.where(panels.upper, np.searchsorted(d.step, low, "right"), np.searchsorted(d.step, high))
+    p[:, 0] += 0.0 if many else levels[panels.upper, passed]
+    error += off[panels.upper, passed] + np.abs(p) @ _LATER
+    value, doubt = _against_sample(p, panels, d.step, levels) if many else absolute_integral(p, panels.half, error)
+    times = 6 if many else 2  # where p + level is smaller, it may have another sign, or one zero more
+    rounding = d.error + sum(tree.missed for tree in trees) + times * float(panels.half @ error)
+    return value, float(doubt + rounding + _SUMS * value)
 
 
-def _steps(sample: Sample) -> tuple[FloatArray, FloatArray]:
-    """Increasing positions (N,), and between them (2, N + 1) the sample's - cdf and 1 - cdf."""
-    order = np.argsort(sample.values)
-    if sample.masses is None:
-        below = np.arange(order.size + 1) / order.size
-        above = below[::-1]
-    else:
-        masses = sample.masses[order]
-        below, above = np.append(0.0, np.cumsum(masses)), np.append(np.cumsum(masses[::-1])[::-1], 0.0)
-    return sample.values[order], np.stack([-below, above])
+def _on_panels(part: Part, tree: Leaves, panels: Panels, cumulative: bool) -> tuple[FloatArray, FloatArray]:
+    """A part of the difference as polynomials (M, N_TERMS), with their errors (M,)."""
+    low, high, half, upper = panels
+    p, error = np.zeros((low.size, N_TERMS)), np.zeros(low.size)
+    inside = (low >= part.low) & (high <= part.high)
+    if tree.low.size:
+        at = (np.searchsorted(tree.low, low, "right") - 1).clip(0)
+        here = np.flatnonzero(inside & (low >= tree.low[at]) & (high <= tree.high[at]))
+        at = at[here]
+        p[here], error[here] = tree.polynomial[at], tree.error[at]
+        cut = (low[here] > tree.low[at]) | (high[here] < tree.high[at])
+        at, here = at[cut], here[cut]
+        error[here] += np.abs(p[here]) @ _CUT
+        shift = (low[here] - tree.low[at]) - (tree.high[at] - high[here])
+        t = (shift + 2 * half[here] * NODES[:, None]) / (tree.high[at] - tree.low[at])
+        p[here] = chebyshev.chebval(t, p[here].T, tensor=False).T @ FROM_VALUES
+    if not cumulative:
+        p[inside, 0] += part.flat
+        return p, error
+    for x, ends, above in ((low, tree.stop, False), (high, tree.start, True)):
+        here, order = inside & (upper == above), np.argsort(ends)
+        sums, off = running_sums(tree.weight[order])
+        passed = np.searchsorted(ends[order], x[here], "left" if above else "right")
+        p[here, 0] += sums[int(above), passed]
+        error[here] += off[int(above), passed]
+        sign, end = (-1, part.high) if above else (1, part.low)
+        if math.isfinite(end):
+            lost = part.coefficient * ndtr(sign * (end - part.mean) * part.inverse_std)
+            away = part.flat * (0.5 * low + 0.5 * high - end)[here]
+            p[here, 0] += away - sign * lost.sum()
+            p[here, 1] += part.flat * half[here]
+            error[here] += _SUMS * (np.abs(lost).sum() + np.abs(away))
+            beyond = (upper != above) & (low >= end if above else high <= end)
+            p[beyond, 0] = -sign * part.mass
+            error[beyond] = _SUMS * abs(part.mass)
+    return p, error
 
 
-class Stack(NamedTuple):
-    """Panels that wait, the lowest on top, one a row."""
+def _against_sample(p: FloatArray, panels: Panels, step: FloatArray, levels: FloatArray) -> tuple[float, float]:
+    """int |p + level| and a bound on its rounding; levels (2, N + 1): below and above the center, as `running_sums`.
 
-    edges: FloatArray  # (D, 2) low and high
-    errors: FloatArray  # (D, 2) of the polynomial so far, anywhere on the panel: by series and by rounding
-    lists: NDArray[np.int64]
-    """(D, 5): point masses inside, from and to; Gaussians that remain, from and to in the arena; guards, as bits."""
-    rows: FloatArray  # (D, N_TERMS) the polynomial so far
-
-
-@nb.njit(cache=True, nogil=True)
-def _shape(low: float, high: float) -> tuple[float, float, float, bool]:
-    """Middle; half-length; what a middle off by rounding does, to the sum of a series' terms; whether it is too narrow
-    to be split. The middle is exact but for panels that end at a point mass or a bound."""
-    middle, half = 0.5 * low + 0.5 * high, 0.5 * (high - low)
-    off = abs((middle - low) - (high - middle))
-    return middle, half, DEGREE * off / half, half <= 4 * EPS * max(abs(low), abs(high))
-
-
-@nb.njit(cache=True, nogil=True)
-def _add_gaussians(
-    place: int, upper: bool, s: Signed, tolerance: float, arena: NDArray[np.int32], p: FloatArray, stack: Stack
-) -> tuple[int, float, float]:
-    """Add to p those of the panel's list that are polynomials on it; copy the others behind them.
-
-    Returns the end of the copies, and the errors by series and by rounding. A piece's own error is at most the
-    tolerance of its integral, or that of its density.
+    Between two steps (N,) p is monotone but for its error: it has one zero, or what a second one could hide is less
+    than that error. Where p + level has one sign over many steps, its integral is that of p as a whole and a sum.
     """
-    low, high = stack.edges[place]
-    first, last = stack.lists[place, 2:4]
-    middle, half, shifted, hopeless = _shape(low, high)
-    log_tolerance = math.log(0.5 * tolerance)
-    end, blur, rounding, size = last, 0.0, 0.0, series.rise(p)
-    for k in range(first, last):
-        i = int(arena[k])
-        c, inverse = s.coefficient[i], s.inverse_std[i]
-        left, right = (low - s.mean[i]) * inverse, (high - s.mean[i]) * inverse
-        if left > WINDOW or right < -WINDOW:
-            if s.cumulative and upper == (right < -WINDOW):
-                p[0] += -c if upper else c
-                rounding += EPS * abs(p[0])
-            continue
-        eta, rest, smooth = half * inverse, 0.0, False
-        if eta < 2:
-            rest = series.log_rest(eta, max(left, -right, 0.0), s.cumulative)
-            smooth = rest + math.log(eta) <= log_tolerance
-        if smooth:
-            blur += abs(c) * math.exp(rest) * (1.0 if s.cumulative else inverse)
-            z = (middle - s.mean[i]) * inverse
-            added, slip = series.add_gaussian(p, c, z, eta, inverse, upper, s.cumulative)
-            size += added
-            rounding += slip + shifted * added + EPS * (size + abs(p[0]))
-        elif hopeless:
-            blur += abs(c) * (1.0 if s.cumulative else 0.5 / half)
-        else:
-            arena[end] = i
-            end += 1
-    return end, blur, rounding
+    first, last = np.searchsorted(step, panels.low, "right"), np.searchsorted(step, panels.high)
+    counts = last - first + 1
+    panel = np.repeat(np.arange(counts.size), counts)
+    passed = spread(first, counts)
+    start = np.cumsum(counts) - counts
+    t = (step[passed - 1] - panels.low[panel]) / panels.half[panel] - 1
+    t[start] = -1.0
+    level, value, rows = levels[panels.upper[panel], passed], np.empty(t.size), np.ascontiguousarray(p.T)
+    for at in range(0, t.size, _NUMBERS):
+        some = slice(at, at + _NUMBERS)
+        value[some] = chebyshev.chebval(t[some], rows.take(panel[some], axis=1), tensor=False)
+    end = np.append(start[1:], t.size) - 1
+    stop, at_stop = np.append(t[1:], 1.0), np.append(value[1:], 0.0)
+    stop[end], at_stop[end] = 1.0, p.sum(axis=1)
+    value, at_stop = np.sign(value + level), np.sign(at_stop + level)
+    cross, sign = np.flatnonzero(value * at_stop < 0), np.sign(value + at_stop)
+    sign[cross] = value[cross]
+    q = p[panel[cross]]
+    q[:, 0] += level[cross]
+    zeros, off = _zeros(q, t[cross], stop[cross])
+    doubt = float(panels.half[panel[cross]] @ off)
+    t, sign = np.insert(t, cross + 1, zeros), np.insert(sign, cross + 1, at_stop[cross])
+    level, panel = np.insert(level, cross + 1, level[cross]), np.insert(panel, cross + 1, panel[cross])
+    new = np.append(True, panel[1:] != panel[:-1])
+    last, half = np.append(new[1:], True), panels.half[panel]
+    parts = half * (np.where(last, 1.0, np.append(t[1:], 1.0)) - t) * level
+    before = np.where(new, 0.0, np.append(0.0, sign[:-1]))
+    turn = np.flatnonzero(sign != before)
+    integral = p @ _PRIMITIVE
+    at_turn = half[turn] * (before - sign)[turn] * _values(integral[panel[turn]], t[turn])
+    value = float((sign * parts).sum() + at_turn.sum() + (panels.half * sign[last] * integral.sum(axis=1)).sum())
+    noise = EPS * panels.half * (np.abs(integral) @ (4 + 3 * _ORDERS))
+    return value, doubt + float(4 * noise[panel[turn]].sum() + _SUMS * np.abs(parts).sum())
 
 
-@nb.njit(cache=True, nogil=True)
-def _add_guards(
-    low: float, high: float, upper: bool, s: Signed, tolerance: float, waiting: int, p: FloatArray
-) -> tuple[int, float, float]:
-    """The same for the guards, bits of ``waiting``; returns those that still wait."""
-    middle, half, shifted, hopeless = _shape(low, high)
-    blur, rounding = 0.0, 0.0
-    for j in range(s.guard_mass.size):
-        if not waiting & (1 << j):
-            continue
-        mass, scale, away = s.guard_mass[j], s.guard_scale[j], middle - s.guard_loc[j]
-        rest = series.guard_rest(away, half, mass, scale, s.cumulative)
-        if 2 * half * rest <= tolerance * abs(mass) * (scale if s.cumulative else 1.0):
-            added, slip = series.add_guard(p, away, half, mass, scale, upper, s.cumulative)
-            blur += rest
-            rounding += slip + shifted * added + EPS * (added + abs(p[0]))
-        elif hopeless:
-            blur += abs(mass) * (1.0 if s.cumulative else 0.5 / half)
-        else:
-            continue
-        waiting &= ~(1 << j)
-    return waiting, blur, rounding
+def _values(p: FloatArray, t: FloatArray) -> FloatArray:
+    """Of polynomials (Z, n) at t (Z,)."""
+    return (p * np.cos(np.arccos(t)[:, None] * _ORDERS[: p.shape[1]])).sum(axis=1)
 
 
-@nb.njit(cache=True, nogil=True)
-def _split(place: int, cut: int, s: Signed, p: FloatArray, blur: float, slips: float, stack: Stack) -> None:
-    """Cut a panel in two, at the point mass ``cut`` or, if that is -1, near its middle: at a round number, so that
-    nearly all panels have exact middles. The halves have the polynomial, its errors and the other lists of the whole.
+def _zeros(p: FloatArray, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Of monotone polynomials (Z, N_TERMS) with two signs at low and high (Z,); what is off int |p| there."""
+    slope, small = p @ _DERIVATIVE, 16 * EPS * np.abs(p).sum(axis=1)
+    start, stop = _values(p, low), _values(p, high)
+    rising, t = stop > 0, ((low * stop - high * start) / (stop - start)).clip(low, high)
+    for _ in range(100):
+        value = _values(p, t)
+        low, high = np.where((value > 0) == rising, (low, t), (t, high))
+        found = np.abs(value) * (high - low) <= small
+        if found.all():
+            break
+        with np.errstate(divide="ignore", invalid="ignore"):
+            new = np.where(found, t, t - value / _values(slope, t))
+        t = np.where(found | (low < new) & (new < high), new, 0.5 * (low + high))
+    return t, 2 * (np.abs(_values(p, t)) + 4 * small) * (high - low)
+
+
+def absolute_integral(p: FloatArray, half: FloatArray, blur: FloatArray) -> tuple[float, float]:
+    """The sum of half int_-1^1 |p| for polynomials (M, N_TERMS) with errors ``blur`` (M,), and what stays in doubt.
+
+    Polynomials are halved until they, or their slopes, have one sign by their coefficients, or are hidden by the blur,
+    or what is left in doubt is less than a share _SURE of what the blur does.
     """
-    low, high = stack.edges[place]
-    middle, half = 0.5 * low + 0.5 * high, 0.5 * (high - low)
-    unit = math.ldexp(0.25, math.frexp(half)[1])
-    at = math.floor(middle / unit + 0.5) * unit if cut < 0 else s.step[cut]
-    size = series.rise(p)
-    for child in range(2):
-        a, b = (at, high) if child == 0 else (low, at)
-        stack.edges[place + child, 0], stack.edges[place + child, 1] = a, b
-        shift = (0.5 * a + 0.5 * b - middle) / half
-        series.restrict(p, 0.5 * (b - a) / half, shift, stack.rows[place + child])
-        stack.errors[place + child, 0], stack.errors[place + child, 1] = blur, slips + N_TERMS * EPS * size
-    for k in range(5):
-        stack.lists[place + 1, k] = stack.lists[place, k]
-    if cut >= 0:
-        stack.lists[place, 0], stack.lists[place + 1, 1] = cut + 1, cut
-
-
-@nb.njit(cache=True, nogil=True)
-def _between(p: FloatArray, level: float, low: float, high: float, bend: float) -> float:
-    """int p + level from low to high: by end values and slopes where that is exact to rounding."""
-    width = high - low
-    value, slope = series.value_and_slope(p, low)
-    other, other_slope = series.value_and_slope(p, high)
-    if width * width * width * width * bend <= EPS:
-        return width * (0.5 * (value + other) + level) + width * width * (slope - other_slope) / 12
-    return series.integral(p, high) - series.integral(p, low) + level * width
-
-
-@nb.njit(cache=True, nogil=True)
-def _against_sample(
-    low: float, high: float, p: FloatArray, position: FloatArray, level: FloatArray, at: int
-) -> tuple[float, int]:
-    """int |p + level| in half-lengths of the panel, and how many of the increasing positions (N,) are below its end.
-
-    The level (N + 1,) holds between the positions; ``at`` of them are below the panel. Between two of them p is
-    monotone but for its error, so that it has one zero, or what a second one could hide is less than that error.
-    """
-    middle, half = 0.5 * low + 0.5 * high, 0.5 * (high - low)
-    bend, total, t = 0.0, 0.0, -1.0
-    for k in range(4, N_TERMS):
-        bend += k * (k - 1) * (k - 2) * (k - 3) * abs(p[k]) / 720
-    while True:
-        last = at >= position.size or position[at] >= high
-        new = 1.0 if last else min(max((position[at] - middle) / half, t), 1.0)
-        start, stop = series.value_and_slope(p, t)[0], series.value_and_slope(p, new)[0]
-        if (start + level[at]) * (stop + level[at]) < 0:
-            crossing = series.zero(p, level[at], t, new)
-            total += abs(_between(p, level[at], t, crossing, bend)) + abs(_between(p, level[at], crossing, new, bend))
-        elif new > t:
-            total += abs(_between(p, level[at], t, new, bend))
-        t = new
-        if last:
-            return total, at
-        at += 1
-
-
-@nb.njit(cache=True, nogil=True)
-def _whole(s: Signed) -> tuple[float, float, float]:
-    """The integral if nothing cancelled; what windows and reaches leave out; what rounded positions and widths do."""
-    size, left_out, rounding = 0.0, 0.0, 0.0
-    for i in range(s.mean.size):
-        std = 1 / s.inverse_std[i]
-        part = abs(s.coefficient[i]) * (std if s.cumulative else 1.0)
-        size += part
-        left_out += part * (2 * _BEYOND_CDF if s.cumulative else _BEYOND_PDF)
-        rounding += part * (2 * EPS + s.mean_error[i] * s.inverse_std[i])
-    for j in range(s.guard_mass.size):
-        part = abs(s.guard_mass[j]) * (s.guard_scale[j] if s.cumulative else 1.0)
-        size += part
-        left_out += part * (1.2 / GUARD_REACH**2 if s.cumulative else 2.3 / GUARD_REACH**3)
-        rounding += 2 * EPS * part
-    return size, left_out, rounding
-
-
-@nb.njit(cache=True, nogil=True)
-def _start(stretch: int, s: Signed, stretches: Stretches, arena: NDArray[np.int32], stack: Stack) -> None:
-    """A whole stretch as the panel at the bottom of the stack."""
-    n_inside = 0
-    for i in range(s.mean.size):
-        if stretches.inside[stretch, s.group[i]]:
-            arena[n_inside] = i
-            n_inside += 1
-    low, high = stretches.low[stretch], stretches.high[stretch]
-    rise, constant = stretches.slope[stretch] * 0.5 * (high - low), stretches.constant[stretch]
-    for k in range(N_TERMS):
-        stack.rows[0, k] = 0.0
-    stack.rows[0, 0], stack.rows[0, 1] = constant + rise, rise
-    stack.edges[0, 0], stack.edges[0, 1] = low, high
-    stack.errors[0, 0], stack.errors[0, 1] = 0.0, stretches.error[stretch] + EPS * abs(rise)
-    lists = stack.lists[0]
-    lists[0], lists[1] = stretches.steps[stretch]
-    lists[2], lists[3], lists[4] = 0, n_inside, (1 << s.guard_mass.size) - 1
-
-
-@nb.njit(cache=True, nogil=True)
-def _integrate(
-    s: Signed, stretches: Stretches, position: FloatArray, level: FloatArray, tolerance: float, stack: Stack
-) -> tuple[float, float, float]:
-    """The integral, what is left out at most, and what rounding does at most. Position and level: of a sample."""
-    size, left_out, rounding = _whole(s)
-    total, lost, at = 0.0, 0.0, 0
-    arena = np.empty(8 * s.mean.size + 64, np.int32)
-    p, work = np.empty(N_TERMS), np.empty((_MOST_HALVINGS + 2, N_TERMS))
-    for stretch in range(stretches.low.size):
-        upper = stretches.upper[stretch]
-        _start(stretch, s, stretches, arena, stack)
-        place = 0
-        while place >= 0:
-            low, high = stack.edges[place]
-            step, last_step, first, last, guards = stack.lists[place]
-            for k in range(N_TERMS):
-                p[k] = stack.rows[place, k]
-            if arena.size < 2 * last - first:
-                arena = np.append(arena, np.empty(arena.size + last, np.int32))
-            end, blur, slips = _add_gaussians(place, upper == 1, s, tolerance, arena, p, stack)
-            guards, more_blur, more_slips = _add_guards(low, high, upper == 1, s, tolerance, guards, p)
-            blur += more_blur + stack.errors[place, 0]
-            slips += more_slips + stack.errors[place, 1]
-            if end > last or guards or step < last_step:
-                stack.lists[place, 2], stack.lists[place, 3], stack.lists[place, 4] = last, end, guards
-                cut = (step + last_step) // 2 if step < last_step else -1
-                _split(place, cut, s, p, blur, slips, stack)
-                place += 1
-                continue
-            place -= 1
-            half = 0.5 * (high - low)
-            if s.cumulative:
-                p[0] += s.passed[upper, step]
-                slips += s.passed_error[upper, step]
-            slips += EPS * (4 * abs(p[0]) + 3 * N_TERMS * series.rise(p))
-            if position.size:
-                value, at = _against_sample(low, high, p, position, level[upper], at)
-                doubt, slips = 6 * blur, 3 * slips
-            else:
-                value, doubt = series.absolute_integral(p, 2 * (blur + slips), _SURE * tolerance * size / half, work)
-                doubt += 2 * blur
-            left_out += half * doubt
-            rounding += 2 * half * slips
-            part = half * value - lost  # Kahan's sum
-            new = total + part
-            lost = (new - total) - part
-            total = new
-    return total, left_out, rounding + 4 * EPS * total
+    value = doubt = 0.0
+    spare = _SURE * float(half @ blur)
+    for halving in range(_MOST_HALVINGS + 1):
+        most, first = np.abs(p).sum(axis=1), np.abs(p[:, 0])
+        slope, integral = np.abs(p @ _DERIVATIVE), p @ _PRIMITIVE
+        sure = most <= 2 * first
+        monotone = ~sure & (slope.sum(axis=1) <= 2 * slope[:, 0])
+        cross = np.flatnonzero(monotone & ((p.sum(axis=1) > 0) != (p @ (-1.0) ** _ORDERS[:-1] > 0)))
+        zeros, off = _zeros(p[cross], np.full(cross.size, -1.0), np.ones(cross.size))
+        doubt += float(half[cross] @ off)
+        whole, at_zero = integral.sum(axis=1), _values(integral[cross], zeros)
+        whole[cross] = np.abs(at_zero) + np.abs(whole[cross] - at_zero)
+        lost = np.where(sure | monotone, 0.0, half * (2 * most - np.abs(whole)))
+        again = (lost > 0) & (most > blur) & (lost.sum() > spare) & (halving < _MOST_HALVINGS)
+        value += float((half * np.abs(whole))[~again].sum())
+        doubt += float(lost[~again].sum())
+        if not again.any():
+            break
+        p, half, blur = p[again], 0.5 * half[again], blur[again]
+        doubt += 4 * float(half @ (np.abs(p) @ ROUNDING))
+        p, half, blur = np.concatenate([p @ LEFT, p @ RIGHT]), np.tile(half, 2), np.tile(blur, 2)
+    return value, doubt

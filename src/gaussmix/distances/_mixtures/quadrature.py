@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
+from numpy.typing import NDArray
 
-from gaussmix._typing import FloatArray
+from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density._mixture.exact import Pieces
 
 REACH = 9.5  # standard deviations at which a component ends: 1e-20 of its density
@@ -25,6 +25,7 @@ GUARD_REACH = 1e14
 TOLERANCE = 1e-12
 """Of the integral, by which a panel's rule may differ from its halves'; the halves themselves are far more accurate."""
 MOST_HALVINGS = 60
+_OFF = 0.65  # narrowest widths from the middle to an end of cells: a density may bend sharply in the middle
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 
@@ -59,36 +60,43 @@ def features(laws: Sequence[Pieces]) -> Features:
 
 
 def panels(f: Features) -> tuple[FloatArray, FloatArray]:
-    """Lower and upper ends of the panels (M,), which cover [low, high] of every feature."""
-    low, high = f.low.min(), f.high.max()
-    edges = np.unique(np.concatenate([[low, high], f.cuts.clip(low, high)]))
-    lower, upper = _split(edges, f)
-    return np.array(lower), np.array(upper)
+    """Lower and upper ends of the panels (M,), which cover [low, high] of every feature.
+
+    Cells are cut in two where a feature that needs narrower ones is nearer than a `GROWTH`-th of their width, from the
+    narrowest level to one wider than all. Their ends avoid places that are round for the features.
+    """
+    least, most = f.low.min(), f.high.max()
+    origin, whole = 0.5 * (least + most) + _OFF * f.width.min(), most - least
+    edges = [[least, most], f.cuts]
+    level = np.frexp(f.width / whole)[1]
+    low, high = np.empty((2, 0))
+    for e in range(level.min(), 3):
+        own = level == e  # narrower than 2^e whole, but not than half of that
+        low, high = union(np.append(low, f.start[own]), np.append(high, f.end[own]))
+        width = math.ldexp(whole, e)
+        first, stop = np.floor((low - origin) / width - 1 / GROWTH), np.ceil((high - origin) / width + 1 / GROWTH)
+        first, last = union(first, stop - 1)
+        cut = spread(first, (last - first + 1).astype(int))
+        edges += [origin + (cut + part) * width for part in (0.0, 0.5, 1.0)]
+    edges = np.unique(np.concatenate(edges).clip(least, most))
+    lower, upper = edges[:-1], edges[1:]
+    low, high = union(f.low, f.high)
+    at = np.searchsorted(high, lower, "right").clip(max=high.size - 1)
+    live = (low[at] < upper) & (high[at] > lower)
+    return lower[live], upper[live]
 
 
-@nb.njit(cache=True, nogil=True)
-def _split(edges: FloatArray, f: Features) -> tuple[list[float], list[float]]:
-    lower, upper = [0.0], [0.0]
-    lower.clear()
-    upper.clear()
-    waiting = [(edges[k], edges[k + 1]) for k in range(edges.size - 1)]
-    while len(waiting) > 0:
-        low, high = waiting.pop()
-        most, live = math.inf, False
-        for i in range(f.start.size):
-            live = live or (f.low[i] < high and f.high[i] > low)
-            away = max(f.start[i] - high, low - f.end[i])
-            most = min(most, max(f.width[i], GROWTH * away))
-        middle = 0.5 * low + 0.5 * high
-        if not live:
-            continue
-        if high - low > most and low < middle < high:
-            waiting.append((low, middle))
-            waiting.append((middle, high))
-        else:
-            lower.append(low)
-            upper.append(high)
-    return lower, upper
+def union(low: NDArray[Any], high: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Of intervals (n,): those that do not meet, in order."""
+    order = np.argsort(low)
+    low, high = low[order], np.maximum.accumulate(high[order])
+    new = np.flatnonzero(low[1:] > high[:-1]) + 1
+    return low[np.append(0, new)], high[np.append(new, low.size) - 1]
+
+
+def spread(first: NDArray[Any], counts: IntArray) -> NDArray[Any]:
+    """first_0, first_0 + 1, ... (counts_0 of them), first_1, first_1 + 1, ..."""
+    return np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
 
 
 def rule(lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -1,18 +1,17 @@
-"""The difference of two laws as one signed list of pieces, and the stretches of the line on which it is smooth.
+"""The difference of two laws as one signed list of pieces.
 
     a - b  =  sum_i c_i N(m_i, 1 / k_i^2)  +  flat parts  +  sum_j g_j t3(loc_j, scale_j)  +  sum_j h_j delta(y_j)
 
 c_i, g_j, h_j: weights, of b with a minus; pieces of both with the same place and width are one, so that what the laws
-share cancels exactly. Gaussians are cut off at the bounds of their law, mirror images listed (`exact.expand`). Where x
-is below the center, a point in the bulk, the difference of the cdfs is F_a - F_b, above it S_b - S_a, both sums of
-masses on the outer side: tails keep their accuracy, and weights whose sums differ by a rounding do not leave a constant
-there.
+share cancels exactly. Gaussians are cut off at the bounds of their law, mirror images listed (`exact.expand`). Below
+the center, a point in the bulk, the difference of the cdfs is F_a - F_b, above it S_b - S_a, both sums of masses on the
+outer side: tails keep their accuracy. Weights and masses count divided by their sum, which is 1 but for rounding.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,163 +19,138 @@ from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances._inputs import Law, continuous_share
-from gaussmix.distances._mixtures.series import EPS
+from gaussmix.distances._inputs import Law, Sample
 
-WINDOW = 9.0  # standard deviations from its mean beyond which a Gaussian is over: 1e-19 of its mass
-GUARD_REACH = 2.0**27
-"""Scales from its location beyond which a guard's integrals are over: 3e-17 of its mass times its scale."""
+EPS = 2.0**-52
 _CENTER_BITS = 40
+_NARROW = 16  # roundings of its place that a Gaussian must be wide
+_OPEN = (-math.inf, math.inf)
 
 
-class Signed(NamedTuple):
-    """Gaussians are (n,), sorted by mean; guards (0..2,); point masses (M,), increasing, none for densities."""
+class Part(NamedTuple):
+    """What lives between the same bounds: Gaussians (n,), guards, and what is uniform."""
 
+    low: float
+    high: float
     coefficient: FloatArray
     mean: FloatArray
     inverse_std: FloatArray
-    mean_error: FloatArray  # by rounding: mirror images have it
-    group: NDArray[np.int64]  # 0, or 1 for Gaussians of b where b has other bounds than a
-    guard_mass: FloatArray
-    guard_loc: FloatArray
-    guard_scale: FloatArray
+    guards: FloatArray  # (0..2, 3) mass, location, scale
+    flat: float  # the density of what is uniform
+    mass: float  # of all but guards
+
+
+class Difference(NamedTuple):
+    """Parts with different bounds, point masses (M,) at increasing places, and the center."""
+
+    parts: list[Part]
+    height: FloatArray
     step: FloatArray
-    passed: FloatArray
-    """(2, M + 1): what point masses add to the cdfs' difference between two of them, below and above the center."""
-    passed_error: FloatArray  # (2, M + 1): its rounding
-    cumulative: bool  # of cdfs, not densities
+    center: float
+    size: float  # of the integral, if nothing cancelled
+    error: float  # what rounding of weights, places and widths does to the integral
 
 
-class Stretches(NamedTuple):
-    """(S,) adjacent intervals between bounds, ends and the center, increasing."""
+def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> Difference:
+    """a - b, for the integral of cdfs if ``cumulative``, else of densities. Only the former counts point masses.
 
-    low: FloatArray
-    high: FloatArray
-    upper: NDArray[np.int64]  # 1 above the center
-    constant: FloatArray
-    slope: FloatArray
-    """constant + slope (x - low): what flat parts, and Gaussians that are cut off, add to the function."""
-    error: FloatArray  # of the constant, by rounding
-    inside: NDArray[np.bool_]  # (S, 2): whether the Gaussians of a group live here
-    steps: NDArray[np.int64]  # (S, 2): the first point mass inside, and the one after the last
-
-
-def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tuple[Signed, Stretches]:
-    """a - b and its stretches; of the cdfs if ``cumulative``, else of the densities.
-
-    A sample b only counts for where the stretches end.
+    Gaussians and guards narrower than the numbers at their place are point masses, or for densities only an error.
     """
     laws = [(1.0, a)] + ([(-1.0, b)] if isinstance(b, GaussianMixture1D) else [])
-    bounds = list(dict.fromkeys(law.bounds for _, law in laws))
-    groups = [bounds.index(law.bounds) for _, law in laws]
-    shares = [sign * continuous_share(law) for sign, law in laws]
-    pieces = [law._pieces for _, law in laws]
-    group = np.repeat(np.array(groups, float), [p.mean.size for p in pieces])
-    weight = np.concatenate([share * p.weight for share, p in zip(shares, pieces, strict=True)])
-    means, inverse_stds = (np.concatenate([p[field] for p in pieces]) for field in (0, 1))
-    coefficient, mean, inverse_std, group = merged(weight, means, inverse_stds, group)
-    guards = [(share * p.guard_mass, p.guard_loc, p.guard_scale) for share, p in zip(shares, pieces, strict=True)]
-    guard_mass, guard_loc, guard_scale = merged(*np.array(guards).T)
-    height, step = atom_difference(laws) if cumulative else (np.empty(0), np.empty(0))
-    before, after = np.append(0.0, np.cumsum(height)), np.append(np.cumsum(height[::-1])[::-1], 0.0)
-    passed_error = EPS * np.stack([np.cumsum(np.abs(before)), np.cumsum(np.abs(after[::-1]))[::-1]])
-    ends = np.array(bounds)
-    mean_error = 2 * EPS * np.abs(mean) * np.isfinite(ends).max(axis=1)[group.astype(int)]
-    signed = Signed(
-        coefficient, mean, inverse_std, mean_error, group.astype(np.int64), guard_mass, guard_loc, guard_scale, step,
-        np.stack([before, -after]), passed_error, cumulative,
-    )  # fmt: skip
-    flat, mass = np.zeros(2), np.zeros(2)
-    for share, g, p in zip(shares, groups, pieces, strict=True):
-        flat[g] += share * p.flat
+    bounds = [*dict.fromkeys(law.bounds for _, law in laws), _OPEN]  # the last for guards
+    flat, mass, columns, factors = np.zeros(len(bounds)), np.zeros(len(bounds)), [], set()
+    for sign, law in laws:
+        p, g = law._pieces, bounds.index(law.bounds)
+        share = sign * (1 - math.fsum(law.atoms.masses))
+        factor = share / math.fsum(law.weights)
+        factors.add(abs(factor))
+        flat[g] += factor * p.flat
         mass[g] += share * (1 - p.guard_mass)
-    far = np.empty(0) if isinstance(b, GaussianMixture1D) else np.array([b.values.min(), b.values.max()])
-    middle = _middle(np.concatenate([coefficient, guard_mass, height]), np.concatenate([mean, guard_loc, step]))
-    center, reach = _frame(signed, ends, far, middle)
-    return signed, _stretches(signed, ends, flat, mass, center, reach)
+        guard = share * p.guard_mass, p.guard_loc, 1 / p.guard_scale, len(bounds) - 1
+        rows = factor * p.weight, p.mean, p.inverse_std, np.full(p.mean.size, g)
+        columns.append([np.append(*pair) for pair in zip(rows, guard, strict=True)])
+    columns = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+    c, gross, place, inverse, group = merged(*columns, zeros=len(factors) > 1)
+    height, spread, step = np.empty((3, 0))
+    if cumulative:
+        height, spread, step = atom_difference(laws, b if isinstance(b, Sample) else None)
+    center = _center(*((c, place) if c.size else (height, step)), inverse)
+
+    low, high = np.array(bounds)[group].reshape(-1, 2).T
+    size = gross / inverse if cumulative else gross
+    images = np.isfinite(low) | np.isfinite(high)  # whose places are rounded
+    error = EPS * float(size @ (4 + 2 * np.abs(place) * inverse * images))
+    if cumulative:
+        error += 4 * EPS * float(gross @ np.abs(place - center) + spread @ np.abs(step - center))
+    narrow = inverse * np.maximum(np.abs(place), abs(center)) * (_NARROW * EPS) > 1
+    error += 1.2 * float(size[narrow].sum())
+    points = c * narrow * (ndtr((high - place) * inverse) - ndtr((low - place) * inverse))
+    if cumulative and narrow.any():
+        height, _, step = merged(np.append(height, points[narrow]), np.append(step, place.clip(low, high)[narrow]))
+    parts, guard = [], group == len(bounds) - 1
+    for ends in dict.fromkeys(bounds):
+        g, same = bounds.index(ends), np.array([key == ends for key in bounds])[group]
+        own, guards = same & ~guard & ~narrow, same & guard & ~narrow
+        guards = np.stack([c[guards], place[guards], 1 / inverse[guards]], axis=1)
+        rest = float(mass[g] - points[same & ~guard].sum())
+        parts.append(Part(*ends, c[own], place[own], inverse[own], guards, float(flat[g]), rest))
+        if flat[g] != 0:
+            away = max(abs(end - center) for end in ends) if cumulative else 1.0
+            error += 4 * EPS * abs(flat[g]) * (ends[1] - ends[0]) * away
+    return Difference(parts, height, step, center, float(size.sum()), error)
 
 
-def atom_difference(laws: list[tuple[float, GaussianMixture1D]]) -> tuple[FloatArray, FloatArray]:
-    """Masses, with the laws' signs, and increasing positions of what remains of point masses."""
-    height, step = merged(
-        np.concatenate([sign * law.atoms.masses for sign, law in laws]),
-        np.concatenate([law.atoms.positions for _, law in laws]),
-    )
-    return height, step
+def atom_difference(
+    laws: list[tuple[float, GaussianMixture1D]], sample: Sample | None = None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Masses, with the laws' signs and less the sample's, how much they had without signs, and increasing places."""
+    masses = [sign * law.atoms.masses for sign, law in laws]
+    places = [law.atoms.positions for _, law in laws]
+    if sample is not None:
+        values, weights = sample
+        if weights is None:
+            values, weights = np.unique(values, return_counts=True)
+        masses.append(weights / -math.fsum(weights.tolist()))
+        places.append(values)
+    height, gross, step = merged(np.concatenate(masses), np.concatenate(places))
+    return height, gross, step
 
 
-def merged(coefficient: FloatArray, *columns: FloatArray) -> list[FloatArray]:
-    """Rows with equal columns added up, sorted by them; without those that cancel."""
-    order = np.lexsort(columns[::-1])
+def merged(coefficient: FloatArray, *columns: NDArray[Any], zeros: bool = False) -> list[NDArray[Any]]:
+    """Rows with equal columns added up, sorted by these; the sums, those of absolute values, and the columns.
+
+    Rows whose sum is 0 are left out; if ``zeros``, only those with nothing but 0.
+    """
+    first, *others = columns
+    order = np.lexsort((*others[::-1], first)) if others else np.argsort(first, kind="stable")
     rows = [column[order] for column in columns]
     new = np.ones(order.size, bool)
-    new[1:] = np.any([np.diff(row) != 0 for row in rows], axis=0)
+    new[1:] = np.any([row[1:] != row[:-1] for row in rows], axis=0)
     start = np.flatnonzero(new)
-    total = np.add.reduceat(coefficient[order], start) if start.size else np.empty(0)
-    kept = total != 0
-    return [total[kept]] + [row[start][kept] for row in rows]
+    ordered = coefficient[order]
+    sums = [np.add.reduceat(values, start) if start.size else values for values in (ordered, np.abs(ordered))]
+    kept = sums[int(zeros)] != 0
+    return [values[kept] for values in [*sums, *(row[start] for row in rows)]]
 
 
-def _middle(weight: FloatArray, position: FloatArray) -> float:
-    """The median of the positions with weights |weight|; 0 without any."""
+def running_sums(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The sums of the first i of (n,) numbers, and less that of all: (2, n + 1). And a bound on their errors, as much.
+
+    They are sums of integers: numbers are rounded, sums are not.
+    """
+    unit = math.ldexp(1.0, math.frexp(float(np.abs(values).sum()))[1] - 62)
+    sums = np.append(0, np.cumsum(np.rint(values / unit).astype(np.int64)))
+    error = np.linspace(0.0, 0.5 * unit * values.size, sums.size)
+    return np.stack([sums, sums - sums[-1]]) * unit, np.stack([error, error[::-1]])
+
+
+def _center(weight: FloatArray, position: FloatArray, inverse_std: FloatArray) -> float:
+    """The median of positions with weights |weight|, so round that cells around it have exact ends; 0 without any."""
     if position.size == 0:
         return 0.0
     order = np.argsort(position)
     share = np.cumsum(np.abs(weight[order]))
-    return float(position[order[np.searchsorted(share, 0.5 * share[-1])]])
-
-
-def _frame(signed: Signed, ends: FloatArray, far: FloatArray, middle: float) -> tuple[float, float]:
-    """The center, near ``middle``, and a power of 2, the reach: all pieces end within it on either side.
-
-    The center is so round that halving [center - reach, center + reach] never has to be rounded.
-    """
-    below, above = ends[signed.group].T
-    away = WINDOW / signed.inverse_std
-    places = np.concatenate([
-        np.maximum(signed.mean - away, below),
-        np.minimum(signed.mean + away, above),
-        signed.guard_loc - GUARD_REACH * signed.guard_scale,
-        signed.guard_loc + GUARD_REACH * signed.guard_scale,
-        signed.step,
-        ends[np.isfinite(ends)],
-        far,
-    ])  # fmt: skip
-    most = float(np.abs(places - middle).max(initial=0.0))
-    reach = math.ldexp(1.0, math.frexp(most)[1] + 1) if most > 0 else 1.0
-    unit = reach * 2.0**-_CENTER_BITS
-    return math.floor(middle / unit) * unit, reach
-
-
-def _stretches(
-    signed: Signed, ends: FloatArray, flat: FloatArray, mass: FloatArray, center: float, reach: float
-) -> Stretches:
-    """Cut at the center, where the side changes, and at the bounds ``ends`` (1 or 2 groups, 2)."""
-    cuts = [center - reach, center, center + reach]
-    edges = np.unique(np.concatenate([cuts, ends[np.abs(ends - center) < reach]]))
-    low, high = edges[:-1], edges[1:]
-    upper = low >= center
-    constant, slope, size = np.zeros((3, low.size))
-    inside = np.zeros((low.size, 2), bool)
-    for g, (start, stop) in enumerate(ends):
-        before, after = high <= start, low >= stop
-        here = ~(before | after)
-        inside[:, g] = here
-        if not signed.cumulative:
-            constant[here] += flat[g]
-            continue
-        c, m, k = (column[signed.group == g] for column in (signed.coefficient, signed.mean, signed.inverse_std))
-        constant[before & upper] -= mass[g]
-        constant[after & ~upper] += mass[g]
-        if math.isfinite(start):
-            constant[here & ~upper] -= c @ ndtr((start - m) * k)
-            size[here & ~upper] += np.abs(c) @ ndtr((start - m) * k)
-        if math.isfinite(stop):
-            constant[here & upper] += c @ ndtr((m - stop) * k)
-            size[here & upper] += np.abs(c) @ ndtr((m - stop) * k)
-        if flat[g] != 0:
-            constant[here] += flat[g] * np.where(upper, low - stop, low - start)[here]
-            slope[here] += flat[g]
-    steps = np.stack([np.searchsorted(signed.step, low, "right"), np.searchsorted(signed.step, high)], axis=1)
-    error = EPS * (4 + signed.mean.size) * (np.abs(constant) + size)
-    return Stretches(low, high, upper.astype(np.int64), constant, slope, error, inside, steps.astype(np.int64))
+    middle = float(position[order[np.searchsorted(share, 0.5 * share[-1])]])
+    reach = float(np.abs(position - middle).max() + 10 / inverse_std.min(initial=math.inf))
+    unit = math.ldexp(1.0, math.frexp(reach)[1] - _CENTER_BITS)
+    return math.floor(middle / unit) * unit if reach > 0 else middle
