@@ -19,7 +19,7 @@ from scipy.stats import t as student
 
 from gaussmix import GaussianMixture1D, GMMExpansion
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances import mmd
+from gaussmix.distances import _difference
 from gaussmix.distances.mmd import gaussian_mmd2
 
 WIDE: dict[str, Any] = {"weights": [0.3, 0.7], "means": [-1.0, 2.0], "stds": [4.0, 0.7]}
@@ -97,7 +97,7 @@ def _t3_less(w: float) -> complex:
 
 def test_the_guard_as_normals() -> None:
     x = np.concatenate([np.linspace(0, 5, 30), np.geomspace(5, 1e4, 30)])
-    stds, weights = mmd._GUARD_STDS, mmd._GUARD_WEIGHTS
+    stds, weights = _difference._GUARD_STDS, _difference._GUARD_WEIGHTS
     np.testing.assert_allclose(norm.pdf(x[:, None], 0, stds) @ weights, student.pdf(x, 3), rtol=1e-11, atol=1e-19)
 
 

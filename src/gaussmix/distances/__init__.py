@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gaussmix.distances.comparison import compare as compare
     from gaussmix.distances.divergences import jensen_shannon_divergence as jensen_shannon_divergence
     from gaussmix.distances.divergences import kl_divergence as kl_divergence
+    from gaussmix.distances.energy import energy_distance as energy_distance
     from gaussmix.distances.means import mean_difference_bound as mean_difference_bound
     from gaussmix.distances.mmd import gaussian_mmd2 as gaussian_mmd2
     from gaussmix.distances.total_variation import total_variation_distance as total_variation_distance
@@ -33,6 +34,7 @@ __getattr__, __dir__, __all__ = face(
         "binned": ["binned_l1", "density_information_loss"],
         "comparison": ["Comparison", "compare"],
         "divergences": ["jensen_shannon_divergence", "kl_divergence"],
+        "energy": ["energy_distance"],
         "means": ["mean_difference_bound"],
         "mmd": ["gaussian_mmd2"],
         "total_variation": ["total_variation_distance"],

@@ -84,9 +84,15 @@ def difference_of_cdfs(x: Points, y: Points) -> tuple[FloatArray, FloatArray]:
     order = np.argsort(at, kind="stable")  # merges what is in order
     change = change[order]
     whole = x.masses.sum()
-    below, above = _sums(change)[:-1], -_sums(change[::-1])[::-1][1:]
+    below, above = running_sums(change)[:-1], -running_sums(change[::-1])[::-1][1:]
     in_lower_half = np.cumsum(np.abs(change))[:-1] <= whole  # of the two wholes that both add up to
     return at[order], np.where(in_lower_half, below, above) / whole
+
+
+def running_sums(terms: FloatArray) -> FloatArray:
+    """Running sums, each right to about one rounding: those of multiples of 2^-52 are exact, the rest is small."""
+    coarse = np.rint(terms * 2.0**52) * 2.0**-52
+    return np.cumsum(coarse) + np.cumsum(terms - coarse)
 
 
 def _area(x: Points, y: Points) -> float:
@@ -118,7 +124,7 @@ def _moves(x: Points, y: Points) -> tuple[FloatArray, FloatArray]:
     if np.array_equal(x.values, y.values) and np.array_equal(x.masses, y.masses):
         return np.ones(1), np.zeros(1)
     for side in (1, -1):
-        x_sums, y_sums = _sums(x.masses[::side]), _sums(y.masses[::side])
+        x_sums, y_sums = running_sums(x.masses[::side]), running_sums(y.masses[::side])
         sums = np.sort(np.concatenate([x_sums, y_sums]), kind="stable")
         sums = np.append(sums[sums < 0.5 * whole], 0.5 * whole)
         sums = sums[np.diff(sums, prepend=0.0) > SAME * sums]
@@ -128,12 +134,6 @@ def _moves(x: Points, y: Points) -> tuple[FloatArray, FloatArray]:
         lengths.append(length / whole)
         gaps.append(np.abs(x.values[::side][i] - y.values[::side][j]))
     return np.concatenate(lengths), np.concatenate(gaps)
-
-
-def _sums(terms: FloatArray) -> FloatArray:
-    """Running sums, each right to about one rounding: those of multiples of 2^-52 are exact, the rest is small."""
-    coarse = np.rint(terms * 2.0**52) * 2.0**-52
-    return np.cumsum(coarse) + np.cumsum(terms - coarse)
 
 
 def _collapsed(x: FloatArray, y: FloatArray) -> tuple[Points, Points] | None:

@@ -4,15 +4,8 @@
           = sigma sqrt(2 pi) int (a * kappa - b * kappa)^2 dx
 
 X, X' from a and Y, Y' from b, independent; a * kappa: the law a convolved with a normal law kappa of variance
-tau^2 = sigma^2 / 2. The second form is integrated: it cannot come out negative. Components of unbounded laws are taken
-in pairs, as they come from the left, and so are their differences: nothing cancels where those of a are almost those of
-b. All positions are taken from where a lies. A piece w N(x; m, s^2) of a continuous part on [low, high] becomes
-
-    w N(x; m, S^2) (Phi((high - c) / d) - Phi((low - c) / d)),    S^2 = s^2 + tau^2,  c = x + (m - x) tau^2 / S^2,
-                                                                  d = s tau / S
-
-The guard is a mixture of normals: Student's t with 3 degrees of freedom is one whose variance v has the density
-1.5^1.5 / Gamma(1.5) v^-2.5 exp(-1.5 / v), and the trapezoidal rule in log v takes it to 1e-12.
+tau^2 = sigma^2 / 2. The second form is integrated: it cannot come out negative, and with components in pairs
+(`Difference`) nothing cancels where those of a are almost those of b.
 
 Point masses are convolved on a lattice of step tau / sqrt(8), where the trapezoidal rule is exact to rounding for the
 square of their difference. The points u of a cell, in tau from its middle, add to the node at y
@@ -31,30 +24,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import factorial, ndtr
+from scipy.special import factorial
 
 from gaussmix._typing import FloatArray
-from gaussmix.density._mixture import exact
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances._inputs import Law, Sample, as_law, continuous_share, is_lattice, shaped, weight_rows
-from gaussmix.distances._mixtures.quadrature import Features, panels, rule
-from gaussmix.distances._pairs import REACH, densities, net, pairs, smoothed, summed
+from gaussmix.distances._difference import TO_LEGENDRE, Difference
+from gaussmix.distances._inputs import Law, as_law, is_lattice, shaped, weight_rows
+from gaussmix.distances._mixtures.quadrature import panels, rule
 from gaussmix.distances.toeplitz import check_sigma, kernel_product
 
 _FINE = math.sqrt(8.0)
 """Standard deviations of a Gaussian, in steps, from which on sums of its squares are integrals to exp(-8 pi^2)."""
 _NORMAL_REACH = 8.5  # standard deviations at which a normal density ends on a lattice
 _NUMBERS = 1 << 20  # at a time, to bound the memory
-_ROWS = 128  # points at a time
 WIDTH = 2.0  # of a panel, in S: there 16 points integrate the square to 1e-15
-
-_LOG_VARIANCES = np.arange(math.log(1.5 / 40), math.log(1e10), 0.3)
-_GUARD_STDS = np.exp(0.5 * _LOG_VARIANCES)
-_GUARD_WEIGHTS = np.exp(-1.5 * _LOG_VARIANCES - 1.5 * np.exp(-_LOG_VARIANCES))
-_GUARD_WEIGHTS /= _GUARD_WEIGHTS.sum()
-
-_GAUSS, _WEIGHTS = np.polynomial.legendre.leggauss(16)
-_LEGENDRE = _WEIGHTS * np.polynomial.legendre.legvander(_GAUSS, 15).T * (np.arange(16)[:, None] + 0.5)
 
 _CELL = 2  # steps
 _ORDERS = np.arange(19)  # of u: |u| <= 1 / sqrt(8), and of t: |t| <= 1/2
@@ -110,126 +93,36 @@ def gaussian_mmd2(
 
 
 def _of_laws(a: Law, b: Law, sigma: float) -> float:
-    origin, tau = _location(a), sigma * math.sqrt(0.5)
-    at, mass = _points(a, b)
-    at = at - origin
-    total = _of_points(at, mass, sigma)
-    continuous = _Difference(a, b, origin)
-    if not continuous.is_zero():
-        x, w = rule(*panels(continuous.features(tau)))
-        order = np.argsort(x.ravel())
-        values = tau * continuous.smoothed(x.ravel()[order], tau)
-        total += 2 * math.sqrt(math.pi) * float(values @ (w.ravel()[order] / tau * values))  # squares may underflow
-        total += 2 * math.sqrt(2 * math.pi) * continuous.at_points(at, mass, sigma)
+    difference, tau = Difference(a, b), sigma * math.sqrt(0.5)
+    total = _of_points(difference.at, difference.mass, sigma)
+    if difference.has_densities():
+        x, w = rule(*(np.sort(ends) for ends in panels(difference.features(tau, WIDTH))))
+        values = tau * difference.smoothed(x.ravel(), tau)
+        total += 2 * math.sqrt(math.pi) * float(values @ (w.ravel() / tau * values))  # squares may underflow
+        total += 2 * math.sqrt(2 * math.pi) * _at_points(difference, sigma)
     return max(0.0, float(total))
 
 
-def _location(law: Law) -> float:
-    """A place where the law has much of its mass."""
-    if isinstance(law, Sample):
-        return float(np.median(law.values))
-    if law.atoms.masses.sum() > 0.5:
-        return float(law.atoms.positions[law.atoms.masses.argmax()])
-    return float(law.means[law.weights.argmax()])
+def _at_points(difference: Difference, sigma: float) -> float:
+    """sigma sum mass `smoothed`(at): of many points by their moments on panels, to which the nodes' values are due.
 
-
-def _points(a: Law, b: Law) -> tuple[FloatArray, FloatArray]:
-    """Increasing positions of points, or atoms, of both laws, and a's mass there less b's where that is not 0."""
-    columns = []
-    for law in (a, b):
-        values, masses = law if isinstance(law, Sample) else law.atoms
-        columns.append(np.stack([np.full(values.size, 1 / max(values.size, 1)) if masses is None else masses, values]))
-    mass, at = net(*columns)
-    return at, mass
-
-
-class _Difference:
-    """a's continuous part less b's, a sample having none, with positions from ``origin`` on."""
-
-    def __init__(self, a: Law, b: Law, origin: float):
-        gaussians, pieces = zip(*(_parts(law, origin) for law in (a, b)), strict=True)
-        self.pairs = pairs(*gaussians)
-        self.pairs = self.pairs._replace(mean=self.pairs.mean - origin)
-        self.cut = net(*pieces)  # (5, n): weight, mean, std, low, high; an infinite std is a flat one's, of that height
-
-    def is_zero(self) -> bool:
-        return self.pairs.weight.size + self.cut.shape[1] == 0
-
-    def smoothed(self, x: FloatArray, tau: float) -> FloatArray:
-        """Convolved with a normal law of the standard deviation tau, at increasing x (N,)."""
-        values = summed(x, smoothed(self.pairs, tau), densities)
-        weight, mean, std, low, high = self.cut
-        S = np.hypot(std, tau)
-        flat = np.isinf(std)
-        height = weight / np.where(flat, 1.0, S * math.sqrt(2 * math.pi))
-        for start in range(0, x.size if weight.size else 0, _ROWS):
-            part = x[start : start + _ROWS, None]
-            c = part + (mean - part) * (tau / S) ** 2
-            inverse = np.hypot(1 / std, 1 / tau)
-            below, above = (low - c) * inverse, (c - high) * inverse
-            inside = np.where(below > above, ndtr(-below) - ndtr(above), ndtr(-above) - ndtr(below))
-            values[start : start + _ROWS] += (height * np.exp(-0.5 * ((part - mean) / S) ** 2) * inside).sum(axis=1)
-        return values
-
-    def at_points(self, at: FloatArray, mass: FloatArray, sigma: float) -> float:
-        """sigma sum mass `smoothed`(at): of many points by their moments on panels, to which the nodes' values are due.
-
-        sum_p mass_p f(t_p) = sum_q f(t_q) w_q sum_k (k + 1/2) P_k(t_q) sum_p mass_p P_k(t_p) with Gauss's rule.
-        """
-        f = self.features(sigma)
-        lower, upper = (np.sort(ends) for ends in panels(f._replace(width=0.5 * f.width)))
-        x, _ = rule(lower, upper)
-        if at.size <= x.size:
-            return float(mass @ (sigma * self.smoothed(at, sigma)))
-        own = np.searchsorted(lower, at, "right") - 1
-        inside = (own >= 0) & (at <= upper[own])
-        own, at, mass = own[inside], at[inside], mass[inside]
-        first = np.flatnonzero(np.diff(own, prepend=-1))
-        t = (2 * at - lower[own] - upper[own]) / (upper - lower)[own]
-        term, before, weight = np.ones_like(t), np.zeros_like(t), np.zeros(x.shape)
-        for k, row in enumerate(_LEGENDRE):
-            weight[own[first]] += np.add.reduceat(mass * term, first)[:, None] * row
-            term, before = ((2 * k + 1) * t * term - k * before) / (k + 1), term
-        return float(weight.ravel() @ (sigma * self.smoothed(x.ravel(), sigma)))
-
-    def features(self, tau: float) -> Features:
-        """What panels must resolve to integrate the square."""
-        p, edge = smoothed(self.pairs, tau), REACH * tau
-        _, mean, std, low, high = self.cut
-        mean, std, low, high = (
-            np.concatenate(parts)
-            for parts in (
-                (p.mean, p.mean + p.move, mean),
-                (p.std, p.std + p.growth, np.hypot(std, tau)),
-                (np.full(2 * p.mean.size, -math.inf), low),
-                (np.full(2 * p.mean.size, math.inf), high),
-            )
-        )
-        flat, corners = np.isinf(std), np.unique(np.concatenate([low, high]))
-        corners = corners[np.isfinite(corners)]
-        start, end = (np.where(flat, cut, mean + side * REACH * std) for side, cut in ((-1, low), (1, high)))
-        start = np.concatenate([np.maximum(start, low - edge), corners - edge])
-        end = np.concatenate([np.minimum(end, high + edge), corners + edge])
-        return Features(start, end, np.append(WIDTH * std, np.full(corners.size, WIDTH * tau)), start, end, corners)
-
-
-def _parts(law: Law, origin: float) -> tuple[FloatArray, FloatArray]:
-    """Gaussians (3, n), in place, and what bounds cut off, (5, n), from ``origin`` on: weights, means, stds, bounds."""
-    share = 0.0 if isinstance(law, Sample) else continuous_share(law)
-    if isinstance(law, Sample) or share == 0:
-        return np.empty((3, 0)), np.empty((5, 0))
-    mass, loc, scale = law.tail
-    own = np.stack([(share - share * mass) * law.weights, law.means, law.stds])[:, law.weights > 0]
-    guard = np.stack([share * mass * _GUARD_WEIGHTS, np.full(_GUARD_STDS.size, loc), scale * _GUARD_STDS])
-    guard = guard[:, : _GUARD_STDS.size if mass else 0]
-    if not np.isfinite(law.bounds).any():
-        return np.append(own, guard, axis=1), np.empty((5, 0))
-    low, high = law.bounds[0] - origin, law.bounds[1] - origin
-    # Moved before it is mirrored: images of a law far from zero would be rounded
-    p = exact.expand(law.weights, law.means - origin, law.stds, (low, high), law.tail)
-    cut = np.stack([share * p.weight, p.mean, 1 / p.inverse_std, *np.tile([[low], [high]], p.mean.size)])
-    flat = np.array([[share * p.flat], [0.0], [math.inf], [low], [high]])
-    return guard, np.append(cut, flat[:, : int(p.flat > 0)], axis=1)
+    sum_p mass_p f(t_p) = sum_q f(t_q) w_q sum_k (k + 1/2) P_k(t_q) sum_p mass_p P_k(t_p) with Gauss's rule.
+    """
+    at, mass = difference.at, difference.mass
+    lower, upper = (np.sort(ends) for ends in panels(difference.features(sigma, 0.5 * WIDTH)))
+    x, _ = rule(lower, upper)
+    if at.size <= x.size:
+        return float(mass @ (sigma * difference.smoothed(at, sigma)))
+    own = np.searchsorted(lower, at, "right") - 1
+    inside = (own >= 0) & (at <= upper[own])
+    own, at, mass = own[inside], at[inside], mass[inside]
+    first = np.flatnonzero(np.diff(own, prepend=-1))
+    t = (2 * at - lower[own] - upper[own]) / (upper - lower)[own]
+    term, before, weight = np.ones_like(t), np.zeros_like(t), np.zeros(x.shape)
+    for k, row in enumerate(TO_LEGENDRE):
+        weight[own[first]] += np.add.reduceat(mass * term, first)[:, None] * row
+        term, before = ((2 * k + 1) * t * term - k * before) / (k + 1), term
+    return float(weight.ravel() @ (sigma * difference.smoothed(x.ravel(), sigma)))
 
 
 def _of_points(at: FloatArray, mass: FloatArray, sigma: float) -> float:
