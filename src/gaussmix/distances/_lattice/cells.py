@@ -20,7 +20,6 @@ DEGREE = 19  # of a series: on a cell half a standard deviation wide to either s
 HALVINGS = 40
 NEWTON_STEPS = 5
 TINY = 1e-14  # of sum |c|: polynomials whose integral is at most that are not cut
-AT_ONCE = 2**14  # cells, to stay in the cache
 
 _ORDERS = np.arange(DEGREE + 1.0)
 _WHOLE = (1 + (-1) ** _ORDERS) / (_ORDERS + 1)  # integral of u^m over [-1, 1]
@@ -57,28 +56,18 @@ def cells(bandwidth: float, kind: Kind) -> Cells:
     return Cells(table, stride, width, left_out + 2 * rounding(t, 0, 2 * reach + 4 * DEGREE, kind), 4 * outside)
 
 
-def integrals_by_cells(c: FloatArray, bandwidth: float, kind: Kind) -> tuple[FloatArray, FloatArray]:
-    """integral |g| (B,) and its error (B,) for coefficients c (B, n)."""
-    here = cells(bandwidth, kind)
-    values, errors = np.empty(len(c)), np.empty(len(c))
-    at_once = max(1, AT_ONCE // (c.shape[1] // here.stride + 1))
-    for start in range(0, len(c), at_once):
-        part = slice(start, start + at_once)
-        values[part], errors[part] = _of_rows(c[part], here)
-    return values, errors
+def integrals_by_cells(c: FloatArray, here: Cells) -> tuple[FloatArray, FloatArray]:
+    """integral |g| (B,) and its error (B,) for coefficients c (B, n).
 
-
-def _of_rows(c: FloatArray, here: Cells) -> tuple[FloatArray, FloatArray]:
-    """Where all coefficients in a window have one sign, g has it, too."""
+    Where all coefficients in a window have one sign, g has it, too.
+    """
     n_rows, n = c.shape
     n_taps, fractions = len(here.table), here.table.shape[1] // (DEGREE + 1)
     total, top = np.abs(c).sum(axis=1), np.abs(c).max(axis=1, initial=0.0)
     n_windows = -(-(n + n_taps) // here.stride)  # from a whole one before the first coefficient to one after the last
-    padded = np.zeros((n_rows, n_windows * here.stride + n_taps))
+    padded = np.zeros((n_rows, n_windows * here.stride + n_taps - 1))
     padded[:, n_taps : n_taps + n] = np.where(np.abs(c) > NEGLIGIBLE * total[:, None], c, 0.0)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, n_taps, axis=1)[
-        :, : n_windows * here.stride : here.stride
-    ]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, n_taps, axis=1)[:, :: here.stride]
     at = np.arange(n_windows) * here.stride
     before = [np.cumsum(sign, axis=1) for sign in (padded > 0, padded < 0)]
     both = np.logical_and(*(count[:, at + n_taps - 1] > count[:, at - (at > 0)] for count in before))
@@ -89,7 +78,7 @@ def _of_rows(c: FloatArray, here: Cells) -> tuple[FloatArray, FloatArray]:
     of_cells = _integrals((windows[both] @ here.table).reshape(-1, DEGREE + 1), small)
     found[both], doubt[both] = (part.reshape(-1, fractions).sum(axis=1) for part in of_cells)
     length = both.sum(axis=1) * fractions * here.width
-    left_out = length * here.error * top + (here.outside + n * NEGLIGIBLE + 4 * n_taps * UNIT) * total
+    left_out = length * here.error * top + (here.outside + n * NEGLIGIBLE + (4 * n_taps + 64) * UNIT) * total
     return 0.5 * here.width * found.sum(axis=1), 0.5 * here.width * doubt.sum(axis=1) + left_out
 
 

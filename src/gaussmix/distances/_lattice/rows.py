@@ -28,13 +28,13 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import SUM_TOLERANCE, check_weight_rows, is_lattice, weight_rows
-from gaussmix.distances._lattice.cells import integrals_by_cells
+from gaussmix.distances._lattice.cells import cells, integrals_by_cells
 from gaussmix.distances._lattice.tables import NEGLIGIBLE, UNIT, Kind, tables
 
 NORMAL = 8 * UNIT  # sums within this of 1 are 1
 LATTICE = (0.01, 100.0)  # bandwidths, in spacings, for which the tables are small
-MANY = 500  # rows, from which on it pays to compile a loop
-AT_ONCE = 2**19  # weights whose zeros are not known
+MANY = 4000  # rows, from which on it pays to compile a loop
+AT_ONCE = 2**14  # cells, to stay in the cache
 NEWTON_STEPS = 6
 NEAREST = 0.75  # zeros are found at most so far from a table's offset, in 1/F
 
@@ -73,14 +73,14 @@ def absolute_integrals(
     values, errors, running = np.empty(n_rows), np.full(n_rows, -1.0), kind == "cdf"
     if n_rows >= many:
         _by_zeros(a, b, running, SUM_TOLERANCE, *tables(float(bandwidth), kind), values, errors)
-    left = np.flatnonzero(errors < 0)
-    at_once = max(1, AT_ONCE // n)
+    left, here = np.flatnonzero(errors < 0), cells(float(bandwidth), kind)
+    at_once = max(1, AT_ONCE * here.stride // n)
     for start in range(0, left.size, at_once):
         rows = left[start : start + at_once]
         c = check_weight_rows(a[rows], "a") - check_weight_rows(b[rows], "b")
         if running:
             c = np.cumsum(c, axis=1)[:, :-1]  # the last one is 0 but for rounding
-        values[rows], errors[rows] = integrals_by_cells(c, float(bandwidth), kind)
+        values[rows], errors[rows] = integrals_by_cells(c, here)
         errors[rows] += UNIT * (4 * n * np.abs(c).sum(axis=1) + 8 * n)
     scale = spacing if running else 1.0
     return scale * values, scale * errors
