@@ -36,7 +36,7 @@ def exactly(a: Terms, b: Terms) -> float:
     """2 E|X - Y| - E|X - X'| - E|Y - Y'| over weights, means and stds in 80 digits; a std of 0 is a point's."""
 
     def mean_size(mean: Any, variance: Any) -> Any:
-        if variance == 0:
+        if abs(mean) >= 1e3 * mpmath.sqrt(variance):
             return abs(mean)
         z = mean / mpmath.sqrt(variance)
         return mpmath.sqrt(variance) * (2 * mpmath.npdf(z) + z * (2 * mpmath.ncdf(z) - 1))
@@ -82,6 +82,7 @@ CASES: dict[str, tuple[Terms, Terms]] = {
     "almost the same weights": ([(0.25, 0, 1), (0.75, 1.3, 0.7)], [(0.25 - 2**-40, 0, 1), (0.75 + 2**-40, 1.3, 0.7)]),
     "scales": ([(0.5, 0, 1), (0.5, 4, 1e-6)], [(0.25, 1, 2), (0.75, 300, 3)]),
     "far away": ([(1, 0, 1)], [(1, 1e9, 1)]),
+    "as good as a point": ([(0.5, 0, 1e-305), (0.5, 1e6, 1)], [(1, 0, 1e-300)]),
 }
 
 

@@ -32,7 +32,6 @@ _GUARD_STDS = np.exp(0.5 * _LOG_VARIANCES)
 _GUARD_WEIGHTS = np.exp(-1.5 * _LOG_VARIANCES - 1.5 * np.exp(-_LOG_VARIANCES))
 _GUARD_WEIGHTS /= _GUARD_WEIGHTS.sum()
 
-
 TO_LEGENDRE = _WEIGHTS * np.polynomial.legendre.legvander(_NODES, 15).T * (np.arange(16)[:, None] + 0.5)
 """(16, 16): from values at the nodes of a panel's rule to coefficients of Legendre's polynomials."""
 
@@ -46,7 +45,7 @@ class Difference:
         self.at, self.mass = at - self.origin, mass  # (N,) increasing, and none of them 0: of points and atoms
         gaussians, pieces = zip(*(_parts(law, self.origin) for law in (a, b)), strict=True)
         matched = pairs(*gaussians)
-        self.pairs = matched._replace(mean=matched.mean - self.origin)
+        self.pairs = matched._replace(mean=matched.mean - self.origin, other_mean=matched.other_mean - self.origin)
         self.cut = net(*pieces)  # (5, n): weight, mean, std, low, high; an infinite std is a flat one's, of that height
 
     def has_densities(self) -> bool:
@@ -54,7 +53,7 @@ class Difference:
 
     def smoothed(self, x: FloatArray, tau: float) -> FloatArray:
         """Convolved with a normal law of the standard deviation tau, at increasing x (N,), but for the points."""
-        values = summed(x, smoothed(self.pairs, tau), densities)
+        values = summed(x, smoothed(self.pairs, tau), densities, 0.0)
         weight, mean, std, low, high = self.cut
         S = np.hypot(std, tau)
         flat = np.isinf(std)
@@ -70,7 +69,7 @@ class Difference:
 
     def cdf(self, x: FloatArray) -> FloatArray:
         """The difference of the distribution functions at increasing x (N,), but for the points."""
-        values = summed(x, self.pairs, cdfs)
+        values = summed(x, self.pairs, cdfs, 1.0)
         weight, mean, std, low, high = self.cut
         flat = np.isinf(std)
         for start in range(0, x.size if weight.size else 0, _ROWS):
@@ -87,8 +86,8 @@ class Difference:
         mean, std, low, high = (
             np.concatenate(parts)
             for parts in (
-                (p.mean, p.mean + p.move, mean),
-                (p.std, p.std + p.growth, np.hypot(std, tau)),
+                (p.mean, p.other_mean, mean),
+                (p.std, p.other_std, np.hypot(std, tau)),
                 (np.full(2 * p.mean.size, -math.inf), low),
                 (np.full(2 * p.mean.size, math.inf), high),
             )

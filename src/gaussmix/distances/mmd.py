@@ -172,7 +172,11 @@ def _on_lattice(delta: FloatArray, basis: GaussianBasis, sigma: float) -> FloatA
     n = basis.n_components
     if n * basis.spacing < S:
         wide = math.hypot(sigma, math.sqrt(2) * basis.bandwidth * basis.spacing)
-        return sigma / wide * _within_one_kernel(delta, (np.arange(n) - 0.5 * (n - 1)) * (basis.spacing / wide))
+        return (
+            sigma
+            / wide
+            * _within_one_kernel(delta, (np.arange(n, dtype=np.float64) - 0.5 * (n - 1)) * (basis.spacing / wide))
+        )
     spread = S / basis.spacing
     between = math.ceil(_FINE / spread)
     beyond = math.ceil(_NORMAL_REACH * spread * between)

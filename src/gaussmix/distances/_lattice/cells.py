@@ -18,7 +18,7 @@ from gaussmix.distances._lattice.tables import NEGLIGIBLE, REACH, UNIT, Kind, de
 
 DEGREE = 19  # of a series: on a cell half a standard deviation wide to either side it leaves out 1e-15
 HALVINGS = 40
-NEWTON_STEPS = 5
+NEWTON_STEPS = 4
 TINY = 1e-14  # of sum |c|: polynomials whose integral is at most that are not cut
 
 _ORDERS = np.arange(DEGREE + 1.0)
@@ -111,17 +111,15 @@ def _with_a_zero(p: FloatArray, left: FloatArray, right: FloatArray) -> tuple[Fl
 
     ``left`` and ``right``, of opposite signs, are p at the ends.
     """
-    z = (left + right) / (left - right)
+    z, slopes, antiderivative = (left + right) / (left - right), p[1:] * _ORDERS[1:, None], p / (_ORDERS[:, None] + 1)
     for _ in range(NEWTON_STEPS):
-        value, slope = p[-1], np.zeros_like(z)
-        for coefficient in p[-2::-1]:
-            slope = slope * z + value
-            value = value * z + coefficient
-        z = (z - value / slope).clip(-1, 1)
-    antiderivative = p / (_ORDERS[:, None] + 1)
-    middle = antiderivative[-1]
-    for coefficient in antiderivative[-2::-1]:
-        middle = middle * z + coefficient
-    middle = middle * z
-    start, end = antiderivative.T @ -((-1) ** _ORDERS), antiderivative.sum(axis=0)
-    return np.abs(middle - start) + np.abs(end - middle), 8 * np.abs(value)
+        z = (z - _at(z, p) / _at(z, slopes)).clip(-1, 1)
+    start, middle, end = antiderivative.T @ -((-1) ** _ORDERS), z * _at(z, antiderivative), antiderivative.sum(axis=0)
+    return np.abs(middle - start) + np.abs(end - middle), 4 * np.abs(_at(z, p))
+
+
+def _at(u: FloatArray, p: FloatArray) -> FloatArray:
+    total = p[-1]
+    for coefficient in p[-2::-1]:
+        total = total * u + coefficient
+    return total
