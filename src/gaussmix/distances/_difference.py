@@ -98,7 +98,7 @@ class Difference:
         start, end = (np.where(flat, cut, mean + side * REACH * std) for side, cut in ((-1, low), (1, high)))
         start = np.concatenate([np.maximum(start, low - edge), corners - edge])
         end = np.concatenate([np.minimum(end, high + edge), corners + edge])
-        widths, there = np.append(width * std, np.full(corners.size, width * tau)), start < end  # not all images are
+        widths, there = np.append(width * std, np.full(corners.size, width * tau)), start <= end  # not all images are
         return Features(start[there], end[there], widths[there], start[there], end[there], cuts)
 
 
