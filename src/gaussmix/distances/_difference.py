@@ -98,7 +98,9 @@ class Difference:
         start, end = (np.where(flat, cut, mean + side * REACH * std) for side, cut in ((-1, low), (1, high)))
         start = np.concatenate([np.maximum(start, low - edge), corners - edge])
         end = np.concatenate([np.minimum(end, high + edge), corners + edge])
-        widths, there = np.append(width * std, np.full(corners.size, width * tau)), start <= end  # not all images are
+        widths = np.append(width * std, np.full(corners.size, width * tau))
+        widths = np.maximum(widths, 2.0**-46 * np.maximum(np.abs(start), np.abs(end)))  # of which rounding leaves some
+        there = start <= end  # not so of an image that ends before the bounds
         return Features(start[there], end[there], widths[there], start[there], end[there], cuts)
 
 
