@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cmath
 import math
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import mpmath
@@ -19,7 +19,7 @@ from scipy.stats import t as student
 
 from gaussmix import GaussianMixture1D, GMMExpansion
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances import mmd
+from gaussmix.distances import _difference
 from gaussmix.distances.mmd import gaussian_mmd2
 
 WIDE: dict[str, Any] = {"weights": [0.3, 0.7], "means": [-1.0, 2.0], "stds": [4.0, 0.7]}
@@ -97,7 +97,7 @@ def _t3_less(w: float) -> complex:
 
 def test_the_guard_as_normals() -> None:
     x = np.concatenate([np.linspace(0, 5, 30), np.geomspace(5, 1e4, 30)])
-    stds, weights = mmd._GUARD_STDS, mmd._GUARD_WEIGHTS
+    stds, weights = _difference._GUARD_STDS, _difference._GUARD_WEIGHTS
     np.testing.assert_allclose(norm.pdf(x[:, None], 0, stds) @ weights, student.pdf(x, 3), rtol=1e-11, atol=1e-19)
 
 
@@ -191,7 +191,7 @@ def test_a_kernel_far_narrower_than_all_else(sigma: float) -> None:
     expected = sigma * (1 + 1 / 0.5 - 2 * math.sqrt(2 / 1.25) * math.exp(-0.5 / 1.25)) / math.sqrt(2)
     assert gaussian_mmd2(a, b, sigma) == pytest.approx(expected, rel=1e-13)
     assert gaussian_mmd2([0.0, 1.0, 2.0], [0.0, 1.5, 1e10], sigma) == pytest.approx(4 / 9, rel=1e-13)
-    assert gaussian_mmd2([0.0, 1.0], a, sigma) == pytest.approx(0.5, abs=10 * sigma)
+    assert gaussian_mmd2([0.0, 1.0], a, sigma) == pytest.approx(0.5, abs=10 * sigma + 1e-15)
 
 
 @pytest.mark.parametrize("sigma", [20.0, 22.0, 24.0, 1e3, 1e6, 1e100])
@@ -207,6 +207,67 @@ def test_rows_under_a_kernel_wider_than_their_basis(sigma: float) -> None:
         terms = (delta[i] * delta[j] * mpmath.exp(-((i - j) ** 2) / (2 * S2)) for i, j in np.ndindex(24, 24))
         expected = float(mpmath.mpf(sigma) / mpmath.sqrt(S2) * mpmath.fsum(terms))
     assert gaussian_mmd2(p, q, sigma, basis=basis) == pytest.approx(expected, rel=1e-12)
+
+
+def exactly(terms: list[tuple[Any, float, float]], sigma: float) -> float:
+    """The double sum over signed weights, means and stds, in 100 digits."""
+    with mpmath.workdps(100):
+        rows = [[mpmath.mpf(value) for value in term] for term in terms]
+        total = mpmath.mpf(0)
+        for (w, m, s), (v, n, t) in product(rows, rows):
+            S2 = s**2 + t**2 + mpmath.mpf(sigma) ** 2
+            total += w * v * sigma / mpmath.sqrt(S2) * mpmath.exp(-((m - n) ** 2) / (2 * S2))
+        return float(total)
+
+
+CLOSE = {
+    "moved": ([(1, 0, 1)], [(1, 1e-10, 1)]),
+    "widened": ([(1, 0, 1)], [(1, 0, 1 + 1e-9)]),
+    "both": ([(0.25, 0, 1), (0.5, 1.3, 0.7), (0.25, 5, 2)], [(0.25, 1e-10, 1), (0.5, 1.3, 0.7 - 1e-9), (0.25, 5, 2)]),
+    "weights": ([(0.25, 0, 1), (0.75, 1.3, 0.7)], [(0.25 - 2**-40, 0, 1), (0.75 + 2**-40, 1.3, 0.7)]),
+    "a step": ([(1, 0, 1)], [(1, 1, 1)]),
+    "guards": ([(1, 0, 1)], [(1, 1e-10, 1)]),
+}
+
+
+@pytest.mark.parametrize("sigma", [0.01, 1.0, 30.0, 1e8])
+@pytest.mark.parametrize("name", CLOSE)
+def test_close_mixtures_and_wide_kernels_keep_all_digits(name: str, sigma: float) -> None:
+    expected = exactly([*CLOSE[name][0], *((-w, m, s) for w, m, s in CLOSE[name][1])], sigma)
+    tail = (0.25, 0.0, 2.0) if name == "guards" else None
+    a, b = (GaussianMixture1D(*zip(*law, strict=True), tail=tail) for law in CLOSE[name])
+    assert gaussian_mmd2(a, b, sigma) == pytest.approx(expected * (0.75**2 if tail else 1), rel=1e-13)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1e4, 1e8])
+def test_differences_that_cancel_in_turn(sigma: float) -> None:
+    """Two components that lie symmetrically about the other law's: both are 1 / sigma away, which cancels."""
+    a, b = GaussianMixture1D([0.5, 0.5], [-1.0, 1.0], 1.0), GaussianMixture1D([1.0], [0.0], 1.0)
+    expected = exactly([(0.5, -1, 1), (0.5, 1, 1), (-1, 0, 1)], sigma)
+    assert abs(math.sqrt(gaussian_mmd2(a, b, sigma)) - math.sqrt(expected)) < 1e-15 / sigma
+
+
+@pytest.mark.parametrize("sigma", [8.0, 1e3, 1e8, 1e17])
+def test_samples_under_a_wide_kernel(sigma: float) -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 32)).clip(-3, 3)
+    for first, second in ((x, y), (x, x + 1e-10), (x[:1], x[:1] + 1)):
+        n = first.size
+        expected = exactly([*((1 / n, v, 0) for v in first), *((-1 / n, v, 0) for v in second)], sigma)
+        found = gaussian_mmd2(first, second, sigma)
+        assert abs(math.sqrt(found) - math.sqrt(expected)) < 1e-15 * 6 / sigma
+        assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [0.02, 1.0])
+def test_many_points_against_a_density_by_their_moments(sigma: float) -> None:
+    """The sum over all of them, of a law that has a closed form with each."""
+    x = np.append(np.random.default_rng(0).normal(0.5, 1, 20_000), [-70.0, 70.0])
+    law = GaussianMixture1D(**WIDE, bounds=(-40.0, 40.0))  # as good as none
+    S2 = sigma**2 + np.square(WIDE["stds"])
+    cross = (np.exp(-((x[:, None] - WIDE["means"]) ** 2) / (2 * S2)) * sigma / np.sqrt(S2)) @ WIDE["weights"]
+    own = oracle.mmd2_of_normals(WIDE, {"weights": [], "means": [], "stds": []}, sigma)
+    among = gaussian_mmd2(x, [1e9], sigma) - 1
+    assert gaussian_mmd2(x, law, sigma) == pytest.approx(among + own - 2 * cross.mean(), abs=3e-15)
 
 
 @pytest.mark.parametrize("name", MIXTURES)

@@ -4,7 +4,7 @@
     W_1(a, b) = int |F_a(x) - F_b(x)| dx;  on one basis int |sum_i (pi_i - pi'_i) F_i| dx     D Eq. 3, Eq. 4
 
 F: cdfs, Q: quantiles. W_1 is integrated from antiderivatives between certified zeros (`_mixtures.absolute`;
-`_lattice.rows` for weights on one basis), between samples all are exact (`_samples.wasserstein`). W_p with a mixture is
+`_lattice.rows` for weights on one basis), between samples all are exact (`_samples`). W_p with a mixture is
 integrated here, over u in the lower half and over 1 - u in the upper one, so that both tails are accurate; v is either.
 On a panel [v_1, v_2] stands Lobatto's rule of 4 points inside Kronrod's of 7 (Gander and Gautschi 2000), in v, or in
 log v where v_2 > 2 v_1. Panels start at the masses beyond `STARTS` of every component. They are cut where Q_a - Q_b
@@ -32,7 +32,7 @@ from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Law, Sample, as_law, continuous_share, near_zero, shaped
 from gaussmix.distances._lattice.rows import row_distances
 from gaussmix.distances._mixtures.absolute import absolute_difference
-from gaussmix.distances._samples.wasserstein import distance_of_samples
+from gaussmix.distances._samples import distance_of_samples
 
 LARGEST_ORDER = 100  # p of W_p with a mixture: quadrature is not trusted beyond
 TOLERANCE = 1e-9  # of the integral, by the rules' differences, which are larger than the errors

@@ -11,15 +11,14 @@ changes its sign, each between two points of certain and opposite signs, no more
 
     integral |g| = sum_k |G(z_k+1) - G(z_k)| = sum_i |c_i| + 2 sum_k +-(G(z_k) - sum_{i up to the sign change} c_i),
 
-where + stands for a change to minus. Where zeros are missing (a rough c has sign changes that the kernel smooths away),
-`by_cells` looks where they can be.
+where + stands for a change to minus. These are the compiled loops over rows. Where zeros are missing (a rough c has
+sign changes that the kernel smooths away), and for few rows, `integrals_by_cells` does without.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import numba as nb
 import numpy as np
@@ -29,17 +28,15 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import SUM_TOLERANCE, check_weight_rows, is_lattice, weight_rows
-from gaussmix.distances._lattice.tables import tables
-from gaussmix.distances._lattice.vectors import LANES, scan, trailing_zeros
-from gaussmix.distances._lattice.zeros import BLOCK, HALVINGS, by_cells, proved_zero
+from gaussmix.distances._lattice.cells import cells, integrals_by_cells
+from gaussmix.distances._lattice.tables import NEGLIGIBLE, UNIT, Kind, tables
 
-NEGLIGIBLE = 1e-16  # coefficients up to this share of sum |c| are rounding, and have no sign
-UNIT = 0.5**53
 NORMAL = 8 * UNIT  # sums within this of 1 are 1
-WORD = 64
 LATTICE = (0.01, 100.0)  # bandwidths, in spacings, for which the tables are small
-
-Kind = Literal["cdf", "density"]
+MANY = 4000  # rows, from which on it pays to compile a loop
+AT_ONCE = 2**14  # cells, to stay in the cache
+NEWTON_STEPS = 6
+NEAREST = 0.75  # zeros are found at most so far from a table's offset, in 1/F
 
 
 def row_distances(
@@ -65,123 +62,142 @@ def row_distances(
 
 
 def absolute_integrals(
-    a: FloatArray, b: FloatArray, spacing: float, bandwidth: float, kind: Kind
+    a: FloatArray, b: FloatArray, spacing: float, bandwidth: float, kind: Kind, many: int = MANY
 ) -> tuple[FloatArray, FloatArray]:
     """(values (B,), errors (B,)) for weights a, b (B, n), contiguous; spacing r in data units, bandwidth t in r.
 
     "cdf": the Wasserstein-1 distance, in data units. "density": twice the total variation. Each error bounds the
     difference from the true integral. Rows are normalised; raises ValueError as `check_weight_rows` does.
     """
-    values, errors = np.empty(len(a)), np.empty(len(a))
-    here = tables(float(bandwidth), kind)
-
-    def run(first: FloatArray, second: FloatArray) -> int:
-        return _integrals(first, second, kind == "cdf", SUM_TOLERANCE, *here, values, errors)
-
-    if run(a, b) < len(a):
-        a, b = check_weight_rows(a, "a"), check_weight_rows(b, "b")
-        run(a + 0.0, b + 0.0)  # -0.0 is 0, and no sign
-    scale = spacing if kind == "cdf" else 1.0
+    n_rows, n = a.shape
+    values, errors, running = np.empty(n_rows), np.full(n_rows, -1.0), kind == "cdf"
+    if n_rows >= many:
+        _by_zeros(a, b, running, SUM_TOLERANCE, *tables(float(bandwidth), kind), values, errors)
+    left, here = np.flatnonzero(errors < 0), cells(float(bandwidth), kind)
+    at_once = max(1, AT_ONCE * here.stride // n)
+    for start in range(0, left.size, at_once):
+        rows = left[start : start + at_once]
+        c = check_weight_rows(a[rows], "a") - check_weight_rows(b[rows], "b")
+        if running:
+            c = np.cumsum(c, axis=1)[:, :-1]  # the last one is 0 but for rounding
+        values[rows], errors[rows] = integrals_by_cells(c, here)
+        errors[rows] += UNIT * (4 * n * np.abs(c).sum(axis=1) + 8 * n)
+    scale = spacing if running else 1.0
     return scale * values, scale * errors
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def _marks(c, pad, n, words, negligible, last, first):
-    """Where c changes its sign: fills ``last`` of one sign and ``first`` of the other, and tells how many.
+@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _weigh(window, table):
+    """Sums of the window times the five rows of a table."""
+    s0 = s1 = s2 = s3 = s4 = 0.0
+    for k in range(window.size):
+        c = window[k]
+        s0 += c * table[0, k]
+        s1 += c * table[1, k]
+        s2 += c * table[2, k]
+        s3 += c * table[3, k]
+        s4 += c * table[4, k]
+    return s0, s1, s2, s3, s4
 
-    Bit i of the words says whether c_i is negative.
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _zero(z, falling, c, pad, total, values, second, fourth, noise, outside):
+    """The zero of g near z where g falls or rises: (it, its distance from the true one at most, j, e, error of e).
+
+    j = floor(zero), e is the window's part of the integral up to there. By Newton's and Halley's methods; the signs of
+    g on either side are certain. The error is -1 where there is none. ``total`` is sum |c|.
     """
-    m = 0
-    before = words[0] & np.uint64(1)
-    for k in range((n + WORD - 1) // WORD):
-        word = words[k]
-        changes = np.int64(word ^ ((word << np.uint64(1)) | before))
-        before = word >> np.uint64(WORD - 1)
-        while changes != 0:
-            right = k * WORD + trailing_zeros(changes)
-            changes &= changes - 1
-            left = right - 1
-            while left >= 0 and abs(c[pad + left]) <= negligible:
-                left -= 1
-            while right < n and abs(c[pad + right]) <= negligible:
-                right += 1
-            differ = left >= 0 and right < n and (c[pad + left] > 0) != (c[pad + right] > 0)
-            if differ and (m == 0 or last[m - 1] != left):
-                last[m], first[m] = left, right
-                m += 1
-    return m
+    fractions, n_taps = values.shape[0], values.shape[2]
+    step = math.floor(z * fractions + 0.5)
+    for _ in range(NEWTON_STEPS):
+        j = step // fractions
+        start = pad + j - n_taps // 2 + 1
+        if start < 0 or start + n_taps > c.size:
+            break
+        e, g, slope, bend, last = _weigh(c[start : start + n_taps], values[step - j * fractions])
+        if slope == 0 or (slope < 0) != falling:
+            break
+        d = -g * slope / (slope * slope - g * bend)
+        if abs(d) * fractions <= NEAREST:
+            for _ in range(2):
+                d -= (g + d * (slope + d * (bend + d * last))) / (slope + d * (2 * bend + d * 3 * last))
+            top = 0.0
+            for k in range(start, start + n_taps):
+                top = max(top, abs(c[k]))
+            left_out = fourth * top * d * d * abs(d)
+            rest = abs(g + d * (slope + d * (bend + d * last))) + left_out * abs(d) / 24
+            rest += noise[1] * top + outside[1] * total
+            steep = abs(slope + d * (2 * bend + d * 3 * last)) - left_out / 6 - noise[2] * top - outside[2] * total
+            away = 2 * rest / steep
+            if steep <= 0 or 2 * second * top * away > steep or abs(d) * fractions > 1:
+                break
+            e += d * (g + d * (slope / 2 + d * (bend / 3 + d * last / 4)))
+            wrong = 2 * away * rest + left_out * d * d / 120 + noise[0] * top + outside[0] * total
+            return step / fractions + d, away, j, e, wrong
+        if not abs(d) <= n_taps:
+            break
+        step += math.floor(d * fractions + 0.5)
+    return 0.0, 0.0, 0, 0.0, -1.0
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _first_guess(c, pad, last, first, limits):
-    """Where g is zero if c is a parabola near its sign change: g = c + c'' variance / 2."""
-    left, right = c[pad + last], c[pad + first]
-    s = left / (left - right)
-    if first > last + 1:
-        return last + (first - last) * s
-    curve = 0.5 * (c[pad + last - 1] - left - right + c[pad + first + 1])
-    shift = 0.5 * (limits.variance - s * (1 - s)) * curve / (left - right)
-    return last + s + (shift if abs(shift) < 1 else 0.0)
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def _by_proved_zeros(c, pad, last, first, m, total, at_values, limits):
-    """integral |g| and its error; an error of -1 where a zero is missing."""
-    value, error, reached = total, 0.0, -math.inf
-    for k in range(m):
-        left = c[pad + last[k]]
-        near = _first_guess(c, pad, last[k], first[k], limits)
-        z, away, j, e, wrong = proved_zero(near, left > 0, c, pad, 0.0, total, at_values, limits)
-        if wrong < 0 or z - away <= reached:
-            return 0.0, -1.0
-        reached = z + away
-        for i in range(last[k] + 1, j + 1):
-            e += c[pad + i]
-        for i in range(j + 1, last[k] + 1):
-            e -= c[pad + i]
-        value += 2 * e if left > 0 else -2 * e
-        error += 2 * wrong
-    return value, error
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def _integrals(a, b, running, tolerance, values, limits, out, errors):
-    """For each row of a, b (B, n); tells how many rows went through. The next row is not a pair of weights."""
+def _by_zeros(a, b, running, tolerance, values, variance, second, fourth, noise, outside, out, errors):
+    """integral |g| and its error for each row of a, b (B, n); an error of -1 for no weights, or a missing zero."""
     n = a.shape[1]
-    n_scanned = -(-n // LANES) * LANES
-    pad = 3 * limits.reach + 2 * limits.taps
-    c, alone = np.zeros(n_scanned + 2 * pad), np.zeros(n_scanned + 2 * pad)
-    tops = np.zeros(c.size // BLOCK)
-    words = np.zeros(n // WORD + 1, np.uint64)
-    last, first = np.empty(n, np.int64), np.empty(n, np.int64)
-    copies, ends, sums = np.zeros((2, n_scanned)), np.empty(HALVINGS + 2), np.empty(4)
-    at_c, at_words, at_values = np.int64(c.ctypes.data) + 8 * pad, words.ctypes.data, np.int64(values.ctypes.data)
-    at_copies = np.int64(copies.ctypes.data)
+    n_used = n - 1 if running else n  # the last running sum is 0 but for rounding
+    pad = 2 * values.shape[2]
+    c, marks = np.zeros(n_used + 2 * pad), np.empty((n_used, 2), np.int64)  # last of a sign, first of the other
     for row in range(a.shape[0]):
-        at_a, at_b = np.int64(a.ctypes.data) + 8 * n * row, np.int64(b.ctypes.data) + 8 * n * row
-        if n < n_scanned:
-            for i in range(n):
-                copies[0, i], copies[1, i] = a[row, i], b[row, i]
-            at_a, at_b = at_copies, at_copies + 8 * n_scanned
-        of_a, difference, total, sign = scan(at_a, at_b, at_c, at_words, n_scanned, running)
-        of_b = of_a - difference
-        if not (sign >= 0 and abs(of_a - 1) <= tolerance and abs(of_b - 1) <= tolerance):
-            return row
-        if abs(of_a - 1) > NORMAL or abs(of_b - 1) > NORMAL:
-            a_scale, b_scale = 1 / of_a, 1 / of_b
-            for i in range(n):
-                copies[0, i] = a[row, i] * a_scale
-            for i in range(n):
-                copies[1, i] = b[row, i] * b_scale
-            _, _, total, _ = scan(at_copies, at_copies + 8 * n_scanned, at_c, at_words, n_scanned, running)
-        n_used = n - 1 if running else n  # the last running sum is 0 but for rounding
-        for i in range(pad + n_used, pad + n_scanned):
-            total -= abs(c[i])
-            c[i] = 0.0
-        m = _marks(c, pad, n_used, words, NEGLIGIBLE * total, last, first)
-        value, error = _by_proved_zeros(c, pad, last, first, m, total, at_values, limits)
-        if error < 0:
-            value, error = by_cells(c, pad, last, first, m, total, at_values, limits, alone, tops, ends, sums)
+        a_scale, b_scale, valid, total, m = 1.0, 1.0, False, 0.0, 0
+        for _ in range(2):
+            a_sum = b_sum = least = here = total = 0.0
+            m, last, positive = 0, -1, False
+            for i in range(n_used):
+                a_sum += a[row, i]
+                b_sum += b[row, i]
+                least = min(least, min(a[row, i], b[row, i]))
+                here = a[row, i] * a_scale - b[row, i] * b_scale + (here if running else 0.0)
+                c[pad + i] = here
+                total += abs(here)
+                if abs(here) > NEGLIGIBLE * total:
+                    if (here > 0) != positive:
+                        marks[m, 0], marks[m, 1] = last, i
+                        m += last >= 0
+                        positive = here > 0
+                    last = i
+            if running:
+                a_sum += a[row, n - 1]
+                b_sum += b[row, n - 1]
+                least = min(least, min(a[row, n - 1], b[row, n - 1]))
+            if a_scale == 1 and b_scale == 1:
+                valid = least >= 0 and abs(a_sum - 1) <= tolerance and abs(b_sum - 1) <= tolerance
+                if abs(a_sum - 1) <= NORMAL and abs(b_sum - 1) <= NORMAL:
+                    break
+                a_scale, b_scale = 1 / a_sum, 1 / b_sum
+        if not valid:
+            errors[row] = -1.0
+            continue
+        value, error, reached = total, 0.0, -math.inf
+        for mark in range(m):
+            last, first = marks[mark]
+            left, right = c[pad + last], c[pad + first]
+            near = left / (left - right)
+            if first == last + 1:  # g = c + c'' variance / 2, were c a parabola
+                curve = 0.5 * (c[pad + last - 1] - left - right + c[pad + first + 1])
+                shift = 0.5 * (variance - near * (1 - near)) * curve / (left - right)
+                near += shift if abs(shift) < 1 else 0.0
+            z, away, j, e, wrong = _zero(
+                last + near * (first - last), left > 0, c, pad, total, values, second, fourth, noise, outside
+            )
+            if wrong < 0 or z - away <= reached:
+                error = -1.0
+                break
+            reached = z + away
+            for k in range(last + 1, j + 1):
+                e += c[pad + k]
+            for k in range(j + 1, last + 1):
+                e -= c[pad + k]
+            value += 2 * e if left > 0 else -2 * e
+            error += 2 * wrong
         out[row] = value
-        errors[row] = error + UNIT * (4 * n * total + 8 * n)
-    return a.shape[0]
+        errors[row] = error + UNIT * (4 * n * total + 8 * n) if error >= 0 else -1.0

@@ -16,10 +16,9 @@ from scipy.stats import wasserstein_distance as scipy_wasserstein
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances import wasserstein_distance
+from gaussmix.distances import _samples, wasserstein_distance
 from gaussmix.distances._inputs import Sample
-from gaussmix.distances._samples import wasserstein
-from gaussmix.distances._samples.wasserstein import distance_of_samples
+from gaussmix.distances._samples import distance_of_samples
 
 
 def sample(values: Any, masses: Any = None) -> Sample:
@@ -40,9 +39,9 @@ def literal(x: FloatArray, y: FloatArray) -> float:
 @pytest.fixture
 def cells(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small samples go through cells, of which there are few: several rounds, outliers, full and empty cells."""
-    monkeypatch.setattr(wasserstein, "SORT_BELOW", 50)
-    monkeypatch.setattr(wasserstein, "N_CELLS", 256)
-    monkeypatch.setattr(wasserstein, "N_LOOKED_AT", 64)
+    monkeypatch.setattr(_samples, "SORT_BELOW", 50)
+    monkeypatch.setattr(_samples, "N_CELLS", 256)
+    monkeypatch.setattr(_samples, "N_LOOKED_AT", 64)
 
 
 LAWS = {
@@ -89,19 +88,21 @@ def test_large_samples(law: str) -> None:
     assert at_once == pytest.approx(scipy_wasserstein(x, y), rel=1e-9 if law == "outlier" else 1e-12)
 
 
-def test_few_points_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two laws that differ only those near the crossings."""
-    picked: list[int] = []
-    sort = wasserstein._sorted_points
-
-    def remember(points: wasserstein.Points) -> wasserstein.Points:
-        picked.append(points.values.size)
-        return sort(points)
-
-    monkeypatch.setattr(wasserstein, "_sorted_points", remember)
+def test_few_points_are_left() -> None:
+    """Of two laws that differ: the cells' means, and points near the crossings and far out."""
     rng = np.random.default_rng(3)
-    distance_of_samples(sample(rng.normal(size=100_000)), sample(rng.normal(0.1, 1.1, 100_000)), 1)
-    assert 0 < sum(picked) < 10_000
+    x, y = rng.normal(size=300_000), rng.normal(0.1, 1.1, 200_000)
+    few = _samples._collapsed(x, y)
+    assert few is not None
+    for points, whole in zip(few, (x, y), strict=True):
+        assert points.values.size < 0.3 * whole.size
+        assert points.masses @ points.values / points.masses.sum() == pytest.approx(whole.mean(), rel=1e-10)
+
+
+def test_cells_that_spare_nothing_are_left_alone() -> None:
+    x = np.random.default_rng(3).normal(size=100_000)
+    assert _samples._collapsed(x, x + 1e-9) is None
+    assert _samples._collapsed(np.zeros(100_000), np.append(np.zeros(50_000), 1e-310)) is None
 
 
 @pytest.mark.parametrize("p", [1, 1.5, 2, 3, 7])
