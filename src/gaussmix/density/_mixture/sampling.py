@@ -7,11 +7,11 @@ ones leads to it or just before. Gaussians are folded back at the bounds; an ato
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from gaussmix._compiled import kernel
 from gaussmix._typing import FloatArray
 
 Components = tuple[FloatArray, NDArray[np.int32], FloatArray, FloatArray]
@@ -30,7 +30,7 @@ def components(probability: FloatArray, mean: FloatArray, std: FloatArray) -> Co
     return cumulative, guide.astype(np.int32), mean[used], std[used]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def place_numbers(cumulative, guide, mean, std, low, high, rng, out):
     """Fill ``out`` with independent numbers, NaN for the guard's."""
     period = 2 * (high - low)

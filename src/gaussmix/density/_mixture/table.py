@@ -15,10 +15,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._compiled import kernel
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density._mixture import exact
 from gaussmix.density._mixture.exact import Pieces
@@ -76,7 +76,7 @@ def _tree(position: FloatArray, depth: IntArray) -> NDArray[np.int32]:
     return np.concatenate(levels).astype(np.int32)
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _values(x, center, below, above, tree, rows, sign_below, sign_above, out):
     """The polynomials at x (N,) into ``out``, NaN where sums are direct: the number of these.
 
@@ -108,7 +108,7 @@ def _values(x, center, below, above, tree, rows, sign_below, sign_above, out):
     return missing
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _quantiles(q, upper, n_below, outside, guide, masses, out):
     """The x with mass q (N,) outside into ``out``, NaN where it is found directly: the number of these."""
     missing = 0

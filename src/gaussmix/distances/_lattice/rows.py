@@ -20,10 +20,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numba as nb
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gaussmix._compiled import kernel
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
@@ -86,7 +86,7 @@ def absolute_integrals(
     return scale * values, scale * errors
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+@kernel(error_model="numpy", fastmath={"reassoc", "contract"})
 def _weigh(window, table):
     """Sums of the window times the five rows of a table."""
     s0 = s1 = s2 = s3 = s4 = 0.0
@@ -100,7 +100,7 @@ def _weigh(window, table):
     return s0, s1, s2, s3, s4
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _zero(z, falling, c, pad, total, values, second, fourth, noise, outside):
     """The zero of g near z where g falls or rises: (it, its distance from the true one at most, j, e, error of e).
 
@@ -140,7 +140,7 @@ def _zero(z, falling, c, pad, total, values, second, fourth, noise, outside):
     return 0.0, 0.0, 0, 0.0, -1.0
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@kernel(error_model="numpy")
 def _by_zeros(a, b, running, tolerance, values, variance, second, fourth, noise, outside, out, errors):
     """integral |g| and its error for each row of a, b (B, n); an error of -1 for no weights, or a missing zero."""
     n = a.shape[1]
