@@ -91,7 +91,7 @@ def tasks(n: int) -> dict[str, Task]:
         ),
         "density info": Task(command("density info m.safetensors"), None, 0.8),
         "density sample": Task(
-            command("density sample m.safetensors --count 1000"), None, 0.8,
+            command("density sample m.safetensors --count 1000"), None, 1.5,
             scipy=SCIPY + LOAD + "gaussian_kde(x).resample(1000)",
         ),
         "faces attributes": Task(command("faces attributes"), None, 0.8),

@@ -1,7 +1,6 @@
 """Counts in standard units: what the automatic rules see of a column.
 
-    y = (x - shift) / unit,      unit = a power of two near the spread of the data,
-                                 shift = a bin edge near the median, or the center of an asinh axis
+    y = (x - shift) / unit,      unit = a power of two near the spread of the data, shift = a bin edge near the median
 
 Everything behind this module is computed in y, so that data multiplied by a power of two give bit for bit the same
 fit, and data far from zero do not lose their digits twice. Point masses are taken out of the bins first.
@@ -105,7 +104,7 @@ def read_counts(counts: BinnedCounts) -> StandardCounts:
         edges[-1] = min(edges[-1], max(rest.maximum, edges[-2]))
         if not edges[0] < edges[-1]:
             edges = axis.edges[first : last + 2]
-    shift = axis.center if axis.scale else float(edges[np.searchsorted(np.cumsum(bins), bins.sum() / 2)])
+    shift = float(edges[np.searchsorted(np.cumsum(bins), bins.sum() / 2)])
     quartiles = quantile_places(bins, np.array([0.25, 0.75]) * bins.sum())  # at least a part of a bin apart
     low, high = np.interp(quartiles, np.arange(len(edges)), edges / 4)
     unit = 2.0 ** round(math.log2(high - low) + 2) if high > low else 1.0
