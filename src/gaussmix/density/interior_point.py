@@ -18,15 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
 from numpy.typing import ArrayLike
 from scipy.linalg.lapack import dpbtrf, dpbtrs  # pyright: ignore[reportAttributeAccessIssue]
 
 from gaussmix._typing import FloatArray, IntArray
 
-_COLUMNS = 64  # of a full piece of a banded matrix beyond its band
+_COLUMNS = 16  # of a full piece of a banded matrix beyond its band
+_AT_ONCE = 1 << 21  # entries of tables
 _TO_THE_WALL = 0.995  # share of the step at which the first weight would reach zero
 
 
@@ -47,31 +49,59 @@ class BandedRows:
         """The matrix of these rows, ascending."""
         return BandedRows(self.table, self.row[rows], self.first[rows], self.n_columns)
 
+    @cached_property
+    def _starts(self) -> IntArray:
+        """Where runs of rows with one first column start, and m at the end."""
+        return np.append(np.flatnonzero(np.diff(self.first, prepend=self.first[:1] - 1)), self.row.size)
+
     def blocks(self) -> Iterator[_Block]:
         """The matrix in full pieces along its diagonal, somewhat wider than its band."""
-        width, n = self.table.shape[1], self.n_columns
-        cells = np.append(np.flatnonzero(np.diff(self.first, prepend=self.first[:1] - 1)), self.row.size)
-        left = self.first[cells[:-1]]
+        width, n, starts = self.table.shape[1], self.n_columns, self._starts
+        left = self.first[starts[:-1]]
         at = 0
         while at < left.size:
             after = int(np.searchsorted(left, left[at] + max(_COLUMNS, width // 2)))
-            start, stop, origin = int(cells[at]), int(cells[after]), int(left[at])
+            start, stop, origin = int(starts[at]), int(starts[after]), int(left[at])
             values = np.zeros((stop - start, int(left[after - 1]) - origin + width))
             for k in range(at, after):
-                rows, column = slice(cells[k], cells[k + 1]), left[k] - origin
+                rows, column = slice(starts[k], starts[k + 1]), left[k] - origin
                 values[rows.start - start : rows.stop - start, column : column + width] = self.table[self.row[rows]]
             low = max(origin, 0)
             high = max(low, min(origin + values.shape[1], n))
             yield slice(start, stop), slice(low, high), values[:, low - origin : high - origin]
             at = after
 
+    def _runs(self) -> Iterator[tuple[slice, IntArray, IntArray]]:
+        """Some rows at a time, the first columns (C,) of the runs that they make, and the number of every row's run."""
+        starts, step = self._starts, max(1, _AT_ONCE // len(self.table))
+        for at in range(0, starts.size - 1, step):
+            some = starts[at : at + step + 1]
+            yield slice(some[0], some[-1]), self.first[some[:-1]], np.repeat(np.arange(some.size - 1), np.diff(some))
+
+    @property
+    def _around(self) -> tuple[int, int]:
+        """From the least to after the greatest of all columns, those that do not count among them."""
+        return min(int(self.first[0]), 0), max(int(self.first[-1]) + self.table.shape[1], self.n_columns)
+
     def times(self, pi: FloatArray) -> FloatArray:
         """A pi, (m,)."""
-        return _times(self.blocks(), pi)
+        low, high = self._around
+        padded, p = np.zeros(high - low), np.empty(self.row.size)
+        padded[-low : self.n_columns - low] = pi
+        windows = sliding_window_view(padded, self.table.shape[1])
+        for rows, first, run in self._runs():
+            p[rows] = (windows[first - low] @ self.table.T)[run, self.row[rows]]
+        return p
 
     def transposed_times(self, u: FloatArray) -> FloatArray:
         """A^T u, (n,)."""
-        return _transposed_times(self.blocks(), u, self.n_columns)
+        low, high = self._around
+        S, g = len(self.table), np.zeros(high - low)
+        for rows, first, run in self._runs():
+            sums = np.bincount(run * S + self.row[rows], u[rows], first.size * S).reshape(-1, S) @ self.table
+            for c, column in enumerate(sums.T):
+                g[first - low + c] += column
+        return g[-low : self.n_columns - low]
 
     def dense(self) -> FloatArray:
         """(m, n)."""
