@@ -232,10 +232,10 @@ def megabytes(name):
 def model():
     return GMMExpansion() if sys.argv[2] == "auto" else GMMExpansion(sys.argv[2], range=(-8, 8))
 
+few = np.random.default_rng(0).normal(size=1000)
+model().partial_fit(few).partial_fit(few).distribution_  # loads numba and what it has compiled
 before = megabytes("VmRSS")
 Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-few = np.random.default_rng(0).normal(size=1000)
-model().partial_fit(few).partial_fit(few).distribution_  # loads what numba has compiled
 started, fitted = time.process_time(), model()
 with open_column(sys.argv[1]) as source:
     for chunk in source:

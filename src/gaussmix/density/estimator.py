@@ -112,7 +112,8 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
     def score_samples(self, X: Any) -> FloatArray:
         """Return the log-density (N,) of each row, the sum over its columns; finite everywhere inside given bounds."""
         check_is_fitted(self)
-        X, _ = self._columns(X, None, reset=False)
+        X = self._columns(X, None, reset=False)
+        self._extremes(X)
         scores = np.zeros(len(X))
         for distribution, column in zip(self.distributions_, X.T, strict=True):
             scores += distribution.logpdf(column)
@@ -157,11 +158,8 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
     def _require_fitted(self) -> None:
         check_is_fitted(self)
 
-    def _columns(self, X: Any, y: Any, *, reset: bool) -> tuple[NDArray[np.floating], list[tuple[float, float]]]:
-        """X as a matrix (N, D) of float32 or float64, and each column's extremes, NaN where it holds one.
-
-        Names and number of columns are remembered (``reset``) or compared.
-        """
+    def _columns(self, X: Any, y: Any, *, reset: bool) -> NDArray[np.floating]:
+        """X as a matrix (N, D) of floats; names and number of columns are remembered (``reset``) or compared."""
         table = X if hasattr(X, "columns") else None
         if not issparse(X):  # which scikit-learn refuses
             X = as_columns(X)
@@ -180,14 +178,15 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
         else:  # it has names
             validate_data(self, table, reset=reset, skip_check_array=True)
             X = check_array(X, dtype=kinds, ensure_all_finite=False, estimator=self)
-        return X, [self._check_column(j, column) for j, column in enumerate(X.T)]
+        return X
 
     def _fit_dask(self, X: Any, sample_weight: ArrayLike | None) -> Self:
         """Bins from the first rows, counts from all partitions where they lie."""
         self._check_parameters()
         if sample_weight is not None:
             raise ValueError("sample_weight is not taken together with a Dask collection; repeat rows instead")
-        counts, bases = self._lay_bins(*self._columns(first_rows(X), None, reset=True), None, stream=True)
+        first = self._columns(first_rows(X), None, reset=True)
+        counts, bases = self._lay_bins(first, self._extremes(first), None, stream=True)
         counts = count_dask(X, counts, finite=self.nan_policy == "raise")
         low, high = self._bounds()
         for j, column in enumerate(counts):

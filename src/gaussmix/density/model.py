@@ -70,8 +70,8 @@ class DensityModel:
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the density of each column of X."""
         self._check_parameters()
-        X, extremes = self._columns(X, y, reset=True)
-        counts, bases = self._lay_bins(X, extremes, sample_weight)
+        X = self._columns(X, y, reset=True)
+        counts, bases = self._lay_bins(X, self._extremes(X), sample_weight)
         self.counts_, self.bases_ = self._counted(counts, X, sample_weight), bases
         return self._forget()._finish()
 
@@ -89,13 +89,16 @@ class DensityModel:
         """
         self._check_parameters()
         first = not hasattr(self, "counts_")
-        X, extremes = self._columns(X, y, reset=first)
+        X = self._columns(X, y, reset=first)
+        extremes = self._extremes(X) if first or sample_weight is not None else []
         missing = getattr(self, "_n_missing", 0)
         if first and self.nan_policy == "omit" and X.shape[1] == 1 and not np.isfinite(X).any():
             self._n_missing = missing + len(X)  # bins wait for the first number
             return self
         laid = self._lay_bins(X, extremes, sample_weight, stream=True) if first else self._relaid(X, sample_weight)
         counts = self._counted(laid[0], X, sample_weight)
+        if not extremes and self._may_be_wrong(laid[0], counts):
+            self._extremes(X)
         if first and missing:
             counts[0].add(np.full(missing, np.nan))
         self.counts_, self.bases_ = counts, laid[1]
@@ -235,12 +238,26 @@ class DensityModel:
         low, high = _pair(self.bounds, "bounds")
         return None if low == -math.inf else low, None if high == math.inf else high
 
-    def _columns(self, X: Any, y: Any, *, reset: bool) -> tuple[NDArray[np.floating], list[tuple[float, float]]]:
-        """X (N,) as a matrix (N, 1) of float32 or float64, and its extremes, NaN where it holds one."""
+    def _columns(self, X: Any, y: Any, *, reset: bool) -> NDArray[np.floating]:
+        """X (N,) as a matrix (N, 1) of float32 or float64."""
         column = as_real(X).reshape(-1, 1)
         column = column if column.dtype == np.float32 else column.astype(np.float64, copy=False)
         self.n_features_in_ = 1
-        return column, [self._check_column(0, column[:, 0])]
+        return column
+
+    def _extremes(self, X: NDArray[np.floating]) -> list[tuple[float, float]]:
+        """Of each column, NaN where it holds one. Raises as `_check_column`."""
+        return [self._check_column(j, column) for j, column in enumerate(X.T)]
+
+    def _may_be_wrong(self, before: list[BinnedCounts], after: list[BinnedCounts]) -> bool:
+        """Whether among new points there can be some that `_check_column` refuses: spares looking at all of them."""
+        low, high = self._bounds()
+        return any(
+            (old.n_nan, old.n_under, old.n_over) != (new.n_nan, new.n_under, new.n_over)
+            or (low is not None and new.minimum < low)
+            or (high is not None and new.maximum > high)
+            for old, new in zip(before, after, strict=True)
+        )
 
     def _check_column(self, j: int, column: NDArray[np.floating]) -> tuple[float, float]:
         """The extremes. Raises ValueError for what is not finite (unless omitted) or lies outside the bounds."""
