@@ -17,8 +17,9 @@ from gaussmix._compiled import kernel
 _DEGREE = 10
 _LOG = np.polynomial.Chebyshev.interpolate(np.log1p, _DEGREE, [0, 1]).convert(kind=np.polynomial.Polynomial).coef
 _LOG = _LOG.astype(np.float32)
-_ERROR = 5e-7  # more than single precision can put |u| off
+_ERROR = 3e-7  # more than single precision can put |u| off
 _LN2 = math.log(2)
+_DOUBT = np.uint32(1 << 31)
 _ONE = np.float32(1)
 _LARGE, _LARGEST = np.float32(1e9), np.float32(1e30)  # t = 2 |v| from the one on; the other is left to double
 
@@ -64,7 +65,7 @@ def locate_warped(x, center, per_scale, base, per_width, first, n_bins, low, hig
             for k in range(_DEGREE - 1, -1, -1):
                 log = log * mantissa + _LOG[k]
             logs[i] = log
-        beyond, doubts = np.int32(0), np.int32(0)
+        beyond = np.int32(0)
         for i in range(part.size):
             v = np.float64(part[i])
             size = np.float64(logs[i]) + _LN2 * np.float64((bits[i] >> 23) - 127)
@@ -72,15 +73,18 @@ def locate_warped(x, center, per_scale, base, per_width, first, n_bins, low, hig
             place = ((size if v > center else -size) - base) * per_width
             whole = np.floor(place)
             doubt = (place - whole < unsure) | (place - whole > 1.0 - unsure) | (scratch[i] > _LARGEST)
-            doubts += np.int32(doubt)
-            found[i] = np.uint32(0xFFFFFFFF) if doubt else np.uint32(np.int32(_slot(v, whole, first, n_bins)))
+            found[i] = _DOUBT if doubt else np.uint32(np.int32(_slot(v, whole, first, n_bins)))
         outside += beyond
-        if doubts > 0:
-            for i in range(part.size):
-                if found[i] == np.uint32(0xFFFFFFFF):
-                    v = np.float64(part[i])
-                    whole = np.floor((math.asinh((v - center) * per_scale) - base) * per_width)
-                    found[i] = np.uint32(np.int32(_slot(v, whole, first, n_bins)))
+        for some in range(0, part.size, 32):
+            marks = np.uint32(0)
+            for i in range(some, min(some + 32, part.size)):
+                marks |= found[i]
+            if marks >= _DOUBT:
+                for i in range(some, min(some + 32, part.size)):
+                    if found[i] == _DOUBT:
+                        v = np.float64(part[i])
+                        whole = np.floor((math.asinh((v - center) * per_scale) - base) * per_width)
+                        found[i] = np.uint32(np.int32(_slot(v, whole, first, n_bins)))
     return outside
 
 
@@ -100,3 +104,16 @@ def count_blocks(x, base, per_width, first, n_bins, low, high, slots, table):
         outside += locate(part, base, per_width, first, n_bins, low, high, slots)
         tally(slots[: part.size], None, table)
     return outside
+
+
+@kernel
+def count_warped(x, center, per_scale, base, per_width, first, n_bins, low, high, scratch, bits, logs, slots, table):
+    """`locate_warped` and `tally`, a block at a time, until a block has points outside [low, high]: where it starts."""
+    for start in range(0, x.size, slots.size):
+        part = x[start : start + slots.size]
+        if locate_warped(
+            part, center, per_scale, base, per_width, first, n_bins, low, high, scratch, bits, logs, slots
+        ):
+            return start
+        tally(slots[: part.size], None, table)
+    return x.size

@@ -308,15 +308,11 @@ class BinnedCounts(TensorRecord):
 
     def _add(self, x: NDArray[Any], weights: NDArray[Any] | None) -> None:
         """Count a checked column, contiguous in memory."""
-        in_place = x.dtype in (np.float32, np.float64) and x.dtype.isnative
-        if (
-            in_place
-            and weights is None
-            and self.axis.scale is None
-            and not (self.grow or self.exact or self.atoms.size)
-        ):
+        in_place = x.dtype in (np.float32, np.float64) and x.dtype.isnative and weights is None
+        if in_place and not (self.exact or self.atoms.size) and self.grow == (self.axis.scale is not None):
+            add = self._add_growing if self.grow else self._add_plain
             for start in range(0, len(x), LARGEST_PIECE):
-                self._add_plain(x[start : start + LARGEST_PIECE])
+                add(x[start : start + LARGEST_PIECE])
             return
         for start in range(0, len(x), BLOCK):
             piece = slice(start, start + BLOCK)
@@ -325,16 +321,27 @@ class BinnedCounts(TensorRecord):
             self._add_block(_read_only(block), None if weights is None else weights[piece])
 
     def _add_plain(self, x: NDArray[np.floating]) -> None:
-        """Count points, one each, on an axis that stays, in a table of half the size: that of the first-level cache."""
+        """Count points, one each, on a linear axis that stays, in a table of half the size: the first-level cache's."""
         axis, extremes = self.axis, self._extremes
         table = np.zeros(len(self._table), np.int32)
         slots = np.empty(1024 if axis.n_bins <= 4096 else 4096, np.uint32)
         for start in range(0, len(x), 4 * BLOCK):
             part = x[start : start + 4 * BLOCK]
-            place = axis.start, 1 / axis.width, axis.first, axis.n_bins, extremes[0], extremes[1]
-            if _tally.count_blocks(part, *place, slots, table):
+            if _tally.count_blocks(part, *_place(axis, extremes), slots, table):
                 _widen(extremes, part)
         self._table += table
+
+    def _add_growing(self, x: NDArray[np.floating]) -> None:
+        """Count points, one each, on an asinh axis that grows: block by block only where there are new extremes."""
+        at, slots = 0, np.empty(4096, np.uint32)
+        while at < len(x):
+            table = np.zeros(len(self._table), np.int32)
+            warp, work = _warp(self.axis)
+            at += int(_tally.count_warped(x[at:], *warp, *_place(self.axis, self._held), *work, slots, table))
+            self._table += table
+            if at < len(x):
+                self._add_block(x[at : at + BLOCK], None)
+                at += BLOCK
 
     def _add_block(self, x: NDArray[np.floating], weights: NDArray[Any] | None) -> None:
         slots, n_outside = self._slots(x, self._held if self.grow else self._extremes)
@@ -372,13 +379,10 @@ class BinnedCounts(TensorRecord):
     def _slots(self, x: NDArray[np.floating], ends: FloatArray) -> tuple[NDArray[np.uint32], int]:
         """The slots of points, and how many of them lie beyond the ``ends`` (2,)."""
         axis, slots = self.axis, np.empty(len(x), np.uint32)
-        place = axis.start, 1 / axis.width, axis.first, axis.n_bins, ends[0], ends[1]
         if axis.scale is None:
-            return slots, int(_tally.locate(x, *place, slots))
-        scratch, logs = np.empty((2, 512), np.float32)
-        warp = axis.center, 1 / axis.scale
-        scratches = scratch, scratch.view(np.int32), logs
-        return slots, int(_tally.locate_warped(x, *warp, *place, *scratches, slots))
+            return slots, int(_tally.locate(x, *_place(axis, ends), slots))
+        warp, work = _warp(axis)
+        return slots, int(_tally.locate_warped(x, *warp, *_place(axis, ends), *work, slots))
 
     def _extend_to(self, x: NDArray[np.floating]) -> bool:
         """Extend the axis to the points that are not too far, and tell whether it changed."""
@@ -485,6 +489,18 @@ def as_real(x: ArrayLike) -> NDArray[Any]:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"x holds {array.dtype}; real numbers are needed, floats, integers or booleans: convert it")
     return array
+
+
+def _place(axis: Axis, ends: FloatArray) -> tuple[float, float, int, int, float, float]:
+    """Of the bins, and the ends beyond which points are told of, for the kernels."""
+    return axis.start, 1 / axis.width, axis.first, axis.n_bins, ends[0], ends[1]
+
+
+def _warp(axis: Axis) -> tuple[tuple[float, float], tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """Center and 1 / scale of an asinh axis, and room for the kernels to work in."""
+    assert axis.scale is not None
+    scratch, logs = np.empty((2, 512), np.float32)
+    return (axis.center, 1 / axis.scale), (scratch, scratch.view(np.int32), logs)
 
 
 def _widen(extremes: FloatArray, x: NDArray[np.floating]) -> None:
