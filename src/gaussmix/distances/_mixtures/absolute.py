@@ -22,7 +22,17 @@ from scipy.special import ndtr
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Law, Sample
-from gaussmix.distances._mixtures.cells import FROM_VALUES, LEFT, N_TERMS, NODES, RIGHT, ROUNDING, Leaves, leaves
+from gaussmix.distances._mixtures.cells import (
+    FROM_VALUES,
+    LEFT,
+    N_TERMS,
+    NODES,
+    PRODUCT,
+    RIGHT,
+    ROUNDING,
+    Leaves,
+    leaves,
+)
 from gaussmix.distances._mixtures.quadrature import spread
 from gaussmix.distances._mixtures.signed import EPS, Part, difference, running_sums
 
@@ -33,7 +43,9 @@ _NUMBERS = 1 << 12  # of a sample at a time
 _ORDERS = np.arange(N_TERMS + 1)
 _PRIMITIVE = chebyshev.chebint(np.eye(N_TERMS), lbnd=-1, axis=1)
 _DERIVATIVE = np.pad(chebyshev.chebder(np.eye(N_TERMS), axis=1), [(0, 0), (0, 1)])
-_LATER = EPS * (4 + 2 * N_TERMS * (_ORDERS[:-1] > 0))  # rounding of sums over a polynomial, for each coefficient
+_WHOLE = _PRIMITIVE.sum(axis=1)  # int_-1^1 T_k
+_OF_WHOLE = 0.5 * PRODUCT * np.abs(_WHOLE) + EPS  # rounding of half an integral, for each coefficient
+_OF_PRIMITIVE = PRODUCT * np.abs(_PRIMITIVE).sum(axis=1) + 12 * EPS  # rounding of a primitive's value
 _CUT = EPS * (320 + 2 * _ORDERS[:-1] ** 2)  # the same for a part of it
 _SUMS = 32 * EPS  # of sums by pairs
 
@@ -68,7 +80,7 @@ def absolute_difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tu
     levels, off = running_sums(d.height)
     passed = np.where(panels.upper, np.searchsorted(d.step, low, "right"), np.searchsorted(d.step, high))
     p[:, 0] += 0.0 if many else levels[panels.upper, passed]
-    error += off[panels.upper, passed] + np.abs(p) @ _LATER
+    error += off[panels.upper, passed] + np.abs(p) @ _OF_WHOLE
     value, doubt = _against_sample(p, panels, d.step, levels) if many else absolute_integral(p, panels.half, error)
     times = 6 if many else 2  # where p + level is smaller, it may have another sign, or one zero more
     rounding = d.error + sum(tree.missed for tree in trees) + times * float(panels.half @ error)
@@ -150,8 +162,8 @@ def _against_sample(p: FloatArray, panels: Panels, step: FloatArray, levels: Flo
     integral = p @ _PRIMITIVE
     at_turn = half[turn] * (before - sign)[turn] * _values(integral[panel[turn]], t[turn])
     value = float((sign * parts).sum() + at_turn.sum() + (panels.half * sign[last] * integral.sum(axis=1)).sum())
-    noise = EPS * panels.half * (np.abs(integral) @ (4 + 3 * _ORDERS))
-    return value, doubt + float(4 * noise[panel[turn]].sum() + _SUMS * np.abs(parts).sum())
+    noise = panels.half * (np.abs(p) @ _OF_PRIMITIVE)
+    return value, doubt + float(noise.sum() + 2 * noise[panel[turn]].sum() + _SUMS * np.abs(parts).sum())
 
 
 def _values(p: FloatArray, t: FloatArray) -> FloatArray:
@@ -161,7 +173,7 @@ def _values(p: FloatArray, t: FloatArray) -> FloatArray:
 
 def _zeros(p: FloatArray, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Of monotone polynomials (Z, N_TERMS) with two signs at low and high (Z,); what is off int |p| there."""
-    slope, small = p @ _DERIVATIVE, 16 * EPS * np.abs(p).sum(axis=1)
+    slope, small = p @ _DERIVATIVE, EPS * (np.abs(p) @ (4 + 3 * _ORDERS[:-1]))  # rounding of a value
     start, stop = _values(p, low), _values(p, high)
     rising, t = stop > 0, ((low * stop - high * start) / (stop - start)).clip(low, high)
     for _ in range(100):
@@ -173,7 +185,7 @@ def _zeros(p: FloatArray, low: FloatArray, high: FloatArray) -> tuple[FloatArray
         with np.errstate(divide="ignore", invalid="ignore"):
             new = np.where(found, t, t - value / _values(slope, t))
         t = np.where(found | (low < new) & (new < high), new, 0.5 * (low + high))
-    return t, 2 * (np.abs(_values(p, t)) + 4 * small) * (high - low)
+    return t, 2 * (np.abs(_values(p, t)) + small) * (high - low)
 
 
 def absolute_integral(p: FloatArray, half: FloatArray, blur: FloatArray) -> tuple[float, float]:
@@ -186,13 +198,13 @@ def absolute_integral(p: FloatArray, half: FloatArray, blur: FloatArray) -> tupl
     spare = _SURE * float(half @ blur)
     for halving in range(_MOST_HALVINGS + 1):
         most, first = np.abs(p).sum(axis=1), np.abs(p[:, 0])
-        slope, integral = np.abs(p @ _DERIVATIVE), p @ _PRIMITIVE
+        slope, whole = np.abs(p @ _DERIVATIVE), p @ _WHOLE
         sure = most <= 2 * first
         monotone = ~sure & (slope.sum(axis=1) <= 2 * slope[:, 0])
         cross = np.flatnonzero(monotone & ((p.sum(axis=1) > 0) != (p @ (-1.0) ** _ORDERS[:-1] > 0)))
         zeros, off = _zeros(p[cross], np.full(cross.size, -1.0), np.ones(cross.size))
-        doubt += float(half[cross] @ off)
-        whole, at_zero = integral.sum(axis=1), _values(integral[cross], zeros)
+        doubt += float(half[cross] @ (off + 2 * np.abs(p[cross]) @ _OF_PRIMITIVE))
+        at_zero = _values(p[cross] @ _PRIMITIVE, zeros)
         whole[cross] = np.abs(at_zero) + np.abs(whole[cross] - at_zero)
         lost = np.where(sure | monotone, 0.0, half * (2 * most - np.abs(whole)))
         again = (lost > 0) & (most > blur) & (lost.sum() > spare) & (halving < _MOST_HALVINGS)

@@ -42,19 +42,24 @@ _MISSED = 1.0866 * _PHI_0 / math.sqrt(math.factorial(N_NODES)) / 2 ** (N_NODES -
 
 def _nodes(n: int) -> tuple[FloatArray, FloatArray]:
     """The zeros of T_n and the matrix (n, n) that makes coefficients of values there."""
-    t = -np.cos(np.pi * (np.arange(n) + 0.5) / n)
-    matrix = 2 / n * chebyshev.chebvander(t, n - 1)
+    turns = (2 * np.arange(n) + 1)[:, None] * np.arange(n) % (4 * n)  # of 4 n in a circle
+    matrix = 2 / n * np.cos(np.pi / (2 * n) * np.minimum(turns, 4 * n - turns))
     matrix[:, 0] /= 2
-    return t, matrix
+    return np.cos(np.pi / (2 * n) * turns[:, 1]), matrix
 
 
 _NODES, _FROM_VALUES = _nodes(N_NODES)
 _PDF, _CDF = np.pad(_FROM_VALUES, [(0, 0), (0, 1)]), chebyshev.chebint(_FROM_VALUES, lbnd=0, axis=1)
 _PDF_MOST, _CDF_MOST = 3.02, 1.04  # of the polynomial that they make of values that are at most 1
 NODES, FROM_VALUES = _nodes(N_TERMS)
-LEFT, RIGHT = ((chebyshev.chebvander(0.5 * (NODES + s), N_TERMS - 1).T @ FROM_VALUES) for s in (-1, 1))
-"""Of a polynomial's coefficients (..., N_TERMS) those of its left and its right half."""
-ROUNDING = N_TERMS * EPS * np.abs(LEFT).sum(axis=1)  # of these products, for each coefficient
+LEFT, RIGHT = (
+    np.rint(2.0**N_NODES * (chebyshev.chebvander(0.5 * (NODES + s), N_NODES).T @ FROM_VALUES)) / 2.0**N_NODES
+    for s in (-1, 1)
+)
+"""Of a polynomial's coefficients (..., N_TERMS) those of its left and its right half; multiples of 2^-N_NODES."""
+PRODUCT = (0.5 * N_TERMS + 3) * EPS
+"""Rounding of a product with these matrices, and of their entries, in sums of absolute entries, of .02 at least."""
+ROUNDING = PRODUCT * np.abs(LEFT).sum(axis=1)  # of a half's coefficients
 
 
 class Leaves(NamedTuple):
@@ -159,7 +164,7 @@ def _add_gaussians(part: Part, row: IntArray, counts: IntArray, tree: _Tree, cum
         z, eta = (tree.middle[r] - part.mean[i]) * inverse, tree.half[r] * inverse
         near = np.maximum(np.abs(z) - eta, 0)
         top = np.abs(c) * _PHI_0 * np.exp(-0.5 * near**2)
-        noise = 9 + 2.4 * eta + near * (3.5 * near + 4 * eta)  # by rounding of y below, and by products
+        noise = 9 + 3 * eta + near * (3.5 * near + 5 * eta)  # by rounding of y below, and by products
         if cumulative:
             side = np.where(tree.k[r] < 0, 1.0, -1.0)
             mass = side * c * ndtr(side * z)
@@ -211,14 +216,18 @@ def _inherited(tree: _Tree, center: float, cumulative: bool) -> tuple[FloatArray
     polynomial = scale[:, None] * (others @ matrix)
     polynomial[:, int(cumulative)] += scale * middle
     polynomial[:, 0] += tree.mass
-    error = tree.noise + EPS * scale * (np.abs(middle) + N_NODES * (np.abs(others) @ np.abs(matrix).sum(axis=1)))
+    error = tree.noise + scale * (
+        EPS * np.abs(middle) + PRODUCT * (np.abs(others) @ np.abs(matrix).sum(axis=1).clip(0.02))
+    )
     leaf = np.ones(tree.k.size, bool)
     for parents, rows in zip(tree.levels[:0:-1], tree.levels[-2::-1], strict=True):
         up = parents.start + np.searchsorted(tree.k[parents], tree.k[rows][::2] >> 1)
         leaf[up] = False
-        polynomial[rows][::2] += polynomial[up] @ LEFT
-        polynomial[rows][1::2] += polynomial[up] @ RIGHT
-        error[rows] += np.repeat(error[up] + np.abs(polynomial[up]) @ ROUNDING, 2)
+        first, others = polynomial[up, 0], polynomial[up, 1:]
+        polynomial[rows][::2] += others @ LEFT[1:]
+        polynomial[rows][1::2] += others @ RIGHT[1:]
+        polynomial[rows, 0] += np.repeat(first, 2)
+        error[rows] += np.repeat(error[up] + EPS * np.abs(first) + np.abs(others) @ ROUNDING[1:], 2)
     order = np.flatnonzero(leaf)[np.argsort(tree.middle[leaf])]
     low, high = (center + np.ldexp(tree.k[order] + end, tree.exponent[order]) for end in (0.0, 1.0))
     return low, high, polynomial[order], error[order]
