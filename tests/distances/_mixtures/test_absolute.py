@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.polynomial import chebyshev, polynomial
 from oracles import distances as oracle
 from oracles.mixtures import MIXTURES
 
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Sample
 from gaussmix.distances._mixtures import cells
-from gaussmix.distances._mixtures.absolute import ACCURACY, absolute_difference, absolute_integral
-from gaussmix.distances._mixtures.cells import N_TERMS
+from gaussmix.distances._mixtures.absolute import ACCURACY, absolute_difference
 
 LAWS: dict[str, dict[str, Any]] = {
     name: MIXTURES[name]
@@ -222,34 +220,3 @@ def test_a_sample_far_from_the_mixture():
     value, error = absolute_difference(normal(0.0, 1.0), Sample(np.array([3e9, -1e9]), None), cumulative=True)
     assert abs(value - (2e9 - math.sqrt(2 / math.pi))) <= error
     assert error <= 1e-10 * value
-
-
-@pytest.mark.parametrize(
-    ("roots", "small"),
-    [
-        ([0.3], 1e-12),
-        ([-0.5, 0.25, 0.250001], 1e-12),
-        ([-1.0, 0.0, 1.0], 1e-12),
-        ([0.1, 0.1], 1e-3),
-        ([0.1, 0.1, 0.7, 0.7, -0.6], 1e-2),
-        ([0.1, 0.1, 0.7, 0.7, -0.6], 10.0),
-        ([1.5, -1.0 - 1e-9], 1e-12),
-    ],
-)
-def test_the_integral_of_the_absolute_polynomial(roots: list[float], small: float):
-    p = np.zeros((1, N_TERMS))
-    p[0, : len(roots) + 1] = chebyshev.poly2cheb(polynomial.polyfromroots(roots))
-    inside = np.unique([-1.0, 1.0, *(root for root in roots if abs(root) < 1)])
-    exact = np.abs(np.diff(polynomial.polyval(inside, polynomial.polyint(polynomial.polyfromroots(roots))))).sum()
-    value, error = absolute_integral(p, np.ones(1), np.full(1, small))
-    assert abs(value - exact) <= error + 1e-14
-    assert error <= 4 * small + 1e-12
-
-
-def test_where_doubt_is_allowed_its_error_counts():
-    """x^2 - 1/4 as a whole: |int| is 1/6, int || is 1/2."""
-    p = np.zeros((1, N_TERMS))
-    p[0, :3] = chebyshev.poly2cheb([-0.25, 0, 1])
-    value, error = absolute_integral(p, np.ones(1), np.ones(1))
-    assert value == pytest.approx(1 / 6)
-    assert error >= 1 / 2 - 1 / 6

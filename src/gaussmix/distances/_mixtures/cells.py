@@ -19,12 +19,13 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.polynomial import chebyshev
 from scipy.special import ndtr, stdtr
 
 from gaussmix._typing import FloatArray, IntArray
+from gaussmix.distances._mixtures import polynomials as poly
+from gaussmix.distances._mixtures.polynomials import EPS, N_NODES
 from gaussmix.distances._mixtures.quadrature import spread, union
-from gaussmix.distances._mixtures.signed import EPS, Part
+from gaussmix.distances._mixtures.signed import Part
 
 WIDTH = 3.0  # of a Gaussian's cells, in standard deviations, at most
 WINDOW = 8.0  # standard deviations from its mean beyond which a Gaussian is over: 1e-15 of its mass
@@ -32,34 +33,10 @@ _BEYOND_CDF, _BEYOND_PDF = 1.6e-16, 1.3e-15  # integrals of Phi(-z), and of phi(
 _GUARD_WIDTH = 1.2  # of a guard's narrowest cells, in scales, at most
 _NEAR = 2  # cells on either side of a guard's location that are too near for their level
 _BEYOND_GUARD = 1e-15  # the integral of a guard beyond its cells, of that of all pieces
-N_NODES = 25
-N_TERMS = N_NODES + 1
 _PAIRS = 1 << 14  # of a Gaussian and a cell, at a time
 _PAIRWISE = 24  # additions, one after the other, in NumPy's sum of any segment
 _PHI_0 = 1 / math.sqrt(2 * math.pi)
 _MISSED = 1.0866 * _PHI_0 / math.sqrt(math.factorial(N_NODES)) / 2 ** (N_NODES - 1)
-
-
-def _nodes(n: int) -> tuple[FloatArray, FloatArray]:
-    """The zeros of T_n and the matrix (n, n) that makes coefficients of values there."""
-    turns = (2 * np.arange(n) + 1)[:, None] * np.arange(n) % (4 * n)  # of 4 n in a circle
-    matrix = 2 / n * np.cos(np.pi / (2 * n) * np.minimum(turns, 4 * n - turns))
-    matrix[:, 0] /= 2
-    return np.cos(np.pi / (2 * n) * turns[:, 1]), matrix
-
-
-_NODES, _FROM_VALUES = _nodes(N_NODES)
-_PDF, _CDF = np.pad(_FROM_VALUES, [(0, 0), (0, 1)]), chebyshev.chebint(_FROM_VALUES, lbnd=0, axis=1)
-_PDF_MOST, _CDF_MOST = 3.02, 1.04  # of the polynomial that they make of values that are at most 1
-NODES, FROM_VALUES = _nodes(N_TERMS)
-LEFT, RIGHT = (
-    np.rint(2.0**N_NODES * (chebyshev.chebvander(0.5 * (NODES + s), N_NODES).T @ FROM_VALUES)) / 2.0**N_NODES
-    for s in (-1, 1)
-)
-"""Of a polynomial's coefficients (..., N_TERMS) those of its left and its right half; multiples of 2^-N_NODES."""
-PRODUCT = (0.5 * N_TERMS + 3) * EPS
-"""Rounding of a product with these matrices, and of their entries, in sums of absolute entries, of .02 at least."""
-ROUNDING = PRODUCT * np.abs(LEFT).sum(axis=1)  # of a half's coefficients
 
 
 class Leaves(NamedTuple):
@@ -106,7 +83,9 @@ def leaves(part: Part, center: float, total: float, *, cumulative: bool) -> Leav
     for mass, loc, scale in part.guards:
         e, k = _guard_cells(loc - center, scale, abs(mass) * (scale if cumulative else 1.0) / total, cumulative)
         ranges.append((e, k, k))
-        start, stop = (np.append(x, np.ldexp(k[-1] + side, e[-1])) for x, side in ((start, -9.0), (stop, 1.0)))
+        start, stop = (
+            np.append(x, np.ldexp(k[-1] + side, e[-1])) for x, side in ((start, -4.0 * _NEAR - 1), (stop, 1.0))
+        )
     tree, rows = _tree(ranges, center)
     _add_gaussians(part, rows[0], last - first + 1, tree, cumulative)
     for guard, row in zip(part.guards, rows[1:], strict=True):
@@ -169,9 +148,9 @@ def _add_gaussians(part: Part, row: IntArray, counts: IntArray, tree: _Tree, cum
             side = np.where(tree.k[r] < 0, 1.0, -1.0)
             mass = side * c * ndtr(side * z)
             tree.mass[cells] += np.add.reduceat(mass, start)
-            noise = (_CDF_MOST * eta * noise + 2 * np.abs(z)) * top + 10 * np.abs(mass)
+            noise = (poly.CDF_MOST * eta * noise + 2 * np.abs(z)) * top + 10 * np.abs(mass)
         else:
-            noise *= _PDF_MOST * inverse * top
+            noise *= poly.PDF_MOST * inverse * top
         n = np.diff(start, append=r.size)
         added = np.minimum(np.minimum(n - 1, n / 8 + 3), _PAIRWISE)  # as NumPy adds pairs of sums
         tree.noise[cells] += 0.5 * EPS * np.add.reduceat(noise, start) * (1 + added / 9)
@@ -179,7 +158,7 @@ def _add_gaussians(part: Part, row: IntArray, counts: IntArray, tree: _Tree, cum
         c *= _PHI_0 * inverse
         y = np.empty_like(z)
         for j in range(N_NODES):
-            np.multiply(eta, _NODES[j], out=y)
+            np.multiply(eta, poly.DENSITY_NODES[j], out=y)
             y += z
             y *= y
             y *= -0.5
@@ -193,7 +172,7 @@ def _add_guard(guard: FloatArray, row: IntArray, tree: _Tree, cumulative: bool) 
     """Onto rows (R,); returns what is missed, integrated over the line."""
     mass, loc, unit = guard[0], guard[1], math.sqrt(3) * guard[2]
     half, away, height = tree.half[row] / unit, (tree.middle[row] - loc) / unit, mass * 2 / (math.pi * unit)
-    tree.density[:, row] += height / (1 + (away + half * _NODES[:, None]) ** 2) ** 2
+    tree.density[:, row] += height / (1 + (away + half * poly.DENSITY_NODES[:, None]) ** 2) ** 2
     r = np.hypot(1, np.maximum(np.abs(away) - half, 0))
     noise = 8 * EPS * abs(height) / r**4
     missed = 2 * math.comb(N_NODES + 3, 3) * (half / (2 * r)) ** N_NODES / r**4
@@ -201,33 +180,32 @@ def _add_guard(guard: FloatArray, row: IntArray, tree: _Tree, cumulative: bool) 
         side = np.where(tree.k[row] < 0, 1.0, -1.0)
         outside = mass * stdtr(3, math.sqrt(3) * side * away)
         tree.mass[row] += side * outside
-        tree.noise[row] += _CDF_MOST * tree.half[row] * noise + 64 * EPS * np.abs(outside)
+        tree.noise[row] += poly.CDF_MOST * tree.half[row] * noise + 64 * EPS * np.abs(outside)
         missed *= tree.half[row]
     else:
-        tree.noise[row] += _PDF_MOST * noise
+        tree.noise[row] += poly.PDF_MOST * noise
     return abs(height) * 2 * float(tree.half[row] @ missed)
 
 
 def _inherited(tree: _Tree, center: float, cumulative: bool) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Low and high ends, polynomials and errors of the leaves."""
-    matrix, scale = (_CDF, tree.half) if cumulative else (_PDF, np.ones(tree.k.size))
+    matrix, scale = (poly.TO_CDF, tree.half) if cumulative else (poly.TO_PDF, np.ones(tree.k.size))
     middle = tree.density[N_NODES // 2]  # apart, as what is a constant is not rounded in the product
     others = (tree.density - middle).T
     polynomial = scale[:, None] * (others @ matrix)
     polynomial[:, int(cumulative)] += scale * middle
     polynomial[:, 0] += tree.mass
-    error = tree.noise + scale * (
-        EPS * np.abs(middle) + PRODUCT * (np.abs(others) @ np.abs(matrix).sum(axis=1).clip(0.02))
-    )
+    rounding = poly.PRODUCT * np.abs(matrix).sum(axis=1).clip(0.02)
+    error = tree.noise + scale * (EPS * np.abs(middle) + np.abs(others) @ rounding)
     leaf = np.ones(tree.k.size, bool)
     for parents, rows in zip(tree.levels[:0:-1], tree.levels[-2::-1], strict=True):
         up = parents.start + np.searchsorted(tree.k[parents], tree.k[rows][::2] >> 1)
         leaf[up] = False
         first, others = polynomial[up, 0], polynomial[up, 1:]
-        polynomial[rows][::2] += others @ LEFT[1:]
-        polynomial[rows][1::2] += others @ RIGHT[1:]
+        polynomial[rows][::2] += others @ poly.LEFT[1:]
+        polynomial[rows][1::2] += others @ poly.RIGHT[1:]
         polynomial[rows, 0] += np.repeat(first, 2)
-        error[rows] += np.repeat(error[up] + EPS * np.abs(first) + np.abs(others) @ ROUNDING[1:], 2)
+        error[rows] += np.repeat(error[up] + EPS * np.abs(first) + np.abs(others) @ poly.OF_HALF[1:], 2)
     order = np.flatnonzero(leaf)[np.argsort(tree.middle[leaf])]
     low, high = (center + np.ldexp(tree.k[order] + end, tree.exponent[order]) for end in (0.0, 1.0))
     return low, high, polynomial[order], error[order]

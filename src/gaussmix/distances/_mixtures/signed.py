@@ -20,8 +20,8 @@ from scipy.special import ndtr
 from gaussmix._typing import FloatArray
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Law, Sample
+from gaussmix.distances._mixtures.polynomials import EPS
 
-EPS = 2.0**-52
 _CENTER_BITS = 40
 _NARROW = 16  # roundings of its place that a Gaussian must be wide
 _OPEN = (-math.inf, math.inf)
