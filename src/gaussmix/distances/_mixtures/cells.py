@@ -34,7 +34,7 @@ _GUARD_WIDTH = 1.2  # of a guard's narrowest cells, in scales, at most
 _NEAR = 2  # cells on either side of a guard's location that are too near for their level
 _BEYOND_GUARD = 1e-15  # the integral of a guard beyond its cells, of that of all pieces
 _PAIRS = 1 << 14  # of a Gaussian and a cell, at a time
-_PAIRWISE = 24  # additions, one after the other, in NumPy's sum of any segment
+_PAIRWISE = 26  # additions, one after the other, in NumPy's sum of any segment
 _PHI_0 = 1 / math.sqrt(2 * math.pi)
 _MISSED = 1.0866 * _PHI_0 / math.sqrt(math.factorial(N_NODES)) / 2 ** (N_NODES - 1)
 

@@ -45,9 +45,11 @@ _ORDERS = np.arange(N_TERMS + 1)
 PRODUCT = (0.5 * N_TERMS + 3) * EPS
 """Rounding of a product with these matrices, and of their entries, in sums of absolute entries, of .02 at least."""
 OF_HALF = PRODUCT * np.abs(LEFT).sum(axis=1)
-OF_PART = EPS * (320 + 2 * _ORDERS[:-1] ** 2)  # `part` of p
+OF_PART = EPS * (0.65 * N_TERMS**2 + 6 * _ORDERS[:-1] ** 2)  # `part` of p
 OF_WHOLE = 0.5 * PRODUCT * np.abs(_WHOLE) + EPS  # half the integral
-OF_PRIMITIVE = PRODUCT * np.abs(PRIMITIVE).sum(axis=1) + 12 * EPS  # a value of the primitive
+OF_PRIMITIVE = PRODUCT * np.abs(PRIMITIVE).sum(axis=1) + EPS * (
+    12 + 8 * _ORDERS[:-1]
+)  # a value of the primitive, or of p
 
 
 def part(p: FloatArray, middle: FloatArray, half: FloatArray) -> FloatArray:
