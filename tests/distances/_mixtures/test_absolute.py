@@ -220,3 +220,22 @@ def test_a_sample_far_from_the_mixture():
     value, error = absolute_difference(normal(0.0, 1.0), Sample(np.array([3e9, -1e9]), None), cumulative=True)
     assert abs(value - (2e9 - math.sqrt(2 / math.pi))) <= error
     assert error <= 1e-10 * value
+
+
+@pytest.mark.parametrize("unit", [2.0**-900, 2.0**900])
+@pytest.mark.parametrize("cumulative", [True, False], ids=["cdf", "density"])
+def test_any_unit(unit: float, cumulative: bool):
+    values = []
+    for scale in (1.0, unit):
+        a, b = normal(0.0, scale), GaussianMixture1D([1.0], [scale], [2 * scale], tail=(0.125, scale, scale))
+        values.append(absolute_difference(a, b, cumulative=cumulative)[0] / (scale if cumulative else 1.0))
+    assert values[1] == pytest.approx(values[0], rel=1e-13)
+
+
+def test_a_sample_of_the_points_of_a_law():
+    points = GaussianMixture1D([1.0], [0.0], [1.0], atoms=([0.0, 1.0], [0.25, 0.75]))
+    value, error = absolute_difference(points, Sample(np.array([1.0, 0.0, 1.0, 1.0]), None), cumulative=True)
+    assert value == 0
+    assert error <= 1e-15
+    value, error = absolute_difference(points, Sample(np.array([2.0]), None), cumulative=True)
+    assert abs(value - (0.25 * 2 + 0.75)) <= error <= 1e-13

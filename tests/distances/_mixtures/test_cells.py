@@ -16,18 +16,18 @@ from scipy.stats import norm, t
 from gaussmix._typing import FloatArray
 from gaussmix.distances._mixtures import cells
 from gaussmix.distances._mixtures.cells import Leaves, leaves
-from gaussmix.distances._mixtures.signed import Part
+from gaussmix.distances._mixtures.signed import SignedPart
 
 T = np.linspace(-1, 1, 41)[1:-1]
 NONE = np.empty((0, 3))
 seeds = st.integers(0, 2**32 - 1)
 
 
-def part_of(c: FloatArray, m: FloatArray, s: FloatArray, guards: FloatArray = NONE) -> Part:
-    return Part(-math.inf, math.inf, c, m, 1 / s, guards, 0.0, float(c.sum()))
+def part_of(c: FloatArray, m: FloatArray, s: FloatArray, guards: FloatArray = NONE) -> SignedPart:
+    return SignedPart(-math.inf, math.inf, c, m, 1 / s, guards, 0.0, float(c.sum()))
 
 
-def off(part: Part, found: Leaves, cumulative: bool) -> tuple[float, float]:
+def off(part: SignedPart, found: Leaves, cumulative: bool) -> tuple[float, float]:
     """The integral of the error, and its bound; the center is 0, and pieces end where they have no cells."""
     middle, half = 0.5 * (found.low + found.high), 0.5 * (found.high - found.low)
     x = middle[:, None] + half[:, None] * T

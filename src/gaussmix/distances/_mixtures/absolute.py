@@ -26,7 +26,7 @@ from gaussmix.distances._mixtures import polynomials as poly
 from gaussmix.distances._mixtures.cells import Leaves, leaves
 from gaussmix.distances._mixtures.polynomials import EPS, N_TERMS
 from gaussmix.distances._mixtures.quadrature import spread
-from gaussmix.distances._mixtures.signed import Part, difference, running_sums
+from gaussmix.distances._mixtures.signed import SignedPart, difference, running_sums
 
 ACCURACY = 1e-10  # largest error relative to the integral, unless rounding alone is more
 _NUMBERS = 1 << 12  # of a sample at a time
@@ -70,7 +70,7 @@ def absolute_difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tu
     return value, float(doubt + rounding + _SUMS * value)
 
 
-def _on_panels(part: Part, tree: Leaves, panels: Panels, cumulative: bool) -> tuple[FloatArray, FloatArray]:
+def _on_panels(part: SignedPart, tree: Leaves, panels: Panels, cumulative: bool) -> tuple[FloatArray, FloatArray]:
     """A part of the difference as polynomials (M, N_TERMS), with their errors (M,)."""
     low, high, half, upper = panels
     p, error = np.zeros((low.size, N_TERMS)), np.zeros(low.size)

@@ -19,13 +19,14 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr
 
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.distances._mixtures import polynomials as poly
 from gaussmix.distances._mixtures.polynomials import EPS, N_NODES
 from gaussmix.distances._mixtures.quadrature import spread, union
-from gaussmix.distances._mixtures.signed import Part
+from gaussmix.distances._mixtures.signed import SignedPart
 
 WIDTH = 3.0  # of a Gaussian's cells, in standard deviations, at most
 WINDOW = 8.0  # standard deviations from its mean beyond which a Gaussian is over: 1e-15 of its mass
@@ -37,6 +38,8 @@ _PAIRS = 1 << 14  # of a Gaussian and a cell, at a time
 _PAIRWISE = 26  # additions, one after the other, in NumPy's sum of any segment
 _PHI_0 = 1 / math.sqrt(2 * math.pi)
 _MISSED = 1.0866 * _PHI_0 / math.sqrt(math.factorial(N_NODES)) / 2 ** (N_NODES - 1)
+
+Exponents = NDArray[np.intc]  # of 2, as ldexp takes them everywhere
 
 
 class Leaves(NamedTuple):
@@ -56,7 +59,7 @@ class _Tree(NamedTuple):
     """(T,): cells, from the narrowest level on, in order on each; their values (N_NODES, T) and more."""
 
     levels: list[slice]
-    exponent: IntArray
+    exponent: Exponents
     k: IntArray
     middle: FloatArray
     half: FloatArray
@@ -65,14 +68,14 @@ class _Tree(NamedTuple):
     noise: FloatArray  # rounding of the polynomial that these give
 
 
-def leaves(part: Part, center: float, total: float, *, cumulative: bool) -> Leaves:
+def leaves(part: SignedPart, center: float, total: float, *, cumulative: bool) -> Leaves:
     """The sum of a part's Gaussians and guards: of their densities, or of cdfs below the center and cdfs - 1 above it.
 
     A piece of a cdf is left out on either side of its cells, where it is constant. ``total``: the sizes of all pieces.
     """
     std = 1 / part.inverse_std
     size = np.abs(part.coefficient) * (std if cumulative else 1.0)
-    level = np.frexp(WIDTH * std)[1].astype(np.int64) - 1
+    level = np.frexp(WIDTH * std)[1] - np.intc(1)
     ends = ((part.mean + side * WINDOW * std).clip(part.low, part.high) - center for side in (-1, 1))
     first, last = (np.floor(np.ldexp(end, -level)).astype(np.int64) for end in ends)
     eta = 0.5 * np.ldexp(part.inverse_std, level)
@@ -83,9 +86,8 @@ def leaves(part: Part, center: float, total: float, *, cumulative: bool) -> Leav
     for mass, loc, scale in part.guards:
         e, k = _guard_cells(loc - center, scale, abs(mass) * (scale if cumulative else 1.0) / total, cumulative)
         ranges.append((e, k, k))
-        start, stop = (
-            np.append(x, np.ldexp(k[-1] + side, e[-1])) for x, side in ((start, -4.0 * _NEAR - 1), (stop, 1.0))
-        )
+        start = np.append(start, np.ldexp(k[-1] - 4.0 * _NEAR - 1, e[-1]))
+        stop = np.append(stop, np.ldexp(k[-1] + 1.0, e[-1]))
     tree, rows = _tree(ranges, center)
     _add_gaussians(part, rows[0], last - first + 1, tree, cumulative)
     for guard, row in zip(part.guards, rows[1:], strict=True):
@@ -94,7 +96,7 @@ def leaves(part: Part, center: float, total: float, *, cumulative: bool) -> Leav
     return Leaves(*_inherited(tree, center, cumulative), missed, weight, center + start, center + stop)
 
 
-def _guard_cells(away: float, scale: float, share: float, cumulative: bool) -> tuple[IntArray, IntArray]:
+def _guard_cells(away: float, scale: float, share: float, cumulative: bool) -> tuple[Exponents, IntArray]:
     """Levels and k of a guard's cells: next to it narrow ones, and on each level those that are near for the next.
 
     ``away``: from the center. ``share``: of the guard in the sizes of all. The outermost cell comes last.
@@ -105,10 +107,10 @@ def _guard_cells(away: float, scale: float, share: float, cumulative: bool) -> t
     here = math.floor(math.ldexp(away, -narrowest)) >> j
     k = 2 * ((here >> 1)[:, None] - _NEAR) + np.arange(4 * _NEAR + 2)
     kept = (np.abs(k - here[:, None]) > _NEAR) | (j[:, None] == 0)
-    return np.broadcast_to((narrowest + j)[:, None], k.shape)[kept], k[kept]
+    return np.broadcast_to((narrowest + j)[:, None], k.shape)[kept].astype(np.intc), k[kept]
 
 
-def _tree(ranges: list[tuple[IntArray, IntArray, IntArray]], center: float) -> tuple[_Tree, list[IntArray]]:
+def _tree(ranges: list[tuple[Exponents, IntArray, IntArray]], center: float) -> tuple[_Tree, list[IntArray]]:
     """With the cells of levels (R,) from first to last k, and the rows (R,) of the first, for each of the ranges."""
     exponent, first, last = (np.concatenate(columns) for columns in zip(*ranges, strict=True))
     cells, levels, row = [np.empty(0, np.int64)], [slice(0)], np.empty(exponent.size, np.int64)
@@ -120,13 +122,13 @@ def _tree(ranges: list[tuple[IntArray, IntArray, IntArray]], center: float) -> t
         cells.append(spread(low, high - low + 1))
         levels.append(slice(levels[-1].stop, levels[-1].stop + cells[-1].size))
         row[own] = levels[-1].start + np.searchsorted(cells[-1], first[own])
-    k, e = np.concatenate(cells), np.repeat(exponents, [own.size for own in cells[1:]]).astype(np.int64)
+    k, e = np.concatenate(cells), np.repeat(exponents, [own.size for own in cells[1:]]).astype(np.intc)
     middle, half, empty = center + np.ldexp(k + 0.5, e), np.ldexp(0.5, e), np.zeros((N_NODES + 2, k.size))
     rows = np.split(row, np.cumsum([level.size for level, *_ in ranges])[:-1])
     return _Tree(levels[1:], e, k, middle, half, empty[2:], *empty[:2]), rows
 
 
-def _add_gaussians(part: Part, row: IntArray, counts: IntArray, tree: _Tree, cumulative: bool) -> None:
+def _add_gaussians(part: SignedPart, row: IntArray, counts: IntArray, tree: _Tree, cumulative: bool) -> None:
     """Onto the ``counts`` (n,) rows from ``row`` (n,) on."""
     order = np.argsort(row)
     blocks = np.flatnonzero(np.diff(np.cumsum(counts[order]) // _PAIRS)) + 1
@@ -175,7 +177,7 @@ def _add_guard(guard: FloatArray, row: IntArray, tree: _Tree, cumulative: bool) 
     tree.density[:, row] += height / (1 + (away + half * poly.DENSITY_NODES[:, None]) ** 2) ** 2
     r = np.hypot(1, np.maximum(np.abs(away) - half, 0))
     noise = 8 * EPS * abs(height) / r**4
-    missed = 2 * math.comb(N_NODES + 3, 3) * (half / (2 * r)) ** N_NODES / r**4
+    missed = 4 * math.comb(N_NODES + 3, 3) * abs(height) * tree.half[row] * (half / (2 * r)) ** N_NODES / r**4
     if cumulative:
         side = np.where(tree.k[row] < 0, 1.0, -1.0)
         outside = mass * stdtr(3, math.sqrt(3) * side * away)
@@ -184,7 +186,7 @@ def _add_guard(guard: FloatArray, row: IntArray, tree: _Tree, cumulative: bool) 
         missed *= tree.half[row]
     else:
         tree.noise[row] += poly.PDF_MOST * noise
-    return abs(height) * 2 * float(tree.half[row] @ missed)
+    return float(missed.sum())
 
 
 def _inherited(tree: _Tree, center: float, cumulative: bool) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
