@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.polynomial import chebyshev, polynomial
 from oracles import distances as oracle
 from oracles.mixtures import MIXTURES
 
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Sample
 from gaussmix.distances._mixtures import cells
-from gaussmix.distances._mixtures.absolute import ACCURACY, absolute_difference, absolute_integral
-from gaussmix.distances._mixtures.cells import N_TERMS
+from gaussmix.distances._mixtures.absolute import ACCURACY, absolute_difference
 
 LAWS: dict[str, dict[str, Any]] = {
     name: MIXTURES[name]
@@ -224,32 +222,20 @@ def test_a_sample_far_from_the_mixture():
     assert error <= 1e-10 * value
 
 
-@pytest.mark.parametrize(
-    ("roots", "small"),
-    [
-        ([0.3], 1e-12),
-        ([-0.5, 0.25, 0.250001], 1e-12),
-        ([-1.0, 0.0, 1.0], 1e-12),
-        ([0.1, 0.1], 1e-3),
-        ([0.1, 0.1, 0.7, 0.7, -0.6], 1e-2),
-        ([0.1, 0.1, 0.7, 0.7, -0.6], 10.0),
-        ([1.5, -1.0 - 1e-9], 1e-12),
-    ],
-)
-def test_the_integral_of_the_absolute_polynomial(roots: list[float], small: float):
-    p = np.zeros((1, N_TERMS))
-    p[0, : len(roots) + 1] = chebyshev.poly2cheb(polynomial.polyfromroots(roots))
-    inside = np.unique([-1.0, 1.0, *(root for root in roots if abs(root) < 1)])
-    exact = np.abs(np.diff(polynomial.polyval(inside, polynomial.polyint(polynomial.polyfromroots(roots))))).sum()
-    value, error = absolute_integral(p, np.ones(1), np.full(1, small))
-    assert abs(value - exact) <= error + 1e-14
-    assert error <= 4 * small + 1e-12
+@pytest.mark.parametrize("unit", [2.0**-900, 2.0**900])
+@pytest.mark.parametrize("cumulative", [True, False], ids=["cdf", "density"])
+def test_any_unit(unit: float, cumulative: bool):
+    values = []
+    for scale in (1.0, unit):
+        a, b = normal(0.0, scale), GaussianMixture1D([1.0], [scale], [2 * scale], tail=(0.125, scale, scale))
+        values.append(absolute_difference(a, b, cumulative=cumulative)[0] / (scale if cumulative else 1.0))
+    assert values[1] == pytest.approx(values[0], rel=1e-13)
 
 
-def test_where_doubt_is_allowed_its_error_counts():
-    """x^2 - 1/4 as a whole: |int| is 1/6, int || is 1/2."""
-    p = np.zeros((1, N_TERMS))
-    p[0, :3] = chebyshev.poly2cheb([-0.25, 0, 1])
-    value, error = absolute_integral(p, np.ones(1), np.ones(1))
-    assert value == pytest.approx(1 / 6)
-    assert error >= 1 / 2 - 1 / 6
+def test_a_sample_of_the_points_of_a_law():
+    points = GaussianMixture1D([1.0], [0.0], [1.0], atoms=([0.0, 1.0], [0.25, 0.75]))
+    value, error = absolute_difference(points, Sample(np.array([1.0, 0.0, 1.0, 1.0]), None), cumulative=True)
+    assert value == 0
+    assert error <= 1e-15
+    value, error = absolute_difference(points, Sample(np.array([2.0]), None), cumulative=True)
+    assert abs(value - (0.25 * 2 + 0.75)) <= error <= 1e-13

@@ -22,19 +22,14 @@ from scipy.special import ndtr
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Law, Sample
-from gaussmix.distances._mixtures.cells import FROM_VALUES, LEFT, N_TERMS, NODES, RIGHT, ROUNDING, Leaves, leaves
+from gaussmix.distances._mixtures import polynomials as poly
+from gaussmix.distances._mixtures.cells import Leaves, leaves
+from gaussmix.distances._mixtures.polynomials import EPS, N_TERMS
 from gaussmix.distances._mixtures.quadrature import spread
-from gaussmix.distances._mixtures.signed import EPS, Part, difference, running_sums
+from gaussmix.distances._mixtures.signed import SignedPart, difference, running_sums
 
 ACCURACY = 1e-10  # largest error relative to the integral, unless rounding alone is more
-_SURE = 0.1  # of the rounding: what may stay in doubt at zeros
-_MOST_HALVINGS = 60
 _NUMBERS = 1 << 12  # of a sample at a time
-_ORDERS = np.arange(N_TERMS + 1)
-_PRIMITIVE = chebyshev.chebint(np.eye(N_TERMS), lbnd=-1, axis=1)
-_DERIVATIVE = np.pad(chebyshev.chebder(np.eye(N_TERMS), axis=1), [(0, 0), (0, 1)])
-_LATER = EPS * (4 + 2 * N_TERMS * (_ORDERS[:-1] > 0))  # rounding of sums over a polynomial, for each coefficient
-_CUT = EPS * (320 + 2 * _ORDERS[:-1] ** 2)  # the same for a part of it
 _SUMS = 32 * EPS  # of sums by pairs
 
 
@@ -68,14 +63,14 @@ def absolute_difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> tu
     levels, off = running_sums(d.height)
     passed = np.where(panels.upper, np.searchsorted(d.step, low, "right"), np.searchsorted(d.step, high))
     p[:, 0] += 0.0 if many else levels[panels.upper, passed]
-    error += off[panels.upper, passed] + np.abs(p) @ _LATER
-    value, doubt = _against_sample(p, panels, d.step, levels) if many else absolute_integral(p, panels.half, error)
+    error += off[panels.upper, passed] + np.abs(p) @ poly.OF_WHOLE
+    value, doubt = _against_sample(p, panels, d.step, levels) if many else poly.absolute_integral(p, panels.half, error)
     times = 6 if many else 2  # where p + level is smaller, it may have another sign, or one zero more
     rounding = d.error + sum(tree.missed for tree in trees) + times * float(panels.half @ error)
     return value, float(doubt + rounding + _SUMS * value)
 
 
-def _on_panels(part: Part, tree: Leaves, panels: Panels, cumulative: bool) -> tuple[FloatArray, FloatArray]:
+def _on_panels(part: SignedPart, tree: Leaves, panels: Panels, cumulative: bool) -> tuple[FloatArray, FloatArray]:
     """A part of the difference as polynomials (M, N_TERMS), with their errors (M,)."""
     low, high, half, upper = panels
     p, error = np.zeros((low.size, N_TERMS)), np.zeros(low.size)
@@ -87,10 +82,9 @@ def _on_panels(part: Part, tree: Leaves, panels: Panels, cumulative: bool) -> tu
         p[here], error[here] = tree.polynomial[at], tree.error[at]
         cut = (low[here] > tree.low[at]) | (high[here] < tree.high[at])
         at, here = at[cut], here[cut]
-        error[here] += np.abs(p[here]) @ _CUT
-        shift = (low[here] - tree.low[at]) - (tree.high[at] - high[here])
-        t = (shift + 2 * half[here] * NODES[:, None]) / (tree.high[at] - tree.low[at])
-        p[here] = chebyshev.chebval(t, p[here].T, tensor=False).T @ FROM_VALUES
+        error[here] += np.abs(p[here]) @ poly.OF_PART
+        width, middle = tree.high[at] - tree.low[at], (low[here] - tree.low[at]) - (tree.high[at] - high[here])
+        p[here] = poly.part(p[here], middle / width, 2 * half[here] / width)
     if not cumulative:
         p[inside, 0] += part.flat
         return p, error
@@ -138,7 +132,7 @@ def _against_sample(p: FloatArray, panels: Panels, step: FloatArray, levels: Flo
     sign[cross] = value[cross]
     q = p[panel[cross]]
     q[:, 0] += level[cross]
-    zeros, off = _zeros(q, t[cross], stop[cross])
+    zeros, off = poly.zeros(q, t[cross], stop[cross])
     doubt = float(panels.half[panel[cross]] @ off)
     t, sign = np.insert(t, cross + 1, zeros), np.insert(sign, cross + 1, at_stop[cross])
     level, panel = np.insert(level, cross + 1, level[cross]), np.insert(panel, cross + 1, panel[cross])
@@ -147,60 +141,8 @@ def _against_sample(p: FloatArray, panels: Panels, step: FloatArray, levels: Flo
     parts = half * (np.where(last, 1.0, np.append(t[1:], 1.0)) - t) * level
     before = np.where(new, 0.0, np.append(0.0, sign[:-1]))
     turn = np.flatnonzero(sign != before)
-    integral = p @ _PRIMITIVE
-    at_turn = half[turn] * (before - sign)[turn] * _values(integral[panel[turn]], t[turn])
+    integral = p @ poly.PRIMITIVE
+    at_turn = half[turn] * (before - sign)[turn] * poly.values(integral[panel[turn]], t[turn])
     value = float((sign * parts).sum() + at_turn.sum() + (panels.half * sign[last] * integral.sum(axis=1)).sum())
-    noise = EPS * panels.half * (np.abs(integral) @ (4 + 3 * _ORDERS))
-    return value, doubt + float(4 * noise[panel[turn]].sum() + _SUMS * np.abs(parts).sum())
-
-
-def _values(p: FloatArray, t: FloatArray) -> FloatArray:
-    """Of polynomials (Z, n) at t (Z,)."""
-    return (p * np.cos(np.arccos(t)[:, None] * _ORDERS[: p.shape[1]])).sum(axis=1)
-
-
-def _zeros(p: FloatArray, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Of monotone polynomials (Z, N_TERMS) with two signs at low and high (Z,); what is off int |p| there."""
-    slope, small = p @ _DERIVATIVE, 16 * EPS * np.abs(p).sum(axis=1)
-    start, stop = _values(p, low), _values(p, high)
-    rising, t = stop > 0, ((low * stop - high * start) / (stop - start)).clip(low, high)
-    for _ in range(100):
-        value = _values(p, t)
-        low, high = np.where((value > 0) == rising, (low, t), (t, high))
-        found = np.abs(value) * (high - low) <= small
-        if found.all():
-            break
-        with np.errstate(divide="ignore", invalid="ignore"):
-            new = np.where(found, t, t - value / _values(slope, t))
-        t = np.where(found | (low < new) & (new < high), new, 0.5 * (low + high))
-    return t, 2 * (np.abs(_values(p, t)) + 4 * small) * (high - low)
-
-
-def absolute_integral(p: FloatArray, half: FloatArray, blur: FloatArray) -> tuple[float, float]:
-    """The sum of half int_-1^1 |p| for polynomials (M, N_TERMS) with errors ``blur`` (M,), and what stays in doubt.
-
-    Polynomials are halved until they, or their slopes, have one sign by their coefficients, or are hidden by the blur,
-    or what is left in doubt is less than a share _SURE of what the blur does.
-    """
-    value = doubt = 0.0
-    spare = _SURE * float(half @ blur)
-    for halving in range(_MOST_HALVINGS + 1):
-        most, first = np.abs(p).sum(axis=1), np.abs(p[:, 0])
-        slope, integral = np.abs(p @ _DERIVATIVE), p @ _PRIMITIVE
-        sure = most <= 2 * first
-        monotone = ~sure & (slope.sum(axis=1) <= 2 * slope[:, 0])
-        cross = np.flatnonzero(monotone & ((p.sum(axis=1) > 0) != (p @ (-1.0) ** _ORDERS[:-1] > 0)))
-        zeros, off = _zeros(p[cross], np.full(cross.size, -1.0), np.ones(cross.size))
-        doubt += float(half[cross] @ off)
-        whole, at_zero = integral.sum(axis=1), _values(integral[cross], zeros)
-        whole[cross] = np.abs(at_zero) + np.abs(whole[cross] - at_zero)
-        lost = np.where(sure | monotone, 0.0, half * (2 * most - np.abs(whole)))
-        again = (lost > 0) & (most > blur) & (lost.sum() > spare) & (halving < _MOST_HALVINGS)
-        value += float((half * np.abs(whole))[~again].sum())
-        doubt += float(lost[~again].sum())
-        if not again.any():
-            break
-        p, half, blur = p[again], 0.5 * half[again], blur[again]
-        doubt += 4 * float(half @ (np.abs(p) @ ROUNDING))
-        p, half, blur = np.concatenate([p @ LEFT, p @ RIGHT]), np.tile(half, 2), np.tile(blur, 2)
-    return value, doubt
+    noise = panels.half * (np.abs(p) @ poly.OF_PRIMITIVE)
+    return value, doubt + float(noise.sum() + 2 * noise[panel[turn]].sum() + _SUMS * np.abs(parts).sum())

@@ -19,12 +19,14 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr
 
 from gaussmix._typing import FloatArray, IntArray
+from gaussmix.distances._mixtures import polynomials as poly
+from gaussmix.distances._mixtures.polynomials import EPS, N_NODES
 from gaussmix.distances._mixtures.quadrature import spread, union
-from gaussmix.distances._mixtures.signed import EPS, Part
+from gaussmix.distances._mixtures.signed import SignedPart
 
 WIDTH = 3.0  # of a Gaussian's cells, in standard deviations, at most
 WINDOW = 8.0  # standard deviations from its mean beyond which a Gaussian is over: 1e-15 of its mass
@@ -32,29 +34,12 @@ _BEYOND_CDF, _BEYOND_PDF = 1.6e-16, 1.3e-15  # integrals of Phi(-z), and of phi(
 _GUARD_WIDTH = 1.2  # of a guard's narrowest cells, in scales, at most
 _NEAR = 2  # cells on either side of a guard's location that are too near for their level
 _BEYOND_GUARD = 1e-15  # the integral of a guard beyond its cells, of that of all pieces
-N_NODES = 25
-N_TERMS = N_NODES + 1
 _PAIRS = 1 << 14  # of a Gaussian and a cell, at a time
-_PAIRWISE = 24  # additions, one after the other, in NumPy's sum of any segment
+_PAIRWISE = 26  # additions, one after the other, in NumPy's sum of any segment
 _PHI_0 = 1 / math.sqrt(2 * math.pi)
 _MISSED = 1.0866 * _PHI_0 / math.sqrt(math.factorial(N_NODES)) / 2 ** (N_NODES - 1)
 
-
-def _nodes(n: int) -> tuple[FloatArray, FloatArray]:
-    """The zeros of T_n and the matrix (n, n) that makes coefficients of values there."""
-    t = -np.cos(np.pi * (np.arange(n) + 0.5) / n)
-    matrix = 2 / n * chebyshev.chebvander(t, n - 1)
-    matrix[:, 0] /= 2
-    return t, matrix
-
-
-_NODES, _FROM_VALUES = _nodes(N_NODES)
-_PDF, _CDF = np.pad(_FROM_VALUES, [(0, 0), (0, 1)]), chebyshev.chebint(_FROM_VALUES, lbnd=0, axis=1)
-_PDF_MOST, _CDF_MOST = 3.02, 1.04  # of the polynomial that they make of values that are at most 1
-NODES, FROM_VALUES = _nodes(N_TERMS)
-LEFT, RIGHT = ((chebyshev.chebvander(0.5 * (NODES + s), N_TERMS - 1).T @ FROM_VALUES) for s in (-1, 1))
-"""Of a polynomial's coefficients (..., N_TERMS) those of its left and its right half."""
-ROUNDING = N_TERMS * EPS * np.abs(LEFT).sum(axis=1)  # of these products, for each coefficient
+Exponents = NDArray[np.intc]  # of 2, as ldexp takes them everywhere
 
 
 class Leaves(NamedTuple):
@@ -74,7 +59,7 @@ class _Tree(NamedTuple):
     """(T,): cells, from the narrowest level on, in order on each; their values (N_NODES, T) and more."""
 
     levels: list[slice]
-    exponent: IntArray
+    exponent: Exponents
     k: IntArray
     middle: FloatArray
     half: FloatArray
@@ -83,14 +68,14 @@ class _Tree(NamedTuple):
     noise: FloatArray  # rounding of the polynomial that these give
 
 
-def leaves(part: Part, center: float, total: float, *, cumulative: bool) -> Leaves:
+def leaves(part: SignedPart, center: float, total: float, *, cumulative: bool) -> Leaves:
     """The sum of a part's Gaussians and guards: of their densities, or of cdfs below the center and cdfs - 1 above it.
 
     A piece of a cdf is left out on either side of its cells, where it is constant. ``total``: the sizes of all pieces.
     """
     std = 1 / part.inverse_std
     size = np.abs(part.coefficient) * (std if cumulative else 1.0)
-    level = np.frexp(WIDTH * std)[1].astype(np.int64) - 1
+    level = np.frexp(WIDTH * std)[1] - np.intc(1)
     ends = ((part.mean + side * WINDOW * std).clip(part.low, part.high) - center for side in (-1, 1))
     first, last = (np.floor(np.ldexp(end, -level)).astype(np.int64) for end in ends)
     eta = 0.5 * np.ldexp(part.inverse_std, level)
@@ -101,7 +86,8 @@ def leaves(part: Part, center: float, total: float, *, cumulative: bool) -> Leav
     for mass, loc, scale in part.guards:
         e, k = _guard_cells(loc - center, scale, abs(mass) * (scale if cumulative else 1.0) / total, cumulative)
         ranges.append((e, k, k))
-        start, stop = (np.append(x, np.ldexp(k[-1] + side, e[-1])) for x, side in ((start, -9.0), (stop, 1.0)))
+        start = np.append(start, np.ldexp(k[-1] - 4.0 * _NEAR - 1, e[-1]))
+        stop = np.append(stop, np.ldexp(k[-1] + 1.0, e[-1]))
     tree, rows = _tree(ranges, center)
     _add_gaussians(part, rows[0], last - first + 1, tree, cumulative)
     for guard, row in zip(part.guards, rows[1:], strict=True):
@@ -110,7 +96,7 @@ def leaves(part: Part, center: float, total: float, *, cumulative: bool) -> Leav
     return Leaves(*_inherited(tree, center, cumulative), missed, weight, center + start, center + stop)
 
 
-def _guard_cells(away: float, scale: float, share: float, cumulative: bool) -> tuple[IntArray, IntArray]:
+def _guard_cells(away: float, scale: float, share: float, cumulative: bool) -> tuple[Exponents, IntArray]:
     """Levels and k of a guard's cells: next to it narrow ones, and on each level those that are near for the next.
 
     ``away``: from the center. ``share``: of the guard in the sizes of all. The outermost cell comes last.
@@ -121,10 +107,10 @@ def _guard_cells(away: float, scale: float, share: float, cumulative: bool) -> t
     here = math.floor(math.ldexp(away, -narrowest)) >> j
     k = 2 * ((here >> 1)[:, None] - _NEAR) + np.arange(4 * _NEAR + 2)
     kept = (np.abs(k - here[:, None]) > _NEAR) | (j[:, None] == 0)
-    return np.broadcast_to((narrowest + j)[:, None], k.shape)[kept], k[kept]
+    return np.broadcast_to((narrowest + j)[:, None], k.shape)[kept].astype(np.intc), k[kept]
 
 
-def _tree(ranges: list[tuple[IntArray, IntArray, IntArray]], center: float) -> tuple[_Tree, list[IntArray]]:
+def _tree(ranges: list[tuple[Exponents, IntArray, IntArray]], center: float) -> tuple[_Tree, list[IntArray]]:
     """With the cells of levels (R,) from first to last k, and the rows (R,) of the first, for each of the ranges."""
     exponent, first, last = (np.concatenate(columns) for columns in zip(*ranges, strict=True))
     cells, levels, row = [np.empty(0, np.int64)], [slice(0)], np.empty(exponent.size, np.int64)
@@ -136,13 +122,13 @@ def _tree(ranges: list[tuple[IntArray, IntArray, IntArray]], center: float) -> t
         cells.append(spread(low, high - low + 1))
         levels.append(slice(levels[-1].stop, levels[-1].stop + cells[-1].size))
         row[own] = levels[-1].start + np.searchsorted(cells[-1], first[own])
-    k, e = np.concatenate(cells), np.repeat(exponents, [own.size for own in cells[1:]]).astype(np.int64)
+    k, e = np.concatenate(cells), np.repeat(exponents, [own.size for own in cells[1:]]).astype(np.intc)
     middle, half, empty = center + np.ldexp(k + 0.5, e), np.ldexp(0.5, e), np.zeros((N_NODES + 2, k.size))
     rows = np.split(row, np.cumsum([level.size for level, *_ in ranges])[:-1])
     return _Tree(levels[1:], e, k, middle, half, empty[2:], *empty[:2]), rows
 
 
-def _add_gaussians(part: Part, row: IntArray, counts: IntArray, tree: _Tree, cumulative: bool) -> None:
+def _add_gaussians(part: SignedPart, row: IntArray, counts: IntArray, tree: _Tree, cumulative: bool) -> None:
     """Onto the ``counts`` (n,) rows from ``row`` (n,) on."""
     order = np.argsort(row)
     blocks = np.flatnonzero(np.diff(np.cumsum(counts[order]) // _PAIRS)) + 1
@@ -159,14 +145,14 @@ def _add_gaussians(part: Part, row: IntArray, counts: IntArray, tree: _Tree, cum
         z, eta = (tree.middle[r] - part.mean[i]) * inverse, tree.half[r] * inverse
         near = np.maximum(np.abs(z) - eta, 0)
         top = np.abs(c) * _PHI_0 * np.exp(-0.5 * near**2)
-        noise = 9 + 2.4 * eta + near * (3.5 * near + 4 * eta)  # by rounding of y below, and by products
+        noise = 9 + 3 * eta + near * (3.5 * near + 5 * eta)  # by rounding of y below, and by products
         if cumulative:
             side = np.where(tree.k[r] < 0, 1.0, -1.0)
             mass = side * c * ndtr(side * z)
             tree.mass[cells] += np.add.reduceat(mass, start)
-            noise = (_CDF_MOST * eta * noise + 2 * np.abs(z)) * top + 10 * np.abs(mass)
+            noise = (poly.CDF_MOST * eta * noise + 2 * np.abs(z)) * top + 10 * np.abs(mass)
         else:
-            noise *= _PDF_MOST * inverse * top
+            noise *= poly.PDF_MOST * inverse * top
         n = np.diff(start, append=r.size)
         added = np.minimum(np.minimum(n - 1, n / 8 + 3), _PAIRWISE)  # as NumPy adds pairs of sums
         tree.noise[cells] += 0.5 * EPS * np.add.reduceat(noise, start) * (1 + added / 9)
@@ -174,7 +160,7 @@ def _add_gaussians(part: Part, row: IntArray, counts: IntArray, tree: _Tree, cum
         c *= _PHI_0 * inverse
         y = np.empty_like(z)
         for j in range(N_NODES):
-            np.multiply(eta, _NODES[j], out=y)
+            np.multiply(eta, poly.DENSITY_NODES[j], out=y)
             y += z
             y *= y
             y *= -0.5
@@ -188,37 +174,40 @@ def _add_guard(guard: FloatArray, row: IntArray, tree: _Tree, cumulative: bool) 
     """Onto rows (R,); returns what is missed, integrated over the line."""
     mass, loc, unit = guard[0], guard[1], math.sqrt(3) * guard[2]
     half, away, height = tree.half[row] / unit, (tree.middle[row] - loc) / unit, mass * 2 / (math.pi * unit)
-    tree.density[:, row] += height / (1 + (away + half * _NODES[:, None]) ** 2) ** 2
+    tree.density[:, row] += height / (1 + (away + half * poly.DENSITY_NODES[:, None]) ** 2) ** 2
     r = np.hypot(1, np.maximum(np.abs(away) - half, 0))
     noise = 8 * EPS * abs(height) / r**4
-    missed = 2 * math.comb(N_NODES + 3, 3) * (half / (2 * r)) ** N_NODES / r**4
+    missed = 4 * math.comb(N_NODES + 3, 3) * abs(height) * tree.half[row] * (half / (2 * r)) ** N_NODES / r**4
     if cumulative:
         side = np.where(tree.k[row] < 0, 1.0, -1.0)
         outside = mass * stdtr(3, math.sqrt(3) * side * away)
         tree.mass[row] += side * outside
-        tree.noise[row] += _CDF_MOST * tree.half[row] * noise + 64 * EPS * np.abs(outside)
+        tree.noise[row] += poly.CDF_MOST * tree.half[row] * noise + 64 * EPS * np.abs(outside)
         missed *= tree.half[row]
     else:
-        tree.noise[row] += _PDF_MOST * noise
-    return abs(height) * 2 * float(tree.half[row] @ missed)
+        tree.noise[row] += poly.PDF_MOST * noise
+    return float(missed.sum())
 
 
 def _inherited(tree: _Tree, center: float, cumulative: bool) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Low and high ends, polynomials and errors of the leaves."""
-    matrix, scale = (_CDF, tree.half) if cumulative else (_PDF, np.ones(tree.k.size))
+    matrix, scale = (poly.TO_CDF, tree.half) if cumulative else (poly.TO_PDF, np.ones(tree.k.size))
     middle = tree.density[N_NODES // 2]  # apart, as what is a constant is not rounded in the product
     others = (tree.density - middle).T
     polynomial = scale[:, None] * (others @ matrix)
     polynomial[:, int(cumulative)] += scale * middle
     polynomial[:, 0] += tree.mass
-    error = tree.noise + EPS * scale * (np.abs(middle) + N_NODES * (np.abs(others) @ np.abs(matrix).sum(axis=1)))
+    rounding = poly.PRODUCT * np.abs(matrix).sum(axis=1).clip(0.02)
+    error = tree.noise + scale * (EPS * np.abs(middle) + np.abs(others) @ rounding)
     leaf = np.ones(tree.k.size, bool)
     for parents, rows in zip(tree.levels[:0:-1], tree.levels[-2::-1], strict=True):
         up = parents.start + np.searchsorted(tree.k[parents], tree.k[rows][::2] >> 1)
         leaf[up] = False
-        polynomial[rows][::2] += polynomial[up] @ LEFT
-        polynomial[rows][1::2] += polynomial[up] @ RIGHT
-        error[rows] += np.repeat(error[up] + np.abs(polynomial[up]) @ ROUNDING, 2)
+        first, others = polynomial[up, 0], polynomial[up, 1:]
+        polynomial[rows][::2] += others @ poly.LEFT[1:]
+        polynomial[rows][1::2] += others @ poly.RIGHT[1:]
+        polynomial[rows, 0] += np.repeat(first, 2)
+        error[rows] += np.repeat(error[up] + EPS * np.abs(first) + np.abs(others) @ poly.OF_HALF[1:], 2)
     order = np.flatnonzero(leaf)[np.argsort(tree.middle[leaf])]
     low, high = (center + np.ldexp(tree.k[order] + end, tree.exponent[order]) for end in (0.0, 1.0))
     return low, high, polynomial[order], error[order]

@@ -20,14 +20,14 @@ from scipy.special import ndtr
 from gaussmix._typing import FloatArray
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Law, Sample
+from gaussmix.distances._mixtures.polynomials import EPS
 
-EPS = 2.0**-52
 _CENTER_BITS = 40
 _NARROW = 16  # roundings of its place that a Gaussian must be wide
 _OPEN = (-math.inf, math.inf)
 
 
-class Part(NamedTuple):
+class SignedPart(NamedTuple):
     """What lives between the same bounds: Gaussians (n,), guards, and what is uniform."""
 
     low: float
@@ -43,7 +43,7 @@ class Part(NamedTuple):
 class Difference(NamedTuple):
     """Parts with different bounds, point masses (M,) at increasing places, and the center."""
 
-    parts: list[Part]
+    parts: list[SignedPart]
     height: FloatArray
     step: FloatArray
     center: float
@@ -93,7 +93,7 @@ def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> Difference:
         own, guards = same & ~guard & ~narrow, same & guard & ~narrow
         guards = np.stack([c[guards], place[guards], 1 / inverse[guards]], axis=1)
         rest = float(mass[g] - points[same & ~guard].sum())
-        parts.append(Part(*ends, c[own], place[own], inverse[own], guards, float(flat[g]), rest))
+        parts.append(SignedPart(*ends, c[own], place[own], inverse[own], guards, float(flat[g]), rest))
         if flat[g] != 0:
             away = max(abs(end - center) for end in ends) if cumulative else 1.0
             error += 4 * EPS * abs(flat[g]) * (ends[1] - ends[0]) * away
