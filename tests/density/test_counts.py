@@ -551,12 +551,12 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("width", [16 / 16384, 1e-5, 3.0])
+@pytest.mark.parametrize("width", [16 / 16384, 1e-4, 3.0])
 def test_points_of_every_size_fall_into_the_bin_of_their_arcsinh(dtype: type, width: float) -> None:
     rng = np.random.default_rng(0)
     sizes = 10.0 ** np.r_[rng.uniform(-6, 3, 20_000), rng.uniform(-38, 38, 2_000)]
     x = np.r_[rng.choice([-1.0, 1.0], sizes.size) * sizes, 0.1, 0.0, -0.0].astype(dtype)
-    axis = Axis(-40.3, width, 1 << 14 if width > 1e-4 else 1 << 23, center=0.1, scale=1.3)
+    axis = Axis(-40.3, width, 1 << 14 if width > 1e-4 else 1 << 20, center=0.1, scale=1.3)
     counts = BinnedCounts(axis).add(x)
     places = np.floor((np.arcsinh((x.astype(float) - axis.center) / axis.scale) - axis.origin) / axis.width)
     inside = (places >= 0) & (places < axis.n_bins)
@@ -571,3 +571,11 @@ def test_numbers_beyond_single_precision_are_warped_in_double() -> None:
     places = np.floor(np.arcsinh(x[:-3] / axis.scale) + 710).astype(int)
     np.testing.assert_array_equal(counts.counts, np.bincount(places, minlength=axis.n_bins))
     assert (counts.n_under, counts.n_over, counts.n_nan) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_least_of_the_numbers_lies_on_an_asinh_axis_that_begins_with_it(seed: int) -> None:
+    x = np.abs(np.random.default_rng(seed).standard_cauchy(500))
+    low, high = np.arcsinh((np.array([x.min(), x.max()]) - 1.1) / 14.7)
+    axis = Axis(low, (high - low) * (1 + 1e-12) / 4096, 4096, center=1.1, scale=14.7)
+    assert BinnedCounts(axis).add(x).counts.sum() == 500

@@ -20,6 +20,7 @@ _LOG = _LOG.astype(np.float32)
 _ERROR = 3e-7  # more than single precision can put |u| off
 _LN2 = math.log(2)
 _DOUBT = np.uint32(1 << 31)
+_EDGE = 1e-9  # bins below an edge from where on points belong to it: libraries differ in the last bit of asinh
 _ONE = np.float32(1)
 _LARGE, _LARGEST = np.float32(1e9), np.float32(1e30)  # t = 2 |v| from the one on; the other is left to double
 
@@ -83,7 +84,7 @@ def locate_warped(x, center, per_scale, base, per_width, first, n_bins, low, hig
                 for i in range(some, min(some + 32, part.size)):
                     if found[i] == _DOUBT:
                         v = np.float64(part[i])
-                        whole = np.floor((math.asinh((v - center) * per_scale) - base) * per_width)
+                        whole = np.floor((math.asinh((v - center) * per_scale) - base) * per_width + _EDGE)
                         found[i] = np.uint32(np.int32(_slot(v, whole, first, n_bins)))
     return outside
 
