@@ -551,7 +551,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("width", [16 / 16384, 1e-4, 3.0])
+@pytest.mark.parametrize("width", [16 / 16384, 1.0371e-4, 3.0])
 def test_points_of_every_size_fall_into_the_bin_of_their_arcsinh(dtype: type, width: float) -> None:
     rng = np.random.default_rng(0)
     sizes = 10.0 ** np.r_[rng.uniform(-6, 3, 20_000), rng.uniform(-38, 38, 2_000)]

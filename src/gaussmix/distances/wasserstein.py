@@ -275,16 +275,18 @@ def _points(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray, 
 def _zeros(
     differences: _Differences, v: FloatArray, sign: NDArray[np.float64], upper: bool, number: FloatArray
 ) -> FloatArray:
-    """The first change of sign of each row, by bisection."""
+    """The first change of sign of each row."""
     before = np.argmax(sign != 0, axis=1)
     rows = np.arange(before.size)
     after = np.argmax(sign == -sign[rows, before, None], axis=1)
-    low, high, first = v[rows, after - 1], v[rows, after], sign[rows, before]
-    for _ in range(50):
-        middle = 0.5 * low + 0.5 * high
-        same = differences(middle[:, None], upper, number)[:, 0] * first > 0
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
-    return high
+
+    from scipy.optimize.elementwise import find_root  # which takes longer to load than most distances
+
+    def ahead(v: FloatArray, number: FloatArray, sign: FloatArray) -> FloatArray:
+        return differences(v[:, None], upper, number)[:, 0] * sign
+
+    ends, given = (v[rows, after - 1], v[rows, after]), (number, sign[rows, before])
+    return find_root(ahead, ends, args=given, tolerances={"xrtol": 1e-12}).x if rows.size else np.empty(0)
 
 
 def _turns(law: GaussianMixture1D, upper: bool) -> FloatArray:
