@@ -25,6 +25,7 @@ GUARD_REACH = 1e14
 TOLERANCE = 1e-12
 """Of the integral, by which a panel's rule may differ from its halves'; the halves themselves are far more accurate."""
 MOST_HALVINGS = 60
+_MOST_CELLS = 2.0**50  # from one end to the other that integers in float64 can count
 _OFF = 0.65  # narrowest widths from the middle to an end of cells: a density may bend sharply in the middle
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
@@ -66,9 +67,11 @@ def panels(f: Features) -> tuple[FloatArray, FloatArray]:
     narrowest level to one wider than all. Their ends avoid places that are round for the features.
     """
     least, most = f.low.min(), f.high.max()
-    origin, whole = 0.5 * (least + most) + _OFF * f.width.min(), most - least
-    edges = [[least, most], f.cuts]
-    level = np.frexp(f.width / whole)[1]
+    edges, whole = [[least, most], f.cuts], most - least
+    width = np.maximum(f.width, 8 * np.spacing(np.maximum(np.abs(f.start), np.abs(f.end))))  # no finer than numbers
+    countable = whole < _MOST_CELLS * width.min()  # else narrow features lie near 0, where alone numbers are so fine
+    origin = (0.5 * (least + most) if countable else 0.0) + _OFF * width.min()
+    level = np.frexp(width / whole)[1]
     low, high = np.empty((2, 0))
     for e in range(level.min(), 3):
         own = level == e  # narrower than 2^e whole, but not than half of that

@@ -40,7 +40,7 @@ class SignedPart(NamedTuple):
     mass: float  # of all but guards
 
 
-class Difference(NamedTuple):
+class Signed(NamedTuple):
     """Parts with different bounds, point masses (M,) at increasing places, and the center."""
 
     parts: list[SignedPart]
@@ -51,7 +51,7 @@ class Difference(NamedTuple):
     error: float  # what rounding of weights, places and widths does to the integral
 
 
-def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> Difference:
+def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> Signed:
     """a - b, for the integral of cdfs if ``cumulative``, else of densities. Only the former counts point masses.
 
     Gaussians and guards narrower than the numbers at their place are point masses, or for densities only an error.
@@ -97,7 +97,7 @@ def difference(a: GaussianMixture1D, b: Law, *, cumulative: bool) -> Difference:
         if flat[g] != 0:
             away = max(abs(end - center) for end in ends) if cumulative else 1.0
             error += 4 * EPS * abs(flat[g]) * (ends[1] - ends[0]) * away
-    return Difference(parts, height, step, center, float(size.sum()), error)
+    return Signed(parts, height, step, center, float(size.sum()), error)
 
 
 def atom_difference(
