@@ -69,7 +69,7 @@ def panels(f: Features) -> tuple[FloatArray, FloatArray]:
     least, most = f.low.min(), f.high.max()
     edges, whole = [[least, most], f.cuts], most - least
     width = np.maximum(f.width, 8 * np.spacing(np.maximum(np.abs(f.start), np.abs(f.end))))  # no finer than numbers
-    countable = whole < _MOST_CELLS * width.min()  # else narrow features lie near 0, where alone numbers are so fine
+    countable = whole / width.min() < _MOST_CELLS  # else narrow features lie near 0, where alone numbers are so fine
     origin = (0.5 * (least + most) if countable else 0.0) + _OFF * width.min()
     level = np.frexp(width / whole)[1]
     low, high = np.empty((2, 0))
