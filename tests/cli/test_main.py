@@ -129,7 +129,7 @@ HEAVY = LEARNING | {"matplotlib", "scipy", "numba"}
         ("--help", HEAVY | {"numpy"}, set()),
         ("faces sample --help", HEAVY, set()),
         ("faces attributes", HEAVY, {"numpy"}),
-        ("density info m.safetensors", LEARNING | {"matplotlib", "scipy.optimize"}, {"numpy"}),
+        ("density info m.safetensors", LEARNING | {"matplotlib", "scipy.optimize", "numba"}, {"numpy"}),
         ("density sample m.safetensors", LEARNING | {"matplotlib", "scipy.optimize"}, {"numpy"}),
         ("density plot m.safetensors", LEARNING, {"matplotlib"}),
         ("density fit x.npy", LEARNING | {"matplotlib"}, {"numba"}),

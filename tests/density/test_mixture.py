@@ -437,3 +437,10 @@ def test_quantiles_beside_an_atom_stay_beside_it() -> None:
             near = np.concatenate([ends, np.nextafter(ends, 0), np.nextafter(ends, 1)])
             inside = near[(near > 1e-300) & (near < 1 - 1e-9)]
             assert np.isfinite(quantile(inside)).all()
+
+
+def test_masked_points_are_refused() -> None:
+    law = GaussianMixture1D([1.0], [0.0], [1.0])
+    with pytest.raises(ValueError, match=r"x.compressed\(\)"):
+        law.cdf(np.ma.masked_equal([0.0, -999.0], -999.0))
+    assert law.cdf(np.ma.array([0.0])) == pytest.approx(0.5)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gaussmix import GaussianBasis, GaussianMixture1D, GMMExpansion
-from gaussmix.distances import compare
+from gaussmix.distances import compare, energy_distance, gaussian_mmd2, wasserstein_distance
 from gaussmix.distances._inputs import Sample, as_law, as_mixture, check_weight_rows, weight_rows
 
 BASIS = GaussianBasis.spanning(0.0, 1.0, 4)
@@ -134,3 +134,9 @@ def test_weights_are_normalised_exactly_and_only_then() -> None:
 def test_weights_that_are_none(row, message) -> None:
     with pytest.raises(ValueError, match=message):
         check_weight_rows(np.array([[0.5, 0.5], row]), "a")
+
+
+@pytest.mark.parametrize("function", [wasserstein_distance, energy_distance, gaussian_mmd2])
+def test_every_distance_of_samples_hints_at_our_names(function) -> None:
+    with pytest.raises(TypeError, match=f"{function.__name__} has no v_values, as SciPy calls it; here it is b"):
+        function([1.0], v_values=[2.0])

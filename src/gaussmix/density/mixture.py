@@ -303,6 +303,8 @@ class GaussianMixture1D(TensorRecord):
 
 def _elementwise(function: Callable[..., FloatArray], x: ArrayLike, *options: bool) -> FloatArray:
     """function((N,) contiguous, options) in the shape of x; a NumPy number for a number."""
+    if np.ma.is_masked(x):
+        raise ValueError("some values are masked: leave them out, x.compressed(), or fill them in, x.filled(nan)")
     values = np.asarray(x)
     if values.dtype.kind not in "fiub":
         raise TypeError(f"values have dtype {values.dtype}; give real numbers")

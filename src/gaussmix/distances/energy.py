@@ -29,7 +29,7 @@ from scipy.special import ndtr
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances._difference import TO_LEGENDRE, Difference
-from gaussmix.distances._inputs import Law, Sample, as_law, is_lattice, shaped, weight_rows
+from gaussmix.distances._inputs import Law, Sample, as_law, hint_at_names, is_lattice, shaped, weight_rows
 from gaussmix.distances._mixtures.quadrature import panels, rule
 from gaussmix.distances._samples import difference_of_cdfs, in_order, running_sums
 from gaussmix.distances.toeplitz import DENSE_UP_TO
@@ -38,6 +38,7 @@ WIDTH = 1.0  # of a panel, in standard deviations: there a polynomial of degree 
 _ORDERS = np.arange(16)
 
 
+@hint_at_names
 def energy_distance(
     a: Any,
     b: Any,

@@ -29,7 +29,7 @@ from scipy.special import factorial
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances._difference import TO_LEGENDRE, Difference
-from gaussmix.distances._inputs import Law, as_law, is_lattice, shaped, weight_rows
+from gaussmix.distances._inputs import Law, as_law, hint_at_names, is_lattice, shaped, weight_rows
 from gaussmix.distances._mixtures.quadrature import panels, rule
 from gaussmix.distances.toeplitz import check_sigma, kernel_product
 
@@ -48,6 +48,7 @@ _CELLS_AT_ONCE = 1 << 13
 _ROUNDING = 1e-12  # masses that add up to less add up to 0
 
 
+@hint_at_names
 def gaussian_mmd2(
     a: Any,
     b: Any,

@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances._inputs import Law, Sample, as_law, continuous_share, near_zero, shaped
+from gaussmix.distances._inputs import Law, Sample, as_law, continuous_share, hint_at_names, near_zero, shaped
 from gaussmix.distances._lattice.rows import row_distances
 from gaussmix.distances._mixtures.absolute import absolute_difference
 from gaussmix.distances._samples import distance_of_samples
@@ -52,6 +52,7 @@ _ZERO = 1e-9
 """Of the largest difference on a panel: smaller ones have no sign. Of its length: zeros so near an end need no cut."""
 
 
+@hint_at_names
 def wasserstein_distance(
     a: Any,
     b: Any,
@@ -140,7 +141,7 @@ def _power_distance(a: GaussianMixture1D, b: Law, p: float) -> tuple[float, floa
             f"W_{p:g} is infinite: the guards (tail) differ, and a Student t with 3 degrees of freedom has no moments "
             "of order 3 or more; use p < 3, or mixtures without tail",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         return math.inf, 0.0
     last = _FIRST_EQUAL_GUARDS if alike and reach[0] > 0 else _FIRST_AFTER_ALL
