@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.integrate import cumulative_trapezoid
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp, ndtr, roots_hermitenorm, softmax
 from sklearn.cluster import KMeans
@@ -97,12 +98,6 @@ class _MixtureSampler(ClassSampler):
 
     @abstractmethod
     def _fit_class(self, rows: FloatArray, rng: np.random.RandomState) -> FullMixture: ...
-
-    def _draw(self, part: FullMixture, count: int, rng: np.random.RandomState) -> FloatArray:
-        return part.draw(count, rng)
-
-    def _log_density(self, part: FullMixture, rows: FloatArray) -> FloatArray:
-        return part.logpdf(rows)
 
 
 class EMSampler(_MixtureSampler):
@@ -193,7 +188,7 @@ def fit_sliced_wasserstein(
     centre, scale = rows.mean(0), max(float(np.sqrt(rows.var(0).mean())), np.finfo(float).tiny)
     standard = (rows - centre) / scale
     found = _k_means(standard, n_components, rng)
-    squares = MixtureParameters(np.zeros_like(found.logits), np.zeros_like(found.means), np.zeros_like(found.factors))
+    squares = {name: np.zeros_like(value) for name, value in vars(found).items()}
     for step in range(n_steps):
         directions = rng.standard_normal((n_projections, rows.shape[1]))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -201,9 +196,8 @@ def fit_sliced_wasserstein(
         _, gradient = sliced_loss(found, seen, directions)
         rate = RATE * (1 + np.cos(np.pi * step / n_steps)) / 2
         for name, slope in vars(gradient).items():
-            square = getattr(squares, name)
-            square += (1 - _MEMORY) * (slope**2 - square)
-            unbiased = square / (1 - _MEMORY ** (step + 1))
+            squares[name] += (1 - _MEMORY) * (slope**2 - squares[name])
+            unbiased = squares[name] / (1 - _MEMORY ** (step + 1))
             getattr(found, name)[...] -= rate * slope / (np.sqrt(unbiased) + _TINY)
     return MixtureParameters(found.logits, centre + scale * found.means, scale * found.factors)
 
@@ -236,10 +230,9 @@ def _moved(
 ) -> FloatArray:
     """T(t) of t ``(J, K, nodes)`` for slices with means and deviations ``(J, K)`` and sorted rows ``(J, N)``."""
     standard = (t[..., None] - means[:, None, None]) / deviation[:, None, None]
-    place = np.clip((ndtr(standard) @ weights) * ordered.shape[1] - 0.5, 0, ordered.shape[1] - 1).reshape(len(t), -1)
-    below = np.minimum(place.astype(np.intp), max(ordered.shape[1] - 2, 0))
-    low, high = (np.take_along_axis(ordered, np.minimum(i, ordered.shape[1] - 1), 1) for i in (below, below + 1))
-    return (low + (place - below) * (high - low)).reshape(t.shape)
+    places = ndtr(standard) @ weights * ordered.shape[1] - 0.5
+    ranks = np.arange(ordered.shape[1])
+    return np.stack([np.interp(place, ranks, row) for place, row in zip(places, ordered, strict=True)])
 
 
 def _integral(t: FloatArray, slope: FloatArray) -> FloatArray:
@@ -247,9 +240,8 @@ def _integral(t: FloatArray, slope: FloatArray) -> FloatArray:
     flat, values = t.reshape(len(t), -1), slope.reshape(len(t), -1)
     order = np.argsort(flat, axis=1)
     x, y = np.take_along_axis(flat, order, 1), np.take_along_axis(values, order, 1)
-    steps = np.diff(x, axis=1) * (y[:, 1:] + y[:, :-1]) / 2
     phi = np.empty_like(flat)
-    np.put_along_axis(phi, order, np.pad(np.cumsum(steps, axis=1), ((0, 0), (1, 0))), 1)
+    np.put_along_axis(phi, order, cumulative_trapezoid(y, x, axis=1, initial=0), 1)
     return phi.reshape(t.shape)
 
 
