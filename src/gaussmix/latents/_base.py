@@ -19,7 +19,7 @@ from gaussmix._typing import FloatArray
 
 
 class ClassSampler(BaseEstimator, ABC):
-    """Rows to draw and to score, by class: a subclass fits ``parts_``, each with ``draw(count, rng)`` and ``logpdf``."""
+    """Rows to draw and to score by class: a subclass fits ``parts_``, each with ``draw(count, rng)`` and ``logpdf``."""
 
     parts_: list[Any]
     classes_: NDArray[Any]

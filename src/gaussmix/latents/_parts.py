@@ -30,9 +30,8 @@ _FLAT = 1e-12  # share of the largest variance below which a direction holds a p
 _OFF = 1e-6  # how far from the point, in units of the widest direction or of the values, a row is off it
 
 # Arrays of a mixture: name -> what its elements are, or how many there are of each mixture.
-_ELEMENTS = {"weights": "gaussians", "means": "gaussians", "stds": "gaussians"} | dict.fromkeys(
-    ("atom_positions", "atom_masses"), "atoms"
-)
+_ELEMENTS = dict.fromkeys(("weights", "means", "stds"), "gaussians")
+_ELEMENTS |= dict.fromkeys(("atom_positions", "atom_masses"), "atoms")
 _SIZES = {"bounds": 2, "tail": 3}
 
 

@@ -36,20 +36,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 
-from gaussmix.latents._modes import Modes, find_modes
+from gaussmix.latents._modes import Modes, descriptors_of, find_modes, side_of
 from gaussmix.latents.attributes import AttributeLatents
-from gaussmix.latents.encoder import (
-    LatentEncoder,
-    RankTables,
-    Standardiser,
-    TokenEncoder,
-    component_at,
-    descriptors_of,
-    design_of,
-    features_of,
-    side_of,
-    stratum_codes,
-)
+from gaussmix.latents.encoder import LatentEncoder, RankTables, Standardiser, TokenEncoder, design_of, features_of
 
 N_MODE_SCORES = 4
 """Principal components in which an attribute's modes are looked for."""
@@ -130,9 +119,9 @@ def match_latents(
         matcher.match_base()
     found = replace(latents, shares=tuple(tuple(row / row.sum()) for row in matcher.shares))
     encoder = LatentEncoder(found, matcher.side, matcher.tokens)
-    encoded = encoder.read(images, attributes, seed)
+    table, components = encoder.read(images, attributes, seed)
     maps = matcher.maps.reshape(-1, matcher.side, matcher.side)
-    return MatchedLatents(encoded.table, found, encoded.components, maps, encoder)
+    return MatchedLatents(table, found, components, maps, encoder)
 
 
 class _LatentMatcher:
@@ -317,7 +306,7 @@ def _rank_tables(
     mode: NDArray, details: NDArray, attributes: NDArray, chosen: Sequence[int], weights: NDArray
 ) -> RankTables:
     """Of images with their modes and details, in the strata of the ``chosen`` attributes."""
-    code = stratum_codes(attributes, chosen)
+    code = RankTables.code(attributes, chosen)
     codes, sizes = np.unique(code, return_counts=True)
     codes = codes[np.argsort(-sizes, kind="stable")]  # the commonest first
     stratum = np.argmax(code[:, None] == codes, 1)
@@ -330,7 +319,7 @@ def _rank_tables(
         edge=(0.5 / np.maximum(counts, 1)).astype(np.float32),
     )
     _fill(ranks.knots, stratum, mode, details, slice(0, 1))
-    component = component_at(ranks.position(stratum, mode, details[:, 0]), weights)
+    component = np.searchsorted(np.cumsum(weights)[:-1], ranks.position(stratum, mode, details[:, 0]))
     _fill(ranks.knots, stratum, component, details, slice(1, None))
     return ranks
 
