@@ -43,10 +43,10 @@ def read_celeba(folder: Path) -> ImageTable:
 
 
 def _find(folder: Path, name: str, places: tuple[str, ...], why: str) -> Path:
-    for place in places:
-        if (folder / place / name).exists():
-            return folder / place / name
-    raise DataError(f"{folder / name} is missing: {why}")
+    found = [path for place in places if (path := folder / place / name).exists()]
+    if not found:
+        raise DataError(f"{folder / name} is missing: {why}")
+    return found[0]
 
 
 def _read_attributes(path: Path) -> TableRows:

@@ -86,7 +86,9 @@ def _splits(files: list[str], rows: list[tuple[Path, int]]) -> np.ndarray:
     """``(N,)`` uint8 splits, by folder or, if no image lies in a split's folder, by hash."""
     found = [SPLIT_FOLDERS.get(file.split("/", 1)[0].lower()) if "/" in file else None for file in files]
     if all(code is None for code in found):
-        return np.array([_hash_split(file) for file in files], np.uint8)
+        digests = (hashlib.blake2b(file.encode(), digest_size=8).digest() for file in files)
+        buckets = [int.from_bytes(value, "big") % 10 for value in digests]
+        return np.maximum(np.array(buckets) - 7, 0).astype(np.uint8)  # 0 to 7 train, 8 valid, 9 test
     if None in found:
         lost = found.index(None)
         path, row = rows[lost]
@@ -95,8 +97,3 @@ def _splits(files: list[str], rows: list[tuple[Path, int]]) -> np.ndarray:
             "train/, validation/ or test/"
         )
     return np.array(found, np.uint8)
-
-
-def _hash_split(file: str) -> int:
-    bucket = int.from_bytes(hashlib.blake2b(file.encode(), digest_size=8).digest(), "big") % 10
-    return max(0, bucket - 7)  # 0 to 7 train, 8 valid, 9 test
