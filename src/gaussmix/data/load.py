@@ -31,9 +31,8 @@ from gaussmix.data.decode import load_table
 from gaussmix.data.readers.avatars import AVATAR_COUNT, load_avatars
 from gaussmix.data.readers.celeba import find_celeba, read_celeba
 from gaussmix.data.readers.cifar10 import find_cifar10, load_cifar10
-from gaussmix.data.readers.class_folder import read_class_folder
 from gaussmix.data.readers.idx import FILES, find_idx, read_idx_folder
-from gaussmix.data.readers.image_folder import find_tables, read_image_folder
+from gaussmix.data.readers.image_folder import find_tables, read_class_folder, read_image_folder
 
 FOLDER_SIZE = 32
 """Height and width that pictures of a class folder get unless told otherwise."""
@@ -124,7 +123,7 @@ def load_labelled(
     source : str or Path, default "digits"
         "digits" for scikit-learn's 1797 digits of 8 x 8 pixels (write "./digits" for a folder of that name); else a
         folder: idx files if there is one of the four that MNIST comes in (`gaussmix.data.readers.idx`), otherwise one
-        with a sub-folder of pictures for each class (`gaussmix.data.readers.class_folder`). "mnist" and
+        with a sub-folder of pictures for each class (`gaussmix.data.readers.image_folder`). "mnist" and
         "fashion-mnist", unless there is such a folder here, stand for the folder in ``GAUSSMIX_MNIST`` and
         ``GAUSSMIX_FASHION_MNIST``.
     size : int, optional

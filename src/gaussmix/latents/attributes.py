@@ -128,8 +128,9 @@ class AttributeLatents:
 
     def weights(self, token: int) -> FloatArray:
         """Return the weights ``(C,)`` of the mixture of ``z_1`` of a token."""
-        equal = self.shares is None
-        return np.full(self.n_components, 1 / self.n_components) if equal else np.array(self.shares[token])
+        if self.shares is None:
+            return np.full(self.n_components, 1 / self.n_components)
+        return np.array(self.shares[token])
 
     def band(self, token: int, component: int) -> tuple[float, float]:
         """Return the probabilities between which ``z_1`` of a token lies in one of its components.
