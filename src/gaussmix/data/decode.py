@@ -176,10 +176,7 @@ def _read_all(
     read: Callable[[str], tuple[bytes, T | str]],
     take: Callable[[T], object] = lambda _: None,
 ) -> tuple[str, dict[int, str]]:
-    """Read every image and ``take`` what it gives, in order.
-
-    Returns a digest of the table and of the bytes that were read, and the rows that gave nothing, with the reason.
-    """
+    """Digest of the table and its files' bytes, and the rows that gave nothing, with the reason; others are taken."""
     hasher = _hasher(table)
     bad: dict[int, str] = {}
     with progress_bar(label, len(table), progress) as show, closing(_in_threads(read, table, missing)) as results:

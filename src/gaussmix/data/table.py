@@ -70,10 +70,7 @@ class TableRows:
         self.rows[file] = (path, row)
 
     def table(self, reader: str, root: Path, split: np.ndarray) -> ImageTable:
-        """All rows so far, as images in ``root`` with splits ``(N,)``.
-
-        DataError if a column mixes 0/1 with -1/1: its 0 might mean "unknown".
-        """
+        """All rows as images in ``root``. DataError if a column mixes 0/1 with -1/1: its 0 might mean "unknown"."""
         files, rows = list(self.rows), list(self.rows.values())
         codes = np.frombuffer(bytes(self._codes), np.uint8).reshape(len(rows), len(self.names))
         for column in np.flatnonzero((codes == 0).any(0) & (codes == _MINUS).any(0)):

@@ -88,10 +88,7 @@ class Terms(tuple[Part, ...]):
 
 
 def parts_of_clusters(rows: FloatArray, cluster: NDArray[np.intp], expansion: GMMExpansion) -> Iterator[Part]:
-    """Of rows ``(N, D)`` in clusters ``(N,)``: those with axes of their own, then the small ones.
-
-    ``expansion`` is fitted anew to the scores of each.
-    """
+    """Of rows ``(N, D)`` in clusters ``(N,)``, small ones last; ``expansion`` is fitted anew to the scores of each."""
     names, sizes = np.unique(cluster, return_counts=True)
     own = sizes >= OWN_AXES * rows.shape[1] if len(names) > 1 else np.array([True])
     centres = {name: rows[cluster == name].mean(0) for name in names}

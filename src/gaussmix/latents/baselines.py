@@ -27,13 +27,13 @@ start.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.integrate import cumulative_trapezoid
 from scipy.linalg import solve_triangular
-from scipy.special import logsumexp, ndtr, roots_hermitenorm, softmax
+from scipy.special import log_softmax, logsumexp, ndtr, roots_hermitenorm, softmax
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_random_state
@@ -54,21 +54,26 @@ REG_COVAR = 1e-6
 """Added to the variances, as scikit-learn does; in units of the rows, squared."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class FullMixture:
-    """``weights`` ``(K,)``, ``means`` ``(K, D)``, ``factors`` ``(K, D, D)``: lower triangles A_k."""
+    """``logits`` ``(K,)``: logs of weights, plus a constant; ``means`` ``(K, D)``, ``factors`` ``(K, D, D)``: A_k."""
 
-    weights: FloatArray
+    logits: FloatArray
     means: FloatArray
     factors: FloatArray
 
+    @property
+    def weights(self) -> FloatArray:
+        """``(K,)``."""
+        return softmax(self.logits)
+
     def logpdf(self, z: FloatArray) -> FloatArray:
-        """``(M, D)`` to ``(M,)``."""
-        logs = np.empty((len(z), len(self.weights)))
+        """``(M, D)`` to ``(M,)``, if the factors are lower triangles."""
+        logs = np.tile(log_softmax(self.logits), (len(z), 1))
         for k, (mean, factor) in enumerate(zip(self.means, self.factors, strict=True)):
             standard = solve_triangular(factor, (z - mean).T, lower=True)
             log_det = np.log(2 * np.pi) * len(mean) / 2 + np.log(np.diag(factor)).sum()
-            logs[:, k] = np.log(self.weights[k]) - log_det - (standard**2).sum(0) / 2
+            logs[:, k] -= log_det + (standard**2).sum(0) / 2
         return np.asarray(logsumexp(logs, axis=1))
 
     def draw(self, count: int, rng: np.random.RandomState) -> FloatArray:
@@ -123,7 +128,7 @@ class EMSampler(_MixtureSampler):
     def _fit_class(self, rows: FloatArray, rng: np.random.RandomState) -> FullMixture:
         model = GaussianMixture(self.n_components, reg_covar=REG_COVAR, random_state=rng).fit(rows)
         factors = np.asarray(np.linalg.cholesky(np.asarray(model.covariances_)), float)
-        return FullMixture(np.asarray(model.weights_), np.asarray(model.means_), factors)
+        return FullMixture(np.log(np.asarray(model.weights_)), np.asarray(model.means_), factors)
 
 
 class SlicedWassersteinSampler(_MixtureSampler):
@@ -164,26 +169,12 @@ class SlicedWassersteinSampler(_MixtureSampler):
     def _fit_class(self, rows: FloatArray, rng: np.random.RandomState) -> FullMixture:
         found = fit_sliced_wasserstein(rows, self.n_components, self.n_steps, self.n_projections, rng)
         covariances = found.factors @ found.factors.swapaxes(1, 2) + REG_COVAR * np.eye(rows.shape[1])
-        return FullMixture(found.weights, found.means, np.asarray(np.linalg.cholesky(covariances), float))
-
-
-@dataclass
-class MixtureParameters:
-    """``logits`` ``(K,)``: logs of the weights, plus a constant; ``means`` ``(K, D)``, ``factors`` ``(K, D, D)``."""
-
-    logits: FloatArray
-    means: FloatArray
-    factors: FloatArray
-
-    @property
-    def weights(self) -> FloatArray:
-        """``(K,)``."""
-        return softmax(self.logits)
+        return replace(found, factors=np.linalg.cholesky(covariances))
 
 
 def fit_sliced_wasserstein(
     rows: FloatArray, n_components: int, n_steps: int, n_projections: int, rng: np.random.RandomState
-) -> MixtureParameters:
+) -> FullMixture:
     """The mixture for rows ``(N, D)``, N at least ``n_components``."""
     centre, scale = rows.mean(0), max(float(np.sqrt(rows.var(0).mean())), np.finfo(float).tiny)
     standard = (rows - centre) / scale
@@ -199,12 +190,10 @@ def fit_sliced_wasserstein(
             squares[name] += (1 - _MEMORY) * (slope**2 - squares[name])
             unbiased = squares[name] / (1 - _MEMORY ** (step + 1))
             getattr(found, name)[...] -= rate * slope / (np.sqrt(unbiased) + _TINY)
-    return MixtureParameters(found.logits, centre + scale * found.means, scale * found.factors)
+    return FullMixture(found.logits, centre + scale * found.means, scale * found.factors)
 
 
-def sliced_loss(
-    mixture: MixtureParameters, rows: FloatArray, directions: FloatArray
-) -> tuple[float, MixtureParameters]:
+def sliced_loss(mixture: FullMixture, rows: FloatArray, directions: FloatArray) -> tuple[float, FullMixture]:
     """L, its mean over ``directions`` ``(J, D)`` of length 1, and its gradient, for rows ``(N, D)``."""
     u, share = roots_hermitenorm(NODES)
     share = share / share.sum()
@@ -217,7 +206,7 @@ def sliced_loss(
     to_mean = weights * (slope @ share)  # (J, K)
     to_deviation = weights * (slope @ (share * u))
     to_weight = (potential @ share).mean(0)
-    gradient = MixtureParameters(
+    gradient = FullMixture(
         logits=weights * (to_weight - weights @ to_weight),
         means=to_mean.T @ directions / len(directions),
         factors=np.einsum("jk,jd,jke->kde", to_deviation / deviation, directions, sliced) / len(directions),
@@ -245,12 +234,12 @@ def _integral(t: FloatArray, slope: FloatArray) -> FloatArray:
     return phi.reshape(t.shape)
 
 
-def _k_means(rows: FloatArray, n_components: int, rng: np.random.RandomState) -> MixtureParameters:
+def _k_means(rows: FloatArray, n_components: int, rng: np.random.RandomState) -> FullMixture:
     """Shares, centres and spreads of clusters. Those with no more rows than dimensions take the spread of all."""
     cluster = KMeans(n_components, n_init=1, random_state=rng).fit_predict(rows)  # pyright: ignore[reportArgumentType]
     groups = [rows[cluster == k] for k in range(n_components)]
     centred = np.concatenate([own - own.mean(0) for own in groups])
-    return MixtureParameters(
+    return FullMixture(
         logits=np.log([len(own) / len(rows) for own in groups]),
         means=np.stack([own.mean(0) for own in groups]),
         factors=np.stack([_factor(own if len(own) > rows.shape[1] else centred) for own in groups]),

@@ -125,10 +125,7 @@ def match_latents(
 
 
 class _LatentMatcher:
-    """The residual of the descriptors of all images, and the encoders of the tokens that had their turn.
-
-    ``maps`` ``(K, side * side)``, ``shares`` ``(T, C)``.
-    """
+    """The descriptors' residual and what was found so far: ``maps`` ``(K, side * side)``, ``shares`` ``(T, C)``."""
 
     def __init__(self, images: NDArray[np.uint8], attributes: NDArray, latents: AttributeLatents, seed: int):
         self.attributes, self.latents = attributes, latents
@@ -263,10 +260,7 @@ class _LatentMatcher:
         return slice(None) if count <= _FIT_IMAGES else self.rng.choice(count, _FIT_IMAGES, replace=False)
 
     def _axes(self, residual: NDArray, known: NDArray, k: int, columns: NDArray, count: int) -> NDArray[np.float32]:
-        """Principal axes ``(Q, count)`` in some columns within the map of ``k``, of what ``known`` does not explain.
-
-        The map is multiplied in. Half precision, as in the stored encoder.
-        """
+        """Principal axes ``(Q, count)``, times the map of ``k``, of what ``known`` leaves of some columns."""
         weight = self.weights[k, columns]
         seen = columns[weight > _MAP_EDGE] if (weight > _MAP_EDGE).any() else columns
         weight = self.weights[k, seen]
@@ -274,7 +268,7 @@ class _LatentMatcher:
         part, _ = _residuals(residual[rows][:, seen] * weight, known[rows])
         found = _principal_axes(part, min(count, *part.shape), self.rng)
         axes = np.zeros((residual.shape[1], count), np.float32)
-        axes[seen, : found.shape[1]] = (found * weight[:, None]).astype(np.float16)
+        axes[seen, : found.shape[1]] = (found * weight[:, None]).astype(np.float16)  # as they are stored
         return axes
 
 

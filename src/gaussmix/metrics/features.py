@@ -116,10 +116,7 @@ def _placed(network: Network, device: str | torch.device) -> Network:
 def _augmented(
     images: np.ndarray, rows: np.ndarray, rng: np.random.Generator, device: torch.device, share: float
 ) -> Tensor:
-    """The images of ``rows`` in [-1, 1], ``(B, C, H, W)``, each moved and scaled in brightness.
-
-    By up to ``share`` of its size both ways, its edge repeated, and up to 5 % brighter or darker.
-    """
+    """Images ``(B, C, H, W)`` in [-1, 1], moved by up to ``share`` of their size, the edge repeated, and brightened."""
     height, width = images.shape[1:3]
 
     def shifted(size: int) -> np.ndarray:  # (B, size): where each pixel of the shifted image comes from

@@ -162,20 +162,15 @@ def learn_weights(
         moved = np.maximum(moved, 0.0)  # only two-sided ones can be below
         return moved / moved.sum()
 
-    def loss(delta: FloatArray) -> FloatArray:
-        return delta @ kernel_product(delta, basis, sigma, diagonal=True) / 2
-
-    return _walk(start, goal, advance, loss, n_steps, tolerance)
+    pi, taken, converged, steps, path, l1 = _walk(start, goal, advance, n_steps, tolerance)
+    losses = [delta @ kernel_product(delta, basis, sigma, diagonal=True) / 2 for delta in path - goal]
+    return WeightPath(pi, taken, converged, steps, path, l1, np.array(losses))
 
 
 def _walk(
-    start: FloatArray,
-    goal: FloatArray,
-    advance: Callable[[FloatArray], FloatArray],
-    loss: Callable[[FloatArray], FloatArray],
-    n_steps: int,
-    tolerance: float,
-) -> WeightPath:
+    start: FloatArray, goal: FloatArray, advance: Callable[[FloatArray], FloatArray], n_steps: int, tolerance: float
+) -> tuple[FloatArray, int, bool, NDArray[np.int64], FloatArray, FloatArray]:
+    """All of a `WeightPath` but the losses."""
     if not hasattr(n_steps, "__index__"):
         raise TypeError(f"n_steps is {n_steps!r}; give a whole number of steps")
     if n_steps < 0 or not tolerance >= 0:
@@ -196,8 +191,7 @@ def _walk(
     if recorded[-1][0] != taken:
         recorded.append((taken, pi, distance))
     steps, path, l1 = (np.array(column) for column in zip(*recorded, strict=True))
-    losses = np.array([loss(delta) for delta in path - goal])
-    return WeightPath(pi, taken, distance <= tolerance, steps, path, l1, losses)
+    return pi, taken, distance <= tolerance, steps, path, l1
 
 
 def learn_weights_from_data(x: ArrayLike, basis: GaussianBasis, **options: Any) -> WeightPath:

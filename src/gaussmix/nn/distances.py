@@ -179,10 +179,7 @@ def _slopes(delta: Tensor, components: Components, zero: Tensor, row: Tensor, be
 
 @torch.no_grad()
 def _sign_changes(delta: Tensor, components: Components) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What `_slopes` takes. D is looked at on panels of half a standard deviation.
-
-    Two zeros inside one panel are found where D has an extremum between them.
-    """
+    """What `_slopes` takes, by panels of half a standard deviation; of two zeros in one by the extremum between."""
     edges = panel_edges(components)
     u = components.standardised(edges)
     value, slope = delta @ normal_cdf(u).T, delta @ (normal_pdf(u) / components.stds).T

@@ -34,11 +34,7 @@ HAIR_COLORS = {
     "Red_Hair": ("#C93305", "#B8431F"),
     "Gray_Hair": ("#B9B9C2", "#DCDCE2"),
 }
-SKIN_COLORS = {
-    "Pale_Skin": ("#FFDBB4", "#F6D0B5"),
-    "Dark_Skin": ("#8D5030", "#614335"),
-    "": ("#D9955F", "#E0A03F"),
-}
+SKIN_COLORS = {"Pale_Skin": ("#FFDBB4", "#F6D0B5"), "Dark_Skin": ("#8D5030", "#614335"), "": ("#D9955F", "#E0A03F")}
 BACKGROUNDS = ("#FFFFFF", "#C8DCF0", "#F0E1C8", "#D2EBD2")
 TOPS = {
     "Long_Hair": (
