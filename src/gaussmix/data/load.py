@@ -34,8 +34,7 @@ from gaussmix.data.readers.cifar10 import find_cifar10, load_cifar10
 from gaussmix.data.readers.idx import FILES, find_idx, read_idx_folder
 from gaussmix.data.readers.image_folder import find_tables, read_class_folder, read_image_folder
 
-FOLDER_SIZE = 32
-"""Height and width that pictures of a class folder get unless told otherwise."""
+FOLDER_SIZE = 32  # height and width that pictures of a class folder get unless told otherwise
 
 _SETS = {
     "mnist": ("GAUSSMIX_MNIST", "http://yann.lecun.com/exdb/mnist"),

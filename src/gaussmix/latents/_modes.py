@@ -98,10 +98,8 @@ def _gaussians_of(scores: FloatArray, labels: Any, n_modes: int) -> Modes:
     return Modes(np.stack([part.mean(0) for part in parts]), np.stack(covariances), weights / weights.sum())
 
 
-MAX_SIDE = 32
-"""Largest side of the colour descriptor in pixels."""
-EDGE_FLOOR = 0.1
-"""Strength, in units of the colour descriptor, below which an edge is taken for noise and not made stronger."""
+MAX_SIDE = 32  # largest side of the colour descriptor in pixels
+EDGE_FLOOR = 0.1  # strength, in units of the colour descriptor, below which an edge is noise and not made stronger
 _AROUND = 9  # pixels a side over which the strength of the edges is averaged
 
 

@@ -24,8 +24,7 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
 
-OWN_AXES = 2
-"""A cluster has axes of its own from this many rows a dimension."""
+OWN_AXES = 2  # a cluster has axes of its own from this many rows a dimension
 _FLAT = 1e-12  # share of the largest variance below which a direction holds a point
 _OFF = 1e-6  # how far from the point, in units of the widest direction or of the values, a row is off it
 

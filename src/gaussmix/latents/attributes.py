@@ -222,5 +222,4 @@ class AttributeLatents:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> AttributeLatents:
         """Return the object that gave `to_config`."""
-        shares = config.get("shares")
-        return cls(**{**config, "shares": None if shares is None else tuple(tuple(row) for row in shares)})
+        return cls(**config)

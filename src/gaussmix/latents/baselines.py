@@ -41,17 +41,14 @@ from sklearn.utils import check_random_state
 from gaussmix._typing import FloatArray
 from gaussmix.latents._base import ClassSampler
 
-NODES = 16
-"""Of the quadrature over each component of a slice."""
-ROWS = 1000
-"""Seen in a step."""
+NODES = 16  # of the quadrature over each component of a slice
+ROWS = 1000  # seen in a step
 RATE = 0.001
 """Of the first step, in units of the rows' standard deviation. At 0.01 the noise of the steps flattens covariances in
 some directions: hardly a slice shows it, the density does."""
 _MEMORY = 0.95  # of RMSProp
 _TINY = 1e-12  # beside the root mean squares of gradients that are about 1
-REG_COVAR = 1e-6
-"""Added to the variances, as scikit-learn does; in units of the rows, squared."""
+REG_COVAR = 1e-6  # added to the variances, as scikit-learn does; in units of the rows, squared
 
 
 @dataclass

@@ -34,8 +34,7 @@ from gaussmix.latents._parts import Part, Terms, parts_from_tensors, parts_of_cl
 Coupling = Literal["independent", "pca", "cluster-pca"]
 
 COUPLINGS: tuple[Coupling, ...] = ("independent", "pca", "cluster-pca")
-CLUSTERS_TRIED = (1, 2, 5, 10, 20, 40)
-"""Numbers of clusters that ``n_clusters="auto"`` chooses from."""
+CLUSTERS_TRIED = (1, 2, 5, 10, 20, 40)  # numbers of clusters that ``n_clusters="auto"`` chooses from
 _HELD_OUT = 0.25
 _KIND = "expansion_sampler"
 

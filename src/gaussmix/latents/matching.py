@@ -40,12 +40,9 @@ from gaussmix.latents._modes import Modes, descriptors_of, find_modes, side_of
 from gaussmix.latents.attributes import AttributeLatents
 from gaussmix.latents.encoder import LatentEncoder, RankTables, Standardiser, TokenEncoder, design_of, features_of
 
-N_MODE_SCORES = 4
-"""Principal components in which an attribute's modes are looked for."""
-N_DETAILS = 6
-"""Principal components of the colours within the modes, at most."""
-MIN_IMAGES = 30
-"""An attribute with fewer images keeps random latents."""
+N_MODE_SCORES = 4  # principal components in which an attribute's modes are looked for
+N_DETAILS = 6  # principal components of the colours within the modes, at most
+MIN_IMAGES = 30  # an attribute with fewer images keeps random latents
 _LEAK = 0.05  # share of another attribute's variance that Z may tell before it is ranked apart
 _FIT_IMAGES = 8192  # axes and modes are found on at most this many images, all are then projected
 _MAP_EDGE = 0.05  # weight in an attribute's map below which a pixel is not looked at

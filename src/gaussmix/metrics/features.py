@@ -33,8 +33,7 @@ BATCH_SIZE = 64
 _INFERENCE_BATCH = 256
 _KIND = "classifier"
 
-OnProgress = Callable[[int, float], None]
-"""Called after every step with the number of steps done and the loss."""
+OnProgress = Callable[[int, float], None]  # called after every step with the number of steps done and the loss
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:

@@ -60,8 +60,7 @@ def nearest_distances(a: ArrayLike, b: ArrayLike) -> FloatArray:
     return np.sqrt(nearest)
 
 
-_SIDE = 32
-"""Pictures are compared at this size or just above: copies are found there, and finer pixels cost time."""
+_SIDE = 32  # pictures are compared at this size or just above: copies are found there, and finer pixels cost time
 _PICTURES = 1024  # of the training pictures at a time
 
 
@@ -166,8 +165,7 @@ def _squared_radii(rows: Features, k: int, centre: FloatArray) -> FloatArray:
 
 
 Features = NDArray[np.float32] | FloatArray
-_ROWS = 1024
-"""Of a tile: 8 MB of pairs in double precision."""
+_ROWS = 1024  # of a tile: 8 MB of pairs in double precision
 
 
 def feature_rows(values: ArrayLike, name: str, *, at_least: int = 1, why: str = "") -> Features:

@@ -24,8 +24,7 @@ from gaussmix.metrics.manifolds import manifold_scores, nearest_pictures, pairwi
 if TYPE_CHECKING:
     from rich.table import Table
 
-CLOSE = 0.05
-"""A picture is close to the training pictures if it is nearer to one than all but this share of real held-out ones."""
+CLOSE = 0.05  # pictures nearer to a training one than all but this share of the real held-out ones are close
 _BATCH = 256
 
 

@@ -24,8 +24,7 @@ from gaussmix.data.cache import Append, Built, digest, fetch
 
 AVATAR_SIZES = (32, 64)
 AVATAR_COUNT = 4000
-VERSION = 1
-"""Raised whenever a drawing changes, so that old caches are not mistaken for new ones."""
+VERSION = 1  # raised whenever a drawing changes, so that old caches are not mistaken for new ones
 
 HAIR_COLORS = {
     "Black_Hair": ("#2C1B18", "#1F1A24"),
