@@ -78,9 +78,8 @@ def find_modes(scores: NDArray[np.float32], n_modes: int, rng: np.random.Generat
         max_iter=100,
         random_state=seed,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the clusters at the last iteration are good enough
-        mixture.fit(unit)
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        mixture.fit(unit)  # the clusters at the last iteration are good enough
     found = np.bincount(mixture.predict(unit), minlength=n_modes) / len(unit)
     if found.min() >= _LEAST_SHARE:
         modes = Modes(*(np.asarray(a) for a in (mixture.means_, mixture.covariances_, mixture.weights_)))

@@ -35,7 +35,7 @@ _SIZES = {"bounds": 2, "tail": 3}
 
 
 @dataclass(frozen=True)
-class Part:
+class Term:
     """One term of a class's density: ``weight``, ``mean`` ``(D,)``, ``axes`` ``(D, R)``, R ``marginals``."""
 
     weight: float
@@ -67,40 +67,38 @@ class Part:
         return self.mean + scores @ self.axes.T
 
 
-class Terms(tuple[Part, ...]):
+class Terms(tuple[Term, ...]):
     """The density of a class, whose terms' weights have the sum 1."""
-
-    __slots__ = ()
 
     def logpdf(self, z: FloatArray) -> FloatArray:
         """``(M, D)`` to ``(M,)``."""
-        return np.asarray(logsumexp(np.stack([np.log(part.weight) + part.logpdf(z) for part in self], 1), axis=1))
+        return np.asarray(logsumexp(np.stack([np.log(term.weight) + term.logpdf(z) for term in self], 1), axis=1))
 
     def draw(self, count: int, rng: np.random.RandomState, truncation: float | None = None) -> FloatArray:
         """``(count, D)``, of the central share ``truncation`` of each expansion."""
         drawn = np.empty((count, len(self[0].mean)))
-        terms = rng.choice(len(self), count, p=[part.weight for part in self])
-        for k in np.unique(terms):
-            places = np.flatnonzero(terms == k)
+        chosen = rng.choice(len(self), count, p=[term.weight for term in self])
+        for k in np.unique(chosen):
+            places = np.flatnonzero(chosen == k)
             drawn[places] = self[k].draw(len(places), truncation, rng)
         return drawn
 
 
-def parts_of_clusters(rows: FloatArray, cluster: NDArray[np.intp], expansion: GMMExpansion) -> Iterator[Part]:
+def parts_of_clusters(rows: FloatArray, cluster: NDArray[np.intp], expansion: GMMExpansion) -> Iterator[Term]:
     """Of rows ``(N, D)`` in clusters ``(N,)``, small ones last; ``expansion`` is fitted anew to the scores of each."""
     names, sizes = np.unique(cluster, return_counts=True)
     own = sizes >= OWN_AXES * rows.shape[1] if len(names) > 1 else np.array([True])
     centres = {name: rows[cluster == name].mean(0) for name in names}
     for name, size in zip(names[own], sizes[own], strict=True):
         axes, marginals = _shape(rows[cluster == name] - centres[name], expansion)
-        yield Part(size / len(rows), centres[name], axes, marginals)
+        yield Term(size / len(rows), centres[name], axes, marginals)
     if own.all():
         return
     small = np.concatenate([rows[cluster == name] - centres[name] for name in names[~own]])
     freedom = max(1, len(small) - int((~own).sum()))
     axes, marginals = _shape(small * np.sqrt(len(small) / freedom), expansion)
     for name, size in zip(names[~own], sizes[~own], strict=True):
-        yield Part(size / len(rows), centres[name], axes, marginals)
+        yield Term(size / len(rows), centres[name], axes, marginals)
 
 
 def _shape(centred: FloatArray, expansion: GMMExpansion) -> tuple[FloatArray, tuple[GaussianMixture1D, ...]]:
@@ -111,7 +109,7 @@ def _shape(centred: FloatArray, expansion: GMMExpansion) -> tuple[FloatArray, tu
     return axes, expansion.fit(centred @ axes).distributions_ if wide.any() else ()
 
 
-def parts_to_tensors(parts: Sequence[Part]) -> dict[str, NDArray[Any]]:
+def parts_to_tensors(parts: Sequence[Term]) -> dict[str, NDArray[Any]]:
     """Arrays for `parts_from_tensors`."""
     return {
         "part_weights": np.array([part.weight for part in parts]),
@@ -122,14 +120,14 @@ def parts_to_tensors(parts: Sequence[Part]) -> dict[str, NDArray[Any]]:
     }
 
 
-def parts_from_tensors(tensors: Mapping[str, NDArray[Any]]) -> list[Part]:
+def parts_from_tensors(tensors: Mapping[str, NDArray[Any]]) -> list[Term]:
     """The parts of `parts_to_tensors`. Raises KeyError for a missing array, ValueError for wrong values."""
     marginals, sizes = mixtures_from_tensors(tensors), tensors["n_marginals"]
     ends = np.cumsum(sizes)
     if len(sizes) and (sizes.min() < 0 or ends[-1] != len(marginals)):
         raise ValueError(f"{len(marginals)} expansions do not fit parts of {sizes.tolist()}")
     return [
-        Part(float(weight), mean, np.ascontiguousarray(tensors["part_axes"][rows].T), marginals[rows])
+        Term(float(weight), mean, np.ascontiguousarray(tensors["part_axes"][rows].T), marginals[rows])
         for weight, mean, rows in zip(
             tensors["part_weights"], tensors["part_means"], map(slice, ends - sizes, ends), strict=True
         )
@@ -139,9 +137,9 @@ def parts_from_tensors(tensors: Mapping[str, NDArray[Any]]) -> list[Part]:
 def mixtures_to_tensors(mixtures: Sequence[GaussianMixture1D]) -> dict[str, NDArray[Any]]:
     """Arrays for `mixtures_from_tensors`; none of their names starts with "part"."""
     each = [mixture.to_tensors() for mixture in mixtures]
-    joined = {name: np.concatenate([own[name] for own in each] or [np.empty(0)]) for name in (*_ELEMENTS, *_SIZES)}
     return {
-        **{name: array.reshape(-1, _SIZES[name]) if name in _SIZES else array for name, array in joined.items()},
+        **{name: np.concatenate([own[name] for own in each] or [np.empty(0)]) for name in _ELEMENTS},
+        **{name: np.reshape([own[name] for own in each], (-1, size)) for name, size in _SIZES.items()},
         "n_gaussians": np.array([len(own["weights"]) for own in each], np.int64),
         "n_atoms": np.array([len(own["atom_masses"]) for own in each], np.int64),
     }

@@ -29,7 +29,7 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.report import Rule
 from gaussmix.latents._base import ClassSampler, of_class
-from gaussmix.latents._parts import Part, Terms, parts_from_tensors, parts_of_clusters, parts_to_tensors
+from gaussmix.latents._parts import Term, Terms, parts_from_tensors, parts_of_clusters, parts_to_tensors
 
 Coupling = Literal["independent", "pca", "cluster-pca"]
 
@@ -200,7 +200,7 @@ class ExpansionSampler(ClassSampler):
     def _fit_class(self, rows: FloatArray, n_clusters: int) -> Terms:
         if self.coupling == "independent":
             d = rows.shape[1]
-            return Terms([Part(1.0, np.zeros(d), np.eye(d), self._expansion().fit(rows).distributions_)])
+            return Terms([Term(1.0, np.zeros(d), np.eye(d), self._expansion().fit(rows).distributions_)])
         cluster: Any = np.zeros(len(rows), np.intp)
         if n_clusters > 1:
             seed = check_random_state(self.random_state).randint(2**31 - 1)

@@ -142,17 +142,15 @@ def _best_thresholds(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """
     best = np.zeros(logits.shape[1], np.float32)
     for k in range(logits.shape[1]):
-        order = np.argsort(logits[:, k])
-        scores, present = logits[order, k].astype(np.float64), truth[order, k]
-        n1, n0 = np.count_nonzero(present), np.count_nonzero(~present)
-        if not (n1 and n0):
+        scores = np.sort(logits[:, k].astype(np.float64))
+        on, off = (np.sort(logits[truth[:, k] == has, k]) for has in (True, False))
+        if not (len(on) and len(off)):
             continue
         candidates = np.append((scores[1:] + scores[:-1]) / 2, 0.0)
-        below = np.searchsorted(scores, candidates, side="right")
-        found = 1 - np.append(0, np.cumsum(present))[below] / n1
-        rejected = np.append(0, np.cumsum(~present))[below] / n0
+        found = 1 - np.searchsorted(on, candidates, side="right") / len(on)
+        rejected = np.searchsorted(off, candidates, side="right") / len(off)
         balanced = (found + rejected) / 2
-        error = np.sqrt(found * (1 - found) / n1 + rejected * (1 - rejected) / n0) / 2
+        error = np.sqrt(found * (1 - found) / len(on) + rejected * (1 - rejected) / len(off)) / 2
         top = balanced.argmax()
         good = candidates[balanced >= balanced[top] - error[top]]
         best[k] = good[np.abs(good).argmin()]

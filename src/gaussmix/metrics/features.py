@@ -280,10 +280,9 @@ class InceptionFeatures:
         """Return features ``(N, D)`` float32 of images ``(N, S, S, 3)`` uint8, on a CPU in about 0.2 s each."""
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise ValueError(f"images are {images.dtype} {images.shape}; give uint8 (N, S, S, 3)")
-        starts = range(0, max(1, len(images)), _INCEPTION_BATCH)  # no images make one empty batch
-        return np.concatenate([self._batch(images[i : i + _INCEPTION_BATCH]) for i in starts])
-
-    def _batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        x = torch.tensor(images, device=self.device).permute(0, 3, 1, 2).float()
-        x = F.interpolate(x, (_INCEPTION_SIZE, _INCEPTION_SIZE), mode="bilinear", align_corners=False, antialias=True)
-        return self.network(x / 127.5 - 1).float().cpu().numpy()
+        size, rows = (_INCEPTION_SIZE, _INCEPTION_SIZE), []
+        for i in range(0, max(1, len(images)), _INCEPTION_BATCH):  # no images make one empty batch
+            x = torch.tensor(images[i : i + _INCEPTION_BATCH], device=self.device).permute(0, 3, 1, 2).float()
+            x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+            rows.append(self.network(x / 127.5 - 1).float().cpu().numpy())
+        return np.concatenate(rows)

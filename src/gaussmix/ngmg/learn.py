@@ -148,7 +148,12 @@ def learn_weights(
         off there. "projected" always has both.
     """
     basis = common_basis(basis, target=target, initial=initial)
-    goal, start = _checked(weights_of(target), None if initial is None else weights_of(initial), basis)
+    n = basis.n_components
+    first = np.full(n, 1 / n) if initial is None else weights_of(initial)
+    goals, starts, shape = weight_rows(weights_of(target), first, basis, names=("target", "initial"))
+    if shape:
+        raise ValueError(f"target and initial have the shape {(*shape, n)}; learn one vector of weights (n,) at a time")
+    goal, start = goals[0], starts[0]
     if mode not in ("projected", "paper"):
         raise ValueError(f"mode is {mode!r}; use 'projected' or 'paper'")
     if sigma is None:
@@ -218,17 +223,6 @@ def learn_weights_from_data(x: ArrayLike, basis: GaussianBasis, **options: Any) 
             f"{counts.axis.low:.6g} to {counts.axis.high:.6g}; take a wider basis or leave them out"
         )
     return learn_weights(histogram_weights(counts, basis), basis, **options)
-
-
-def _checked(target: ArrayLike, initial: ArrayLike | None, basis: GaussianBasis) -> tuple[FloatArray, FloatArray]:
-    """Weights (n,) of the target and of the start."""
-    n = basis.n_components
-    if initial is None:
-        initial = np.full(n, 1 / n)
-    first, second, shape = weight_rows(target, initial, basis, names=("target", "initial"))
-    if shape:
-        raise ValueError(f"target and initial have the shape {(*shape, n)}; learn one vector of weights (n,) at a time")
-    return first[0], second[0]
 
 
 def _checked_step(step: float | None, mode: str, basis: GaussianBasis, sigma: float) -> float:
