@@ -205,9 +205,7 @@ def _first_of_each(labels: IntArray, split: NDArray[np.uint8], count: int) -> In
     """Ascending positions of at most ``count`` images, the first of each class of each split, in proportion."""
     names, groups, sizes = np.unique(labels * len(SPLITS) + split, return_inverse=True, return_counts=True)
     if count < len(names):
-        raise DataError(
-            f"count is {count}; give at least {len(names)}, one image for each class in each split, or leave it out"
-        )
+        raise DataError(f"count is {count}; give at least {len(names)}, one for each class in each split, or none")
     share = ranks_within(groups) / sizes[groups]  # the first image of each group has 0, so none is left out
     return np.sort(np.argsort(share, kind="stable")[:count])
 

@@ -90,9 +90,7 @@ def check_names(names: Sequence[str], path: Path, row: int) -> None:
         raise DataError(f"{path}, row {row}: no attributes; name one column for each attribute")
     for name in names:
         if not name.strip():
-            raise DataError(
-                f"{path}, row {row}: a column has no name; name or drop it (pandas: to_csv(..., index=False))"
-            )
+            raise DataError(f"{path}, row {row}: a column has no name; name or drop it (pandas: to_csv(index=False))")
         if names.count(name) > 1:
             raise DataError(f"{path}, row {row}: the column {name!r} appears twice; rename or drop one")
 

@@ -158,9 +158,7 @@ class SlicedWassersteinSampler(_MixtureSampler):
 
     def _check_settings(self) -> int:
         if self.n_steps < 0 or self.n_projections < 1:
-            raise ValueError(
-                f"n_steps is {self.n_steps} and n_projections {self.n_projections}; give at least 0 and at least 1"
-            )
+            raise ValueError(f"n_steps is {self.n_steps} and n_projections {self.n_projections}; give at least 0 and 1")
         return super()._check_settings()
 
     def _fit_class(self, rows: FloatArray, rng: np.random.RandomState) -> FullMixture:

@@ -69,7 +69,7 @@ class LatentEncoder:
         """Return the encoder of `to_tensors`, up to rounding of the rank tables; ValueError if an array is missing."""
         try:
             side, n_attributes, latent_dim, n_components = (int(size) for size in tensors["sizes"])
-            shares = np.asarray(tensors["shares"], float)
+            shares, separation = np.asarray(tensors["shares"], float), float(tensors["separation"][0])
             tokens = {}
             for token in tensors["order"]:
                 start = f"token{token}_"
@@ -77,14 +77,8 @@ class LatentEncoder:
                 tokens[int(token)] = TokenEncoder.from_tensors(own)
         except KeyError as error:
             raise ValueError(f"not the tensors of a latent encoder: {error} is missing; write them anew") from error
-        latents = AttributeLatents(
-            n_attributes,
-            latent_dim,
-            n_components,
-            float(tensors["separation"][0]),
-            base_token=len(shares) > n_attributes,
-            shares=tuple(tuple(row / row.sum()) for row in shares),
-        )
+        base_token, rows = len(shares) > n_attributes, tuple(tuple(row / row.sum()) for row in shares)
+        latents = AttributeLatents(n_attributes, latent_dim, n_components, separation, base_token, rows)
         return cls(latents, side, tokens)
 
     def read(
@@ -96,9 +90,7 @@ class LatentEncoder:
         if attributes.shape != expected:
             raise ValueError(f"attributes have shape {attributes.shape}; expected {expected} for these images")
         if len(images) and side_of(images) != self.side:
-            raise ValueError(
-                f"images have shape {images.shape}; the encoder knows squares that shrink to {self.side} px"
-            )
+            raise ValueError(f"images have shape {images.shape}; expected squares that shrink to {self.side} px")
         table = latents.draw(len(images), torch.Generator().manual_seed(seed)).numpy()
         components = np.full(attributes.shape, -1, np.int8)
         for start in range(0, len(images), _BATCH):

@@ -51,7 +51,14 @@ def common_basis(given: GaussianBasis | None, **values: ArrayLike | GMMExpansion
                 "came from, or weights (n,) with basis="
             )
         if isinstance(value, GMMExpansion):
-            found[name] = _basis_of(value, name)
+            report = value.report_  # which says if it is not fitted or has several columns
+            if value.bases_[0] is None:
+                raise ValueError(
+                    f"{name} was fitted with rule={value.rule!r}, which has no fixed basis: fit it with "
+                    "rule='histogram' and a range=(low, high) that the two share"
+                )
+            bandwidth = report.details["bandwidth"]  # which may have been cross-validated
+            found[name] = dataclasses.replace(value.bases_[0], bandwidth=bandwidth)
     if not found:
         raise ValueError("weights need the basis that they belong to: give basis=, or fitted expansions")
     (first, basis), *others = found.items()
@@ -84,17 +91,6 @@ def weights_of(value: ArrayLike | GMMExpansion) -> ArrayLike:
     assert basis is not None  # `common_basis` saw it
     weights = distribution.weights[: basis.n_components]
     return weights / weights.sum()
-
-
-def _basis_of(model: GMMExpansion, name: str) -> GaussianBasis:
-    report = model.report_  # which says if it is not fitted or has several columns
-    basis = model.bases_[0]
-    if basis is None:
-        raise ValueError(
-            f"{name} was fitted with rule={model.rule!r}, which has no fixed basis: fit it with "
-            "rule='histogram' and a range=(low, high) that the two share"
-        )
-    return dataclasses.replace(basis, bandwidth=report.details["bandwidth"])  # which may have been cross-validated
 
 
 def negative_gaussian_mixture_gradient(

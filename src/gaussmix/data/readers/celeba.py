@@ -71,9 +71,7 @@ def _read_attributes(path: Path) -> TableRows:
             )
         table.add(check_file(fields[0], path, row), fields[1:], path, row)
     if len(table.rows) != count or not count:
-        raise DataError(
-            f"{path}, row 1: announces {count} images, but {len(table.rows)} rows follow; is the file whole?"
-        )
+        raise DataError(f"{path}, row 1: announces {count} images, but {len(table.rows)} rows follow; is it whole?")
     return table
 
 
