@@ -20,7 +20,7 @@ from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances.means import mean_difference_bound
 from gaussmix.distances.toeplitz import kernel_matrix
 from gaussmix.distances.wasserstein import wasserstein_distance
-from gaussmix.ngmg.inverse import inverted_ngmg_distance
+from gaussmix.ngmg.gradient import inverted_ngmg_distance
 from reproduction.diffusion.pairs import RANGE, draw_weights
 from reproduction.page import Measured
 

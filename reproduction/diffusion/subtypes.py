@@ -73,8 +73,8 @@ def train_subtype_judge(
         return torch.stack([F.cross_entropy(part, wanted[picked]) for part, wanted in pairs]).sum()
 
     network = train_network(
-        lambda: AttributeClassifier(outputs, dataset.images.shape[1]),
-        dataset.images,
+        lambda data: AttributeClassifier(outputs, data.images.shape[1]),
+        dataset,
         rows,
         loss,
         steps=steps,

@@ -115,11 +115,11 @@ def test_wrong_flags(words):
 
 
 def test_evaluate_prints_a_row_for_each_way_or_the_numbers(trained, tmp_path, capsys, monkeypatch):
-    from gaussmix.metrics import label_classifier
+    from gaussmix.metrics import classifier
 
-    full = label_classifier.load_or_train_label_classifier
+    full = classifier.load_or_train_label_classifier
     monkeypatch.setattr(
-        label_classifier,
+        classifier,
         "load_or_train_label_classifier",
         lambda data: full(data, steps=40, cache=tmp_path, progress=False),
     )

@@ -15,7 +15,7 @@ from sklearn.mixture import GaussianMixture
 from gaussmix.latents import baselines
 from gaussmix.latents.baselines import (
     EMSampler,
-    MixtureParameters,
+    FullMixture,
     SlicedWassersteinSampler,
     fit_sliced_wasserstein,
     sliced_loss,
@@ -61,16 +61,16 @@ def test_samples_have_the_moments_of_the_rows_and_classes_their_places(kind: Any
     assert np.exp(sampler.score_samples(grid, labels)).sum() * (x[1] - x[0]) ** 2 == pytest.approx(1, abs=5e-3)
 
 
-def mixture() -> tuple[MixtureParameters, NDArray[np.float64], NDArray[np.float64]]:
+def mixture() -> tuple[FullMixture, NDArray[np.float64], NDArray[np.float64]]:
     """A mixture away from the rows, the rows, directions."""
     rng = np.random.RandomState(0)
     rows = rng.standard_normal((3000, 3)) * [1.0, 2.0, 0.5]
     directions = rng.standard_normal((4, 3))
-    start = MixtureParameters(rng.standard_normal(2), rng.standard_normal((2, 3)), 0.8 * rng.standard_normal((2, 3, 3)))
+    start = FullMixture(rng.standard_normal(2), rng.standard_normal((2, 3)), 0.8 * rng.standard_normal((2, 3, 3)))
     return start, rows, directions / np.linalg.norm(directions, axis=1, keepdims=True)
 
 
-def literal_distance(found: MixtureParameters, rows: NDArray[np.float64], directions: NDArray[np.float64]) -> float:
+def literal_distance(found: FullMixture, rows: NDArray[np.float64], directions: NDArray[np.float64]) -> float:
     """Mean of W2 squared, by POT, of the rows' slices and 20 000 quantiles of the mixture's."""
     total = 0.0
     for direction in directions:

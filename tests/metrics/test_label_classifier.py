@@ -12,8 +12,8 @@ from metrics.coloured_squares import draw_squares
 
 from gaussmix.data.base import DataError, LabelledImages
 from gaussmix.data.load import load_labelled
-from gaussmix.metrics import label_classifier as module
-from gaussmix.metrics.label_classifier import (
+from gaussmix.metrics import classifier as module
+from gaussmix.metrics.classifier import (
     LabelClassifier,
     load_or_train_label_classifier,
     train_label_classifier,

@@ -25,7 +25,7 @@ from sklearn.utils import check_random_state
 from gaussmix._typing import FloatArray
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.autoencoder.novelty import Novelty, NoveltyScale, measures
-from gaussmix.latents._parts import Part
+from gaussmix.latents._parts import Term
 from gaussmix.latents.expansion import ExpansionSampler
 
 MixMode = Literal["dims", "lerp"]
@@ -246,7 +246,7 @@ class LatentGenerator:
     def _encode(self, image: Images) -> Latents:
         return self.model.encode(np.asarray(image)[None])[0].astype(float)
 
-    def _nearest(self, z: Latents) -> tuple[int, Part]:
+    def _nearest(self, z: Latents) -> tuple[int, Term]:
         """Label and part in which latents ``(d,)`` are densest; the nearest mean where no part reaches."""
         parts = [
             (int(label), share, part)
@@ -260,7 +260,7 @@ class LatentGenerator:
         return label, part
 
 
-def _mean(part: Part) -> Latents:
+def _mean(part: Term) -> Latents:
     """``(d,)``; an expansion need not have its mean at 0."""
     return part.mean + part.axes @ np.array([float(marginal.mean()) for marginal in part.marginals])
 

@@ -212,7 +212,7 @@ class EvaluateSamplers(TorchCommand):
         from gaussmix.autoencoder.model import ClassConditionalAutoencoder
         from gaussmix.autoencoder.train import fitting_clusters, load_latents
         from gaussmix.data.load import load_labelled
-        from gaussmix.metrics.label_classifier import load_or_train_label_classifier
+        from gaussmix.metrics.classifier import load_or_train_label_classifier
 
         model, latents = ClassConditionalAutoencoder.load(self.run), load_latents(self.run)
         known = samplers(self.clusters or fitting_clusters(latents[1]), self.components, self.seed)

@@ -36,9 +36,7 @@ class _SplitImages:
         if not len(found):
             counts = np.bincount(self.split, minlength=len(SPLITS))
             filled = ", ".join(f"{n} in {name}" for name, n in zip(SPLITS, counts, strict=True) if n)
-            raise DataError(
-                f"{self.name}: split {split!r} is empty (images: {filled}); choose another or add some to it"
-            )
+            raise DataError(f"{self.name}: split {split!r} is empty (images: {filled}); choose another or add some")
         return found
 
 

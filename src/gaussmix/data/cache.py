@@ -4,10 +4,10 @@
     <root>/index/<stamp>    the content digest of files with that stamp (names, sizes, times), so that
                             unchanged files need not be read again
 
-``key`` is a digest of everything that decides the result, so an entry never goes stale. An entry is written in
-a folder of its own beside its place, flushed to disk and renamed: readers see a whole entry or none, and of
-two processes that build the same one the first wins. ``meta.json`` holds the size of every file and a digest of
-every small array; an entry that disagrees with it is damaged and built again.
+``key`` is a digest of everything that decides the result, so an entry never goes stale. An entry is written in a
+folder of its own beside its place, its images flushed to disk, and renamed: readers see a whole entry or none, and of
+two processes that build the same one the first wins. ``meta.json`` holds the size of every file and a digest of every
+small array; an entry that disagrees with it is damaged and built again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -129,7 +129,6 @@ def _build(folder: Path, size: int, build: Callable[[Append], Built]) -> None:
         except OSError:
             if not folder.is_dir():  # another process was first; its entry is as good
                 raise
-        _sync_folder(folder.parent)
     finally:  # after Ctrl-C too
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -137,59 +136,39 @@ def _build(folder: Path, size: int, build: Callable[[Append], Built]) -> None:
 def _write(folder: Path, size: int, build: Callable[[Append], Built]) -> None:
     # A stream and not a memory map: on a full disk it gives an OSError, where the map would kill the process.
     with (folder / "images.npy").open("wb") as file:
-        start = _write_header(file, 0, size)
+
+        def write_header(total: int) -> int:
+            about = {"descr": "|u1", "fortran_order": False, "shape": (total, size, size, 3)}
+            np.lib.format.write_array_header_1_0(file, about)
+            return file.tell()
 
         def append(images: np.ndarray) -> None:
             assert images.dtype == np.uint8, images.dtype
             assert images.shape[-3:] == (size, size, 3), images.shape
             file.write(np.ascontiguousarray(images).data)
 
+        start = write_header(0)
         arrays, info = build(append)
         total = (file.tell() - start) // (size * size * 3)
         file.seek(0)
-        end = _write_header(file, total, size)
+        end = write_header(total)
         assert end == start, "NumPy pads the header so that the first axis can grow in place"
-        _sync(file)
+        file.flush()
+        os.fsync(file.fileno())
     for name, array in arrays.items():
         assert len(array) == total, (name, len(array), total)
-        with (folder / f"{name}.npy").open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-            _sync(file)
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
     meta = {
         "shape": [total, size, size, 3],
         "info": info,
         "bytes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
         "digests": {name: _checksum(array) for name, array in arrays.items()},
     }
-    with (folder / "meta.json").open("wb") as file:
-        file.write(json.dumps(meta, indent=1).encode())
-        _sync(file)
-    _sync_folder(folder)
-
-
-def _write_header(file: BinaryIO, total: int, size: int) -> int:
-    header = {"descr": "|u1", "fortran_order": False, "shape": (total, size, size, 3)}
-    np.lib.format.write_array_header_1_0(file, header)
-    return file.tell()
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1), "utf-8")
 
 
 def _checksum(array: np.ndarray) -> str:
     return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remove(folder: Path) -> None:

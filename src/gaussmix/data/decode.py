@@ -99,8 +99,14 @@ def load_table(table: ImageTable, *, size: int, skip_bad: bool, root: Path, prog
     and puts their number into ``info["skipped"]``.
     """
     stamp, missing = _stamp(table)
+
+    def complaint(bad: dict[int, str]) -> str:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        skip = ", or leave such images out with --skip-bad (skip_bad=True)" if len(bad) < len(table) else ""
+        return f"{_describe(table, *next(iter(bad.items())))}{more}; correct the data{skip}"
+
     if missing and not skip_bad:
-        raise DataError(_complaint(table, missing))
+        raise DataError(complaint(missing))
     content = recall(root, stamp)
     if content is None:
         content, bad = _read_all(table, missing, "Checking images", progress, _read)
@@ -123,7 +129,7 @@ def load_table(table: ImageTable, *, size: int, skip_bad: bool, root: Path, prog
             remember(root, stamp, None)
             raise DataError(f"the images in {table.root} changed while they were read; run again")
         if bad and (not skip_bad or len(bad) == len(table)):
-            raise DataError(_complaint(table, bad))
+            raise DataError(complaint(bad))
         kept = np.ones(len(table), bool)
         kept[list(bad)] = False
         info = {"skipped": len(bad), "first_bad": next(iter(bad.items()), None)}
@@ -131,31 +137,27 @@ def load_table(table: ImageTable, *, size: int, skip_bad: bool, root: Path, prog
 
     entry = fetch(root, key, size, build)
     if entry.info["skipped"]:
+        count = f"{entry.info['skipped']} of {len(table)} images"
         first = _describe(table, *entry.info["first_bad"])
-        warnings.warn(
-            f"skipped {entry.info['skipped']} of {len(table)} images; the first: {first}",
-            stacklevel=4,  # the caller of load_dataset or load_labelled
-        )
+        warnings.warn(f"skipped {count}; the first: {first}", stacklevel=3)  # the caller of load_dataset, load_labelled
     return entry
 
 
 def _stamp(table: ImageTable) -> tuple[str, dict[int, str]]:
     """Digest of the table and of the state of its files on disk; the rows without a file, with the reason."""
-    states: list[tuple[int, int, int] | None] = []
+    states: list[tuple[int, int, int] | None] = [None] * len(table)
     missing: dict[int, str] = {}
     for i, file in enumerate(table.files):
         try:
             found = os.stat(f"{table.root}/{file}")
-            if stat.S_ISREG(found.st_mode):
-                # The time of change too: copying tools restore the time of modification.
-                states.append((found.st_size, found.st_mtime_ns, found.st_ctime_ns))
-                continue
-            missing[i] = "is not a file"
+            if stat.S_ISREG(found.st_mode):  # the time of change too: copying tools restore that of modification
+                states[i] = (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            else:
+                missing[i] = "is not a file"
         except (FileNotFoundError, NotADirectoryError):
             missing[i] = "does not exist"
         except OSError as error:
             missing[i] = f"cannot be read ({error.strerror})"
-        states.append(None)
     return digest(str(table.root.resolve()), _hasher(table).hexdigest(), states), missing
 
 
@@ -174,16 +176,10 @@ def _read_all(
     read: Callable[[str], tuple[bytes, T | str]],
     take: Callable[[T], object] = lambda _: None,
 ) -> tuple[str, dict[int, str]]:
-    """Read every image and ``take`` what it gives, in order.
-
-    Returns a digest of the table and of the bytes that were read, and the rows that gave nothing, with the reason.
-    """
+    """Digest of the table and its files' bytes, and the rows that gave nothing, with the reason; others are taken."""
     hasher = _hasher(table)
     bad: dict[int, str] = {}
-    with (
-        progress_bar(label, len(table), progress) as show,
-        closing(_in_threads(read, table, missing)) as results,
-    ):
+    with progress_bar(label, len(table), progress) as show, closing(_in_threads(read, table, missing)) as results:
         for i, (fingerprint, found) in enumerate(results):
             hasher.update(fingerprint)
             if isinstance(found, str):
@@ -225,11 +221,3 @@ def _in_threads(
 def _describe(table: ImageTable, place: int, reason: str) -> str:
     path, row = table.rows[place]
     return f"{path}, row {row}: image {table.root / table.files[place]} {reason}"
-
-
-def _complaint(table: ImageTable, bad: dict[int, str]) -> str:
-    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-    remedy = "correct the data"
-    if len(bad) < len(table):
-        remedy += ", or leave such images out with --skip-bad (skip_bad=True)"
-    return f"{_describe(table, *next(iter(bad.items())))}{more}; {remedy}"

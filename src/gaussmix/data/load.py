@@ -31,12 +31,10 @@ from gaussmix.data.decode import load_table
 from gaussmix.data.readers.avatars import AVATAR_COUNT, load_avatars
 from gaussmix.data.readers.celeba import find_celeba, read_celeba
 from gaussmix.data.readers.cifar10 import find_cifar10, load_cifar10
-from gaussmix.data.readers.class_folder import read_class_folder
 from gaussmix.data.readers.idx import FILES, find_idx, read_idx_folder
-from gaussmix.data.readers.image_folder import find_tables, read_image_folder
+from gaussmix.data.readers.image_folder import find_tables, read_class_folder, read_image_folder
 
-FOLDER_SIZE = 32
-"""Height and width that pictures of a class folder get unless told otherwise."""
+FOLDER_SIZE = 32  # height and width that pictures of a class folder get unless told otherwise
 
 _SETS = {
     "mnist": ("GAUSSMIX_MNIST", "http://yann.lecun.com/exdb/mnist"),
@@ -87,7 +85,21 @@ def load_dataset(
     if source == "avatars":
         return load_avatars(AVATAR_COUNT if count is None else count, size, seed, root, progress)
     folder = _folder(source, "give a folder of images, or 'avatars' for the built-in faces")
-    return _load_attribute_folder(folder, size, count, skip_bad, root, progress)
+    if find_celeba(folder) is not None:
+        name, table = "celeba", read_celeba(folder)
+    elif (place := find_cifar10(folder)) is not None:
+        return load_cifar10(place, size=size, count=count, root=root, progress=progress)
+    elif find_tables(folder):
+        name, table = folder.resolve().name, read_image_folder(folder)
+    else:
+        raise DataError(
+            f"{folder} holds no data set; expected list_attr_celeba.txt (CelebA), batches.meta.txt (CIFAR-10), or "
+            "metadata.csv (image folder) in it or in its train/, validation/, test/"
+        )
+    if count is not None:
+        table = table.take(range(min(count, len(table))))
+    entry = load_table(table, size=size, skip_bad=skip_bad, root=root, progress=progress)
+    return entry.dataset(name, table.attribute_names)
 
 
 def load_labelled(
@@ -110,7 +122,7 @@ def load_labelled(
     source : str or Path, default "digits"
         "digits" for scikit-learn's 1797 digits of 8 x 8 pixels (write "./digits" for a folder of that name); else a
         folder: idx files if there is one of the four that MNIST comes in (`gaussmix.data.readers.idx`), otherwise one
-        with a sub-folder of pictures for each class (`gaussmix.data.readers.class_folder`). "mnist" and
+        with a sub-folder of pictures for each class (`gaussmix.data.readers.image_folder`). "mnist" and
         "fashion-mnist", unless there is such a folder here, stand for the folder in ``GAUSSMIX_MNIST`` and
         ``GAUSSMIX_FASHION_MNIST``.
     size : int, optional
@@ -132,8 +144,15 @@ def load_labelled(
     else:
         folder = _folder(source, "give a folder with idx files or one sub-folder for each class, or 'digits'", _SETS)
         if (place := find_idx(folder)) is None:
+            table = read_class_folder(folder)
+            if count is not None:
+                table = table.take(_first_of_each(table.attributes.argmax(1), table.split, count))
             root = cache_dir() if cache is None else Path(cache)
-            return _load_class_folder(folder, size or FOLDER_SIZE, count, skip_bad, root, progress)
+            entry = load_table(table, size=size or FOLDER_SIZE, skip_bad=skip_bad, root=root, progress=progress)
+            labels, split = entry.arrays["attributes"].argmax(1).astype(np.int64), entry.arrays["split"]
+            data = LabelledImages(folder.resolve().name, entry.images, labels, table.attribute_names, split, entry.key)
+            _check_classes(data)  # after reading: skip_bad may have left none of a class
+            return data
         data = read_idx_folder(place)
     own = data.images.shape[1]
     if size not in (None, own):
@@ -146,41 +165,7 @@ def load_labelled(
     return replace(data, images=images, labels=labels, split=split, key=digest("first", len(rows), data.key))
 
 
-def _load_attribute_folder(
-    folder: Path, size: int, count: int | None, skip_bad: bool, root: Path, progress: bool
-) -> AttributeDataset:
-    if find_celeba(folder) is not None:
-        name, table = "celeba", read_celeba(folder)
-    elif (place := find_cifar10(folder)) is not None:
-        return load_cifar10(place, size=size, count=count, root=root, progress=progress)
-    elif find_tables(folder):
-        name, table = folder.resolve().name, read_image_folder(folder)
-    else:
-        raise DataError(
-            f"{folder} holds no data set; expected list_attr_celeba.txt (CelebA), batches.meta.txt (CIFAR-10), or "
-            "metadata.csv (image folder) in it or in its train/, validation/, test/"
-        )
-    if count is not None:
-        table = table.take(range(min(count, len(table))))
-    entry = load_table(table, size=size, skip_bad=skip_bad, root=root, progress=progress)
-    return entry.dataset(name, table.attribute_names)
-
-
-def _load_class_folder(
-    folder: Path, size: int, count: int | None, skip_bad: bool, root: Path, progress: bool
-) -> LabelledImages:
-    table = read_class_folder(folder)
-    if count is not None:
-        table = table.take(_first_of_each(table.attributes.argmax(1), table.split, count))
-    entry = load_table(table, size=size, skip_bad=skip_bad, root=root, progress=progress)
-    labels, split = entry.arrays["attributes"].argmax(1).astype(np.int64), entry.arrays["split"]
-    data = LabelledImages(folder.resolve().name, entry.images, labels, table.attribute_names, split, entry.key)
-    _check_classes(data)  # after reading: skip_bad may have left none of a class
-    return data
-
-
 def _digits() -> LabelledImages:
-    """scikit-learn's 1797 digits of 8 x 8 pixels, which need no download."""
     from sklearn.datasets import load_digits
 
     pixels, classes = load_digits(return_X_y=True)  # pixels 0 ... 16
@@ -220,9 +205,7 @@ def _first_of_each(labels: IntArray, split: NDArray[np.uint8], count: int) -> In
     """Ascending positions of at most ``count`` images, the first of each class of each split, in proportion."""
     names, groups, sizes = np.unique(labels * len(SPLITS) + split, return_inverse=True, return_counts=True)
     if count < len(names):
-        raise DataError(
-            f"count is {count}; give at least {len(names)}, one image for each class in each split, or leave it out"
-        )
+        raise DataError(f"count is {count}; give at least {len(names)}, one for each class in each split, or none")
     share = ranks_within(groups) / sizes[groups]  # the first image of each group has 0, so none is left out
     return np.sort(np.argsort(share, kind="stable")[:count])
 

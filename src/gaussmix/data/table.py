@@ -58,36 +58,30 @@ class TableRows:
         try:
             codes = bytes(map(_CODES.__getitem__, cells))
         except KeyError:  # the slow way finds the odd one, or that only blanks and capitals are odd
-            codes = bytes(self._code(*pair, path, row) for pair in zip(self.names, cells, strict=True))
+            plain = [cell.strip().lower() for cell in cells]
+            odd = next((i for i, cell in enumerate(plain) if cell not in _CODES), None)
+            if odd is not None:
+                raise DataError(
+                    f"{path}, row {row}: column {self.names[odd]!r} holds {cells[odd]!r}, not 0/1, -1/1 or true/false; "
+                    "correct the value, or drop the column if it is not an attribute"
+                ) from None
+            codes = bytes(map(_CODES.__getitem__, plain))
         self._codes += codes
         self.rows[file] = (path, row)
 
     def table(self, reader: str, root: Path, split: np.ndarray) -> ImageTable:
-        """All rows so far, as images in ``root`` with splits ``(N,)``."""
+        """All rows as images in ``root``. DataError if a column mixes 0/1 with -1/1: its 0 might mean "unknown"."""
         files, rows = list(self.rows), list(self.rows.values())
-        return ImageTable(reader, root, files, rows, self._attributes(), self.names, split)
-
-    def _attributes(self) -> np.ndarray:
-        """``(N, K)`` uint8, 0 or 1. DataError if a column mixes 0/1 with -1/1: its 0 might mean "unknown"."""
-        codes = np.frombuffer(bytes(self._codes), np.uint8).reshape(len(self.rows), len(self.names))
+        codes = np.frombuffer(bytes(self._codes), np.uint8).reshape(len(rows), len(self.names))
         for column in np.flatnonzero((codes == 0).any(0) & (codes == _MINUS).any(0)):
             where = max(np.argmax(codes[:, column] == value) for value in (0, _MINUS))
-            path, row = list(self.rows.values())[where]
+            path, row = rows[where]
             here, before = ("-1", "0") if codes[where, column] else ("0", "-1")
             raise DataError(
                 f"{path}, row {row}: column {self.names[column]!r} holds {here}, but {before} in an earlier "
                 "row; write a column in 0/1 or in -1/1"
             )
-        return (codes == 1).astype(np.uint8)
-
-    def _code(self, name: str, cell: str, path: Path, row: int) -> int:
-        code = _CODES.get(cell.strip().lower())
-        if code is None:
-            raise DataError(
-                f"{path}, row {row}: column {name!r} holds {cell!r}, not 0/1, -1/1 or true/false; correct "
-                "the value, or drop the column if it is not an attribute"
-            )
-        return code
+        return ImageTable(reader, root, files, rows, (codes == 1).astype(np.uint8), self.names, split)
 
 
 def check_names(names: Sequence[str], path: Path, row: int) -> None:
@@ -96,9 +90,7 @@ def check_names(names: Sequence[str], path: Path, row: int) -> None:
         raise DataError(f"{path}, row {row}: no attributes; name one column for each attribute")
     for name in names:
         if not name.strip():
-            raise DataError(
-                f"{path}, row {row}: a column has no name; name or drop it (pandas: to_csv(..., index=False))"
-            )
+            raise DataError(f"{path}, row {row}: a column has no name; name or drop it (pandas: to_csv(index=False))")
         if names.count(name) > 1:
             raise DataError(f"{path}, row {row}: the column {name!r} appears twice; rename or drop one")
 

@@ -6,7 +6,6 @@ p(z | y) of class y,  p(z) = sum_y share_y p(z | y)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -20,7 +19,7 @@ from gaussmix._typing import FloatArray
 
 
 class ClassSampler(BaseEstimator, ABC):
-    """Rows to draw and to score, by class; a subclass says how one class is fitted, drawn from and scored."""
+    """Rows to draw and to score by class: a subclass fits ``parts_``, each with ``draw(count, rng)`` and ``logpdf``."""
 
     parts_: list[Any]
     classes_: NDArray[Any]
@@ -34,14 +33,6 @@ class ClassSampler(BaseEstimator, ABC):
     @abstractmethod
     def _fit_classes(self, by_class: list[FloatArray]) -> list[Any]:
         """``parts_`` from the rows ``(N, D)`` of each class."""
-
-    @abstractmethod
-    def _draw(self, part: Any, count: int, rng: np.random.RandomState) -> FloatArray:
-        """``(count, D)`` from one of ``parts_``."""
-
-    @abstractmethod
-    def _log_density(self, part: Any, rows: FloatArray) -> FloatArray:
-        """``(M,)`` of rows ``(M, D)`` under one of ``parts_``."""
 
     def fit(self, z: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Learn from rows ``(N, D)`` and their labels ``(N,)``, if there are any.
@@ -60,10 +51,8 @@ class ClassSampler(BaseEstimator, ABC):
             by_class = [rows[labels == label] for label in self.classes_]
         for label, own in zip(self.classes_, by_class, strict=True):
             if len(own) < least:
-                raise ValueError(
-                    f"{of_class(label)}{len(own)} row{'s' * (len(own) != 1)}; give at least {least}, or leave the "
-                    "class out"
-                )
+                count = f"{len(own)} row{'s' * (len(own) != 1)}"
+                raise ValueError(f"{of_class(label)}{count}; give at least {least}, or leave the class out")
         self.parts_ = self._fit_classes(by_class)
         return self
 
@@ -73,7 +62,7 @@ class ClassSampler(BaseEstimator, ABC):
         ``class_label``: one label, or ``(n_samples,)`` of them; classes are drawn with their shares if not given.
         Raises ValueError for an unknown label.
         """
-        return self._drawn(n_samples, class_label, random_state, self._draw)
+        return self._drawn(n_samples, class_label, random_state)
 
     def score_samples(self, z: ArrayLike, y: ArrayLike | None = None) -> FloatArray:
         """Return log-densities ``(M,)`` of rows ``(M, D)``, given labels ``(M,)`` or of the mixture of the classes."""
@@ -82,22 +71,16 @@ class ClassSampler(BaseEstimator, ABC):
             return np.asarray(logsumexp(self.class_log_densities(rows) + np.log(self.shares_), axis=1))
         log, positions = np.empty(len(rows)), self._positions(labels)
         for c in np.unique(positions):
-            log[positions == c] = self._log_density(self.parts_[c], rows[positions == c])
+            log[positions == c] = self.parts_[c].logpdf(rows[positions == c])
         return log
 
     def class_log_densities(self, z: ArrayLike) -> FloatArray:
         """Return ``log p(z | class)`` of rows ``(M, D)``: an array ``(M, len(classes_))``."""
         rows, _ = self._checked_as_fitted(z, None)
-        return np.stack([self._log_density(part, rows) for part in self.parts_], 1)
+        return np.stack([part.logpdf(rows) for part in self.parts_], 1)
 
-    def _drawn(
-        self,
-        n_samples: int,
-        class_label: Any,
-        random_state: Any,
-        draw: Callable[[Any, int, np.random.RandomState], FloatArray],
-    ) -> FloatArray:
-        """``(n_samples, D)``: classes as asked for, then ``draw(part, count, rng)`` of each."""
+    def _drawn(self, n_samples: int, class_label: Any, random_state: Any, *options: Any) -> FloatArray:
+        """``(n_samples, D)``: classes as asked for, then ``draw(count, rng, *options)`` of each part."""
         check_is_fitted(self, "parts_")
         if n_samples < 0:
             raise ValueError(f"n_samples is {n_samples}; it must not be negative")
@@ -109,7 +92,7 @@ class ClassSampler(BaseEstimator, ABC):
         drawn = np.empty((n_samples, self.n_features_in_))
         for c in np.unique(chosen):
             mine = np.flatnonzero(chosen == c)
-            drawn[mine] = draw(self.parts_[c], len(mine), rng)
+            drawn[mine] = self.parts_[c].draw(len(mine), rng, *options)
         return drawn
 
     def _checked_as_fitted(self, z: ArrayLike, y: ArrayLike | None) -> tuple[FloatArray, NDArray[Any] | None]:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import multivariate_normal
 
 from gaussmix._typing import FloatArray
 
@@ -40,12 +41,9 @@ class Modes:
 
     def labels(self, scores: NDArray) -> NDArray[np.intp]:
         """The likeliest mode of each row of ``(M, D)``."""
-        logs = []
-        for mean, covariance, weight in zip(self.means, self.covariances, self.weights, strict=True):
-            lower = np.linalg.cholesky(covariance)
-            distance = np.linalg.solve(lower, (scores - mean).T)
-            logs.append(np.log(weight) - np.log(np.diag(lower)).sum() - 0.5 * (distance**2).sum(0))
-        return np.argmax(np.stack(logs, 1), 1)
+        gaussians = zip(self.weights, self.means, self.covariances, strict=True)
+        logs = [np.log(weight) + multivariate_normal.logpdf(scores, *gaussian) for weight, *gaussian in gaussians]
+        return np.reshape(logs, (len(logs), -1)).argmax(0)
 
 
 def find_modes(scores: NDArray[np.float32], n_modes: int, rng: np.random.Generator) -> tuple[Modes, float]:
@@ -80,9 +78,8 @@ def find_modes(scores: NDArray[np.float32], n_modes: int, rng: np.random.Generat
         max_iter=100,
         random_state=seed,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the clusters at the last iteration are good enough
-        mixture.fit(unit)
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        mixture.fit(unit)  # the clusters at the last iteration are good enough
     found = np.bincount(mixture.predict(unit), minlength=n_modes) / len(unit)
     if found.min() >= _LEAST_SHARE:
         modes = Modes(*(np.asarray(a) for a in (mixture.means_, mixture.covariances_, mixture.weights_)))
@@ -100,24 +97,25 @@ def _gaussians_of(scores: FloatArray, labels: Any, n_modes: int) -> Modes:
     return Modes(np.stack([part.mean(0) for part in parts]), np.stack(covariances), weights / weights.sum())
 
 
-MAX_SIDE = 32
-"""Largest side of the colour descriptor in pixels."""
-EDGE_FLOOR = 0.1
-"""Strength, in units of the colour descriptor, below which an edge is taken for noise and not made stronger."""
+MAX_SIDE = 32  # largest side of the colour descriptor in pixels
+EDGE_FLOOR = 0.1  # strength, in units of the colour descriptor, below which an edge is noise and not made stronger
 _AROUND = 9  # pixels a side over which the strength of the edges is averaged
 
 
-def colour_descriptor(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Images ``(M, H, W, 3)`` as rows ``(M, P)`` in [-1, 1], averaged down to at most `MAX_SIDE` pixels a side."""
-    factor = -(-images.shape[1] // MAX_SIDE)
-    x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
-    x = torch.nn.functional.avg_pool2d(x, factor) if factor > 1 else x
-    return (x / 127.5 - 1).permute(0, 2, 3, 1).flatten(1).numpy()
+def side_of(images: NDArray[np.uint8]) -> int:
+    """Height and width of the colour descriptor of images ``(M, H, H, 3)``. ValueError unless they are such uint8."""
+    if images.dtype != np.uint8:
+        raise ValueError(f"images hold {images.dtype}; give uint8 from 0 to 255")
+    if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
+        raise ValueError(f"images have shape {images.shape}; expected squares (count, size, size, 3)")
+    return images.shape[1] // -(-images.shape[1] // MAX_SIDE)
 
 
-def edge_descriptor(colours: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """From the colours ``(M, P)`` of pictures of ``side`` x ``side`` pixels, ``(M, 3 * (side // 2) ** 2)``."""
-    x = torch.from_numpy(colours).view(-1, side, side, 3)
+def descriptors_of(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Rows ``(M, Q)`` of images ``(M, H, H, 3)``: ``3 side^2`` numbers of colour, then ``3 (side // 2)^2`` of edges."""
+    side, pool = side_of(images), torch.nn.functional.avg_pool2d
+    pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
+    x = (pool(pixels, images.shape[1] // side) / 127.5 - 1).permute(0, 2, 3, 1)
     across, down = torch.zeros_like(x), torch.zeros_like(x)
     across[:, :, 1:-1] = x[:, :, 2:] - x[:, :, :-2]
     down[:, 1:-1] = x[:, 2:] - x[:, :-2]
@@ -125,6 +123,6 @@ def edge_descriptor(colours: NDArray[np.float32], side: int) -> NDArray[np.float
     strength = (xx + yy).sqrt()
     softened = (xx + yy + EDGE_FLOOR**2).sqrt()
     edges = torch.stack([strength, (xx - yy) / softened, 2 * xy / softened], 1)
-    pool = torch.nn.functional.avg_pool2d
     around = pool(strength[:, None], _AROUND, 1, _AROUND // 2, count_include_pad=False)
-    return pool(edges / (around + EDGE_FLOOR), 2).permute(0, 2, 3, 1).flatten(1).numpy()
+    edges = pool(edges / (around + EDGE_FLOOR), 2).permute(0, 2, 3, 1)
+    return torch.cat([x.flatten(1), edges.flatten(1)], 1).numpy()

@@ -21,30 +21,21 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from gaussmix._typing import FloatArray
-from gaussmix.density.basis import GaussianBasis
-from gaussmix.density.binning import HEAVY
-from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.density.rules import histogram_weights
-from gaussmix.density.standard_units import GUARD_POINTS
 
-OWN_AXES = 2
-"""A cluster has axes of its own from this many rows a dimension."""
+OWN_AXES = 2  # a cluster has axes of its own from this many rows a dimension
 _FLAT = 1e-12  # share of the largest variance below which a direction holds a point
-_QUANTILES = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)  # as `gaussmix.density.binning.summarise`
-_ROOM = 1e-12  # beyond the extremes, of the range: they lie in bins and not on edges
 _OFF = 1e-6  # how far from the point, in units of the widest direction or of the values, a row is off it
 
 # Arrays of a mixture: name -> what its elements are, or how many there are of each mixture.
-_ELEMENTS = {"weights": "gaussians", "means": "gaussians", "stds": "gaussians"} | dict.fromkeys(
-    ("atom_positions", "atom_masses"), "atoms"
-)
+_ELEMENTS = dict.fromkeys(("weights", "means", "stds"), "gaussians")
+_ELEMENTS |= dict.fromkeys(("atom_positions", "atom_masses"), "atoms")
 _SIZES = {"bounds": 2, "tail": 3}
 
 
 @dataclass(frozen=True)
-class Part:
+class Term:
     """One term of a class's density: ``weight``, ``mean`` ``(D,)``, ``axes`` ``(D, R)``, R ``marginals``."""
 
     weight: float
@@ -76,31 +67,38 @@ class Part:
         return self.mean + scores @ self.axes.T
 
 
-def log_density(parts: Sequence[Part], z: FloatArray) -> FloatArray:
-    """Of rows ``(M, D)`` under all terms together, ``(M,)``."""
-    logs = np.stack([np.log(part.weight) + part.logpdf(z) for part in parts], 1)
-    with np.errstate(invalid="ignore"):  # minus infinity in all parts
-        return np.where(np.isneginf(logs).all(1), -np.inf, np.asarray(logsumexp(logs, axis=1)))
+class Terms(tuple[Term, ...]):
+    """The density of a class, whose terms' weights have the sum 1."""
+
+    def logpdf(self, z: FloatArray) -> FloatArray:
+        """``(M, D)`` to ``(M,)``."""
+        return np.asarray(logsumexp(np.stack([np.log(term.weight) + term.logpdf(z) for term in self], 1), axis=1))
+
+    def draw(self, count: int, rng: np.random.RandomState, truncation: float | None = None) -> FloatArray:
+        """``(count, D)``, of the central share ``truncation`` of each expansion."""
+        drawn = np.empty((count, len(self[0].mean)))
+        chosen = rng.choice(len(self), count, p=[term.weight for term in self])
+        for k in np.unique(chosen):
+            places = np.flatnonzero(chosen == k)
+            drawn[places] = self[k].draw(len(places), truncation, rng)
+        return drawn
 
 
-def parts_of_clusters(rows: FloatArray, cluster: NDArray[np.intp], expansion: GMMExpansion) -> Iterator[Part]:
-    """Of rows ``(N, D)`` in clusters ``(N,)``: those with axes of their own, then the small ones.
-
-    ``expansion`` is fitted anew to the scores of each.
-    """
+def parts_of_clusters(rows: FloatArray, cluster: NDArray[np.intp], expansion: GMMExpansion) -> Iterator[Term]:
+    """Of rows ``(N, D)`` in clusters ``(N,)``, small ones last; ``expansion`` is fitted anew to the scores of each."""
     names, sizes = np.unique(cluster, return_counts=True)
     own = sizes >= OWN_AXES * rows.shape[1] if len(names) > 1 else np.array([True])
     centres = {name: rows[cluster == name].mean(0) for name in names}
     for name, size in zip(names[own], sizes[own], strict=True):
         axes, marginals = _shape(rows[cluster == name] - centres[name], expansion)
-        yield Part(size / len(rows), centres[name], axes, marginals)
+        yield Term(size / len(rows), centres[name], axes, marginals)
     if own.all():
         return
     small = np.concatenate([rows[cluster == name] - centres[name] for name in names[~own]])
     freedom = max(1, len(small) - int((~own).sum()))
     axes, marginals = _shape(small * np.sqrt(len(small) / freedom), expansion)
     for name, size in zip(names[~own], sizes[~own], strict=True):
-        yield Part(size / len(rows), centres[name], axes, marginals)
+        yield Term(size / len(rows), centres[name], axes, marginals)
 
 
 def _shape(centred: FloatArray, expansion: GMMExpansion) -> tuple[FloatArray, tuple[GaussianMixture1D, ...]]:
@@ -108,45 +106,10 @@ def _shape(centred: FloatArray, expansion: GMMExpansion) -> tuple[FloatArray, tu
     variance, axes = np.linalg.eigh(centred.T @ centred / len(centred))
     wide = variance > _FLAT * max(float(variance[-1]), np.finfo(float).tiny)
     axes = np.ascontiguousarray(axes[:, wide][:, ::-1])
-    return axes, _expansions(centred @ axes, expansion)
+    return axes, expansion.fit(centred @ axes).distributions_ if wide.any() else ()
 
 
-def _expansions(scores: FloatArray, expansion: GMMExpansion) -> tuple[GaussianMixture1D, ...]:
-    """Of each column of ``(N, R)``.
-
-    What ``expansion.fit`` looks for before it counts, ties and values far out, is looked for in all columns at once;
-    where there is none, counting is all that is left to do, and takes a seventh of the time.
-    """
-    ordered = np.sort(scores, axis=0)
-    low, q5, q25, median, q75, q95, high = np.quantile(ordered, _QUANTILES, axis=0)
-    ties = (np.diff(ordered, axis=0) == 0).mean(0) if len(ordered) > 1 else np.ones(scores.shape[1])
-    plain = (ties == 0) & (ordered[-1] - ordered[0] <= HEAVY * (high - low))
-    bandwidth = 0.0 if isinstance(expansion.bandwidth, str) else expansion.bandwidth
-    if expansion.rule != "histogram" or not bandwidth:
-        plain[:] = False
-    fitted = iter(expansion.fit(scores[:, ~plain]).distributions_ if not plain.all() else ())
-    scale = np.maximum(np.maximum(q75 - q25, (q95 - q5) / 3), (high - low) / 8)
-    guard = GUARD_POINTS / max(len(scores), 2 * GUARD_POINTS)
-    return tuple(
-        _counted(column, expansion.n_components, bandwidth, (guard, float(median[r]), float(scale[r])))
-        if plain[r]
-        else next(fitted)
-        for r, column in enumerate(ordered.T)
-    )
-
-
-def _counted(
-    column: FloatArray, n_components: int, bandwidth: float, tail: tuple[float, float, float]
-) -> GaussianMixture1D:
-    """Histogram weights of a column ``(N,)`` in ascending order, without ties or values far out."""
-    room = _ROOM * (column[-1] - column[0])
-    low, high = float(column[0] - room), float(column[-1] + room)
-    basis = GaussianBasis.spanning(low, high, n_components, bandwidth)
-    counts = BinnedCounts(basis.axis()).add(column)
-    return basis.mixture(histogram_weights(counts, basis), tail=tail)
-
-
-def parts_to_tensors(parts: Sequence[Part]) -> dict[str, NDArray[Any]]:
+def parts_to_tensors(parts: Sequence[Term]) -> dict[str, NDArray[Any]]:
     """Arrays for `parts_from_tensors`."""
     return {
         "part_weights": np.array([part.weight for part in parts]),
@@ -157,14 +120,14 @@ def parts_to_tensors(parts: Sequence[Part]) -> dict[str, NDArray[Any]]:
     }
 
 
-def parts_from_tensors(tensors: Mapping[str, NDArray[Any]]) -> list[Part]:
+def parts_from_tensors(tensors: Mapping[str, NDArray[Any]]) -> list[Term]:
     """The parts of `parts_to_tensors`. Raises KeyError for a missing array, ValueError for wrong values."""
     marginals, sizes = mixtures_from_tensors(tensors), tensors["n_marginals"]
     ends = np.cumsum(sizes)
     if len(sizes) and (sizes.min() < 0 or ends[-1] != len(marginals)):
         raise ValueError(f"{len(marginals)} expansions do not fit parts of {sizes.tolist()}")
     return [
-        Part(float(weight), mean, np.ascontiguousarray(tensors["part_axes"][rows].T), marginals[rows])
+        Term(float(weight), mean, np.ascontiguousarray(tensors["part_axes"][rows].T), marginals[rows])
         for weight, mean, rows in zip(
             tensors["part_weights"], tensors["part_means"], map(slice, ends - sizes, ends), strict=True
         )
@@ -174,9 +137,9 @@ def parts_from_tensors(tensors: Mapping[str, NDArray[Any]]) -> list[Part]:
 def mixtures_to_tensors(mixtures: Sequence[GaussianMixture1D]) -> dict[str, NDArray[Any]]:
     """Arrays for `mixtures_from_tensors`; none of their names starts with "part"."""
     each = [mixture.to_tensors() for mixture in mixtures]
-    joined = {name: np.concatenate([own[name] for own in each] or [np.empty(0)]) for name in (*_ELEMENTS, *_SIZES)}
     return {
-        **{name: array.reshape(-1, _SIZES[name]) if name in _SIZES else array for name, array in joined.items()},
+        **{name: np.concatenate([own[name] for own in each] or [np.empty(0)]) for name in _ELEMENTS},
+        **{name: np.reshape([own[name] for own in each], (-1, size)) for name, size in _SIZES.items()},
         "n_gaussians": np.array([len(own["weights"]) for own in each], np.int64),
         "n_atoms": np.array([len(own["atom_masses"]) for own in each], np.int64),
     }

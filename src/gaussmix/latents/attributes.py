@@ -96,10 +96,7 @@ class AttributeLatents:
         return torch.cat([gate, gate.new_ones(len(gate), 1)], 1) if self.base_token else gate
 
     def draw(
-        self,
-        count: int,
-        generator: torch.Generator | None = None,
-        components: Mapping[int, int] | None = None,
+        self, count: int, generator: torch.Generator | None = None, components: Mapping[int, int] | None = None
     ) -> torch.Tensor:
         """Draw ungated Z ``(B, T, N)`` float32, all tokens and numbers independent.
 
@@ -131,9 +128,9 @@ class AttributeLatents:
 
     def weights(self, token: int) -> FloatArray:
         """Return the weights ``(C,)`` of the mixture of ``z_1`` of a token."""
-        return (
-            np.full(self.n_components, 1 / self.n_components) if self.shares is None else np.array(self.shares[token])
-        )
+        if self.shares is None:
+            return np.full(self.n_components, 1 / self.n_components)
+        return np.array(self.shares[token])
 
     def band(self, token: int, component: int) -> tuple[float, float]:
         """Return the probabilities between which ``z_1`` of a token lies in one of its components.
@@ -225,5 +222,4 @@ class AttributeLatents:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> AttributeLatents:
         """Return the object that gave `to_config`."""
-        shares = config.get("shares")
-        return cls(**{**config, "shares": None if shares is None else tuple(tuple(row) for row in shares)})
+        return cls(**config)

@@ -27,12 +27,13 @@ start.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.integrate import cumulative_trapezoid
 from scipy.linalg import solve_triangular
-from scipy.special import logsumexp, ndtr, roots_hermitenorm, softmax
+from scipy.special import log_softmax, logsumexp, ndtr, roots_hermitenorm, softmax
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_random_state
@@ -40,34 +41,36 @@ from sklearn.utils import check_random_state
 from gaussmix._typing import FloatArray
 from gaussmix.latents._base import ClassSampler
 
-NODES = 16
-"""Of the quadrature over each component of a slice."""
-ROWS = 1000
-"""Seen in a step."""
+NODES = 16  # of the quadrature over each component of a slice
+ROWS = 1000  # seen in a step
 RATE = 0.001
 """Of the first step, in units of the rows' standard deviation. At 0.01 the noise of the steps flattens covariances in
 some directions: hardly a slice shows it, the density does."""
 _MEMORY = 0.95  # of RMSProp
 _TINY = 1e-12  # beside the root mean squares of gradients that are about 1
-REG_COVAR = 1e-6
-"""Added to the variances, as scikit-learn does; in units of the rows, squared."""
+REG_COVAR = 1e-6  # added to the variances, as scikit-learn does; in units of the rows, squared
 
 
-@dataclass(frozen=True)
+@dataclass
 class FullMixture:
-    """``weights`` ``(K,)``, ``means`` ``(K, D)``, ``factors`` ``(K, D, D)``: lower triangles A_k."""
+    """``logits`` ``(K,)``: logs of weights, plus a constant; ``means`` ``(K, D)``, ``factors`` ``(K, D, D)``: A_k."""
 
-    weights: FloatArray
+    logits: FloatArray
     means: FloatArray
     factors: FloatArray
 
+    @property
+    def weights(self) -> FloatArray:
+        """``(K,)``."""
+        return softmax(self.logits)
+
     def logpdf(self, z: FloatArray) -> FloatArray:
-        """``(M, D)`` to ``(M,)``."""
-        logs = np.empty((len(z), len(self.weights)))
+        """``(M, D)`` to ``(M,)``, if the factors are lower triangles."""
+        logs = np.tile(log_softmax(self.logits), (len(z), 1))
         for k, (mean, factor) in enumerate(zip(self.means, self.factors, strict=True)):
             standard = solve_triangular(factor, (z - mean).T, lower=True)
             log_det = np.log(2 * np.pi) * len(mean) / 2 + np.log(np.diag(factor)).sum()
-            logs[:, k] = np.log(self.weights[k]) - log_det - (standard**2).sum(0) / 2
+            logs[:, k] -= log_det + (standard**2).sum(0) / 2
         return np.asarray(logsumexp(logs, axis=1))
 
     def draw(self, count: int, rng: np.random.RandomState) -> FloatArray:
@@ -98,12 +101,6 @@ class _MixtureSampler(ClassSampler):
     @abstractmethod
     def _fit_class(self, rows: FloatArray, rng: np.random.RandomState) -> FullMixture: ...
 
-    def _draw(self, part: FullMixture, count: int, rng: np.random.RandomState) -> FloatArray:
-        return part.draw(count, rng)
-
-    def _log_density(self, part: FullMixture, rows: FloatArray) -> FloatArray:
-        return part.logpdf(rows)
-
 
 class EMSampler(_MixtureSampler):
     """Maximum likelihood by expectation maximisation from k-means, `sklearn.mixture.GaussianMixture`.
@@ -128,7 +125,7 @@ class EMSampler(_MixtureSampler):
     def _fit_class(self, rows: FloatArray, rng: np.random.RandomState) -> FullMixture:
         model = GaussianMixture(self.n_components, reg_covar=REG_COVAR, random_state=rng).fit(rows)
         factors = np.asarray(np.linalg.cholesky(np.asarray(model.covariances_)), float)
-        return FullMixture(np.asarray(model.weights_), np.asarray(model.means_), factors)
+        return FullMixture(np.log(np.asarray(model.weights_)), np.asarray(model.means_), factors)
 
 
 class SlicedWassersteinSampler(_MixtureSampler):
@@ -161,39 +158,23 @@ class SlicedWassersteinSampler(_MixtureSampler):
 
     def _check_settings(self) -> int:
         if self.n_steps < 0 or self.n_projections < 1:
-            raise ValueError(
-                f"n_steps is {self.n_steps} and n_projections {self.n_projections}; give at least 0 and at least 1"
-            )
+            raise ValueError(f"n_steps is {self.n_steps} and n_projections {self.n_projections}; give at least 0 and 1")
         return super()._check_settings()
 
     def _fit_class(self, rows: FloatArray, rng: np.random.RandomState) -> FullMixture:
         found = fit_sliced_wasserstein(rows, self.n_components, self.n_steps, self.n_projections, rng)
         covariances = found.factors @ found.factors.swapaxes(1, 2) + REG_COVAR * np.eye(rows.shape[1])
-        return FullMixture(found.weights, found.means, np.asarray(np.linalg.cholesky(covariances), float))
-
-
-@dataclass
-class MixtureParameters:
-    """``logits`` ``(K,)``: logs of the weights, plus a constant; ``means`` ``(K, D)``, ``factors`` ``(K, D, D)``."""
-
-    logits: FloatArray
-    means: FloatArray
-    factors: FloatArray
-
-    @property
-    def weights(self) -> FloatArray:
-        """``(K,)``."""
-        return softmax(self.logits)
+        return replace(found, factors=np.linalg.cholesky(covariances))
 
 
 def fit_sliced_wasserstein(
     rows: FloatArray, n_components: int, n_steps: int, n_projections: int, rng: np.random.RandomState
-) -> MixtureParameters:
+) -> FullMixture:
     """The mixture for rows ``(N, D)``, N at least ``n_components``."""
     centre, scale = rows.mean(0), max(float(np.sqrt(rows.var(0).mean())), np.finfo(float).tiny)
     standard = (rows - centre) / scale
     found = _k_means(standard, n_components, rng)
-    squares = MixtureParameters(np.zeros_like(found.logits), np.zeros_like(found.means), np.zeros_like(found.factors))
+    squares = {name: np.zeros_like(value) for name, value in vars(found).items()}
     for step in range(n_steps):
         directions = rng.standard_normal((n_projections, rows.shape[1]))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -201,16 +182,13 @@ def fit_sliced_wasserstein(
         _, gradient = sliced_loss(found, seen, directions)
         rate = RATE * (1 + np.cos(np.pi * step / n_steps)) / 2
         for name, slope in vars(gradient).items():
-            square = getattr(squares, name)
-            square += (1 - _MEMORY) * (slope**2 - square)
-            unbiased = square / (1 - _MEMORY ** (step + 1))
+            squares[name] += (1 - _MEMORY) * (slope**2 - squares[name])
+            unbiased = squares[name] / (1 - _MEMORY ** (step + 1))
             getattr(found, name)[...] -= rate * slope / (np.sqrt(unbiased) + _TINY)
-    return MixtureParameters(found.logits, centre + scale * found.means, scale * found.factors)
+    return FullMixture(found.logits, centre + scale * found.means, scale * found.factors)
 
 
-def sliced_loss(
-    mixture: MixtureParameters, rows: FloatArray, directions: FloatArray
-) -> tuple[float, MixtureParameters]:
+def sliced_loss(mixture: FullMixture, rows: FloatArray, directions: FloatArray) -> tuple[float, FullMixture]:
     """L, its mean over ``directions`` ``(J, D)`` of length 1, and its gradient, for rows ``(N, D)``."""
     u, share = roots_hermitenorm(NODES)
     share = share / share.sum()
@@ -223,7 +201,7 @@ def sliced_loss(
     to_mean = weights * (slope @ share)  # (J, K)
     to_deviation = weights * (slope @ (share * u))
     to_weight = (potential @ share).mean(0)
-    gradient = MixtureParameters(
+    gradient = FullMixture(
         logits=weights * (to_weight - weights @ to_weight),
         means=to_mean.T @ directions / len(directions),
         factors=np.einsum("jk,jd,jke->kde", to_deviation / deviation, directions, sliced) / len(directions),
@@ -236,10 +214,9 @@ def _moved(
 ) -> FloatArray:
     """T(t) of t ``(J, K, nodes)`` for slices with means and deviations ``(J, K)`` and sorted rows ``(J, N)``."""
     standard = (t[..., None] - means[:, None, None]) / deviation[:, None, None]
-    place = np.clip((ndtr(standard) @ weights) * ordered.shape[1] - 0.5, 0, ordered.shape[1] - 1).reshape(len(t), -1)
-    below = np.minimum(place.astype(np.intp), max(ordered.shape[1] - 2, 0))
-    low, high = (np.take_along_axis(ordered, np.minimum(i, ordered.shape[1] - 1), 1) for i in (below, below + 1))
-    return (low + (place - below) * (high - low)).reshape(t.shape)
+    places = ndtr(standard) @ weights * ordered.shape[1] - 0.5
+    ranks = np.arange(ordered.shape[1])
+    return np.stack([np.interp(place, ranks, row) for place, row in zip(places, ordered, strict=True)])
 
 
 def _integral(t: FloatArray, slope: FloatArray) -> FloatArray:
@@ -247,18 +224,17 @@ def _integral(t: FloatArray, slope: FloatArray) -> FloatArray:
     flat, values = t.reshape(len(t), -1), slope.reshape(len(t), -1)
     order = np.argsort(flat, axis=1)
     x, y = np.take_along_axis(flat, order, 1), np.take_along_axis(values, order, 1)
-    steps = np.diff(x, axis=1) * (y[:, 1:] + y[:, :-1]) / 2
     phi = np.empty_like(flat)
-    np.put_along_axis(phi, order, np.pad(np.cumsum(steps, axis=1), ((0, 0), (1, 0))), 1)
+    np.put_along_axis(phi, order, cumulative_trapezoid(y, x, axis=1, initial=0), 1)
     return phi.reshape(t.shape)
 
 
-def _k_means(rows: FloatArray, n_components: int, rng: np.random.RandomState) -> MixtureParameters:
+def _k_means(rows: FloatArray, n_components: int, rng: np.random.RandomState) -> FullMixture:
     """Shares, centres and spreads of clusters. Those with no more rows than dimensions take the spread of all."""
     cluster = KMeans(n_components, n_init=1, random_state=rng).fit_predict(rows)  # pyright: ignore[reportArgumentType]
     groups = [rows[cluster == k] for k in range(n_components)]
     centred = np.concatenate([own - own.mean(0) for own in groups])
-    return MixtureParameters(
+    return FullMixture(
         logits=np.log([len(own) / len(rows) for own in groups]),
         means=np.stack([own.mean(0) for own in groups]),
         factors=np.stack([_factor(own if len(own) > rows.shape[1] else centred) for own in groups]),

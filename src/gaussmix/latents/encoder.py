@@ -18,7 +18,7 @@ The component of an image is the one in whose band ``z_1`` lies (`AttributeLaten
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -27,18 +27,10 @@ import torch
 from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.latents._modes import MAX_SIDE, Modes, colour_descriptor, edge_descriptor
+from gaussmix.latents._modes import Modes, descriptors_of, side_of
 from gaussmix.latents.attributes import AttributeLatents
 
 _BATCH = 1024
-
-
-@dataclass(frozen=True)
-class EncodedLatents:
-    """``table``: Z ``(M, T, N)`` float32. ``components``: ``(M, K)`` int8, -1 where absent or not matched."""
-
-    table: NDArray[np.float32]
-    components: NDArray[np.int8]
 
 
 class LatentEncoder:
@@ -57,7 +49,7 @@ class LatentEncoder:
         ``seed`` is for the numbers that no picture decides: those of absent and of unmatched attributes, and those
         after the details. Raises ValueError for shapes that do not fit, and for what is not uint8 or not 0 and 1.
         """
-        return self.read(images, attributes, seed).table
+        return self.read(images, attributes, seed)[0]
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays, under names without dots; under 1 MB for 16 attributes at 32 px."""
@@ -77,42 +69,34 @@ class LatentEncoder:
         """Return the encoder of `to_tensors`, up to rounding of the rank tables; ValueError if an array is missing."""
         try:
             side, n_attributes, latent_dim, n_components = (int(size) for size in tensors["sizes"])
-            shares = np.asarray(tensors["shares"], float)
+            shares, separation = np.asarray(tensors["shares"], float), float(tensors["separation"][0])
             tokens = {}
             for token in tensors["order"]:
-                prefix = f"token{token}_"
-                own = {
-                    name.removeprefix(prefix): np.asarray(a) for name, a in tensors.items() if name.startswith(prefix)
-                }
+                start = f"token{token}_"
+                own = {name.removeprefix(start): a for name, a in tensors.items() if name.startswith(start)}
                 tokens[int(token)] = TokenEncoder.from_tensors(own)
         except KeyError as error:
             raise ValueError(f"not the tensors of a latent encoder: {error} is missing; write them anew") from error
-        latents = AttributeLatents(
-            n_attributes,
-            latent_dim,
-            n_components,
-            float(tensors["separation"][0]),
-            base_token=len(shares) > n_attributes,
-            shares=tuple(tuple(row / row.sum()) for row in shares),
-        )
+        base_token, rows = len(shares) > n_attributes, tuple(tuple(row / row.sum()) for row in shares)
+        latents = AttributeLatents(n_attributes, latent_dim, n_components, separation, base_token, rows)
         return cls(latents, side, tokens)
 
-    def read(self, images: NDArray[np.uint8], attributes: NDArray, seed: int = 0) -> EncodedLatents:
-        """As `encode`, with the component of each attribute."""
+    def read(
+        self, images: NDArray[np.uint8], attributes: NDArray, seed: int = 0
+    ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+        """As `encode`, with the component ``(M, K)`` of each attribute, -1 where it is absent or not matched."""
         latents, attributes = self.latents, np.asarray(attributes)
         expected = (len(images), latents.n_attributes)
         if attributes.shape != expected:
             raise ValueError(f"attributes have shape {attributes.shape}; expected {expected} for these images")
         if len(images) and side_of(images) != self.side:
-            raise ValueError(
-                f"images have shape {images.shape}; the encoder knows squares that shrink to {self.side} px"
-            )
+            raise ValueError(f"images have shape {images.shape}; expected squares that shrink to {self.side} px")
         table = latents.draw(len(images), torch.Generator().manual_seed(seed)).numpy()
         components = np.full(attributes.shape, -1, np.int8)
         for start in range(0, len(images), _BATCH):
             rows = slice(start, start + _BATCH)
             self._read_batch(descriptors_of(images[rows]), attributes[rows], table[rows], components[rows])
-        return EncodedLatents(table, components)
+        return table, components
 
     def _read_batch(self, described: NDArray, attributes: NDArray, table: NDArray, components: NDArray) -> None:
         """Fill in ``table`` ``(B, T, N)`` and ``components`` ``(B, K)`` from descriptors ``(B, Q)``."""
@@ -124,13 +108,13 @@ class LatentEncoder:
             for earlier, known in features.items():
                 raw -= known[has] @ encoder.carried[earlier]
             mode, details = encoder.mode_and_details(raw, design[has])
-            weights = self.latents.weights(token)
-            component, z = encoder.numbers(mode, details, attributes[has], self.latents, weights)
+            component, z = encoder.numbers(mode, details, attributes[has], self.latents, token)
             table[has, token, : z.shape[1]] = z
             if encoder.modes is not None:
                 components[has, token] = component
-                features[token] = np.zeros((len(described), z.shape[1] + len(weights)), np.float32)
-                features[token][has] = features_of(details, mode, len(weights))
+                own = features_of(details, mode, self.latents.n_components)
+                features[token] = np.zeros((len(described), own.shape[1]), np.float32)
+                features[token][has] = own
 
 
 @dataclass(frozen=True)
@@ -148,10 +132,6 @@ class Standardiser:
         wide = np.exp(-0.5 * (design @ self.logs), dtype=np.float32)
         return (scores * wide - design @ self.centre) * self.scale
 
-    def columns(self, columns: slice) -> Standardiser:
-        """The one of some of the scores."""
-        return Standardiser(self.logs[:, columns], self.centre[:, columns], self.scale[columns])
-
 
 @dataclass(frozen=True)
 class RankTables:
@@ -168,9 +148,14 @@ class RankTables:
     knots: NDArray[np.float32]
     edge: NDArray[np.float32]
 
+    @staticmethod
+    def code(attributes: NDArray, chosen: Sequence[int] | IntArray) -> IntArray:
+        """Which of the ``chosen`` attributes each row ``(M, K)`` has, as a binary number ``(M,)``."""
+        return attributes[:, chosen] @ 2 ** np.arange(len(chosen))[::-1]
+
     def strata(self, attributes: NDArray) -> NDArray[np.intp]:
         """The stratum of each row ``(M, K)``; a combination that was never seen counts as the first."""
-        return np.argmax(stratum_codes(attributes, self.attributes)[:, None] == self.codes, 1)
+        return np.argmax(self.code(attributes, self.attributes)[:, None] == self.codes, 1)
 
     def rank(self, stratum: NDArray, mode: NDArray, scores: NDArray, number: int) -> FloatArray:
         """F of one number's scores ``(M,)`` within their stratum and mode, in (0, 1)."""
@@ -211,23 +196,23 @@ class TokenEncoder:
         split = raw.shape[1] - self.by_mode.shape[1]
         mode = np.zeros(len(raw), np.intp)
         if self.modes is not None:
-            mode = self.modes.labels(self.spread.columns(slice(None, split))(raw[:, :split], design))
-        return mode, self.spread.columns(slice(split, None))(raw[:, split:] - self.by_mode[mode], design)
+            mode = self.modes.labels(self.spread(raw, design)[:, :split])
+        raw = np.column_stack([raw[:, :split], raw[:, split:] - self.by_mode[mode]])
+        return mode, self.spread(raw, design)[:, split:]
 
     def numbers(
-        self, mode: NDArray, details: NDArray, attributes: NDArray, latents: AttributeLatents, weights: NDArray
+        self, mode: NDArray, details: NDArray, attributes: NDArray, latents: AttributeLatents, token: int
     ) -> tuple[NDArray[np.intp], FloatArray]:
-        """Components ``(M,)`` and ``z_1 ... z_D`` ``(M, D)``; ``weights`` of the components of ``z_1``."""
+        """Components ``(M,)`` and ``z_1 ... z_D`` ``(M, D)``."""
         stratum, component = self.ranks.strata(attributes), mode
         z = np.empty(details.shape)
         if self.modes is not None:
+            weights = latents.weights(token)
             position = self.ranks.position(stratum, mode, details[:, 0])
-            component = component_at(position, weights)
+            component = np.searchsorted(np.cumsum(weights)[:-1], position)
             z[:, 0] = latents.quantile(position, weights)
-        first = 0 if self.modes is None else 1
-        ranks = [self.ranks.rank(stratum, component, details[:, n], n) for n in range(first, details.shape[1])]
-        if ranks:
-            z[:, first:] = latents.quantile(np.stack(ranks, 1))
+        for n in range(0 if self.modes is None else 1, details.shape[1]):
+            z[:, n] = latents.quantile(self.ranks.rank(stratum, component, details[:, n], n))
         return component, z
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:
@@ -264,21 +249,6 @@ class TokenEncoder:
         )
 
 
-def side_of(images: NDArray[np.uint8]) -> int:
-    """Height and width of the colour descriptor of images ``(M, H, H, 3)``. ValueError unless they are such uint8."""
-    if images.dtype != np.uint8:
-        raise ValueError(f"images hold {images.dtype}; give uint8 from 0 to 255")
-    if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-        raise ValueError(f"images have shape {images.shape}; expected squares (count, size, size, 3)")
-    return images.shape[1] // -(-images.shape[1] // MAX_SIDE)
-
-
-def descriptors_of(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Both descriptors of images ``(M, H, H, 3)`` side by side, ``(M, Q)``."""
-    colours = colour_descriptor(images)
-    return np.concatenate([colours, edge_descriptor(colours, side_of(images))], 1)
-
-
 def design_of(attributes: NDArray) -> NDArray[np.float32]:
     """``d = [1, A]``, ``(M, 1 + K)``. ValueError unless the attributes are 0 and 1."""
     if not np.isin(attributes, (0, 1)).all():
@@ -289,16 +259,3 @@ def design_of(attributes: NDArray) -> NDArray[np.float32]:
 def features_of(details: NDArray, mode: NDArray, n_modes: int) -> NDArray[np.float32]:
     """``f``: details and one-hot mode, ``(M, D + C)``."""
     return np.column_stack([details, np.eye(n_modes)[mode]]).astype(np.float32)
-
-
-def stratum_codes(attributes: NDArray, chosen: Iterable[int]) -> IntArray:
-    """Which of the ``chosen`` attributes each row ``(M, K)`` has, as a binary number ``(M,)``."""
-    code = np.zeros(len(attributes), np.int64)
-    for k in chosen:
-        code = 2 * code + attributes[:, k]
-    return code
-
-
-def component_at(position: NDArray, weights: NDArray) -> NDArray[np.intp]:
-    """The component in whose band a position in (0, 1) lies."""
-    return np.minimum(np.searchsorted(np.cumsum(weights), position), len(weights) - 1)

@@ -29,19 +29,12 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.report import Rule
 from gaussmix.latents._base import ClassSampler, of_class
-from gaussmix.latents._parts import (
-    Part,
-    log_density,
-    parts_from_tensors,
-    parts_of_clusters,
-    parts_to_tensors,
-)
+from gaussmix.latents._parts import Term, Terms, parts_from_tensors, parts_of_clusters, parts_to_tensors
 
 Coupling = Literal["independent", "pca", "cluster-pca"]
 
 COUPLINGS: tuple[Coupling, ...] = ("independent", "pca", "cluster-pca")
-CLUSTERS_TRIED = (1, 2, 5, 10, 20, 40)
-"""Numbers of clusters that ``n_clusters="auto"`` chooses from."""
+CLUSTERS_TRIED = (1, 2, 5, 10, 20, 40)  # numbers of clusters that ``n_clusters="auto"`` chooses from
 _HELD_OUT = 0.25
 _KIND = "expansion_sampler"
 
@@ -112,12 +105,7 @@ class ExpansionSampler(ClassSampler):
         self.random_state = random_state
 
     def sample(
-        self,
-        n_samples: int = 1,
-        *,
-        class_label: Any = None,
-        truncation: float | None = None,
-        random_state: Any = None,
+        self, n_samples: int = 1, *, class_label: Any = None, truncation: float | None = None, random_state: Any = None
     ) -> FloatArray:
         """Draw rows ``(n_samples, D)``.
 
@@ -134,11 +122,7 @@ class ExpansionSampler(ClassSampler):
         """
         if truncation is not None and not 0 < truncation <= 1:
             raise ValueError(f"truncation is {truncation}; choose above 0, up to 1, or None")
-        return self._drawn(
-            n_samples, class_label, random_state, lambda parts, count, rng: self._draw(parts, count, rng, truncation)
-        )
-
-    # -- on disk
+        return self._drawn(n_samples, class_label, random_state, truncation)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, whole or not at all; labels must be numbers or strings."""
@@ -162,7 +146,7 @@ class ExpansionSampler(ClassSampler):
             sampler.n_clusters_ = int(about["n_clusters"])
             sampler.shares_ = tensors["shares"]
             parts, last = parts_from_tensors(tensors), np.cumsum(tensors["n_parts"])
-            sampler.parts_ = [tuple(parts[i - n : i]) for n, i in zip(tensors["n_parts"], last, strict=True)]
+            sampler.parts_ = [Terms(parts[i - n : i]) for n, i in zip(tensors["n_parts"], last, strict=True)]
             sampler.n_features_in_ = tensors["part_means"].shape[1]
             sampler._check_loaded(len(parts))
         except (KeyError, TypeError) as error:
@@ -183,21 +167,6 @@ class ExpansionSampler(ClassSampler):
         if not (np.isfinite(self.shares_).all() and self.shares_.min() > 0):
             raise ValueError("shares of the classes are not positive")
 
-    # -- the work
-
-    def _draw(
-        self, part: tuple[Part, ...], count: int, rng: np.random.RandomState, truncation: float | None = None
-    ) -> FloatArray:
-        drawn = np.empty((count, self.n_features_in_))
-        terms = rng.choice(len(part), count, p=[term.weight for term in part])
-        for k in np.unique(terms):
-            places = np.flatnonzero(terms == k)
-            drawn[places] = part[k].draw(len(places), truncation, rng)
-        return drawn
-
-    def _log_density(self, part: tuple[Part, ...], rows: FloatArray) -> FloatArray:
-        return log_density(part, rows)
-
     def _check_settings(self) -> int:
         if self.coupling not in COUPLINGS:
             raise ValueError(f"coupling is {self.coupling!r}; choose from {', '.join(COUPLINGS)}")
@@ -205,14 +174,12 @@ class ExpansionSampler(ClassSampler):
             raise ValueError(f"n_clusters is {self.n_clusters}; give at least 1, or 'auto'")
         return 2
 
-    def _fit_classes(self, by_class: list[FloatArray]) -> list[tuple[Part, ...]]:
+    def _fit_classes(self, by_class: list[FloatArray]) -> list[Terms]:
         self.n_clusters_ = self._choose_clusters(by_class)
         for label, own in zip(self.classes_, by_class, strict=True):
             if len(own) < self.n_clusters_:
-                raise ValueError(
-                    f"{of_class(label)}{len(own)} rows for {self.n_clusters_} "
-                    "clusters; ask for fewer, or n_clusters='auto'"
-                )
+                counts = f"{len(own)} rows for {self.n_clusters_} clusters"
+                raise ValueError(f"{of_class(label)}{counts}; ask for fewer, or n_clusters='auto'")
         return [self._fit_class(own, self.n_clusters_) for own in by_class]
 
     def _choose_clusters(self, by_class: list[FloatArray]) -> int:
@@ -225,20 +192,20 @@ class ExpansionSampler(ClassSampler):
         most = min(len(known) for known, _ in split)
 
         def held_out(n_clusters: int) -> float:
-            logs = [log_density(self._fit_class(known, n_clusters), held) for known, held in split]
+            logs = [self._fit_class(known, n_clusters).logpdf(held) for known, held in split]
             return float(np.median(np.concatenate(logs)))
 
         return max((n for n in CLUSTERS_TRIED if n <= most), key=held_out)
 
-    def _fit_class(self, rows: FloatArray, n_clusters: int) -> tuple[Part, ...]:
+    def _fit_class(self, rows: FloatArray, n_clusters: int) -> Terms:
         if self.coupling == "independent":
             d = rows.shape[1]
-            return (Part(1.0, np.zeros(d), np.eye(d), self._expansion().fit(rows).distributions_),)
+            return Terms([Term(1.0, np.zeros(d), np.eye(d), self._expansion().fit(rows).distributions_)])
         cluster: Any = np.zeros(len(rows), np.intp)
         if n_clusters > 1:
             seed = check_random_state(self.random_state).randint(2**31 - 1)
             cluster = KMeans(n_clusters, n_init=1, random_state=seed).fit_predict(rows)  # pyright: ignore[reportArgumentType]
-        return tuple(parts_of_clusters(rows, cluster, self._expansion()))
+        return Terms(parts_of_clusters(rows, cluster, self._expansion()))
 
     def _expansion(self) -> GMMExpansion:
         return GMMExpansion(self.rule, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)

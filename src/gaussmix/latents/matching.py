@@ -36,27 +36,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 
-from gaussmix.latents._modes import Modes, find_modes
+from gaussmix.latents._modes import Modes, descriptors_of, find_modes, side_of
 from gaussmix.latents.attributes import AttributeLatents
-from gaussmix.latents.encoder import (
-    LatentEncoder,
-    RankTables,
-    Standardiser,
-    TokenEncoder,
-    component_at,
-    descriptors_of,
-    design_of,
-    features_of,
-    side_of,
-    stratum_codes,
-)
+from gaussmix.latents.encoder import LatentEncoder, RankTables, Standardiser, TokenEncoder, design_of, features_of
 
-N_MODE_SCORES = 4
-"""Principal components in which an attribute's modes are looked for."""
-N_DETAILS = 6
-"""Principal components of the colours within the modes, at most."""
-MIN_IMAGES = 30
-"""An attribute with fewer images keeps random latents."""
+N_MODE_SCORES = 4  # principal components in which an attribute's modes are looked for
+N_DETAILS = 6  # principal components of the colours within the modes, at most
+MIN_IMAGES = 30  # an attribute with fewer images keeps random latents
 _LEAK = 0.05  # share of another attribute's variance that Z may tell before it is ranked apart
 _FIT_IMAGES = 8192  # axes and modes are found on at most this many images, all are then projected
 _MAP_EDGE = 0.05  # weight in an attribute's map below which a pixel is not looked at
@@ -130,16 +116,13 @@ def match_latents(
         matcher.match_base()
     found = replace(latents, shares=tuple(tuple(row / row.sum()) for row in matcher.shares))
     encoder = LatentEncoder(found, matcher.side, matcher.tokens)
-    encoded = encoder.read(images, attributes, seed)
+    table, components = encoder.read(images, attributes, seed)
     maps = matcher.maps.reshape(-1, matcher.side, matcher.side)
-    return MatchedLatents(encoded.table, found, encoded.components, maps, encoder)
+    return MatchedLatents(table, found, components, maps, encoder)
 
 
 class _LatentMatcher:
-    """The residual of the descriptors of all images, and the encoders of the tokens that had their turn.
-
-    ``maps`` ``(K, side * side)``, ``shares`` ``(T, C)``.
-    """
+    """The descriptors' residual and what was found so far: ``maps`` ``(K, side * side)``, ``shares`` ``(T, C)``."""
 
     def __init__(self, images: NDArray[np.uint8], attributes: NDArray, latents: AttributeLatents, seed: int):
         self.attributes, self.latents = attributes, latents
@@ -274,10 +257,7 @@ class _LatentMatcher:
         return slice(None) if count <= _FIT_IMAGES else self.rng.choice(count, _FIT_IMAGES, replace=False)
 
     def _axes(self, residual: NDArray, known: NDArray, k: int, columns: NDArray, count: int) -> NDArray[np.float32]:
-        """Principal axes ``(Q, count)`` in some columns within the map of ``k``, of what ``known`` does not explain.
-
-        The map is multiplied in. Half precision, as in the stored encoder.
-        """
+        """Principal axes ``(Q, count)``, times the map of ``k``, of what ``known`` leaves of some columns."""
         weight = self.weights[k, columns]
         seen = columns[weight > _MAP_EDGE] if (weight > _MAP_EDGE).any() else columns
         weight = self.weights[k, seen]
@@ -285,7 +265,7 @@ class _LatentMatcher:
         part, _ = _residuals(residual[rows][:, seen] * weight, known[rows])
         found = _principal_axes(part, min(count, *part.shape), self.rng)
         axes = np.zeros((residual.shape[1], count), np.float32)
-        axes[seen, : found.shape[1]] = (found * weight[:, None]).astype(np.float16)
+        axes[seen, : found.shape[1]] = (found * weight[:, None]).astype(np.float16)  # as they are stored
         return axes
 
 
@@ -317,7 +297,7 @@ def _rank_tables(
     mode: NDArray, details: NDArray, attributes: NDArray, chosen: Sequence[int], weights: NDArray
 ) -> RankTables:
     """Of images with their modes and details, in the strata of the ``chosen`` attributes."""
-    code = stratum_codes(attributes, chosen)
+    code = RankTables.code(attributes, chosen)
     codes, sizes = np.unique(code, return_counts=True)
     codes = codes[np.argsort(-sizes, kind="stable")]  # the commonest first
     stratum = np.argmax(code[:, None] == codes, 1)
@@ -330,7 +310,7 @@ def _rank_tables(
         edge=(0.5 / np.maximum(counts, 1)).astype(np.float32),
     )
     _fill(ranks.knots, stratum, mode, details, slice(0, 1))
-    component = component_at(ranks.position(stratum, mode, details[:, 0]), weights)
+    component = np.searchsorted(np.cumsum(weights)[:-1], ranks.position(stratum, mode, details[:, 0]))
     _fill(ranks.knots, stratum, component, details, slice(1, None))
     return ranks
 

@@ -1,6 +1,6 @@
 """How good a generator is: does it draw what it was asked for, and do its pictures resemble real ones?
 
-Numbers come from rows of features and need NumPy alone; what looks at pictures needs torch and loads on first use.
+Numbers come from rows of features; what looks at pictures needs torch and loads on first use.
 """
 
 from __future__ import annotations

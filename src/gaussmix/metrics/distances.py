@@ -79,11 +79,7 @@ def distance_of_gaussians(mean_a: FloatArray, cov_a: FloatArray, mean_b: FloatAr
 
 
 def _root(cov: FloatArray) -> FloatArray:
-    """R ``(r, D)`` with R^T R = cov, r its rank.
-
-    Eigenvalues within the rounding of an eigenvalue solver, D eps times the largest, count as 0: their roots would
-    not be small.
-    """
+    """R ``(r, D)`` with R^T R = cov, r its rank: eigenvalues within rounding count as 0; their roots are not small."""
     values, vectors = eigh(cov)
     kept = values > len(cov) * math.ulp(1.0) * max(values[-1], 0.0)
     return np.sqrt(values[kept])[:, None] * vectors[:, kept].T

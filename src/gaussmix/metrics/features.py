@@ -1,8 +1,8 @@
 """Features of pictures: of a small convolutional network, and of InceptionV3.
 
-The small network is the judge of attributes (`gaussmix.metrics.classifier`) and of classes
-(`gaussmix.metrics.label_classifier`); here is the one loop that trains it and the cache that keeps it. InceptionV3,
-whose features FID and KID are commonly reported with, comes from a TorchScript file. Nothing is downloaded.
+The small network is the judge of attributes and of classes (`gaussmix.metrics.classifier`); here is the one loop that
+trains it and the cache that keeps it. InceptionV3, whose features FID and KID are commonly reported with, comes from a
+TorchScript file. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from gaussmix._files import cache_dir, read_tensors, write_tensors
 from gaussmix._typing import FloatArray
+from gaussmix.data.base import AttributeDataset, LabelledImages
 from gaussmix.training.device import has_fast_bfloat16
 from gaussmix.training.log import TrainingBar
 from gaussmix.training.schedule import ShuffledBatches, warmup_cosine
@@ -32,8 +33,7 @@ BATCH_SIZE = 64
 _INFERENCE_BATCH = 256
 _KIND = "classifier"
 
-OnProgress = Callable[[int, float], None]
-"""Called after every step with the number of steps done and the loss."""
+OnProgress = Callable[[int, float], None]  # called after every step with the number of steps done and the loss
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -113,12 +113,9 @@ def _placed(network: Network, device: str | torch.device) -> Network:
 
 
 def _augmented(
-    images: np.ndarray, rows: np.ndarray, rng: np.random.Generator, device: torch.device, share: float = 1 / 16
+    images: np.ndarray, rows: np.ndarray, rng: np.random.Generator, device: torch.device, share: float
 ) -> Tensor:
-    """The images of ``rows`` in [-1, 1], ``(B, C, H, W)``, each moved and scaled in brightness.
-
-    By up to ``share`` of its size both ways, its edge repeated, and up to 5 % brighter or darker.
-    """
+    """Images ``(B, C, H, W)`` in [-1, 1], moved by up to ``share`` of their size, the edge repeated, and brightened."""
     height, width = images.shape[1:3]
 
     def shifted(size: int) -> np.ndarray:  # (B, size): where each pixel of the shifted image comes from
@@ -138,8 +135,8 @@ def _to_tensor(images: np.ndarray, device: torch.device) -> Tensor:
 
 
 def train_network(
-    make: Callable[[], Network],
-    images: np.ndarray,
+    make: Callable[[Any], Network],
+    dataset: AttributeDataset | LabelledImages,
     rows: np.ndarray,
     loss: Callable[[Tensor, np.ndarray], Tensor],
     *,
@@ -149,7 +146,7 @@ def train_network(
     shift: float = 1 / 16,
     on_progress: OnProgress | None = None,
 ) -> Network:
-    """Train what ``make`` returns on the images of ``rows``, and return it in eval mode.
+    """Train ``make(dataset)`` on the images of ``rows``, and return it in eval mode.
 
     ``loss`` takes logits ``(64, outputs)`` and the positions ``(64,)`` of their images among ``rows``. AdamW, its rate
     rising over the first fifth of the steps and falling along a cosine. Every image is shifted by up to ``shift`` of
@@ -162,13 +159,13 @@ def train_network(
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _placed(make(), device)
+        network = _placed(make(dataset), device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: warmup_cosine(s, s / steps, steps // 5))
     batches = ShuffledBatches(len(rows), BATCH_SIZE, seed)
     for step in range(steps):
         picked = batches[step]
-        x = _augmented(images, rows[picked], rng, device, shift)
+        x = _augmented(dataset.images, rows[picked], rng, device, shift)
         with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device)):
             logits = network(x)
         found = loss(logits.float(), picked)
@@ -283,12 +280,9 @@ class InceptionFeatures:
         """Return features ``(N, D)`` float32 of images ``(N, S, S, 3)`` uint8, on a CPU in about 0.2 s each."""
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise ValueError(f"images are {images.dtype} {images.shape}; give uint8 (N, S, S, 3)")
-        starts = range(0, max(1, len(images)), _INCEPTION_BATCH)  # no images make one empty batch
-        return np.concatenate([self._batch(images[i : i + _INCEPTION_BATCH]) for i in starts])
-
-    def _batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        x = torch.tensor(images, device=self.device).permute(0, 3, 1, 2).float()
-        x = F.interpolate(
-            x, size=(_INCEPTION_SIZE, _INCEPTION_SIZE), mode="bilinear", align_corners=False, antialias=True
-        )
-        return self.network(x / 127.5 - 1).float().cpu().numpy()
+        size, rows = (_INCEPTION_SIZE, _INCEPTION_SIZE), []
+        for i in range(0, max(1, len(images)), _INCEPTION_BATCH):  # no images make one empty batch
+            x = torch.tensor(images[i : i + _INCEPTION_BATCH], device=self.device).permute(0, 3, 1, 2).float()
+            x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+            rows.append(self.network(x / 127.5 - 1).float().cpu().numpy())
+        return np.concatenate(rows)

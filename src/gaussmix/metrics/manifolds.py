@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import gen_batches
 
 from gaussmix._typing import FloatArray
 
@@ -59,8 +60,7 @@ def nearest_distances(a: ArrayLike, b: ArrayLike) -> FloatArray:
     return np.sqrt(nearest)
 
 
-_SIDE = 32
-"""Pictures are compared at this size or just above: copies are found there, and finer pixels cost time."""
+_SIDE = 32  # pictures are compared at this size or just above: copies are found there, and finer pixels cost time
 _PICTURES = 1024  # of the training pictures at a time
 
 
@@ -165,8 +165,7 @@ def _squared_radii(rows: Features, k: int, centre: FloatArray) -> FloatArray:
 
 
 Features = NDArray[np.float32] | FloatArray
-_ROWS = 1024
-"""Of a tile: 8 MB of pairs in double precision."""
+_ROWS = 1024  # of a tile: 8 MB of pairs in double precision
 
 
 def feature_rows(values: ArrayLike, name: str, *, at_least: int = 1, why: str = "") -> Features:
@@ -179,7 +178,11 @@ def feature_rows(values: ArrayLike, name: str, *, at_least: int = 1, why: str = 
     if len(rows) < at_least:
         raise ValueError(f"{name} has {len(rows)} row(s){why}; give at least {at_least}")
     rows = rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
-    bad = [i for part in _parts(len(rows)) for i in part.start + np.flatnonzero(~np.isfinite(rows[part]).all(1))]
+    bad = [
+        i
+        for part in gen_batches(len(rows), _ROWS)
+        for i in part.start + np.flatnonzero(~np.isfinite(rows[part]).all(1))
+    ]
     if bad:
         raise ValueError(
             f"{name}: {len(bad)} of {len(rows)} rows hold NaN or infinity, the first is row {bad[0]}; leave them out"
@@ -201,13 +204,9 @@ def feature_pair(
     return first, second
 
 
-def _parts(rows: int) -> list[slice]:
-    return [slice(i, min(i + _ROWS, rows)) for i in range(0, rows, _ROWS)]
-
-
 def blocks(rows: Features, centre: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
     """``rows`` less ``centre`` ``(D,)`` in double precision, some at a time."""
-    for part in _parts(len(rows)):
+    for part in gen_batches(len(rows), _ROWS):
         yield part, rows[part] - centre
 
 
@@ -228,8 +227,5 @@ def squared_distances(a: Features, b: Features, centre: FloatArray) -> Iterator[
 
 
 def middle(rows: Features) -> FloatArray:
-    """A centre for `squared_distances`, the median of every feature ``(D,)``.
-
-    With it nothing of a common offset cancels, and features that are whole numbers stay multiples of 1/2, exactly.
-    """
+    """Medians ``(D,)``, a centre for `squared_distances`: no offset cancels, whole numbers stay multiples of 1/2."""
     return np.median(rows, axis=0).astype(np.float64)

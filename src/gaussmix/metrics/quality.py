@@ -24,8 +24,7 @@ from gaussmix.metrics.manifolds import manifold_scores, nearest_pictures, pairwi
 if TYPE_CHECKING:
     from rich.table import Table
 
-CLOSE = 0.05
-"""A picture is close to the training pictures if it is nearer to one than all but this share of real held-out ones."""
+CLOSE = 0.05  # pictures nearer to a training one than all but this share of the real held-out ones are close
 _BATCH = 256
 
 
@@ -242,18 +241,8 @@ def measure_quality(
             replace(found, nearest_training=float(np.median(d)), close_to_training=float((d < limit).mean()))
             for found, d in zip((scores, reference), near, strict=True)
         )
-    return QualityReport(
-        generated=scores,
-        reference=reference,
-        extractor=extractor.name,
-        n_features=true.shape[1],
-        n_generated=len(generated),
-        n_real=len(real),
-        n_control=0 if control is None else len(control),
-        n_training=0 if training is None else len(training),
-        k=k,
-        seed=seed,
-    )
+    counts = (0 if images is None else len(images) for images in (generated, real, control, training))
+    return QualityReport(scores, reference, extractor.name, true.shape[1], *counts, k=k, seed=seed)
 
 
 def _features(extractor: FeatureExtractor, sets: list[NDArray[np.uint8]], progress: bool) -> list[NDArray[np.float32]]:

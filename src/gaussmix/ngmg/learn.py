@@ -148,7 +148,12 @@ def learn_weights(
         off there. "projected" always has both.
     """
     basis = common_basis(basis, target=target, initial=initial)
-    goal, start = _checked(weights_of(target), None if initial is None else weights_of(initial), basis)
+    n = basis.n_components
+    first = np.full(n, 1 / n) if initial is None else weights_of(initial)
+    goals, starts, shape = weight_rows(weights_of(target), first, basis, names=("target", "initial"))
+    if shape:
+        raise ValueError(f"target and initial have the shape {(*shape, n)}; learn one vector of weights (n,) at a time")
+    goal, start = goals[0], starts[0]
     if mode not in ("projected", "paper"):
         raise ValueError(f"mode is {mode!r}; use 'projected' or 'paper'")
     if sigma is None:
@@ -162,20 +167,15 @@ def learn_weights(
         moved = np.maximum(moved, 0.0)  # only two-sided ones can be below
         return moved / moved.sum()
 
-    def loss(delta: FloatArray) -> FloatArray:
-        return delta @ kernel_product(delta, basis, sigma, diagonal=True) / 2
-
-    return _walk(start, goal, advance, loss, n_steps, tolerance)
+    pi, taken, converged, steps, path, l1 = _walk(start, goal, advance, n_steps, tolerance)
+    losses = [delta @ kernel_product(delta, basis, sigma, diagonal=True) / 2 for delta in path - goal]
+    return WeightPath(pi, taken, converged, steps, path, l1, np.array(losses))
 
 
 def _walk(
-    start: FloatArray,
-    goal: FloatArray,
-    advance: Callable[[FloatArray], FloatArray],
-    loss: Callable[[FloatArray], FloatArray],
-    n_steps: int,
-    tolerance: float,
-) -> WeightPath:
+    start: FloatArray, goal: FloatArray, advance: Callable[[FloatArray], FloatArray], n_steps: int, tolerance: float
+) -> tuple[FloatArray, int, bool, NDArray[np.int64], FloatArray, FloatArray]:
+    """All of a `WeightPath` but the losses."""
     if not hasattr(n_steps, "__index__"):
         raise TypeError(f"n_steps is {n_steps!r}; give a whole number of steps")
     if n_steps < 0 or not tolerance >= 0:
@@ -196,8 +196,7 @@ def _walk(
     if recorded[-1][0] != taken:
         recorded.append((taken, pi, distance))
     steps, path, l1 = (np.array(column) for column in zip(*recorded, strict=True))
-    losses = np.array([loss(delta) for delta in path - goal])
-    return WeightPath(pi, taken, distance <= tolerance, steps, path, l1, losses)
+    return pi, taken, distance <= tolerance, steps, path, l1
 
 
 def learn_weights_from_data(x: ArrayLike, basis: GaussianBasis, **options: Any) -> WeightPath:
@@ -224,17 +223,6 @@ def learn_weights_from_data(x: ArrayLike, basis: GaussianBasis, **options: Any) 
             f"{counts.axis.low:.6g} to {counts.axis.high:.6g}; take a wider basis or leave them out"
         )
     return learn_weights(histogram_weights(counts, basis), basis, **options)
-
-
-def _checked(target: ArrayLike, initial: ArrayLike | None, basis: GaussianBasis) -> tuple[FloatArray, FloatArray]:
-    """Weights (n,) of the target and of the start."""
-    n = basis.n_components
-    if initial is None:
-        initial = np.full(n, 1 / n)
-    first, second, shape = weight_rows(target, initial, basis, names=("target", "initial"))
-    if shape:
-        raise ValueError(f"target and initial have the shape {(*shape, n)}; learn one vector of weights (n,) at a time")
-    return first[0], second[0]
 
 
 def _checked_step(step: float | None, mode: str, basis: GaussianBasis, sigma: float) -> float:

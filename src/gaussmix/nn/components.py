@@ -23,10 +23,8 @@ from gaussmix.density.basis import GaussianBasis
 REACH = 9.0  # standard deviations beyond which a component has no mass: 2 Phi(-9) = 2e-19
 PANEL = 0.5  # the widest panel, in standard deviations of the narrowest component that reaches into it
 ORDER = 6  # Gauss-Legendre nodes in a panel: for a Gaussian factor the error is below 1e-15 of its integral
-SUM_TOLERANCE = 1e-6
-"""How far weights may be from the sum 1, or 64 rounding errors where that is more; they are divided by their sum."""
-LARGEST_LOG_SLOPE = 60.0
-"""Log of the largest derivative of a log-density with respect to a weight that is 0; it may be infinite in truth."""
+SUM_TOLERANCE = 1e-6  # how far the sum of weights may be off 1, or 64 rounding errors where that is more
+LARGEST_LOG_SLOPE = 60.0  # log of the largest derivative of a log-density by a weight of 0; in truth it may be infinite
 _MOST_STEPS = 100
 
 

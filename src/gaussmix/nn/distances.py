@@ -179,10 +179,7 @@ def _slopes(delta: Tensor, components: Components, zero: Tensor, row: Tensor, be
 
 @torch.no_grad()
 def _sign_changes(delta: Tensor, components: Components) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What `_slopes` takes. D is looked at on panels of half a standard deviation.
-
-    Two zeros inside one panel are found where D has an extremum between them.
-    """
+    """What `_slopes` takes, by panels of half a standard deviation; of two zeros in one by the extremum between."""
     edges = panel_edges(components)
     u = components.standardised(edges)
     value, slope = delta @ normal_cdf(u).T, delta @ (normal_pdf(u) / components.stds).T
@@ -197,13 +194,13 @@ def _sign_changes(delta: Tensor, components: Components) -> tuple[Tensor, Tensor
     dips = (here == after) & (here * slope[:, :-1] < 0) & (here * slope[:, 1:] > 0) & low[:, :-1] & low[:, 1:]
     dip_row, dip_panel = dips.nonzero(as_tuple=True)
     side, first, last = here[dip_row, dip_panel], edges[dip_panel], edges[dip_panel + 1]
-    lowest = crossing(lambda x, k: _density_difference(x, delta[dip_row[k]], components), first, last, -side)
-    below = _difference(lowest, delta[dip_row], components)[0] * side < -noise[dip_row, 0]
+    lowest = crossing(lambda x, k: _derivatives(x, delta[dip_row[k]], components)[1:], first, last, -side)
+    below = _derivatives(lowest, delta[dip_row], components)[0] * side < -noise[dip_row, 0]
     dip_row, first, last, lowest, side = (part[below] for part in (dip_row, first, last, lowest, side))
     before = torch.cat([here[row, panel], side, -side])
     row = torch.cat([row, dip_row, dip_row])
     left, right = torch.cat([left, first, lowest]), torch.cat([right, lowest, last])
-    zero = crossing(lambda x, k: _difference(x, delta[row[k]], components), left, right, before)
+    zero = crossing(lambda x, k: _derivatives(x, delta[row[k]], components)[:2], left, right, before)
     return zero, row, before, sign[:, -1]
 
 
@@ -215,14 +212,8 @@ def _filled(sign: Tensor) -> Tensor:
     return sign.gather(1, torch.maximum(latest, first))
 
 
-def _difference(x: Tensor, delta: Tensor, components: Components) -> tuple[Tensor, Tensor]:
-    """(K,) D and D' at x (K,) for the rows delta (K, n)."""
-    u = components.standardised(x)
-    return (delta * normal_cdf(u)).sum(-1), (delta * normal_pdf(u) / components.stds).sum(-1)
-
-
-def _density_difference(x: Tensor, delta: Tensor, components: Components) -> tuple[Tensor, Tensor]:
-    """(K,) D' and D'' at x (K,) for the rows delta (K, n)."""
+def _derivatives(x: Tensor, delta: Tensor, components: Components) -> tuple[Tensor, Tensor, Tensor]:
+    """(K,) D, D' and D'' at x (K,) for the rows delta (K, n)."""
     u = components.standardised(x)
     parts = delta * normal_pdf(u) / components.stds
-    return parts.sum(-1), -(parts * u / components.stds).sum(-1)
+    return (delta * normal_cdf(u)).sum(-1), parts.sum(-1), -(parts * u / components.stds).sum(-1)

@@ -59,9 +59,7 @@ class ExpansionDistribution(Distribution):
     ):
         given = logits if probs is None else probs
         if given is None or (probs is not None and logits is not None):
-            raise ValueError(
-                f"{'neither' if given is None else 'both'} of probs and logits are given; give one of them"
-            )
+            raise ValueError(f"{'neither' if given is None else 'both'} of probs and logits are given; give one")
         self.components = components_of(basis, given)
         n = len(self.components.means)
         if given.ndim == 0 or given.shape[-1] != n:
@@ -98,9 +96,7 @@ class ExpansionDistribution(Distribution):
         """
         law = mixture if isinstance(mixture, GaussianMixture1D) else mixture.distribution_
         if law.bounds != (-math.inf, math.inf):
-            raise ValueError(
-                f"the mixture has bounds {law.bounds}, which a torch expansion has not; fit with bounds=None"
-            )
+            raise ValueError(f"the mixture has bounds {law.bounds}, which torch expansions lack; fit with bounds=None")
         if law.atoms.masses.size:
             raise ValueError(
                 f"the mixture has point masses of {law.atoms.masses.sum():.6g}, which have no density; leave those "

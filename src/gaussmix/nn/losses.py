@@ -39,8 +39,13 @@ class _KernelLoss(nn.Module):
         _check_choice("reduction", reduction, Reduction)
         self.reduction = reduction
         matrix = index_kernel(kernel, sigma) if isinstance(kernel, int) else _given(kernel, sigma)
-        if self.must_be_definite:
-            _check_positive_definite(matrix)
+        values = torch.linalg.eigvalsh(matrix.double())
+        low, high = float(values[0]), float(values[-1])
+        if self.must_be_definite and low <= len(matrix) * torch.finfo(matrix.dtype).eps * high:
+            raise ValueError(
+                f"kernel has eigenvalues from {low:.3g} to {high:.3g} and is not positive definite to rounding; use a "
+                "smaller sigma, or add a multiple of the identity"
+            )
         self.register_buffer("kernel", matrix)
 
     def extra_repr(self) -> str:
@@ -228,16 +233,6 @@ def _given(kernel: Tensor, sigma: float | None) -> Tensor:
         off = float((kernel - kernel.T).abs().max())
         raise ValueError(f"kernel differs from its transpose by up to {off:.6g}; it must be symmetric")
     return kernel.detach().clone()
-
-
-def _check_positive_definite(kernel: Tensor) -> None:
-    values = torch.linalg.eigvalsh(kernel.double())
-    low, high = float(values[0]), float(values[-1])
-    if low <= len(kernel) * torch.finfo(kernel.dtype).eps * high:
-        raise ValueError(
-            f"kernel has eigenvalues from {low:.3g} to {high:.3g} and is not positive definite to rounding; use a "
-            "smaller sigma, or add a multiple of the identity"
-        )
 
 
 def _check_choice(name: str, value: str, choices: Any) -> None:

@@ -9,5 +9,5 @@ from __future__ import annotations
 from gaussmix._lazy import face
 
 __getattr__, __dir__, __all__ = face(
-    __name__, {name: [name] for name in ("avatars", "celeba", "cifar10", "class_folder", "idx", "image_folder")}
+    __name__, {name: [name] for name in ("avatars", "celeba", "cifar10", "idx", "image_folder")}
 )

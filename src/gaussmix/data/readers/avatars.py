@@ -24,8 +24,7 @@ from gaussmix.data.cache import Append, Built, digest, fetch
 
 AVATAR_SIZES = (32, 64)
 AVATAR_COUNT = 4000
-VERSION = 1
-"""Raised whenever a drawing changes, so that old caches are not mistaken for new ones."""
+VERSION = 1  # raised whenever a drawing changes, so that old caches are not mistaken for new ones
 
 HAIR_COLORS = {
     "Black_Hair": ("#2C1B18", "#1F1A24"),
@@ -34,11 +33,7 @@ HAIR_COLORS = {
     "Red_Hair": ("#C93305", "#B8431F"),
     "Gray_Hair": ("#B9B9C2", "#DCDCE2"),
 }
-SKIN_COLORS = {
-    "Pale_Skin": ("#FFDBB4", "#F6D0B5"),
-    "Dark_Skin": ("#8D5030", "#614335"),
-    "": ("#D9955F", "#E0A03F"),
-}
+SKIN_COLORS = {"Pale_Skin": ("#FFDBB4", "#F6D0B5"), "Dark_Skin": ("#8D5030", "#614335"), "": ("#D9955F", "#E0A03F")}
 BACKGROUNDS = ("#FFFFFF", "#C8DCF0", "#F0E1C8", "#D2EBD2")
 TOPS = {
     "Long_Hair": (
@@ -73,10 +68,9 @@ FREE_PARTS = {  # parts that no attribute speaks of
     "hat_color": "BLACK BLUE_01 BLUE_03 GRAY_01 PASTEL_GREEN PASTEL_YELLOW PINK RED".split(),
 }
 ATTRIBUTES: tuple[str, ...] = (
-    *HAIR_COLORS,
-    *("Long_Hair", "Bald", "Wearing_Hat", "Eyeglasses", "Sunglasses", "Beard", "Mustache"),
-    *("Smiling", "Mouth_Open", "Pale_Skin", "Dark_Skin"),
-)
+    *HAIR_COLORS, "Long_Hair", "Bald", "Wearing_Hat", "Eyeglasses", "Sunglasses", "Beard", "Mustache",
+    "Smiling", "Mouth_Open", "Pale_Skin", "Dark_Skin",
+)  # fmt: skip
 
 _FACE_BOX = np.array([50, 18, 206, 174]) / 256  # left, top, right, bottom in picture widths: hair and beard just fit
 _SUPERSAMPLING = 4  # rendered width in final pixels
@@ -147,8 +141,8 @@ def _render(parts: dict[str, str], size: int, rng: np.random.Generator) -> np.nd
         hat_color=pa.ClothingColor[parts["hat_color"]],
     ).render()
     width = _SUPERSAMPLING * size
-    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=width, skip_system_fonts=True))
-    face = Image.open(io.BytesIO(png)).convert("RGBA")
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=width, skip_system_fonts=True)
+    face = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
     picture = Image.new("RGBA", face.size, _jitter(parts["background"], rng))
     picture.alpha_composite(face)
     box = tuple(_FACE_BOX * width)
@@ -156,35 +150,26 @@ def _render(parts: dict[str, str], size: int, rng: np.random.Generator) -> np.nd
 
 
 def draw_avatars(
-    count: int, size: int, seed: int, on_progress: Callable[[int], None] | None = None
+    count: int, size: int, seed: int, on_progress: Callable[[int], None]
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Draw ``count`` faces of ``size`` x ``size`` pixels.
-
-    Returns images ``(count, size, size, 3)`` uint8, attributes ``(count, 16)`` uint8 in the order of `ATTRIBUTES`,
-    and for every part the name that was drawn, ``(count,)`` strings. ``on_progress`` is called with the number of
-    faces finished so far.
-    """
+    """Images ``(count, size, size, 3)`` uint8, attributes ``(count, 16)`` uint8, and each part's names ``(count,)``."""
 
     def draw(i: int) -> tuple[dict[str, str], set[str], np.ndarray]:
         rng = np.random.default_rng([seed, i])
         parts, has = _choose_parts(rng)
         return parts, has, _render(parts, size, rng)
 
-    images = np.empty((count, size, size, 3), np.uint8)
-    attributes = np.zeros((count, len(ATTRIBUTES)), np.uint8)
-    drawn: list[dict[str, str]] = []
+    faces = []
     executor = ThreadPoolExecutor()  # resvg works outside the interpreter's lock
     try:
-        for i, (parts, has, image) in enumerate(executor.map(draw, range(count))):
-            images[i] = image
-            attributes[i] = [name in has for name in ATTRIBUTES]
-            drawn.append(parts)
-            if on_progress is not None:
-                on_progress(i + 1)
+        for face in executor.map(draw, range(count)):
+            faces.append(face)
+            on_progress(len(faces))
     finally:
         executor.shutdown(cancel_futures=True)
-    names = drawn[0] if drawn else {}
-    return images, attributes, {name: np.array([parts[name] for parts in drawn]) for name in names}
+    drawn, attributes, images = zip(*faces, strict=True)
+    found = np.array([[name in has for name in ATTRIBUTES] for has in attributes], np.uint8)
+    return np.stack(images), found, {name: np.array([parts[name] for parts in drawn]) for name in drawn[0]}
 
 
 def load_avatars(count: int, size: int, seed: int, root: Path, progress: bool) -> AttributeDataset:

@@ -43,10 +43,10 @@ def read_celeba(folder: Path) -> ImageTable:
 
 
 def _find(folder: Path, name: str, places: tuple[str, ...], why: str) -> Path:
-    for place in places:
-        if (folder / place / name).exists():
-            return folder / place / name
-    raise DataError(f"{folder / name} is missing: {why}")
+    found = [path for place in places if (path := folder / place / name).exists()]
+    if not found:
+        raise DataError(f"{folder / name} is missing: {why}")
+    return found[0]
 
 
 def _read_attributes(path: Path) -> TableRows:
@@ -71,9 +71,7 @@ def _read_attributes(path: Path) -> TableRows:
             )
         table.add(check_file(fields[0], path, row), fields[1:], path, row)
     if len(table.rows) != count or not count:
-        raise DataError(
-            f"{path}, row 1: announces {count} images, but {len(table.rows)} rows follow; is the file whole?"
-        )
+        raise DataError(f"{path}, row 1: announces {count} images, but {len(table.rows)} rows follow; is it whole?")
     return table
 
 

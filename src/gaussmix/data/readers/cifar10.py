@@ -39,12 +39,9 @@ _PIXELS = 3 * SIDE * SIDE
 
 def find_cifar10(folder: Path) -> Path | None:
     """Where the files lie: ``folder`` or the archive's own folder in it; None if it is not CIFAR-10."""
-    places = (folder, folder / "cifar-10-batches-bin"), (folder, folder / "cifar-10-batches-py")
-    for name, candidates in zip((BINARY_NAMES, PICKLED_NAMES), places, strict=True):
-        for place in candidates:
-            if (place / name).is_file():
-                return place
-    return None
+    layouts = ((BINARY_NAMES, "cifar-10-batches-bin"), (PICKLED_NAMES, "cifar-10-batches-py"))
+    files = (place / name for name, archive in layouts for place in (folder, folder / archive))
+    return next((file.parent for file in files if file.is_file()), None)
 
 
 def load_cifar10(place: Path, *, size: int, count: int | None, root: Path, progress: bool) -> AttributeDataset:
@@ -59,8 +56,10 @@ def load_cifar10(place: Path, *, size: int, count: int | None, root: Path, progr
         if not path.is_file():
             raise DataError(f"{path} is missing; CIFAR-10 comes in {len(paths)} files and {names_file.name}")
     read = _read_records if binary else _read_pickled
-    names = _names(read_text(names_file).split() if binary else _listed_names(names_file), names_file)
-
+    names = tuple(read_text(names_file).split() if binary else _listed_names(names_file))
+    check_names(names, names_file, 1)
+    if len(names) != CLASSES:
+        raise DataError(f"{names_file} names {len(names)} classes; CIFAR-10 has {CLASSES}")
     stamp = digest(READER, [_state(path) for path in (names_file, *paths)])
     content = recall(root, stamp)
     if content is None:
@@ -133,13 +132,6 @@ def _checked(pixels: np.ndarray, labels: np.ndarray, path: Path) -> tuple[np.nda
     if len(wrong):
         raise DataError(f"{path}, image {wrong[0]}: label {labels[wrong[0]]}; expected 0 to {CLASSES - 1}")
     return np.ascontiguousarray(pixels.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)), labels
-
-
-def _names(found: list[str], path: Path) -> tuple[str, ...]:
-    check_names(found, path, 1)
-    if len(found) != CLASSES:
-        raise DataError(f"{path} names {len(found)} classes; CIFAR-10 has {CLASSES}")
-    return tuple(found)
 
 
 def _read_records(path: Path) -> tuple[np.ndarray, np.ndarray]:

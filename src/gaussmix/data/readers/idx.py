@@ -22,12 +22,7 @@ from gaussmix._typing import IntArray
 from gaussmix.data.base import SPLITS, DataError, LabelledImages, images_digest
 from gaussmix.data.cache import digest
 
-FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 """Zalando's names, in the order of the labels; taken if the folder's name contains "fashion"."""
 

@@ -1,4 +1,6 @@
-"""Image folder: pictures and ``metadata.csv``, as in Hugging Face's imagefolder convention.
+"""Folders of pictures.
+
+Image folder: pictures and ``metadata.csv``, as in Hugging Face's imagefolder convention.
 
     folder/metadata.csv    file_name,Smiling,Hat    file_name relative to the table's own folder, then one
     folder/faces/a.png     faces/a.png,1,0          column of 0/1 (or -1/1, true/false) for each attribute
@@ -7,6 +9,16 @@
 A table may lie in the folder itself, in sub-folders named after splits, or both. The split of an image is the
 first part of its path: train; valid, validation, val or dev; test. If no image has one, a hash of ``file_name``
 decides: about 80 % train, 10 % valid, 10 % test, and an image keeps its split when others come and go.
+
+Class folder: one sub-folder of pictures for each class, with or without folders for the splits.
+
+    folder/cat/a.png       folder/train/cat/a.png
+    folder/cat/b.jpg       folder/validation/cat/b.jpg
+    folder/dog/c.png       folder/test/dog/c.png
+
+With a folder ``train`` the first part of the path is the split, otherwise every fifth picture of each class is for the
+test. Classes and files come in the order of their names. Names that begin with a dot and files that do not end as a
+picture does are passed over.
 """
 
 from __future__ import annotations
@@ -19,13 +31,14 @@ from pathlib import Path
 
 import numpy as np
 
-from gaussmix.data.base import DataError
+from gaussmix.data.base import DataError, every_fifth_for_test
 from gaussmix.data.table import ImageTable, TableRows, check_file, check_names, read_text
 
-READER = "image-folder 1"
+READER, CLASS_READER = "image-folder 1", "class-folder 1"
 TABLE = "metadata.csv"
 FILE_COLUMN = "file_name"
 SPLIT_FOLDERS = {"train": 0, "valid": 1, "validation": 1, "val": 1, "dev": 1, "test": 2}
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
 
 
 def find_tables(folder: Path) -> list[Path]:
@@ -86,7 +99,9 @@ def _splits(files: list[str], rows: list[tuple[Path, int]]) -> np.ndarray:
     """``(N,)`` uint8 splits, by folder or, if no image lies in a split's folder, by hash."""
     found = [SPLIT_FOLDERS.get(file.split("/", 1)[0].lower()) if "/" in file else None for file in files]
     if all(code is None for code in found):
-        return np.array([_hash_split(file) for file in files], np.uint8)
+        digests = (hashlib.blake2b(file.encode(), digest_size=8).digest() for file in files)
+        buckets = [int.from_bytes(value, "big") % 10 for value in digests]
+        return np.maximum(np.array(buckets) - 7, 0).astype(np.uint8)  # 0 to 7 train, 8 valid, 9 test
     if None in found:
         lost = found.index(None)
         path, row = rows[lost]
@@ -97,6 +112,39 @@ def _splits(files: list[str], rows: list[tuple[Path, int]]) -> np.ndarray:
     return np.array(found, np.uint8)
 
 
-def _hash_split(file: str) -> int:
-    bucket = int.from_bytes(hashlib.blake2b(file.encode(), digest_size=8).digest(), "big") % 10
-    return max(0, bucket - 7)  # 0 to 7 train, 8 valid, 9 test
+def read_class_folder(folder: Path) -> ImageTable:
+    """List the pictures of ``folder``; none is opened. The classes are the table's attributes, one in each row.
+
+    DataError for a folder without classes, for a class without pictures and for one that only another split has.
+    """
+    codes = {path: SPLIT_FOLDERS.get(path.name.lower()) for path in _folders(folder)}
+    has_splits = 0 in codes.values()
+    if has_splits and None in codes.values():
+        odd = next(path for path, code in codes.items() if code is None)
+        split = next(path for path, code in codes.items() if code is not None)
+        raise DataError(f"{odd} lies beside {split}; move the class into the splits, or take the splits away")
+    places = [(own, code) for path, code in (codes if has_splits else {folder: 0}).items() for own in _folders(path)]
+    if not places:
+        raise DataError(
+            f"{folder} holds no images of classes; expected idx files such as train-images-idx3-ubyte.gz, or a "
+            "sub-folder of pictures for each class, in it or in its train/, validation/, test/"
+        )
+    names = tuple(sorted({own.name for own, code in places if code == 0}))
+    files, rows, labels, split = [], [], [], []
+    for own, code in places:
+        if own.name not in names:
+            raise DataError(f"{own} is a class without a folder in train/; move some of its pictures there")
+        pictures = sorted(file.name for file in own.glob("[!.]*") if file.suffix.lower() in ENDINGS)
+        if not pictures:
+            raise DataError(f"{own} holds no pictures ({', '.join(sorted(ENDINGS))}); add some, or remove the folder")
+        files += [(own / name).relative_to(folder).as_posix() for name in pictures]
+        rows += [(own, place) for place in range(1, len(pictures) + 1)]
+        labels += [names.index(own.name)] * len(pictures)
+        split += [code] * len(pictures)
+    attributes = np.eye(len(names), dtype=np.uint8)[labels]
+    split = np.array(split, np.uint8) if has_splits else every_fifth_for_test(np.array(labels))
+    return ImageTable(CLASS_READER, folder, files, rows, attributes, names, split)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("[!.]*") if path.is_dir())
