@@ -30,11 +30,7 @@ _GUARD_ONLY = 0.98  # mass of atoms from which, without counts, the rest is take
 
 
 def plot_density(
-    distribution: GaussianMixture1D,
-    counts: BinnedCounts | None = None,
-    *,
-    title: str = "",
-    log: bool = False,
+    distribution: GaussianMixture1D, counts: BinnedCounts | None = None, *, title: str = "", log: bool = False
 ) -> Figure:
     """Draw a density on a figure of its own; takes what `draw_density` takes, and a title."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")

@@ -40,14 +40,7 @@ class Picks:
     """
 
     def __init__(
-        self,
-        rows: Rows,
-        shares: FloatArray,
-        *,
-        together: bool,
-        rule: PickRule,
-        n_components: int,
-        bandwidth: float,
+        self, rows: Rows, shares: FloatArray, *, together: bool, rule: PickRule, n_components: int, bandwidth: float
     ):
         self.rows, self.shares, self.together = rows, shares, together
         self.n_components, self.bandwidth = n_components, bandwidth
