@@ -76,8 +76,15 @@ class SampleFaces(TorchCommand):
 
         from gaussmix._progress import progress_bar
         from gaussmix.diffusion.conditions import read_components
-        from gaussmix.diffusion.sampling import draw_kinds, first_pictures, stream_to_folder
-        from gaussmix.diffusion.sheets import MOST_ON_A_SHEET, describe, label, sample_sheet
+        from gaussmix.diffusion.sampling import (
+            MOST_ON_A_SHEET,
+            describe,
+            draw_kinds,
+            first_pictures,
+            label,
+            sample_sheet,
+            stream_to_folder,
+        )
         from gaussmix.sheets import picture_format, save_atomic
 
         picture_format(self.output)  # a wrong suffix is said before the drawing, not after
@@ -151,8 +158,7 @@ class EditFace(TorchCommand):
         from gaussmix.data.decode import read_square
         from gaussmix.diffusion.conditions import attribute_row, read_components
         from gaussmix.diffusion.edit import edit_images, find_encoder, reconstruct
-        from gaussmix.diffusion.sampling import write_folder
-        from gaussmix.diffusion.sheets import edit_sheet, label
+        from gaussmix.diffusion.sampling import edit_sheet, label, write_folder
         from gaussmix.sheets import picture_format, save_atomic
 
         picture_format(self.output)  # a wrong suffix is said before the drawing, not after

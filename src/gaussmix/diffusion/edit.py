@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from gaussmix.diffusion.conditions import find_attributes, nearest_possible
 from gaussmix.diffusion.encoder import AttributeEncoder
@@ -46,7 +47,7 @@ _SURE_FROM, _SURE_TO = 0.4, 0.8
 _BROAD_FROM, _BROAD_TO = 0.6, 0.9
 """Likewise if the share of the picture that is free is small."""
 
-Description = tuple[NDArray[np.uint8], torch.Tensor]  # A (M, K) and Z (M, T, N)
+Description = tuple[NDArray[np.uint8], Tensor]  # A (M, K) and Z (M, T, N)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +62,8 @@ class EditResult:
     images: NDArray[np.uint8]
     attributes_before: NDArray[np.uint8]
     attributes_after: NDArray[np.uint8]
-    attribute_latents_before: torch.Tensor
-    attribute_latents_after: torch.Tensor
+    attribute_latents_before: Tensor
+    attribute_latents_after: Tensor
     masks: NDArray[np.float32]
 
 
@@ -212,14 +213,14 @@ def _as_asked_for(
     return (after, torch.where(tokens[:, :, None], drawn, latents)), (before != after) | new
 
 
-def _maps(encoder: AttributeEncoder, changed: NDArray[np.bool_]) -> torch.Tensor:
+def _maps(encoder: AttributeEncoder, changed: NDArray[np.bool_]) -> Tensor:
     """The highest of the maps of the attributes that change, ``(M, S, S)``, for ``changed`` ``(M, K)``."""
     maps, size = encoder.maps.float().cpu(), encoder.config["image_size"]
     maps = torch.nn.functional.interpolate(maps[None], size=(size, size), mode="bilinear")[0]
     return (torch.from_numpy(changed)[:, :, None, None] * maps).amax(1)
 
 
-def _masked(difference: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+def _masked(difference: Tensor, maps: Tensor) -> Tensor:
     """m times a difference ``(B, C, S, S)``; ``maps`` ``(B, 1, S, S)``."""
     free = _smooth_step(maps, _MASK_FROM, _MASK_TO)
     broad = _smooth_step(free.mean((1, 2, 3), keepdim=True), _BROAD_FROM, _BROAD_TO)
@@ -231,7 +232,7 @@ def _masked(difference: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     return difference * (1 - doubt * (1 - _smooth_step(size, _CHANGE_FROM, _CHANGE_TO)))
 
 
-def _smooth_step(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
+def _smooth_step(values: Tensor, low: float, high: float) -> Tensor:
     """From 0 up to ``low`` to 1 from ``high`` on."""
     share = ((values - low) / (high - low)).clamp(0, 1)
     return share**2 * (3 - 2 * share)
@@ -252,7 +253,7 @@ def _redraw(
     pipeline: AttributeDiffusionPipeline,
     images: NDArray[np.uint8],
     descriptions: list[Description],
-    maps: torch.Tensor,
+    maps: Tensor,
     levels: list[int],
     guidance: float,
     generators: list[torch.Generator],

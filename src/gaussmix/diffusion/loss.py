@@ -16,18 +16,19 @@ mean over images and attributes), or the paper's NGMG entropy as it prints it (D
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
 
 from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.schedulers import angle_weights, make_betas
 from gaussmix.nn import NGMGEntropyLoss
 
 
-def detail_weights(maps: NDArray[np.float32], strength: float, size: int) -> torch.Tensor:
+def detail_weights(maps: NDArray[np.float32], strength: float, size: int) -> Tensor:
     """Weights ``(1, 1, size, size)`` of the pixels in the loss, of mean 1.
 
     ``1 + strength * (mean over k of w_k^2 / mean(w_k^2))``: with the maps ``w_k`` ``(K, H, W)`` of where attribute k
@@ -44,23 +45,15 @@ def detail_weights(maps: NDArray[np.float32], strength: float, size: int) -> tor
 class DiffusionLosses(NamedTuple):
     """Scalars: ``total = denoising + classifier_weight * classification``; the last is None without a classifier."""
 
-    total: torch.Tensor
-    denoising: torch.Tensor
-    classification: torch.Tensor | None = None
+    total: Tensor
+    denoising: Tensor
+    classification: Tensor | None = None
 
     @classmethod
     def mean(cls, parts: list[DiffusionLosses]) -> DiffusionLosses:
         """Of the accumulated batches of a step, without their graphs."""
-
-        def of(values: list[torch.Tensor]) -> torch.Tensor:
-            return torch.stack([value.detach() for value in values]).mean()
-
-        classification = [part.classification for part in parts if part.classification is not None]
-        return cls(
-            of([part.total for part in parts]),
-            of([part.denoising for part in parts]),
-            of(classification) if classification else None,
-        )
+        by_name: Any = zip(*parts, strict=True)
+        return cls(*(each[0] if each[0] is None else torch.stack(each).detach().mean() for each in by_name))
 
 
 class ForwardProcess:
@@ -69,16 +62,11 @@ class ForwardProcess:
     ``weights``: ``(1, 1, H, W)`` of the pixels in the loss, all equal if not given.
     """
 
-    def __init__(self, config: DiffusionConfig, device: torch.device, weights: torch.Tensor | None = None):
+    def __init__(self, config: DiffusionConfig, device: torch.device, weights: Tensor | None = None):
         self.config = config
         self.weights = None if weights is None else weights.to(device)
-        self.betas = make_betas(
-            config.beta_schedule,
-            config.timesteps,
-            beta=config.beta,
-            beta_start=config.beta_start,
-            beta_end=config.beta_end,
-        )
+        betas = {name: getattr(config, name) for name in ("beta", "beta_start", "beta_end")}
+        self.betas = make_betas(config.beta_schedule, config.timesteps, **betas)
         alpha_bar = torch.from_numpy(np.cumprod(1 - self.betas))
         self.signal = alpha_bar.sqrt().float().to(device)
         self.noise = (1 - alpha_bar).sqrt().float().to(device)
@@ -86,12 +74,7 @@ class ForwardProcess:
         self.timestep_weights = torch.from_numpy(chances).float().to(device)
 
     def loss(
-        self,
-        model: torch.nn.Module,
-        images: torch.Tensor,
-        attributes: torch.Tensor,
-        attribute_latents: torch.Tensor,
-        generator: torch.Generator,
+        self, model: nn.Module, images: Tensor, attributes: Tensor, attribute_latents: Tensor, generator: Generator
     ) -> DiffusionLosses:
         """Mean squared error of the network's answer at random noise levels, and what the classifier adds."""
         config, count, device = self.config, len(images), images.device
@@ -100,25 +83,16 @@ class ForwardProcess:
         dropped = torch.rand(count, generator=generator, device=device) < config.condition_dropout
         a, b = self.signal[timesteps].view(-1, 1, 1, 1), self.noise[timesteps].view(-1, 1, 1, 1)
         target = noise if config.objective == "epsilon" else a * noise - b * images
-        answer, *logits = model(
-            a * images + b * noise,
-            timesteps,
-            attribute_latents,
-            attributes,
-            dropped,
-            unconditioned_logits=config.classifier_pass == "unconditioned",
-            return_dict=False,
-        )
-        if self.weights is None:
-            denoising = torch.nn.functional.mse_loss(answer.float(), target)
-        else:
-            denoising = (self.weights * (answer.float() - target) ** 2).mean()
+        shown, second = (timesteps, attribute_latents, attributes, dropped), config.classifier_pass == "unconditioned"
+        answer, *logits = model(a * images + b * noise, *shown, unconditioned_logits=second, return_dict=False)
+        errors = (answer.float() - target) ** 2
+        denoising = (errors if self.weights is None else self.weights * errors).mean()
         if not config.classifier_weight:
             return DiffusionLosses(denoising, denoising)
         classification = self._classification(logits[0].float(), attributes)
         return DiffusionLosses(denoising + config.classifier_weight * classification, denoising, classification)
 
-    def _classification(self, logits: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
+    def _classification(self, logits: Tensor, attributes: Tensor) -> Tensor:
         if self.config.classifier_loss == "bce":
             return torch.nn.functional.binary_cross_entropy_with_logits(logits, attributes)
         return NGMGEntropyLoss(logits.shape[1]).to(logits.device)(logits, attributes)

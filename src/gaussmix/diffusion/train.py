@@ -17,23 +17,106 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers.training_utils import EMAModel
+from numpy.typing import NDArray
+from torch import Tensor
 
+from gaussmix._files import read_tensors, write_tensors
 from gaussmix._progress import progress_bar
 from gaussmix.data.base import AttributeDataset
-from gaussmix.diffusion.batches import TrainingBatches
 from gaussmix.diffusion.conditions import MAX_ROWS, pack_rows
 from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.encoder import train_encoder
 from gaussmix.diffusion.loss import DiffusionLosses, ForwardProcess, detail_weights
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+from gaussmix.diffusion.sampling import draw_sheet
 from gaussmix.diffusion.schedulers import make_scheduler
-from gaussmix.diffusion.sheets import draw_sheet
 from gaussmix.diffusion.unet import AttributeUNet, ConditionConfig
+from gaussmix.latents.attributes import AttributeLatents
+from gaussmix.latents.encoder import LatentEncoder
+from gaussmix.latents.matching import match_latents
 from gaussmix.training.checkpoints import Checkpoint, save_whole_folder
 from gaussmix.training.loop import Trainer, TrainingError, TrainResult
-from gaussmix.training.schedule import step_generator
+from gaussmix.training.schedule import ShuffledBatches, step_generator
 
 __all__ = ["DiffusionTrainer", "TrainResult", "TrainingError", "train"]
+
+_KIND = "matched_latents"
+_ENCODER = "encoder."  # before the names of the encoder's tensors in a run's latents.safetensors
+
+
+class TrainingBatches:
+    """Batches of ``(x_0, A, Z)`` from the training split, by step number.
+
+    ``latent_distribution`` is the one to sample Z from afterwards. Where Z is matched, ``table`` ``(M, T, N)`` is that
+    of each image, ``maps`` ``(K, H, W)`` says where attributes act, and ``encoder`` reads Z off other pictures.
+    """
+
+    table: NDArray[np.float32] | None = None
+    maps: NDArray[np.float32] | None = None
+    encoder: LatentEncoder | None = None
+
+    def __init__(self, dataset: AttributeDataset, config: DiffusionConfig, table_file: Path, batch_size: int):
+        self.dataset, self.config = dataset, config
+        self.positions = dataset.indices("train")
+        self.attributes = np.asarray(dataset.attributes[self.positions])
+        shared = ("latent_dim", "n_components", "separation", "conditioning", "injection")
+        self.condition = ConditionConfig(
+            n_attributes=self.attributes.shape[1],
+            base_token=config.pairing == "matched",
+            **{name: getattr(config, name) for name in shared},
+        )
+        self.latent_distribution = self.condition.latents()
+        if config.pairing == "matched":
+            self._match(table_file)
+        self.order = ShuffledBatches(len(self.positions), batch_size, config.seed)
+
+    def load(self, step: int, rows: slice, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """The ``rows`` of the batch of ``step``: images ``(B, 3, H, W)`` in [-1, 1], ``(B, K)``, Z ``(B, T, N)``."""
+        rank = self.order[step][rows]
+        images = torch.from_numpy(np.ascontiguousarray(self.dataset.images[self.positions[rank]]))
+        attributes = torch.from_numpy(self.attributes[rank].astype(np.float32))
+        if self.table is not None:
+            latents = torch.from_numpy(self.table[rank]).to(generator.device)
+            if self.config.redraw_details:
+                latents = self._with_details_redrawn(latents, generator)
+        elif self.config.pairing == "fixed":
+            latents = self.latent_distribution.fixed(self.positions[rank], self.config.seed)
+        else:
+            latents = self.latent_distribution.draw(len(rank), generator)
+        device = generator.device
+        pixels = images.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return pixels, attributes.to(device), latents.to(device)
+
+    def _with_details_redrawn(self, latents: Tensor, generator: torch.Generator) -> Tensor:
+        """Z ``(B, T, N)`` with new numbers after the first in some of the tokens; in the base token all are details."""
+        fresh = self.latent_distribution.draw(len(latents), generator)
+        first = torch.zeros(latents.shape[1:], dtype=torch.bool, device=latents.device)
+        first[: self.latent_distribution.n_attributes, 0] = True
+        chosen = torch.rand(latents.shape[:2], generator=generator, device=latents.device) < self.config.redraw_details
+        return torch.where(chosen[:, :, None] & ~first, fresh, latents)
+
+    def _match(self, file: Path) -> None:
+        """Finds Z that describes each image, once a run; it is kept beside the checkpoints."""
+        seed = self.config.seed
+        wanted = json.dumps({"dataset": self.dataset.key, "seed": seed, **self.latent_distribution.to_config()})
+        try:
+            kept, about = read_tensors(file, _KIND)
+        except (FileNotFoundError, ValueError):
+            kept, about = {}, {}
+        if about.get("wanted") == wanted:
+            kept = {name: tensor.copy() for name, tensor in kept.items()}  # torch wants to be able to write to them
+            own = {name.removeprefix(_ENCODER): tensor for name, tensor in kept.items() if name.startswith(_ENCODER)}
+            self.table, self.maps, self.encoder = kept["table"], kept["maps"], LatentEncoder.from_tensors(own)
+            self.latent_distribution = AttributeLatents.from_config(json.loads(about["latents"]))
+            return
+        images = np.asarray(self.dataset.images[self.positions])
+        matched = match_latents(images, self.attributes, self.latent_distribution, seed=seed)
+        self.table, self.maps, self.encoder = matched.table, matched.maps, matched.encoder
+        self.latent_distribution = matched.latents
+        encoder = {f"{_ENCODER}{name}": tensor for name, tensor in matched.encoder.to_tensors().items()}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        about = {"wanted": wanted, "latents": json.dumps(matched.latents.to_config())}
+        write_tensors(file, {"table": matched.table, "maps": matched.maps, **encoder}, _KIND, about)
 
 
 class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
@@ -66,19 +149,10 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
         if config.detail_weight and self.batches.maps is not None:
             weights = detail_weights(self.batches.maps, config.detail_weight, config.size)
         self.diffusion = ForwardProcess(config, self.accelerator.device, weights)
-        condition = ConditionConfig(
-            n_attributes=self.batches.latent_distribution.n_attributes,
-            latent_dim=config.latent_dim,
-            n_components=config.n_components,
-            separation=config.separation,
-            base_token=self.batches.latent_distribution.base_token,
-            conditioning=config.conditioning,
-            injection=config.injection,
-        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.network = AttributeUNet(
-                condition=condition,
+                condition=self.batches.condition,
                 sample_size=config.size,
                 block_out_channels=tuple(config.channels),
                 layers_per_block=config.layers_per_block,
@@ -89,12 +163,7 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
         self.network.to(self.accelerator.device)
         # use_ema_warmup raises the decay as 1 - (1 + step)^(-3/4) towards its end value.
         self.ema = EMAModel(
-            self.network.parameters(),
-            decay=config.ema_decay,
-            use_ema_warmup=True,
-            inv_gamma=1.0,
-            power=0.75,
-            foreach=True,
+            self.network.parameters(), decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True
         )
         optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -140,7 +209,7 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
             for shadow, parameter in zip(self.ema.shadow_params, self.network.parameters(), strict=True):
                 shadow.copy_(parameter)
 
-    def _train_step(self) -> tuple[DiffusionLosses, torch.Tensor]:
+    def _train_step(self) -> tuple[DiffusionLosses, Tensor]:
         config, rank = self.config, self.accelerator.process_index
         parts: list[DiffusionLosses] = []
         norm = torch.zeros((), device=self.accelerator.device)
@@ -160,7 +229,7 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
         self.ema.step(self.parameters)
         return DiffusionLosses.mean(parts), torch.as_tensor(norm)
 
-    def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Return all tensors of the run's state, by group."""
         names = [name for name, _ in self.network.named_parameters()]
         return {**super().tensors(), "ema": dict(zip(names, self.ema.shadow_params, strict=True))}
@@ -190,28 +259,24 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
             training=self._record(*told),
         )
 
-    def _draw(self, path: Path) -> None:
-        draw_sheet(self.pipeline(), path, guidance=self.config.guidance, seed=self.config.seed, step=self.step)
+    def _draw(self, path: Path, pipeline: AttributeDiffusionPipeline | None = None) -> None:
+        config, pipeline = self.config, pipeline or self.pipeline()
+        draw_sheet(pipeline, path, guidance=config.guidance, seed=config.seed, step=self.step)
 
     def _finish(self, progress: bool, sheet: bool) -> tuple[Path, Path | None]:
-        config, batches, pipeline = self.config, self.batches, self.pipeline()
-        if config.reader_steps and batches.encoder is not None and batches.maps is not None:
-            with progress_bar("learning to read", config.reader_steps, progress) as show:
+        batches, pipeline, steps = self.batches, self.pipeline(), self.config.reader_steps
+        if steps and batches.encoder is not None and batches.maps is not None:
+            found, device = (batches.encoder, batches.maps), self.accelerator.device
+            with progress_bar("learning to read", steps, progress) as show:
                 encoder = train_encoder(
-                    batches.dataset,
-                    batches.encoder,
-                    batches.maps,
-                    steps=config.reader_steps,
-                    device=self.accelerator.device,
-                    on_progress=lambda step, _loss: show(step),
+                    batches.dataset, *found, steps=steps, device=device, on_progress=lambda step, _loss: show(step)
                 )
             pipeline.register_modules(encoder=encoder)
-        model = save_whole_folder(config.output / "model", pipeline.save_pretrained)
-        if not sheet:
-            return model, None
-        samples = config.output / "samples.png"
-        draw_sheet(pipeline, samples, guidance=config.guidance, seed=config.seed, step=self.step)
-        return model, samples
+        model, samples = self.config.output / "model", self.config.output / "samples.png"
+        save_whole_folder(model, pipeline.save_pretrained)
+        if sheet:
+            self._draw(samples, pipeline)
+        return model, samples if sheet else None
 
 
 def _flat(unet: AttributeUNet) -> dict[str, Any]:

@@ -40,7 +40,7 @@ import torch
 from diffusers import ModelMixin, UNet2DConditionModel, UNet2DModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.utils.outputs import BaseOutput
-from torch import nn
+from torch import Tensor, nn
 
 from gaussmix.latents.attributes import AttributeLatents
 
@@ -86,8 +86,8 @@ class ConditionConfig:
 class AttributeUNetOutput(BaseOutput):
     """``sample``: ``(B, C, H, W)``, the predicted noise or velocity; ``logits``: ``(B, K)``, with a classifier."""
 
-    sample: torch.Tensor
-    logits: torch.Tensor | None = None
+    sample: Tensor
+    logits: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class _Shown:
     """What a block is shown: the embedding ``(B, E)`` of the time, with or without the condition, and with
     cross-attention tokens ``(B, L, D)``, whose ``bias`` ``(B, 1, L)`` is far below zero where a token is absent."""
 
-    embedding: torch.Tensor
-    tokens: torch.Tensor | None = None
-    bias: torch.Tensor | None = None
+    embedding: Tensor
+    tokens: Tensor | None = None
+    bias: Tensor | None = None
 
 
 class AttributeUNet(ModelMixin, ConfigMixin):
@@ -219,7 +219,7 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         """Whether the classifier was trained where the condition shows, so that it may read that and not the image."""
         return self.condition.injection != "up" and self.config["classifier_pass"] == "same"
 
-    def tokens(self, attribute_latents: torch.Tensor) -> torch.Tensor:
+    def tokens(self, attribute_latents: Tensor) -> Tensor:
         """Return the ungated tokens ``(B, T, token_dim)`` of Z ``(B, T, N)``."""
         if self.condition.conditioning == "multi_hot":
             return self.token_id.expand(len(attribute_latents), -1, -1)
@@ -230,14 +230,14 @@ class AttributeUNet(ModelMixin, ConfigMixin):
 
     def forward(
         self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor | int,
-        attribute_latents: torch.Tensor,
-        attributes: torch.Tensor,
-        dropped: torch.Tensor | None = None,
+        sample: Tensor,
+        timestep: Tensor | int,
+        attribute_latents: Tensor,
+        attributes: Tensor,
+        dropped: Tensor | None = None,
         unconditioned_logits: bool = False,
         return_dict: bool = True,
-    ) -> AttributeUNetOutput | tuple[torch.Tensor, ...]:
+    ) -> AttributeUNetOutput | tuple[Tensor, ...]:
         """Predict the noise or velocity, and with a classifier the logits of the attributes.
 
         Parameters
@@ -269,11 +269,11 @@ class AttributeUNet(ModelMixin, ConfigMixin):
 
     def classify(
         self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor | int,
-        attribute_latents: torch.Tensor | None = None,
-        attributes: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+        sample: Tensor,
+        timestep: Tensor | int,
+        attribute_latents: Tensor | None = None,
+        attributes: Tensor | None = None,
+    ) -> Tensor:
         """Return logits ``(B, K)`` for noisy images, of a pass with the condition if one is given.
 
         Parameters
@@ -299,9 +299,7 @@ class AttributeUNet(ModelMixin, ConfigMixin):
 
     # -- what the blocks are shown ---------------------------------------------------------------------------------
 
-    def _condition(
-        self, time: torch.Tensor, latents: torch.Tensor, attributes: torch.Tensor, dropped: torch.Tensor | None = None
-    ) -> _Shown:
+    def _condition(self, time: Tensor, latents: Tensor, attributes: Tensor, dropped: Tensor | None = None) -> _Shown:
         gate = attributes.to(latents.dtype)
         if self.condition.base_token:
             gate = torch.cat([gate, gate.new_ones(len(gate), 1)], 1)
@@ -318,30 +316,26 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         summed = self.null_token + (gate[:, :, None] * self.tokens(latents)).sum(1)
         return _Shown(time + self.condition_mlp(summed))
 
-    def _dropped_condition(self, time: torch.Tensor) -> _Shown:
+    def _dropped_condition(self, time: Tensor) -> _Shown:
         """What images see whose condition is dropped."""
         if self.condition.conditioning == "cross_attention":
             return _Shown(time, self.null_token.expand(len(time), 1, -1))
         null = self.null_latents if self.condition.conditioning == "concat" else self.null_token
         return _Shown(time + self.condition_mlp(null.expand(len(time), -1)))
 
-    def _without_condition(self, time: torch.Tensor) -> _Shown:
-        """What blocks see that ``injection`` leaves out: the time, and a constant token where they must attend."""
-        return self._dropped_condition(time) if self.condition.conditioning == "cross_attention" else _Shown(time)
-
     # -- the passes of diffusers' U-Nets, in two halves --------------------------------------------------------------
 
-    def _time(self, sample: torch.Tensor, timestep: torch.Tensor | int) -> torch.Tensor:
+    def _time(self, sample: Tensor, timestep: Tensor | int) -> Tensor:
         unet: Any = self.unet
         timestep = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
         return unet.time_embedding(unet.time_proj(timestep).to(sample.dtype))
 
-    def _way_down(
-        self, sample: torch.Tensor, time: torch.Tensor, shown: _Shown
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    def _way_down(self, sample: Tensor, time: Tensor, shown: _Shown) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The bottleneck ``(B, C', H', W')`` and the skips."""
         unet: Any = self.unet
-        without = self._without_condition(time)
+        # What blocks see that ``injection`` leaves out: the time, and a constant token where they must attend.
+        attends = self.condition.conditioning == "cross_attention"
+        without = self._dropped_condition(time) if attends else _Shown(time)
         state = unet.conv_in(sample)
         skips = (state,)
         for block in unet.down_blocks:
@@ -349,7 +343,7 @@ class AttributeUNet(ModelMixin, ConfigMixin):
             skips += states
         return _through(unet.mid_block, without if self.condition.injection == "up" else shown, state), skips
 
-    def _way_up(self, state: torch.Tensor, skips: tuple[torch.Tensor, ...], shown: _Shown) -> torch.Tensor:
+    def _way_up(self, state: Tensor, skips: tuple[Tensor, ...], shown: _Shown) -> Tensor:
         unet: Any = self.unet
         for block in unet.up_blocks:
             n_skips = len(block.resnets)
@@ -358,7 +352,7 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         return unet.conv_out(unet.conv_act(unet.conv_norm_out(state)))
 
 
-def _through(block: Any, shown: _Shown, state: torch.Tensor, **skips: Any) -> Any:
+def _through(block: Any, shown: _Shown, state: Tensor, **skips: Any) -> Any:
     tokens = {}
     if shown.tokens is not None and getattr(block, "has_cross_attention", False):
         tokens = {"encoder_hidden_states": shown.tokens, "encoder_attention_mask": shown.bias}
