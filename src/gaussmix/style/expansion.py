@@ -4,7 +4,7 @@
     G ~ p_s                            the distribution of style s, learnt from its crops, see ``coupling``
     sum_s w_s G_s,  G_s ~ p_s          a blend of styles with weights w
 
-Couplings of the entries of G (`gaussmix.style.couplings`): "entry", the paper's, draws each entry by itself, which
+Couplings of the entries of G (`gaussmix.style.grams`): "entry", the paper's, draws each entry by itself, which
 loses what they know of each other: most of the variation of such a draw is none that a picture can have. "crop" takes
 one crop's matrix plus noise. "pca", the default, draws scores on the principal axes of the crops, so that entries vary
 together as they do from crop to crop. What is drawn is then repaired: symmetric, no negative eigenvalues, the same
@@ -31,8 +31,7 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.report import Rule
 from gaussmix.latents._parts import mixtures_from_tensors, mixtures_to_tensors
-from gaussmix.style.couplings import PickRule, Picks, PrincipalScores
-from gaussmix.style.grams import GramLayout, Rows, Styles, crop_grams, repair
+from gaussmix.style.grams import GramLayout, PickRule, Picks, PrincipalScores, Rows, Styles, crop_grams, repair
 from gaussmix.style.images import read_picture
 from gaussmix.style.vgg import VGG19Features
 
