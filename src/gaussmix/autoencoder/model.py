@@ -31,13 +31,13 @@ _SLOPE = 0.2  # of the leaky rectifiers
 _MODEL = "model"  # a run's sub-folder with the finished model
 
 
-def _down(inputs: int, channels: Sequence[int]) -> list[nn.Module]:
-    """Each level halves height and width."""
+def _body(inputs: int, channels: Sequence[int], features: int, hidden: int) -> list[nn.Module]:
+    """Levels that each halve height and width, and ``hidden`` numbers of the ``features`` that are left."""
     layers: list[nn.Module] = []
     for outputs in channels:
         layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(_SLOPE)]
         inputs = outputs
-    return layers
+    return [*layers, nn.Flatten(), nn.Linear(features, hidden), nn.LeakyReLU(_SLOPE)]
 
 
 class Discriminator(nn.Module):
@@ -45,9 +45,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, in_channels: int, channels: Sequence[int], features: int, hidden: int, n_classes: int):
         super().__init__()
-        self.body = nn.Sequential(
-            *_down(in_channels, channels), nn.Flatten(), nn.Linear(features, hidden), nn.LeakyReLU(_SLOPE)
-        )
+        self.body = nn.Sequential(*_body(in_channels, channels, features, hidden))
         self.adversarial = nn.Linear(hidden, 1)
         self.classes = nn.Linear(hidden, n_classes)
 
@@ -99,24 +97,12 @@ class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
             )
         small = image_size // 2 ** len(channels)
         features = channels[-1] * small**2
-        self.encoder = nn.Sequential(
-            *_down(in_channels, channels),
-            nn.Flatten(),
-            nn.Linear(features, hidden),
-            nn.LeakyReLU(_SLOPE),
-            nn.Linear(hidden, latent_dim),
-        )
-        up: list[nn.Module] = []
+        self.encoder = nn.Sequential(*_body(in_channels, channels, features, hidden), nn.Linear(hidden, latent_dim))
+        up: list[nn.Module] = [nn.Unflatten(1, (channels[-1], small, small))]
         for inputs, outputs in zip(channels[::-1], [*channels[-2::-1], in_channels], strict=True):
             up += [nn.LeakyReLU(_SLOPE), nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)]
-        self.decoder = nn.Sequential(
-            nn.Linear(latent_dim, hidden),
-            nn.LeakyReLU(_SLOPE),
-            nn.Linear(hidden, features),
-            nn.Unflatten(1, (channels[-1], small, small)),
-            *up,
-            nn.Sigmoid(),
-        )
+        start = nn.Linear(latent_dim, hidden), nn.LeakyReLU(_SLOPE), nn.Linear(hidden, features)
+        self.decoder = nn.Sequential(*start, *up, nn.Sigmoid())
         self.discriminator = Discriminator(in_channels, channels, features, hidden, len(class_names))
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -97,7 +98,9 @@ class SampleFaces(TorchCommand):
         if self.fix_latent or self.fix_noise:
             attributes[:] = attributes[0]
         with progress_bar("drawing", len(kinds) * count * steps, show=True) as show:
-            batches = draw_kinds(pipeline, attributes, kinds, steps=steps, on_step=show, **self._options())
+            names = ("seed", "guidance", "classifier_scale", "fix_latent", "fix_noise", "trajectory")
+            options = {name: getattr(self, name) for name in names}
+            batches = draw_kinds(pipeline, attributes, kinds, steps=steps, on_step=show, **options)
             if self.folder is not None:
                 of_all = np.tile(attributes, (len(kinds), 1))
                 batches = stream_to_folder(self.folder, batches, of_all, pipeline.attribute_names)
@@ -115,10 +118,6 @@ class SampleFaces(TorchCommand):
         if self.folder is not None:
             print(f"single pictures and metadata.csv: {self.folder}")
         print(f"{len(kinds) * count} x {request}: {self.output} ({time.perf_counter() - started:.1f} s)")
-
-    def _options(self) -> dict[str, Any]:
-        names = ("seed", "guidance", "classifier_scale", "fix_latent", "fix_noise", "trajectory")
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -169,22 +168,13 @@ class EditFace(TorchCommand):
         picture = read_square(self.picture, pipeline.unet.config["sample_size"])
         kinds = read_components(self.component, names, pipeline.latent_distribution)
         given = None if self.attributes is None else attribute_row(self.attributes, names)[None].repeat(self.count, 0)
+        many, options = picture[None].repeat(self.count, 0), ("seed", "steps", "guidance")
+        told: dict[str, Any] = {"attributes": given, **{name: getattr(self, name) for name in options}}
         results = []
         with progress_bar("editing", len(kinds) * self.count * self.steps, show=True) as show:
-            for row, components in enumerate(kinds):
-                result = edit_images(
-                    pipeline,
-                    picture[None].repeat(self.count, 0),
-                    self.present,
-                    self.absent,
-                    attributes=given,
-                    components=components,
-                    seed=self.seed,
-                    steps=self.steps,
-                    guidance=self.guidance,
-                    on_step=lambda done, before=row * self.count * self.steps: show(before + done),
-                )
-                results.append(result)
+            for row, kind in enumerate(kinds):
+                told["on_step"] = partial(lambda before, done: show(before + done), row * self.count * self.steps)
+                results.append(edit_images(pipeline, many, self.present, self.absent, components=kind, **told))
         present, absent = list(dict.fromkeys([*self.present, *kinds[0]])), list(self.absent)
         about = self._changes(results[0], names, [*present, *absent], bool(kinds[0]))
         request = label(present, absent)
@@ -308,23 +298,11 @@ class EvaluateFaces(TorchCommand):
         from gaussmix.metrics import InceptionFeatures
 
         extractor = None if self.features is None else InceptionFeatures(self.features, pipeline.unet.device)
-        same = self.data in (None, trained.get("data"))
-        dataset = load_dataset(
-            source,
-            size=pipeline.unet.config["sample_size"],
-            count=trained.get("count") if same else None,
-            seed=trained.get("seed", 0) if same else 0,
-            skip_bad=self.skip_bad,
-        )
-        report = evaluate_pipeline(
-            pipeline,
-            dataset,
-            count=self.count,
-            seed=self.seed,
-            guidance_scale=self.guidance,
-            num_inference_steps=steps,
-            extractor=extractor,
-        )
+        known = trained if self.data in (None, trained.get("data")) else {}
+        which = {"size": pipeline.unet.config["sample_size"], "count": known.get("count"), "seed": known.get("seed", 0)}
+        dataset = load_dataset(source, skip_bad=self.skip_bad, **which)
+        how = {"count": self.count, "seed": self.seed, "guidance_scale": self.guidance, "num_inference_steps": steps}
+        report = evaluate_pipeline(pipeline, dataset, extractor=extractor, **how)
         if self.json:
             print(report.to_json())
             return

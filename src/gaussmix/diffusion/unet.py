@@ -178,24 +178,15 @@ class AttributeUNet(ModelMixin, ConfigMixin):
             )
 
     def _diffusers_unet(self, head_dim: int, common: dict[str, Any]) -> UNet2DModel | UNet2DConditionModel:
-        channels = common["block_out_channels"]
-        attends = [level == len(channels) - 1 for level in range(len(channels))]
-        if self.condition.conditioning == "cross_attention":
-            down = "CrossAttn" if self.condition.injection == "all" else "Attn"
+        condition, channels = self.condition, common["block_out_channels"]
+        cross, plain = condition.conditioning == "cross_attention", len(channels) - 1  # the lowest level attends
+        down, up = ("CrossAttn" if cross and told else "Attn" for told in (condition.injection == "all", True))
+        common["down_block_types"] = (*["DownBlock2D"] * plain, f"{down}DownBlock2D")
+        common["up_block_types"] = (f"{up}UpBlock2D", *["UpBlock2D"] * plain)
+        if cross:  # attention_head_dim is misnamed in diffusers: the number of heads of each level
             heads: Any = tuple(max(1, c // head_dim) for c in channels)
-            return UNet2DConditionModel(
-                down_block_types=tuple(f"{down}DownBlock2D" if a else "DownBlock2D" for a in attends),
-                up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
-                cross_attention_dim=self.condition.token_dim,
-                attention_head_dim=heads,  # misnamed in diffusers: the number of heads of each level
-                **common,
-            )
-        return UNet2DModel(
-            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
-            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
-            attention_head_dim=min(head_dim, min(channels)),
-            **common,
-        )
+            return UNet2DConditionModel(cross_attention_dim=condition.token_dim, attention_head_dim=heads, **common)
+        return UNet2DModel(attention_head_dim=min(head_dim, min(channels)), **common)
 
     def _make_condition(self, embedding_dim: int) -> None:
         """Parameters of the tokens and of what brings them to the size of the time embedding."""

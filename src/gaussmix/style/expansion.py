@@ -355,13 +355,9 @@ class GramExpansion:
             for number, style in enumerate(json.loads(about["styles"])):
                 prefix = f"{number}."
                 own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-                scores = (
-                    PrincipalScores(own["mean"], own["axes"], mixtures_from_tensors(own)) if "axes" in own else None
-                )
-                if expansion.coupling == "pca" and scores is None:
-                    raise KeyError("axes")
-                rows = own["rows"] if scores is None else None
-                expansion._styles[style] = _Style(rows, scores, own["least_traces"])
+                pca = expansion.coupling == "pca"
+                scores = PrincipalScores(own["mean"], own["axes"], mixtures_from_tensors(own)) if pca else None
+                expansion._styles[style] = _Style(None if pca else own["rows"], scores, own["least_traces"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} holds no usable style: {error} is missing or unknown") from error
         return expansion

@@ -115,11 +115,9 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
 
     def _newest_checkpoint(self) -> Checkpoint | None:
         """The one to continue from, if there is one and it is asked for."""
-        config = self.config
+        config, output = self.config, self.config.output
         if not config.resume and self.store.paths():
-            raise ValueError(
-                f"{config.output} already holds a run; continue it with --resume or choose another --output"
-            )
+            raise ValueError(f"{output} already holds a run; continue it with --resume or choose another --output")
         checkpoint = self.store.latest() if config.resume else None
         if checkpoint is None:
             return None
@@ -129,11 +127,9 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
         changed = [name for name in now if name not in config.may_change and now[name] != before[name]]
         if changed:
             flags = ", ".join(f"{flag(name)} was {before[name]} and is {now[name]}" for name in changed)
-            raise ValueError(f"cannot resume {config.output}: {flags}")
+            raise ValueError(f"cannot resume {output}: {flags}")
         if checkpoint.state["dataset"] != self.data_key:
-            raise ValueError(
-                f"cannot resume {config.output}: the data in {config.data} have changed since the checkpoint"
-            )
+            raise ValueError(f"cannot resume {output}: the data in {config.data} have changed since the checkpoint")
         return checkpoint
 
     # -- what an application says ------------------------------------------------------------------------------
