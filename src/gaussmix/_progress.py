@@ -25,13 +25,8 @@ def progress_bar(label: str, total: int, show: bool) -> Iterator[Callable[[int],
 
     The bar goes to standard error: what a command prints stays whole where it is piped on.
     """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=not show) as bar:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _RateColumn()
+    left = TimeRemainingColumn(elapsed_when_finished=True)
+    with Progress(*columns, left, console=Console(stderr=True), disable=not show) as bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.update(task, completed=done)

@@ -253,10 +253,8 @@ class LatentGenerator:
             raise ValueError(f"steps is {steps}; give at least 2, for both ends")
         rng = check_random_state(random_state)
         start, end = (
-            self._draw(1, self.label_of(what), None, rng)[0]
-            if isinstance(what, (str, int, np.integer))
-            else self._encode(what)
-            for what in (a, b)
+            self._draw(1, self.label_of(x), None, rng)[0] if isinstance(x, str | int | np.integer) else self._encode(x)
+            for x in (a, b)
         )
         t = np.linspace(0, 1, steps)[:, None]
         return self.model.decode((1 - t) * start + t * end)

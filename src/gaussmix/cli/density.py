@@ -58,15 +58,9 @@ class FitColumn:
 
         from gaussmix.density.model import DensityModel
 
-        model = DensityModel(
-            self.rule,
-            n_components=self.components,
-            bandwidth=self.bandwidth,
-            range=self.range,
-            bounds="auto" if self.bounds is None else self.bounds,
-            nan_policy="omit",
-            n_jobs=self.threads,
-        )
+        basis = {"n_components": self.components, "bandwidth": self.bandwidth}
+        limits = {"range": self.range, "bounds": self.bounds or "auto"}
+        model = DensityModel(self.rule, **basis, **limits, nan_policy="omit", n_jobs=self.threads)
         started = time.perf_counter()
         _learn(model, self.file, self.column)
         self.output.parent.mkdir(parents=True, exist_ok=True)

@@ -76,16 +76,8 @@ class SampleFaces(TorchCommand):
         import numpy as np
 
         from gaussmix._progress import progress_bar
+        from gaussmix.diffusion import sampling
         from gaussmix.diffusion.conditions import read_components
-        from gaussmix.diffusion.sampling import (
-            MOST_ON_A_SHEET,
-            describe,
-            draw_kinds,
-            first_pictures,
-            label,
-            sample_sheet,
-            stream_to_folder,
-        )
         from gaussmix.sheets import picture_format, save_atomic
 
         picture_format(self.output)  # a wrong suffix is said before the drawing, not after
@@ -100,21 +92,21 @@ class SampleFaces(TorchCommand):
         with progress_bar("drawing", len(kinds) * count * steps, show=True) as show:
             names = ("seed", "guidance", "classifier_scale", "fix_latent", "fix_noise", "trajectory")
             options = {name: getattr(self, name) for name in names}
-            batches = draw_kinds(pipeline, attributes, kinds, steps=steps, on_step=show, **options)
+            batches = sampling.draw_kinds(pipeline, attributes, kinds, steps=steps, on_step=show, **options)
             if self.folder is not None:
                 of_all = np.tile(attributes, (len(kinds), 1))
-                batches = stream_to_folder(self.folder, batches, of_all, pipeline.attribute_names)
-            shown = min(count, max(1, MOST_ON_A_SHEET // len(kinds)))
-            images, path = first_pictures(batches, shown, row=count)
+                batches = sampling.stream_to_folder(self.folder, batches, of_all, pipeline.attribute_names)
+            shown = min(count, max(1, sampling.MOST_ON_A_SHEET // len(kinds)))
+            images, path = sampling.first_pictures(batches, shown, row=count)
         about = [f"{self.scheduler}, {steps} steps, guidance {self.guidance:g}, seed {self.seed}"]
         about += [f"classifier scale {self.classifier_scale:g}"] if self.classifier_scale else []
         about += [text for on, text in ((self.fix_latent, "one Z"), (self.fix_noise, "one noise")) if on]
-        about += [describe(kinds[0])] if len(kinds) == 1 and kinds[0] else []
+        about += [sampling.describe(kinds[0])] if len(kinds) == 1 and kinds[0] else []
         about += [f"the first {shown} of {count}"] if shown < count else []
         timesteps = [int(t) + 1 for t in pipeline.scheduler.timesteps]
-        request = label(asked, absent)
+        request = sampling.label(asked, absent)
         caption = f"{', '.join(about)}."
-        save_atomic(sample_sheet(images, path, timesteps, kinds, title=request, caption=caption), self.output)
+        save_atomic(sampling.sample_sheet(images, path, timesteps, kinds, title=request, caption=caption), self.output)
         if self.folder is not None:
             print(f"single pictures and metadata.csv: {self.folder}")
         print(f"{len(kinds) * count} x {request}: {self.output} ({time.perf_counter() - started:.1f} s)")

@@ -289,15 +289,13 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         return answer
 
     def _check_classifier(self, scale: float) -> None:
+        given = f"classifier_scale is {scale:g}, but the model"
         if self.unet.head is None:
-            raise ValueError(
-                f"classifier_scale is {scale:g}, but the model has no classifier; "
-                "train one with --classifier-weight 0.1 --injection up"
-            )
+            raise ValueError(f"{given} has no classifier; train one with --classifier-weight 0.1 --injection up")
         if self.unet.classifier_leaks:
             raise ValueError(
-                f"classifier_scale is {scale:g}, but the model's classifier was trained to see the condition and need "
-                "not know the image; train with --injection up or --classifier-pass unconditioned"
+                f"{given}'s classifier was trained to see the condition and need not know the image; train with "
+                "--injection up or --classifier-pass unconditioned"
             )
 
     def _classifier_pull(self, sample: Tensor, timestep: Tensor, attributes: Tensor) -> Tensor:

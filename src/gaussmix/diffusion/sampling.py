@@ -249,16 +249,12 @@ def draw_sheet(
         pipeline.choose_attributes(request, count=_SHEET_COLUMNS, seed=seed + i) for i, request in enumerate(requests)
     ]
     images, _ = draw(pipeline, np.concatenate(attributes), seed=seed, steps=num_steps, guidance=guidance)
-    sheet = contact_sheet(
-        images,
-        columns=_SHEET_COLUMNS,
-        title=f"Faces on request, after {step:,} training steps",
-        row_labels=[label(request) for request in requests],
-        caption=(
-            "Each row shows pictures with the attributes named on its left; all else is drawn as in the training "
-            f"data. Guidance {guidance:g}, {num_steps} steps, seed {seed}."
-        ),
+    title, labels = f"Faces on request, after {step:,} training steps", [label(request) for request in requests]
+    caption = (
+        "Each row shows pictures with the attributes named on its left; all else is drawn as in the training data. "
+        f"Guidance {guidance:g}, {num_steps} steps, seed {seed}."
     )
+    sheet = contact_sheet(images, columns=_SHEET_COLUMNS, title=title, row_labels=labels, caption=caption)
     save_atomic(sheet, path)
 
 
@@ -322,12 +318,9 @@ def edit_sheet(
             blank = [np.full_like(picture, 255)] * (min(len(result.images), _EDITS_IN_A_ROW) - len(edits))
             cells += [picture, redrawn, *edits, *blank]
             labels.append(describe(kind) if start == 0 else "")
-    columns = len(cells) // len(labels)
+    columns, rows = len(cells) // len(labels), labels if any(labels) else None
+    above = ["the picture", "as read", *["edit"] * (columns - 2)]
+    caption = f"As read: drawn anew from the attributes and the Z that were read. {caption}"
     return contact_sheet(
-        np.stack(cells),
-        columns=columns,
-        title=title,
-        row_labels=labels if any(labels) else None,
-        column_labels=["the picture", "as read", *["edit"] * (columns - 2)],
-        caption=f"As read: drawn anew from the attributes and the Z that were read. {caption}",
+        np.stack(cells), columns=columns, title=title, row_labels=rows, column_labels=above, caption=caption
     )

@@ -153,32 +153,28 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         self.condition = condition if isinstance(condition, ConditionConfig) else ConditionConfig(**condition)
         self.register_to_config(condition=asdict(self.condition))
         self.latent_distribution = self.condition.latents()
-        common: dict[str, Any] = {
-            "sample_size": sample_size,
-            "in_channels": in_channels,
-            "out_channels": in_channels,
-            "block_out_channels": tuple(block_out_channels),
-            "layers_per_block": layers_per_block,
-            "norm_num_groups": norm_num_groups,
-            "resnet_time_scale_shift": "scale_shift" if scale_shift else "default",
-        }
-        self.unet = self._diffusers_unet(attention_head_dim, common)
+        self.unet = self._diffusers_unet(
+            tuple(block_out_channels),
+            attention_head_dim,
+            sample_size=sample_size,
+            in_channels=in_channels,
+            out_channels=in_channels,
+            layers_per_block=layers_per_block,
+            norm_num_groups=norm_num_groups,
+            resnet_time_scale_shift="scale_shift" if scale_shift else "default",
+        )
         self._make_condition(4 * block_out_channels[0])
         self.head: nn.Module | None = None
         if classifier:  # made last, so that one seed gives the other weights with and without it
             width = block_out_channels[-1]
-            self.head = nn.Sequential(
-                nn.GroupNorm(norm_num_groups, width),
-                nn.SiLU(),
-                nn.AdaptiveAvgPool2d(1),
-                nn.Flatten(),
-                nn.Linear(width, width),
-                nn.SiLU(),
-                nn.Linear(width, self.condition.n_attributes),
-            )
+            pooled = nn.GroupNorm(norm_num_groups, width), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+            logits = nn.Linear(width, width), nn.SiLU(), nn.Linear(width, self.condition.n_attributes)
+            self.head = nn.Sequential(*pooled, *logits)
 
-    def _diffusers_unet(self, head_dim: int, common: dict[str, Any]) -> UNet2DModel | UNet2DConditionModel:
-        condition, channels = self.condition, common["block_out_channels"]
+    def _diffusers_unet(
+        self, channels: tuple[int, ...], head_dim: int, **common: Any
+    ) -> UNet2DModel | UNet2DConditionModel:
+        condition, common["block_out_channels"] = self.condition, channels
         cross, plain = condition.conditioning == "cross_attention", len(channels) - 1  # the lowest level attends
         down, up = ("CrossAttn" if cross and told else "Attn" for told in (condition.injection == "all", True))
         common["down_block_types"] = (*["DownBlock2D"] * plain, f"{down}DownBlock2D")

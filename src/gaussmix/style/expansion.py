@@ -31,7 +31,7 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.report import Rule
 from gaussmix.latents._parts import mixtures_from_tensors, mixtures_to_tensors
-from gaussmix.style.grams import GramLayout, PickRule, Picks, PrincipalScores, Rows, Styles, crop_grams, repair
+from gaussmix.style.grams import GramLayout, Picks, PrincipalScores, Rows, Styles, crop_grams, repair
 from gaussmix.style.images import read_picture
 from gaussmix.style.vgg import VGG19Features
 
@@ -217,7 +217,7 @@ class GramExpansion:
             For unknown styles, weights that are negative or all 0, and before anything is learnt.
         """
         shares = self._shares(blend)
-        return self.targets(self._draw(n_samples, shares, random_state), shares)
+        return self.targets(self.sample_rows(n_samples, shares, random_state), shares)
 
     def sample_rows(
         self, n_samples: int = 1, blend: Mapping[str, float] | None = None, random_state: Seed = None
@@ -229,9 +229,7 @@ class GramExpansion:
         n_samples, blend, random_state : int, mapping, int or numpy.random.Generator
             As for `sample`.
         """
-        return self._draw(n_samples, self._shares(blend), random_state)
-
-    def _draw(self, n_samples: int, shares: dict[str, float], random_state: Seed) -> Rows:
+        shares = self._shares(blend)
         generators = np.random.default_rng(random_state).spawn(_checked_count(n_samples))
         if self.mixing == "data":
             pooled = self._picks(shares)
@@ -309,14 +307,9 @@ class GramExpansion:
         """The crops of styles as one data set, of which each style has its share."""
         rows = [cast(Rows, self._styles[style].rows) for style in shares]
         of_each = [np.full(len(own), share / len(own)) for own, share in zip(rows, shares.values(), strict=True)]
-        return Picks(
-            rows[0] if len(rows) == 1 else np.concatenate(rows),
-            np.concatenate(of_each),
-            together=self.coupling == "crop",
-            rule=cast(PickRule, self.rule),
-            n_components=self.n_components,
-            bandwidth=self.bandwidth,
-        )
+        pooled = rows[0] if len(rows) == 1 else np.concatenate(rows)
+        how: dict[str, Any] = {"together": self.coupling == "crop", "rule": self.rule}
+        return Picks(pooled, np.concatenate(of_each), **how, n_components=self.n_components, bandwidth=self.bandwidth)
 
     def _learn(self, style: str, rows: Rows, layout: GramLayout) -> _Style:
         if not np.ptp(rows, 0).any():

@@ -273,13 +273,8 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
     def _save_checkpoint(self) -> None:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            state = {
-                "seconds": self.seconds,
-                "config": self.config.to_dict(),
-                "dataset": self.data_key,
-                "processes": self.accelerator.num_processes,
-            }
-            self.store.save(self.step, self.tensors(), state)
+            state = {"seconds": self.seconds, "config": self.config.to_dict(), "dataset": self.data_key}
+            self.store.save(self.step, self.tensors(), {**state, "processes": self.accelerator.num_processes})
 
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return all tensors of the run's state, by group."""
