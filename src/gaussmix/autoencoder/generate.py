@@ -143,9 +143,7 @@ class LatentGenerator:
                 f"the sampler has the labels {', '.join(map(str, sampler.classes_.tolist()))}; "
                 f"fit it to labels 0 to {len(model.class_names) - 1}, positions in class_names"
             )
-        self.model = model
-        self.sampler = sampler
-        self.scale = scale
+        self.model, self.sampler, self.scale = model, sampler, scale
 
     @classmethod
     def load(cls, run: str | Path) -> LatentGenerator:

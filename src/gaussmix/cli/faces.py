@@ -104,12 +104,11 @@ class SampleFaces(TorchCommand):
         about += [sampling.describe(kinds[0])] if len(kinds) == 1 and kinds[0] else []
         about += [f"the first {shown} of {count}"] if shown < count else []
         timesteps = [int(t) + 1 for t in pipeline.scheduler.timesteps]
-        request = sampling.label(asked, absent)
-        caption = f"{', '.join(about)}."
-        save_atomic(sampling.sample_sheet(images, path, timesteps, kinds, title=request, caption=caption), self.output)
+        texts = {"title": sampling.label(asked, absent), "caption": f"{', '.join(about)}."}
+        save_atomic(sampling.sample_sheet(images, path, timesteps, kinds, **texts), self.output)
         if self.folder is not None:
             print(f"single pictures and metadata.csv: {self.folder}")
-        print(f"{len(kinds) * count} x {request}: {self.output} ({time.perf_counter() - started:.1f} s)")
+        print(f"{len(kinds) * count} x {texts['title']}: {self.output} ({time.perf_counter() - started:.1f} s)")
 
 
 @dataclass(frozen=True)
@@ -171,8 +170,8 @@ class EditFace(TorchCommand):
         about = self._changes(results[0], names, [*present, *absent], bool(kinds[0]))
         request = label(present, absent)
         redrawn = reconstruct(pipeline, results[0], seed=self.seed)[0]
-        caption = ". ".join([*about, f"{self.steps} steps, guidance {self.guidance:g}, seed {self.seed}."])
-        caption = caption.replace("_", " ")
+        how = f"{self.steps} steps, guidance {self.guidance:g}, seed {self.seed}."
+        caption = ". ".join([*about, how]).replace("_", " ")
         save_atomic(edit_sheet(picture, redrawn, results, kinds, title=request, caption=caption), self.output)
         print("\n".join(about))
         if self.folder is not None:

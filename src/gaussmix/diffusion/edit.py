@@ -117,7 +117,9 @@ def edit_images(
     before = _as_it_is(pipeline, images, attributes, seed)
     generators = [step_generator(seed, i, stream=0) for i in range(len(images))]
     after, changed = _as_asked_for(pipeline, before, present, absent, components or {}, generators)
-    maps = _maps(find_encoder(pipeline), changed)
+    maps = find_encoder(pipeline).maps.float().cpu()[None]
+    maps = torch.nn.functional.interpolate(maps, size=images.shape[1:3], mode="bilinear")[0]
+    maps = (torch.from_numpy(changed)[:, :, None, None] * maps).amax(1)  # the highest of those that change, (M, S, S)
     edited, at_once = images.copy(), batch_size(images.shape[1], pipeline.unet.device)
     for start in range(0, len(images), at_once):
         part = slice(start, start + at_once)
@@ -211,13 +213,6 @@ def _as_asked_for(
     tokens = torch.zeros(latents.shape[:2], dtype=torch.bool)
     tokens[:, : len(names)] = torch.from_numpy(new)
     return (after, torch.where(tokens[:, :, None], drawn, latents)), (before != after) | new
-
-
-def _maps(encoder: AttributeEncoder, changed: NDArray[np.bool_]) -> Tensor:
-    """The highest of the maps of the attributes that change, ``(M, S, S)``, for ``changed`` ``(M, K)``."""
-    maps, size = encoder.maps.float().cpu(), encoder.config["image_size"]
-    maps = torch.nn.functional.interpolate(maps[None], size=(size, size), mode="bilinear")[0]
-    return (torch.from_numpy(changed)[:, :, None, None] * maps).amax(1)
 
 
 def _masked(difference: Tensor, maps: Tensor) -> Tensor:

@@ -89,10 +89,9 @@ class ForwardProcess:
         denoising = (errors if self.weights is None else self.weights * errors).mean()
         if not config.classifier_weight:
             return DiffusionLosses(denoising, denoising)
-        classification = self._classification(logits[0].float(), attributes)
+        if config.classifier_loss == "bce":
+            entropy = nn.functional.binary_cross_entropy_with_logits
+        else:
+            entropy = NGMGEntropyLoss(attributes.shape[1]).to(device)
+        classification = entropy(logits[0].float(), attributes)
         return DiffusionLosses(denoising + config.classifier_weight * classification, denoising, classification)
-
-    def _classification(self, logits: Tensor, attributes: Tensor) -> Tensor:
-        if self.config.classifier_loss == "bce":
-            return torch.nn.functional.binary_cross_entropy_with_logits(logits, attributes)
-        return NGMGEntropyLoss(logits.shape[1]).to(logits.device)(logits, attributes)

@@ -34,7 +34,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from diffusers import ModelMixin, UNet2DConditionModel, UNet2DModel
@@ -197,9 +197,8 @@ class AttributeUNet(ModelMixin, ConfigMixin):
                 self.token_map = nn.Parameter(torch.randn(n_tokens, n_features, in_dim) / math.sqrt(n_features))
             self.null_token = nn.Parameter(torch.randn(in_dim))
         if condition.conditioning != "cross_attention":
-            self.condition_mlp = nn.Sequential(
-                nn.Linear(in_dim, embedding_dim), nn.SiLU(), nn.Linear(embedding_dim, embedding_dim)
-            )
+            layers = nn.Linear(in_dim, embedding_dim), nn.SiLU(), nn.Linear(embedding_dim, embedding_dim)
+            self.condition_mlp = nn.Sequential(*layers)
 
     @property
     def classifier_leaks(self) -> bool:
@@ -210,9 +209,8 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         """Return the ungated tokens ``(B, T, token_dim)`` of Z ``(B, T, N)``."""
         if self.condition.conditioning == "multi_hot":
             return self.token_id.expand(len(attribute_latents), -1, -1)
-        features = torch.cat(
-            [attribute_latents, self.latent_distribution.responsibilities(attribute_latents).flatten(2)], 2
-        )
+        responsibilities = self.latent_distribution.responsibilities(attribute_latents)
+        features = torch.cat([attribute_latents, responsibilities.flatten(2)], 2)
         return torch.einsum("btf,tfe->bte", features, self.token_map.to(features.dtype)) + self.token_id
 
     def forward(
@@ -249,7 +247,12 @@ class AttributeUNet(ModelMixin, ConfigMixin):
             second = unconditioned_logits and self.condition.injection != "up"
             seen = self._way_down(sample, time, self._dropped_condition(time))[0] if second else bottleneck
             logits = self.head(seen)
-        answer = self._way_up(bottleneck, skips, shown)
+        state, unet = bottleneck, cast(Any, self.unet)
+        for block in unet.up_blocks:
+            n_skips = len(block.resnets)
+            state = _through(block, shown, state, res_hidden_states_tuple=skips[-n_skips:])
+            skips = skips[:-n_skips]
+        answer = unet.conv_out(unet.conv_act(unet.conv_norm_out(state)))
         if return_dict:
             return AttributeUNetOutput(sample=answer, logits=logits)
         return (answer,) if logits is None else (answer, logits)
@@ -329,14 +332,6 @@ class AttributeUNet(ModelMixin, ConfigMixin):
             state, states = _through(block, shown if self.condition.injection == "all" else without, state)
             skips += states
         return _through(unet.mid_block, without if self.condition.injection == "up" else shown, state), skips
-
-    def _way_up(self, state: Tensor, skips: tuple[Tensor, ...], shown: _Shown) -> Tensor:
-        unet: Any = self.unet
-        for block in unet.up_blocks:
-            n_skips = len(block.resnets)
-            state = _through(block, shown, state, res_hidden_states_tuple=skips[-n_skips:])
-            skips = skips[:-n_skips]
-        return unet.conv_out(unet.conv_act(unet.conv_norm_out(state)))
 
 
 def _through(block: Any, shown: _Shown, state: Tensor, **skips: Any) -> Any:

@@ -265,12 +265,10 @@ class StyleTransfer:
         before = targets[max(0, len(targets) - lead) :]
         path = [*before, *targets]
         stacked = self._stack(path)
+        parts = [{layer: target[k : k + 1] for layer, target in stacked.items()} for k in range(len(path))]
         pixels = to_tensor(first[None], self.device)
-        descent = None
-        for k in range(len(path)):
-            part = {layer: target[k : k + 1] for layer, target in stacked.items()}
-            if descent is None:
-                descent = self._begin(content, part, pixels)
+        descent = self._begin(content, parts[0], pixels)
+        for k, part in enumerate(parts):
             descent.objective.aim(part)
             for _ in range(steps):
                 descent.step()

@@ -35,7 +35,12 @@ class MetricsLog:
         with whole_file(path) as aside:  # a kill while the curve is copied does not lose it
             aside.write_text("".join(line + "\n" for line in kept))
         self._file = path.open("a")
-        self._board = _summary_writer(folder / "tensorboard", first_step)
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step or None)
+        except ImportError:
+            self._board = None
 
     def write(self, step: int, **values: float) -> None:
         self._file.write(json.dumps({"step": step, **values}) + "\n")
@@ -48,14 +53,6 @@ class MetricsLog:
         self._file.close()
         if self._board is not None:
             self._board.close()
-
-
-def _summary_writer(folder: Path, first_step: int):
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder), purge_step=first_step or None)
 
 
 class TrainingBar:
@@ -93,8 +90,5 @@ class TrainingBar:
         if self._lines and elapsed - self._last_line >= _LINE_EVERY:
             self._last_line = elapsed
             left = elapsed * (1 - done) / max(1e-9, done - self._done_at_start)
-            print(
-                f"training {done:4.0%}  step {step:,}  loss {loss:.4f}  {rate:.0f} images/s  {left / 60:.0f} min left",
-                file=sys.stderr,
-                flush=True,
-            )
+            about = f"step {step:,}  loss {loss:.4f}  {rate:.0f} images/s  {left / 60:.0f} min left"
+            print(f"training {done:4.0%}  {about}", file=sys.stderr, flush=True)

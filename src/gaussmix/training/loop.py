@@ -104,8 +104,7 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
     optimizers: dict[str, tuple[Any, float]]
 
     def __init__(self, config: ConfigT, data_key: str, accumulate: int = 1):
-        self.config = config
-        self.data_key = data_key
+        self.config, self.data_key = config, data_key
         self.store = CheckpointStore(config.output / "checkpoints", config.keep_checkpoints)
         self.newest = self._newest_checkpoint()
         self.accelerator = make_accelerator(config.threads, config.mixed_precision, accumulate)
