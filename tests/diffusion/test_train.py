@@ -20,9 +20,16 @@ from safetensors.numpy import load_file, save_file
 from tiny import squares_dataset, tiny_config, tiny_unet
 
 from gaussmix.diffusion.config import PRESETS, DiffusionConfig
-from gaussmix.diffusion.loss import DiffusionLosses, ForwardProcess, detail_weights
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.train import DiffusionTrainer, TrainingBatches, TrainingError, train
+from gaussmix.diffusion.train import (
+    DiffusionLosses,
+    DiffusionTrainer,
+    ForwardProcess,
+    TrainingBatches,
+    TrainingError,
+    detail_weights,
+    train,
+)
 from gaussmix.training.checkpoints import CheckpointStore
 
 TESTS = Path(__file__).parents[1]

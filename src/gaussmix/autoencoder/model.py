@@ -177,10 +177,8 @@ def training_rows(dataset: LabelledImages) -> tuple[NDArray[np.uint8], IntArray]
             f"labels are {labels.min()} to {labels.max()}, but there are {len(dataset.class_names)} class names; "
             "number the classes from 0"
         )
-    counts = np.bincount(labels, minlength=len(dataset.class_names))
+    names, counts = dataset.class_names, np.bincount(labels, minlength=len(dataset.class_names))
     if counts.min() < 2:
         k = int(counts.argmin())
-        raise ValueError(
-            f"class {dataset.class_names[k]!r} has {counts[k]} images to train on; give at least 2, or leave it out"
-        )
+        raise ValueError(f"class {names[k]!r} has {counts[k]} images to train on; give at least 2, or leave it out")
     return images, labels

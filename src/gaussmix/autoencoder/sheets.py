@@ -20,10 +20,9 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from gaussmix._typing import FloatArray, IntArray
+from gaussmix._typing import IntArray
 from gaussmix.autoencoder.generate import LatentGenerator
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.plots import BARS, LINE, PAIR, save_figure
 from gaussmix.sheets import contact_sheet, save_atomic
 
@@ -130,11 +129,13 @@ def draw_marginals(
     numbers = np.sort(np.argsort(-z.var(0))[:_NUMBERS])
     figure = Figure(figsize=(2.4 * len(numbers), 1.9 * len(names) + 0.9), layout="constrained")
     panels = figure.subplots(len(names), len(numbers), squeeze=False)
+    alone: Any = clone(generator.sampler)
+    alone.set_params(coupling="independent")
     for row, name in zip(panels, names, strict=True):
         label = generator.label_of(name)
         own = z[y == label][:, numbers].astype(float)
         drawn = generator.sampler.sample(_DRAWN, class_label=label, random_state=seed)[:, numbers]
-        fitted, drawn_law = (_marginals(generator.sampler, rows) for rows in (own, drawn))
+        fitted, drawn_law = (alone.fit(rows).parts_[0][0].marginals for rows in (own, drawn))
         for axes, r, values, law, other in zip(row, numbers, own.T, fitted, drawn_law, strict=True):
             low, high = values.min(), values.max()
             margin = _MARGIN * (high - low) or 1.0
@@ -148,12 +149,6 @@ def draw_marginals(
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle("Latent numbers of a class: histogram, fitted density, and the density of draws")
     save_figure(figure, path, dpi=75)
-
-
-def _marginals(sampler: ExpansionSampler, rows: FloatArray):
-    """Expansions of each column, fitted as the sampler fits its own."""
-    alone: Any = clone(sampler)
-    return alone.set_params(coupling="independent").fit(rows).parts_[0][0].marginals
 
 
 def draw_map(generator: LatentGenerator, z: NDArray[np.float32], y: IntArray, path: Path, *, seed: int = 0) -> None:

@@ -238,11 +238,8 @@ class TrainFaces:
         from gaussmix.data.load import load_dataset
         from gaussmix.diffusion.train import train
 
-        config = self.config
-        dataset = load_dataset(
-            config.data, size=config.size, count=config.count, seed=config.seed, skip_bad=config.skip_bad
-        )
-        result = run_training(train, config, dataset)
+        options = {name: getattr(self.config, name) for name in ("size", "count", "seed", "skip_bad")}
+        result = run_training(train, self.config, load_dataset(self.config.data, **options))
         if result.model is not None:
             print(f"{result.step} steps; model: {result.model}, picture: {result.samples}")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse.csgraph import connected_components
 
 if TYPE_CHECKING:
     from gaussmix.latents.attributes import AttributeLatents
@@ -85,10 +86,7 @@ def exclusive_groups(rows: ArrayLike) -> NDArray[np.intp]:
     data = np.asarray(rows, np.float64)
     together = data.T @ data
     expected = np.outer(data.sum(0), data.sum(0)) / max(1, len(data))
-    linked = ((together == 0) & (expected >= EXPECTED_MEETINGS)) | np.eye(len(together), dtype=bool)
-    for _ in range(len(linked).bit_length()):  # links of links
-        linked = linked @ linked
-    return np.unique(linked.argmax(1), return_inverse=True)[1]
+    return connected_components((together == 0) & (expected >= EXPECTED_MEETINGS))[1].astype(np.intp)
 
 
 class PossibleAttributes(NamedTuple):

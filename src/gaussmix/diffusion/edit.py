@@ -22,7 +22,7 @@ model, more exaggerates the change.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,13 +123,12 @@ def edit_images(
     edited, at_once = images.copy(), batch_size(images.shape[1], pipeline.unet.device)
     for start in range(0, len(images), at_once):
         part = slice(start, start + at_once)
-
-        def report(level: int, start: int = start, n: int = len(images[part])) -> None:
-            if on_step is not None:
-                on_step(start * len(levels) + level * n)
-
         both = [(a[part], z[part]) for a, z in (before, after)]
-        edited[part] = _redraw(pipeline, images[part], both, maps[part], levels, guidance, generators[part], report)
+        redrawing = _redraw(pipeline, images[part], both, maps[part], levels, guidance, generators[part])
+        for done, redrawn in enumerate(redrawing, 1):
+            edited[part] = redrawn
+            if on_step is not None:
+                on_step(start * len(levels) + done * len(redrawn))
     masks = _smooth_step(maps, _MASK_FROM, _MASK_TO).numpy()
     return EditResult(edited, before[0], after[0], before[1], after[1], masks)
 
@@ -252,9 +251,8 @@ def _redraw(
     levels: list[int],
     guidance: float,
     generators: list[torch.Generator],
-    report: Callable[[int], None],
-) -> NDArray[np.uint8]:
-    """x_0 + d, from the descriptions before and after."""
+) -> Iterator[NDArray[np.uint8]]:
+    """x_0 + d after each level, from the descriptions before and after."""
     unet = pipeline.unet
     shown = [*descriptions, descriptions[0]] if guidance != 1 else descriptions
     latents = torch.cat([z for _, z in shown]).to(unet.device, unet.dtype)
@@ -262,7 +260,7 @@ def _redraw(
     maps = maps[:, None].to(unet.device)
     picture = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1).to(unet.device)
     difference = torch.zeros_like(picture)
-    for done, level in enumerate(levels, 1):
+    for level in levels:
         alpha_bar = pipeline.scheduler.alphas_cumprod[level].to(unet.device)
         noise = torch.stack([torch.randn(picture.shape[1:], generator=g) for g in generators]).to(unet.device)
         noisy = alpha_bar.sqrt() * picture + (1 - alpha_bar).sqrt() * noise
@@ -275,5 +273,4 @@ def _redraw(
         if guidance != 1:
             goal = (estimates[2] + guidance * (estimates[1] - estimates[2])).clamp(-1, 1)
         difference = _masked(goal - estimates[0], maps)
-        report(done)
-    return to_uint8(picture + difference)
+        yield to_uint8(picture + difference)

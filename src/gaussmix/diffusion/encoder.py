@@ -78,9 +78,7 @@ class AttributeEncoder(ModelMixin, ConfigMixin):
         rows = [latents.encode(images[i : i + 1], attributes[i : i + 1], seed=seed) for i in range(len(images))]
         return torch.from_numpy(np.concatenate(rows))
 
-    def save_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, save_directory: str | Path, **options: Any
-    ) -> None:
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:  # pyright: ignore
         """As diffusers, in half precision: the reader needs no more, and the tables are kept so anyway."""
         ModelMixin.save_pretrained(copy.deepcopy(self).half(), save_directory, **options)
 

@@ -218,9 +218,6 @@ def write_folder(folder: Path, images: NDArray[np.uint8], attributes: NDArray[np
         pass
 
 
-# --- sheets
-
-
 def sheet_requests(pipeline: AttributeDiffusionPipeline, rows: int = _SHEET_ROWS) -> list[list[str]]:
     """What to ask for in the rows of an overview: pairs of attributes that are nearly independent in the data.
 

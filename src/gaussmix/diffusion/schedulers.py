@@ -224,16 +224,9 @@ def make_scheduler(name: SchedulerName, betas: np.ndarray, prediction_type: Pred
     if name in clipping:
         return clipping[name](**common, clip_sample=True)
     if name == "dpm++":
-        return DPMSolverMultistepScheduler(
-            **common,
-            solver_order=2,
-            algorithm_type="dpmsolver++",
-            use_karras_sigmas=True,  # ends at t = 1; trailing spacing would leave off at t = 5, visibly grainy
-            thresholding=True,
-            sample_max_value=1.0,
-            dynamic_thresholding_ratio=0.995,
-            lower_order_final=True,
-        )
+        # Karras's levels end at t = 1; trailing spacing would leave off at t = 5, visibly grainy.
+        common |= {"solver_order": 2, "algorithm_type": "dpmsolver++", "use_karras_sigmas": True}
+        return DPMSolverMultistepScheduler(**common, thresholding=True, sample_max_value=1.0)
     raise ValueError(f"scheduler {name!r} is unknown: choose one of {', '.join(SCHEDULER_NAMES)}")
 
 

@@ -287,8 +287,6 @@ class AttributeUNet(ModelMixin, ConfigMixin):
             raise ValueError("a condition has attribute_latents and attributes; give both or neither")
         return self.head(self._way_down(sample, time, shown)[0])
 
-    # -- what the blocks are shown ---------------------------------------------------------------------------------
-
     def _condition(self, time: Tensor, latents: Tensor, attributes: Tensor, dropped: Tensor | None = None) -> _Shown:
         gate = attributes.to(latents.dtype)
         if self.condition.base_token:
@@ -312,8 +310,6 @@ class AttributeUNet(ModelMixin, ConfigMixin):
             return _Shown(time, self.null_token.expand(len(time), 1, -1))
         null = self.null_latents if self.condition.conditioning == "concat" else self.null_token
         return _Shown(time + self.condition_mlp(null.expand(len(time), -1)))
-
-    # -- the passes of diffusers' U-Nets, in two halves --------------------------------------------------------------
 
     def _time(self, sample: Tensor, timestep: Tensor | int) -> Tensor:
         unet: Any = self.unet

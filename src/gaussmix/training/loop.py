@@ -215,8 +215,15 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
 
         def look() -> None:
             for step, loss, norm in unseen:
-                self._check_finite(step, float(loss), float(norm))
-                recent.append(float(loss))
+                value = float(loss) + 0 * float(norm)  # not finite if either is not
+                if not math.isfinite(value):
+                    paths = self.store.paths()
+                    good = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
+                    raise TrainingError(
+                        f"the loss or its gradient became {value} at step {step}; {good}. "
+                        f"Try a smaller --learning-rate (it is {config.learning_rate:g})"
+                    )
+                recent.append(value)
             unseen.clear()
 
         for losses, norm in self.steps():
@@ -256,16 +263,6 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
             return stop.is_set()
         flags: Any = self.accelerator.reduce(torch.tensor(float(stop.is_set()), device=self.accelerator.device), "sum")
         return float(flags) > 0
-
-    def _check_finite(self, step: int, loss: float, norm: float) -> None:
-        if math.isfinite(loss) and math.isfinite(norm):
-            return
-        paths = self.store.paths()
-        good = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
-        raise TrainingError(
-            f"the loss or its gradient became {loss + 0 * norm} at step {step}; {good}. "
-            f"Try a smaller --learning-rate (it is {self.config.learning_rate:g})"
-        )
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
