@@ -159,8 +159,6 @@ class LatentGenerator:
         """Names of the classes that can be drawn."""
         return tuple(self.model.class_names[k] for k in self.sampler.classes_)
 
-    # -- images
-
     def sample(
         self,
         n_samples: int = 1,
@@ -297,8 +295,6 @@ class LatentGenerator:
         """Take what is usual from known images ``(M, S, S, C)`` that took no part in the training; M at least 2."""
         self.scale = NoveltyScale.of(measures(self.model, self.sampler, images))
         return self.scale
-
-    # -- the work
 
     def label_of(self, name: ClassName) -> int:
         """Return the position of a class; ValueError for one that is unknown or that the sampler was not fitted to."""

@@ -28,7 +28,6 @@ from gaussmix.data.base import LabelledImages
 
 _BATCH = 512  # images at once outside training
 _SLOPE = 0.2  # of the leaky rectifiers
-_MODEL = "model"  # a run's sub-folder with the finished model
 
 
 def _body(inputs: int, channels: Sequence[int], features: int, hidden: int) -> list[nn.Module]:
@@ -141,7 +140,7 @@ class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
     def load(cls, folder: str | Path) -> ClassConditionalAutoencoder:
         """Load from a training run's folder or a saved model's; ValueError if there is none."""
         folder = Path(folder)
-        for candidate in (folder / _MODEL, folder):
+        for candidate in (folder / "model", folder):
             if (candidate / "config.json").is_file() and any(candidate.glob("*.safetensors")):
                 try:
                     model = cls.from_pretrained(candidate, local_files_only=True)

@@ -115,6 +115,8 @@ class EvaluationReport:
         return json.dumps(report, indent=2)
 
 
+Request = tuple[NDArray, int]  # rows of attributes, and a seed
+
 _TRAINING = 20_000
 """Of the training pictures at most so many, chosen at random, are searched for copies: more do not fit in memory."""
 _COLUMNS = {  # field of the report -> heading, number format
@@ -204,14 +206,9 @@ def evaluate_pipeline(
 
 
 def _draw_all(
-    pipeline: AttributeDiffusionPipeline,
-    requests: list[tuple[NDArray, int]],
-    progress: bool,
-    *,
-    steps: int,
-    guidance: float,
+    pipeline: AttributeDiffusionPipeline, requests: list[Request], progress: bool, *, steps: int, guidance: float
 ) -> list[NDArray]:
-    """Pictures of each of several requests: rows of attributes, and a seed."""
+    """Pictures of each of several requests."""
     images, done = [], 0
     with progress_bar("drawing", steps * sum(len(rows) for rows, _ in requests), progress) as show:
         for rows, seed in requests:
@@ -252,10 +249,8 @@ def _find_columns(pipeline: AttributeDiffusionPipeline, dataset: AttributeDatase
         )
     size, loaded = pipeline.unet.config["sample_size"], dataset.images.shape[1]
     if loaded != size:
-        raise ValueError(
-            f"the model draws {size} x {size} pixels and {dataset.name} was loaded at {loaded}; "
-            f"load it with size={size}"
-        )
+        found = f"the model draws {size} x {size} pixels and {dataset.name} was loaded at {loaded}"
+        raise ValueError(f"{found}; load it with size={size}")
     return [dataset.attribute_names.index(name) for name in pipeline.attribute_names]
 
 

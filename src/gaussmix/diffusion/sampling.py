@@ -35,11 +35,8 @@ _PIXELS_ELSEWHERE = 512 * 32 * 32
 
 
 class DrawnBatch(NamedTuple):
-    """Consecutive pictures.
-
-    ``start``: number of the first; ``images``: ``(B, H, W, 3)`` uint8; ``trajectory``: None, or the estimates x0* of
-    each step, ``(steps, B, H, W, 3)`` uint8.
-    """
+    """Consecutive pictures ``(B, H, W, 3)`` uint8, the first of which has the number ``start``, and perhaps the
+    ``trajectory``: the estimates x0* of each step, ``(steps, B, H, W, 3)`` uint8."""
 
     start: int
     images: NDArray[np.uint8]

@@ -110,8 +110,6 @@ class GramExpansion:
         """Names of the styles."""
         return tuple(self._styles)
 
-    # -- learning
-
     def fit(
         self,
         pictures: Styles,
@@ -194,8 +192,6 @@ class GramExpansion:
                 raise ValueError(f"two styles are called {twice[0]!r}; give them different names")
             joined._styles |= expansion._styles
         return joined
-
-    # -- drawing
 
     def sample(
         self, n_samples: int = 1, blend: Mapping[str, float] | None = None, random_state: Seed = None
@@ -319,8 +315,6 @@ class GramExpansion:
             return _Style(rows, None, least)
         expansion = GMMExpansion(self.rule, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)
         return _Style(None, PrincipalScores.fit(rows, layout.scale(rows.mean(0)), expansion), least)
-
-    # -- on disk
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, whole or not at all: 60 MB a style of 50 crops. Raises OSError."""

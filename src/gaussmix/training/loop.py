@@ -30,9 +30,10 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast
 
+from gaussmix._progress import TrainingBar
 from gaussmix.training.checkpoints import Checkpoint, CheckpointStore, optimizer_tensors, restore_optimizer
 from gaussmix.training.device import make_accelerator
-from gaussmix.training.log import MetricsLog, TrainingBar
+from gaussmix.training.log import MetricsLog
 from gaussmix.training.run import RunConfig, flag
 from gaussmix.training.schedule import warmup_cosine
 
