@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gaussmix._progress import TrainingBar
-from gaussmix.training.log import MetricsLog
+from gaussmix.training.loop import MetricsLog
 
 
 def steps(folder) -> list[int]:

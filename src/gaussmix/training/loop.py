@@ -30,10 +30,10 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast
 
+from gaussmix._files import whole_file
 from gaussmix._progress import TrainingBar
 from gaussmix.training.checkpoints import Checkpoint, CheckpointStore, optimizer_tensors, restore_optimizer
 from gaussmix.training.device import make_accelerator
-from gaussmix.training.log import MetricsLog
 from gaussmix.training.run import RunConfig, flag
 from gaussmix.training.schedule import warmup_cosine
 
@@ -57,6 +57,45 @@ class TrainResult:
     interrupted: bool = False
     model: Path | None = None
     samples: Path | None = None
+
+
+class MetricsLog:
+    """One JSON object a line, each with its ``step``. Opened at ``first_step``, it forgets what a killed run wrote
+    after the checkpoint it continues from."""
+
+    def __init__(self, folder: str | Path, first_step: int = 0):
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "metrics.jsonl"
+        kept = []
+        for line in path.read_text().splitlines() if first_step and path.exists() else ():
+            try:
+                step = json.loads(line)["step"]
+            except json.JSONDecodeError:  # a killed process may have left half a line at the end
+                break
+            if step <= first_step:
+                kept.append(line)
+        with whole_file(path) as aside:  # a kill while the curve is copied does not lose it
+            aside.write_text("".join(line + "\n" for line in kept))
+        self._file = path.open("a")
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step or None)
+        except ImportError:
+            self._board = None
+
+    def write(self, step: int, **values: float) -> None:
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
 
 
 @contextmanager
