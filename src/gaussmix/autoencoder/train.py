@@ -118,14 +118,18 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
         }
 
     def _train_step(self) -> tuple[AutoencoderLosses, Tensor]:
-        first = self.accelerator.process_index * self.config.batch_size
-        rows, device = self.order[self.step][first : first + self.config.batch_size], self.accelerator.device
-        images = to_tensor(self.images[rows], self.images.shape[1], self.images.shape[3]).to(device)
-        labels = torch.from_numpy(self.labels[rows]).to(device)
+        images, labels = self._batch(self.step)
         decoded = self.decoder(self.encoder(images))
         judged, judge_norm = self._judge_step(images, decoded.detach(), labels)
         losses, norm = self._generator_step(images, decoded, labels, judged)
         return losses, torch.hypot(norm, judge_norm)
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """This process's images ``(B, C, S, S)`` in [0, 1] and labels ``(B,)`` of a step."""
+        first = self.accelerator.process_index * self.config.batch_size
+        rows, device = self.order[step][first : first + self.config.batch_size], self.accelerator.device
+        images = to_tensor(self.images[rows], self.images.shape[1], self.images.shape[3])
+        return images.to(device), torch.from_numpy(self.labels[rows]).to(device)
 
     def _judge_step(self, images: Tensor, decoded: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Improves the discriminator; J_D and the norm of its gradient."""

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse.csgraph import connected_components
 
 if TYPE_CHECKING:
     from gaussmix.latents.attributes import AttributeLatents
@@ -83,6 +82,8 @@ EXPECTED_MEETINGS = 10.0
 
 def exclusive_groups(rows: ArrayLike) -> NDArray[np.intp]:
     """The group of each attribute, ``(K,)``, for rows of 0/1 ``(M, K)``."""
+    from scipy.sparse.csgraph import connected_components  # here, because listing attributes does without SciPy
+
     data = np.asarray(rows, np.float64)
     together = data.T @ data
     expected = np.outer(data.sum(0), data.sum(0)) / max(1, len(data))
