@@ -28,7 +28,7 @@ from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.train import DiffusionTrainer
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.training.checkpoints import CheckpointStore
-from gaussmix.training.log import MetricsLog
+from gaussmix.training.loop import MetricsLog
 
 N_IMAGES, N_ATTRIBUTES = 512, 16
 LOG_LINE = {"loss": 0.1, "gradient_norm": 1.0, "learning_rate": 1e-3, "images_per_second": 99.0, "seconds": 1.0}

@@ -13,7 +13,7 @@ import numpy as np
 
 from gaussmix import AttributeDiffusionPipeline, load_dataset
 from gaussmix.diffusion.edit import edit_images, reconstruct
-from gaussmix.diffusion.sheets import label
+from gaussmix.diffusion.sampling import label
 from gaussmix.sheets import contact_sheet, save_atomic
 
 CHANGES = ("+Eyeglasses", "-Sunglasses", "+Beard", "+Smiling", "+Wearing_Hat", "+Bald", "+Red_Hair", "+Dark_Skin")

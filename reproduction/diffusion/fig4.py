@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist, squareform
 
-from gaussmix.diffusion.sheets import sheet_requests
+from gaussmix.diffusion.sampling import sheet_requests
 from reproduction.diffusion import model
 from reproduction.page import Measured
 from reproduction.statistics import jackknife

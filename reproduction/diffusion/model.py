@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from gaussmix.data.load import load_dataset
 from gaussmix.diffusion.conditions import find_attributes
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.sampling import batch_size
-from gaussmix.diffusion.sheets import sheet_requests
+from gaussmix.diffusion.sampling import batch_size, sheet_requests
 from gaussmix.metrics.classifier import STEPS, AttributeClassifier, load_or_train_classifier
 from gaussmix.training.device import has_fast_bfloat16
 from gaussmix.training.schedule import step_generator

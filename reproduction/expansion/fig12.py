@@ -1,6 +1,6 @@
 """E Figure 12: the Gram matrices of a style's crops as a data set, its distribution, draws from it.
 
-E draws each entry of the matrices by itself. Beside that the two other couplings of `gaussmix.style.couplings`: how
+E draws each entry of the matrices by itself. Beside that the two other couplings of `gaussmix.style.grams`: how
 much of a draw no features can have, how much of its variation real crops have, whether blends land where they were
 asked to, how well a picture can be made to fit a draw, and how different such pictures are.
 """

@@ -18,15 +18,8 @@ def face(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package.
 
-    Parameters
-    ----------
-    package : str
-        The package's ``__name__``.
-    names : mapping of str to sequence of str
-        Module, relative to the package -> what it defines; a module that maps to itself (``{"nn": ["nn"]}``) is public
-        as a module.
-    extra : str or mapping of str to str, optional
-        What to install where a library is missing: ``gaussmix[extra]``; a mapping has it by public name.
+    ``names`` says what each module, relative to the package, defines; one that maps to itself (``{"nn": ["nn"]}``) is
+    public as a module. Where a library is missing, ``gaussmix[extra]`` has it; a mapping has ``extra`` by public name.
     """
     home = {name: module for module, defined in names.items() for name in defined}
 

@@ -1,24 +1,21 @@
-"""A progress bar on standard error: how many are done, how fast, how long still.
+"""Progress bars on standard error: how many are done, how fast, how long still.
 
-It is rich's, with a rate; nothing is drawn unless it is asked for.
+They are rich's, with a rate; nothing is drawn unless it is asked for.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+_PARTS = 1_000_000  # rich counts in whole numbers
+_LINE_EVERY = 30.0  # seconds
 
 
 class _RateColumn(ProgressColumn):
@@ -33,13 +30,47 @@ def progress_bar(label: str, total: int, show: bool) -> Iterator[Callable[[int],
 
     The bar goes to standard error: what a command prints stays whole where it is piped on.
     """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=not show) as bar:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _RateColumn()
+    left = TimeRemainingColumn(elapsed_when_finished=True)
+    with Progress(*columns, left, console=Console(stderr=True), disable=not show) as bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+class TrainingBar:
+    """The progress of a training run: share done, loss, images per second, time left.
+
+    A bar on a terminal; elsewhere, as in a log file, a line every half minute.
+    """
+
+    def __init__(self, done: float, *, disable: bool = False):
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %  step {task.fields[step]:,}  loss {task.fields[loss]:.4f}"),
+            TextColumn("{task.fields[rate]:.0f} images/s  left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=disable or not console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=_PARTS, step=0, loss=float("nan"), rate=0.0)
+        self._start, self._done_at_start, self._last_line = perf_counter(), done, -_LINE_EVERY
+        self._lines = not disable and not console.is_terminal
+
+    def __enter__(self) -> TrainingBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, done: float, step: int, loss: float, rate: float) -> None:
+        """Show the share ``done`` (0 ... 1), the step, the loss and the images per second."""
+        self._bar.update(self._task, completed=int(_PARTS * done), step=step, loss=loss, rate=rate)
+        elapsed = perf_counter() - self._start
+        if self._lines and elapsed - self._last_line >= _LINE_EVERY:
+            self._last_line = elapsed
+            left = elapsed * (1 - done) / max(1e-9, done - self._done_at_start)
+            about = f"step {step:,}  loss {loss:.4f}  {rate:.0f} images/s  {left / 60:.0f} min left"
+            print(f"training {done:4.0%}  {about}", file=sys.stderr, flush=True)

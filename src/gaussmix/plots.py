@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,11 +31,7 @@ _GUARD_ONLY = 0.98  # mass of atoms from which, without counts, the rest is take
 
 
 def plot_density(
-    distribution: GaussianMixture1D,
-    counts: BinnedCounts | None = None,
-    *,
-    title: str = "",
-    log: bool = False,
+    distribution: GaussianMixture1D, counts: BinnedCounts | None = None, *, title: str = "", log: bool = False
 ) -> Figure:
     """Draw a density on a figure of its own; takes what `draw_density` takes, and a title."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -78,12 +75,7 @@ def draw_density(
 
 
 def plot_comparison(
-    a: GaussianMixture1D,
-    b: GaussianMixture1D,
-    *,
-    names: tuple[str, str] = ("A", "B"),
-    title: str = "",
-    log: bool = False,
+    a: GaussianMixture1D, b: GaussianMixture1D, *, names: Sequence[str] = ("A", "B"), title: str = "", log: bool = False
 ) -> Figure:
     """Draw two distributions over each other: their densities, and their distribution functions.
 
@@ -208,16 +200,8 @@ def _draw_quantiles(axes: Axes, distribution: GaussianMixture1D, low: float, hig
     frame = axes.get_xaxis_transform()
     axes.plot(values, np.zeros(len(values)), "|", color=INK, markersize=16, markeredgewidth=1.2, transform=frame)
     apart = _APART * axes.figure.dpi / axes.bbox.width * (high - low)
-    groups: list[list[int]] = []
-    for i, value in enumerate(values):
-        if groups and value - values[groups[-1][0]] < apart:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    for group in groups:
-        for rank, i in enumerate(group):
-            place, above = (float(values[i]), 0), (0, 9 + 10 * rank)
-            text = f"{_QUANTILES[i]:.0%}"
-            axes.annotate(
-                text, place, above, xycoords=frame, textcoords="offset points", ha="center", fontsize=8, color=INK
-            )
+    style: Any = {"xycoords": frame, "textcoords": "offset points", "ha": "center", "fontsize": 8, "color": INK}
+    first, rank = -np.inf, 0
+    for q, value in zip(_QUANTILES, values.tolist(), strict=True):
+        first, rank = (first, rank + 1) if value - first < apart else (value, 0)
+        axes.annotate(f"{q:.0%}", (value, 0), (0, 9 + 10 * rank), **style)

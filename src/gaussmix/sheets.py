@@ -135,9 +135,8 @@ def save_atomic(image: Image.Image, path: str | Path) -> None:
 def save_images(images: NDArray[np.uint8], folder: Path, *, first: int = 0, digits: int = 5) -> None:
     """Save each of ``(N, H, W, 1 or 3)`` uint8 as a PNG in a folder, numbered from ``first``: 00000.png and on."""
     for number, image in enumerate(images, first):
-        save_atomic(
-            Image.fromarray(image[..., 0] if image.shape[2] == 1 else image), folder / f"{number:0{digits}}.png"
-        )
+        picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+        save_atomic(picture, folder / f"{number:0{digits}}.png")
 
 
 class _WrappedText:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from autoencoder.test_model import pictures, tiny_model
 
-from gaussmix.autoencoder.generate import LatentGenerator
-from gaussmix.autoencoder.novelty import NoveltyScale
+from gaussmix.autoencoder.generate import LatentGenerator, NoveltyScale
 from gaussmix.autoencoder.sheets import draw_map, draw_marginals, draw_mixes
 from gaussmix.latents.expansion import ExpansionSampler
 

@@ -307,7 +307,7 @@ def test_what_is_no_picture_is_named(reader, tmp_path, capsys):
 
 
 def test_a_long_row_of_components_is_cut_on_the_sheet_alone(reader, tmp_path, monkeypatch):
-    monkeypatch.setattr("gaussmix.diffusion.sheets.MOST_ON_A_SHEET", 6)
+    monkeypatch.setattr("gaussmix.diffusion.sampling.MOST_ON_A_SHEET", 6)
     flags = f"--component Bald=all {reader} --count 5 --steps 1 --output {tmp_path}/x.png --folder {tmp_path}/f"
     assert run(["sample", *flags.split(), "--trajectory"]) == 0
     assert len(load_dataset(tmp_path / "f", size=8, progress=False)) == 15

@@ -222,10 +222,7 @@ def test_reconstruct_draws_from_a_and_z_alone(editor, squares):
         ({"attributes": [[1, 0, 2]]}, "attributes must be 0 or 1"),
         ({"attributes": [[1, 0, 0]] * 2}, "2 rows of attributes for 1 pictures"),
         ({"attributes": [[1, 0, 0.5]]}, "attributes must be 0 or 1"),
-        (
-            {"images": np.zeros((1, 16, 16, 3), np.uint8)},
-            r"pictures are uint8 \(1, 16, 16, 3\); give uint8",
-        ),
+        ({"images": np.zeros((1, 16, 16, 3), np.uint8)}, r"pictures are uint8 \(1, 16, 16, 3\); give uint8"),
         ({"images": np.zeros((1, 8, 8, 3)), "attributes": [[1, 0, 0]]}, "pictures are float64"),
         ({"images": np.zeros((0, 8, 8, 3), np.uint8)}, "there are no pictures to edit"),
     ],

@@ -23,10 +23,10 @@ from gaussmix.diffusion.sampling import (
     default_steps,
     draw,
     draw_batches,
+    draw_sheet,
     first_pictures,
     stream_to_folder,
 )
-from gaussmix.diffusion.sheets import draw_sheet
 from gaussmix.training.schedule import step_generator
 
 ROWS = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 0], [0, 1, 0]], np.uint8)

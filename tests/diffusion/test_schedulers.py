@@ -146,12 +146,7 @@ class TestRenoise:
         assert len(visited) == steps
         assert visited[0] == T - 1
         expected = renoise_loop(
-            predict_numpy,
-            start().numpy(),
-            BETAS.tolist(),
-            visited,
-            noises(5),
-            velocity=prediction == "v_prediction",
+            predict_numpy, start().numpy(), BETAS.tolist(), visited, noises(5), velocity=prediction == "v_prediction"
         )
         result = sample(scheduler, start(), generator=generator(5))
         np.testing.assert_allclose(result.numpy(), expected, atol=1e-5)

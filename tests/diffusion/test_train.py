@@ -19,11 +19,17 @@ import torch
 from safetensors.numpy import load_file, save_file
 from tiny import squares_dataset, tiny_config, tiny_unet
 
-from gaussmix.diffusion.batches import TrainingBatches
 from gaussmix.diffusion.config import PRESETS, DiffusionConfig
-from gaussmix.diffusion.loss import DiffusionLosses, ForwardProcess, detail_weights
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.train import DiffusionTrainer, TrainingError, train
+from gaussmix.diffusion.train import (
+    DiffusionLosses,
+    DiffusionTrainer,
+    ForwardProcess,
+    TrainingBatches,
+    TrainingError,
+    detail_weights,
+    train,
+)
 from gaussmix.training.checkpoints import CheckpointStore
 
 TESTS = Path(__file__).parents[1]
@@ -232,10 +238,7 @@ def test_a_run_can_start_from_a_model(tmp_path, uninterrupted):
         ({"layers_per_block": 2}, "is another network: layers_per_block 1 there and 2 here; use its settings"),
         ({"init": "built-in"}, r"--init built-in knows \('Black_Hair', .*; the data have \("),
         ({"init": "nowhere"}, "no model in nowhere"),
-        (
-            {"objective": "epsilon"},
-            "was trained with v_prediction on .*; give the same --objective, --timesteps",
-        ),
+        ({"objective": "epsilon"}, "was trained with v_prediction on .*; give the same --objective, --timesteps"),
         ({"timesteps": 25}, "on .* noise levels; give the same --objective, --timesteps and betas"),
     ]:
         with pytest.raises(ValueError, match=says):
@@ -471,7 +474,7 @@ def test_wrong_settings_are_refused():
 
 
 def test_sheet_requests_use_each_attribute_once(pipeline):
-    from gaussmix.diffusion.sheets import sheet_requests
+    from gaussmix.diffusion.sampling import sheet_requests
 
     requests = sheet_requests(pipeline)
     flat = [name for request in requests for name in request]

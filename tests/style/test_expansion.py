@@ -14,9 +14,8 @@ from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.rules import algorithm2_weights, histogram_weights
-from gaussmix.style.couplings import Picks, PrincipalScores
 from gaussmix.style.expansion import GramExpansion
-from gaussmix.style.grams import GramLayout, repair
+from gaussmix.style.grams import GramLayout, Picks, PrincipalScores, repair
 from gaussmix.style.vgg import STYLE_LAYERS, VGG19Features, gram_matrix
 
 LAYOUT = GramLayout({"a": 3, "b": 2})

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from gaussmix.training.log import MetricsLog, TrainingBar
+from gaussmix._progress import TrainingBar
+from gaussmix.training.loop import MetricsLog
 
 
 def steps(folder) -> list[int]:

@@ -55,17 +55,9 @@ PRESETS: dict[str, AutoencoderConfig] = {
     # scikit-learn's 1797 digits of 8x8.
     "digits": AutoencoderConfig(output=Path("runs/digits")),
     # MNIST or Fashion-MNIST, 28x28; stops by time on a slow machine.
+    # At a learning rate of 4e-3 a run of 187 steps ended worse than the mean image.
     "mnist": AutoencoderConfig(
-        data="mnist",
-        output=Path("runs/mnist"),
-        latent_dim=32,
-        hidden=256,
-        batch_size=128,
-        learning_rate=1e-3,  # at 4e-3 a run of 187 steps ended worse than the mean image
-        mixed_precision="bf16",
-        steps=4000,
-        minutes=14.0,
-        checkpoint_every=1000,
-        log_every=20,
+        data="mnist", output=Path("runs/mnist"), latent_dim=32, hidden=256, batch_size=128, learning_rate=1e-3,
+        mixed_precision="bf16", steps=4000, minutes=14.0, checkpoint_every=1000, log_every=20,
     ),
-}
+}  # fmt: skip

@@ -81,16 +81,16 @@ class ImageScores:
     fit_seconds: float | None = None
 
 
-FORMATS = {  # field -> heading, the same for a narrow table, number format
-    "accuracy": ("class accuracy", "class", ".3f"),
-    "unsure": ("unsure", "unsure", ".3f"),
-    "frechet": ("Frechet", "FD", ".2f"),
-    "precision": ("precision", "prec.", ".3f"),
-    "recall": ("recall", "recall", ".3f"),
-    "diversity": ("diversity", "div.", ".2f"),
-    "nearest": ("nearest training", "near", ".2f"),
-    "close": ("close", "close", ".3f"),
-    "fit_seconds": ("fit, CPU-s", "fit s", ".2f"),
+_COLUMNS = {  # field -> heading, number format
+    "accuracy": ("class", ".3f"),
+    "unsure": ("unsure", ".3f"),
+    "frechet": ("FD", ".2f"),
+    "precision": ("prec.", ".3f"),
+    "recall": ("recall", ".3f"),
+    "diversity": ("div.", ".2f"),
+    "nearest": ("near", ".2f"),
+    "close": ("close", ".3f"),
+    "fit_seconds": ("fit s", ".2f"),
 }
 
 
@@ -178,23 +178,15 @@ class Evaluation:
             f"Close: nearer to one than all but {CLOSE:.0%} of real test images. Fit: CPU time."
         )
         if self.n_images < _FEW * self.n_features:
-            caption += (
-                f" {self.n_images} images are few for {self.n_features} features: FD is mostly bias: compare it with "
-                "that of the real images."
-            )
-        table = Table(
-            title="Images from drawn latents",
-            caption=caption,
-            caption_justify="left",
-            box=SIMPLE_HEAD,
-            padding=0,
-            pad_edge=False,
-        )
+            few = f"{self.n_images} images are few for {self.n_features} features"
+            caption += f" {few}: FD is mostly bias: compare it with that of the real images."
+        table = Table(title="Images from drawn latents", caption=caption, box=SIMPLE_HEAD, padding=0, pad_edge=False)
+        table.caption_justify = "left"
         table.add_column("", no_wrap=True)
-        for _, heading, _ in FORMATS.values():
+        for heading, _ in _COLUMNS.values():
             table.add_column(heading, justify="right", no_wrap=True)
         for name, scores in self.rows.items():
-            cells = ((getattr(scores, field), form) for field, (_, _, form) in FORMATS.items())
+            cells = ((getattr(scores, field), form) for field, (_, form) in _COLUMNS.items())
             table.add_row(name, *("" if value is None else f"{value:{form}}" for value, form in cells))
         return table
 

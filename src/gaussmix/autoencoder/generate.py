@@ -10,21 +10,31 @@ With draws z_k of class k, proportions w_k, and ``c_r`` the class drawn for coor
 A weighted mean of independent draws has ``sum_k w_k^2`` of their variance. Giving it back made mixes more varied but
 less like images, and so did a path that keeps its distance from the means (docs/autoencoder.md), so both are straight.
 Around one image, within one cluster, all is of one law, and the spread is kept.
+
+How strange an image x is follows from the density of its latents and the error of its reconstruction:
+
+    u = -log p(E(x)),   v = log mean (x - G(E(x)))^2,   score = max((u - med u) / s_u, (v - med v) / s_v)
+
+with medians and spreads s (interquartile range / 1.349, a standard deviation for normal numbers) of known images that
+took no part in the training. Either alone is fooled: an image of another kind can land where latents are dense, and an
+empty one is decoded without error. So is their sum: it takes an empty image for the least strange of all.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from gaussmix._files import read_tensors, write_tensors
 from gaussmix._typing import FloatArray
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-from gaussmix.autoencoder.novelty import Novelty, NoveltyScale, measures
 from gaussmix.latents._parts import Term
 from gaussmix.latents.expansion import ExpansionSampler
 
@@ -35,6 +45,70 @@ SAMPLER_FILE, NOVELTY_FILE = "sampler.safetensors", "novelty.safetensors"
 Images = NDArray[np.uint8]
 Latents = FloatArray
 ClassName = str | int
+_KIND = "autoencoder_novelty"
+_SD_OF_IQR = 1.349
+_HALF_STEP = (0.5 / 255) ** 2 / 3
+"""Mean squared error of rounding to whole pixels: a smaller one cannot be told from none."""
+
+
+class Novelty(NamedTuple):
+    """``score`` ``(N,)``, higher is stranger; ``share`` ``(N,)`` in (0, 1], of known images at least as strange."""
+
+    score: FloatArray
+    share: FloatArray
+
+
+@dataclass(frozen=True)
+class NoveltyScale:
+    """What is usual: medians and spreads ``(2,)`` of u and v, and the sorted scores of the known images.
+
+    Where the density tells nothing, because a quarter of the known images or more have none (too few to fit it) or half
+    have the same, the score is that of the error alone.
+    """
+
+    middle: FloatArray
+    spread: FloatArray
+    scores: FloatArray
+
+    @classmethod
+    def of(cls, known: FloatArray) -> NoveltyScale:
+        """Of u and v ``(M, 2)`` of known images, from `measures`. Raises ValueError for fewer than 2."""
+        if len(known) < 2:
+            raise ValueError(f"{len(known)} known image; give at least 2 to compare with")
+        low, middle, high = np.quantile(known, [0.25, 0.5, 0.75], axis=0, method="inverted_cdf")
+        with np.errstate(invalid="ignore"):
+            spread = (high - low) / _SD_OF_IQR
+        silent = ~(np.isfinite(spread) & (spread > 0))
+        scale = cls(np.where(silent, 0.0, middle), np.where(silent, np.inf, spread), np.empty(0))
+        return cls(scale.middle, scale.spread, np.sort(scale.score(known)))
+
+    def score(self, found: FloatArray) -> FloatArray:
+        """``(N,)`` of u and v ``(N, 2)``."""
+        used = np.isfinite(self.spread)
+        return ((found[:, used] - self.middle[used]) / self.spread[used]).max(1, initial=-np.inf)
+
+    def judge(self, found: FloatArray) -> Novelty:
+        """Scores of u and v ``(N, 2)``, and the shares (1 + number of known images at least as strange) / (1 + M)."""
+        score, known = self.score(found), len(self.scores)
+        return Novelty(score, (1 + known - np.searchsorted(self.scores, score)) / (1 + known))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file."""
+        write_tensors(path, {"middle": self.middle, "spread": self.spread, "scores": self.scores}, _KIND)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> NoveltyScale:
+        """Read what `save` wrote. Raises ValueError for another or a damaged file."""
+        tensors, _ = read_tensors(path, _KIND)
+        return cls(**tensors)
+
+
+def measures(model: ClassConditionalAutoencoder, sampler: ExpansionSampler, images: NDArray[np.uint8]) -> FloatArray:
+    """u and v of images ``(N, S, S, C)``, ``(N, 2)``; u is infinite where the density is 0."""
+    z = model.encode(images)
+    decoded = model.decode(z)
+    error = np.square(decoded / 255.0 - np.reshape(images, decoded.shape) / 255.0).mean((1, 2, 3))
+    return np.stack([-sampler.score_samples(z), np.log(error + _HALF_STEP)], 1)
 
 
 class LatentGenerator:
@@ -69,9 +143,7 @@ class LatentGenerator:
                 f"the sampler has the labels {', '.join(map(str, sampler.classes_.tolist()))}; "
                 f"fit it to labels 0 to {len(model.class_names) - 1}, positions in class_names"
             )
-        self.model = model
-        self.sampler = sampler
-        self.scale = scale
+        self.model, self.sampler, self.scale = model, sampler, scale
 
     @classmethod
     def load(cls, run: str | Path) -> LatentGenerator:
@@ -86,8 +158,6 @@ class LatentGenerator:
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes that can be drawn."""
         return tuple(self.model.class_names[k] for k in self.sampler.classes_)
-
-    # -- images
 
     def sample(
         self,
@@ -179,10 +249,8 @@ class LatentGenerator:
             raise ValueError(f"steps is {steps}; give at least 2, for both ends")
         rng = check_random_state(random_state)
         start, end = (
-            self._draw(1, self.label_of(what), None, rng)[0]
-            if isinstance(what, (str, int, np.integer))
-            else self._encode(what)
-            for what in (a, b)
+            self._draw(1, self.label_of(x), None, rng)[0] if isinstance(x, str | int | np.integer) else self._encode(x)
+            for x in (a, b)
         )
         t = np.linspace(0, 1, steps)[:, None]
         return self.model.decode((1 - t) * start + t * end)
@@ -227,8 +295,6 @@ class LatentGenerator:
         """Take what is usual from known images ``(M, S, S, C)`` that took no part in the training; M at least 2."""
         self.scale = NoveltyScale.of(measures(self.model, self.sampler, images))
         return self.scale
-
-    # -- the work
 
     def label_of(self, name: ClassName) -> int:
         """Return the position of a class; ValueError for one that is unknown or that the sampler was not fitted to."""

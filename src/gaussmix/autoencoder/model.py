@@ -28,16 +28,15 @@ from gaussmix.data.base import LabelledImages
 
 _BATCH = 512  # images at once outside training
 _SLOPE = 0.2  # of the leaky rectifiers
-_MODEL = "model"  # a run's sub-folder with the finished model
 
 
-def _down(inputs: int, channels: Sequence[int]) -> list[nn.Module]:
-    """Each level halves height and width."""
+def _body(inputs: int, channels: Sequence[int], features: int, hidden: int) -> list[nn.Module]:
+    """Levels that each halve height and width, and ``hidden`` numbers of the ``features`` that are left."""
     layers: list[nn.Module] = []
     for outputs in channels:
         layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(_SLOPE)]
         inputs = outputs
-    return layers
+    return [*layers, nn.Flatten(), nn.Linear(features, hidden), nn.LeakyReLU(_SLOPE)]
 
 
 class Discriminator(nn.Module):
@@ -45,9 +44,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, in_channels: int, channels: Sequence[int], features: int, hidden: int, n_classes: int):
         super().__init__()
-        self.body = nn.Sequential(
-            *_down(in_channels, channels), nn.Flatten(), nn.Linear(features, hidden), nn.LeakyReLU(_SLOPE)
-        )
+        self.body = nn.Sequential(*_body(in_channels, channels, features, hidden))
         self.adversarial = nn.Linear(hidden, 1)
         self.classes = nn.Linear(hidden, n_classes)
 
@@ -99,24 +96,12 @@ class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
             )
         small = image_size // 2 ** len(channels)
         features = channels[-1] * small**2
-        self.encoder = nn.Sequential(
-            *_down(in_channels, channels),
-            nn.Flatten(),
-            nn.Linear(features, hidden),
-            nn.LeakyReLU(_SLOPE),
-            nn.Linear(hidden, latent_dim),
-        )
-        up: list[nn.Module] = []
+        self.encoder = nn.Sequential(*_body(in_channels, channels, features, hidden), nn.Linear(hidden, latent_dim))
+        up: list[nn.Module] = [nn.Unflatten(1, (channels[-1], small, small))]
         for inputs, outputs in zip(channels[::-1], [*channels[-2::-1], in_channels], strict=True):
             up += [nn.LeakyReLU(_SLOPE), nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)]
-        self.decoder = nn.Sequential(
-            nn.Linear(latent_dim, hidden),
-            nn.LeakyReLU(_SLOPE),
-            nn.Linear(hidden, features),
-            nn.Unflatten(1, (channels[-1], small, small)),
-            *up,
-            nn.Sigmoid(),
-        )
+        start = nn.Linear(latent_dim, hidden), nn.LeakyReLU(_SLOPE), nn.Linear(hidden, features)
+        self.decoder = nn.Sequential(*start, *up, nn.Sigmoid())
         self.discriminator = Discriminator(in_channels, channels, features, hidden, len(class_names))
 
     @property
@@ -155,7 +140,7 @@ class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
     def load(cls, folder: str | Path) -> ClassConditionalAutoencoder:
         """Load from a training run's folder or a saved model's; ValueError if there is none."""
         folder = Path(folder)
-        for candidate in (folder / _MODEL, folder):
+        for candidate in (folder / "model", folder):
             if (candidate / "config.json").is_file() and any(candidate.glob("*.safetensors")):
                 try:
                     model = cls.from_pretrained(candidate, local_files_only=True)
@@ -191,10 +176,8 @@ def training_rows(dataset: LabelledImages) -> tuple[NDArray[np.uint8], IntArray]
             f"labels are {labels.min()} to {labels.max()}, but there are {len(dataset.class_names)} class names; "
             "number the classes from 0"
         )
-    counts = np.bincount(labels, minlength=len(dataset.class_names))
+    names, counts = dataset.class_names, np.bincount(labels, minlength=len(dataset.class_names))
     if counts.min() < 2:
         k = int(counts.argmin())
-        raise ValueError(
-            f"class {dataset.class_names[k]!r} has {counts[k]} images to train on; give at least 2, or leave it out"
-        )
+        raise ValueError(f"class {names[k]!r} has {counts[k]} images to train on; give at least 2, or leave it out")
     return images, labels

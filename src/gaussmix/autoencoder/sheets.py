@@ -5,7 +5,7 @@ Latents are drawn with matplotlib: single numbers with their densities, and a ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,9 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from gaussmix._typing import FloatArray, IntArray
+from gaussmix._typing import IntArray
 from gaussmix.autoencoder.generate import LatentGenerator
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.plots import BARS, LINE, PAIR, save_figure
 from gaussmix.sheets import contact_sheet, save_atomic
 
@@ -43,14 +42,9 @@ def draw_reconstructions(
     chosen = images[np.concatenate(list(rows.values()))]
     pairs = np.stack([chosen, model.decode(model.encode(chosen))], axis=1).reshape(-1, *chosen.shape[1:])
     error = np.mean((pairs[::2] / 255.0 - pairs[1::2] / 255.0) ** 2)
-    sheet = sheet_of(
-        pairs,
-        columns=2 * _PAIRS,
-        title="Images and their reconstructions",
-        row_labels=list(rows),
-        column_labels=["image", "decoded"] * _PAIRS,
-        caption=f"d = {model.config['latent_dim']}; mean squared error of these pixels in [0, 1]: {error:.4f}",
-    )
+    caption = f"d = {model.config['latent_dim']}; mean squared error of these pixels in [0, 1]: {error:.4f}"
+    title, above = "Images and their reconstructions", ["image", "decoded"] * _PAIRS
+    sheet = sheet_of(pairs, title=title, row_labels=list(rows), column_labels=above, caption=caption)
     save_atomic(sheet, path)
 
 
@@ -61,14 +55,9 @@ def draw_samples(generator: LatentGenerator, path: Path, *, seed: int = 0) -> No
         generator.sample(_SAMPLES, class_name=name, random_state=np.random.RandomState([seed, k]))
         for k, name in enumerate(names)
     ]
-    sheet = sheet_of(
-        np.concatenate(images),
-        columns=_SAMPLES,
-        title="New images of each class",
-        row_labels=names,
-        caption=f"Decoded latents from the distribution of each class ({generator.sampler.coupling}), not chosen by "
-        "hand.",
-    )
+    coupling = generator.sampler.coupling
+    caption = f"Decoded latents from the distribution of each class ({coupling}), not chosen by hand."
+    sheet = sheet_of(np.concatenate(images), title="New images of each class", row_labels=names, caption=caption)
     save_atomic(sheet, path)
 
 
@@ -80,19 +69,14 @@ def draw_mixes(generator: LatentGenerator, path: Path, *, seed: int = 0) -> None
     for a, b in pairs:
         for mode in ("dims", "lerp"):
             labels.append(f"{a} + {b}, {mode}")
-            rows += [
-                generator.mix([a, b], mode=mode, proportions=[share, 1 - share], random_state=seed)
-                for share in _PROPORTIONS
-            ]
-    sheet = sheet_of(
-        np.concatenate(rows),
-        columns=len(_PROPORTIONS),
-        title="Mixes of two classes",
-        row_labels=labels,
-        column_labels=[f"{share:.0%}" for share in _PROPORTIONS],
-        caption="Above: share of the first class. A row mixes one draw of each: dims takes each latent number from one "
-        "of them, lerp their weighted mean.",
+            mixes = ({"mode": mode, "proportions": [share, 1 - share]} for share in _PROPORTIONS)
+            rows += [generator.mix([a, b], **how, random_state=seed) for how in mixes]
+    title, above = "Mixes of two classes", [f"{share:.0%}" for share in _PROPORTIONS]
+    caption = (
+        "Above: share of the first class. A row mixes one draw of each: dims takes each latent number from one of "
+        "them, lerp their weighted mean."
     )
+    sheet = sheet_of(np.concatenate(rows), title=title, row_labels=labels, column_labels=above, caption=caption)
     save_atomic(sheet, path)
 
 
@@ -105,18 +89,18 @@ def class_sheet(drawn: Mapping[str, NDArray[np.uint8]], title: str, about: str) 
     shown = min(count, max(1, _MOST_ON_A_SHEET // len(drawn)))
     if shown < count:
         about += f"; the first {shown} of {count}"
-    return sheet_of(
-        np.concatenate([images[:shown] for images in drawn.values()]),
-        columns=min(_COLUMNS, shown) if len(drawn) == 1 else shown,
-        title=title,
-        row_labels=list(drawn) if len(drawn) > 1 else None,
-        caption=f"{about}.",
-    )
+    images = np.concatenate([images[:shown] for images in drawn.values()])
+    labels = list(drawn) if len(drawn) > 1 else None
+    return sheet_of(images, columns=min(_COLUMNS, shown), title=title, row_labels=labels, caption=f"{about}.")
 
 
-def sheet_of(images: NDArray[np.uint8], **texts) -> Image.Image:
-    """`contact_sheet` of images ``(N, S, S, 1 or 3)``; grey as they are."""
-    sheet = contact_sheet(as_rgb(images), scale=max(1, round(_SCALED / images.shape[1])), **texts)
+def sheet_of(
+    images: NDArray[np.uint8], *, row_labels: Sequence[str] | None, columns: int | None = None, **texts: Any
+) -> Image.Image:
+    """`contact_sheet` of images ``(N, S, S, 1 or 3)``, grey as they are, in so many columns if rows have no labels."""
+    columns = len(images) // len(row_labels) if row_labels else columns or len(images)
+    scale = max(1, round(_SCALED / images.shape[1]))
+    sheet = contact_sheet(as_rgb(images), columns=columns, row_labels=row_labels, scale=scale, **texts)
     return sheet.convert("L") if images.shape[3] == 1 else sheet
 
 
@@ -145,11 +129,13 @@ def draw_marginals(
     numbers = np.sort(np.argsort(-z.var(0))[:_NUMBERS])
     figure = Figure(figsize=(2.4 * len(numbers), 1.9 * len(names) + 0.9), layout="constrained")
     panels = figure.subplots(len(names), len(numbers), squeeze=False)
+    alone: Any = clone(generator.sampler)
+    alone.set_params(coupling="independent")
     for row, name in zip(panels, names, strict=True):
         label = generator.label_of(name)
         own = z[y == label][:, numbers].astype(float)
         drawn = generator.sampler.sample(_DRAWN, class_label=label, random_state=seed)[:, numbers]
-        fitted, drawn_law = (_marginals(generator.sampler, rows) for rows in (own, drawn))
+        fitted, drawn_law = (alone.fit(rows).parts_[0][0].marginals for rows in (own, drawn))
         for axes, r, values, law, other in zip(row, numbers, own.T, fitted, drawn_law, strict=True):
             low, high = values.min(), values.max()
             margin = _MARGIN * (high - low) or 1.0
@@ -163,12 +149,6 @@ def draw_marginals(
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle("Latent numbers of a class: histogram, fitted density, and the density of draws")
     save_figure(figure, path, dpi=75)
-
-
-def _marginals(sampler: ExpansionSampler, rows: FloatArray):
-    """Expansions of each column, fitted as the sampler fits its own."""
-    alone: Any = clone(sampler)
-    return alone.set_params(coupling="independent").fit(rows).parts_[0][0].marginals
 
 
 def draw_map(generator: LatentGenerator, z: NDArray[np.float32], y: IntArray, path: Path, *, seed: int = 0) -> None:
@@ -207,13 +187,7 @@ def draw_map(generator: LatentGenerator, z: NDArray[np.float32], y: IntArray, pa
             place = (float(middles[0][top[0]]), float(middles[1][top[1]]))
             axes.annotate(name, place, ha="center", va="center", fontsize=12, weight="bold", color=color[0])
     kind = "discriminant (in within-class standard deviations)" if discriminants else "principal axis of the latents"
-    axes.set(
-        title="Map of the latents: training images (dots), half of the draws of each class (lines)",
-        xlabel=f"first {kind}",
-        ylabel=f"second {kind}",
-        xlim=(low[0], high[0]),
-        ylim=(low[1], high[1]),
-    )
-    axes.title.set_fontsize(10)
+    axes.set_title("Map of the latents: training images (dots), half of the draws of each class (lines)", fontsize=10)
+    axes.set(xlabel=f"first {kind}", ylabel=f"second {kind}", xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path, dpi=75)

@@ -107,14 +107,10 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
         model = self.network.to(self.accelerator.device)
         judge = model.discriminator
         own = [*model.encoder.parameters(), *model.decoder.parameters()]
-        (self.encoder, self.decoder, self.discriminator, self.optimizer, self.judge_optimizer) = (
-            self.accelerator.prepare(
-                model.encoder,
-                model.decoder,
-                judge,
-                torch.optim.Adam(own, lr=config.learning_rate, fused=True),
-                torch.optim.Adam(judge.parameters(), lr=config.discriminator_learning_rate, fused=True),
-            )
+        generator_adam = torch.optim.Adam(own, lr=config.learning_rate, fused=True)
+        judge_adam = torch.optim.Adam(judge.parameters(), lr=config.discriminator_learning_rate, fused=True)
+        self.encoder, self.decoder, self.discriminator, self.optimizer, self.judge_optimizer = self.accelerator.prepare(
+            model.encoder, model.decoder, judge, generator_adam, judge_adam
         )
         self.optimizers = {
             "optimizer": (self.optimizer, config.learning_rate),
@@ -131,10 +127,9 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         """This process's images ``(B, C, S, S)`` in [0, 1] and labels ``(B,)`` of a step."""
         first = self.accelerator.process_index * self.config.batch_size
-        rows = self.order[step][first : first + self.config.batch_size]
-        device = self.accelerator.device
-        size, channels = self.images.shape[1], self.images.shape[3]
-        return to_tensor(self.images[rows], size, channels).to(device), torch.from_numpy(self.labels[rows]).to(device)
+        rows, device = self.order[step][first : first + self.config.batch_size], self.accelerator.device
+        images = to_tensor(self.images[rows], self.images.shape[1], self.images.shape[3])
+        return images.to(device), torch.from_numpy(self.labels[rows]).to(device)
 
     def _judge_step(self, images: Tensor, decoded: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Improves the discriminator; J_D and the norm of its gradient."""
@@ -186,10 +181,8 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
         sampler.save(output / SAMPLER_FILE)
         generator = LatentGenerator(model, sampler)
         train, images = self.dataset.indices("train"), self.dataset.images
-        held_out = np.flatnonzero(
-            ~np.isin(np.arange(len(images)), train)
-        )  # without any, the lower errors of those seen
-        known = np.asarray(images[held_out if len(held_out) > 1 else train])
+        held_out = np.setdiff1d(np.arange(len(images)), train)
+        known = np.asarray(images[held_out if len(held_out) > 1 else train])  # the latter have lower errors
         generator.calibrate(known).save(output / NOVELTY_FILE)
         if not sheet:
             return folder, None

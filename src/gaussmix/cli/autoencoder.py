@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -228,14 +229,10 @@ class EvaluateSamplers(TorchCommand):
         judge, _ = load_or_train_label_classifier(dataset)
         reference = Reference(dataset, judge, count=self.count, seed=self.seed)
         with progress_bar("judging", 2 + len(names), show=True) as show:
-            done: list[str] = []
-
-            def on_row(name: str, _: object) -> None:
-                done.append(name)
-                show(len(done))
-
-            compared = {name: known[name] for name in names}
-            report = evaluate_samplers(model, latents, reference, compared, seed=self.seed, on_row=on_row)
+            compared, done = {name: known[name] for name in names}, count(1)
+            report = evaluate_samplers(
+                model, latents, reference, compared, seed=self.seed, on_row=lambda *_: show(next(done))
+            )
         if self.json:
             print(json.dumps(report.to_dict(), indent=2))
         else:

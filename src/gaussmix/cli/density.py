@@ -58,15 +58,9 @@ class FitColumn:
 
         from gaussmix.density.model import DensityModel
 
-        model = DensityModel(
-            self.rule,
-            n_components=self.components,
-            bandwidth=self.bandwidth,
-            range=self.range,
-            bounds="auto" if self.bounds is None else self.bounds,
-            nan_policy="omit",
-            n_jobs=self.threads,
-        )
+        basis = {"n_components": self.components, "bandwidth": self.bandwidth}
+        limits = {"range": self.range, "bounds": self.bounds or "auto"}
+        model = DensityModel(self.rule, **basis, **limits, nan_policy="omit", n_jobs=self.threads)
         started = time.perf_counter()
         _learn(model, self.file, self.column)
         self.output.parent.mkdir(parents=True, exist_ok=True)
@@ -87,13 +81,8 @@ class ShowModel:
     def __call__(self) -> None:
         model = _load(self.model)
         if self.json:
-            distribution = model.distribution_
-            facts = model.report_.to_dict() | {
-                "mean": float(distribution.mean()),
-                "std": float(distribution.std()),
-                "quantiles": {str(q): float(distribution.ppf(q)) for q in _QUANTILES},
-            }
-            print(json.dumps(facts, indent=2))
+            quantiles = {str(q): float(model.distribution_.ppf(q)) for q in _QUANTILES}
+            print(json.dumps({**model.report_.to_dict(), **_moments(model), "quantiles": quantiles}, indent=2))
         else:
             print(_summary(model, self.model.name))
 
@@ -190,15 +179,9 @@ class CompareColumns:
         found = compare(a, b)
         title = self.title or " and ".join(names)
         save_figure(plot_comparison(a, b, names=names, title=title, log=self.log), self.output)
-        about = [
-            {
-                "name": name,
-                "n": model.report_.n,
-                "n_missing": model.report_.n_missing,
-                "mean": float(law.mean()),
-                "std": float(law.std()),
-            }
-            for name, model, law in zip(names, models, (a, b), strict=True)
+        about: list[dict[str, Any]] = [
+            {"name": name, "n": model.report_.n, "n_missing": model.report_.n_missing, **_moments(model)}
+            for name, model in zip(names, models, strict=True)
         ]
         if self.json:  # which has no infinity
             numbers = {name: value if math.isfinite(value) else str(value) for name, value in found.to_dict().items()}
@@ -257,10 +240,13 @@ def _learn(model: DensityModel, file: Path, column: str | None) -> None:
             show(source.done)
 
 
+def _moments(model: DensityModel) -> dict[str, float]:
+    return {"mean": float(model.distribution_.mean()), "std": float(model.distribution_.std())}
+
+
 def _summary(model: DensityModel, name: str) -> str:
-    distribution = model.distribution_
-    quantiles = "   ".join(f"{q:.0%} {distribution.ppf(q):.6g}" for q in _QUANTILES)
-    moments = f"mean {distribution.mean():.6g}, standard deviation {distribution.std():.6g}"
+    quantiles = "   ".join(f"{q:.0%} {model.distribution_.ppf(q):.6g}" for q in _QUANTILES)
+    moments = "mean {mean:.6g}, standard deviation {std:.6g}".format(**_moments(model))
     return f"{name}: {model.report_}\n{moments}\nquantiles: {quantiles}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -75,9 +76,8 @@ class SampleFaces(TorchCommand):
         import numpy as np
 
         from gaussmix._progress import progress_bar
+        from gaussmix.diffusion import sampling
         from gaussmix.diffusion.conditions import read_components
-        from gaussmix.diffusion.sampling import draw_kinds, first_pictures, stream_to_folder
-        from gaussmix.diffusion.sheets import MOST_ON_A_SHEET, describe, label, sample_sheet
         from gaussmix.sheets import picture_format, save_atomic
 
         picture_format(self.output)  # a wrong suffix is said before the drawing, not after
@@ -90,28 +90,25 @@ class SampleFaces(TorchCommand):
         if self.fix_latent or self.fix_noise:
             attributes[:] = attributes[0]
         with progress_bar("drawing", len(kinds) * count * steps, show=True) as show:
-            batches = draw_kinds(pipeline, attributes, kinds, steps=steps, on_step=show, **self._options())
+            names = ("seed", "guidance", "classifier_scale", "fix_latent", "fix_noise", "trajectory")
+            options = {name: getattr(self, name) for name in names}
+            batches = sampling.draw_kinds(pipeline, attributes, kinds, steps=steps, on_step=show, **options)
             if self.folder is not None:
                 of_all = np.tile(attributes, (len(kinds), 1))
-                batches = stream_to_folder(self.folder, batches, of_all, pipeline.attribute_names)
-            shown = min(count, max(1, MOST_ON_A_SHEET // len(kinds)))
-            images, path = first_pictures(batches, shown, row=count)
+                batches = sampling.stream_to_folder(self.folder, batches, of_all, pipeline.attribute_names)
+            shown = min(count, max(1, sampling.MOST_ON_A_SHEET // len(kinds)))
+            images, path = sampling.first_pictures(batches, shown, row=count)
         about = [f"{self.scheduler}, {steps} steps, guidance {self.guidance:g}, seed {self.seed}"]
         about += [f"classifier scale {self.classifier_scale:g}"] if self.classifier_scale else []
         about += [text for on, text in ((self.fix_latent, "one Z"), (self.fix_noise, "one noise")) if on]
-        about += [describe(kinds[0])] if len(kinds) == 1 and kinds[0] else []
+        about += [sampling.describe(kinds[0])] if len(kinds) == 1 and kinds[0] else []
         about += [f"the first {shown} of {count}"] if shown < count else []
         timesteps = [int(t) + 1 for t in pipeline.scheduler.timesteps]
-        request = label(asked, absent)
-        caption = f"{', '.join(about)}."
-        save_atomic(sample_sheet(images, path, timesteps, kinds, title=request, caption=caption), self.output)
+        texts = {"title": sampling.label(asked, absent), "caption": f"{', '.join(about)}."}
+        save_atomic(sampling.sample_sheet(images, path, timesteps, kinds, **texts), self.output)
         if self.folder is not None:
             print(f"single pictures and metadata.csv: {self.folder}")
-        print(f"{len(kinds) * count} x {request}: {self.output} ({time.perf_counter() - started:.1f} s)")
-
-    def _options(self) -> dict[str, Any]:
-        names = ("seed", "guidance", "classifier_scale", "fix_latent", "fix_noise", "trajectory")
-        return {name: getattr(self, name) for name in names}
+        print(f"{len(kinds) * count} x {texts['title']}: {self.output} ({time.perf_counter() - started:.1f} s)")
 
 
 @dataclass(frozen=True)
@@ -151,8 +148,7 @@ class EditFace(TorchCommand):
         from gaussmix.data.decode import read_square
         from gaussmix.diffusion.conditions import attribute_row, read_components
         from gaussmix.diffusion.edit import edit_images, find_encoder, reconstruct
-        from gaussmix.diffusion.sampling import write_folder
-        from gaussmix.diffusion.sheets import edit_sheet, label
+        from gaussmix.diffusion.sampling import edit_sheet, label, write_folder
         from gaussmix.sheets import picture_format, save_atomic
 
         picture_format(self.output)  # a wrong suffix is said before the drawing, not after
@@ -163,28 +159,19 @@ class EditFace(TorchCommand):
         picture = read_square(self.picture, pipeline.unet.config["sample_size"])
         kinds = read_components(self.component, names, pipeline.latent_distribution)
         given = None if self.attributes is None else attribute_row(self.attributes, names)[None].repeat(self.count, 0)
+        many, options = picture[None].repeat(self.count, 0), ("seed", "steps", "guidance")
+        told: dict[str, Any] = {"attributes": given, **{name: getattr(self, name) for name in options}}
         results = []
         with progress_bar("editing", len(kinds) * self.count * self.steps, show=True) as show:
-            for row, components in enumerate(kinds):
-                result = edit_images(
-                    pipeline,
-                    picture[None].repeat(self.count, 0),
-                    self.present,
-                    self.absent,
-                    attributes=given,
-                    components=components,
-                    seed=self.seed,
-                    steps=self.steps,
-                    guidance=self.guidance,
-                    on_step=lambda done, before=row * self.count * self.steps: show(before + done),
-                )
-                results.append(result)
+            for row, kind in enumerate(kinds):
+                told["on_step"] = partial(lambda before, done: show(before + done), row * self.count * self.steps)
+                results.append(edit_images(pipeline, many, self.present, self.absent, components=kind, **told))
         present, absent = list(dict.fromkeys([*self.present, *kinds[0]])), list(self.absent)
         about = self._changes(results[0], names, [*present, *absent], bool(kinds[0]))
         request = label(present, absent)
         redrawn = reconstruct(pipeline, results[0], seed=self.seed)[0]
-        caption = ". ".join([*about, f"{self.steps} steps, guidance {self.guidance:g}, seed {self.seed}."])
-        caption = caption.replace("_", " ")
+        how = f"{self.steps} steps, guidance {self.guidance:g}, seed {self.seed}."
+        caption = ". ".join([*about, how]).replace("_", " ")
         save_atomic(edit_sheet(picture, redrawn, results, kinds, title=request, caption=caption), self.output)
         print("\n".join(about))
         if self.folder is not None:
@@ -251,11 +238,8 @@ class TrainFaces:
         from gaussmix.data.load import load_dataset
         from gaussmix.diffusion.train import train
 
-        config = self.config
-        dataset = load_dataset(
-            config.data, size=config.size, count=config.count, seed=config.seed, skip_bad=config.skip_bad
-        )
-        result = run_training(train, config, dataset)
+        options = {name: getattr(self.config, name) for name in ("size", "count", "seed", "skip_bad")}
+        result = run_training(train, self.config, load_dataset(self.config.data, **options))
         if result.model is not None:
             print(f"{result.step} steps; model: {result.model}, picture: {result.samples}")
 
@@ -302,23 +286,11 @@ class EvaluateFaces(TorchCommand):
         from gaussmix.metrics import InceptionFeatures
 
         extractor = None if self.features is None else InceptionFeatures(self.features, pipeline.unet.device)
-        same = self.data in (None, trained.get("data"))
-        dataset = load_dataset(
-            source,
-            size=pipeline.unet.config["sample_size"],
-            count=trained.get("count") if same else None,
-            seed=trained.get("seed", 0) if same else 0,
-            skip_bad=self.skip_bad,
-        )
-        report = evaluate_pipeline(
-            pipeline,
-            dataset,
-            count=self.count,
-            seed=self.seed,
-            guidance_scale=self.guidance,
-            num_inference_steps=steps,
-            extractor=extractor,
-        )
+        known = trained if self.data in (None, trained.get("data")) else {}
+        which = {"size": pipeline.unet.config["sample_size"], "count": known.get("count"), "seed": known.get("seed", 0)}
+        dataset = load_dataset(source, skip_bad=self.skip_bad, **which)
+        how = {"count": self.count, "seed": self.seed, "guidance_scale": self.guidance, "num_inference_steps": steps}
+        report = evaluate_pipeline(pipeline, dataset, extractor=extractor, **how)
         if self.json:
             print(report.to_json())
             return

@@ -69,9 +69,8 @@ class FitStyle(_StyleCommand):
         started = time.perf_counter()
         pictures = [read_picture(path, self.size) for path in self.pictures]
         self.output.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before the work
-        style = GramExpansion().fit(
-            {self.output.stem: pictures}, self.load_features(), crops=self.crops, random_state=self.seed
-        )
+        known = {self.output.stem: pictures}
+        style = GramExpansion().fit(known, self.load_features(), crops=self.crops, random_state=self.seed)
         style.save(self.output)
         seconds = time.perf_counter() - started
         print(f"{self.crops} crops of {len(pictures)} pictures: {self.output} ({seconds:.1f} s)")

@@ -82,13 +82,12 @@ EXPECTED_MEETINGS = 10.0
 
 def exclusive_groups(rows: ArrayLike) -> NDArray[np.intp]:
     """The group of each attribute, ``(K,)``, for rows of 0/1 ``(M, K)``."""
+    from scipy.sparse.csgraph import connected_components  # here, because listing attributes does without SciPy
+
     data = np.asarray(rows, np.float64)
     together = data.T @ data
     expected = np.outer(data.sum(0), data.sum(0)) / max(1, len(data))
-    linked = ((together == 0) & (expected >= EXPECTED_MEETINGS)) | np.eye(len(together), dtype=bool)
-    for _ in range(len(linked).bit_length()):  # links of links
-        linked = linked @ linked
-    return np.unique(linked.argmax(1), return_inverse=True)[1]
+    return connected_components((together == 0) & (expected >= EXPECTED_MEETINGS))[1].astype(np.intp)
 
 
 class PossibleAttributes(NamedTuple):

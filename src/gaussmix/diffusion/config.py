@@ -132,35 +132,18 @@ class DiffusionConfig(RunConfig):
 # What D says, or what its time did by default, of both of its models: one U-Net conditioned through tokens, epsilon,
 # uniform t, Z paired at random, 400 000 steps. For one GPU; a folder of pictures is named with --data.
 _PAPER = DiffusionConfig(
-    conditioning="cross_attention",
-    pairing="fixed",
-    layers_per_block=2,
-    scale_shift=False,
-    objective="epsilon",
-    timestep_sampling="uniform",
-    learning_rate=2e-4,
-    warmup_steps=1000,
-    ema_decay=0.9999,
-    threads=0,
-    steps=400_000,
-    checkpoint_every=5000,
-    sample_every=5000,
-)
+    conditioning="cross_attention", pairing="fixed", layers_per_block=2, scale_shift=False, objective="epsilon",
+    timestep_sampling="uniform", learning_rate=2e-4, warmup_steps=1000, ema_decay=0.9999, threads=0, steps=400_000,
+    checkpoint_every=5000, sample_every=5000,
+)  # fmt: skip
 
 PRESETS: dict[str, DiffusionConfig] = {
     # Five minutes of one CPU; stops by time on a slow machine.
     "demo": DiffusionConfig(output=Path("runs/demo"), detail_weight=4.0, steps=3000, minutes=5.5),
     # The model in the package: two CPU hours.
     "avatars": DiffusionConfig(
-        output=Path("runs/avatars"),
-        count=12_000,
-        channels=(32, 64, 128),
-        detail_weight=4.0,
-        redraw_details=0.3,
-        batch_size=16,
-        ema_decay=0.999,
-        steps=15_000,
-        checkpoint_every=1000,
+        output=Path("runs/avatars"), count=12_000, channels=(32, 64, 128), detail_weight=4.0, redraw_details=0.3,
+        batch_size=16, ema_decay=0.999, steps=15_000, checkpoint_every=1000,
     ),
     # D Fig. 7, left: 64 px, T = 100, constant beta, 63 M parameters. For a GPU.
     "celeba64": replace(
@@ -168,31 +151,16 @@ PRESETS: dict[str, DiffusionConfig] = {
     ),
     # D Fig. 7, right: 32 px, T = 1000, linear beta, 71 M parameters. For a GPU.
     "cifar10": replace(
-        _PAPER,
-        data="cifar10",
-        output=Path("runs/cifar10"),
-        channels=(160, 320, 416),
-        timesteps=1000,
-        beta_schedule="linear",
-        batch_size=128,
+        _PAPER, data="cifar10", output=Path("runs/cifar10"), channels=(160, 320, 416), timesteps=1000,
+        beta_schedule="linear", batch_size=128,
     ),
     # The same data for an hour of one CPU, 3.5 M and 2.9 M parameters. Nothing of the paper but the data: our recipe.
     "celeba64-small": DiffusionConfig(
-        data="celeba",
-        output=Path("runs/celeba64-small"),
-        size=64,
-        channels=(16, 48, 96, 128),
-        detail_weight=2.0,
-        learning_rate=1e-3,
-        ema_decay=0.998,
-        steps=9000,
+        data="celeba", output=Path("runs/celeba64-small"), size=64, channels=(16, 48, 96, 128), detail_weight=2.0,
+        learning_rate=1e-3, ema_decay=0.998, steps=9000,
     ),
     "cifar10-small": DiffusionConfig(
-        data="cifar10",
-        output=Path("runs/cifar10-small"),
-        channels=(32, 64, 128),
-        batch_size=16,
-        ema_decay=0.999,
+        data="cifar10", output=Path("runs/cifar10-small"), channels=(32, 64, 128), batch_size=16, ema_decay=0.999,
         steps=9000,
     ),
-}
+}  # fmt: skip

@@ -22,12 +22,13 @@ model, more exaggerates the change.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from gaussmix.diffusion.conditions import find_attributes, nearest_possible
 from gaussmix.diffusion.encoder import AttributeEncoder
@@ -46,7 +47,7 @@ _SURE_FROM, _SURE_TO = 0.4, 0.8
 _BROAD_FROM, _BROAD_TO = 0.6, 0.9
 """Likewise if the share of the picture that is free is small."""
 
-Description = tuple[NDArray[np.uint8], torch.Tensor]  # A (M, K) and Z (M, T, N)
+Description = tuple[NDArray[np.uint8], Tensor]  # A (M, K) and Z (M, T, N)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +62,8 @@ class EditResult:
     images: NDArray[np.uint8]
     attributes_before: NDArray[np.uint8]
     attributes_after: NDArray[np.uint8]
-    attribute_latents_before: torch.Tensor
-    attribute_latents_after: torch.Tensor
+    attribute_latents_before: Tensor
+    attribute_latents_after: Tensor
     masks: NDArray[np.float32]
 
 
@@ -116,17 +117,18 @@ def edit_images(
     before = _as_it_is(pipeline, images, attributes, seed)
     generators = [step_generator(seed, i, stream=0) for i in range(len(images))]
     after, changed = _as_asked_for(pipeline, before, present, absent, components or {}, generators)
-    maps = _maps(find_encoder(pipeline), changed)
+    maps = find_encoder(pipeline).maps.float().cpu()[None]
+    maps = torch.nn.functional.interpolate(maps, size=images.shape[1:3], mode="bilinear")[0]
+    maps = (torch.from_numpy(changed)[:, :, None, None] * maps).amax(1)  # the highest of those that change, (M, S, S)
     edited, at_once = images.copy(), batch_size(images.shape[1], pipeline.unet.device)
     for start in range(0, len(images), at_once):
         part = slice(start, start + at_once)
-
-        def report(level: int, start: int = start, n: int = len(images[part])) -> None:
-            if on_step is not None:
-                on_step(start * len(levels) + level * n)
-
         both = [(a[part], z[part]) for a, z in (before, after)]
-        edited[part] = _redraw(pipeline, images[part], both, maps[part], levels, guidance, generators[part], report)
+        redrawing = _redraw(pipeline, images[part], both, maps[part], levels, guidance, generators[part])
+        for done, redrawn in enumerate(redrawing, 1):
+            edited[part] = redrawn
+            if on_step is not None:
+                on_step(start * len(levels) + done * len(redrawn))
     masks = _smooth_step(maps, _MASK_FROM, _MASK_TO).numpy()
     return EditResult(edited, before[0], after[0], before[1], after[1], masks)
 
@@ -212,14 +214,7 @@ def _as_asked_for(
     return (after, torch.where(tokens[:, :, None], drawn, latents)), (before != after) | new
 
 
-def _maps(encoder: AttributeEncoder, changed: NDArray[np.bool_]) -> torch.Tensor:
-    """The highest of the maps of the attributes that change, ``(M, S, S)``, for ``changed`` ``(M, K)``."""
-    maps, size = encoder.maps.float().cpu(), encoder.config["image_size"]
-    maps = torch.nn.functional.interpolate(maps[None], size=(size, size), mode="bilinear")[0]
-    return (torch.from_numpy(changed)[:, :, None, None] * maps).amax(1)
-
-
-def _masked(difference: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+def _masked(difference: Tensor, maps: Tensor) -> Tensor:
     """m times a difference ``(B, C, S, S)``; ``maps`` ``(B, 1, S, S)``."""
     free = _smooth_step(maps, _MASK_FROM, _MASK_TO)
     broad = _smooth_step(free.mean((1, 2, 3), keepdim=True), _BROAD_FROM, _BROAD_TO)
@@ -231,7 +226,7 @@ def _masked(difference: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     return difference * (1 - doubt * (1 - _smooth_step(size, _CHANGE_FROM, _CHANGE_TO)))
 
 
-def _smooth_step(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
+def _smooth_step(values: Tensor, low: float, high: float) -> Tensor:
     """From 0 up to ``low`` to 1 from ``high`` on."""
     share = ((values - low) / (high - low)).clamp(0, 1)
     return share**2 * (3 - 2 * share)
@@ -252,13 +247,12 @@ def _redraw(
     pipeline: AttributeDiffusionPipeline,
     images: NDArray[np.uint8],
     descriptions: list[Description],
-    maps: torch.Tensor,
+    maps: Tensor,
     levels: list[int],
     guidance: float,
     generators: list[torch.Generator],
-    report: Callable[[int], None],
-) -> NDArray[np.uint8]:
-    """x_0 + d, from the descriptions before and after."""
+) -> Iterator[NDArray[np.uint8]]:
+    """x_0 + d after each level, from the descriptions before and after."""
     unet = pipeline.unet
     shown = [*descriptions, descriptions[0]] if guidance != 1 else descriptions
     latents = torch.cat([z for _, z in shown]).to(unet.device, unet.dtype)
@@ -266,7 +260,7 @@ def _redraw(
     maps = maps[:, None].to(unet.device)
     picture = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1).to(unet.device)
     difference = torch.zeros_like(picture)
-    for done, level in enumerate(levels, 1):
+    for level in levels:
         alpha_bar = pipeline.scheduler.alphas_cumprod[level].to(unet.device)
         noise = torch.stack([torch.randn(picture.shape[1:], generator=g) for g in generators]).to(unet.device)
         noisy = alpha_bar.sqrt() * picture + (1 - alpha_bar).sqrt() * noise
@@ -279,5 +273,4 @@ def _redraw(
         if guidance != 1:
             goal = (estimates[2] + guidance * (estimates[1] - estimates[2])).clamp(-1, 1)
         difference = _masked(goal - estimates[0], maps)
-        report(done)
-    return to_uint8(picture + difference)
+        yield to_uint8(picture + difference)

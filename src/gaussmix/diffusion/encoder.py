@@ -43,11 +43,7 @@ class AttributeEncoder(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(
-        self,
-        attribute_names: list[str],
-        image_size: int,
-        map_size: int,
-        latent_tensors: list[tuple[str, str, list[int]]],
+        self, attribute_names: list[str], image_size: int, map_size: int, latent_tensors: list[tuple[str, str, list]]
     ):
         super().__init__()
         self.reader = AttributeClassifier(tuple(attribute_names), image_size)
@@ -59,12 +55,9 @@ class AttributeEncoder(ModelMixin, ConfigMixin):
     def build(cls, reader: AttributeClassifier, latents: LatentEncoder, maps: NDArray[np.float32]) -> AttributeEncoder:
         """From its parts; ``maps`` is ``(K, S, S)``."""
         tensors = {name: torch.from_numpy(np.ascontiguousarray(t)) for name, t in latents.to_tensors().items()}
-        encoder = cls(
-            attribute_names=list(reader.attribute_names),
-            image_size=reader.image_size,
-            map_size=maps.shape[1],
-            latent_tensors=[(n, str(t.dtype).removeprefix("torch."), list(t.shape)) for n, t in tensors.items()],
-        )
+        names, size = list(reader.attribute_names), reader.image_size
+        told = [(name, str(t.dtype).removeprefix("torch."), list(t.shape)) for name, t in tensors.items()]
+        encoder = cls(attribute_names=names, image_size=size, map_size=maps.shape[1], latent_tensors=told)
         encoder.reader.load_state_dict(reader.state_dict())
         encoder.maps.copy_(torch.from_numpy(maps))
         for name, tensor in tensors.items():
@@ -85,9 +78,7 @@ class AttributeEncoder(ModelMixin, ConfigMixin):
         rows = [latents.encode(images[i : i + 1], attributes[i : i + 1], seed=seed) for i in range(len(images))]
         return torch.from_numpy(np.concatenate(rows))
 
-    def save_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, save_directory: str | Path, **options: Any
-    ) -> None:
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:  # pyright: ignore
         """As diffusers, in half precision: the reader needs no more, and the tables are kept so anyway."""
         ModelMixin.save_pretrained(copy.deepcopy(self).half(), save_directory, **options)
 

@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.table import Table
 
 from gaussmix._progress import progress_bar
@@ -47,11 +49,11 @@ class EvaluationReport:
     """
 
     attribute_names: tuple[str, ...]
-    real: np.ndarray
-    generated: np.ndarray
-    changes: np.ndarray
-    pixel_change: np.ndarray
-    companions: np.ndarray
+    real: NDArray
+    generated: NDArray
+    changes: NDArray
+    pixel_change: NDArray
+    companions: NDArray
     data: str
     count: int
     change_count: int
@@ -113,6 +115,8 @@ class EvaluationReport:
         return json.dumps(report, indent=2)
 
 
+Request = tuple[NDArray, int]  # rows of attributes, and a seed
+
 _TRAINING = 20_000
 """Of the training pictures at most so many, chosen at random, are searched for copies: more do not fit in memory."""
 _COLUMNS = {  # field of the report -> heading, number format
@@ -124,7 +128,7 @@ _COLUMNS = {  # field of the report -> heading, number format
 }
 
 
-def _mean(values: np.ndarray) -> float:
+def _mean(values: NDArray) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
 
@@ -185,7 +189,7 @@ def evaluate_pipeline(
     classifier, real = load_or_train_classifier(dataset, cache=cache, progress=progress)
     # Pictures of a pair share their noise and Z.
     requests = [(wanted, seed), (base, seed + 1), *((other, seed + 1) for other in partners if other is not None)]
-    drawn, own, *others = _draw_all(pipeline, requests, num_inference_steps, guidance_scale, progress)
+    drawn, own, *others = _draw_all(pipeline, requests, progress, steps=num_inference_steps, guidance=guidance_scale)
     found, own_found = (classifier.predict(pictures)[:, columns] for pictures in (drawn, own))
     changes, pixel_change, companions = np.full((3, len(columns)), np.nan)
     for k, other in enumerate(partners):
@@ -195,49 +199,27 @@ def evaluate_pipeline(
             changes[k] = ((own_found[:, k] == base[:, k]) & (shows == other[:, k])).mean()
             pixel_change[k] = np.abs(pictures.astype(np.float64) - own).mean()
             companions[k] = (other != base).sum(1).mean() - 1
-    quality, without_quality = _quality(drawn, test[chosen], dataset, extractor or classifier, seed, progress)
-    return EvaluationReport(
-        attribute_names=pipeline.attribute_names,
-        real=real[columns],
-        generated=balanced_accuracy(found, wanted),
-        changes=changes,
-        pixel_change=pixel_change,
-        companions=companions,
-        data=dataset.name,
-        count=count,
-        change_count=change_count,
-        seed=seed,
-        guidance_scale=guidance_scale,
-        num_inference_steps=num_inference_steps,
-        quality=quality,
-        without_quality=without_quality,
-    )
+    measured = (real[columns], balanced_accuracy(found, wanted), changes, pixel_change, companions)
+    settings = (dataset.name, count, change_count, seed, guidance_scale, num_inference_steps)
+    quality = _quality(drawn, test[chosen], dataset, extractor or classifier, seed, progress)
+    return EvaluationReport(pipeline.attribute_names, *measured, *settings, *quality)
 
 
 def _draw_all(
-    pipeline: AttributeDiffusionPipeline,
-    requests: list[tuple[np.ndarray, int]],
-    steps: int,
-    guidance: float,
-    progress: bool,
-) -> list[np.ndarray]:
-    """Pictures of each of several requests: rows of attributes, and a seed."""
+    pipeline: AttributeDiffusionPipeline, requests: list[Request], progress: bool, *, steps: int, guidance: float
+) -> list[NDArray]:
+    """Pictures of each of several requests."""
     images, done = [], 0
     with progress_bar("drawing", steps * sum(len(rows) for rows, _ in requests), progress) as show:
         for rows, seed in requests:
-            options = {"seed": seed, "steps": steps, "guidance": guidance}
-            images.append(draw(pipeline, rows, **options, on_step=lambda more, done=done: show(done + more))[0])
+            told = partial(lambda before, more: show(before + more), done)
+            images.append(draw(pipeline, rows, seed=seed, steps=steps, guidance=guidance, on_step=told)[0])
             done += steps * len(rows)
     return images
 
 
 def _quality(
-    drawn: np.ndarray,
-    rows: np.ndarray,
-    dataset: AttributeDataset,
-    extractor: FeatureExtractor,
-    seed: int,
-    progress: bool,
+    drawn: NDArray, rows: NDArray, dataset: AttributeDataset, extractor: FeatureExtractor, seed: int, progress: bool
 ) -> tuple[QualityReport | None, str]:
     """The quality of pictures ``drawn`` for the attributes of ``rows`` of the data set, or why there is none."""
     rng = np.random.default_rng(seed)
@@ -251,17 +233,10 @@ def _quality(
     problem = too_few(len(drawn), len(real), len(control))
     if problem is not None:
         return None, problem
-    images, training = dataset.images, rng.permutation(dataset.indices("train"))[:_TRAINING]
-    report = measure_quality(
-        drawn,
-        images[real],
-        extractor,
-        control=images[control],
-        training=images[np.sort(training)],
-        seed=seed,
-        progress=progress,
-    )
-    return report, ""
+    chosen = np.sort(rng.permutation(dataset.indices("train"))[:_TRAINING])
+    real, control, training = (dataset.images[part] for part in (real, control, chosen))
+    options = {"seed": seed, "progress": progress}
+    return measure_quality(drawn, real, extractor, control=control, training=training, **options), ""
 
 
 def _find_columns(pipeline: AttributeDiffusionPipeline, dataset: AttributeDataset) -> list[int]:
@@ -274,14 +249,12 @@ def _find_columns(pipeline: AttributeDiffusionPipeline, dataset: AttributeDatase
         )
     size, loaded = pipeline.unet.config["sample_size"], dataset.images.shape[1]
     if loaded != size:
-        raise ValueError(
-            f"the model draws {size} x {size} pixels and {dataset.name} was loaded at {loaded}; "
-            f"load it with size={size}"
-        )
+        found = f"the model draws {size} x {size} pixels and {dataset.name} was loaded at {loaded}"
+        raise ValueError(f"{found}; load it with size={size}")
     return [dataset.attribute_names.index(name) for name in pipeline.attribute_names]
 
 
-def _nearest_flips(base: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> list[np.ndarray | None]:
+def _nearest_flips(base: NDArray, rows: NDArray, rng: np.random.Generator) -> list[NDArray | None]:
     """For every attribute, the row nearest to each row of ``base`` that differs in it, ``(M, K)``; ties at random.
 
     ``base`` is ``(M, K)`` and ``rows`` ``(R, K)``, both 0 and 1. None for an attribute that all rows have, or none.
@@ -289,7 +262,7 @@ def _nearest_flips(base: np.ndarray, rows: np.ndarray, rng: np.random.Generator)
     left, right = base.astype(np.float32), rows.astype(np.float32)
     distance = left @ (1 - right).T + (1 - left) @ right.T  # (M, R)
     distance += rng.uniform(0, 0.5, distance.shape)
-    flips: list[np.ndarray | None] = []
+    flips: list[NDArray | None] = []
     for k in range(base.shape[1]):
         flipped = base[:, k, None] != rows[:, k]
         usable = flipped.any(1).all()

@@ -26,6 +26,7 @@ from diffusers.utils.outputs import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+from torch import Tensor
 
 from gaussmix.diffusion.conditions import choose_attributes, find_attributes, unpack_rows
 from gaussmix.diffusion.config import find_model
@@ -33,6 +34,8 @@ from gaussmix.diffusion.encoder import AttributeEncoder
 from gaussmix.diffusion.schedulers import set_steps
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.latents.attributes import AttributeLatents
+
+Generators = torch.Generator | list[torch.Generator] | None
 
 
 @dataclass
@@ -42,7 +45,7 @@ class AttributePipelineOutput(BaseOutput):
     images: NDArray[np.uint8] | list[Image.Image]
 
 
-def to_uint8(images: torch.Tensor) -> NDArray[np.uint8]:
+def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     """``(B, C, H, W)`` in [-1, 1] to ``(B, H, W, C)`` in 0 ... 255."""
     scaled = ((images.float().clamp(-1, 1) + 1) * 127.5).round()
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
@@ -165,7 +168,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
 
     def draw_attribute_latents(
         self, count: int, generator: torch.Generator | None = None, components: Mapping[str, int] | None = None
-    ) -> torch.Tensor:
+    ) -> Tensor:
         """Draw Z for pictures, ``(count, T, N)``, ungated.
 
         Parameters
@@ -182,14 +185,14 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        attributes: ArrayLike | torch.Tensor,
-        attribute_latents: torch.Tensor | None = None,
+        attributes: ArrayLike | Tensor,
+        attribute_latents: Tensor | None = None,
         num_inference_steps: int = 10,
         guidance_scale: float = 2.0,
-        generator: torch.Generator | list[torch.Generator] | None = None,
-        latents: torch.Tensor | None = None,
+        generator: Generators = None,
+        latents: Tensor | None = None,
         output_type: Literal["np", "pil"] = "pil",
-        callback: Callable[[int, int, torch.Tensor], None] | None = None,
+        callback: Callable[[int, int, Tensor], None] | None = None,
         classifier_scale: float = 0.0,
     ) -> AttributePipelineOutput:
         """Draw one picture for each row of attributes.
@@ -229,28 +232,29 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         if classifier_scale:
             self._check_classifier(classifier_scale)
         x, z, wanted = self._prepare(attributes, attribute_latents, latents, generator)
+        own_noise = {} if generator is None else {"generator": generator}
         set_steps(self.scheduler, num_inference_steps, self.unet.device)
         with self.progress_bar(total=num_inference_steps) as bar:  # pyright: ignore[reportCallIssue]
             for step, timestep in enumerate(self.scheduler.timesteps):
                 answer = self._guide(x, timestep, z, wanted, guidance_scale, classifier_scale)
                 if callback is not None:
                     callback(step, int(timestep), self.clean_estimate(answer, timestep, x))
-                x = self._step(x, timestep, answer, generator)
+                x = self.scheduler.step(answer, timestep, x, **own_noise).prev_sample
                 bar.update()
         pictures = to_uint8(x)
         return AttributePipelineOutput([*map(Image.fromarray, pictures)] if output_type == "pil" else pictures)
 
     def _prepare(
         self,
-        attributes: ArrayLike | torch.Tensor,
-        attribute_latents: torch.Tensor | None,
-        latents: torch.Tensor | None,
-        generator: torch.Generator | list[torch.Generator] | None,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        attributes: ArrayLike | Tensor,
+        attribute_latents: Tensor | None,
+        latents: Tensor | None,
+        generator: Generators,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Checks the shapes, draws what is not given, first Z, then x_T, and returns x_T, Z and A for the network."""
         distribution, settings = self.latent_distribution, self.unet.config
         distribution.gate(attributes)  # checks the shape and the values
-        wanted = torch.as_tensor(np.asarray(attributes) if not torch.is_tensor(attributes) else attributes)
+        wanted = attributes if isinstance(attributes, Tensor) else torch.as_tensor(np.asarray(attributes))
         count = len(wanted)
         if isinstance(generator, list) and len(generator) != count:
             raise ValueError(f"{len(generator)} generators for {count} pictures; give one each or one for all")
@@ -258,26 +262,19 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             each = [(1, one) for one in generator] if isinstance(generator, list) else [(count, generator)]
             attribute_latents = torch.cat([distribution.draw(n, one) for n, one in each])
         shape = (count, settings["in_channels"], settings["sample_size"], settings["sample_size"])
+        z_shape = (count, distribution.n_tokens, distribution.latent_dim)
         if latents is None:
             latents = randn_tensor(shape, generator=generator, device=torch.device("cpu"))
-        for name, given, expected in (
-            ("attribute_latents", attribute_latents, (count, distribution.n_tokens, distribution.latent_dim)),
-            ("latents", latents, shape),
-        ):
+        checked = (("attribute_latents", attribute_latents, z_shape), ("latents", latents, shape))
+        for name, given, expected in checked:
             if tuple(given.shape) != expected:
                 raise ValueError(f"{name} have shape {tuple(given.shape)}; expected {expected}")
         device, dtype = self.unet.device, self.unet.dtype
         return latents.to(device, dtype), attribute_latents.to(device, dtype), wanted.to(device, dtype)
 
     def _guide(
-        self,
-        x: torch.Tensor,
-        timestep: torch.Tensor,
-        z: torch.Tensor,
-        attributes: torch.Tensor,
-        guidance_scale: float,
-        classifier_scale: float,
-    ) -> torch.Tensor:
+        self, x: Tensor, timestep: Tensor, z: Tensor, attributes: Tensor, guidance_scale: float, classifier_scale: float
+    ) -> Tensor:
         """The network's answer to x_t ``(B, C, H, W)``, guided."""
         repeats = 1 if guidance_scale == 1 else 2
         rows = [part.repeat(repeats, *[1] * (part.ndim - 1)) for part in (z, attributes)]
@@ -291,30 +288,17 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             answer = answer - classifier_scale * self._classifier_pull(x, timestep, attributes)
         return answer
 
-    def _step(
-        self,
-        x: torch.Tensor,
-        timestep: torch.Tensor,
-        answer: torch.Tensor,
-        generator: torch.Generator | list[torch.Generator] | None,
-    ) -> torch.Tensor:
-        """x at the scheduler's next level of noise; ``generator`` draws the scheduler's own noise."""
-        own_noise = {} if generator is None else {"generator": generator}
-        return self.scheduler.step(answer, timestep, x, **own_noise).prev_sample
-
     def _check_classifier(self, scale: float) -> None:
+        given = f"classifier_scale is {scale:g}, but the model"
         if self.unet.head is None:
-            raise ValueError(
-                f"classifier_scale is {scale:g}, but the model has no classifier; "
-                "train one with --classifier-weight 0.1 --injection up"
-            )
+            raise ValueError(f"{given} has no classifier; train one with --classifier-weight 0.1 --injection up")
         if self.unet.classifier_leaks:
             raise ValueError(
-                f"classifier_scale is {scale:g}, but the model's classifier was trained to see the condition and need "
-                "not know the image; train with --injection up or --classifier-pass unconditioned"
+                f"{given}'s classifier was trained to see the condition and need not know the image; train with "
+                "--injection up or --classifier-pass unconditioned"
             )
 
-    def _classifier_pull(self, sample: torch.Tensor, timestep: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
+    def _classifier_pull(self, sample: Tensor, timestep: Tensor, attributes: Tensor) -> Tensor:
         """What classifier guidance of scale 1 takes from the network's answer, ``(B, C, H, W)``."""
         with torch.enable_grad():
             x = sample.detach().requires_grad_()
@@ -326,7 +310,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             return ((1 - alpha_bar) / alpha_bar).sqrt() * gradient
         return (1 - alpha_bar).sqrt() * gradient
 
-    def clean_estimate(self, answer: torch.Tensor, timestep: torch.Tensor | int, sample: torch.Tensor) -> torch.Tensor:
+    def clean_estimate(self, answer: Tensor, timestep: Tensor | int, sample: Tensor) -> Tensor:
         """Return x0* (D Eq. 10), clamped to [-1, 1].
 
         Parameters

@@ -1,4 +1,4 @@
-"""Drawing many pictures and laying them out: what the command line and the training run share.
+"""Drawing many pictures and laying them out on contact sheets: what the command line and the training run share.
 
 Picture ``i`` of seed ``s`` takes its noise and its Z from ``(s, i)`` alone, so the first four of sixteen are the four.
 """
@@ -9,29 +9,34 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline, to_uint8
-from gaussmix.sheets import save_atomic
+from gaussmix.sheets import contact_sheet, save_atomic
 from gaussmix.training.device import fast_autocast
 from gaussmix.training.schedule import step_generator
 
+if TYPE_CHECKING:
+    from gaussmix.diffusion.edit import EditResult
+
+MOST_ON_A_SHEET = 256
+_TRAJECTORY = 10  # estimates in a row
+_COLUMNS, _EDITS_IN_A_ROW = 8, 6
+_SHEET_ROWS, _SHEET_COLUMNS = 8, 8
 _PIXELS_AT_ONCE = {"cpu": 32 * 32 * 32}
 """Pixels of the pictures drawn at once. On a CPU an evaluation costs the same an image from 16 images of 32 x 32 up."""
 _PIXELS_ELSEWHERE = 512 * 32 * 32
 
 
 class DrawnBatch(NamedTuple):
-    """Consecutive pictures.
-
-    ``start``: number of the first; ``images``: ``(B, H, W, 3)`` uint8; ``trajectory``: None, or the estimates x0* of
-    each step, ``(steps, B, H, W, 3)`` uint8.
-    """
+    """Consecutive pictures ``(B, H, W, 3)`` uint8, the first of which has the number ``start``, and perhaps the
+    ``trajectory``: the estimates x0* of each step, ``(steps, B, H, W, 3)`` uint8."""
 
     start: int
     images: NDArray[np.uint8]
@@ -99,7 +104,7 @@ def draw_batches(
         pairs = [_start(pipeline, generator, components) for generator in generators]
         path: list[NDArray[np.uint8]] = []
 
-        def report(step: int, _timestep: int, estimate: torch.Tensor, start=start, part=part, path=path) -> None:
+        def report(step: int, _timestep: int, estimate: Tensor, start=start, part=part, path=path) -> None:
             if trajectory:
                 path.append(to_uint8(estimate))
             if on_step is not None:
@@ -172,7 +177,7 @@ def first_pictures(
 
 def _start(
     pipeline: AttributeDiffusionPipeline, generator: torch.Generator, components: Mapping[str, int] | None
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Tensor, Tensor]:
     """Z ``(1, T, N)`` and noise ``(1, C, H, W)`` of one picture."""
     size, channels = pipeline.unet.config["sample_size"], pipeline.unet.config["in_channels"]
     z = pipeline.draw_attribute_latents(1, generator, components)
@@ -208,3 +213,108 @@ def write_folder(folder: Path, images: NDArray[np.uint8], attributes: NDArray[np
     """`stream_to_folder` of pictures ``(M, H, W, 3)`` that are all there."""
     for _ in stream_to_folder(folder, [DrawnBatch(0, images)], attributes, names):
         pass
+
+
+def sheet_requests(pipeline: AttributeDiffusionPipeline, rows: int = _SHEET_ROWS) -> list[list[str]]:
+    """What to ask for in the rows of an overview: pairs of attributes that are nearly independent in the data.
+
+    Attributes come from the rarest up, each in one pair at most.
+    """
+    names, data = pipeline.attribute_names, pipeline.known_rows().astype(float)
+    together = data.T @ data
+    expected = np.outer(np.diag(together), np.diag(together)) / max(1, len(data))
+    free = [int(k) for k in np.argsort(np.diag(together), kind="stable") if together[k, k] > 0]
+    requests: list[list[str]] = []
+    while free and len(requests) < rows:
+        pair = [k := free.pop(0)]
+        if partners := [j for j in free if together[k, j] > 0]:
+            pair.append(min(partners, key=lambda j: abs(np.log(together[k, j] / expected[k, j]))))
+            free.remove(pair[1])
+        requests.append([names[j] for j in pair])
+    return requests or [[]]
+
+
+def draw_sheet(
+    pipeline: AttributeDiffusionPipeline, path: Path, *, guidance: float, seed: int, step: int, num_steps: int = 10
+) -> None:
+    """Draw an overview after ``step`` training steps: each row a request, all else as in the data."""
+    requests = sheet_requests(pipeline)
+    attributes = [
+        pipeline.choose_attributes(request, count=_SHEET_COLUMNS, seed=seed + i) for i, request in enumerate(requests)
+    ]
+    images, _ = draw(pipeline, np.concatenate(attributes), seed=seed, steps=num_steps, guidance=guidance)
+    title, labels = f"Faces on request, after {step:,} training steps", [label(request) for request in requests]
+    caption = (
+        "Each row shows pictures with the attributes named on its left; all else is drawn as in the training data. "
+        f"Guidance {guidance:g}, {num_steps} steps, seed {seed}."
+    )
+    sheet = contact_sheet(images, columns=_SHEET_COLUMNS, title=title, row_labels=labels, caption=caption)
+    save_atomic(sheet, path)
+
+
+def label(present: list[str], absent: list[str] | None = None) -> str:
+    """A request in words: "Bald and Sunglasses, not Smiling"."""
+    words = " and ".join(present)
+    if absent:
+        words += (", " if words else "") + "not " + " nor ".join(absent)
+    return words.replace("_", " ") or "as in the data"
+
+
+def describe(components: Mapping[str, int]) -> str:
+    """Components in words: "Eyeglasses = 2"."""
+    return ", ".join(f"{name.replace('_', ' ')} = {component}" for name, component in components.items())
+
+
+def sample_sheet(
+    images: NDArray[np.uint8],
+    trajectory: NDArray[np.uint8] | None,
+    timesteps: Sequence[int],
+    kinds: Sequence[Mapping[str, int]],
+    *,
+    title: str,
+    caption: str,
+) -> Image.Image:
+    """Lay out drawn pictures ``(R M, S, S, 3)``, a row for each of R kinds, which are choices of components.
+
+    With the estimates ``trajectory`` ``(steps, R M, S, S, 3)`` at ``timesteps``, a row a picture and ten of its
+    estimates.
+    """
+    per_kind = len(images) // len(kinds)
+    columns, rows, column_labels, about = min(_COLUMNS, len(images)), None, None, ""
+    if len(kinds) > 1:
+        columns, rows = per_kind, [describe(kind) for kind in kinds]
+        about = "A row is a kind. A column is one noise and one Z but for that. "
+    if trajectory is not None:
+        shown = sorted({round(i) for i in np.linspace(0, len(trajectory) - 1, _TRAJECTORY)})
+        images = trajectory[shown].swapaxes(0, 1).reshape(-1, *images.shape[1:])
+        columns, column_labels = len(shown), [f"t = {timesteps[i]}" for i in shown]
+        rows = None if rows is None else [row for row in rows for _ in range(per_kind)]
+        about = "The estimate x0* on the way from noise, a row a picture. "
+    return contact_sheet(
+        images, columns=columns, title=title, row_labels=rows, column_labels=column_labels, caption=about + caption
+    )
+
+
+def edit_sheet(
+    picture: NDArray[np.uint8],
+    redrawn: NDArray[np.uint8],
+    results: Sequence[EditResult],
+    kinds: Sequence[Mapping[str, int]],
+    *,
+    title: str,
+    caption: str,
+) -> Image.Image:
+    """Lay out rows of a picture ``(S, S, 3)``, what was read in it, ``redrawn``, and its edits, of several kinds."""
+    cells, labels = [], []
+    for result, kind in zip(results, kinds, strict=True):
+        for start in range(0, len(result.images), _EDITS_IN_A_ROW):
+            edits = list(result.images[start : start + _EDITS_IN_A_ROW])
+            blank = [np.full_like(picture, 255)] * (min(len(result.images), _EDITS_IN_A_ROW) - len(edits))
+            cells += [picture, redrawn, *edits, *blank]
+            labels.append(describe(kind) if start == 0 else "")
+    columns, rows = len(cells) // len(labels), labels if any(labels) else None
+    above = ["the picture", "as read", *["edit"] * (columns - 2)]
+    caption = f"As read: drawn anew from the attributes and the Z that were read. {caption}"
+    return contact_sheet(
+        np.stack(cells), columns=columns, title=title, row_labels=rows, column_labels=above, caption=caption
+    )

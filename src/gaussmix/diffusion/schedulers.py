@@ -26,6 +26,7 @@ from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultist
 # up in the module that defines the component.
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
 
 BetaSchedule = Literal["constant", "linear"]
 SchedulerName = Literal["renoise", "ddpm", "ddim", "dpm++"]
@@ -152,12 +153,12 @@ class RenoiseScheduler(DDIMScheduler):
     # DDIM's eta, use_clipped_model_output and variance_noise have no meaning here.
     def step(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
-        model_output: torch.Tensor,
-        timestep: int | torch.Tensor,
-        sample: torch.Tensor,
+        model_output: Tensor,
+        timestep: int | Tensor,
+        sample: Tensor,
         generator: torch.Generator | list[torch.Generator] | None = None,
         return_dict: bool = True,
-    ) -> DDIMSchedulerOutput | tuple[torch.Tensor, torch.Tensor]:
+    ) -> DDIMSchedulerOutput | tuple[Tensor, Tensor]:
         """Do one step of D Eq. 10: return x_{t-1} as ``prev_sample`` and x0* as ``pred_original_sample``.
 
         Parameters
@@ -177,23 +178,17 @@ class RenoiseScheduler(DDIMScheduler):
         t = int(timestep)
         # DDIM's own estimate of x0, for every prediction type, clipped or thresholded as configured.
         x0 = super().step(model_output, t, sample, return_dict=False)[1]
-        below = self._step_below(t)
-        if below < 0:
-            prev_sample = x0
-        else:
-            alpha_bar = self.alphas_cumprod[below]
+        visited = self.timesteps.tolist()
+        if t not in visited:
+            raise ValueError(f"timestep={t} is not among the {len(visited)} chosen: loop over scheduler.timesteps")
+        prev_sample = x0
+        if t != visited[-1]:
+            alpha_bar = self.alphas_cumprod[visited[visited.index(t) + 1]]
             z = randn_tensor(tuple(x0.shape), generator=generator, device=x0.device, dtype=x0.dtype)
             prev_sample = alpha_bar**0.5 * x0 + (1 - alpha_bar) ** 0.5 * z
         if not return_dict:
             return prev_sample, x0
         return DDIMSchedulerOutput(prev_sample=prev_sample, pred_original_sample=x0)
-
-    def _step_below(self, t: int) -> int:
-        """The step visited after t, -1 after the last."""
-        visited = self.timesteps.tolist()
-        if t not in visited:
-            raise ValueError(f"timestep={t} is not among the {len(visited)} chosen: loop over scheduler.timesteps")
-        return [*visited, -1][visited.index(t) + 1]
 
 
 def make_scheduler(name: SchedulerName, betas: np.ndarray, prediction_type: PredictionType) -> Scheduler:
@@ -229,16 +224,9 @@ def make_scheduler(name: SchedulerName, betas: np.ndarray, prediction_type: Pred
     if name in clipping:
         return clipping[name](**common, clip_sample=True)
     if name == "dpm++":
-        return DPMSolverMultistepScheduler(
-            **common,
-            solver_order=2,
-            algorithm_type="dpmsolver++",
-            use_karras_sigmas=True,  # ends at t = 1; trailing spacing would leave off at t = 5, visibly grainy
-            thresholding=True,
-            sample_max_value=1.0,
-            dynamic_thresholding_ratio=0.995,
-            lower_order_final=True,
-        )
+        # Karras's levels end at t = 1; trailing spacing would leave off at t = 5, visibly grainy.
+        common |= {"solver_order": 2, "algorithm_type": "dpmsolver++", "use_karras_sigmas": True}
+        return DPMSolverMultistepScheduler(**common, thresholding=True, sample_max_value=1.0)
     raise ValueError(f"scheduler {name!r} is unknown: choose one of {', '.join(SCHEDULER_NAMES)}")
 
 

@@ -1,4 +1,17 @@
-"""Training the attribute-conditioned diffusion model (D Sec. 3.2); `gaussmix.diffusion.loss` has what is minimised.
+"""Training the attribute-conditioned diffusion model (D Sec. 3.2, 3.3): the loss, what a step sees, the run.
+
+    x_t = sqrt(ab_t) x_0 + sqrt(1-ab_t) eps,   eps ~ N(0, I)
+    L_simple = E || target - f(x_t, t, Z, A) ||^2
+
+with target eps (the paper) or v = sqrt(ab_t) eps - sqrt(1-ab_t) x_0 (default), and f of `gaussmix.diffusion.unet`.
+
+With a classifier on the bottleneck (D Fig. 8) its loss for the attributes A of every image, dropped conditions or not,
+is added, at all noise levels alike:
+
+    L = L_simple + classifier_weight * classification
+
+The classification's loss is an entropy (D Eq. 16) of the attributes' probabilities: binary cross-entropy (D Eq. 17, the
+mean over images and attributes), or the paper's NGMG entropy as it prints it (D Eq. 18, `gaussmix.nn.NGMGEntropyLoss`).
 
 Differs from the paper by default: v-prediction with t drawn evenly along the angle arccos sqrt(ab_t), and Z matched to
 the images; the presets ``celeba64`` and ``cifar10`` train as the paper.
@@ -12,28 +25,180 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from diffusers.training_utils import EMAModel
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
 
+from gaussmix._files import read_tensors, write_tensors
 from gaussmix._progress import progress_bar
 from gaussmix.data.base import AttributeDataset
-from gaussmix.diffusion.batches import TrainingBatches
 from gaussmix.diffusion.conditions import MAX_ROWS, pack_rows
 from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.encoder import train_encoder
-from gaussmix.diffusion.loss import DiffusionLosses, ForwardProcess, detail_weights
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.schedulers import make_scheduler
-from gaussmix.diffusion.sheets import draw_sheet
+from gaussmix.diffusion.sampling import draw_sheet
+from gaussmix.diffusion.schedulers import angle_weights, make_betas, make_scheduler
 from gaussmix.diffusion.unet import AttributeUNet, ConditionConfig
+from gaussmix.latents.attributes import AttributeLatents
+from gaussmix.latents.encoder import LatentEncoder
+from gaussmix.latents.matching import match_latents
+from gaussmix.nn import NGMGEntropyLoss
 from gaussmix.training.checkpoints import Checkpoint, save_whole_folder
 from gaussmix.training.loop import Trainer, TrainingError, TrainResult
-from gaussmix.training.schedule import step_generator
+from gaussmix.training.schedule import ShuffledBatches, step_generator
 
 __all__ = ["DiffusionTrainer", "TrainResult", "TrainingError", "train"]
+
+_KIND = "matched_latents"
+_ENCODER = "encoder."  # before the names of the encoder's tensors in a run's latents.safetensors
+
+
+def detail_weights(maps: NDArray[np.float32], strength: float, size: int) -> Tensor:
+    """Weights ``(1, 1, size, size)`` of the pixels in the loss, of mean 1.
+
+    ``1 + strength * (mean over k of w_k^2 / mean(w_k^2))``: with the maps ``w_k`` ``(K, H, W)`` of where attribute k
+    acts, an attribute that shows in few pixels (a moustache) counts as much as one that shows in many (hair). The
+    best answer of the network is the same for any weights; they only say where to spend its effort.
+    """
+    energy = maps**2
+    shares = torch.from_numpy(energy / np.maximum(energy.mean((1, 2), keepdims=True), 1e-6)).mean(0)
+    shares = nn.functional.interpolate(shares[None, None], size=(size, size), mode="bilinear")
+    weights = 1 + strength * shares
+    return weights / weights.mean()
+
+
+class DiffusionLosses(NamedTuple):
+    """Scalars: ``total = denoising + classifier_weight * classification``; the last is None without a classifier."""
+
+    total: Tensor
+    denoising: Tensor
+    classification: Tensor | None = None
+
+    @classmethod
+    def mean(cls, parts: list[DiffusionLosses]) -> DiffusionLosses:
+        """Of the accumulated batches of a step, without their graphs."""
+        by_name: Any = zip(*parts, strict=True)
+        return cls(*(each[0] if each[0] is None else torch.stack(each).detach().mean() for each in by_name))
+
+
+class ForwardProcess:
+    """``q(x_t | x_0)`` with constants on one device, and the loss.
+
+    ``weights``: ``(1, 1, H, W)`` of the pixels in the loss, all equal if not given.
+    """
+
+    def __init__(self, config: DiffusionConfig, device: torch.device, weights: Tensor | None = None):
+        self.config = config
+        self.weights = None if weights is None else weights.to(device)
+        betas = {name: getattr(config, name) for name in ("beta", "beta_start", "beta_end")}
+        self.betas = make_betas(config.beta_schedule, config.timesteps, **betas)
+        alpha_bar = torch.from_numpy(np.cumprod(1 - self.betas))
+        self.signal = alpha_bar.sqrt().float().to(device)
+        self.noise = (1 - alpha_bar).sqrt().float().to(device)
+        chances = angle_weights(self.betas) if config.timestep_sampling == "angle" else np.ones(config.timesteps)
+        self.timestep_weights = torch.from_numpy(chances).float().to(device)
+
+    def loss(
+        self, model: nn.Module, images: Tensor, attributes: Tensor, attribute_latents: Tensor, generator: Generator
+    ) -> DiffusionLosses:
+        """Mean squared error of the network's answer at random noise levels, and what the classifier adds."""
+        config, count, device = self.config, len(images), images.device
+        timesteps = torch.multinomial(self.timestep_weights, count, replacement=True, generator=generator)
+        noise = torch.randn(images.shape, generator=generator, device=device)
+        dropped = torch.rand(count, generator=generator, device=device) < config.condition_dropout
+        a, b = self.signal[timesteps].view(-1, 1, 1, 1), self.noise[timesteps].view(-1, 1, 1, 1)
+        target = noise if config.objective == "epsilon" else a * noise - b * images
+        shown, second = (timesteps, attribute_latents, attributes, dropped), config.classifier_pass == "unconditioned"
+        answer, *logits = model(a * images + b * noise, *shown, unconditioned_logits=second, return_dict=False)
+        errors = (answer.float() - target) ** 2
+        denoising = (errors if self.weights is None else self.weights * errors).mean()
+        if not config.classifier_weight:
+            return DiffusionLosses(denoising, denoising)
+        if config.classifier_loss == "bce":
+            entropy = nn.functional.binary_cross_entropy_with_logits
+        else:
+            entropy = NGMGEntropyLoss(attributes.shape[1]).to(device)
+        classification = entropy(logits[0].float(), attributes)
+        return DiffusionLosses(denoising + config.classifier_weight * classification, denoising, classification)
+
+
+class TrainingBatches:
+    """Batches of ``(x_0, A, Z)`` from the training split, by step number.
+
+    ``latent_distribution`` is the one to sample Z from afterwards. Where Z is matched, ``table`` ``(M, T, N)`` is that
+    of each image, ``maps`` ``(K, H, W)`` says where attributes act, and ``encoder`` reads Z off other pictures.
+    """
+
+    table: NDArray[np.float32] | None = None
+    maps: NDArray[np.float32] | None = None
+    encoder: LatentEncoder | None = None
+
+    def __init__(self, dataset: AttributeDataset, config: DiffusionConfig, table_file: Path, batch_size: int):
+        self.dataset, self.config = dataset, config
+        self.positions = dataset.indices("train")
+        self.attributes = np.asarray(dataset.attributes[self.positions])
+        shared = ("latent_dim", "n_components", "separation", "conditioning", "injection")
+        self.condition = ConditionConfig(
+            n_attributes=self.attributes.shape[1],
+            base_token=config.pairing == "matched",
+            **{name: getattr(config, name) for name in shared},
+        )
+        self.latent_distribution = self.condition.latents()
+        if config.pairing == "matched":
+            self._match(table_file)
+        self.order = ShuffledBatches(len(self.positions), batch_size, config.seed)
+
+    def load(self, step: int, rows: slice, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """The ``rows`` of the batch of ``step``: images ``(B, 3, H, W)`` in [-1, 1], ``(B, K)``, Z ``(B, T, N)``."""
+        rank = self.order[step][rows]
+        images = torch.from_numpy(np.ascontiguousarray(self.dataset.images[self.positions[rank]]))
+        attributes = torch.from_numpy(self.attributes[rank].astype(np.float32))
+        if self.table is not None:
+            latents = torch.from_numpy(self.table[rank]).to(generator.device)
+            if self.config.redraw_details:
+                latents = self._with_details_redrawn(latents, generator)
+        elif self.config.pairing == "fixed":
+            latents = self.latent_distribution.fixed(self.positions[rank], self.config.seed)
+        else:
+            latents = self.latent_distribution.draw(len(rank), generator)
+        device = generator.device
+        pixels = images.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return pixels, attributes.to(device), latents.to(device)
+
+    def _with_details_redrawn(self, latents: Tensor, generator: Generator) -> Tensor:
+        """Z ``(B, T, N)`` with new numbers after the first in some of the tokens; in the base token all are details."""
+        fresh = self.latent_distribution.draw(len(latents), generator)
+        first = torch.zeros(latents.shape[1:], dtype=torch.bool, device=latents.device)
+        first[: self.latent_distribution.n_attributes, 0] = True
+        chosen = torch.rand(latents.shape[:2], generator=generator, device=latents.device) < self.config.redraw_details
+        return torch.where(chosen[:, :, None] & ~first, fresh, latents)
+
+    def _match(self, file: Path) -> None:
+        """Finds Z that describes each image, once a run; it is kept beside the checkpoints."""
+        seed = self.config.seed
+        wanted = json.dumps({"dataset": self.dataset.key, "seed": seed, **self.latent_distribution.to_config()})
+        try:
+            kept, about = read_tensors(file, _KIND)
+        except (FileNotFoundError, ValueError):
+            kept, about = {}, {}
+        if about.get("wanted") == wanted:
+            kept = {name: tensor.copy() for name, tensor in kept.items()}  # torch wants to be able to write to them
+            own = {name.removeprefix(_ENCODER): tensor for name, tensor in kept.items() if name.startswith(_ENCODER)}
+            self.table, self.maps, self.encoder = kept["table"], kept["maps"], LatentEncoder.from_tensors(own)
+            self.latent_distribution = AttributeLatents.from_config(json.loads(about["latents"]))
+            return
+        images = np.asarray(self.dataset.images[self.positions])
+        matched = match_latents(images, self.attributes, self.latent_distribution, seed=seed)
+        self.table, self.maps, self.encoder = matched.table, matched.maps, matched.encoder
+        self.latent_distribution = matched.latents
+        encoder = {f"{_ENCODER}{name}": tensor for name, tensor in matched.encoder.to_tensors().items()}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        about = {"wanted": wanted, "latents": json.dumps(matched.latents.to_config())}
+        write_tensors(file, {"table": matched.table, "maps": matched.maps, **encoder}, _KIND, about)
 
 
 class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
@@ -62,23 +227,13 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
             known = AttributeDiffusionPipeline.load(None if config.init == "built-in" else config.init)
         with self.accelerator.main_process_first():
             self.batches = TrainingBatches(dataset, config, config.output / "latents.safetensors", self.images_per_step)
-        weights = None
-        if config.detail_weight and self.batches.maps is not None:
-            weights = detail_weights(self.batches.maps, config.detail_weight, config.size)
+        maps = self.batches.maps if config.detail_weight else None
+        weights = None if maps is None else detail_weights(maps, config.detail_weight, config.size)
         self.diffusion = ForwardProcess(config, self.accelerator.device, weights)
-        condition = ConditionConfig(
-            n_attributes=self.batches.latent_distribution.n_attributes,
-            latent_dim=config.latent_dim,
-            n_components=config.n_components,
-            separation=config.separation,
-            base_token=self.batches.latent_distribution.base_token,
-            conditioning=config.conditioning,
-            injection=config.injection,
-        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.network = AttributeUNet(
-                condition=condition,
+                condition=self.batches.condition,
                 sample_size=config.size,
                 block_out_channels=tuple(config.channels),
                 layers_per_block=config.layers_per_block,
@@ -88,17 +243,9 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
             )
         self.network.to(self.accelerator.device)
         # use_ema_warmup raises the decay as 1 - (1 + step)^(-3/4) towards its end value.
-        self.ema = EMAModel(
-            self.network.parameters(),
-            decay=config.ema_decay,
-            use_ema_warmup=True,
-            inv_gamma=1.0,
-            power=0.75,
-            foreach=True,
-        )
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        own = list(self.network.parameters())
+        self.ema = EMAModel(own, decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+        optimizer = torch.optim.AdamW(own, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
         self.parameters = list(self.model.parameters())  # walking through the modules costs a millisecond a time
         self.optimizers = {"optimizer": (self.optimizer, config.learning_rate)}
@@ -140,7 +287,7 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
             for shadow, parameter in zip(self.ema.shadow_params, self.network.parameters(), strict=True):
                 shadow.copy_(parameter)
 
-    def _train_step(self) -> tuple[DiffusionLosses, torch.Tensor]:
+    def _train_step(self) -> tuple[DiffusionLosses, Tensor]:
         config, rank = self.config, self.accelerator.process_index
         parts: list[DiffusionLosses] = []
         norm = torch.zeros((), device=self.accelerator.device)
@@ -160,7 +307,7 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
         self.ema.step(self.parameters)
         return DiffusionLosses.mean(parts), torch.as_tensor(norm)
 
-    def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Return all tensors of the run's state, by group."""
         names = [name for name, _ in self.network.named_parameters()]
         return {**super().tensors(), "ema": dict(zip(names, self.ema.shadow_params, strict=True))}
@@ -190,28 +337,24 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
             training=self._record(*told),
         )
 
-    def _draw(self, path: Path) -> None:
-        draw_sheet(self.pipeline(), path, guidance=self.config.guidance, seed=self.config.seed, step=self.step)
+    def _draw(self, path: Path, pipeline: AttributeDiffusionPipeline | None = None) -> None:
+        config, pipeline = self.config, pipeline or self.pipeline()
+        draw_sheet(pipeline, path, guidance=config.guidance, seed=config.seed, step=self.step)
 
     def _finish(self, progress: bool, sheet: bool) -> tuple[Path, Path | None]:
-        config, batches, pipeline = self.config, self.batches, self.pipeline()
-        if config.reader_steps and batches.encoder is not None and batches.maps is not None:
-            with progress_bar("learning to read", config.reader_steps, progress) as show:
+        batches, pipeline, steps = self.batches, self.pipeline(), self.config.reader_steps
+        if steps and batches.encoder is not None and batches.maps is not None:
+            found, device = (batches.encoder, batches.maps), self.accelerator.device
+            with progress_bar("learning to read", steps, progress) as show:
                 encoder = train_encoder(
-                    batches.dataset,
-                    batches.encoder,
-                    batches.maps,
-                    steps=config.reader_steps,
-                    device=self.accelerator.device,
-                    on_progress=lambda step, _loss: show(step),
+                    batches.dataset, *found, steps=steps, device=device, on_progress=lambda step, _loss: show(step)
                 )
             pipeline.register_modules(encoder=encoder)
-        model = save_whole_folder(config.output / "model", pipeline.save_pretrained)
-        if not sheet:
-            return model, None
-        samples = config.output / "samples.png"
-        draw_sheet(pipeline, samples, guidance=config.guidance, seed=config.seed, step=self.step)
-        return model, samples
+        model, samples = self.config.output / "model", self.config.output / "samples.png"
+        save_whole_folder(model, pipeline.save_pretrained)
+        if sheet:
+            self._draw(samples, pipeline)
+        return model, samples if sheet else None
 
 
 def _flat(unet: AttributeUNet) -> dict[str, Any]:

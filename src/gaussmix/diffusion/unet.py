@@ -34,13 +34,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from diffusers import ModelMixin, UNet2DConditionModel, UNet2DModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.utils.outputs import BaseOutput
-from torch import nn
+from torch import Tensor, nn
 
 from gaussmix.latents.attributes import AttributeLatents
 
@@ -86,8 +86,8 @@ class ConditionConfig:
 class AttributeUNetOutput(BaseOutput):
     """``sample``: ``(B, C, H, W)``, the predicted noise or velocity; ``logits``: ``(B, K)``, with a classifier."""
 
-    sample: torch.Tensor
-    logits: torch.Tensor | None = None
+    sample: Tensor
+    logits: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class _Shown:
     """What a block is shown: the embedding ``(B, E)`` of the time, with or without the condition, and with
     cross-attention tokens ``(B, L, D)``, whose ``bias`` ``(B, 1, L)`` is far below zero where a token is absent."""
 
-    embedding: torch.Tensor
-    tokens: torch.Tensor | None = None
-    bias: torch.Tensor | None = None
+    embedding: Tensor
+    tokens: Tensor | None = None
+    bias: Tensor | None = None
 
 
 class AttributeUNet(ModelMixin, ConfigMixin):
@@ -153,49 +153,36 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         self.condition = condition if isinstance(condition, ConditionConfig) else ConditionConfig(**condition)
         self.register_to_config(condition=asdict(self.condition))
         self.latent_distribution = self.condition.latents()
-        common: dict[str, Any] = {
-            "sample_size": sample_size,
-            "in_channels": in_channels,
-            "out_channels": in_channels,
-            "block_out_channels": tuple(block_out_channels),
-            "layers_per_block": layers_per_block,
-            "norm_num_groups": norm_num_groups,
-            "resnet_time_scale_shift": "scale_shift" if scale_shift else "default",
-        }
-        self.unet = self._diffusers_unet(attention_head_dim, common)
+        self.unet = self._diffusers_unet(
+            tuple(block_out_channels),
+            attention_head_dim,
+            sample_size=sample_size,
+            in_channels=in_channels,
+            out_channels=in_channels,
+            layers_per_block=layers_per_block,
+            norm_num_groups=norm_num_groups,
+            resnet_time_scale_shift="scale_shift" if scale_shift else "default",
+        )
         self._make_condition(4 * block_out_channels[0])
         self.head: nn.Module | None = None
         if classifier:  # made last, so that one seed gives the other weights with and without it
             width = block_out_channels[-1]
-            self.head = nn.Sequential(
-                nn.GroupNorm(norm_num_groups, width),
-                nn.SiLU(),
-                nn.AdaptiveAvgPool2d(1),
-                nn.Flatten(),
-                nn.Linear(width, width),
-                nn.SiLU(),
-                nn.Linear(width, self.condition.n_attributes),
-            )
+            pooled = nn.GroupNorm(norm_num_groups, width), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+            logits = nn.Linear(width, width), nn.SiLU(), nn.Linear(width, self.condition.n_attributes)
+            self.head = nn.Sequential(*pooled, *logits)
 
-    def _diffusers_unet(self, head_dim: int, common: dict[str, Any]) -> UNet2DModel | UNet2DConditionModel:
-        channels = common["block_out_channels"]
-        attends = [level == len(channels) - 1 for level in range(len(channels))]
-        if self.condition.conditioning == "cross_attention":
-            down = "CrossAttn" if self.condition.injection == "all" else "Attn"
+    def _diffusers_unet(
+        self, channels: tuple[int, ...], head_dim: int, **common: Any
+    ) -> UNet2DModel | UNet2DConditionModel:
+        condition, common["block_out_channels"] = self.condition, channels
+        cross, plain = condition.conditioning == "cross_attention", len(channels) - 1  # the lowest level attends
+        down, up = ("CrossAttn" if cross and told else "Attn" for told in (condition.injection == "all", True))
+        common["down_block_types"] = (*["DownBlock2D"] * plain, f"{down}DownBlock2D")
+        common["up_block_types"] = (f"{up}UpBlock2D", *["UpBlock2D"] * plain)
+        if cross:  # attention_head_dim is misnamed in diffusers: the number of heads of each level
             heads: Any = tuple(max(1, c // head_dim) for c in channels)
-            return UNet2DConditionModel(
-                down_block_types=tuple(f"{down}DownBlock2D" if a else "DownBlock2D" for a in attends),
-                up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
-                cross_attention_dim=self.condition.token_dim,
-                attention_head_dim=heads,  # misnamed in diffusers: the number of heads of each level
-                **common,
-            )
-        return UNet2DModel(
-            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
-            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
-            attention_head_dim=min(head_dim, min(channels)),
-            **common,
-        )
+            return UNet2DConditionModel(cross_attention_dim=condition.token_dim, attention_head_dim=heads, **common)
+        return UNet2DModel(attention_head_dim=min(head_dim, min(channels)), **common)
 
     def _make_condition(self, embedding_dim: int) -> None:
         """Parameters of the tokens and of what brings them to the size of the time embedding."""
@@ -210,34 +197,32 @@ class AttributeUNet(ModelMixin, ConfigMixin):
                 self.token_map = nn.Parameter(torch.randn(n_tokens, n_features, in_dim) / math.sqrt(n_features))
             self.null_token = nn.Parameter(torch.randn(in_dim))
         if condition.conditioning != "cross_attention":
-            self.condition_mlp = nn.Sequential(
-                nn.Linear(in_dim, embedding_dim), nn.SiLU(), nn.Linear(embedding_dim, embedding_dim)
-            )
+            layers = nn.Linear(in_dim, embedding_dim), nn.SiLU(), nn.Linear(embedding_dim, embedding_dim)
+            self.condition_mlp = nn.Sequential(*layers)
 
     @property
     def classifier_leaks(self) -> bool:
         """Whether the classifier was trained where the condition shows, so that it may read that and not the image."""
         return self.condition.injection != "up" and self.config["classifier_pass"] == "same"
 
-    def tokens(self, attribute_latents: torch.Tensor) -> torch.Tensor:
+    def tokens(self, attribute_latents: Tensor) -> Tensor:
         """Return the ungated tokens ``(B, T, token_dim)`` of Z ``(B, T, N)``."""
         if self.condition.conditioning == "multi_hot":
             return self.token_id.expand(len(attribute_latents), -1, -1)
-        features = torch.cat(
-            [attribute_latents, self.latent_distribution.responsibilities(attribute_latents).flatten(2)], 2
-        )
+        responsibilities = self.latent_distribution.responsibilities(attribute_latents)
+        features = torch.cat([attribute_latents, responsibilities.flatten(2)], 2)
         return torch.einsum("btf,tfe->bte", features, self.token_map.to(features.dtype)) + self.token_id
 
     def forward(
         self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor | int,
-        attribute_latents: torch.Tensor,
-        attributes: torch.Tensor,
-        dropped: torch.Tensor | None = None,
+        sample: Tensor,
+        timestep: Tensor | int,
+        attribute_latents: Tensor,
+        attributes: Tensor,
+        dropped: Tensor | None = None,
         unconditioned_logits: bool = False,
         return_dict: bool = True,
-    ) -> AttributeUNetOutput | tuple[torch.Tensor, ...]:
+    ) -> AttributeUNetOutput | tuple[Tensor, ...]:
         """Predict the noise or velocity, and with a classifier the logits of the attributes.
 
         Parameters
@@ -262,18 +247,23 @@ class AttributeUNet(ModelMixin, ConfigMixin):
             second = unconditioned_logits and self.condition.injection != "up"
             seen = self._way_down(sample, time, self._dropped_condition(time))[0] if second else bottleneck
             logits = self.head(seen)
-        answer = self._way_up(bottleneck, skips, shown)
+        state, unet = bottleneck, cast(Any, self.unet)
+        for block in unet.up_blocks:
+            n_skips = len(block.resnets)
+            state = _through(block, shown, state, res_hidden_states_tuple=skips[-n_skips:])
+            skips = skips[:-n_skips]
+        answer = unet.conv_out(unet.conv_act(unet.conv_norm_out(state)))
         if return_dict:
             return AttributeUNetOutput(sample=answer, logits=logits)
         return (answer,) if logits is None else (answer, logits)
 
     def classify(
         self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor | int,
-        attribute_latents: torch.Tensor | None = None,
-        attributes: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+        sample: Tensor,
+        timestep: Tensor | int,
+        attribute_latents: Tensor | None = None,
+        attributes: Tensor | None = None,
+    ) -> Tensor:
         """Return logits ``(B, K)`` for noisy images, of a pass with the condition if one is given.
 
         Parameters
@@ -297,11 +287,7 @@ class AttributeUNet(ModelMixin, ConfigMixin):
             raise ValueError("a condition has attribute_latents and attributes; give both or neither")
         return self.head(self._way_down(sample, time, shown)[0])
 
-    # -- what the blocks are shown ---------------------------------------------------------------------------------
-
-    def _condition(
-        self, time: torch.Tensor, latents: torch.Tensor, attributes: torch.Tensor, dropped: torch.Tensor | None = None
-    ) -> _Shown:
+    def _condition(self, time: Tensor, latents: Tensor, attributes: Tensor, dropped: Tensor | None = None) -> _Shown:
         gate = attributes.to(latents.dtype)
         if self.condition.base_token:
             gate = torch.cat([gate, gate.new_ones(len(gate), 1)], 1)
@@ -318,30 +304,24 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         summed = self.null_token + (gate[:, :, None] * self.tokens(latents)).sum(1)
         return _Shown(time + self.condition_mlp(summed))
 
-    def _dropped_condition(self, time: torch.Tensor) -> _Shown:
+    def _dropped_condition(self, time: Tensor) -> _Shown:
         """What images see whose condition is dropped."""
         if self.condition.conditioning == "cross_attention":
             return _Shown(time, self.null_token.expand(len(time), 1, -1))
         null = self.null_latents if self.condition.conditioning == "concat" else self.null_token
         return _Shown(time + self.condition_mlp(null.expand(len(time), -1)))
 
-    def _without_condition(self, time: torch.Tensor) -> _Shown:
-        """What blocks see that ``injection`` leaves out: the time, and a constant token where they must attend."""
-        return self._dropped_condition(time) if self.condition.conditioning == "cross_attention" else _Shown(time)
-
-    # -- the passes of diffusers' U-Nets, in two halves --------------------------------------------------------------
-
-    def _time(self, sample: torch.Tensor, timestep: torch.Tensor | int) -> torch.Tensor:
+    def _time(self, sample: Tensor, timestep: Tensor | int) -> Tensor:
         unet: Any = self.unet
         timestep = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
         return unet.time_embedding(unet.time_proj(timestep).to(sample.dtype))
 
-    def _way_down(
-        self, sample: torch.Tensor, time: torch.Tensor, shown: _Shown
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    def _way_down(self, sample: Tensor, time: Tensor, shown: _Shown) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The bottleneck ``(B, C', H', W')`` and the skips."""
         unet: Any = self.unet
-        without = self._without_condition(time)
+        # What blocks see that ``injection`` leaves out: the time, and a constant token where they must attend.
+        attends = self.condition.conditioning == "cross_attention"
+        without = self._dropped_condition(time) if attends else _Shown(time)
         state = unet.conv_in(sample)
         skips = (state,)
         for block in unet.down_blocks:
@@ -349,16 +329,8 @@ class AttributeUNet(ModelMixin, ConfigMixin):
             skips += states
         return _through(unet.mid_block, without if self.condition.injection == "up" else shown, state), skips
 
-    def _way_up(self, state: torch.Tensor, skips: tuple[torch.Tensor, ...], shown: _Shown) -> torch.Tensor:
-        unet: Any = self.unet
-        for block in unet.up_blocks:
-            n_skips = len(block.resnets)
-            state = _through(block, shown, state, res_hidden_states_tuple=skips[-n_skips:])
-            skips = skips[:-n_skips]
-        return unet.conv_out(unet.conv_act(unet.conv_norm_out(state)))
 
-
-def _through(block: Any, shown: _Shown, state: torch.Tensor, **skips: Any) -> Any:
+def _through(block: Any, shown: _Shown, state: Tensor, **skips: Any) -> Any:
     tokens = {}
     if shown.tokens is not None and getattr(block, "has_cross_attention", False):
         tokens = {"encoder_hidden_states": shown.tokens, "encoder_attention_mask": shown.bias}

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gaussmix._files import cache_dir, read_tensors, write_tensors
+from gaussmix._progress import TrainingBar
 from gaussmix._typing import FloatArray
 from gaussmix.data.base import AttributeDataset, LabelledImages
 from gaussmix.training.device import has_fast_bfloat16
-from gaussmix.training.log import TrainingBar
 from gaussmix.training.schedule import ShuffledBatches, warmup_cosine
 
 BATCH_SIZE = 64

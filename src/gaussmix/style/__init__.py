@@ -15,7 +15,5 @@ if TYPE_CHECKING:
     from gaussmix.style.vgg import VGG19Features as VGG19Features
 
 __getattr__, __dir__, __all__ = face(
-    __name__,
-    {"expansion": ["GramExpansion"], "transfer": ["StyleTransfer"], "vgg": ["VGG19Features"]},
-    extra="style",
+    __name__, {"expansion": ["GramExpansion"], "transfer": ["StyleTransfer"], "vgg": ["VGG19Features"]}, extra="style"
 )

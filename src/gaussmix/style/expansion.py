@@ -4,7 +4,7 @@
     G ~ p_s                            the distribution of style s, learnt from its crops, see ``coupling``
     sum_s w_s G_s,  G_s ~ p_s          a blend of styles with weights w
 
-Couplings of the entries of G (`gaussmix.style.couplings`): "entry", the paper's, draws each entry by itself, which
+Couplings of the entries of G (`gaussmix.style.grams`): "entry", the paper's, draws each entry by itself, which
 loses what they know of each other: most of the variation of such a draw is none that a picture can have. "crop" takes
 one crop's matrix plus noise. "pca", the default, draws scores on the principal axes of the crops, so that entries vary
 together as they do from crop to crop. What is drawn is then repaired: symmetric, no negative eigenvalues, the same
@@ -31,8 +31,7 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.report import Rule
 from gaussmix.latents._parts import mixtures_from_tensors, mixtures_to_tensors
-from gaussmix.style.couplings import PickRule, Picks, PrincipalScores
-from gaussmix.style.grams import GramLayout, Rows, Styles, crop_grams, repair
+from gaussmix.style.grams import GramLayout, Picks, PrincipalScores, Rows, Styles, crop_grams, repair
 from gaussmix.style.images import read_picture
 from gaussmix.style.vgg import VGG19Features
 
@@ -110,8 +109,6 @@ class GramExpansion:
     def styles(self) -> tuple[str, ...]:
         """Names of the styles."""
         return tuple(self._styles)
-
-    # -- learning
 
     def fit(
         self,
@@ -196,8 +193,6 @@ class GramExpansion:
             joined._styles |= expansion._styles
         return joined
 
-    # -- drawing
-
     def sample(
         self, n_samples: int = 1, blend: Mapping[str, float] | None = None, random_state: Seed = None
     ) -> list[dict[str, Tensor]]:
@@ -218,7 +213,7 @@ class GramExpansion:
             For unknown styles, weights that are negative or all 0, and before anything is learnt.
         """
         shares = self._shares(blend)
-        return self.targets(self._draw(n_samples, shares, random_state), shares)
+        return self.targets(self.sample_rows(n_samples, shares, random_state), shares)
 
     def sample_rows(
         self, n_samples: int = 1, blend: Mapping[str, float] | None = None, random_state: Seed = None
@@ -230,9 +225,7 @@ class GramExpansion:
         n_samples, blend, random_state : int, mapping, int or numpy.random.Generator
             As for `sample`.
         """
-        return self._draw(n_samples, self._shares(blend), random_state)
-
-    def _draw(self, n_samples: int, shares: dict[str, float], random_state: Seed) -> Rows:
+        shares = self._shares(blend)
         generators = np.random.default_rng(random_state).spawn(_checked_count(n_samples))
         if self.mixing == "data":
             pooled = self._picks(shares)
@@ -310,14 +303,9 @@ class GramExpansion:
         """The crops of styles as one data set, of which each style has its share."""
         rows = [cast(Rows, self._styles[style].rows) for style in shares]
         of_each = [np.full(len(own), share / len(own)) for own, share in zip(rows, shares.values(), strict=True)]
-        return Picks(
-            rows[0] if len(rows) == 1 else np.concatenate(rows),
-            np.concatenate(of_each),
-            together=self.coupling == "crop",
-            rule=cast(PickRule, self.rule),
-            n_components=self.n_components,
-            bandwidth=self.bandwidth,
-        )
+        pooled = rows[0] if len(rows) == 1 else np.concatenate(rows)
+        how: dict[str, Any] = {"together": self.coupling == "crop", "rule": self.rule}
+        return Picks(pooled, np.concatenate(of_each), **how, n_components=self.n_components, bandwidth=self.bandwidth)
 
     def _learn(self, style: str, rows: Rows, layout: GramLayout) -> _Style:
         if not np.ptp(rows, 0).any():
@@ -327,8 +315,6 @@ class GramExpansion:
             return _Style(rows, None, least)
         expansion = GMMExpansion(self.rule, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)
         return _Style(None, PrincipalScores.fit(rows, layout.scale(rows.mean(0)), expansion), least)
-
-    # -- on disk
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, whole or not at all: 60 MB a style of 50 crops. Raises OSError."""
@@ -356,13 +342,9 @@ class GramExpansion:
             for number, style in enumerate(json.loads(about["styles"])):
                 prefix = f"{number}."
                 own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-                scores = (
-                    PrincipalScores(own["mean"], own["axes"], mixtures_from_tensors(own)) if "axes" in own else None
-                )
-                if expansion.coupling == "pca" and scores is None:
-                    raise KeyError("axes")
-                rows = own["rows"] if scores is None else None
-                expansion._styles[style] = _Style(rows, scores, own["least_traces"])
+                pca = expansion.coupling == "pca"
+                scores = PrincipalScores(own["mean"], own["axes"], mixtures_from_tensors(own)) if pca else None
+                expansion._styles[style] = _Style(None if pca else own["rows"], scores, own["least_traces"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} holds no usable style: {error} is missing or unknown") from error
         return expansion

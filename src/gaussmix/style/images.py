@@ -118,13 +118,9 @@ def variants_sheet(images: Picture, *, title: str, caption: str) -> Image.Image:
     """Lay out variants ``(K, H, W, 3)`` of a picture, made smaller where they are large."""
     height, width = images.shape[1:3]
     height, width = fit_size(height, width, min(_SHEET_CELL, max(height, width)))
-    return contact_sheet(
-        np.stack([resize(image, height, width) for image in images]),
-        columns=min(_SHEET_COLUMNS, len(images)),
-        title=title,
-        caption=caption,
-        scale=max(1, _SHEET_CELL // max(height, width)),
-    )
+    pictures = np.stack([resize(image, height, width) for image in images])
+    columns, scale = min(_SHEET_COLUMNS, len(images)), max(1, _SHEET_CELL // max(height, width))
+    return contact_sheet(pictures, columns=columns, title=title, caption=caption, scale=scale)
 
 
 def _ffmpeg():

@@ -121,7 +121,8 @@ class Objective:
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Losses ``(K,)`` and the gradients of their sum ``(K, 3, H, W)`` at images ``(K, 3, H, W)``."""
         images = images.detach().requires_grad_()
-        variation = self.tv_weight * _variation(images)
+        along_y, along_x = (images.diff(dim=axis).square().mean((1, 2, 3)) for axis in (2, 3))
+        variation = self.tv_weight * (along_y + along_x)
         if len(self.tiles) == 1:
             found = self._look(self.tiles[0], images)
             losses = variation + self._style_loss(self._grams(found)) + self._content_loss(0, found)
@@ -178,11 +179,6 @@ class Objective:
         for layer, energy in self.content_energy.items():
             total = total + (found[layer] - self.content[tile][layer]).square().sum((1, 2, 3)) / energy
         return self.content_weight * total / len(CONTENT_LAYERS)
-
-
-def _variation(images: Tensor) -> Tensor:
-    """``(K,)``: mean squared difference of neighbours, along y plus along x."""
-    return images.diff(dim=2).square().mean((1, 2, 3)) + images.diff(dim=3).square().mean((1, 2, 3))
 
 
 def _check_energy(what: str, energies: Grams) -> None:

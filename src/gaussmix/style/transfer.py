@@ -30,6 +30,7 @@ from gaussmix.training.schedule import step_generator
 
 OptimizerName = Literal["adam", "lbfgs"]
 Target = Mapping[str, Tensor]  # {style layer: Gram matrix (C, C)}
+Plan = list[tuple[tuple[int, int], int]]  # heights and widths, and steps at each
 
 PYRAMID_FROM = 128
 """Pixels of the longer side at which the pyramid begins."""
@@ -264,12 +265,10 @@ class StyleTransfer:
         before = targets[max(0, len(targets) - lead) :]
         path = [*before, *targets]
         stacked = self._stack(path)
+        parts = [{layer: target[k : k + 1] for layer, target in stacked.items()} for k in range(len(path))]
         pixels = to_tensor(first[None], self.device)
-        descent = None
-        for k in range(len(path)):
-            part = {layer: target[k : k + 1] for layer, target in stacked.items()}
-            if descent is None:
-                descent = self._begin(content, part, pixels)
+        descent = self._begin(content, parts[0], pixels)
+        for k, part in enumerate(parts):
             descent.objective.aim(part)
             for _ in range(steps):
                 descent.step()
@@ -280,7 +279,7 @@ class StyleTransfer:
         """Return the pixels times steps of one variant in `run`."""
         return sum(height * width * steps for (height, width), steps in self._plan(content))
 
-    def _plan(self, content: Picture) -> list[tuple[tuple[int, int], int]]:
+    def _plan(self, content: Picture) -> Plan:
         """Heights and widths of the pyramid, the smallest first, and how many steps to make at each."""
         if content.ndim != 3 or content.shape[2] != 3 or content.dtype != np.uint8 or 0 in content.shape:
             raise ValueError(f"content is {content.dtype} {content.shape}; give uint8 (H, W, 3)")
@@ -314,12 +313,7 @@ class StyleTransfer:
         return {layer: torch.stack([t[layer] for t in targets]).float().to(self.device) for layer in targets[0]}
 
     def _descend(
-        self,
-        content: Picture,
-        targets: dict[str, Tensor],
-        plan: list[tuple[tuple[int, int], int]],
-        variants: range,
-        seed: int,
+        self, content: Picture, targets: dict[str, Tensor], plan: Plan, variants: range, seed: int
     ) -> Iterator[tuple[Tensor, NDArray[np.float32]]]:
         """Up the pyramid: the pictures after each step, and their losses before it."""
         size = plan[0][0]
@@ -342,15 +336,9 @@ class StyleTransfer:
 
     def _begin(self, content: Picture, targets: dict[str, Tensor], pixels: Tensor) -> Descent:
         """Descent on ``pixels``, at their size."""
-        height, width = pixels.shape[2:]
-        objective = Objective(
-            self.features,
-            to_tensor(resize(content, height, width)[None], self.device),
-            targets,
-            **self.weights,
-            max_pixels=self.max_pixels,
-            half_precision=self.half_precision,
-        )
+        sized = to_tensor(resize(content, *pixels.shape[2:])[None], self.device)
+        limits = {"max_pixels": self.max_pixels, "half_precision": self.half_precision}
+        objective = Objective(self.features, sized, targets, **self.weights, **limits)
         return Descent(pixels, objective, self.optimizer, self.learning_rate)
 
     def _finish(self, pixels: Tensor, content: Picture) -> Picture:

@@ -74,8 +74,6 @@ class VGG19Features(nn.Module):
     """
 
     channels: dict[str, int]
-    stride: int
-    reach: int
     mean: Tensor
     std: Tensor
 

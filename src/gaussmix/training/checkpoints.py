@@ -62,8 +62,7 @@ class CheckpointStore:
     def __init__(self, folder: str | Path, keep: int = 2):
         if keep < 1:
             raise ValueError(f"keep is {keep}; at least one checkpoint must be kept")
-        self.folder = Path(folder)
-        self.keep = keep
+        self.folder, self.keep = Path(folder), keep
 
     def paths(self) -> list[Path]:
         """The folders of the complete checkpoints, oldest first."""

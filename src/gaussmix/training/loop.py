@@ -30,9 +30,10 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast
 
+from gaussmix._files import whole_file
+from gaussmix._progress import TrainingBar
 from gaussmix.training.checkpoints import Checkpoint, CheckpointStore, optimizer_tensors, restore_optimizer
 from gaussmix.training.device import make_accelerator
-from gaussmix.training.log import MetricsLog, TrainingBar
 from gaussmix.training.run import RunConfig, flag
 from gaussmix.training.schedule import warmup_cosine
 
@@ -56,6 +57,45 @@ class TrainResult:
     interrupted: bool = False
     model: Path | None = None
     samples: Path | None = None
+
+
+class MetricsLog:
+    """One JSON object a line, each with its ``step``. Opened at ``first_step``, it forgets what a killed run wrote
+    after the checkpoint it continues from."""
+
+    def __init__(self, folder: str | Path, first_step: int = 0):
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "metrics.jsonl"
+        kept = []
+        for line in path.read_text().splitlines() if first_step and path.exists() else ():
+            try:
+                step = json.loads(line)["step"]
+            except json.JSONDecodeError:  # a killed process may have left half a line at the end
+                break
+            if step <= first_step:
+                kept.append(line)
+        with whole_file(path) as aside:  # a kill while the curve is copied does not lose it
+            aside.write_text("".join(line + "\n" for line in kept))
+        self._file = path.open("a")
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step or None)
+        except ImportError:
+            self._board = None
+
+    def write(self, step: int, **values: float) -> None:
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
 
 
 @contextmanager
@@ -104,8 +144,7 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
     optimizers: dict[str, tuple[Any, float]]
 
     def __init__(self, config: ConfigT, data_key: str, accumulate: int = 1):
-        self.config = config
-        self.data_key = data_key
+        self.config, self.data_key = config, data_key
         self.store = CheckpointStore(config.output / "checkpoints", config.keep_checkpoints)
         self.newest = self._newest_checkpoint()
         self.accelerator = make_accelerator(config.threads, config.mixed_precision, accumulate)
@@ -115,11 +154,9 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
 
     def _newest_checkpoint(self) -> Checkpoint | None:
         """The one to continue from, if there is one and it is asked for."""
-        config = self.config
+        config, output = self.config, self.config.output
         if not config.resume and self.store.paths():
-            raise ValueError(
-                f"{config.output} already holds a run; continue it with --resume or choose another --output"
-            )
+            raise ValueError(f"{output} already holds a run; continue it with --resume or choose another --output")
         checkpoint = self.store.latest() if config.resume else None
         if checkpoint is None:
             return None
@@ -129,11 +166,9 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
         changed = [name for name in now if name not in config.may_change and now[name] != before[name]]
         if changed:
             flags = ", ".join(f"{flag(name)} was {before[name]} and is {now[name]}" for name in changed)
-            raise ValueError(f"cannot resume {config.output}: {flags}")
+            raise ValueError(f"cannot resume {output}: {flags}")
         if checkpoint.state["dataset"] != self.data_key:
-            raise ValueError(
-                f"cannot resume {config.output}: the data in {config.data} have changed since the checkpoint"
-            )
+            raise ValueError(f"cannot resume {output}: the data in {config.data} have changed since the checkpoint")
         return checkpoint
 
     # -- what an application says ------------------------------------------------------------------------------
@@ -220,8 +255,15 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
 
         def look() -> None:
             for step, loss, norm in unseen:
-                self._check_finite(step, float(loss), float(norm))
-                recent.append(float(loss))
+                value = float(loss) + 0 * float(norm)  # not finite if either is not
+                if not math.isfinite(value):
+                    paths = self.store.paths()
+                    good = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
+                    raise TrainingError(
+                        f"the loss or its gradient became {value} at step {step}; {good}. "
+                        f"Try a smaller --learning-rate (it is {config.learning_rate:g})"
+                    )
+                recent.append(value)
             unseen.clear()
 
         for losses, norm in self.steps():
@@ -262,28 +304,13 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
         flags: Any = self.accelerator.reduce(torch.tensor(float(stop.is_set()), device=self.accelerator.device), "sum")
         return float(flags) > 0
 
-    def _check_finite(self, step: int, loss: float, norm: float) -> None:
-        if math.isfinite(loss) and math.isfinite(norm):
-            return
-        paths = self.store.paths()
-        good = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
-        raise TrainingError(
-            f"the loss or its gradient became {loss + 0 * norm} at step {step}; {good}. "
-            f"Try a smaller --learning-rate (it is {self.config.learning_rate:g})"
-        )
-
     # -- checkpoints -------------------------------------------------------------------------------------------
 
     def _save_checkpoint(self) -> None:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            state = {
-                "seconds": self.seconds,
-                "config": self.config.to_dict(),
-                "dataset": self.data_key,
-                "processes": self.accelerator.num_processes,
-            }
-            self.store.save(self.step, self.tensors(), state)
+            state = {"seconds": self.seconds, "config": self.config.to_dict(), "dataset": self.data_key}
+            self.store.save(self.step, self.tensors(), {**state, "processes": self.accelerator.num_processes})
 
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return all tensors of the run's state, by group."""

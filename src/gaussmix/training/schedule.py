@@ -37,19 +37,15 @@ class ShuffledBatches:
         self.n_items, self.batch_size, self.seed = n_items, batch_size, seed
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
-    def _permutation(self, epoch: int) -> NDArray[np.int64]:
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = np.random.default_rng([self.seed, epoch]).permutation(self.n_items)
-        return self._order
-
     def __getitem__(self, step: int) -> NDArray[np.int64]:
         """Positions of the items in the batch of ``step``, ``(batch_size,)``."""
         position, end = step * self.batch_size, (step + 1) * self.batch_size
         parts = []
         while position < end:
             epoch, offset = divmod(position, self.n_items)
-            take = min(end - position, self.n_items - offset)
-            parts.append(self._permutation(epoch)[offset : offset + take])
-            position += take
+            if epoch != self._epoch:
+                rng = np.random.default_rng([self.seed, epoch])
+                self._epoch, self._order = epoch, rng.permutation(self.n_items)
+            parts.append(self._order[offset : offset + end - position])
+            position += len(parts[-1])
         return np.concatenate(parts)
