@@ -110,6 +110,7 @@ def test_evenly_spaced_uniforms_choose_components_in_their_shares(values: list[f
     numbers = np.arange(probability.size)
     chooser = sampling.components(probability, numbers.astype(float), np.ones(probability.size))
     chosen = np.empty(n)
-    sampling.place_numbers.function(*chooser, -np.inf, np.inf, EvenlySpaced(n), chosen)
+    loop: Any = sampling.place_numbers
+    loop.function(*chooser, -np.inf, np.inf, EvenlySpaced(n), chosen)
     assert np.all(abs(np.bincount(chosen.astype(int), minlength=numbers.size) - n * probability) <= 1 + 1e-9)
     assert np.all(probability[chosen.astype(int)] > 0)
