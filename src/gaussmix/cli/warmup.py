@@ -32,7 +32,8 @@ class CompileLoops:
             warnings.simplefilter("ignore")
             _measure_distances(_learn_and_evaluate())
         number, seconds = len(compiled) - before, time.perf_counter() - started
-        print(f"{number} functions compiled in {seconds:.1f} s" if number else "all functions are compiled already")
+        functions = "1 function" if number == 1 else f"{number} functions"
+        print(f"{functions} compiled in {seconds:.1f} s" if number else "all functions are compiled already")
 
 
 def _learn_and_evaluate() -> list[GaussianMixture1D]:
