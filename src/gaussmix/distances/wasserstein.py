@@ -6,10 +6,10 @@
 F: cdfs, Q: quantiles. W_1 is integrated from antiderivatives between certified zeros (`_mixtures.absolute`;
 `_lattice.rows` for weights on one basis), between samples all are exact (`_samples`). W_p with a mixture is
 integrated here, over u in the lower half and over 1 - u in the upper one, so that both tails are accurate; v is either.
-On a panel [v_1, v_2] stands Lobatto's rule of 4 points inside Kronrod's of 7 (Gander and Gautschi 2000), in v, or in
-log v where v_2 > 2 v_1. Panels start at the masses beyond `STARTS` of every component. They are cut where Q_a - Q_b
-changes sign, and halved until the differences of the rules add up to `TOLERANCE` of the integral. Against a sample Q_b
-is a number between two sums of its masses.
+On a panel [v_1, v_2] stands Lobatto's rule of 4 points inside Kronrod's of 7 (Gander and Gautschi 2000), in log v.
+Panels start at the masses beyond `STARTS` of every component. They are halved where Q_a - Q_b changes sign, and until
+the differences of the rules add up to `TOLERANCE` of the integral. Against a sample Q_b is a number between two sums of
+its masses.
 
 Guards: far out Q = loc -+ (K / v)^(1/3) with K = 6 m s^3 / (pi sqrt(3)) for a guard of mass m and scale s. Between
 different K the p-th power of the difference is integrable for p < 3 only; with the same K the difference tends to that
@@ -48,8 +48,7 @@ _NODES = np.array([-1, -math.sqrt(2 / 3), -math.sqrt(1 / 5), 0, math.sqrt(1 / 5)
 _NODES[[0, -1]] *= 1 - 2.0**-36  # inside: quantiles may jump at the ends
 _KRONROD = np.array([11 / 210, 72 / 245, 125 / 294, 16 / 35, 125 / 294, 72 / 245, 11 / 210])
 _LOBATTO = np.array([1 / 6, 0, 5 / 6, 0, 5 / 6, 0, 1 / 6])
-_ZERO = 1e-9
-"""Of the largest difference on a panel: smaller ones have no sign. Of its length: zeros so near an end need no cut."""
+_ZERO = 1e-9  # of the largest difference on a panel: smaller ones have no sign
 
 
 def wasserstein_distance(
@@ -218,7 +217,7 @@ def _integral(differences: _Differences, panels: _Panels) -> tuple[float, float]
     """The sum over panels that are cut where it pays, and the sum of the rules' differences."""
     total, error = 0.0, 0.0
     for halving in range(_MOST_HALVINGS):
-        values, errors, cuts = _rules(differences, panels)
+        values, errors = _rules(differences, panels)
         order = np.argsort(errors)
         spare = TOLERANCE * (total + float(values.sum()))
         n_done = int(np.searchsorted(np.cumsum(errors[order]), 0.1 * spare, "right"))
@@ -229,62 +228,33 @@ def _integral(differences: _Differences, panels: _Panels) -> tuple[float, float]
         total, error = total + float(values[done].sum()), error + float(errors[done].sum())
         if left.size == 0:
             break
-        low, high, cut = panels.low[left], panels.high[left], cuts[left]
-        low, high = np.concatenate([low, cut]), np.concatenate([cut, high])
+        low, high = panels.low[left], panels.high[left]
+        middle = np.sqrt(low) * np.sqrt(high)
+        low, high = np.append(low, middle), np.append(middle, high)
         panels = _Panels(low, high, np.tile(panels.upper[left], 2), np.tile(panels.number[left], 2))
     return total, error
 
 
-def _rules(differences: _Differences, panels: _Panels) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """(M,) integrals by Kronrod's rule, how far Lobatto's is from it, and where to cut.
+def _rules(differences: _Differences, panels: _Panels) -> tuple[FloatArray, FloatArray]:
+    """(M,) integrals by Kronrod's rule, and how far Lobatto's is from it.
 
     Where the difference changes sign, the rules could agree and be wrong: there the error is the integral.
     """
-    values, errors, cuts = np.empty((3, panels.low.size))
+    values, errors = np.empty((2, panels.low.size))
     for upper in (False, True):
         side = np.flatnonzero(panels.upper == upper)
         for start in range(0, side.size, _CHUNK):
             own = side[start : start + _CHUNK]
-            low, high, number = panels.low[own], panels.high[own], panels.number[own]
-            v, weight, cuts[own] = _points(low, high)
-            away = differences(v, upper, number)
-            powers = np.abs(away) ** differences.p * weight
+            low, high = panels.low[own, None], panels.high[own, None]
+            half = 0.5 * np.log1p((high - low) / low)
+            v = (high * np.exp(half * (_NODES - 1))).clip(np.nextafter(low, high), np.nextafter(high, low))
+            away = differences(v, upper, panels.number[own])
+            powers = np.abs(away) ** differences.p * (half * v)
             values[own] = powers @ _KRONROD
-            errors[own] = np.abs(values[own] - powers @ _LOBATTO)
             sign = np.sign(away) * (np.abs(away) > _ZERO * np.abs(away).max(axis=1, keepdims=True))
-            turning = np.flatnonzero(sign.max(axis=1) > sign.min(axis=1) + 1)
-            zeros = _zeros(differences, v[turning], sign[turning], upper, number[turning])
-            inside = np.minimum(zeros - low[turning], high[turning] - zeros) > _ZERO * (high - low)[turning]
-            turning, zeros = own[turning[inside]], zeros[inside]
-            errors[turning], cuts[turning] = values[turning], zeros
-    return values, errors, cuts
-
-
-def _points(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The rules' points (M, 7), dv there, and the middles (M,) of panels."""
-    weight = np.repeat(0.5 * (high - low)[:, None], _NODES.size, axis=1)
-    v, middle = low[:, None] + weight * (1 + _NODES), 0.5 * low + 0.5 * high
-    wide = np.flatnonzero(high > 2 * low)
-    ratio = 0.5 * np.log(high[wide] / low[wide])[:, None]
-    v[wide] = high[wide, None] * np.exp(ratio * (_NODES - 1))
-    weight[wide] = ratio * v[wide]
-    middle[wide] = np.sqrt(low[wide]) * np.sqrt(high[wide])
-    return v.clip(np.nextafter(low, high)[:, None], np.nextafter(high, low)[:, None]), weight, middle
-
-
-def _zeros(
-    differences: _Differences, v: FloatArray, sign: NDArray[np.float64], upper: bool, number: FloatArray
-) -> FloatArray:
-    """The first change of sign of each row, by bisection."""
-    before = np.argmax(sign != 0, axis=1)
-    rows = np.arange(before.size)
-    after = np.argmax(sign == -sign[rows, before, None], axis=1)
-    low, high, first = v[rows, after - 1], v[rows, after], sign[rows, before]
-    for _ in range(50):
-        middle = 0.5 * low + 0.5 * high
-        same = differences(middle[:, None], upper, number)[:, 0] * first > 0
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
-    return high
+            turning = sign.max(axis=1) > sign.min(axis=1) + 1
+            errors[own] = np.where(turning, values[own], np.abs(values[own] - powers @ _LOBATTO))
+    return values, errors
 
 
 def _turns(law: GaussianMixture1D, upper: bool) -> FloatArray:
