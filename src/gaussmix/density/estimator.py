@@ -18,8 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from gaussmix._typing import FloatArray
-from gaussmix.density._dask import count_dask, first_rows, is_dask
-from gaussmix.density.columns import as_columns
+from gaussmix.density.columns import as_columns, count_dask, first_rows, is_dask
 from gaussmix.density.model import DensityModel
 from gaussmix.density.report import RULES
 

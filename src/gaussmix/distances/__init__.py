@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from gaussmix.distances.binned import density_information_loss as density_information_loss
     from gaussmix.distances.comparison import Comparison as Comparison
     from gaussmix.distances.comparison import compare as compare
-    from gaussmix.distances.discrete import discrete_jensen_shannon_divergence as discrete_jensen_shannon_divergence
-    from gaussmix.distances.discrete import discrete_kl_divergence as discrete_kl_divergence
-    from gaussmix.distances.discrete import discrete_total_variation_distance as discrete_total_variation_distance
+    from gaussmix.distances.divergences import discrete_jensen_shannon_divergence as discrete_jensen_shannon_divergence
+    from gaussmix.distances.divergences import discrete_kl_divergence as discrete_kl_divergence
+    from gaussmix.distances.divergences import discrete_total_variation_distance as discrete_total_variation_distance
     from gaussmix.distances.divergences import jensen_shannon_divergence as jensen_shannon_divergence
     from gaussmix.distances.divergences import kl_divergence as kl_divergence
     from gaussmix.distances.energy import energy_distance as energy_distance
@@ -36,12 +36,13 @@ __getattr__, __dir__, __all__ = face(
     {
         "binned": ["binned_l1", "density_information_loss"],
         "comparison": ["Comparison", "compare"],
-        "discrete": [
+        "divergences": [
             "discrete_jensen_shannon_divergence",
             "discrete_kl_divergence",
             "discrete_total_variation_distance",
+            "jensen_shannon_divergence",
+            "kl_divergence",
         ],
-        "divergences": ["jensen_shannon_divergence", "kl_divergence"],
         "energy": ["energy_distance"],
         "means": ["mean_difference_bound"],
         "mmd": ["gaussian_mmd2"],
