@@ -5,7 +5,6 @@ Weights of many pairs of mixtures on one basis: in as (..., n), out as (...).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.density.reflection import finite_or_not
 
 SUM_TOLERANCE = 1e-6  # how far weights may be from the sum 1; they are then divided by their sum
 
@@ -192,7 +192,7 @@ def shaped(values: FloatArray, shape: tuple[int, ...]) -> float | FloatArray:
 
 def is_open(basis: GaussianBasis) -> bool:
     """Whether nothing is reflected: both sides are open."""
-    return not any(end is not None and math.isfinite(end) for end in basis.bounds)
+    return not np.isfinite(finite_or_not(basis.bounds)).any()
 
 
 def is_lattice(basis: GaussianBasis) -> bool:
