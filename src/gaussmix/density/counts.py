@@ -67,8 +67,9 @@ class BinnedCounts(TensorRecord):
         if exact and grow:
             raise ValueError("exact=True needs bins that stay, grow=True joins bins: choose one")
         if grow and max_bins < max(2, axis.n_bins):
-            least = f"a growing axis of {axis.n_bins} bins needs at least that (and 2)"
-            raise ValueError(f"max_bins is {max_bins}; {least}")
+            raise ValueError(
+                f"max_bins is {max_bins}; a growing axis of {axis.n_bins} bins needs that, and 2, at least"
+            )
         self.atoms = np.sort(np.asarray(atoms, dtype=np.float64).reshape(-1))
         if not np.isfinite(self.atoms).all() or (np.diff(self.atoms) == 0).any():
             raise ValueError(f"atoms are {self.atoms.tolist()}; they must be finite and differ")
@@ -190,13 +191,8 @@ class BinnedCounts(TensorRecord):
         rest._squares[:] = self._squares
         return rest
 
-    @property
-    def only_atoms(self) -> bool:
-        """Whether there are points, and all of them equal an atom: nothing is then known only to a bin."""
-        return 0 < self.n == int(self.atom_counts.sum())
-
     def relaid(self, empty: BinnedCounts) -> BinnedCounts:
-        """What these counts hold, all of it on atoms (`only_atoms`), on the bins and atoms of ``empty``."""
+        """What these counts hold, all of it on atoms, on the bins and atoms of ``empty``."""
         out = empty.copy().add(self.atoms, self.atom_counts)
         out._table[NAN] += self._table[NAN]
         if self._importance is not None:
@@ -240,10 +236,9 @@ class BinnedCounts(TensorRecord):
         self._require_same_kind(other)
         _require_room([self], float(other.n + other.n_nan))
         if self.axis != other.axis:  # only growing axes may differ
-            joint = self.axis.joined(other.axis, self.max_bins)
-            self._move_to(joint)
+            self._move_to(self.axis.joined(other.axis, self.max_bins))
             other = other.copy()
-            other._move_to(joint)
+            other._move_to(self.axis)
         for mine, theirs in zip(self._tables(like=other), other._tables(), strict=False):
             mine += theirs
         self._squares += other._squares
@@ -289,13 +284,8 @@ class BinnedCounts(TensorRecord):
 
     def _add(self, x: NDArray[Any], weights: NDArray[Any] | None) -> None:
         """Count a checked column, contiguous in memory."""
-        in_place = x.dtype in (np.float32, np.float64) and x.dtype.isnative
-        if (
-            in_place
-            and weights is None
-            and self.axis.scale is None
-            and not (self.grow or self.exact or self.atoms.size)
-        ):
+        counted_alone = weights is None and self.axis.scale is None and not (self.grow or self.exact or self.atoms.size)
+        if counted_alone and x.dtype in (np.float32, np.float64) and x.dtype.isnative:
             for start in range(0, len(x), LARGEST_PIECE):
                 self._add_plain(x[start : start + LARGEST_PIECE])
             return
@@ -322,7 +312,8 @@ class BinnedCounts(TensorRecord):
         if n_outside:
             seen = x if weights is None else x[weights != 0]
             _widen(self._extremes, seen)
-            if self.grow and self._extend_to(seen):
+            if self.grow:
+                self._extend_to(seen)
                 slots, _ = self._slots(x, self._held)
         tallies: list[tuple[Any, NDArray[Any]]] = [(weights, self._table)]
         if weights is not None and weights.dtype.kind == "f":
@@ -358,19 +349,16 @@ class BinnedCounts(TensorRecord):
         scratches = scratch, scratch.view(np.int32), logs
         return slots, int(_tally.locate_warped(x, *warp, *place, *scratches, slots))
 
-    def _extend_to(self, x: NDArray[np.floating]) -> bool:
-        """Extend the axis to the points that are not too far, and tell whether it changed."""
+    def _extend_to(self, x: NDArray[np.floating]) -> None:
+        """Extend the axis to the points that are not too far."""
         _widen(self._held, x[(np.abs(x) <= LARGEST_POINT) & (np.abs(self.axis.transform(x)) <= LARGEST_POINT)])
-        if self._held[0] > self._held[1]:
-            return False
-        grown = self.axis.extended(float(self._held[0]), float(self._held[1]), self.max_bins)
-        changed = grown != self.axis
-        if changed:
-            self._move_to(grown)
-        return changed
+        if self._held[0] <= self._held[1]:
+            self._move_to(self.axis.extended(float(self._held[0]), float(self._held[1]), self.max_bins))
 
     def _move_to(self, axis: Axis) -> None:
         """Put the counts on an axis grown from the present one."""
+        if axis == self.axis:
+            return
         shift = min(axis.level - self.axis.level, 63)
         bins = ((np.arange(self.axis.n_bins) + self.axis.first) >> shift) - axis.first
         after = axis.n_bins + FIRST_BIN + np.arange(1 + self.atoms.size)

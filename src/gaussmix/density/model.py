@@ -269,7 +269,11 @@ class DensityModel:
         """The counts and bases; laid anew for columns of which only point masses were seen, and now other numbers."""
         counts, bases = list(self.counts_), list(self.bases_)
         for j, mine in enumerate(counts):
-            others = np.isfinite(X[:, j]) & ~np.isin(X[:, j], mine.atoms) if mine.only_atoms else np.zeros(1, bool)
+            others = (
+                np.isfinite(X[:, j]) & ~np.isin(X[:, j], mine.atoms)
+                if 0 < mine.n == mine.atom_counts.sum()
+                else np.zeros(1, bool)
+            )
             if self.range is None and others.any():
                 frequencies = _frequencies(sample_weight, len(X))
                 column = np.append(mine.atoms, X[:, j])
