@@ -132,7 +132,7 @@ class _Panels(NamedTuple):
 
 def _power_distance(a: GaussianMixture1D, b: Law, p: float) -> tuple[float, float]:
     """(W_p, an estimate of its error), p > 1 and finite. Infinite, with a RuntimeWarning, where the guards make it."""
-    reach = [_guard_reach(law) if isinstance(law, GaussianMixture1D) else 0.0 for law in (a, b)]
+    reach = [_guard_reach(law) for law in (a, b)]
     alike = reach[0] == reach[1]
     if p >= 3 and not alike:
         warnings.warn(
@@ -173,8 +173,10 @@ def _integral_from_first(differences: _Differences, alike: bool) -> tuple[float,
     return total, error
 
 
-def _guard_reach(law: GaussianMixture1D) -> float:
+def _guard_reach(law: Law) -> float:
     """K^(1/3)."""
+    if isinstance(law, Sample):
+        return 0.0
     mass = law.tail.mass * continuous_share(law)
     return law.tail.scale * (mass * 6 / (math.pi * math.sqrt(3))) ** (1 / 3)
 

@@ -70,9 +70,8 @@ def expand_counts(data: StandardCounts, bounds: Interval) -> Expansion:
 def _bandwidth(counts: FloatArray) -> float:
     """h in bins."""
     m = len(counts)
-    h = isj_bandwidth(counts) if counts.sum() >= _FEWEST_FOR_ISJ and m >= 16 else None
-    if h is None:
-        h = normal_scale_bandwidth(counts)
+    enough = counts.sum() >= _FEWEST_FOR_ISJ and m >= 16
+    h = (enough and isj_bandwidth(counts)) or normal_scale_bandwidth(counts)
     return min(max(h, _NARROWEST[m > _COARSE_AXIS]), max(m / 3, 0.5))
 
 

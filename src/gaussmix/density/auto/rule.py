@@ -45,6 +45,7 @@ from gaussmix.density.standard_units import GUARD_POINTS, Bounds, StandardCounts
 FEWEST = 30.0
 ALPHAS = (0.5, 0.25, 0.125)
 _FEWEST_BINS = 4
+_blas = cache(ThreadpoolController)
 _NEGLIGIBLE = 1e-4  # points: components that hold less are left out of the result
 
 
@@ -81,28 +82,17 @@ def fit_automatic(data: StandardCounts, bounds: Bounds) -> AutomaticFit:
     data = _within(data, bounds)
     expansion = fast.expand_counts(data, data.interval(bounds))
     with _blas().limit(limits=1, user_api="blas"):
-        return _averaged(data, bounds, expansion)
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def _averaged(data: StandardCounts, bounds: Bounds, expansion: fast.Expansion) -> AutomaticFit:
-    likelihood, cell = make_cells(data, data.interval(bounds))
-    finite = likelihood.edges[np.isfinite(likelihood.edges)]
-    dictionary = build_dictionary(finite, likelihood.counts[likelihood.inner], likelihood.bounds)
-    mixture = select_components(likelihood, dictionary)
-    found = averaging.influence(likelihood, mixture)
-    fits = [averaging.predict(mixture, found)]
-    fits += [averaging.sharpen(likelihood, mixture, found, alpha) for alpha in ALPHAS]
-    fits += [fast.predict(likelihood, data.counts, cell, expansion)]
-    shares = averaging.stack(likelihood.counts, fits)
-    used = [(share, fit) for share, fit in zip(shares, fits, strict=True) if share > 0]
-    weights = np.concatenate([share * fit.weights for share, fit in used])
-    means = np.concatenate([fit.means for _, fit in used])
-    stds = np.concatenate([fit.stds for _, fit in used])
+        likelihood, cell = make_cells(data, data.interval(bounds))
+        finite = likelihood.edges[np.isfinite(likelihood.edges)]
+        dictionary = build_dictionary(finite, likelihood.counts[likelihood.inner], likelihood.bounds)
+        mixture = select_components(likelihood, dictionary)
+        found = averaging.influence(likelihood, mixture)
+        fits = [averaging.predict(mixture, found)]
+        fits += [averaging.sharpen(likelihood, mixture, found, alpha) for alpha in ALPHAS]
+        fits += [fast.predict(likelihood, data.counts, cell, expansion)]
+        shares = averaging.stack(likelihood.counts, fits)
+    used = [(share * fit.weights, fit.means, fit.stds) for share, fit in zip(shares, fits, strict=True) if share > 0]
+    weights, means, stds = (np.concatenate(parts) for parts in zip(*used, strict=True))
     keep = weights * data.n >= _NEGLIGIBLE
     details = {
         "bandwidth": expansion.bandwidth,
