@@ -21,10 +21,10 @@ from __future__ import annotations
 import math
 import warnings
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
@@ -121,13 +121,7 @@ def _of_pair(a: Law, b: Law, p: float) -> tuple[float, float]:
     return absolute_difference(a, b, cumulative=True) if p == 1 else _power_distance(a, b, p)
 
 
-class _Panels(NamedTuple):
-    """(M,): where v starts and ends, whether it counts from the upper end, and the sample's number there."""
-
-    low: FloatArray
-    high: FloatArray
-    upper: NDArray[np.bool_]
-    number: FloatArray
+_Panels = FloatArray  # (4, M): where v starts and ends, 1 if it counts from the upper end, the sample's number there
 
 
 def _power_distance(a: GaussianMixture1D, b: Law, p: float) -> tuple[float, float]:
@@ -142,35 +136,26 @@ def _power_distance(a: GaussianMixture1D, b: Law, p: float) -> tuple[float, floa
             stacklevel=4,
         )
         return math.inf, 0.0
-    last = _FIRST_EQUAL_GUARDS if alike and reach[0] > 0 else _FIRST_AFTER_ALL
+    order, last = p / 3, _FIRST_EQUAL_GUARDS if alike and reach[0] > 0 else _FIRST_AFTER_ALL
     for first in (_FIRST, last):
         differences = _Differences(a, b, p, first)
-        total, error = _integral_from_first(differences, alike)
+        panels = differences.panels()
+        if differences.unit == 0:
+            return 0.0, 0.0
+        total, error = _integral(differences, panels)
+        for upper in (False, True):
+            outermost = panels[3, panels[2] == upper][:1]
+            beyond = first * float(np.abs(differences(np.array([[first]]), upper, outermost)[0, 0])) ** p
+            if alike:
+                error += beyond
+            else:  # the difference goes on with the power -1/3 of v
+                total += beyond / (1 - order)
+                error += beyond * order / (1 - order) * first ** (1 / 3)
         if error <= 2 * TOLERANCE * total:
             break
-    if total == 0:
-        return 0.0, 0.0
     root = differences.unit * total ** (1 / p)
     spread = sum(float(law.isf(1 / 6) - law.ppf(1 / 6)) for law in differences.laws)
     return root, root * error / (p * total) + QUANTILE_ERROR * spread
-
-
-def _integral_from_first(differences: _Differences, alike: bool) -> tuple[float, float]:
-    """The integral from the first v on and, where guards are not alike, what their power -p/3 of v adds; its error."""
-    panels, first = differences.panels(), differences.first
-    if differences.unit == 0:
-        return 0.0, 0.0
-    total, error = _integral(differences, panels)
-    order = differences.p / 3
-    for upper in (False, True):
-        outermost = panels.number[panels.upper == upper][:1]
-        beyond = first * float(np.abs(differences(np.array([[first]]), upper, outermost)[0, 0])) ** differences.p
-        if alike:
-            error += beyond
-        else:
-            total += beyond / (1 - order)
-            error += beyond * order / (1 - order) * first ** (1 / 3)
-    return total, error
 
 
 def _guard_reach(law: Law) -> float:
@@ -208,11 +193,11 @@ class _Differences:
             edges = np.unique(np.concatenate([*cuts, sums, *turns]).clip(self.first, 0.5))
             low, high = edges[:-1], edges[1:]
             own = np.searchsorted(sums, 0.5 * low + 0.5 * high).clip(max=numbers.size - 1)
-            sides.append(_Panels(low, high, np.full(low.size, upper), numbers[own]))
+            sides.append(np.stack([low, high, np.full(low.size, float(upper)), numbers[own]]))
             v = np.sqrt(low) * np.sqrt(high)
             sizes.append((np.abs(self(v[:, None], upper, numbers[own])[:, 0]) * v ** (1 / self.p)).max())
         self.unit = float(max(sizes))
-        return _Panels(*(np.concatenate(columns) for columns in zip(*sides, strict=True)))
+        return np.concatenate(sides, axis=1)
 
 
 def _integral(differences: _Differences, panels: _Panels) -> tuple[float, float]:
@@ -230,10 +215,9 @@ def _integral(differences: _Differences, panels: _Panels) -> tuple[float, float]
         total, error = total + float(values[done].sum()), error + float(errors[done].sum())
         if left.size == 0:
             break
-        low, high = panels.low[left], panels.high[left]
-        middle = np.sqrt(low) * np.sqrt(high)
-        low, high = np.append(low, middle), np.append(middle, high)
-        panels = _Panels(low, high, np.tile(panels.upper[left], 2), np.tile(panels.number[left], 2))
+        lower, upper = panels[:, left], panels[:, left].copy()
+        lower[1] = upper[0] = np.sqrt(lower[0]) * np.sqrt(lower[1])
+        panels = np.concatenate([lower, upper], axis=1)
     return total, error
 
 
@@ -242,15 +226,15 @@ def _rules(differences: _Differences, panels: _Panels) -> tuple[FloatArray, Floa
 
     Where the difference changes sign, the rules could agree and be wrong: there the error is the integral.
     """
-    values, errors = np.empty((2, panels.low.size))
+    values, errors = np.empty((2, panels.shape[1]))
     for upper in (False, True):
-        side = np.flatnonzero(panels.upper == upper)
+        side = np.flatnonzero(panels[2] == upper)
         for start in range(0, side.size, _CHUNK):
             own = side[start : start + _CHUNK]
-            low, high = panels.low[own, None], panels.high[own, None]
+            low, high = panels[:2, own, None]
             half = 0.5 * np.log1p((high - low) / low)
             v = (high * np.exp(half * (_NODES - 1))).clip(np.nextafter(low, high), np.nextafter(high, low))
-            away = differences(v, upper, panels.number[own])
+            away = differences(v, upper, panels[3, own])
             powers = np.abs(away) ** differences.p * (half * v)
             values[own] = powers @ _KRONROD
             sign = np.sign(away) * (np.abs(away) > _ZERO * np.abs(away).max(axis=1, keepdims=True))
