@@ -16,12 +16,11 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import ndtr
 
-from gaussmix._typing import FloatArray, IntArray
+from gaussmix._typing import FloatArray
 from gaussmix.density.reflection import reflections
 
 _REACH = 9.0  # standard deviations beyond which a Gaussian has no mass: 1e-19
 _FAR = 40.0  # where heights are zero in double precision
-_MANY = 20_000  # edges for all components from which on it pays to leave out those out of reach
 _SQRT_2PI = math.sqrt(2 * math.pi)
 
 Interval = tuple[float, float]  # bounds in y, infinite where open
@@ -29,10 +28,7 @@ Interval = tuple[float, float]  # bounds in y, infinite where open
 
 def cell_probabilities(edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval) -> FloatArray:
     """(n, m) probabilities of the m cells between ascending edges, which may start and end at infinity."""
-    if means.size * edges.size > _MANY:
-        return sparse_probabilities(edges, means, stds, bounds).toarray()
-    _, rows, z = _images(edges, means, stds, bounds)
-    return _folded(_differences(z), rows)
+    return sparse_probabilities(edges, means, stds, bounds).toarray()
 
 
 def sparse_probabilities(edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval) -> csr_array:
@@ -55,31 +51,8 @@ def sparse_probabilities(edges: FloatArray, means: FloatArray, stds: FloatArray,
 
 def cell_derivatives(edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval) -> FloatArray:
     """(3, n, m): `cell_probabilities`, s dP/dm and dP/dlog s."""
-    signs, rows, z = _images(edges, means, stds, bounds)
-    height = np.exp(-0.5 * z * z)
-    height *= 1 / _SQRT_2PI
-    parts = np.empty((3, len(z), edges.size - 1))
-    parts[0] = _differences(z)
-    np.subtract(height[:, :-1], height[:, 1:], out=parts[1])
-    parts[1, means.size :] *= signs[:, None]
-    height *= z
-    np.subtract(height[:, :-1], height[:, 1:], out=parts[2])
-    return _folded(parts, rows)
-
-
-def _reflected(means: FloatArray, stds: FloatArray, bounds: Interval) -> tuple[FloatArray, FloatArray]:
-    """Signs (I,) and means (I, n) of the images that have mass inside the bounds for the widest of the components."""
-    sign, offset, shift, _ = reflections(*bounds, _REACH * float(stds.max(initial=0.0))).T
-    return sign, (offset[:, None] + np.multiply.outer(sign, means)) + shift[:, None]
-
-
-def _images(
-    edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval
-) -> tuple[FloatArray, IntArray, FloatArray]:
-    """Signs and components (R,) of the mirror images that reach between the edges; and the edges as z (n + R, m + 1),
-    of the components and of these images."""
-    inverse, signs, rows = 1 / stds, np.empty(0), np.empty(0, np.int64)
-    if bounds != (-math.inf, math.inf):
+    n, inverse, signs, rows = means.size, 1 / stds, np.empty(0), np.empty(0, np.int64)
+    if bounds != (-math.inf, math.inf):  # the mirror images that reach between the edges stand behind the components
         signs, images = _reflected(means, stds, bounds)
         reach = _REACH * stds
         kept = (images + reach > edges[0]) & (images - reach < edges[-1])
@@ -87,15 +60,24 @@ def _images(
         image, rows = kept.nonzero()
         means, inverse, signs = np.append(means, images[kept]), np.append(inverse, inverse[rows]), signs[image]
     z = (edges - means[:, None]) * inverse[:, None]
-    return signs, rows, np.minimum(np.maximum(z, -_FAR, out=z), _FAR, out=z)
-
-
-def _folded(values: FloatArray, rows: IntArray) -> FloatArray:
-    """(..., n, m) from (..., n + R, m): the values of images added to those of their components ``rows``."""
-    n = values.shape[-2] - rows.size
+    np.minimum(np.maximum(z, -_FAR, out=z), _FAR, out=z)
+    height = np.exp(-0.5 * z * z)
+    height *= 1 / _SQRT_2PI
+    parts = np.empty((3, len(z), edges.size - 1))
+    parts[0] = _differences(z)
+    np.subtract(height[:, :-1], height[:, 1:], out=parts[1])
+    parts[1, n:] *= signs[:, None]
+    height *= z
+    np.subtract(height[:, :-1], height[:, 1:], out=parts[2])
     for image, row in enumerate(rows, n):
-        values[..., row, :] += values[..., image, :]
-    return values[..., :n, :]
+        parts[:, row] += parts[:, image]
+    return parts[:, :n]
+
+
+def _reflected(means: FloatArray, stds: FloatArray, bounds: Interval) -> tuple[FloatArray, FloatArray]:
+    """Signs (I,) and means (I, n) of the images that have mass inside the bounds for the widest of the components."""
+    sign, offset, shift, _ = reflections(*bounds, _REACH * float(stds.max(initial=0.0))).T
+    return sign, (offset[:, None] + np.multiply.outer(sign, means)) + shift[:, None]
 
 
 def _differences(z: FloatArray) -> FloatArray:
