@@ -22,6 +22,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.polynomial.legendre import legint, legval
 from numpy.typing import ArrayLike
 from scipy.linalg import matmul_toeplitz, toeplitz
 from scipy.special import ndtr
@@ -99,11 +100,8 @@ def _integral(law: Difference) -> float:
     own = np.searchsorted(lower, starts, "right") - 1
     level = np.append(0.0, running_sums(law.mass))[np.searchsorted(law.at, starts, "right")] + coefficients[own, 0]
     t = (starts - lower[own]) / half[own] - 1
-    before, here, areas = np.ones_like(t), t, np.zeros_like(t)  # P_k-1, P_k, and int (C - c_0) dt from -1
-    for k in _ORDERS[1:]:
-        after = ((2 * k + 1) * t * here - k * before) / (k + 1)
-        areas += coefficients[own, k] * (after - before) / (2 * k + 1)
-        before, here = here, after
+    integrals = legint(coefficients * (_ORDERS > 0), lbnd=-1, axis=1)
+    areas = legval(t, integrals[own].T, tensor=False)  # int (C - c_0) dt from -1
     areas[t == -1] = 0.0
     mixed = np.diff(np.append(areas, 0.0), append=0.0)[: t.size]
     return smooth + float((2 * half[own] * level) @ mixed + np.square(level) @ np.diff(starts, append=high))

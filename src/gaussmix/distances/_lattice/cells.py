@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.polynomial.polynomial import polyval
 
 from gaussmix._typing import FloatArray
 from gaussmix.distances._lattice.tables import NEGLIGIBLE, REACH, UNIT, Kind, derivative, rounding, sum_at_most, taps
@@ -113,13 +114,10 @@ def _with_a_zero(p: FloatArray, left: FloatArray, right: FloatArray) -> tuple[Fl
     """
     z, slopes, antiderivative = (left + right) / (left - right), p[1:] * _ORDERS[1:, None], p / (_ORDERS[:, None] + 1)
     for _ in range(NEWTON_STEPS):
-        z = (z - _at(z, p) / _at(z, slopes)).clip(-1, 1)
-    start, middle, end = antiderivative.T @ -((-1) ** _ORDERS), z * _at(z, antiderivative), antiderivative.sum(axis=0)
-    return np.abs(middle - start) + np.abs(end - middle), 4 * np.abs(_at(z, p))
-
-
-def _at(u: FloatArray, p: FloatArray) -> FloatArray:
-    total = p[-1]
-    for coefficient in p[-2::-1]:
-        total = total * u + coefficient
-    return total
+        z = (z - polyval(z, p, tensor=False) / polyval(z, slopes, tensor=False)).clip(-1, 1)
+    start, middle, end = (
+        antiderivative.T @ -((-1) ** _ORDERS),
+        z * polyval(z, antiderivative, tensor=False),
+        antiderivative.sum(axis=0),
+    )
+    return np.abs(middle - start) + np.abs(end - middle), 4 * np.abs(polyval(z, p, tensor=False))
