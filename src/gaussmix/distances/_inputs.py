@@ -32,6 +32,7 @@ class Sample(NamedTuple):
 
 
 Law = GaussianMixture1D | Sample
+Weights = ArrayLike | None  # of a sample's numbers (N,)
 
 
 def hint_at_names(function: Function) -> Function:
@@ -93,8 +94,8 @@ def weight_rows(
     a: ArrayLike,
     b: ArrayLike,
     basis: GaussianBasis,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
+    a_weights: Weights = None,
+    b_weights: Weights = None,
     *,
     names: tuple[str, str] = ("a", "b"),
     checked: bool = True,

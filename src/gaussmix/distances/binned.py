@@ -19,7 +19,7 @@ from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
-from gaussmix.distances._inputs import Sample, as_law, is_open, shaped, weight_rows
+from gaussmix.distances._inputs import Sample, Weights, as_law, is_open, shaped, weight_rows
 
 _ROUNDING = 1e-9  # by which another's distribution function may leave [0, 1]
 _NUMBERS = 1 << 20  # at a time, to bound the memory
@@ -32,8 +32,8 @@ def binned_l1(
     *,
     basis: GaussianBasis | None = None,
     half_width: float | None = None,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
+    a_weights: Weights = None,
+    b_weights: Weights = None,
 ) -> float | FloatArray:
     """Return L of E Eq. 9, from 0 to 2: the sum of absolute differences of the regions' probabilities.
 
@@ -82,8 +82,8 @@ def density_information_loss(
     *,
     basis: GaussianBasis | None = None,
     parts: int = 4,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
+    a_weights: Weights = None,
+    b_weights: Weights = None,
 ) -> float | FloatArray:
     """Return the density information loss of E Eq. 1: Eq. 9 with every region of ``cells`` split into equal parts.
 

@@ -23,14 +23,13 @@ from typing import Any
 
 import numpy as np
 from numpy.polynomial.legendre import legint, legval
-from numpy.typing import ArrayLike
 from scipy.linalg import matmul_toeplitz, toeplitz
 from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances._difference import TO_LEGENDRE, Difference
-from gaussmix.distances._inputs import Law, Sample, as_law, is_lattice, shaped, weight_rows
+from gaussmix.distances._inputs import Law, Sample, Weights, as_law, is_lattice, shaped, weight_rows
 from gaussmix.distances._mixtures.quadrature import panels, rule
 from gaussmix.distances._samples import difference_of_cdfs, in_order, running_sums
 from gaussmix.distances.toeplitz import DENSE_UP_TO
@@ -40,12 +39,7 @@ _ORDERS = np.arange(16)
 
 
 def energy_distance(
-    a: Any,
-    b: Any,
-    *,
-    basis: GaussianBasis | None = None,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
+    a: Any, b: Any, *, basis: GaussianBasis | None = None, a_weights: Weights = None, b_weights: Weights = None
 ) -> float | FloatArray:
     """Return the energy distance, the root of ``2 E|X - Y| - E|X - X'| - E|Y - Y'|``; equal laws have exactly 0.0.
 

@@ -13,14 +13,13 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import ndtr, stdtr
 
 from gaussmix._typing import FloatArray
 from gaussmix.density._mixture.exact import Pieces
 from gaussmix.density.basis import GaussianBasis, check_range
 from gaussmix.density.reflection import UNIFORM_FROM, finite_or_not, mirror_images
-from gaussmix.distances._inputs import Law, Sample, as_law, continuous_share, shaped, weight_rows
+from gaussmix.distances._inputs import Law, Sample, Weights, as_law, continuous_share, shaped, weight_rows
 
 Interval = tuple[float, float]
 
@@ -34,8 +33,8 @@ def mean_difference_bound(
     *,
     basis: GaussianBasis | None = None,
     support: Interval | None = None,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
+    a_weights: Weights = None,
+    b_weights: Weights = None,
 ) -> float | FloatArray:
     """Return ``|E_a X - E_b X|``, a lower bound of the Wasserstein distance W1, in the units of the data.
 

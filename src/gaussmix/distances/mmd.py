@@ -23,13 +23,12 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import factorial
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances._difference import TO_LEGENDRE, Difference
-from gaussmix.distances._inputs import Law, as_law, is_lattice, shaped, weight_rows
+from gaussmix.distances._inputs import Law, Weights, as_law, is_lattice, shaped, weight_rows
 from gaussmix.distances._mixtures.quadrature import panels, rule
 from gaussmix.distances.toeplitz import check_sigma, kernel_product
 
@@ -54,8 +53,8 @@ def gaussian_mmd2(
     sigma: float,
     *,
     basis: GaussianBasis | None = None,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
+    a_weights: Weights = None,
+    b_weights: Weights = None,
 ) -> float | FloatArray:
     """Return the squared maximum mean discrepancy of a Gaussian kernel: from 0 to 2.
 

@@ -24,12 +24,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances._inputs import Law, Sample, as_law, continuous_share, near_zero, shaped
+from gaussmix.distances._inputs import Law, Sample, Weights, as_law, continuous_share, near_zero, shaped
 from gaussmix.distances._lattice.rows import row_distances
 from gaussmix.distances._mixtures.absolute import absolute_difference
 from gaussmix.distances._samples import distance_of_samples
@@ -57,8 +56,8 @@ def wasserstein_distance(
     p: float = 1,
     *,
     basis: GaussianBasis | None = None,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
+    a_weights: Weights = None,
+    b_weights: Weights = None,
     return_error: bool = False,
 ) -> Any:
     """Return the Wasserstein distance W_p(a, b) in the units of the data: itself, not its p-th power.
