@@ -60,12 +60,9 @@ class Comparison:
 
     def __str__(self) -> str:
         error = self.wasserstein_1_error
+        about_w1 = f"error of the integration below {error:.1g}" if error else "exact"
         rows = (
-            (
-                "Wasserstein distance W1",
-                self.wasserstein_1,
-                f"error of the integration below {error:.1g}" if error else "exact",
-            ),
+            ("Wasserstein distance W1", self.wasserstein_1, about_w1),
             ("Wasserstein distance W2", self.wasserstein_2, "weighs far moves more"),
             ("difference of the means", self.mean_difference, "at most W1"),
             ("total variation", self.total_variation, "0 equal, 1 nothing in common"),

@@ -9,7 +9,7 @@ import pytest
 from oracles.gaussian_sums import images
 from scipy.stats import norm
 
-from gaussmix.density.auto.cells import cell_derivatives, cell_probabilities, sparse_probabilities
+from gaussmix.density.auto.scoring import cell_derivatives, cell_probabilities, sparse_probabilities
 from gaussmix.density.reflection import reflect
 
 INF = math.inf

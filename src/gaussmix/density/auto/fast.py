@@ -22,8 +22,7 @@ from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.auto.averaging import Prediction
-from gaussmix.density.auto.cells import Interval, sparse_probabilities
-from gaussmix.density.auto.scoring import Likelihood
+from gaussmix.density.auto.scoring import Interval, Likelihood, sparse_probabilities
 from gaussmix.density.bandwidth import isj_bandwidth, normal_scale_bandwidth
 from gaussmix.density.reflection import reflect
 from gaussmix.density.standard_units import StandardCounts

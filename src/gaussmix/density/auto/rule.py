@@ -36,9 +36,8 @@ from threadpoolctl import ThreadpoolController
 
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.auto import averaging, fast
-from gaussmix.density.auto.cells import Interval
 from gaussmix.density.auto.dictionary import build_dictionary, cell_boundaries
-from gaussmix.density.auto.scoring import Likelihood
+from gaussmix.density.auto.scoring import Interval, Likelihood
 from gaussmix.density.auto.selection import select_components
 from gaussmix.density.standard_units import GUARD_POINTS, Bounds, StandardCounts
 
