@@ -212,11 +212,9 @@ def near_zero(a: Law, b: Law) -> tuple[Law, Law]:
     It can where no place is more than twice as far from 0 as another: differences of such numbers are not rounded.
     """
     places = np.concatenate([_places(a), _places(b)])
-    low, high = float(places.min()), float(places.max())
-    if low > 0 and high <= 2 * low:
-        return _moved(a, low), _moved(b, low)
-    if high < 0 and low >= 2 * high:
-        return _moved(a, high), _moved(b, high)
+    near, far = sorted((float(places.min()), float(places.max())), key=abs)
+    if near * far > 0 and abs(far) <= 2 * abs(near):
+        return _moved(a, near), _moved(b, near)
     return a, b
 
 
