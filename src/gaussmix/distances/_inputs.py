@@ -191,14 +191,9 @@ def shaped(values: FloatArray, shape: tuple[int, ...]) -> float | FloatArray:
     return values.reshape(shape) if shape else float(values[0])
 
 
-def is_open(basis: GaussianBasis) -> bool:
-    """Whether nothing is reflected: both sides are open."""
-    return not np.isfinite(finite_or_not(basis.bounds)).any()
-
-
 def is_lattice(basis: GaussianBasis) -> bool:
     """Whether all components are alike and equally far from their neighbours: neither warped nor bounded."""
-    return basis.scale is None and is_open(basis)
+    return basis.scale is None and not np.isfinite(finite_or_not(basis.bounds)).any()
 
 
 def continuous_share(law: GaussianMixture1D) -> float:
