@@ -56,17 +56,12 @@ def _arrow_columns(X: Any) -> NDArray[Any]:
     import pyarrow as pa
 
     single = isinstance(X, pa.Array | pa.ChunkedArray)
-    if single:
-        X = pa.table({"x": X})
-    elif not isinstance(X, pa.Table | pa.RecordBatch):
-        X = pa.table(X)
-    columns = []
-    for name, column in zip(X.schema.names, X.columns, strict=True):
+    table, columns = pa.table({"x": X} if single else X), []
+    for name, column in zip(table.schema.names, table.columns, strict=True):
         require_numbers(column.type, f"column {name!r}", TypeError)
-        pieces = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-        arrays = [arrow_numbers(piece) for piece in pieces]
+        arrays = [arrow_numbers(piece) for piece in column.chunks]
         columns.append(arrays[0] if len(arrays) == 1 else np.concatenate(arrays or [np.empty(0)]))
-    return columns[0] if single else _stack(columns, len(X))
+    return columns[0] if single else _stack(columns, len(table))
 
 
 def _stack(columns: list[NDArray[Any]], n_rows: int) -> NDArray[np.floating]:
@@ -74,10 +69,7 @@ def _stack(columns: list[NDArray[Any]], n_rows: int) -> NDArray[np.floating]:
     if len(columns) == 1 and columns[0].dtype.kind == "f":
         return columns[0][:, None]
     single = columns and all(column.dtype == np.float32 for column in columns)
-    table = np.empty((n_rows, len(columns)), np.float32 if single else np.float64, order="F")
-    for j, column in enumerate(columns):
-        table[:, j] = column
-    return table
+    return np.array(columns, np.float32 if single else np.float64).reshape(len(columns), n_rows).T
 
 
 def require_numbers(kind: Any, where: str, error: type[Exception] = ValueError) -> None:
