@@ -208,7 +208,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _arrow_text(
-    file: IO[bytes], delimiter: str, header: bool, width: int, chosen: int, batch_rows: int, least: int
+    file: IO[bytes], delimiter: str | None, header: bool, width: int, chosen: int, batch_rows: int, least: int
 ) -> Iterator[FloatArray]:
     """Column ``chosen`` of ``width``, in blocks of at least so many bytes, in which a row must fit."""
     import pyarrow as pa
