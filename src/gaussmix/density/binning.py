@@ -13,6 +13,7 @@ That is a matter of resolution, not of correctness: bins hold whatever comes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -113,9 +114,8 @@ def _resolving(sample: FloatArray, low: float, high: float, warp: Warp, stream: 
     enough = max(MOST_IN_BIN, 3 / len(sample))
     tried: list[tuple[float, int, Axis]] = []
     for center, scale in (*straight, *bent):
-        with np.errstate(over="ignore"):
-            ends = (low, high) if scale is None else np.arcsinh((np.array([low, high]) - center) / scale)
-        axis = _even(float(ends[0]), float(ends[1]), center, scale)
+        first, last = (x if scale is None else math.asinh((x - center) * (1 / scale)) for x in (low, high))
+        axis = _even(first, last, center, scale)  # u as in the kernels: the extremes lie inside
         places = np.floor((axis.transform(sample) - axis.origin) / axis.width)
         share = float(np.unique(places, return_counts=True)[1].max()) / len(sample)
         if share <= enough:
