@@ -232,6 +232,19 @@ def test_a_growing_asinh_axis() -> None:
     assert BinnedCounts(counts.axis).add(x).counts.tolist() == counts.counts.tolist()
 
 
+def test_a_growing_asinh_axis_holds_the_point_on_its_first_edge() -> None:
+    """However u is rounded there: whether more of the axis is to come must not matter."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        x, center, scale = rng.gamma(2.0, size=3), rng.normal(), rng.gamma(2.0)
+        counts = BinnedCounts(
+            Axis(float(np.arcsinh((x.min() - center) / scale)), 1e-3, 100, center=center, scale=scale), grow=True
+        )
+        further = counts.copy().add([x.min() - 1]).add(x)
+        assert counts.add(x).n_under == 0
+        assert further == counts.add([x.min() - 1])
+
+
 @pytest.mark.parametrize("far", [1e6, 1e30, 1e300])
 def test_many_levels_at_once(far: float) -> None:
     axis = Axis(0.0, 1.0, 4096)

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gaussmix.density._dask import count_dask, first_rows, is_dask
 from gaussmix.density.axis import Axis
+from gaussmix.density.columns import count_dask, first_rows, is_dask
 from gaussmix.density.counts import BinnedCounts, add_columns
 
 AXIS = Axis(-3.0, 0.01, 600)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracles import distances as oracle
 
 from gaussmix import GaussianBasis, GaussianMixture1D, GMMExpansion
-from gaussmix.distances.total_variation import total_variation_distance
+from gaussmix.distances.divergences import total_variation_distance
 
 seeds = st.integers(0, 2**32 - 1)
 BASES = {

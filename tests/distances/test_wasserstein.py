@@ -15,7 +15,7 @@ from scipy.stats import norm
 from scipy.stats import wasserstein_distance as scipys
 
 from gaussmix import GaussianBasis, GaussianMixture1D, GMMExpansion
-from gaussmix.distances.total_variation import total_variation_distance
+from gaussmix.distances.divergences import total_variation_distance
 from gaussmix.distances.wasserstein import wasserstein_distance
 
 seeds = st.integers(0, 2**32 - 1)

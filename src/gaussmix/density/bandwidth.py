@@ -19,7 +19,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -106,46 +105,23 @@ def choose_bandwidth(
     """
     grid = 2 ** np.arange(-1, 5.5, 0.5)
     grid = grid[grid <= max(1.0, basis.n_components / 4)]
-    folds = _split(counts, rules.bin_masses(counts, basis), np.random.default_rng(rng))
-    if not folds:
-        raise ValueError(f"{counts.n} points cannot be split into {N_FOLDS} folds; give the bandwidth as a number")
-    held_out = np.empty(grid.size)
-    for i, t in enumerate(grid):
-        tried = dataclasses.replace(basis, bandwidth=float(t))
-        rows = rules.density_rows(tried, SUB_BINS)
-        held_out[i] = np.mean([fold.score(tried, rows, _WEIGHTS[rule](fold.fit, tried)) for fold in folds])
-    return float(grid[np.argmax(held_out)]), grid, held_out
-
-
-@dataclass(frozen=True)
-class _Fold:
-    fit: BinnedCounts  # the other folds
-    n_fit: int  # their points
-    held: FloatArray  # (16 n,) mass of the fold in each bin
-
-    def score(self, basis: GaussianBasis, rows: rules.BandedRows, weights: FloatArray) -> float:
-        """Mean log-density of the held-out points."""
-        guard = GUARD_POINTS / (GUARD_POINTS + self.n_fit)
-        density = (1 - guard) * rows.times(weights) + guard / basis.n_components
-        return float(self.held @ np.log(density / basis.spacing) / self.held.sum())
-
-
-def _split(counts: BinnedCounts, mass: FloatArray, rng: np.random.Generator) -> list[_Fold]:
-    """The folds that have points, and leave some.
-
-    Importance weights go with the points: a bin's mass is shared in proportion to its points.
-    """
-    number = counts.counts
-    parts = rng.multinomial(number, np.full(N_FOLDS, 1 / N_FOLDS))
-    used = number > 0
-    centers = counts.axis.centers[used]
-    per_point = mass[used] / number[used]
-    folds = []
-    for held in parts[used].T:
+    mass, number = rules.bin_masses(counts, basis), counts.counts
+    used = np.flatnonzero(number)
+    parts = np.random.default_rng(rng).multinomial(number, np.full(N_FOLDS, 1 / N_FOLDS))[used].T
+    centers, per_point = counts.axis.centers[used], mass[used] / number[used]  # importance weights go with the points
+    folds: list[tuple[BinnedCounts, float, FloatArray]] = []
+    for held in parts:
         fitted = number[used] - held
         if held.any() and fitted.any():
-            fit = BinnedCounts(counts.axis).add(centers, sample_weight=fitted * per_point)
-            masses = np.zeros(mass.size)
-            masses[used] = held * per_point
-            folds.append(_Fold(fit, int(fitted.sum()), masses))
-    return folds
+            others = BinnedCounts(counts.axis).add(centers, sample_weight=fitted * per_point)
+            folds.append((others, GUARD_POINTS / (GUARD_POINTS + int(fitted.sum())), held * per_point))
+    if not folds:
+        raise ValueError(f"{counts.n} points cannot be split into {N_FOLDS} folds; give the bandwidth as a number")
+    held_out = np.zeros(grid.size)
+    for i, t in enumerate(grid):
+        tried = dataclasses.replace(basis, bandwidth=float(t))
+        rows = rules.density_rows(tried, SUB_BINS)[used]
+        for others, guard, held in folds:
+            density = (1 - guard) * rows.times(_WEIGHTS[rule](others, tried)) + guard / basis.n_components
+            held_out[i] += float(held @ np.log(density / basis.spacing) / held.sum()) / len(folds)
+    return float(grid[np.argmax(held_out)]), grid, held_out

@@ -15,8 +15,8 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import asdict
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,29 +28,9 @@ from gaussmix.density.axis import LARGEST_POINT, Axis
 
 BLOCK = 1 << 15  # points that are converted, weighed or warped at a time
 ROWS = 1 << 13  # rows of a table that are laid out by columns at a time
-NAN, UNDER, FIRST_BIN = 0, 1, 2  # slots of a table, see _tally; the last one is over the axis
+NAN, UNDER, FIRST_BIN = 0, 1, 2  # slots, see _tally; that behind the bins is over the axis
 LARGEST_COUNT = 1 << 62
 LARGEST_PIECE = 1 << 30
-
-
-@dataclass
-class _Importance:
-    """Sums over the points that came with importance weights; table and atoms in slots as in BinnedCounts."""
-
-    mass: FloatArray
-    atom_mass: FloatArray
-    table: IntArray
-    atom_table: IntArray
-    squares: FloatArray
-
-    @classmethod
-    def zeros(cls, n_slots: int, n_atoms: int) -> Self:
-        integers = np.zeros(n_slots, np.int64), np.zeros(n_atoms, np.int64)
-        return cls(np.zeros(n_slots), np.zeros(n_atoms), *integers, np.zeros(1))
-
-    def merge(self, other: _Importance) -> None:
-        for name, value in vars(self).items():
-            value += getattr(other, name)
 
 
 class BinnedCounts(TensorRecord):
@@ -87,8 +67,9 @@ class BinnedCounts(TensorRecord):
         if exact and grow:
             raise ValueError("exact=True needs bins that stay, grow=True joins bins: choose one")
         if grow and max_bins < max(2, axis.n_bins):
-            least = f"a growing axis of {axis.n_bins} bins needs at least that (and 2)"
-            raise ValueError(f"max_bins is {max_bins}; {least}")
+            raise ValueError(
+                f"max_bins is {max_bins}; a growing axis of {axis.n_bins} bins needs that, and 2, at least"
+            )
         self.atoms = np.sort(np.asarray(atoms, dtype=np.float64).reshape(-1))
         if not np.isfinite(self.atoms).all() or (np.diff(self.atoms) == 0).any():
             raise ValueError(f"atoms are {self.atoms.tolist()}; they must be finite and differ")
@@ -97,43 +78,42 @@ class BinnedCounts(TensorRecord):
         self.exact = bool(exact)
         self.grow = bool(grow)
         self.max_bins = int(max_bins)
-        self._table = np.zeros(axis.n_bins + 3, np.int64)
-        self._atom_table = np.zeros(len(self.atoms), np.int64)
+        self._table = np.zeros(axis.n_bins + 3 + len(self.atoms), np.int64)  # by slot, and then by atom
+        self._importance: tuple[IntArray, FloatArray] | None = None  # number and weight of points with such weights
+        self._squares = np.zeros(1)  # sum of these weights' squares
         self._extremes = np.array([np.inf, -np.inf])
         self._held = self._extremes.copy()  # of the points that a growing axis is known to hold
         self._moments = np.zeros((4, axis.n_bins if exact else 0))
-        self._importance: _Importance | None = None
 
     @property
     def counts(self) -> IntArray:
         """Points in each bin, (n_bins,)."""
-        return self._all_points()[FIRST_BIN:-1]
+        return self._sums(0)[self._bins]
 
     @property
     def n_nan(self) -> int:
         """How many were NaN."""
-        return int(self._all_points()[NAN])
+        return int(self._sums(0)[NAN])
 
     @property
     def n_under(self) -> int:
         """How many lay under the axis, -inf among them."""
-        return int(self._all_points()[UNDER])
+        return int(self._sums(0)[UNDER])
 
     @property
     def n_over(self) -> int:
         """How many lay over the axis, inf among them."""
-        return int(self._all_points()[-1])
+        return int(self._sums(0)[self._bins.stop])
 
     @property
     def atom_counts(self) -> IntArray:
         """Points that equal each of ``atoms``, (A,)."""
-        extra = self._importance
-        return self._atom_table.copy() if extra is None else self._atom_table + extra.atom_table
+        return self._sums(0)[self._bins.stop + 1 :]
 
     @property
     def n(self) -> int:
         """Points that are not NaN, with their frequencies."""
-        return int(self._all_points()[UNDER:].sum())
+        return int(self._sums(0)[UNDER : self._bins.stop + 1].sum())
 
     @property
     def minimum(self) -> float:
@@ -148,36 +128,34 @@ class BinnedCounts(TensorRecord):
     @property
     def mass(self) -> FloatArray:
         """Weight in each bin, (n_bins,): the counts, unless there were importance weights."""
-        return self._all_mass()[FIRST_BIN:-1]
+        return self._sums(1)[self._bins].astype(np.float64)
 
     @property
     def under_mass(self) -> float:
         """Weight under the axis."""
-        return float(self._all_mass()[UNDER])
+        return float(self._sums(1)[UNDER])
 
     @property
     def over_mass(self) -> float:
         """Weight over the axis."""
-        return float(self._all_mass()[-1])
+        return float(self._sums(1)[self._bins.stop])
 
     @property
     def total_mass(self) -> float:
         """Weight of all points that are not NaN."""
-        return float(self._all_mass()[UNDER:].sum())
+        return float(self._sums(1)[UNDER : self._bins.stop + 1].astype(np.float64).sum())
 
     @property
     def atom_mass(self) -> FloatArray:
         """Weight on each of ``atoms``, (A,)."""
-        extra = self._importance
-        return self._atom_table.astype(np.float64) if extra is None else self._atom_table + extra.atom_mass
+        return self._sums(1)[self._bins.stop + 1 :].astype(np.float64)
 
     @property
     def size(self) -> float:
         """Kish's effective number of points, (sum w)^2 / sum w^2; ``n`` without importance weights."""
         if self._importance is None:
             return float(self.n)
-        plain = float(self._table[UNDER:].sum())
-        squares = plain + float(self._importance.squares[0])
+        squares = float(self._table[UNDER : self._bins.stop + 1].sum() + self._squares[0])
         return self.total_mass**2 / squares if squares > 0 else 0.0
 
     @property
@@ -202,38 +180,29 @@ class BinnedCounts(TensorRecord):
     def without_atoms(self) -> BinnedCounts:
         """Return a copy without atoms, their points taken out of the bins (not out of moments)."""
         rest = BinnedCounts(self.axis, exact=self.exact, grow=self.grow, max_bins=self.max_bins)
-        rest._table[:], rest._extremes[:], rest._moments[:] = self._table, self._extremes, self._moments
+        rest._extremes[:], rest._moments[:] = self._extremes, self._moments
         slots, _ = self._slots(self.atoms, self._extremes)
-        np.subtract.at(rest._table, slots, self._atom_table)
-        if self._importance is not None:
-            mine, extra = self._importance, rest._weighted()
-            extra.mass[:], extra.table[:], extra.squares[:] = mine.mass, mine.table, mine.squares
-            np.subtract.at(extra.mass, slots, mine.atom_mass)
-            np.subtract.at(extra.table, slots, mine.atom_table)
-            extra.mass[extra.table == 0] = 0.0  # what rounding left of a bin that held atoms only
+        for left, all_points in zip(rest._tables(like=self), self._tables(), strict=True):
+            left[:] = all_points[: left.size]
+            np.subtract.at(left, slots, all_points[left.size :])
+        if rest._importance is not None:
+            number, mass = rest._importance
+            mass[number == 0] = 0.0  # what rounding left of a bin that held atoms only
+        rest._squares[:] = self._squares
         return rest
 
-    @property
-    def only_atoms(self) -> bool:
-        """Whether there are points, and all of them equal an atom: nothing is then known only to a bin."""
-        return 0 < self.n == int(self.atom_counts.sum())
-
     def relaid(self, empty: BinnedCounts) -> BinnedCounts:
-        """What these counts hold, all of it on atoms (`only_atoms`), on the bins and atoms of ``empty``."""
+        """What these counts hold, all of it on atoms, on the bins and atoms of ``empty``."""
         out = empty.copy().add(self.atoms, self.atom_counts)
         out._table[NAN] += self._table[NAN]
         if self._importance is not None:
-            mine, extra = self._importance, out._weighted()
-            slots, _ = out._slots(self.atoms, out._extremes)
-            kept = np.flatnonzero(np.isin(self.atoms, out.atoms))
-            atoms = np.searchsorted(out.atoms, self.atoms[kept])
-            np.subtract.at(out._table, slots, mine.atom_table)
-            np.subtract.at(out._atom_table, atoms, mine.atom_table[kept])
-            for name in ("table", "mass"):
-                np.add.at(getattr(extra, name), slots, getattr(mine, f"atom_{name}"))
-                np.add.at(getattr(extra, f"atom_{name}"), atoms, getattr(mine, f"atom_{name}")[kept])
-                getattr(extra, name)[NAN] += getattr(mine, name)[NAN]
-            extra.squares += mine.squares
+            parts = [out.empty_like() for _ in range(2)]
+            for part, sums in zip(parts, self._importance, strict=True):
+                part._add_block(_read_only(self.atoms), _read_only(sums[self._bins.stop + 1 :]))
+            number, (_, mass) = parts[0]._table, parts[1]._weighed()
+            out._table -= number
+            out._importance, out._squares = (number, mass), self._squares.copy()
+            number[NAN], mass[NAN] = (sums[NAN] for sums in self._importance)
         return out
 
     def add(self, x: ArrayLike, sample_weight: ArrayLike | None = None, *, n_jobs: int | None = None) -> Self:
@@ -265,33 +234,40 @@ class BinnedCounts(TensorRecord):
     def merge(self, other: BinnedCounts) -> Self:
         """Add what other counts have counted. Raises ValueError where axes, atoms or settings differ."""
         self._require_same_kind(other)
-        _require_room([self], float(other._table.sum()))
+        _require_room([self], float(other.n + other.n_nan))
         if self.axis != other.axis:  # only growing axes may differ
-            joint = self.axis.joined(other.axis, self.max_bins)
-            self._move_to(joint)
+            self._move_to(self.axis.joined(other.axis, self.max_bins))
             other = other.copy()
-            other._move_to(joint)
-        self._table += other._table
-        self._atom_table += other._atom_table
+            other._move_to(self.axis)
+        for mine, theirs in zip(self._tables(like=other), other._tables(), strict=False):
+            mine += theirs
+        self._squares += other._squares
         _widen(self._extremes, other._extremes)
         _widen(self._held, other._held)
         self._moments += other._moments
-        if other._importance is not None:
-            self._weighted().merge(other._importance)
         return self
 
     def __add__(self, other: BinnedCounts) -> BinnedCounts:
         return self.copy().merge(other)
 
-    def _all_points(self) -> IntArray:
-        return self._table.copy() if self._importance is None else self._table + self._importance.table
+    @property
+    def _bins(self) -> slice:
+        """The slots of the bins; the next one is over the axis, and behind it are the atoms."""
+        return slice(FIRST_BIN, FIRST_BIN + self.axis.n_bins)
 
-    def _all_mass(self) -> FloatArray:
-        return self._table.astype(np.float64) if self._importance is None else self._table + self._importance.mass
+    def _sums(self, kind: Literal[0, 1]) -> NDArray[Any]:
+        """The number of all points, or their weight, by slot and by atom."""
+        return self._table.copy() if self._importance is None else self._table + self._importance[kind]
 
-    def _weighted(self) -> _Importance:
+    def _tables(self, like: BinnedCounts | None = None) -> list[NDArray[Any]]:
+        """What was counted, with importance weights if there were any here or in those that it shall be ``like``."""
+        if like is not None and like._importance is not None:
+            self._weighed()
+        return [self._table, *(self._importance or ())]
+
+    def _weighed(self) -> tuple[IntArray, FloatArray]:
         if self._importance is None:
-            self._importance = _Importance.zeros(len(self._table), len(self.atoms))
+            self._importance = np.zeros_like(self._table), np.zeros(self._table.size)
         return self._importance
 
     def _require_same_kind(self, other: BinnedCounts) -> None:
@@ -348,21 +324,19 @@ class BinnedCounts(TensorRecord):
         if n_outside:
             seen = x if weights is None else x[weights != 0]
             _widen(self._extremes, seen)
-            if self.grow and self._extend_to(seen):
+            if self.grow:
+                self._extend_to(seen)
                 slots, _ = self._slots(x, self._held)
-        tallies = [(weights, self._table, self._atom_table)]
+        tallies: list[tuple[Any, NDArray[Any]]] = [(weights, self._table)]
         if weights is not None and weights.dtype.kind == "f":
-            extra = self._weighted()
-            tallies = [
-                (_read_only((weights != 0).astype(np.int64)), extra.table, extra.atom_table),
-                (weights, extra.mass, extra.atom_mass),
-            ]
-            extra.squares += float(np.square(weights[slots != NAN]).sum())
+            number, mass = self._weighed()
+            tallies = [(_read_only((weights != 0).astype(np.int64)), number), (weights, mass)]
+            self._squares += np.square(weights[slots != NAN]).sum()
         equal = [x == atom for atom in self.atoms]
-        for each, table, atom_table in tallies:
+        for each, table in tallies:
             _tally.tally(slots, each, table)
-            for a, here in enumerate(equal):
-                atom_table[a] += np.count_nonzero(here) if each is None else each[here].sum()
+            for a, here in enumerate(equal, self._bins.stop + 1):
+                table[a] += np.count_nonzero(here) if each is None else each[here].sum()
         if self.exact:
             self._add_moments(x, slots, weights)
 
@@ -384,42 +358,34 @@ class BinnedCounts(TensorRecord):
         warp, work = _warp(axis)
         return slots, int(_tally.locate_warped(x, *warp, *_place(axis, ends), *work, slots))
 
-    def _extend_to(self, x: NDArray[np.floating]) -> bool:
-        """Extend the axis to the points that are not too far, and tell whether it changed."""
+    def _extend_to(self, x: NDArray[np.floating]) -> None:
+        """Extend the axis to the points that are not too far."""
         _widen(self._held, x[(np.abs(x) <= LARGEST_POINT) & (np.abs(self.axis.transform(x)) <= LARGEST_POINT)])
-        if self._held[0] > self._held[1]:
-            return False
-        grown = self.axis.extended(float(self._held[0]), float(self._held[1]), self.max_bins)
-        changed = grown != self.axis
-        if changed:
-            self._move_to(grown)
-        return changed
+        if self._held[0] <= self._held[1]:
+            self._move_to(self.axis.extended(float(self._held[0]), float(self._held[1]), self.max_bins))
 
     def _move_to(self, axis: Axis) -> None:
         """Put the counts on an axis grown from the present one."""
+        if axis == self.axis:
+            return
         shift = min(axis.level - self.axis.level, 63)
         bins = ((np.arange(self.axis.n_bins) + self.axis.first) >> shift) - axis.first
-        slots = np.concatenate([[NAN, UNDER], bins + FIRST_BIN, [axis.n_bins + FIRST_BIN]])
-
-        def moved(table: NDArray[Any]) -> NDArray[Any]:
-            out = np.zeros(axis.n_bins + 3, table.dtype)
-            np.add.at(out, slots, table)
-            return out
-
-        self._table = moved(self._table)
-        if self._importance is not None:
-            self._importance.table = moved(self._importance.table)
-            self._importance.mass = moved(self._importance.mass)
+        after = axis.n_bins + FIRST_BIN + np.arange(1 + self.atoms.size)
+        slots = np.concatenate([[NAN, UNDER], bins + FIRST_BIN, after])
+        moved = [np.zeros(after[-1] + 1, table.dtype) for table in self._tables()]
+        for new, table in zip(moved, self._tables(), strict=True):
+            np.add.at(new, slots, table)
+        self._table, self._importance = moved[0], (moved[1], moved[2]) if self._importance else None
         self.axis = axis
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         """What was counted, by the names that it has on disk."""
-        arrays: dict[str, Any] = {"table": self._table, "atom_table": self._atom_table, "extremes": self._extremes}
+        arrays, n_slots = {"extremes": self._extremes}, self._bins.stop + 1
+        for name, table in zip(("{}table", "importance_{}table", "importance_{}mass"), self._tables(), strict=False):
+            arrays |= {name.format(""): table[:n_slots], name.format("atom_"): table[n_slots:]}
         if self.exact:
             arrays["moments"] = self._moments
-        if self._importance is not None:
-            arrays |= {f"importance_{name}": value for name, value in vars(self._importance).items()}
-        return arrays
+        return arrays if self._importance is None else arrays | {"importance_squares": self._squares}
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays by name, for `from_tensors`."""
@@ -434,7 +400,7 @@ class BinnedCounts(TensorRecord):
             settings = json.loads(bytes(tensors["settings"]).decode())
             counts = cls(Axis(**settings.pop("axis")), atoms=tensors["atoms"], **settings)
             if "importance_mass" in tensors:
-                counts._weighted()
+                counts._weighed()
             for name, part in counts._arrays().items():
                 if tensors[name].shape != part.shape:
                     raise ValueError(f"{name} has shape {tensors[name].shape}, not {part.shape}")
@@ -512,7 +478,7 @@ def _widen(extremes: FloatArray, x: NDArray[np.floating]) -> None:
 
 
 def _require_room(counts: Sequence[BinnedCounts], more: float) -> None:
-    if any(float(each._table.sum()) + more > LARGEST_COUNT for each in counts):
+    if any(float(each.n + each.n_nan) + more > LARGEST_COUNT for each in counts):
         raise ValueError(f"{more:g} more points would pass 2^62, the most that can be counted: use smaller frequencies")
 
 

@@ -18,9 +18,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from gaussmix._typing import FloatArray
-from gaussmix.density._dask import count_dask, first_rows, is_dask
-from gaussmix.density.columns import as_columns
+from gaussmix.density.columns import as_columns, count_dask, first_rows, is_dask
 from gaussmix.density.model import DensityModel
+from gaussmix.density.reflection import finite_or_not
 from gaussmix.density.report import RULES
 
 
@@ -188,9 +188,9 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
         first = self._columns(first_rows(X), None, reset=True)
         counts, bases = self._lay_bins(first, self._extremes(first), None, stream=True)
         counts = count_dask(X, counts, finite=self.nan_policy == "raise")
-        low, high = self._bounds()
+        low, high = finite_or_not(self._bounds())
         for j, column in enumerate(counts):
-            if (low is not None and column.minimum < low) or (high is not None and column.maximum > high):
+            if column.minimum < low or column.maximum > high:
                 raise ValueError(
                     f"column {j} reaches from {column.minimum:g} to {column.maximum:g}, beyond bounds={self.bounds!r}; "
                     "leave out what lies outside, or widen them"

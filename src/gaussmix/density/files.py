@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -81,14 +81,13 @@ def open_column(
 def _choose(path: Path, names: Sequence[str], column: str | int | None) -> int:
     """Number of the column that is meant."""
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    found = range(len(names)) if column is None else [j for j, name in enumerate(names) if name == column]
+    if len(found) == 1:
+        return found[0]
     if column is None:
-        if len(names) == 1:
-            return 0
         raise ValueError(f"{path} has {len(names)} columns, so say which one: {shown}")
-    if list(names).count(str(column)) > 1:
+    if found:
         raise ValueError(f"{path} has several columns {column!r}: name one by its number, from 0 to {len(names) - 1}")
-    if column in names:
-        return list(names).index(str(column))
     if str(column).isdecimal() and int(column) < len(names):
         return int(column)
     raise ValueError(f"{path} has no column {column!r}; it has {shown} (or a number from 0 to {len(names) - 1})")
@@ -124,11 +123,7 @@ def _open_npy(path: Path, column: str | int | None, batch_rows: int) -> ColumnSo
 
 
 def _open_parquet(path: Path, column: str | int | None, batch_rows: int) -> ColumnSource:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise ImportError(f"reading {path} needs pyarrow: pip install 'gaussmix[parquet]'") from error
+    pa, pq = _pyarrow(f"reading {path}")
     try:
         with pq.ParquetFile(path) as file:
             schema, n_rows = file.schema_arrow, file.metadata.num_rows
@@ -152,15 +147,13 @@ def _open_parquet(path: Path, column: str | int | None, batch_rows: int) -> Colu
     return ColumnSource(n_rows, chunks())
 
 
-@dataclass(frozen=True)
-class _TextColumn:
-    """Where the numbers of a text file stand. ``delimiter`` None: any white space. ``first`` is the first line."""
-
-    delimiter: str | None
-    header: bool
-    first: str
-    names: tuple[str, ...]
-    chosen: int
+def _pyarrow(need: str) -> tuple[Any, Any]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise ImportError(f"{need} needs pyarrow: pip install 'gaussmix[parquet]'") from error
+    return pa, pq
 
 
 @contextmanager
@@ -187,19 +180,19 @@ def _open_text(path: Path, column: str | int | None, batch_rows: int) -> ColumnS
         delimiter = ","  # one column
     cells = next(csv.reader([start], delimiter=delimiter)) if delimiter else start.split()
     header = not all(_is_number(cell) for cell in cells)
-    names = tuple(cell.strip() if header else str(j) for j, cell in enumerate(cells))
-    text = _TextColumn(delimiter, header, start, names, _choose(path, names, column))
-    read = _plain_text if delimiter is None or find_spec("pyarrow") is None else _arrow_text
+    names = [cell.strip() if header else str(j) for j, cell in enumerate(cells)]
+    chosen, least = _choose(path, names, column), 16 * len(start)
+    read = _plain_text if delimiter is None or find_spec("pyarrow") is None else partial(_arrow_text, least=least)
 
     def chunks() -> Chunks:
         n_rows = 0
         with _unpacked(path) as (raw, file):
             try:
-                for numbers in read(text, file, batch_rows):
+                for numbers in read(file, delimiter, header, len(names), chosen, batch_rows):
                     n_rows += len(numbers)
                     yield numbers, raw.tell()
             except (ValueError, OSError, EOFError) as error:  # pyarrow's among them
-                raise ValueError(f"{path}, column {names[text.chosen]}, after row {n_rows}: {error}") from error
+                raise ValueError(f"{path}, column {names[chosen]}, after row {n_rows}: {error}") from error
         if n_rows == 0:
             raise ValueError(f"{path} is empty: it has a header and no rows")
 
@@ -214,35 +207,38 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _arrow_text(text: _TextColumn, file: IO[bytes], batch_rows: int) -> Iterator[FloatArray]:
+def _arrow_text(
+    file: IO[bytes], delimiter: str | None, header: bool, width: int, chosen: int, batch_rows: int, least: int
+) -> Iterator[FloatArray]:
+    """Column ``chosen`` of ``width``, in blocks of at least so many bytes, in which a row must fit."""
     import pyarrow as pa
     import pyarrow.csv as pc
 
-    names = [str(j) for j in range(len(text.names))]
-    name = names[text.chosen]
-    block = max(BUFFER, 16 * len(text.first))  # a row must fit
+    names = [str(j) for j in range(width)]
     reader = pc.open_csv(
         file,
-        pc.ReadOptions(use_threads=False, block_size=block, column_names=names, skip_rows=int(text.header)),
-        pc.ParseOptions(delimiter=text.delimiter),
-        pc.ConvertOptions(include_columns=[name], column_types={name: pa.float64()}, null_values=MISSING),
+        pc.ReadOptions(use_threads=False, block_size=max(BUFFER, least), column_names=names, skip_rows=int(header)),
+        pc.ParseOptions(delimiter=delimiter),
+        pc.ConvertOptions(
+            include_columns=[names[chosen]], column_types={names[chosen]: pa.float64()}, null_values=MISSING
+        ),
     )
     for batch in reader:
         yield arrow_numbers(batch.column(0))
 
 
-def _plain_text(text: _TextColumn, file: IO[bytes], batch_rows: int) -> Iterator[FloatArray]:
+def _plain_text(
+    file: IO[bytes], delimiter: str | None, header: bool, width: int, chosen: int, batch_rows: int
+) -> Iterator[FloatArray]:
     lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
     try:
-        rows = csv.reader(lines, delimiter=text.delimiter) if text.delimiter else (line.split() for line in lines)
-        rows = (row for row in rows if row)  # blank lines
-        for _ in range(text.header):
-            next(rows)
+        rows = csv.reader(lines, delimiter=delimiter) if delimiter else (line.split() for line in lines)
+        rows = islice((row for row in rows if row), int(header), None)  # without blank lines
         while batch := list(islice(rows, min(batch_rows, PLAIN_ROWS))):
             for row in batch:
-                if len(row) != len(text.names):
-                    raise ValueError(f"expected {len(text.names)} columns, got {len(row)}: {row}")
-            cells = (row[text.chosen].strip() for row in batch)
+                if len(row) != width:
+                    raise ValueError(f"expected {width} columns, got {len(row)}: {row}")
+            cells = (row[chosen].strip() for row in batch)
             yield np.array([math.nan if cell in MISSING else float(cell) for cell in cells])
     finally:
         lines.detach()  # it is not ours to close
@@ -260,11 +256,7 @@ def write_column(path: str | os.PathLike[str], numbers: NDArray[Any], name: str 
         elif path.suffix == ".csv":
             aside.write_text("".join(f"{line}\n" for line in (name, *map(repr, numbers.tolist()))))
         elif path.suffix == ".parquet":
-            try:
-                import pyarrow as pa
-                import pyarrow.parquet as pq
-            except ImportError as error:
-                raise ImportError(f"writing {path} needs pyarrow: pip install 'gaussmix[parquet]'") from error
+            pa, pq = _pyarrow(f"writing {path}")
             pq.write_table(pa.table({name: numbers}), aside)
         else:
             raise ValueError(f"{path} is none of .npy, .csv, .parquet")

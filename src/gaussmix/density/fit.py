@@ -18,8 +18,7 @@ import numpy as np
 
 from gaussmix._typing import FloatArray
 from gaussmix.density import bandwidth, rules
-from gaussmix.density.auto.edges import find_edges
-from gaussmix.density.auto.rule import fit_automatic, fit_fast
+from gaussmix.density.auto.rule import find_edges, fit_automatic, fit_fast
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D

@@ -178,8 +178,14 @@ def maximum_likelihood_weights(
             raise ValueError(f"A has {A.row.size} rows and w has {w.size} values; they must be as many")
         n = A.n_columns
     else:
-        A, b = _checked(A, w.size, b)
-        n = A.shape[1]
+        A = np.asarray(A, dtype=np.float64)
+        if A.ndim != 2 or A.shape[0] != w.size or A.shape[1] < 1:
+            raise ValueError(f"A has shape {A.shape}; with {w.size} values in w it must be ({w.size}, n >= 1)")
+        scale = np.maximum(A.max(1), b)  # each row in its own unit, so that no power of it overflows
+        if not (np.isfinite(scale).all() and A.min() >= 0):
+            raise ValueError("A has entries that are negative or not finite; densities are needed")
+        scale[scale == 0] = 1.0
+        A, b, n = A / scale[:, None], b / scale, A.shape[1]
     pi = np.full(n, 1.0 / n)
     if start is not None:
         given = np.asarray(start, dtype=np.float64)
@@ -191,18 +197,6 @@ def maximum_likelihood_weights(
         A, w, b = A[seen], w[seen], b[seen]
     blocks = list(A.blocks()) if isinstance(A, BandedRows) else [(slice(None), slice(0, n), A)]
     return _solve(blocks, w / total, b, tol, max_iter, pi)
-
-
-def _checked(A: ArrayLike, m: int, b: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(m, n) and background (m,), each row in its own unit so that no power of it overflows."""
-    A = np.asarray(A, dtype=np.float64)
-    if A.ndim != 2 or A.shape[0] != m or A.shape[1] < 1:
-        raise ValueError(f"A has shape {A.shape}; with {m} values in w it must be ({m}, n >= 1)")
-    scale = np.maximum(A.max(1), b)
-    if not (np.isfinite(scale).all() and A.min() >= 0):
-        raise ValueError("A has entries that are negative or not finite; densities are needed")
-    scale[scale == 0] = 1.0
-    return A / scale[:, None], b / scale
 
 
 def _solve(

@@ -24,7 +24,7 @@ from gaussmix.density.basis import GaussianBasis, check_range
 from gaussmix.density.binning import Warp, choose_axis, choose_basis, take_sample
 from gaussmix.density.counts import BinnedCounts, add_columns, as_real
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.density.reflection import Bounds
+from gaussmix.density.reflection import Bounds, finite_or_not
 from gaussmix.density.report import BASIS_RULES, FitReport, FittedDensity, Rule, make_report
 
 MAX_BINS = 1 << 16
@@ -183,8 +183,7 @@ class DensityModel:
         """
         self._require_fitted()
         tensors = {}
-        columns = zip(self.counts_, self.distributions_, strict=True)
-        for j, (counts, distribution) in enumerate(columns):
+        for j, (counts, distribution) in enumerate(zip(self.counts_, self.distributions_, strict=True)):
             tensors |= {f"{j}.counts.{name}": value for name, value in counts.to_tensors().items()}
             tensors |= {f"{j}.mixture.{name}": value for name, value in distribution.to_tensors().items()}
         about = {
@@ -265,13 +264,8 @@ class DensityModel:
         if self.nan_policy == "raise" and not (math.isfinite(least) and math.isfinite(most)):
             what = "NaN" if math.isnan(least) else "infinity"
             raise ValueError(f"Input X contains {what} in column {j}: leave such rows out, or give nan_policy='omit'")
-        low, high = self._bounds()
-        outside = np.zeros(0, dtype=bool)
-        if low is not None and not least >= low:
-            outside = column < low
-        if high is not None and not most <= high and not outside.any():
-            outside = column > high
-        if outside.any():
+        low, high = finite_or_not(self._bounds())
+        if (low > -math.inf or high < math.inf) and (outside := (column < low) | (column > high)).any():
             raise ValueError(
                 f"{int(np.sum(outside))} of {len(column)} numbers in column {j} lie outside "
                 f"bounds={self.bounds!r}, such as {column[np.argmax(outside)]:g}; leave them out, or widen them"
@@ -292,14 +286,15 @@ class DensityModel:
         """The counts and bases; laid anew for columns of which only point masses were seen, and now other numbers."""
         counts, bases = list(self.counts_), list(self.bases_)
         for j, mine in enumerate(counts):
-            others = np.isfinite(X[:, j]) & ~np.isin(X[:, j], mine.atoms) if mine.only_atoms else np.zeros(1, bool)
+            others = (
+                np.isfinite(X[:, j]) & ~np.isin(X[:, j], mine.atoms)
+                if 0 < mine.n == mine.atom_counts.sum()
+                else np.zeros(1, bool)
+            )
             if self.range is None and others.any():
-                given = np.asarray(sample_weight)
-                frequencies = (
-                    given.reshape(-1) if given.dtype.kind in "iu" and given.size == len(X) else np.ones(len(X))
-                )
+                frequencies = _frequencies(sample_weight, len(X))
                 column = np.append(mine.atoms, X[:, j])
-                repeats = np.append(mine.atom_counts, frequencies.astype(np.int64))
+                repeats = np.append(mine.atom_counts, np.ones(len(X), np.int64) if frequencies is None else frequencies)
                 empty, bases[j] = self._bins(column, (math.nan, math.nan), repeats, stream=True)
                 counts[j] = mine.relaid(empty)
         return counts, tuple(bases)
@@ -351,9 +346,7 @@ class DensityModel:
     def _finish(self) -> Self:
         if any((basis is None) == (self.rule in BASIS_RULES) for basis in self.bases_):
             raise ValueError(f"rule is {self.rule!r} now; what was counted was counted for another: fit again")
-        from gaussmix.density.fit import (
-            fit_counts,  # with SciPy's linear algebra, which a model from a file does without
-        )
+        from gaussmix.density.fit import fit_counts  # SciPy's linear algebra: a model from a file does without
 
         bounds: Any = "auto" if isinstance(self.bounds, str) else self._bounds()
         self._fitted = tuple(
@@ -371,7 +364,7 @@ class DensityModel:
 
 def _frequencies(sample_weight: Any, n: int) -> NDArray[np.integer] | None:
     """Weights (n,) that are frequencies; importance weights do not move bins, wrong ones are refused in counting."""
-    given = np.asarray(sample_weight)
+    given = np.asarray(sample_weight).reshape(-1)
     return given if given.dtype.kind in "iu" and given.shape == (n,) and given.any() else None
 
 

@@ -21,6 +21,11 @@ UNIFORM_FROM = 3.0  # standard deviations in lengths of the support from which o
 NEGLIGIBLE = -42.0  # log of the share of the density below which a component is not looked at: 6e-19
 
 
+def finite_or_not(bounds: Bounds) -> tuple[float, float]:
+    """Bounds as numbers, infinite where open."""
+    return -math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1]
+
+
 def reflections(low: float, high: float, reach: float) -> FloatArray:
     """Sign, offset, shift and bound (I, 4) of images: that of m lies at (offset + sign m) + shift, behind the bound.
 

@@ -39,7 +39,7 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.interior_point import BandedRows, MaximumLikelihood, maximum_likelihood_weights
-from gaussmix.density.reflection import Bounds, reflections
+from gaussmix.density.reflection import finite_or_not, reflections
 
 REACH = 8.0  # exp(-REACH^2 / 2) = 1e-14 of the peak
 TAYLOR_FROM = 0.25  # least t at which a series of four moments a bin serves; to 1e-8 from t = 1/2
@@ -236,15 +236,10 @@ def density_rows(basis: GaussianBasis, bins_per_cell: int) -> BandedRows:
     n = basis.n_components
     edges = axis.edges[:: axis.n_bins // (n * bins_per_cell), None]
     total = np.zeros((edges.size - 1, n))
-    for sign, offset, shift, _ in reflections(*_ends(basis.bounds), REACH * float(basis.stds.max())):
+    for sign, offset, shift, _ in reflections(*finite_or_not(basis.bounds), REACH * float(basis.stds.max())):
         ends = (sign * edges + (offset + shift) - basis.centers) / basis.stds
         total += interval(np.minimum(ends[:-1], ends[1:]), np.maximum(ends[:-1], ends[1:]))
     return BandedRows(total * bins_per_cell, np.arange(len(total)), np.zeros(len(total), dtype=np.int64), n)
-
-
-def _ends(bounds: Bounds) -> tuple[float, float]:
-    """Bounds as numbers, infinite where open."""
-    return -math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1]
 
 
 def _rows(basis: GaussianBasis, bins_per_cell: int, kernel: Kernel, parity: int) -> BandedRows:
@@ -257,7 +252,7 @@ def _rows(basis: GaussianBasis, bins_per_cell: int, kernel: Kernel, parity: int)
     place = (np.arange(S) + 0.5) / S - 0.5
     table = kernel(place[:, None] - offsets)
     cell, row = np.divmod(np.arange(n * S), S)
-    low, high = ((float(axis.transform(end)) - basis.start) / basis.spacing for end in _ends(basis.bounds))
+    low, high = ((float(axis.transform(end)) - basis.start) / basis.spacing for end in finite_or_not(basis.bounds))
     images = reflections(low, high, reach)
     mirrored = [(sign, offset + shift) for sign, offset, shift, _ in images if (sign, shift) != (1, 0)]
     if mirrored:

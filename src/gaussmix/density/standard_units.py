@@ -17,7 +17,7 @@ import numpy as np
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.reflection import Bounds
+from gaussmix.density.reflection import Bounds, finite_or_not
 
 GUARD_POINTS = 0.2  # what far points are given, in points: log-densities stay finite, and nothing else changes much
 
@@ -59,8 +59,8 @@ class StandardCounts:
 
     def interval(self, bounds: Bounds) -> tuple[float, float]:
         """Bounds in x as bounds in y; infinite where open."""
-        low, high = (None if bound is None else bound / self.unit - self.shift / self.unit for bound in bounds)
-        return -math.inf if low is None else low, math.inf if high is None else high
+        low, high = (bound / self.unit - self.shift / self.unit for bound in finite_or_not(bounds))
+        return low, high
 
     def to_data(self, y: FloatArray) -> FloatArray:
         """y in the units of the data."""

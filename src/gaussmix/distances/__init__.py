@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from gaussmix.distances.binned import density_information_loss as density_information_loss
     from gaussmix.distances.comparison import Comparison as Comparison
     from gaussmix.distances.comparison import compare as compare
-    from gaussmix.distances.discrete import discrete_jensen_shannon_divergence as discrete_jensen_shannon_divergence
-    from gaussmix.distances.discrete import discrete_kl_divergence as discrete_kl_divergence
-    from gaussmix.distances.discrete import discrete_total_variation_distance as discrete_total_variation_distance
+    from gaussmix.distances.divergences import discrete_jensen_shannon_divergence as discrete_jensen_shannon_divergence
+    from gaussmix.distances.divergences import discrete_kl_divergence as discrete_kl_divergence
+    from gaussmix.distances.divergences import discrete_total_variation_distance as discrete_total_variation_distance
     from gaussmix.distances.divergences import jensen_shannon_divergence as jensen_shannon_divergence
     from gaussmix.distances.divergences import kl_divergence as kl_divergence
+    from gaussmix.distances.divergences import total_variation_distance as total_variation_distance
     from gaussmix.distances.energy import energy_distance as energy_distance
     from gaussmix.distances.means import mean_difference_bound as mean_difference_bound
     from gaussmix.distances.mmd import gaussian_mmd2 as gaussian_mmd2
-    from gaussmix.distances.total_variation import total_variation_distance as total_variation_distance
     from gaussmix.distances.wasserstein import wasserstein_distance as wasserstein_distance
 
 __getattr__, __dir__, __all__ = face(
@@ -36,16 +36,17 @@ __getattr__, __dir__, __all__ = face(
     {
         "binned": ["binned_l1", "density_information_loss"],
         "comparison": ["Comparison", "compare"],
-        "discrete": [
+        "divergences": [
             "discrete_jensen_shannon_divergence",
             "discrete_kl_divergence",
             "discrete_total_variation_distance",
+            "jensen_shannon_divergence",
+            "kl_divergence",
+            "total_variation_distance",
         ],
-        "divergences": ["jensen_shannon_divergence", "kl_divergence"],
         "energy": ["energy_distance"],
         "means": ["mean_difference_bound"],
         "mmd": ["gaussian_mmd2"],
-        "total_variation": ["total_variation_distance"],
         "wasserstein": ["wasserstein_distance"],
     },
 )

@@ -5,7 +5,6 @@ Weights of many pairs of mixtures on one basis: in as (..., n), out as (...).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.density.reflection import finite_or_not
 
 SUM_TOLERANCE = 1e-6  # how far weights may be from the sum 1; they are then divided by their sum
 
@@ -32,6 +32,7 @@ class Sample(NamedTuple):
 
 
 Law = GaussianMixture1D | Sample
+Weights = ArrayLike | None  # of a sample's numbers (N,)
 
 
 def hint_at_names(function: Function) -> Function:
@@ -93,8 +94,8 @@ def weight_rows(
     a: ArrayLike,
     b: ArrayLike,
     basis: GaussianBasis,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
+    a_weights: Weights = None,
+    b_weights: Weights = None,
     *,
     names: tuple[str, str] = ("a", "b"),
     checked: bool = True,
@@ -190,14 +191,9 @@ def shaped(values: FloatArray, shape: tuple[int, ...]) -> float | FloatArray:
     return values.reshape(shape) if shape else float(values[0])
 
 
-def is_open(basis: GaussianBasis) -> bool:
-    """Whether nothing is reflected: both sides are open."""
-    return not any(end is not None and math.isfinite(end) for end in basis.bounds)
-
-
 def is_lattice(basis: GaussianBasis) -> bool:
     """Whether all components are alike and equally far from their neighbours: neither warped nor bounded."""
-    return basis.scale is None and is_open(basis)
+    return basis.scale is None and not np.isfinite(finite_or_not(basis.bounds)).any()
 
 
 def continuous_share(law: GaussianMixture1D) -> float:
@@ -211,11 +207,9 @@ def near_zero(a: Law, b: Law) -> tuple[Law, Law]:
     It can where no place is more than twice as far from 0 as another: differences of such numbers are not rounded.
     """
     places = np.concatenate([_places(a), _places(b)])
-    low, high = float(places.min()), float(places.max())
-    if low > 0 and high <= 2 * low:
-        return _moved(a, low), _moved(b, low)
-    if high < 0 and low >= 2 * high:
-        return _moved(a, high), _moved(b, high)
+    near, far = sorted((float(places.min()), float(places.max())), key=abs)
+    if near * far > 0 and abs(far) <= 2 * abs(near):
+        return _moved(a, near), _moved(b, near)
     return a, b
 
 

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray
+from gaussmix.density.auto.scoring import cell_probabilities
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
-from gaussmix.distances._inputs import Sample, as_law, is_open, shaped, weight_rows
+from gaussmix.density.reflection import finite_or_not
+from gaussmix.distances._inputs import Sample, Weights, as_law, shaped, weight_rows
 
 _ROUNDING = 1e-9  # by which another's distribution function may leave [0, 1]
 _NUMBERS = 1 << 20  # at a time, to bound the memory
@@ -32,8 +33,8 @@ def binned_l1(
     *,
     basis: GaussianBasis | None = None,
     half_width: float | None = None,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
+    a_weights: Weights = None,
+    b_weights: Weights = None,
 ) -> float | FloatArray:
     """Return L of E Eq. 9, from 0 to 2: the sum of absolute differences of the regions' probabilities.
 
@@ -82,8 +83,8 @@ def density_information_loss(
     *,
     basis: GaussianBasis | None = None,
     parts: int = 4,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
+    a_weights: Weights = None,
+    b_weights: Weights = None,
 ) -> float | FloatArray:
     """Return the density information loss of E Eq. 1: Eq. 9 with every region of ``cells`` split into equal parts.
 
@@ -126,12 +127,9 @@ def _loss(
         difference = _masses(a, edges, "a", weights[0]) - _masses(b, edges, "b", weights[1])
         return float(np.abs(difference[counted]).sum())
     first, second, shape = weight_rows(a, b, basis, *weights)
-    if not is_open(basis):
-        pairs = zip(first, second, strict=True)
-        values = [_loss(basis.mixture(p), basis.mixture(q), edges, counted, None, weights) for p, q in pairs]
-        return shaped(np.array(values, float), shape)
-    below = ndtr((edges - basis.centers[:, None]) / basis.stds[:, None])
-    of_components = np.diff(below, prepend=0.0, append=1.0)[:, counted]
+    bounds = low, high = finite_or_not(basis.bounds)
+    regions = np.concatenate([[low], edges.clip(low, high), [high]])
+    of_components = cell_probabilities(regions, basis.centers, basis.stds, bounds)[:, counted]
     out, rows = np.empty(len(first)), max(1, _NUMBERS // of_components.shape[1])
     for k in range(0, len(out), rows):
         part = slice(k, k + rows)

@@ -14,10 +14,9 @@ from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import as_mixture, hint_at_names
 from gaussmix.distances.binned import binned_l1, density_information_loss
-from gaussmix.distances.divergences import jensen_shannon_divergence, kl_divergence
+from gaussmix.distances.divergences import jensen_shannon_divergence, kl_divergence, total_variation_distance
 from gaussmix.distances.means import mean_difference_bound
 from gaussmix.distances.mmd import gaussian_mmd2
-from gaussmix.distances.total_variation import total_variation_distance
 from gaussmix.distances.wasserstein import wasserstein_distance
 
 CELLS, PARTS = 200, 4
@@ -61,12 +60,9 @@ class Comparison:
 
     def __str__(self) -> str:
         error = self.wasserstein_1_error
+        about_w1 = f"error of the integration below {error:.1g}" if error else "exact"
         rows = (
-            (
-                "Wasserstein distance W1",
-                self.wasserstein_1,
-                f"error of the integration below {error:.1g}" if error else "exact",
-            ),
+            ("Wasserstein distance W1", self.wasserstein_1, about_w1),
             ("Wasserstein distance W2", self.wasserstein_2, "weighs far moves more"),
             ("difference of the means", self.mean_difference, "at most W1"),
             ("total variation", self.total_variation, "0 equal, 1 nothing in common"),

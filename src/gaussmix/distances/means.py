@@ -13,14 +13,13 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import ndtr, stdtr
 
 from gaussmix._typing import FloatArray
 from gaussmix.density._mixture.exact import Pieces
 from gaussmix.density.basis import GaussianBasis, check_range
-from gaussmix.density.reflection import UNIFORM_FROM, mirror_images
-from gaussmix.distances._inputs import Law, Sample, as_law, continuous_share, shaped, weight_rows
+from gaussmix.density.reflection import UNIFORM_FROM, finite_or_not, mirror_images
+from gaussmix.distances._inputs import Law, Sample, Weights, as_law, continuous_share, shaped, weight_rows
 
 Interval = tuple[float, float]
 
@@ -34,8 +33,8 @@ def mean_difference_bound(
     *,
     basis: GaussianBasis | None = None,
     support: Interval | None = None,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
+    a_weights: Weights = None,
+    b_weights: Weights = None,
 ) -> float | FloatArray:
     """Return ``|E_a X - E_b X|``, a lower bound of the Wasserstein distance W1, in the units of the data.
 
@@ -67,17 +66,14 @@ def mean_difference_bound(
 
 def whole_interval(basis: GaussianBasis) -> Interval:
     """(low, high): `REACH` deviations beyond the outermost centres, or the basis's bounds."""
-    low, high = basis.bounds
-    reach = REACH * basis.stds
-    return (
-        float((basis.centers - reach).min()) if low is None or math.isinf(low) else low,
-        float((basis.centers + reach).max()) if high is None or math.isinf(high) else high,
-    )
+    low, high = finite_or_not(basis.bounds)
+    below, above = (float(f(basis.centers + side * REACH * basis.stds)) for f, side in ((np.min, -1), (np.max, 1)))
+    return below if math.isinf(low) else low, above if math.isinf(high) else high
 
 
 def cdf_integrals(basis: GaussianBasis, support: Interval | None) -> FloatArray:
     """A (n,) on the interval ``support``; without one, minus the components' means, up to a constant."""
-    low, high = (limit if end is None else end for end, limit in zip(basis.bounds, (-math.inf, math.inf), strict=True))
+    low, high = finite_or_not(basis.bounds)
     mean, std = basis.centers, basis.stds
     if math.isinf(low) and math.isinf(high):
         return -mean if support is None else _clipped_gaussians(mean, std, (low, high), *support)

@@ -23,13 +23,12 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import factorial
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances._difference import TO_LEGENDRE, Difference
-from gaussmix.distances._inputs import Law, as_law, hint_at_names, is_lattice, shaped, weight_rows
+from gaussmix.distances._inputs import Law, Weights, as_law, hint_at_names, is_lattice, shaped, weight_rows
 from gaussmix.distances._mixtures.quadrature import panels, rule
 from gaussmix.distances.toeplitz import check_sigma, kernel_product
 
@@ -44,7 +43,7 @@ _ORDERS = np.arange(19)  # of u: |u| <= 1 / sqrt(8), and of t: |t| <= 1/2
 _AWAY = math.ceil(_NORMAL_REACH * _FINE / _CELL)  # cells
 _NODES = (np.arange(-2 * _AWAY, 2 * _AWAY + 2) - 1) * (0.5 * _CELL / _FINE)  # of cells _AWAY to either side, in tau
 _OF_NODES = np.exp(-0.5 * _NODES**2) * _NODES ** _ORDERS[:, None] / factorial(_ORDERS)[:, None]
-_CELLS_AT_ONCE = 1 << 13
+_OF_NODES = _OF_NODES.reshape(_ORDERS.size, -1, 2).swapaxes(0, 1).copy()  # by cell
 _ROUNDING = 1e-12  # masses that add up to less add up to 0
 
 
@@ -55,8 +54,8 @@ def gaussian_mmd2(
     sigma: float,
     *,
     basis: GaussianBasis | None = None,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
+    a_weights: Weights = None,
+    b_weights: Weights = None,
 ) -> float | FloatArray:
     """Return the squared maximum mean discrepancy of a Gaussian kernel: from 0 to 2.
 
@@ -150,17 +149,11 @@ def _of_points(at: FloatArray, mass: FloatArray, sigma: float) -> float:
     for k in range(_ORDERS.size):
         moments[:, k] = np.add.reduceat(term, first)  # more exact than np.bincount
         term *= u
-    total, nodes, base, cell = 0.0, np.empty((0, 2)), 0, cell[first]
-    for start in range(0, cell.size, _CELLS_AT_ONCE):
-        here, before = cell[start : start + _CELLS_AT_ONCE], nodes[max(cell[start] - _AWAY - base, 0) :]
-        total += np.square(nodes[: len(nodes) - len(before)]).sum()
-        base = here[0] - _AWAY
-        nodes = np.zeros((here[-1] + _AWAY + 1 - base, 2))
-        nodes[: len(before)] = before
-        added = (moments[start : start + _CELLS_AT_ONCE] @ _OF_NODES).reshape(here.size, -1, 2)
-        for shift in range(2 * _AWAY + 1):
-            nodes[here - here[0] + shift] += added[:, shift]
-    total += np.square(nodes).sum()
+    cell = cell[first] - cell[0]
+    nodes = np.zeros((cell[-1] + 2 * _AWAY + 1, 2))
+    for shift, of_nodes in enumerate(_OF_NODES):
+        nodes[cell + shift] += moments @ of_nodes
+    total = float(np.square(nodes).sum())
     return by_themselves + total / math.sqrt(8 * math.pi)
 
 

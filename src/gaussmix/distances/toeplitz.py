@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.fft import irfft, next_fast_len, rfft
+from scipy.linalg import toeplitz
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
@@ -45,11 +46,8 @@ def kernel_matrix(basis: GaussianBasis, sigma: float, *, diagonal: bool) -> Floa
 
     As the paper without the diagonal (M of D Eq. 14). Raises ValueError for a sigma that is not positive and finite.
     """
-    n = basis.n_components
     if basis.scale is None:
-        row = kernel_row(basis, sigma, diagonal=diagonal)
-        both_sides = np.append(row[:0:-1], row)
-        return np.lib.stride_tricks.sliding_window_view(both_sides, n)[::-1].copy()
+        return toeplitz(kernel_row(basis, sigma, diagonal=diagonal))
     matrix = _density(np.subtract.outer(basis.centers, basis.centers), sigma)
     if not diagonal:
         np.fill_diagonal(matrix, 0.0)

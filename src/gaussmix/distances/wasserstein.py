@@ -6,10 +6,10 @@
 F: cdfs, Q: quantiles. W_1 is integrated from antiderivatives between certified zeros (`_mixtures.absolute`;
 `_lattice.rows` for weights on one basis), between samples all are exact (`_samples`). W_p with a mixture is
 integrated here, over u in the lower half and over 1 - u in the upper one, so that both tails are accurate; v is either.
-On a panel [v_1, v_2] stands Lobatto's rule of 4 points inside Kronrod's of 7 (Gander and Gautschi 2000), in v, or in
-log v where v_2 > 2 v_1. Panels start at the masses beyond `STARTS` of every component. They are cut where Q_a - Q_b
-changes sign, and halved until the differences of the rules add up to `TOLERANCE` of the integral. Against a sample Q_b
-is a number between two sums of its masses.
+On a panel [v_1, v_2] stands Lobatto's rule of 4 points inside Kronrod's of 7 (Gander and Gautschi 2000), in log v.
+Panels start at the masses beyond `STARTS` of every component. They are halved where Q_a - Q_b changes sign, and until
+the differences of the rules add up to `TOLERANCE` of the integral. Against a sample Q_b is a number between two sums of
+its masses.
 
 Guards: far out Q = loc -+ (K / v)^(1/3) with K = 6 m s^3 / (pi sqrt(3)) for a guard of mass m and scale s. Between
 different K the p-th power of the difference is integrable for p < 3 only; with the same K the difference tends to that
@@ -21,15 +21,14 @@ from __future__ import annotations
 import math
 import warnings
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances._inputs import Law, Sample, as_law, continuous_share, hint_at_names, near_zero, shaped
+from gaussmix.distances._inputs import Law, Sample, Weights, as_law, continuous_share, hint_at_names, near_zero, shaped
 from gaussmix.distances._lattice.rows import row_distances
 from gaussmix.distances._mixtures.absolute import absolute_difference
 from gaussmix.distances._samples import distance_of_samples
@@ -48,8 +47,7 @@ _NODES = np.array([-1, -math.sqrt(2 / 3), -math.sqrt(1 / 5), 0, math.sqrt(1 / 5)
 _NODES[[0, -1]] *= 1 - 2.0**-36  # inside: quantiles may jump at the ends
 _KRONROD = np.array([11 / 210, 72 / 245, 125 / 294, 16 / 35, 125 / 294, 72 / 245, 11 / 210])
 _LOBATTO = np.array([1 / 6, 0, 5 / 6, 0, 5 / 6, 0, 1 / 6])
-_ZERO = 1e-9
-"""Of the largest difference on a panel: smaller ones have no sign. Of its length: zeros so near an end need no cut."""
+_ZERO = 1e-9  # of the largest difference on a panel: smaller ones have no sign
 
 
 @hint_at_names
@@ -59,8 +57,8 @@ def wasserstein_distance(
     p: float = 1,
     *,
     basis: GaussianBasis | None = None,
-    a_weights: ArrayLike | None = None,
-    b_weights: ArrayLike | None = None,
+    a_weights: Weights = None,
+    b_weights: Weights = None,
     return_error: bool = False,
 ) -> Any:
     """Return the Wasserstein distance W_p(a, b) in the units of the data: itself, not its p-th power.
@@ -123,18 +121,12 @@ def _of_pair(a: Law, b: Law, p: float) -> tuple[float, float]:
     return absolute_difference(a, b, cumulative=True) if p == 1 else _power_distance(a, b, p)
 
 
-class _Panels(NamedTuple):
-    """(M,): where v starts and ends, whether it counts from the upper end, and the sample's number there."""
-
-    low: FloatArray
-    high: FloatArray
-    upper: NDArray[np.bool_]
-    number: FloatArray
+_Panels = FloatArray  # (4, M): where v starts and ends, 1 if it counts from the upper end, the sample's number there
 
 
 def _power_distance(a: GaussianMixture1D, b: Law, p: float) -> tuple[float, float]:
     """(W_p, an estimate of its error), p > 1 and finite. Infinite, with a RuntimeWarning, where the guards make it."""
-    reach = [_guard_reach(law) if isinstance(law, GaussianMixture1D) else 0.0 for law in (a, b)]
+    reach = [_guard_reach(law) for law in (a, b)]
     alike = reach[0] == reach[1]
     if p >= 3 and not alike:
         warnings.warn(
@@ -144,39 +136,32 @@ def _power_distance(a: GaussianMixture1D, b: Law, p: float) -> tuple[float, floa
             stacklevel=5,
         )
         return math.inf, 0.0
-    last = _FIRST_EQUAL_GUARDS if alike and reach[0] > 0 else _FIRST_AFTER_ALL
+    order, last = p / 3, _FIRST_EQUAL_GUARDS if alike and reach[0] > 0 else _FIRST_AFTER_ALL
     for first in (_FIRST, last):
         differences = _Differences(a, b, p, first)
-        total, error = _integral_from_first(differences, alike)
+        panels = differences.panels()
+        if differences.unit == 0:
+            return 0.0, 0.0
+        total, error = _integral(differences, panels)
+        for upper in (False, True):
+            outermost = panels[3, panels[2] == upper][:1]
+            beyond = first * float(np.abs(differences(np.array([[first]]), upper, outermost)[0, 0])) ** p
+            if alike:
+                error += beyond
+            else:  # the difference goes on with the power -1/3 of v
+                total += beyond / (1 - order)
+                error += beyond * order / (1 - order) * first ** (1 / 3)
         if error <= 2 * TOLERANCE * total:
             break
-    if total == 0:
-        return 0.0, 0.0
     root = differences.unit * total ** (1 / p)
     spread = sum(float(law.isf(1 / 6) - law.ppf(1 / 6)) for law in differences.laws)
     return root, root * error / (p * total) + QUANTILE_ERROR * spread
 
 
-def _integral_from_first(differences: _Differences, alike: bool) -> tuple[float, float]:
-    """The integral from the first v on and, where guards are not alike, what their power -p/3 of v adds; its error."""
-    panels, first = differences.panels(), differences.first
-    if differences.unit == 0:
-        return 0.0, 0.0
-    total, error = _integral(differences, panels)
-    order = differences.p / 3
-    for upper in (False, True):
-        outermost = panels.number[panels.upper == upper][:1]
-        beyond = first * float(np.abs(differences(np.array([[first]]), upper, outermost)[0, 0])) ** differences.p
-        if alike:
-            error += beyond
-        else:
-            total += beyond / (1 - order)
-            error += beyond * order / (1 - order) * first ** (1 / 3)
-    return total, error
-
-
-def _guard_reach(law: GaussianMixture1D) -> float:
+def _guard_reach(law: Law) -> float:
     """K^(1/3)."""
+    if isinstance(law, Sample):
+        return 0.0
     mass = law.tail.mass * continuous_share(law)
     return law.tail.scale * (mass * 6 / (math.pi * math.sqrt(3))) ** (1 / 3)
 
@@ -208,18 +193,18 @@ class _Differences:
             edges = np.unique(np.concatenate([*cuts, sums, *turns]).clip(self.first, 0.5))
             low, high = edges[:-1], edges[1:]
             own = np.searchsorted(sums, 0.5 * low + 0.5 * high).clip(max=numbers.size - 1)
-            sides.append(_Panels(low, high, np.full(low.size, upper), numbers[own]))
+            sides.append(np.stack([low, high, np.full(low.size, float(upper)), numbers[own]]))
             v = np.sqrt(low) * np.sqrt(high)
             sizes.append((np.abs(self(v[:, None], upper, numbers[own])[:, 0]) * v ** (1 / self.p)).max())
         self.unit = float(max(sizes))
-        return _Panels(*(np.concatenate(columns) for columns in zip(*sides, strict=True)))
+        return np.concatenate(sides, axis=1)
 
 
 def _integral(differences: _Differences, panels: _Panels) -> tuple[float, float]:
     """The sum over panels that are cut where it pays, and the sum of the rules' differences."""
     total, error = 0.0, 0.0
     for halving in range(_MOST_HALVINGS):
-        values, errors, cuts = _rules(differences, panels)
+        values, errors = _rules(differences, panels)
         order = np.argsort(errors)
         spare = TOLERANCE * (total + float(values.sum()))
         n_done = int(np.searchsorted(np.cumsum(errors[order]), 0.1 * spare, "right"))
@@ -230,64 +215,32 @@ def _integral(differences: _Differences, panels: _Panels) -> tuple[float, float]
         total, error = total + float(values[done].sum()), error + float(errors[done].sum())
         if left.size == 0:
             break
-        low, high, cut = panels.low[left], panels.high[left], cuts[left]
-        low, high = np.concatenate([low, cut]), np.concatenate([cut, high])
-        panels = _Panels(low, high, np.tile(panels.upper[left], 2), np.tile(panels.number[left], 2))
+        lower, upper = panels[:, left], panels[:, left].copy()
+        lower[1] = upper[0] = np.sqrt(lower[0]) * np.sqrt(lower[1])
+        panels = np.concatenate([lower, upper], axis=1)
     return total, error
 
 
-def _rules(differences: _Differences, panels: _Panels) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """(M,) integrals by Kronrod's rule, how far Lobatto's is from it, and where to cut.
+def _rules(differences: _Differences, panels: _Panels) -> tuple[FloatArray, FloatArray]:
+    """(M,) integrals by Kronrod's rule, and how far Lobatto's is from it.
 
     Where the difference changes sign, the rules could agree and be wrong: there the error is the integral.
     """
-    values, errors, cuts = np.empty((3, panels.low.size))
+    values, errors = np.empty((2, panels.shape[1]))
     for upper in (False, True):
-        side = np.flatnonzero(panels.upper == upper)
+        side = np.flatnonzero(panels[2] == upper)
         for start in range(0, side.size, _CHUNK):
             own = side[start : start + _CHUNK]
-            low, high, number = panels.low[own], panels.high[own], panels.number[own]
-            v, weight, cuts[own] = _points(low, high)
-            away = differences(v, upper, number)
-            powers = np.abs(away) ** differences.p * weight
+            low, high = panels[:2, own, None]
+            half = 0.5 * np.log1p((high - low) / low)
+            v = (high * np.exp(half * (_NODES - 1))).clip(np.nextafter(low, high), np.nextafter(high, low))
+            away = differences(v, upper, panels[3, own])
+            powers = np.abs(away) ** differences.p * (half * v)
             values[own] = powers @ _KRONROD
-            errors[own] = np.abs(values[own] - powers @ _LOBATTO)
             sign = np.sign(away) * (np.abs(away) > _ZERO * np.abs(away).max(axis=1, keepdims=True))
-            turning = np.flatnonzero(sign.max(axis=1) > sign.min(axis=1) + 1)
-            zeros = _zeros(differences, v[turning], sign[turning], upper, number[turning])
-            inside = np.minimum(zeros - low[turning], high[turning] - zeros) > _ZERO * (high - low)[turning]
-            turning, zeros = own[turning[inside]], zeros[inside]
-            errors[turning], cuts[turning] = values[turning], zeros
-    return values, errors, cuts
-
-
-def _points(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The rules' points (M, 7), dv there, and the middles (M,) of panels."""
-    weight = np.repeat(0.5 * (high - low)[:, None], _NODES.size, axis=1)
-    v, middle = low[:, None] + weight * (1 + _NODES), 0.5 * low + 0.5 * high
-    wide = np.flatnonzero(high > 2 * low)
-    ratio = 0.5 * np.log(high[wide] / low[wide])[:, None]
-    v[wide] = high[wide, None] * np.exp(ratio * (_NODES - 1))
-    weight[wide] = ratio * v[wide]
-    middle[wide] = np.sqrt(low[wide]) * np.sqrt(high[wide])
-    return v.clip(np.nextafter(low, high)[:, None], np.nextafter(high, low)[:, None]), weight, middle
-
-
-def _zeros(
-    differences: _Differences, v: FloatArray, sign: NDArray[np.float64], upper: bool, number: FloatArray
-) -> FloatArray:
-    """The first change of sign of each row."""
-    before = np.argmax(sign != 0, axis=1)
-    rows = np.arange(before.size)
-    after = np.argmax(sign == -sign[rows, before, None], axis=1)
-
-    from scipy.optimize.elementwise import find_root  # which takes longer to load than most distances
-
-    def ahead(v: FloatArray, number: FloatArray, sign: FloatArray) -> FloatArray:
-        return differences(v[:, None], upper, number)[:, 0] * sign
-
-    ends, given = (v[rows, after - 1], v[rows, after]), (number, sign[rows, before])
-    return find_root(ahead, ends, args=given, tolerances={"xrtol": 1e-12}).x if rows.size else np.empty(0)
+            turning = sign.max(axis=1) > sign.min(axis=1) + 1
+            errors[own] = np.where(turning, values[own], np.abs(values[own] - powers @ _LOBATTO))
+    return values, errors
 
 
 def _turns(law: GaussianMixture1D, upper: bool) -> FloatArray:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from gaussmix.density.auto.averaging import Prediction, _split, influence, predict, sharpen, stack
-from gaussmix.density.auto.cells import cell_probabilities
-from gaussmix.density.auto.scoring import Likelihood, Mixture, refine
+from gaussmix.density.auto.scoring import Likelihood, Mixture, cell_probabilities, refine
 from gaussmix.density.reflection import reflect
 
 ALPHAS = [0.5, 0.25, 0.125]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from gaussmix.density.auto.edges import find_edges, mean_log_distance
+from gaussmix.density.auto.rule import find_edges, mean_log_distance
 from gaussmix.density.axis import Axis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.standard_units import read_counts

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from gaussmix.density.auto.edges import find_edges
-from gaussmix.density.auto.rule import AutomaticFit, fit_automatic, fit_fast
+from gaussmix.density.auto.rule import AutomaticFit, find_edges, fit_automatic, fit_fast
 from gaussmix.density.axis import Axis
 from gaussmix.density.binning import choose_axis, take_sample
 from gaussmix.density.counts import BinnedCounts

@@ -9,8 +9,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from gaussmix.density.auto.cells import Interval
-from gaussmix.density.auto.scoring import Likelihood, Mixture, jacobian, refine
+from gaussmix.density.auto.scoring import Interval, Likelihood, Mixture, jacobian, refine
 
 INF = math.inf
 OPEN: Interval = (-INF, INF)

@@ -13,8 +13,8 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray
+from gaussmix.distances._lattice.cells import tables
 from gaussmix.distances._lattice.rows import absolute_integrals
-from gaussmix.distances._lattice.tables import tables
 
 Kind = Literal["cdf", "density"]
 root: Any = brentq

@@ -40,8 +40,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaussmix._typing import FloatArray
-from gaussmix.density.auto.cells import cell_probabilities
-from gaussmix.density.auto.scoring import Likelihood, Mixture, jacobian
+from gaussmix.density.auto.scoring import Likelihood, Mixture, cell_probabilities, jacobian
 from gaussmix.density.interior_point import maximum_likelihood_weights
 from gaussmix.density.reflection import reflect
 

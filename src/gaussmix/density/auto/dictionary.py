@@ -22,7 +22,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.density.auto.cells import Interval, sparse_probabilities
+from gaussmix.density.auto.scoring import Interval, sparse_probabilities
 from gaussmix.density.standard_units import quantile_places
 
 MAX_CELLS = 400

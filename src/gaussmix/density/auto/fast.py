@@ -22,8 +22,7 @@ from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.auto.averaging import Prediction
-from gaussmix.density.auto.cells import Interval, sparse_probabilities
-from gaussmix.density.auto.scoring import Likelihood
+from gaussmix.density.auto.scoring import Interval, Likelihood, sparse_probabilities
 from gaussmix.density.bandwidth import isj_bandwidth, normal_scale_bandwidth
 from gaussmix.density.reflection import reflect
 from gaussmix.density.standard_units import StandardCounts
@@ -70,9 +69,8 @@ def expand_counts(data: StandardCounts, bounds: Interval) -> Expansion:
 def _bandwidth(counts: FloatArray) -> float:
     """h in bins."""
     m = len(counts)
-    h = isj_bandwidth(counts) if counts.sum() >= _FEWEST_FOR_ISJ and m >= 16 else None
-    if h is None:
-        h = normal_scale_bandwidth(counts)
+    enough = counts.sum() >= _FEWEST_FOR_ISJ and m >= 16
+    h = (enough and isj_bandwidth(counts)) or normal_scale_bandwidth(counts)
     return min(max(h, _NARROWEST[m > _COARSE_AXIS]), max(m / 3, 0.5))
 
 

@@ -4,7 +4,7 @@
 also what "auto" takes for fewer than `FEWEST` points. "auto" goes on, from counts in standard units without their point
 masses (`standard_units`):
 
-1. `edges`       a density that ends in a jump is found on either side; all Gaussians are reflected there.
+1. `find_edges`  a density that ends in a jump is found on either side; all Gaussians are reflected there.
 2. `dictionary`  at most 400 cells of bins; a GMM expansion at every scale, down to where 8 points support an atom.
 3. `selection`   atoms join by score tests; weights by certified maximum likelihood; Fisher scoring (`scoring`) moves
                  the few active ones (at most 20); their number by penalised likelihood.
@@ -14,6 +14,15 @@ masses (`standard_units`):
 
 In all likelihoods a Student t with 3 degrees of freedom around the median carries as much as .2 points: far points
 then do not force components on the fit.
+
+Near an end, let the share of points within a distance t of it grow as t^rho: rho = 1 where the density jumps to a
+finite height, rho < 1 at a pole, rho = 2 where it starts as a ramp, and larger in tails. Of the M points nearest to the
+end, with distances t_i and t_M the largest of them, the maximum likelihood estimate is (Hill 1975, turned around)
+
+    1 / rho = mean_i log(t_M / t_i)        with relative standard error 1 / sqrt(M).
+
+The true end lies beyond the extreme point, by about t_M M^(-1/rho); rho is estimated twice, the second time with
+distances from there. An edge is reported, at that place, where rho < sqrt(2), half way between a jump and a ramp.
 
 What was tried and left out: stacking the parametric fit and "fast" only (L1 error +5 % at 5 000 points, +10 % from 1e5
 on, 1.6 times the best kernel estimate at a triangle); two EM steps, or pieces of 1/16 (noisier up to 5 000 points); 800
@@ -36,15 +45,18 @@ from threadpoolctl import ThreadpoolController
 
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.auto import averaging, fast
-from gaussmix.density.auto.cells import Interval
 from gaussmix.density.auto.dictionary import build_dictionary, cell_boundaries
-from gaussmix.density.auto.scoring import Likelihood
+from gaussmix.density.auto.scoring import Interval, Likelihood
 from gaussmix.density.auto.selection import select_components
 from gaussmix.density.standard_units import GUARD_POINTS, Bounds, StandardCounts
 
 FEWEST = 30.0
 ALPHAS = (0.5, 0.25, 0.125)
-_FEWEST_BINS = 4
+_FEWEST_BINS = 4  # also those that the M points must cover for distances to mean something
+_blas = cache(ThreadpoolController)
+_THRESHOLD = math.sqrt(2)  # of rho
+_FEWEST_FOR_EDGES = 50  # points in all
+_EXPONENT = 0.7  # M = N^0.7: grows, but its share of the points shrinks
 _NEGLIGIBLE = 1e-4  # points: components that hold less are left out of the result
 
 
@@ -81,28 +93,17 @@ def fit_automatic(data: StandardCounts, bounds: Bounds) -> AutomaticFit:
     data = _within(data, bounds)
     expansion = fast.expand_counts(data, data.interval(bounds))
     with _blas().limit(limits=1, user_api="blas"):
-        return _averaged(data, bounds, expansion)
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def _averaged(data: StandardCounts, bounds: Bounds, expansion: fast.Expansion) -> AutomaticFit:
-    likelihood, cell = make_cells(data, data.interval(bounds))
-    finite = likelihood.edges[np.isfinite(likelihood.edges)]
-    dictionary = build_dictionary(finite, likelihood.counts[likelihood.inner], likelihood.bounds)
-    mixture = select_components(likelihood, dictionary)
-    found = averaging.influence(likelihood, mixture)
-    fits = [averaging.predict(mixture, found)]
-    fits += [averaging.sharpen(likelihood, mixture, found, alpha) for alpha in ALPHAS]
-    fits += [fast.predict(likelihood, data.counts, cell, expansion)]
-    shares = averaging.stack(likelihood.counts, fits)
-    used = [(share, fit) for share, fit in zip(shares, fits, strict=True) if share > 0]
-    weights = np.concatenate([share * fit.weights for share, fit in used])
-    means = np.concatenate([fit.means for _, fit in used])
-    stds = np.concatenate([fit.stds for _, fit in used])
+        likelihood, cell = make_cells(data, data.interval(bounds))
+        finite = likelihood.edges[np.isfinite(likelihood.edges)]
+        dictionary = build_dictionary(finite, likelihood.counts[likelihood.inner], likelihood.bounds)
+        mixture = select_components(likelihood, dictionary)
+        found = averaging.influence(likelihood, mixture)
+        fits = [averaging.predict(mixture, found)]
+        fits += [averaging.sharpen(likelihood, mixture, found, alpha) for alpha in ALPHAS]
+        fits += [fast.predict(likelihood, data.counts, cell, expansion)]
+        shares = averaging.stack(likelihood.counts, fits)
+    used = [(share * fit.weights, fit.means, fit.stds) for share, fit in zip(shares, fits, strict=True) if share > 0]
+    weights, means, stds = (np.concatenate(parts) for parts in zip(*used, strict=True))
     keep = weights * data.n >= _NEGLIGIBLE
     details = {
         "bandwidth": expansion.bandwidth,
@@ -182,3 +183,42 @@ def _student(t: FloatArray) -> FloatArray:
     middle, width = np.where(inner, t[:-1] / 2 + t[1:] / 2, 0.0), np.where(inner, t[1:] - t[:-1], np.inf)
     close = width < 1e-4 * (1 + np.abs(middle))
     return np.where(close, 2 / (math.pi * math.sqrt(3) * (1 + middle**2 / 3) ** 2) * width, mass)
+
+
+def find_edges(data: StandardCounts) -> Bounds:
+    """Positions, in x, of a jump at the (lower, upper) end of the data; None where the density fades out."""
+    lower = _edge_gap(data.edges - data.edges[0], data.counts)
+    upper = _edge_gap((data.edges[-1] - data.edges)[::-1], data.counts[::-1])
+    unit = 0.0 if data.on_lattice else data.unit  # rounded values end where they end
+    return (
+        None if lower is None else data.ends[0] - lower * unit,
+        None if upper is None else data.ends[1] + upper * unit,
+    )
+
+
+def _edge_gap(distance: FloatArray, counts: FloatArray) -> float | None:
+    """How far beyond distance 0 the edge is expected, None without one; (m + 1,) distances of the bins' edges."""
+    n = counts.sum()
+    if n < _FEWEST_FOR_EDGES or len(counts) < _FEWEST_BINS:
+        return None
+    cumulative = np.cumsum(counts)
+    last = max(int(np.searchsorted(cumulative, float(n) ** _EXPONENT)), _FEWEST_BINS - 1)
+    points = float(cumulative[min(last, len(counts) - 1)])
+    if points > n / 2:
+        return None
+    distance, counts = distance[: last + 2], counts[: last + 1]
+    gap = rho = 0.0
+    for _ in range(2):
+        rho = 1 / mean_log_distance(distance + gap, counts)
+        gap = min(float(distance[-1] + gap) * points ** (-1 / rho), float(distance[-1]))
+    return gap if rho < _THRESHOLD else None
+
+
+def mean_log_distance(distance: FloatArray, counts: FloatArray) -> float:
+    """Mean of log(t_M / t) over points spread evenly in their bins; t_M is the last of the bins' edges, (m + 1,)."""
+    t = distance / distance[-1]
+    integral = t * np.log(np.where(t > 0, t, 1.0)) - t
+    width = np.diff(t)
+    at_point = -np.log(np.maximum(t[1:], np.finfo(float).tiny))
+    means = np.divide(-np.diff(integral), width, out=at_point, where=width > 0)  # 0: narrower than rounding
+    return float(counts @ means / counts.sum())

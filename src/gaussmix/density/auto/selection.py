@@ -11,7 +11,7 @@ while that pays. So the expansion is where components come from; they then move.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,23 +29,14 @@ _MOST_STEPS = 40
 _WEIGHT_TOL = 1e-4  # certified gap of the weights, in nats a point
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A mixture and its log-likelihood."""
-
-    mixture: Mixture
-    value: float
-
-    def criterion(self, penalty: float) -> float:
-        """What is compared."""
-        return self.value - penalty * len(self.mixture)
+Candidate = tuple[Mixture, float]  # a mixture and its log-likelihood
 
 
 def select_components(likelihood: Likelihood, dictionary: Dictionary) -> Mixture:
     """The best mixture met, polished and pruned; its weights sum to 1. The dictionary is of the inner cells."""
     penalty = PENALTY * math.log(likelihood.n)
     candidates = _starts(likelihood, dictionary)
-    mixture = max(candidates, key=lambda c: c.criterion(penalty)).mixture
+    mixture, _ = _best(candidates, penalty)
     inner = likelihood.inner
     threshold = 0
     for _ in range(_MOST_STEPS):
@@ -64,10 +55,15 @@ def select_components(likelihood: Likelihood, dictionary: Dictionary) -> Mixture
         mixture = _reweigh(likelihood, mixture.joined(atoms))
         mixture, value = refine(likelihood, mixture, steps=3)
         mixture = _without_empty(mixture, likelihood.n)
-        candidates.append(Candidate(mixture, value))
-    best = max(candidates, key=lambda c: c.criterion(penalty)).mixture
-    best = _prune(likelihood, Candidate(*refine(likelihood, best, steps=10, tol=0.003)), penalty).mixture
+        candidates.append((mixture, value))
+    best, _ = _best(candidates, penalty)
+    best, _ = _prune(likelihood, refine(likelihood, best, steps=10, tol=0.003), penalty)
     return replace(best, weights=best.weights / best.weights.sum())
+
+
+def _best(candidates: list[Candidate], penalty: float) -> Candidate:
+    """The first of those with the largest log-likelihood less ``penalty`` a component."""
+    return max(candidates, key=lambda candidate: candidate[1] - penalty * len(candidate[0]))
 
 
 def _without_empty(mixture: Mixture, n: float) -> Mixture:
@@ -83,14 +79,14 @@ def _starts(likelihood: Likelihood, dictionary: Dictionary) -> list[Candidate]:
     mean = float(share @ middles)
     std = max(math.sqrt(float(share @ (middles - mean) ** 2)), float(np.diff(edges).min()))
     one = Mixture(*(np.array([value]) for value in (1.0, mean, std, 0.05 * std)))
-    starts = [Candidate(*refine(likelihood, one, steps=10))]
+    starts = [refine(likelihood, one, steps=10)]
     coarse = dictionary.stds == dictionary.stds.max()
     means, stds = dictionary.means[coarse], dictionary.stds[coarse]
     several = _reweigh(likelihood, one.joined(Mixture(np.full(len(means), 0.1), means, stds, 0.05 * stds)))
     several = several.select(several.weights > 1e-3)
     if len(several) > 1:
         several, value = refine(likelihood, several, steps=10)
-        starts.append(Candidate(_without_empty(several, likelihood.n), value))
+        starts.append((_without_empty(several, likelihood.n), value))
     return starts
 
 
@@ -118,13 +114,14 @@ def _reweigh(likelihood: Likelihood, mixture: Mixture) -> Mixture:
 def _prune(likelihood: Likelihood, best: Candidate, penalty: float) -> Candidate:
     """Takes out one of the two lightest components, as long as the criterion does not fall."""
     for _ in range(2):
-        if len(best.mixture) < 2:
+        mixture = best[0]
+        if len(mixture) < 2:
             break
-        for k in np.argsort(best.mixture.weights)[:2]:
-            rest = best.mixture.select(np.arange(len(best.mixture)) != k)
+        for k in np.argsort(mixture.weights)[:2]:
+            rest = mixture.select(np.arange(len(mixture)) != k)
             rest = replace(rest, weights=rest.weights / rest.weights.sum())
-            shorter = Candidate(*refine(likelihood, rest, steps=8, tol=0.05))
-            if shorter.criterion(penalty) > best.criterion(penalty):
+            shorter = refine(likelihood, rest, steps=8, tol=0.05)
+            if _best([best, shorter], penalty) is shorter:
                 best = shorter
                 break
         else:

@@ -28,8 +28,7 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import SUM_TOLERANCE, check_weight_rows, is_lattice, weight_rows
-from gaussmix.distances._lattice.cells import cells, integrals_by_cells
-from gaussmix.distances._lattice.tables import NEGLIGIBLE, UNIT, Kind, tables
+from gaussmix.distances._lattice.cells import NEGLIGIBLE, UNIT, Kind, cells, integrals_by_cells, tables
 
 NORMAL = 8 * UNIT  # sums within this of 1 are 1
 LATTICE = (0.01, 100.0)  # bandwidths, in spacings, for which the tables are small
