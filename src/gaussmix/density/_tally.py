@@ -66,7 +66,7 @@ def locate_warped(x, center, per_scale, base, per_width, first, n_bins, low, hig
             for k in range(_DEGREE - 1, -1, -1):
                 log = log * mantissa + _LOG[k]
             logs[i] = log
-        beyond = np.int32(0)
+        beyond, doubts = np.int32(0), np.int32(0)
         for i in range(part.size):
             v = np.float64(part[i])
             size = np.float64(logs[i]) + _LN2 * np.float64((bits[i] >> 23) - 127)
@@ -74,18 +74,15 @@ def locate_warped(x, center, per_scale, base, per_width, first, n_bins, low, hig
             place = ((size if v > center else -size) - base) * per_width
             whole = np.floor(place)
             doubt = (place - whole < unsure) | (place - whole > 1.0 - unsure) | (scratch[i] > _LARGEST)
+            doubts += np.int32(doubt)
             found[i] = _DOUBT if doubt else np.uint32(np.int32(_slot(v, whole, first, n_bins)))
         outside += beyond
-        for some in range(0, part.size, 32):
-            marks = np.uint32(0)
-            for i in range(some, min(some + 32, part.size)):
-                marks |= found[i]
-            if marks >= _DOUBT:
-                for i in range(some, min(some + 32, part.size)):
-                    if found[i] == _DOUBT:
-                        v = np.float64(part[i])
-                        whole = np.floor((math.asinh((v - center) * per_scale) - base) * per_width + _EDGE)
-                        found[i] = np.uint32(np.int32(_slot(v, whole, first, n_bins)))
+        if doubts > 0:
+            for i in range(part.size):
+                if found[i] == _DOUBT:
+                    v = np.float64(part[i])
+                    whole = np.floor((math.asinh((v - center) * per_scale) - base) * per_width + _EDGE)
+                    found[i] = np.uint32(np.int32(_slot(v, whole, first, n_bins)))
     return outside
 
 

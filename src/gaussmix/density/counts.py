@@ -88,32 +88,32 @@ class BinnedCounts(TensorRecord):
     @property
     def counts(self) -> IntArray:
         """Points in each bin, (n_bins,)."""
-        return self._sums(0)[self._bins]
+        return self._sums(0, self._bins)
 
     @property
     def n_nan(self) -> int:
         """How many were NaN."""
-        return int(self._sums(0)[NAN])
+        return int(self._sums(0, NAN))
 
     @property
     def n_under(self) -> int:
         """How many lay under the axis, -inf among them."""
-        return int(self._sums(0)[UNDER])
+        return int(self._sums(0, UNDER))
 
     @property
     def n_over(self) -> int:
         """How many lay over the axis, inf among them."""
-        return int(self._sums(0)[self._bins.stop])
+        return int(self._sums(0, self._bins.stop))
 
     @property
     def atom_counts(self) -> IntArray:
         """Points that equal each of ``atoms``, (A,)."""
-        return self._sums(0)[self._bins.stop + 1 :]
+        return self._sums(0, slice(self._bins.stop + 1, None))
 
     @property
     def n(self) -> int:
         """Points that are not NaN, with their frequencies."""
-        return int(self._sums(0)[UNDER : self._bins.stop + 1].sum())
+        return int(self._sums(0, slice(UNDER, self._bins.stop + 1)).sum())
 
     @property
     def minimum(self) -> float:
@@ -128,27 +128,27 @@ class BinnedCounts(TensorRecord):
     @property
     def mass(self) -> FloatArray:
         """Weight in each bin, (n_bins,): the counts, unless there were importance weights."""
-        return self._sums(1)[self._bins].astype(np.float64)
+        return self._sums(1, self._bins).astype(np.float64)
 
     @property
     def under_mass(self) -> float:
         """Weight under the axis."""
-        return float(self._sums(1)[UNDER])
+        return float(self._sums(1, UNDER))
 
     @property
     def over_mass(self) -> float:
         """Weight over the axis."""
-        return float(self._sums(1)[self._bins.stop])
+        return float(self._sums(1, self._bins.stop))
 
     @property
     def total_mass(self) -> float:
         """Weight of all points that are not NaN."""
-        return float(self._sums(1)[UNDER : self._bins.stop + 1].astype(np.float64).sum())
+        return float(self._sums(1, slice(UNDER, self._bins.stop + 1)).astype(np.float64).sum())
 
     @property
     def atom_mass(self) -> FloatArray:
         """Weight on each of ``atoms``, (A,)."""
-        return self._sums(1)[self._bins.stop + 1 :].astype(np.float64)
+        return self._sums(1, slice(self._bins.stop + 1, None)).astype(np.float64)
 
     @property
     def size(self) -> float:
@@ -255,9 +255,9 @@ class BinnedCounts(TensorRecord):
         """The slots of the bins; the next one is over the axis, and behind it are the atoms."""
         return slice(FIRST_BIN, FIRST_BIN + self.axis.n_bins)
 
-    def _sums(self, kind: Literal[0, 1]) -> NDArray[Any]:
-        """The number of all points, or their weight, by slot and by atom."""
-        return self._table.copy() if self._importance is None else self._table + self._importance[kind]
+    def _sums(self, kind: Literal[0, 1], at: int | slice) -> NDArray[Any]:
+        """The number of all points, or their weight, in slots and at the atoms behind them."""
+        return self._table[at] + (0 if self._importance is None else self._importance[kind][at])
 
     def _tables(self, like: BinnedCounts | None = None) -> list[NDArray[Any]]:
         """What was counted, with importance weights if there were any here or in those that it shall be ``like``."""
@@ -465,7 +465,7 @@ def _place(axis: Axis, ends: FloatArray) -> tuple[float, float, int, int, float,
 def _warp(axis: Axis) -> tuple[tuple[float, float], tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
     """Center and 1 / scale of an asinh axis, and room for the kernels to work in."""
     assert axis.scale is not None
-    scratch, logs = np.empty((2, 512), np.float32)
+    scratch, logs = np.empty((2, 128), np.float32)
     return (axis.center, 1 / axis.scale), (scratch, scratch.view(np.int32), logs)
 
 

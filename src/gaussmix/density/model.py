@@ -288,7 +288,7 @@ class DensityModel:
         for j, mine in enumerate(counts):
             others = (
                 np.isfinite(X[:, j]) & ~np.isin(X[:, j], mine.atoms)
-                if 0 < mine.n == mine.atom_counts.sum()
+                if 0 < mine.atom_counts.sum() == mine.n
                 else np.zeros(1, bool)
             )
             if self.range is None and others.any():
