@@ -471,10 +471,11 @@ def _warp(axis: Axis) -> tuple[tuple[float, float], tuple[NDArray[Any], NDArray[
 
 def _widen(extremes: FloatArray, x: NDArray[np.floating]) -> None:
     """Widen extremes (2,), least and greatest, to the finite ones of x."""
-    if not (len(x) and np.isfinite(x.min()) and np.isfinite(x.max())):
+    ends = x.min(initial=extremes[0]), x.max(initial=extremes[1])
+    if not np.isfinite(ends).all():
         x = x[np.isfinite(x)]
-    if len(x):
-        extremes[:] = min(extremes[0], x.min()), max(extremes[1], x.max())
+        ends = x.min(initial=extremes[0]), x.max(initial=extremes[1])
+    extremes[:] = ends
 
 
 def _require_room(counts: Sequence[BinnedCounts], more: float) -> None:
