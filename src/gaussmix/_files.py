@@ -23,7 +23,7 @@ from safetensors.numpy import load, save
 def cache_dir() -> Path:
     """Return the root of the cache: ``$GAUSSMIX_CACHE``, or the user's cache folder on this system."""
     chosen = os.environ.get("GAUSSMIX_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("gaussmix")
+    return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_cache_path("gaussmix")
 
 
 @contextmanager

@@ -592,3 +592,11 @@ def test_the_least_of_the_numbers_lies_on_an_asinh_axis_that_begins_with_it(seed
     low, high = np.arcsinh((np.array([x.min(), x.max()]) - 1.1) / 14.7)
     axis = Axis(low, (high - low) * (1 + 1e-12) / 4096, 4096, center=1.1, scale=14.7)
     assert BinnedCounts(axis).add(x).counts.sum() == 500
+
+
+def test_a_point_just_below_an_edge_lies_on_the_grown_axis() -> None:
+    axis = Axis(0.0, 0.25, 4, center=0.0, scale=1.0)
+    x = np.nextafter(axis.high, 0)
+    assert BinnedCounts(axis, grow=True).add([x]).n_over == 0
+    one, two = (BinnedCounts(axis, grow=True).add([a]).add([b]) for a, b in ((x, 2 * x), (2 * x, x)))
+    assert one == two

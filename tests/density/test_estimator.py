@@ -559,3 +559,44 @@ def test_columns_over_nineteen_decades_keep_their_quantiles() -> None:
     q = np.array([0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99])
     found = GMMExpansion().fit(x).distribution_.ppf(q)
     np.testing.assert_allclose(np.log10(found), np.log10(np.quantile(x, q)), atol=0.1)
+
+
+def test_bins_that_workers_have_stay_and_few_numbers_lay_none() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.lognormal(13, 1, 15_000)
+    start = GMMExpansion().partial_fit(np.zeros(3000))
+    worker = start.empty_like().partial_fit(np.zeros(500)).partial_fit(x)
+    assert start.merge(worker).report_.n == 18_500
+    model = GMMExpansion()
+    for chunk in (np.zeros(10_000), [1.0, 2.0, 3.0], x):
+        model.partial_fit(chunk)
+    np.testing.assert_allclose(
+        model.distribution_.ppf([0.6, 0.99]), np.quantile(np.r_[np.zeros(10_003), x], [0.6, 0.99]), rtol=0.1
+    )
+    model = GMMExpansion().partial_fit(np.zeros(10_000)).partial_fit(x)
+    np.testing.assert_allclose(
+        model.distribution_.ppf([0.6, 0.99]), np.quantile(np.r_[np.zeros(10_000), x], [0.6, 0.99]), rtol=0.02
+    )
+
+
+def test_moments_of_point_masses_keep_their_weights() -> None:
+    rng = np.random.default_rng(0)
+    x, w = np.r_[np.zeros(2000), rng.normal(3, 1, 3000)], np.r_[np.full(2000, 1e-3), np.ones(3000)]
+    model = GMMExpansion("kernel", exact=True).partial_fit(x[:2000], sample_weight=w[:2000])
+    model.partial_fit(x[2000:], sample_weight=w[2000:])
+    direct = model.counts_[0].empty_like().add(x, w)
+    np.testing.assert_allclose(model.counts_[0].moments, direct.moments, rtol=1e-9, atol=1e-9)
+
+
+def test_chunks_of_single_precision_leave_extremes_as_they_are() -> None:
+    x = np.r_[0.01 + np.random.default_rng(0).random(500) * 0.09, 0.1]
+    model = GMMExpansion(bounds=(None, 0.1)).partial_fit(x).partial_fit(np.array([0.05, -0.2], np.float32))
+    assert model.report_.maximum == 0.1
+    assert model.distribution_.cdf(0.1) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("far", [1e160, 1e300])
+def test_the_farthest_outlier_does_not_matter(far: float) -> None:
+    x = np.random.default_rng(3).normal(size=500)
+    q = [0.1, 0.5, 0.9]
+    np.testing.assert_allclose(GMMExpansion().fit(np.r_[x, far]).distribution_.ppf(q), np.quantile(x, q), atol=0.15)

@@ -189,3 +189,9 @@ def test_wrong_arguments_are_refused() -> None:
         energy_distance([math.nan], pi)
     with pytest.raises(TypeError, match="b_weights are for samples, but b is a mixture"):
         energy_distance(pi, normals([(1, 0, 1)]), b_weights=[1.0])
+
+
+def test_a_point_so_far_from_bounds_that_they_are_one_number() -> None:
+    law = GaussianMixture1D([1.0], [0.0], [1.0], bounds=(-1, 1))
+    for pair in ((law, [1e17]), ([1e17], law)):
+        assert energy_distance(*pair) == pytest.approx(math.sqrt(2e17), rel=1e-9)

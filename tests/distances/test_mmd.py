@@ -334,3 +334,10 @@ def test_bad_input_is_refused() -> None:
         gaussian_mmd2([math.nan], pi, 1.0)
     with pytest.raises(ValueError, match=r"a_weights has shape \(2,\); give one weight for each of the 3 numbers"):
         gaussian_mmd2(pi, pi, 1.0, a_weights=[1.0, 2.0])
+
+
+@pytest.mark.parametrize("away", [1e6, 1e12, 1e17, 1e30])
+def test_a_point_far_from_a_density(away: float) -> None:
+    law = GaussianMixture1D([1.0], [0.0], [1.0])
+    for pair in ((law, [away]), ([away], law)):
+        assert gaussian_mmd2(*pair, 1.0) == pytest.approx(1 + 1 / math.sqrt(3), rel=1e-13)

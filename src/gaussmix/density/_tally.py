@@ -1,7 +1,7 @@
 """Loops of counting, compiled, without the GIL.
 
 A *slot* says where a point goes: 0 NaN, 1 under the axis, 2 + k bin k (k = 0..K-1), K + 2 over it. The bin of u is
-k = floor((u - base) (1 / width)) - first, in float64.
+k = floor((u - base) (1 / width)) - first.
 
 Points go through in short blocks: slots by a loop without branches, which vectorises, then one increment each.
 """
@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from gaussmix._compiled import kernel
+from gaussmix.density.axis import EDGE
 
 _DEGREE = 10
 _LOG = np.polynomial.Chebyshev.interpolate(np.log1p, _DEGREE, [0, 1]).convert(kind=np.polynomial.Polynomial).coef
@@ -20,7 +21,6 @@ _LOG = _LOG.astype(np.float32)
 _ERROR = 3e-7  # more than single precision can put |u| off
 _LN2 = math.log(2)
 _DOUBT = np.uint32(1 << 31)
-_EDGE = 1e-9  # bins below an edge from where on points belong to it: libraries differ in the last bit of asinh
 _ONE = np.float32(1)
 _LARGE, _LARGEST = np.float32(1e9), np.float32(1e30)  # t = 2 |v| from the one on; the other is left to double
 
@@ -81,7 +81,7 @@ def locate_warped(x, center, per_scale, base, per_width, first, n_bins, low, hig
             for i in range(part.size):
                 if found[i] == _DOUBT:
                     v = np.float64(part[i])
-                    whole = np.floor((math.asinh((v - center) * per_scale) - base) * per_width + _EDGE)
+                    whole = np.floor((math.asinh((v - center) * per_scale) - base) * per_width + EDGE)
                     found[i] = np.uint32(np.int32(_slot(v, whole, first, n_bins)))
     return outside
 

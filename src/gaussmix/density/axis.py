@@ -22,6 +22,7 @@ from gaussmix._typing import FloatArray
 LARGEST_EDGE = 2.0**1022  # so that differences of edges are finite
 LARGEST_POINT = 2.0**1000  # an axis grows no further; leaves room for the bin around the point
 MOST_BINS = 1 << 28
+EDGE = 1e-9  # bins below an edge of an asinh axis from where on points belong to it: asinh is rounded
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Axis:
 
         Raises ValueError for ``low > high``, points x or u(x) beyond +-2^1000, and ``max_bins`` below 2 or ``n_bins``.
         """
-        u_low, u_high = float(self.transform(low)), float(self.transform(high))
+        u_low, u_high = self._place(low), self._place(high)
         if not (low <= high and max(map(abs, (low, high, u_low, u_high))) <= LARGEST_POINT):
             raise ValueError(f"cannot extend an axis to [{low}, {high}]: needed are low <= high within +-2^1000")
         return self._grown(self._number(u_low), self._number(u_high), max_bins)
@@ -150,7 +151,11 @@ class Axis:
         origin = self.start + first * width
         return replace(self, origin=origin, width=width, n_bins=last - first + 1, first=first, level=level)
 
+    def _place(self, x: float) -> float:
+        """u(x) by the formula of the kernels, from which that of `transform` may differ in the last digit."""
+        return x if self.scale is None else math.asinh((x - self.center) * (1 / self.scale))
+
     def _number(self, u: float) -> int:
         """Number of the bin that holds u, by the formula of the kernels."""
-        place = (u - self.start) * (1 / self.width)
+        place = (u - self.start) * (1 / self.width) + (0.0 if self.scale is None else EDGE)
         return math.floor(place) if math.isfinite(place) else int(math.copysign(LARGEST_EDGE, place))

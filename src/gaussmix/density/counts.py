@@ -4,8 +4,8 @@ Counts are integers, so chunks, threads and machines may count in any order and 
 the bins stand what fell under and over the axis, NaN, the extremes, and the points that equal given *atoms* exactly
 (point masses; they are in the bins too).
 
-The bin of x is k = floor((u(x) - origin) (1 / width)), computed in float64: a point within rounding of an edge may be
-counted on the edge's other side. Points beyond +-2^1000 count as infinities do: under or over.
+The bin of x is k = floor((u(x) - origin) (1 / width)): a point within rounding of an edge may be counted on the edge's
+other side, on an asinh axis within 1e-9 bins of it. Points beyond +-2^1000 count as infinities do: under or over.
 """
 
 from __future__ import annotations
@@ -203,6 +203,9 @@ class BinnedCounts(TensorRecord):
             out._table -= number
             out._importance, out._squares = (number, mass), self._squares.copy()
             number[NAN], mass[NAN] = (sums[NAN] for sums in self._importance)
+        if self.exact:
+            out._moments[:] = 0.0
+            out._add_moments(self.atoms, out._slots(self.atoms, out._extremes)[0], self.atom_mass)
         return out
 
     def add(self, x: ArrayLike, sample_weight: ArrayLike | None = None, *, n_jobs: int | None = None) -> Self:
@@ -360,6 +363,7 @@ class BinnedCounts(TensorRecord):
 
     def _extend_to(self, x: NDArray[np.floating]) -> None:
         """Extend the axis to the points that are not too far."""
+        x = x.astype(np.float64)
         _widen(self._held, x[(np.abs(x) <= LARGEST_POINT) & (np.abs(self.axis.transform(x)) <= LARGEST_POINT)])
         if self._held[0] <= self._held[1]:
             self._move_to(self.axis.extended(float(self._held[0]), float(self._held[1]), self.max_bins))
@@ -471,11 +475,11 @@ def _warp(axis: Axis) -> tuple[tuple[float, float], tuple[NDArray[Any], NDArray[
 
 def _widen(extremes: FloatArray, x: NDArray[np.floating]) -> None:
     """Widen extremes (2,), least and greatest, to the finite ones of x."""
-    ends = x.min(initial=extremes[0]), x.max(initial=extremes[1])
-    if not np.isfinite(ends).all():
+    ends = float(x.min(initial=math.inf)), float(x.max(initial=-math.inf))
+    if math.isnan(ends[0]) or ends[0] == -math.inf or ends[1] == math.inf:
         x = x[np.isfinite(x)]
-        ends = x.min(initial=extremes[0]), x.max(initial=extremes[1])
-    extremes[:] = ends
+        ends = float(x.min(initial=math.inf)), float(x.max(initial=-math.inf))
+    extremes[:] = min(extremes[0], ends[0]), max(extremes[1], ends[1])
 
 
 def _require_room(counts: Sequence[BinnedCounts], more: float) -> None:

@@ -28,6 +28,7 @@ from gaussmix.density.reflection import Bounds, finite_or_not
 from gaussmix.density.report import BASIS_RULES, FitReport, FittedDensity, Rule, make_report
 
 MAX_BINS = 1 << 16
+_ENOUGH = 100  # different numbers, that say where bins shall lie
 
 
 class DensityModel:
@@ -37,6 +38,7 @@ class DensityModel:
     warp: Warp
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
+    _bins_are_shared = False  # with models made by `empty_like`, or from a file
 
     def __init__(
         self,
@@ -78,9 +80,10 @@ class DensityModel:
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Count one more chunk; the mixtures are made when they are next asked for.
 
-        The first chunk decides where the bins lie, or a later one where there were only point masses so far. Bins of
-        "auto" and "fast" grow with later chunks, unless ``range`` fixes them; a basis stays, and what comes to lie
-        outside goes to tail components. A model counts one chunk at a time: give each thread its own (`empty_like`).
+        The first chunk decides where the bins lie, or while there were only point masses a later one with a hundred
+        other numbers. Bins of "auto" and "fast" grow with later chunks, but for rounded values and where ``range``
+        fixes them; a basis stays, and what comes to lie outside goes to tail components. A model counts one chunk at a
+        time: give each thread its own (`empty_like`).
 
         Parameters
         ----------
@@ -122,11 +125,15 @@ class DensityModel:
         return self._forget()
 
     def empty_like(self) -> Self:
-        """Return an estimator with the same parameters and bins, nothing counted: one for each worker, then `merge`."""
+        """Return an estimator with the same parameters and bins, nothing counted: one for each worker, then `merge`.
+
+        From then on the bins of both stay, or grow alike.
+        """
         self._require_fitted()
+        self._bins_are_shared = True
         twin = type(self)(**self.get_params())
         twin.counts_ = [counts.empty_like() for counts in self.counts_]
-        twin.bases_ = self.bases_
+        twin.bases_, twin._bins_are_shared = self.bases_, True
         twin.n_features_in_ = self.n_features_in_
         if hasattr(self, "feature_names_in_"):
             twin.feature_names_in_ = self.feature_names_in_
@@ -207,7 +214,7 @@ class DensityModel:
                 mixture = GaussianMixture1D.from_tensors(_part(tensors, f"{j}.mixture."))
                 fitted.append(FittedDensity(mixture, report.details))
             model.bases_ = tuple(b and GaussianBasis(**_tupled(b)) for b in json.loads(about["bases"]))
-            model.n_features_in_ = len(fitted)
+            model.n_features_in_, model._bins_are_shared = len(fitted), True
             if names := json.loads(about["names"]):
                 model.feature_names_in_ = np.array(names, dtype=object)
             model._fitted, model._reports = tuple(fitted), reports
@@ -283,19 +290,22 @@ class DensityModel:
     def _relaid(
         self, X: NDArray[np.floating], sample_weight: Any
     ) -> tuple[list[BinnedCounts], tuple[GaussianBasis | None, ...]]:
-        """The counts and bases; laid anew for columns of which only point masses were seen, and now other numbers."""
+        """The counts and bases; laid anew for columns of which only point masses were seen, and now other numbers.
+
+        Not so where ``range`` says where bins lie, or other models have the same; and not for a few numbers.
+        """
         counts, bases = list(self.counts_), list(self.bases_)
-        for j, mine in enumerate(counts):
-            others = (
-                np.isfinite(X[:, j]) & ~np.isin(X[:, j], mine.atoms)
-                if 0 < mine.atom_counts.sum() == mine.n
-                else np.zeros(1, bool)
-            )
-            if self.range is None and others.any():
+        for j, mine in enumerate(counts if self.range is None and not self._bins_are_shared else ()):
+            if not 0 < mine.atom_counts.sum() == mine.n:
+                continue
+            others = np.isfinite(X[:, j]) & ~np.isin(X[:, j], mine.atoms)
+            if np.size(sample_weight) == len(X):
+                others &= np.reshape(sample_weight, -1) != 0
+            if len(np.unique(X[others, j])) >= _ENOUGH:
                 frequencies = _frequencies(sample_weight, len(X))
-                column = np.append(mine.atoms, X[:, j])
-                repeats = np.append(mine.atom_counts, np.ones(len(X), np.int64) if frequencies is None else frequencies)
-                empty, bases[j] = self._bins(column, (math.nan, math.nan), repeats, stream=True)
+                new = others if frequencies is None else np.where(others, frequencies, 0)
+                column, seen = np.append(mine.atoms, X[:, j]), mine.atom_counts.clip(max=int(new.sum()))
+                empty, bases[j] = self._bins(column, (math.nan, math.nan), np.append(seen, new), stream=True)
                 counts[j] = mine.relaid(empty)
         return counts, tuple(bases)
 

@@ -8,7 +8,8 @@ z = (x - m) / s and z' of the other,
 so that a difference of densities, or of distribution functions, keeps its digits however close the two are. Gaussians
 are matched as they come from the left: laws with almost the same components have small terms only.
 
-All positions are taken from where a lies: only differences matter, and far from zero those would lose their digits.
+All positions are taken from where one law with a density lies: only differences matter, and far from zero those would
+lose their digits.
 
 A piece w N(x; m, s^2) on [low, high], convolved with a normal law of variance tau^2, becomes
 
@@ -157,7 +158,7 @@ class Difference:
     """a less b, with positions from ``origin`` on."""
 
     def __init__(self, a: Law, b: Law):
-        self.origin = _location(a)
+        self.origin = _location(b if isinstance(a, Sample) and not isinstance(b, Sample) else a)
         mass, at = net(*(_points(law) for law in (a, b)))
         self.at, self.mass = at - self.origin, mass  # (N,) increasing, and none of them 0: of points and atoms
         gaussians, pieces = zip(*(_parts(law, self.origin) for law in (a, b)), strict=True)
@@ -248,6 +249,8 @@ def _parts(law: Law, origin: float) -> tuple[FloatArray, FloatArray]:
     if not np.isfinite(law.bounds).any():
         return np.append(own, guard, axis=1), np.empty((5, 0))
     low, high = law.bounds[0] - origin, law.bounds[1] - origin
+    if not low < high:  # so far from the origin that they are one number
+        low, high = -math.inf, math.inf
     # Moved before it is mirrored: images of a law far from zero would be rounded
     p = exact.expand(law.weights, law.means - origin, law.stds, (low, high), law.tail)
     cut = np.stack([share * p.weight, p.mean, 1 / p.inverse_std, *np.tile([[low], [high]], p.mean.size)])

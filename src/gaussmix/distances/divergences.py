@@ -13,8 +13,8 @@ The total variation distance, how much of the probability has to move, is
 
     TV(a, b) = 1/2 int |f_a - f_b| dx + 1/2 sum_j |a_j - b_j|  =  max over sets S of |P_a(S) - P_b(S)|,
 
-f: densities of the continuous parts, a_j, b_j: masses of the atoms. The integral is that of the cdfs' differences,
-between certified zeros (`_mixtures.absolute`; `_lattice.rows` for weights on one basis).
+f: densities of the continuous parts, a_j, b_j: masses of the atoms. The integral is that of the cdfs' differences, on
+panels of one sign or zero (`_mixtures.absolute`; `_lattice.rows` for weights on one basis).
 
 Of probability vectors, component by component,
 

@@ -3,7 +3,7 @@
     W_p(a, b) = ( int_0^1 |Q_a(u) - Q_b(u)|^p du )^(1/p)                                      D Eq. 2
     W_1(a, b) = int |F_a(x) - F_b(x)| dx;  on one basis int |sum_i (pi_i - pi'_i) F_i| dx     D Eq. 3, Eq. 4
 
-F: cdfs, Q: quantiles. W_1 is integrated from antiderivatives between certified zeros (`_mixtures.absolute`;
+F: cdfs, Q: quantiles. W_1 is integrated from antiderivatives on panels of one sign or zero (`_mixtures.absolute`;
 `_lattice.rows` for weights on one basis), between samples all are exact (`_samples`). W_p with a mixture is
 integrated here, over u in the lower half and over 1 - u in the upper one, so that both tails are accurate; v is either.
 On a panel [v_1, v_2] stands Lobatto's rule of 4 points inside Kronrod's of 7 (Gander and Gautschi 2000), in log v.

@@ -50,7 +50,7 @@ _OPTIMISM = 1.25  # leverages times this: components were also chosen with the s
 _LARGEST_LEVERAGE = 4.0
 _LEAST_SHARE = 0.02
 _ONE_NAT_AT = 500
-_TINY = np.finfo(float).tiny
+_TINY = 1e-150  # of a probability by which is divided, also twice
 
 
 @dataclass(frozen=True)

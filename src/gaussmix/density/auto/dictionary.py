@@ -31,6 +31,7 @@ _COARSEST = 4.0  # standard deviations in the range
 _WIDEST_CELL = 1.5  # in standard deviations of an atom
 _COARSE_LEVELS = 4  # kept in any case, before a level without atoms ends the search
 _MAX_LEVELS = 200
+_LEAST = 1e-150  # of a cell's probability, by whose square is divided
 
 
 def cell_boundaries(counts: FloatArray, n_cells: int = MAX_CELLS) -> IntArray:
@@ -62,7 +63,7 @@ class Dictionary:
 
     def scores(self, counts: FloatArray, p: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Gradient g and curvature v of every atom, (K,), for counts and fitted probabilities of the cells, (m,)."""
-        p = np.maximum(p, np.finfo(float).tiny)
+        p = np.maximum(p, _LEAST)
         u = counts / (counts.sum() * p)
         return self.probabilities @ u - 1, self.squares @ (u / p) - 1
 

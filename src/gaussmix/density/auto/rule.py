@@ -182,7 +182,8 @@ def _student(t: FloatArray) -> FloatArray:
     inner = np.isfinite(t[:-1]) & np.isfinite(t[1:])
     middle, width = np.where(inner, t[:-1] / 2 + t[1:] / 2, 0.0), np.where(inner, t[1:] - t[:-1], np.inf)
     close = width < 1e-4 * (1 + np.abs(middle))
-    return np.where(close, 2 / (math.pi * math.sqrt(3) * (1 + middle**2 / 3) ** 2) * width, mass)
+    height = 2 / (math.pi * math.sqrt(3) * (1 + np.minimum(np.abs(middle), 1e70) ** 2 / 3) ** 2)
+    return np.where(close, height * width, mass)
 
 
 def find_edges(data: StandardCounts) -> Bounds:

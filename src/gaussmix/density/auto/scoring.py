@@ -108,7 +108,7 @@ def refine(
         p = np.maximum(p, np.finfo(float).tiny)
         score = J @ (likelihood.counts / p)
         score[:k] -= n * mixture.weights
-        whitened = J * np.sqrt(n / p)
+        whitened = J * (math.sqrt(n) / np.sqrt(p))
         information = whitened @ whitened.T
         diagonal = information.diagonal() + _RIDGE * n
         for _ in range(6):

@@ -77,7 +77,9 @@ def _starts(likelihood: Likelihood, dictionary: Dictionary) -> list[Candidate]:
     share = likelihood.counts[likelihood.inner] / likelihood.n
     middles = (edges[1:] + edges[:-1]) / 2
     mean = float(share @ middles)
-    std = max(math.sqrt(float(share @ (middles - mean) ** 2)), float(np.diff(edges).min()))
+    away = middles - mean
+    most = float(np.abs(away).max()) or 1.0  # whose square may overflow
+    std = max(most * math.sqrt(float(share @ (away / most) ** 2)), float(np.diff(edges).min()))
     one = Mixture(*(np.array([value]) for value in (1.0, mean, std, 0.05 * std)))
     starts = [refine(likelihood, one, steps=10)]
     coarse = dictionary.stds == dictionary.stds.max()
