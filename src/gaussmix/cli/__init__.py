@@ -70,9 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         with _said_on_stderr():
-            return parse(words)() or 0
-    except SystemExit as stop:  # something was printed that is not a command's
-        return int(stop.code or 0)
+            status = _run(words)
+        sys.stdout.flush()  # here, where a closed pipe is no error
+        return status
     except CommandError as error:
         print(error, file=sys.stderr)
         return error.status
@@ -93,6 +93,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:  # an ImportError of our own names the extra
         print(f"gaussmix: {one_line(error)}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
+
+
+def _run(words: Sequence[str]) -> int:
+    try:
+        return parse(words)() or 0
+    except SystemExit as stop:  # something was printed that is not a command's
+        return int(stop.code or 0)
 
 
 class _Line(logging.Handler):
