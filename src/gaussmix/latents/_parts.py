@@ -21,11 +21,18 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from gaussmix._typing import FloatArray
+from gaussmix.density.basis import GaussianBasis
+from gaussmix.density.binning import HEAVY
+from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.density.rules import histogram_weights
+from gaussmix.density.standard_units import GUARD_POINTS
 
 OWN_AXES = 2  # a cluster has axes of its own from this many rows a dimension
 _FLAT = 1e-12  # share of the largest variance below which a direction holds a point
+_QUANTILES = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)  # as `gaussmix.density.binning.summarise`
+_ROOM = 1e-12  # beyond the extremes, of the range: they lie in bins and not on edges
 _OFF = 1e-6  # how far from the point, in units of the widest direction or of the values, a row is off it
 
 # Arrays of a mixture: name -> what its elements are, or how many there are of each mixture.
@@ -106,7 +113,42 @@ def _shape(centred: FloatArray, expansion: GMMExpansion) -> tuple[FloatArray, tu
     variance, axes = np.linalg.eigh(centred.T @ centred / len(centred))
     wide = variance > _FLAT * max(float(variance[-1]), np.finfo(float).tiny)
     axes = np.ascontiguousarray(axes[:, wide][:, ::-1])
-    return axes, expansion.fit(centred @ axes).distributions_ if wide.any() else ()
+    return axes, _expansions(centred @ axes, expansion)
+
+
+def _expansions(scores: FloatArray, expansion: GMMExpansion) -> tuple[GaussianMixture1D, ...]:
+    """Of each column of ``(N, R)``.
+
+    What ``expansion.fit`` looks for before it counts, ties and values far out, is looked for in all columns at once;
+    where there is none, counting is all that is left to do, and takes a seventh of the time.
+    """
+    ordered = np.sort(scores, axis=0)
+    low, q5, q25, median, q75, q95, high = np.quantile(ordered, _QUANTILES, axis=0)
+    ties = (np.diff(ordered, axis=0) == 0).mean(0) if len(ordered) > 1 else np.ones(scores.shape[1])
+    plain = (ties == 0) & (ordered[-1] - ordered[0] <= HEAVY * (high - low))
+    bandwidth = 0.0 if isinstance(expansion.bandwidth, str) else expansion.bandwidth
+    if expansion.rule != "histogram" or not bandwidth:
+        plain[:] = False
+    fitted = iter(expansion.fit(scores[:, ~plain]).distributions_ if not plain.all() else ())
+    scale = np.maximum(np.maximum(q75 - q25, (q95 - q5) / 3), (high - low) / 8)
+    guard = GUARD_POINTS / max(len(scores), 2 * GUARD_POINTS)
+    return tuple(
+        _counted(column, expansion.n_components, bandwidth, (guard, float(median[r]), float(scale[r])))
+        if plain[r]
+        else next(fitted)
+        for r, column in enumerate(ordered.T)
+    )
+
+
+def _counted(
+    column: FloatArray, n_components: int, bandwidth: float, tail: tuple[float, float, float]
+) -> GaussianMixture1D:
+    """Histogram weights of a column ``(N,)`` in ascending order, without ties or values far out."""
+    room = _ROOM * (column[-1] - column[0])
+    low, high = float(column[0] - room), float(column[-1] + room)
+    basis = GaussianBasis.spanning(low, high, n_components, bandwidth)
+    counts = BinnedCounts(basis.axis()).add(column)
+    return basis.mixture(histogram_weights(counts, basis), tail=tail)
 
 
 def parts_to_tensors(parts: Sequence[Term]) -> dict[str, NDArray[Any]]:
