@@ -28,7 +28,7 @@ from gaussmix.density.reflection import Bounds, finite_or_not
 from gaussmix.density.report import BASIS_RULES, FitReport, FittedDensity, Rule, make_report
 
 MAX_BINS = 1 << 16
-_ENOUGH = 100  # different numbers, that say where bins shall lie
+_FEWEST, _ENOUGH = 12, 100  # different numbers that say how wide bins shall lie, and whether they are rounded
 
 
 class DensityModel:
@@ -80,7 +80,7 @@ class DensityModel:
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Count one more chunk; the mixtures are made when they are next asked for.
 
-        The first chunk decides where the bins lie, or while there were only point masses a later one with a hundred
+        The first chunk decides where the bins lie, or while there were only point masses a later one with a dozen
         other numbers. Bins of "auto" and "fast" grow with later chunks, but for rounded values and where ``range``
         fixes them; a basis stays, and what comes to lie outside goes to tail components. A model counts one chunk at a
         time: give each thread its own (`empty_like`).
@@ -292,7 +292,7 @@ class DensityModel:
     ) -> tuple[list[BinnedCounts], tuple[GaussianBasis | None, ...]]:
         """The counts and bases; laid anew for columns of which only point masses were seen, and now other numbers.
 
-        Not so where ``range`` says where bins lie, or other models have the same; and not for a few numbers.
+        Not so where ``range`` says where bins lie, or other models have the same; nor for fewer than `_FEWEST` numbers.
         """
         counts, bases = list(self.counts_), list(self.bases_)
         for j, mine in enumerate(counts if self.range is None and not self._bins_are_shared else ()):
@@ -301,16 +301,23 @@ class DensityModel:
             others = np.isfinite(X[:, j]) & ~np.isin(X[:, j], mine.atoms)
             if np.size(sample_weight) == len(X):
                 others &= np.reshape(sample_weight, -1) != 0
-            if len(np.unique(X[others, j])) >= _ENOUGH:
+            different = len(np.unique(X[others, j]))
+            if different >= _FEWEST:
                 frequencies = _frequencies(sample_weight, len(X))
                 new = others if frequencies is None else np.where(others, frequencies, 0)
                 column, seen = np.append(mine.atoms, X[:, j]), mine.atom_counts.clip(max=int(new.sum()))
-                empty, bases[j] = self._bins(column, (math.nan, math.nan), np.append(seen, new), stream=True)
+                warp = "asinh" if different < _ENOUGH and bases[j] is None else self.warp  # it grows both ways
+                empty, bases[j] = self._bins(column, (math.nan, math.nan), np.append(seen, new), True, warp)
                 counts[j] = mine.relaid(empty)
         return counts, tuple(bases)
 
     def _bins(
-        self, column: NDArray[np.floating], ends: tuple[float, float], repeats: NDArray[Any] | None, stream: bool
+        self,
+        column: NDArray[np.floating],
+        ends: tuple[float, float],
+        repeats: NDArray[Any] | None,
+        stream: bool,
+        warp: Warp | None = None,
     ) -> tuple[BinnedCounts, GaussianBasis | None]:
         low, high = ends
         if repeats is not None or not (math.isfinite(low) and math.isfinite(high)):
@@ -320,7 +327,7 @@ class DensityModel:
                 raise ValueError("a column holds no finite number (in its first chunk); there is nothing to learn from")
             low, high = float(column.min()), float(column.max())
         sample = take_sample(column, repeats)
-        options: Any = {"span": self.range, "warp": self.warp, "stream": stream}
+        options: Any = {"span": self.range, "warp": warp or self.warp, "stream": stream}
         if self.rule not in BASIS_RULES:
             axis, atoms = choose_axis(sample, low, high, **options)
             return BinnedCounts(axis, atoms=atoms, grow=stream and axis.scale is not None, max_bins=MAX_BINS), None
