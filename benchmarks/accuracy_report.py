@@ -28,7 +28,7 @@ TITLES = {"isj": "ISJ", "silverman": "Silverman", "histogram": "FD histogram", "
 
 @dataclass(frozen=True)
 class Row:
-    """One fit: its key, L1, KL (nats), points with no density, CPU seconds in all and those of counting."""
+    """One fit: its key, L1, KL (nats), points with no density, modes, CPU seconds in all and those of counting."""
 
     target: str
     n: int
@@ -37,6 +37,8 @@ class Row:
     l1: float
     kl: float
     zeros: int
+    spurious: int
+    missed: int
     cpu: float
     counting: float
 
@@ -53,12 +55,9 @@ def read(path: Path) -> list[Row]:
     if not path.exists():
         return []
     lines = path.read_text().splitlines(keepends=True)
-    return [
-        Row(target, int(n), int(seed), method, float(l1), float(kl), int(zeros), float(cpu), float(counting))
-        for target, n, seed, method, l1, kl, zeros, cpu, counting in csv.reader(
-            line for line in lines[1:] if line.endswith("\n")
-        )
-    ]
+    kinds = (str, int, int, str, float, float, int, int, int, float, float)
+    cells = csv.reader(line for line in lines[1:] if line.endswith("\n"))
+    return [Row(*(kind(cell) for kind, cell in zip(kinds, row, strict=True))) for row in cells]
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
