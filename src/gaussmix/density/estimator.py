@@ -52,6 +52,10 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
     warp : {"auto", "asinh"} or None
         "asinh": bins (and a basis) equally spaced on an asinh axis, for heavy tails; None: linear; "auto": asinh for
         the bins of "auto" and "fast" where the data have far outliers.
+    smoothness : {"auto", "few_modes"} or float
+        What a mode must be worth to be drawn by "auto" and "fast", in nats of the likelihood that is lost without it.
+        "auto": the larger of 1.5 and log N - 4.2, of N points, for "fast" twice that; "few_modes": three times as much
+        as "auto"; 0: every mode stays. `modes` says what each one is worth.
     exact : bool
         Keep moments within the bins too; "kernel" is then exact to 1e-8 of its sum over points.
     nan_policy : {"raise", "omit"}
@@ -90,6 +94,7 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "bandwidth": [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"})],
         "warp": [StrOptions({"auto", "asinh"}), None],
+        "smoothness": [StrOptions({"auto", "few_modes"}), Interval(Real, 0, None, closed="left")],
         "exact": ["boolean"],
         "nan_policy": [StrOptions({"raise", "omit"})],
         "n_jobs": [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None],

@@ -18,6 +18,7 @@ import numpy as np
 
 from gaussmix._typing import FloatArray
 from gaussmix.density import bandwidth, rules
+from gaussmix.density.auto.modes import Smoothness
 from gaussmix.density.auto.rule import find_edges, fit_automatic, fit_fast
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
@@ -36,12 +37,13 @@ def fit_counts(
     *,
     basis: GaussianBasis | None = None,
     cross_validate: bool = False,
+    smoothness: Smoothness = "auto",
     bounds: Bounds | Literal["auto"] = "auto",
 ) -> FittedDensity:
     """The distribution that a rule makes of counts.
 
     The rules of `BASIS_RULES` need the ``basis`` on whose axis the counts were made; ``cross_validate`` replaces its
-    bandwidth. With ``bounds="auto"`` the other two rules look for them, and a basis has none.
+    bandwidth; ``smoothness`` is for the other two. With ``bounds="auto"`` the other two rules look for them, and a basis has none.
 
     Raises ValueError for counts without points.
     """
@@ -66,7 +68,7 @@ def fit_counts(
         if bounds == "auto":
             low, high = find_edges(data)  # not where the bins end before the data do
             given = (None if rest.under_mass > 0 else low, None if rest.over_mass > 0 else high)
-        found = (fit_automatic if rule == "auto" else fit_fast)(data, given)
+        found = (fit_automatic if rule == "auto" else fit_fast)(data, given, smoothness)
         components, details = (found.weights, found.means, found.stds), found.details
     components = _with_tails(components, rest)
     center, scale = float(data.to_data(np.array(data.median))), data.spread * data.unit

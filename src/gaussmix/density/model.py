@@ -13,7 +13,8 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal, Self
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +28,10 @@ from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.reflection import Bounds, finite_or_not
 from gaussmix.density.report import BASIS_RULES, FitReport, FittedDensity, Rule, make_report
 
+if TYPE_CHECKING:
+    from gaussmix.density.modes import Mode
+
+Smoothness = Literal["auto", "few_modes"] | float
 MAX_BINS = 1 << 16
 _FEWEST, _ENOUGH = 12, 100  # different numbers that say how wide bins shall lie, and whether they are rounded
 
@@ -49,6 +54,7 @@ class DensityModel:
         range: tuple[float, float] | None = None,
         bounds: Bounds | Literal["auto"] | None = "auto",
         warp: Warp = "auto",
+        smoothness: Smoothness = "auto",
         exact: bool = False,
         nan_policy: Literal["raise", "omit"] = "raise",
         n_jobs: int | None = None,
@@ -59,6 +65,7 @@ class DensityModel:
         self.range = range
         self.bounds = bounds
         self.warp = warp
+        self.smoothness = smoothness
         self.exact = exact
         self.nan_policy = nan_policy
         self.n_jobs = n_jobs
@@ -180,6 +187,22 @@ class DensityModel:
         """(n,) standard deviations of the only column's Gaussians."""
         return self.distribution_.stds
 
+    def modes(self) -> list[Mode]:
+        """Return the modes of the only column's density, from left to right, with what the counts say for each.
+
+        Returns
+        -------
+        list of Mode
+            ``position`` and ``density`` of the maximum, and ``evidence``: by how many nats the log-likelihood of the
+            counts would fall at least if the density had one mode less, infinite for the highest. Chance makes modes
+            worth some nats, more of them the more points there are; of those that chance can make, "auto" and "fast"
+            draw none (``smoothness``).
+        """
+        from gaussmix.density.modes import find_modes
+
+        fit = self._only(self._fits(), "distributions_")
+        return find_modes(self.counts_[0], fit.distribution)
+
     # -- on disk
 
     def save(self, path: str | Path) -> None:
@@ -230,6 +253,9 @@ class DensityModel:
         low, high = self._bounds()
         if low is not None and high is not None:
             check_range(low, high, "bounds")
+        smoothness = self.smoothness
+        if smoothness not in ("auto", "few_modes") and not (isinstance(smoothness, Real) and 0 <= smoothness < math.inf):
+            raise ValueError(f"smoothness is {smoothness!r}; it takes 'auto', 'few_modes', or nats of at least 0 a mode")
         if self.exact and self.rule not in BASIS_RULES:
             raise ValueError(f"exact=True is for a fixed basis; rule is {self.rule!r}")
 
@@ -366,8 +392,9 @@ class DensityModel:
         from gaussmix.density.fit import fit_counts  # SciPy's linear algebra: a model from a file does without
 
         bounds: Any = "auto" if isinstance(self.bounds, str) else self._bounds()
+        options: Any = {"cross_validate": self.bandwidth == "cv", "smoothness": self.smoothness, "bounds": bounds}
         self._fitted = tuple(
-            fit_counts(counts, self.rule, basis=basis, cross_validate=self.bandwidth == "cv", bounds=bounds)
+            fit_counts(counts, self.rule, basis=basis, **options)
             for counts, basis in zip(self.counts_, self.bases_, strict=True)
         )
         return self

@@ -96,7 +96,7 @@ def predict(mixture: Mixture, found: Influence) -> Prediction:
 
 def sharpen(likelihood: Likelihood, mixture: Mixture, found: Influence, alpha: float) -> Prediction:
     """The mixture after the EM step; its weights sum to 1."""
-    w, means, stds = _split(mixture, alpha)
+    w, means, stds = split(mixture, alpha)
     means = reflect(means, *likelihood.bounds)  # which leaves the density
     A = cell_probabilities(likelihood.edges, means, stds, likelihood.bounds)
     p = np.maximum(found.p, _TINY)
@@ -110,7 +110,7 @@ def sharpen(likelihood: Likelihood, mixture: Mixture, found: Influence, alpha: f
     return Prediction(moved / moved.sum(), means, stds, result, without)
 
 
-def _split(mixture: Mixture, alpha: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+def split(mixture: Mixture, alpha: float) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Weights, means and deviations of the pieces."""
     rest = float(np.sqrt(1 - alpha * alpha))
     step = _SPACING * alpha

@@ -22,12 +22,15 @@ from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.auto.averaging import Prediction
+from gaussmix.density.auto.modes import Components, flatten
 from gaussmix.density.auto.scoring import Interval, Likelihood, sparse_probabilities
 from gaussmix.density.bandwidth import isj_bandwidth, normal_scale_bandwidth
 from gaussmix.density.reflection import reflect
 from gaussmix.density.standard_units import StandardCounts
 
 _FEWEST_FOR_ISJ = 30
+_ROUNDS = 4
+_NEAR = 5.0  # standard deviations: where modes are looked for
 _COARSE_AXIS = 64  # bins: up to here a bin is a value of its own
 _NARROWEST = (0.5, 1.5)  # bandwidth in bins, on a coarse axis and on a fine one
 
@@ -43,8 +46,8 @@ class Expansion:
     bandwidth: float  # h, on the axis
 
 
-def expand_counts(data: StandardCounts, bounds: Interval) -> Expansion:
-    """The expansion of counts within bounds in y."""
+def expand_counts(data: StandardCounts, bounds: Interval, threshold: float = 0.0) -> Expansion:
+    """The expansion of counts within bounds in y, without modes worth less than ``threshold`` nats."""
     m, axis = len(data.counts), data.rest.axis
     h = _bandwidth(data.counts)
     group = max(1, 2 * int((h / 2 + 1) / 2) - 1)  # bins a cell: odd, at most h/2
@@ -53,17 +56,40 @@ def expand_counts(data: StandardCounts, bounds: Interval) -> Expansion:
     offset = (n_groups * group - m) // 2
     component = (np.arange(m) + offset) // group
     weights = np.bincount(component, data.counts, minlength=n_groups) / data.n
-    used = weights > 0
     sigma = math.sqrt(h * h - group * group / 12) * axis.width
-    u = axis.origin + axis.width * (data.first - offset + (np.arange(n_groups) + 0.5) * group)
-    x = axis.inverse(u)[used]
+    u = axis.origin + axis.width * (data.first - offset + np.arange(n_groups + 0.5, step=0.5) * group)
+    x = axis.inverse(u[1::2])
+    means, stds = reflect(data.to_standard(x), *bounds), sigma / axis.slope(x) / data.unit
+    if threshold > 0 and data.n >= _FEWEST_FOR_ISJ:
+        edges = np.clip(data.to_standard(axis.inverse(u[::2])), *bounds)
+        weights = _supported(edges, (weights, means, stds), bounds, data.n, threshold)
+    used = weights > 0
     return Expansion(
         weights=weights[used],
-        means=reflect(data.to_standard(x), *bounds),
-        stds=sigma / axis.slope(x) / data.unit,
+        means=means[used],
+        stds=stds[used],
         component=(np.cumsum(used) - 1)[component],
         bandwidth=float(h * axis.width),
     )
+
+
+def _supported(edges: FloatArray, components: Components, bounds: Interval, n: float, threshold: float) -> FloatArray:
+    """Weights (k,) without unsupported modes, one a cell: those of a mode become the monotone ones.
+
+    For a run of rising weights on equal Gaussians has a rising density, but for its ends.
+    """
+    counts, width = components[0] * n, np.diff(edges)
+    if not (width > 0).all():
+        return components[0]
+    A, weights = sparse_probabilities(edges, *components[1:], bounds, _NEAR), components[0]
+    for _ in range(_ROUNDS):
+        p = weights @ A
+        target, removed = flatten(p, width, counts, threshold)
+        if removed == 0:
+            break
+        weights = np.where(np.abs(target - p) > 1e-9 * p, target, weights)
+        weights = weights / weights.sum()
+    return weights
 
 
 def _bandwidth(counts: FloatArray) -> float:

@@ -44,14 +44,16 @@ from scipy.special import stdtr
 from threadpoolctl import ThreadpoolController
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.density.auto import averaging, fast
-from gaussmix.density.auto.dictionary import build_dictionary, cell_boundaries
-from gaussmix.density.auto.scoring import Interval, Likelihood
+from gaussmix.density.auto import averaging, fast, modes
+from gaussmix.density.auto.dictionary import MAX_CELLS, build_dictionary, cell_boundaries
+from gaussmix.density.auto.scoring import Interval, Likelihood, Mixture
 from gaussmix.density.auto.selection import select_components
+from gaussmix.density.reflection import reflect
 from gaussmix.density.standard_units import GUARD_POINTS, Bounds, StandardCounts
 
 FEWEST = 30.0
 ALPHAS = (0.5, 0.25, 0.125)
+PIECES = 0.25  # of the components' width, where a mode has to go
 _FEWEST_BINS = 4  # also those that the M points must cover for distances to mean something
 _blas = cache(ThreadpoolController)
 _THRESHOLD = math.sqrt(2)  # of rho
@@ -75,21 +77,22 @@ class AutomaticFit:
     details: dict[str, Any]
 
 
-def fit_fast(data: StandardCounts, bounds: Bounds) -> AutomaticFit:
+def fit_fast(data: StandardCounts, bounds: Bounds, smoothness: modes.Smoothness = "auto") -> AutomaticFit:
     """Fit the rule "fast", reflected at bounds (low, high) in data units, None for an open side.
 
     Raises ValueError for data outside the bounds.
     """
     data = _within(data, bounds)
-    found = fast.expand_counts(data, data.interval(bounds))
+    threshold = modes.nats_per_mode(smoothness, data.n) * (2 if isinstance(smoothness, str) else 1)
+    found = fast.expand_counts(data, data.interval(bounds), threshold)
     details = {"bandwidth": found.bandwidth, "expansion_share": 1.0, "sharpened_share": 0.0, "n_active": 0}
     return AutomaticFit(found.weights, *_in_data_units(data, bounds, found.means, found.stds), details)
 
 
-def fit_automatic(data: StandardCounts, bounds: Bounds) -> AutomaticFit:
+def fit_automatic(data: StandardCounts, bounds: Bounds, smoothness: modes.Smoothness = "auto") -> AutomaticFit:
     """Fit the rule "auto", as `fit_fast` does."""
     if data.n < FEWEST or len(data.counts) < _FEWEST_BINS:
-        return fit_fast(data, bounds)
+        return fit_fast(data, bounds, smoothness)
     data = _within(data, bounds)
     expansion = fast.expand_counts(data, data.interval(bounds))
     with _blas().limit(limits=1, user_api="blas"):
@@ -102,8 +105,7 @@ def fit_automatic(data: StandardCounts, bounds: Bounds) -> AutomaticFit:
         fits += [averaging.sharpen(likelihood, mixture, found, alpha) for alpha in ALPHAS]
         fits += [fast.predict(likelihood, data.counts, cell, expansion)]
         shares = averaging.stack(likelihood.counts, fits)
-    used = [(share * fit.weights, fit.means, fit.stds) for share, fit in zip(shares, fits, strict=True) if share > 0]
-    weights, means, stds = (np.concatenate(parts) for parts in zip(*used, strict=True))
+        weights, means, stds = _smooth(data, likelihood.bounds, shares, fits, mixture, smoothness)
     keep = weights * data.n >= _NEGLIGIBLE
     details = {
         "bandwidth": expansion.bandwidth,
@@ -113,6 +115,32 @@ def fit_automatic(data: StandardCounts, bounds: Bounds) -> AutomaticFit:
     }
     weights = weights[keep] / weights[keep].sum()
     return AutomaticFit(weights, *_in_data_units(data, bounds, means[keep], stds[keep]), details)
+
+
+def _smooth(
+    data: StandardCounts,
+    bounds: Interval,
+    shares: FloatArray,
+    fits: list[averaging.Prediction],
+    mixture: Mixture,
+    smoothness: modes.Smoothness,
+) -> modes.Components:
+    """The stacked fits without modes that the counts do not support."""
+    used = [(share * fit.weights, fit.means, fit.stds) for share, fit in zip(shares, fits, strict=True) if share > 0]
+
+    def split() -> modes.Components:
+        pieces = averaging.split(replace(mixture, weights=shares[0] * mixture.weights), PIECES)
+        inside = pieces[0], reflect(pieces[1], *bounds), pieces[2]
+        return _joined([inside, *used[1:]] if shares[0] > 0 else used)
+
+    cells, _ = make_cells(data, bounds, modes.CELLS)
+    edges, threshold = cells.edges[np.isfinite(cells.edges)], modes.nats_per_mode(smoothness, data.n)
+    return modes.smooth(edges, cells.counts[cells.inner], bounds, _joined(used), threshold, split)
+
+
+def _joined(parts: list[modes.Components]) -> modes.Components:
+    weights, means, stds = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return weights, means, stds
 
 
 def _in_data_units(
@@ -141,9 +169,9 @@ def _within(data: StandardCounts, bounds: Bounds) -> StandardCounts:
     return replace(data, edges=edges, ends=(ends[0], ends[1]))
 
 
-def make_cells(data: StandardCounts, bounds: Interval) -> tuple[Likelihood, IntArray]:
+def make_cells(data: StandardCounts, bounds: Interval, n_cells: int = MAX_CELLS) -> tuple[Likelihood, IntArray]:
     """The counts in cells, which reach to the bounds or to infinity; and the number of each bin's cell, (m,)."""
-    boundaries = _apart(data.edges, cell_boundaries(data.counts))
+    boundaries = _apart(data.edges, cell_boundaries(data.counts, n_cells))
     edges = data.edges[boundaries]
     counts = np.add.reduceat(data.counts, boundaries[:-1])
     cell = np.repeat(np.arange(len(counts)), np.diff(boundaries))
@@ -163,13 +191,16 @@ def make_cells(data: StandardCounts, bounds: Interval) -> tuple[Likelihood, IntA
 
 def _apart(edges: FloatArray, boundaries: IntArray) -> IntArray:
     """The boundaries whose edges (m + 1,) differ by more than rounding; the first and the last stay."""
-    kept = [int(boundaries[0])]
-    least = 8 * np.spacing(np.abs(edges))
-    for k in boundaries[1:].tolist():
-        if edges[k] - edges[kept[-1]] > least[[k, kept[-1]]].max():
+    at = edges[boundaries]
+    least = 8 * np.spacing(np.abs(at))
+    if (np.diff(at) > np.maximum(least[1:], least[:-1])).all():
+        return boundaries
+    kept = [0]
+    for k in range(1, len(at)):
+        if at[k] - at[kept[-1]] > max(least[k], least[kept[-1]]):
             kept.append(k)
-    kept[-1] = int(boundaries[-1])
-    return np.array(kept)
+    kept[-1] = len(at) - 1
+    return boundaries[kept]
 
 
 def _student(t: FloatArray) -> FloatArray:

@@ -158,9 +158,11 @@ def cell_probabilities(edges: FloatArray, means: FloatArray, stds: FloatArray, b
     return sparse_probabilities(edges, means, stds, bounds).toarray()
 
 
-def sparse_probabilities(edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval) -> csr_array:
-    """As `cell_probabilities`, without the cells out of reach."""
-    reach = _REACH * stds
+def sparse_probabilities(
+    edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval, reach: float = _REACH
+) -> csr_array:
+    """As `cell_probabilities`, without the cells out of reach, in standard deviations."""
+    reach = reach * stds
     _, images = _reflected(means, stds, bounds)
     first = np.maximum(np.searchsorted(edges, images - reach) - 1, 0)
     last = np.minimum(np.searchsorted(edges, images + reach), edges.size - 1)
