@@ -2,8 +2,7 @@
 
 Chosen are
 
-- point masses: values that make up at least `ATOM_SHARE` of the sample while their neighbours do not, and every value
-  of a column that has at most `MAX_DISCRETE` different ones;
+- point masses (`gaussmix.density.ties`), and every value of a column that has at most `MAX_DISCRETE` different ones;
 - the lattice of rounded values: bins one rounding step wide, centred on the values, or a whole number of steps;
 - else a linear axis over the range, or an asinh axis where the range exceeds `HEAVY` times the distance of the 0.5 %
   and 99.5 % quantiles, or where single bins would hold too much: far points then cost little resolution.
@@ -23,6 +22,7 @@ from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.axis import LARGEST_POINT, Axis
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.reflection import Bounds
+from gaussmix.density.ties import LEAST_REPEATS, are_tied, find_atoms, has_own_gaps
 
 Span = tuple[float, float] | None
 Warp = Literal["auto", "asinh"] | None
@@ -32,12 +32,7 @@ LATTICE_BINS = 1 << 16
 SAMPLE = 1 << 13
 HEAVY = 8.0
 MOST_IN_BIN = 0.01
-ATOM_SHARE = 0.01
-ATOM_CONTRAST = 6.0
-MAX_ATOMS = 16
 MAX_DISCRETE = 10
-LEAST_REPEATS = 8
-TIES = 0.02  # share of equal neighbours in a sorted sample from which rounding is looked for
 
 
 @dataclass(frozen=True)
@@ -76,8 +71,10 @@ def summarise(sample: FloatArray) -> RobustSummary:
 
 def choose_axis(
     sample: FloatArray, low: float, high: float, *, span: Span = None, warp: Warp = "auto", stream: bool = False
-) -> tuple[Axis, FloatArray]:
-    """Bins for a column of which a ``sample`` (sorted, finite) was seen, with extremes low <= high; and atoms (A,).
+) -> tuple[Axis, FloatArray, bool]:
+    """Bins for a column of which a ``sample`` (sorted, finite) was seen, with extremes low <= high.
+
+    After them the atoms (A,), and whether the other values were rounded.
 
     ``span`` says where the bins shall lie instead. With ``stream``, more data will come and may lie further out; an
     asinh axis is then taken wherever no lattice is found.
@@ -85,14 +82,17 @@ def choose_axis(
     check_size(low, high)
     values, repeats = np.unique(sample, return_counts=True)
     step = rounding_step(values, repeats)
-    atoms = values if low == high else find_atoms(values, repeats, step)
+    atoms = values if low == high else point_masses(values, repeats, step)
+    others = ~np.isin(values, atoms)
+    tied = are_tied(repeats[others])
     if span is not None:
-        return _even(*span), atoms
+        return _even(*span), atoms, tied
     if low == high or len(atoms) == len(values):  # other values may still come: wide bins on an asinh axis
-        return _even(-8.0, 8.0, low / 2 + high / 2, high - low or abs(low) or 1.0), atoms
-    if warp != "asinh" and step > 0:
-        return _on_lattice(values[0], step, summarise(sample), low, high, stream), atoms
-    return _resolving(sample[~np.isin(sample, atoms)], low, high, warp, stream), atoms
+        return _even(-8.0, 8.0, low / 2 + high / 2, high - low or abs(low) or 1.0), atoms, False
+    own_gaps = step > 0 and tied and others.sum() > 10 and has_own_gaps(values[others], repeats[others], step)
+    if warp != "asinh" and step > 0 and not own_gaps:
+        return _on_lattice(values[0], step, summarise(sample), low, high, stream), atoms, tied
+    return _resolving(sample[~np.isin(sample, atoms)], low, high, warp, stream), atoms, tied
 
 
 def _resolving(sample: FloatArray, low: float, high: float, warp: Warp, stream: bool) -> Axis:
@@ -144,7 +144,7 @@ def choose_basis(
     """
     check_size(low, high)
     values, repeats = np.unique(sample, return_counts=True)
-    atoms = values if low == high else find_atoms(values, repeats, rounding_step(values, repeats))
+    atoms = values if low == high else point_masses(values, repeats, rounding_step(values, repeats))
     if span is not None:
         return GaussianBasis.spanning(*_with_ends(*span), n_components, bandwidth), atoms
     shape = summarise(sample)
@@ -198,7 +198,7 @@ def _with_ends(low: float, high: float) -> tuple[float, float]:
 
 def rounding_step(values: FloatArray, repeats: IntArray) -> float:
     """The step of the lattice on which the values lie, 0.0 if there is none. ``values`` ascend without repetition."""
-    if len(values) < 3 or 1 - len(values) / repeats.sum() <= TIES:
+    if len(values) < 3 or not are_tied(repeats):
         return 0.0
     gaps = np.diff(values)
     step = float(gaps[gaps > 1e-6 * np.median(gaps)].min())
@@ -211,20 +211,9 @@ def rounding_step(values: FloatArray, repeats: IntArray) -> float:
     return step if bool(np.all(off <= np.minimum(precision, 0.1 * step))) else 0.0
 
 
-def find_atoms(values: FloatArray, repeats: IntArray, step: float) -> FloatArray:
-    """Values that hold at least `ATOM_SHARE` of the points: of a continuous column (``step`` 0) all of these.
-
-    On a lattice values repeat anyway; there it takes `ATOM_CONTRAST` times what any value within two steps holds.
-    """
+def point_masses(values: FloatArray, repeats: IntArray, step: float) -> FloatArray:
+    """Values that are point masses: every one of a column that has few, else those that `find_atoms` finds."""
     n = int(repeats.sum())
     if len(values) <= MAX_DISCRETE and n >= max(20, 4 * len(values)):
         return values if n < SAMPLE else values[repeats >= LEAST_REPEATS]
-    many = repeats >= max(ATOM_SHARE * n, LEAST_REPEATS)
-    found = []
-    for i in np.flatnonzero(many):
-        near = np.r_[max(i - 2, 0) : i, i + 1 : min(i + 3, len(values))]
-        near = near[np.abs(values[near] - values[i]) < 2.5 * step]
-        if len(near) == 0 or repeats[i] >= ATOM_CONTRAST * repeats[near].max():
-            found.append(i)
-    strongest = sorted(found, key=lambda i: -repeats[i])[:MAX_ATOMS]
-    return values[np.sort(np.array(strongest, dtype=np.int64))]
+    return find_atoms(values, repeats, step)

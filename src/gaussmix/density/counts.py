@@ -29,6 +29,7 @@ from gaussmix.density.axis import LARGEST_POINT, Axis
 BLOCK = 1 << 15  # points that are converted, weighed or warped at a time
 ROWS = 1 << 13  # rows of a table that are laid out by columns at a time
 NAN, UNDER, FIRST_BIN = 0, 1, 2  # slots, see _tally; that behind the bins is over the axis
+SETTINGS = ("tied", "exact", "grow", "max_bins")
 LARGEST_COUNT = 1 << 62
 LARGEST_PIECE = 1 << 30
 
@@ -42,6 +43,8 @@ class BinnedCounts(TensorRecord):
         The bins.
     atoms : sequence of float
         Positions whose points are counted separately as well: those with x == atom exactly.
+    tied : bool
+        Whether values were rounded: what is made of the counts then spreads a value over the cell it stands for.
     exact : bool
         Keep the first four moments within each bin too.
     grow : bool
@@ -60,6 +63,7 @@ class BinnedCounts(TensorRecord):
         axis: Axis,
         *,
         atoms: Sequence[float] | NDArray[np.floating] = (),
+        tied: bool = False,
         exact: bool = False,
         grow: bool = False,
         max_bins: int = 1 << 16,
@@ -75,6 +79,7 @@ class BinnedCounts(TensorRecord):
             raise ValueError(f"atoms are {self.atoms.tolist()}; they must be finite and differ")
         self.atoms.flags.writeable = False
         self.axis = axis
+        self.tied = bool(tied)
         self.exact = bool(exact)
         self.grow = bool(grow)
         self.max_bins = int(max_bins)
@@ -171,7 +176,8 @@ class BinnedCounts(TensorRecord):
 
     def empty_like(self) -> BinnedCounts:
         """Return counts of nothing yet, on the same axis with the same settings."""
-        return BinnedCounts(self.axis, atoms=self.atoms, exact=self.exact, grow=self.grow, max_bins=self.max_bins)
+        settings: Any = {name: getattr(self, name) for name in SETTINGS}
+        return BinnedCounts(self.axis, atoms=self.atoms, **settings)
 
     def copy(self) -> BinnedCounts:
         """Return an independent copy."""
@@ -179,7 +185,8 @@ class BinnedCounts(TensorRecord):
 
     def without_atoms(self) -> BinnedCounts:
         """Return a copy without atoms, their points taken out of the bins (not out of moments)."""
-        rest = BinnedCounts(self.axis, exact=self.exact, grow=self.grow, max_bins=self.max_bins)
+        settings: Any = {name: getattr(self, name) for name in SETTINGS}
+        rest = BinnedCounts(self.axis, **settings)
         rest._extremes[:], rest._moments[:] = self._extremes, self._moments
         slots, _ = self._slots(self.atoms, self._extremes)
         for left, all_points in zip(rest._tables(like=self), self._tables(), strict=True):
@@ -393,7 +400,7 @@ class BinnedCounts(TensorRecord):
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays by name, for `from_tensors`."""
-        settings = {"axis": asdict(self.axis), "exact": self.exact, "grow": self.grow, "max_bins": self.max_bins}
+        settings = {"axis": asdict(self.axis), **{name: getattr(self, name) for name in SETTINGS}}
         tensors = {"settings": np.frombuffer(json.dumps(settings).encode(), np.uint8), "atoms": self.atoms}
         return {name: value.copy() for name, value in (tensors | self._arrays()).items()}
 

@@ -43,13 +43,13 @@ def fit_counts(
     """The distribution that a rule makes of counts.
 
     The rules of `BASIS_RULES` need the ``basis`` on whose axis the counts were made; ``cross_validate`` replaces its
-    bandwidth; ``smoothness`` is for the other two. With ``bounds="auto"`` the other two rules look for them, and a basis has none.
+    bandwidth. The other two take ``smoothness``, and look for bounds with ``bounds="auto"``, where a basis has none.
 
     Raises ValueError for counts without points.
     """
     data = read_counts(counts)
     guard = GUARD_POINTS / max(counts.size, 2 * GUARD_POINTS)
-    masses = counts.atom_mass / counts.total_mass
+    masses = data.atom_mass / counts.total_mass
     positions, masses = counts.atoms[masses > 0], masses[masses > 0]
     given: Bounds = (None, None) if bounds == "auto" else bounds
     if float(masses.sum()) >= 1 - 1e-12:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from pathlib import Path
 from numbers import Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -254,8 +254,12 @@ class DensityModel:
         if low is not None and high is not None:
             check_range(low, high, "bounds")
         smoothness = self.smoothness
-        if smoothness not in ("auto", "few_modes") and not (isinstance(smoothness, Real) and 0 <= smoothness < math.inf):
-            raise ValueError(f"smoothness is {smoothness!r}; it takes 'auto', 'few_modes', or nats of at least 0 a mode")
+        if smoothness not in ("auto", "few_modes") and not (
+            isinstance(smoothness, Real) and 0 <= smoothness < math.inf
+        ):
+            raise ValueError(
+                f"smoothness is {smoothness!r}; it takes 'auto', 'few_modes', or nats of at least 0 a mode"
+            )
         if self.exact and self.rule not in BASIS_RULES:
             raise ValueError(f"exact=True is for a fixed basis; rule is {self.rule!r}")
 
@@ -355,8 +359,9 @@ class DensityModel:
         sample = take_sample(column, repeats)
         options: Any = {"span": self.range, "warp": warp or self.warp, "stream": stream}
         if self.rule not in BASIS_RULES:
-            axis, atoms = choose_axis(sample, low, high, **options)
-            return BinnedCounts(axis, atoms=atoms, grow=stream and axis.scale is not None, max_bins=MAX_BINS), None
+            axis, atoms, tied = choose_axis(sample, low, high, **options)
+            grow = stream and axis.scale is not None
+            return BinnedCounts(axis, atoms=atoms, tied=tied, grow=grow, max_bins=MAX_BINS), None
         t = 2.0 if self.bandwidth == "cv" else float(self.bandwidth)
         basis, atoms = choose_basis(sample, low, high, int(self.n_components), t, bounds=self._bounds(), **options)
         return BinnedCounts(basis.axis(), atoms=atoms, exact=self.exact), basis

@@ -2,7 +2,7 @@
 
 The evidence is the log-likelihood of the counts less the most that a density has which is monotone where the mode was:
 from the valley on one side to the next higher mode on the other (`gaussmix.density.auto.modes`). Modes are found to a
-cell: a thousandth of the points, or of the range.
+cell: a thousandth of the points, or of the range. Those worth less than `RIPPLE` are left out.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import numpy as np
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.auto.dictionary import cell_boundaries
-from gaussmix.density.auto.modes import price_modes
+from gaussmix.density.auto.modes import flatten, price_modes
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.standard_units import read_counts
 
+RIPPLE = 0.5  # nats: what is worth less nobody can see
 _CELLS = 1600
 _FEWEST_CELLS = 1000  # a column of few bins is cut finer: several cells a bin
 
@@ -43,8 +44,8 @@ def find_modes(counts: BinnedCounts, distribution: GaussianMixture1D) -> list[Mo
     edges, numbers = _cells(counts, smooth)
     width = np.diff(edges)
     middles = edges[:-1] + width / 2
-    p = width * smooth.pdf(middles)
-    found = price_modes(np.maximum(p, 1e-250), width, numbers)
+    p, _ = flatten(width * smooth.pdf(middles), width, numbers, RIPPLE)
+    found = price_modes(p, width, numbers)
     return [Mode(float(middles[m.peak]), float(smooth.pdf(middles[m.peak])) * rest, m.cost) for m in found]
 
 

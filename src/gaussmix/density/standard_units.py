@@ -15,9 +15,10 @@ from functools import cached_property
 
 import numpy as np
 
-from gaussmix._typing import FloatArray
+from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.reflection import Bounds, finite_or_not
+from gaussmix.density.ties import resolve
 
 GUARD_POINTS = 0.2  # what far points are given, in points: log-densities stay finite, and nothing else changes much
 
@@ -35,6 +36,9 @@ class StandardCounts:
     on_lattice: bool  # whether the bins are centred on rounded values
     shift: float
     unit: float
+    atom_mass: FloatArray  # (A,) of the atoms; on a lattice less what the values around them say was there anyway
+    allowed: IntArray | None = None  # bins at which cells may start, 0 and m among them; None: all
+    typical_cell: float = 1.0  # in bins
 
     @property
     def n(self) -> float:
@@ -96,9 +100,16 @@ def read_counts(counts: BinnedCounts) -> StandardCounts:
     bins = mass * (rest.size / total) if total > 0 else np.zeros(axis.n_bins)
     occupied = np.flatnonzero(bins)
     first, last = (int(occupied[0]), int(occupied[-1])) if len(occupied) else (0, 0)
+    on_lattice, atom_mass = _on_lattice(rest, axis.centers[[first, last]]), counts.atom_mass
+    if rest.tied and on_lattice:
+        bins, atom_mass = _under_atoms(counts, bins, atom_mass)
+    resolved = resolve(bins, on_lattice) if rest.tied and len(occupied) > 1 else None
+    if resolved is not None:  # end values fill their cells
+        bins = resolved.counts
+        first, last = (int(end) for end in np.flatnonzero(bins)[[0, -1]])
     bins = bins[first : last + 1]
+    allowed = None if resolved is None else np.unique(np.clip(resolved.allowed - first, 0, len(bins)))
     edges = axis.edges[first : last + 2].copy()
-    on_lattice = _on_lattice(rest, axis.centers[[first, last]])
     if not on_lattice:
         edges[0] = max(edges[0], min(rest.minimum, edges[1]))
         edges[-1] = min(edges[-1], max(rest.maximum, edges[-2]))
@@ -109,7 +120,29 @@ def read_counts(counts: BinnedCounts) -> StandardCounts:
     low, high = np.interp(quartiles, np.arange(len(edges)), edges / 4)
     unit = 2.0 ** round(math.log2(high - low) + 2) if high > low else 1.0
     ends = float(edges[0]), float(edges[-1])
-    return StandardCounts(rest, first, bins, edges / unit - shift / unit, ends, on_lattice, shift, unit)
+    return StandardCounts(
+        rest=rest,
+        first=first,
+        counts=bins,
+        edges=edges / unit - shift / unit,
+        ends=ends,
+        on_lattice=on_lattice,
+        shift=shift,
+        unit=unit,
+        atom_mass=atom_mass,
+        allowed=allowed,
+        typical_cell=1.0 if resolved is None else resolved.typical_cell(),
+    )
+
+
+def _under_atoms(counts: BinnedCounts, bins: FloatArray, mass: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Bins and masses of the atoms, where a bin on the lattice is given what its neighbours have, out of its atom."""
+    axis, bins, mass = counts.axis, bins.copy(), mass.copy()
+    for a, k in enumerate(np.rint((counts.atoms - axis.origin) / axis.width - 0.5).astype(np.int64).tolist()):
+        if 0 < k < len(bins) - 1 and bins[k] < min(bins[k - 1], bins[k + 1]) / 2:
+            missing = min((bins[k - 1] + bins[k + 1]) / 2 - bins[k], mass[a] / 2)
+            bins[k], mass[a] = bins[k] + missing, mass[a] - missing
+    return bins, mass
 
 
 def _on_lattice(counts: BinnedCounts, outermost: FloatArray) -> bool:

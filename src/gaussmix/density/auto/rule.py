@@ -91,7 +91,7 @@ def fit_fast(data: StandardCounts, bounds: Bounds, smoothness: modes.Smoothness 
 
 def fit_automatic(data: StandardCounts, bounds: Bounds, smoothness: modes.Smoothness = "auto") -> AutomaticFit:
     """Fit the rule "auto", as `fit_fast` does."""
-    if data.n < FEWEST or len(data.counts) < _FEWEST_BINS:
+    if data.n < FEWEST or (len(data.counts) if data.allowed is None else len(data.allowed) - 1) < _FEWEST_BINS:
         return fit_fast(data, bounds, smoothness)
     data = _within(data, bounds)
     expansion = fast.expand_counts(data, data.interval(bounds))
@@ -171,7 +171,12 @@ def _within(data: StandardCounts, bounds: Bounds) -> StandardCounts:
 
 def make_cells(data: StandardCounts, bounds: Interval, n_cells: int = MAX_CELLS) -> tuple[Likelihood, IntArray]:
     """The counts in cells, which reach to the bounds or to infinity; and the number of each bin's cell, (m,)."""
-    boundaries = _apart(data.edges, cell_boundaries(data.counts, n_cells))
+    boundaries = cell_boundaries(data.counts, n_cells)
+    if data.allowed is not None:
+        above = np.searchsorted(data.allowed, boundaries).clip(1, len(data.allowed) - 1)
+        sides = data.allowed[above - 1], data.allowed[above]
+        boundaries = np.unique(np.where(boundaries - sides[0] < sides[1] - boundaries, *sides))
+    boundaries = _apart(data.edges, boundaries)
     edges = data.edges[boundaries]
     counts = np.add.reduceat(data.counts, boundaries[:-1])
     cell = np.repeat(np.arange(len(counts)), np.diff(boundaries))

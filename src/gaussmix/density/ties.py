@@ -1,0 +1,225 @@
+"""Ties: a value that was rounded stands for a cell, and the likelihood is that of cells.
+
+**Cells.** A value i that came c_i times is cut into layers, 0 < t <= c_i. The siblings of a layer are the nearest
+values on either side that came at least t / 2 times, and the layer lies evenly between the midpoints to them; a gap
+counts for at most 1.5 times those next to it, since what is much wider is empty and not rounded. So on a lattice every
+value fills its rounding cell, a multiple of ten among units fills the cell of its kind, and odd values between lattice
+points do not cut the cells of those. Cells of the likelihood start only at midpoints between values that are each
+other's siblings at half of their height: the data say nothing of what is inside.
+
+**Point masses** hold at least `ATOM_SHARE` of the points. Where the other values hardly repeat, that is enough. Among
+ties it takes `CONTRAST` times the second largest of the values around, of those of the same kind where values are
+heaped; an end value must also be more than its neighbours extrapolate to. Many such are heaps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaussmix._typing import FloatArray, IntArray
+from gaussmix.density.heaping import Heaping, find_heaping, without_heaps
+
+TIES = 0.02  # share of values that equal another, from which on they were rounded
+ATOM_SHARE = 0.01
+LEAST_REPEATS = 8
+MAX_ATOMS, MOST_AMONG_TIES = 16, 5
+CONTRAST, DEVIATIONS = 2.5, 5.0
+_REACH = 0.65  # of the central range: values around
+_DENSE = 0.6  # of the lattice's steps are taken
+_MOST_STEPS = 1 << 17
+_SIBLING = 0.5
+_WIDER = 1.5
+_MOVED = 0.1  # share of points that leave their bin, below which a lattice needs no cells
+_ROUGH = 0.12  # relative second difference of a density that is a comb
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Counts (m,) of bins after ties were spread; where cells may start, ascending bin numbers from 0 to m."""
+
+    counts: FloatArray
+    allowed: IntArray
+
+    def typical_cell(self) -> float:
+        """Width in bins that 60 % of the points' cells do not exceed."""
+        width, mass = np.diff(self.allowed), np.add.reduceat(self.counts, self.allowed[:-1])
+        order = np.argsort(width)
+        below = np.cumsum(mass[order])
+        return float(width[order][np.searchsorted(below, 0.6 * below[-1])])
+
+
+def are_tied(repeats: IntArray) -> bool:
+    """Whether values that came so often each, (k,), were rounded."""
+    return len(repeats) > 0 and 1 - len(repeats) / repeats.sum() > TIES
+
+
+def find_atoms(values: FloatArray, repeats: IntArray, step: float) -> FloatArray:
+    """The point masses among ascending values (k,) of a sample, of the lattice step ``step`` or on none (0)."""
+    n = repeats.sum()
+    many = np.flatnonzero(repeats >= max(ATOM_SHARE * n, LEAST_REPEATS))
+    rest = np.delete(repeats, many)
+    if rest.sum() >= 20 and not are_tied(rest):
+        strongest = many[np.argsort(-repeats[many], kind="stable")[:MAX_ATOMS]]
+        return values[np.sort(strongest)]
+    if len(many) == 0:
+        return values[:0]
+    capped = np.minimum(repeats, CONTRAST * np.sort(repeats)[-min(5, len(repeats))])  # atoms do not say what is wide
+    below = np.cumsum(capped) / capped.sum()
+    q10, q90 = np.searchsorted(below, [0.1, 0.9]).tolist()
+    reach = _REACH * (values[q90] - values[q10]) or (values[-1] - values[0]) / 2
+    kind = np.zeros(len(values), np.int64)
+    if step > 0:
+        steps = _steps(values, step)
+        if steps[-1] < _MOST_STEPS and q90 - q10 > _DENSE * (steps[q90] - steps[q10]):
+            heaping = find_heaping(np.bincount(steps, capped), nested=1)
+            kind = (steps + heaping.phase) % heaping.period
+    found = [i for i in many.tolist() if _stands_out(i, values, repeats, kind, reach)]
+    return values[found if len(found) <= MOST_AMONG_TIES else []]
+
+
+def _stands_out(i: int, values: FloatArray, repeats: IntArray, kind: IntArray, reach: float) -> bool:
+    """Whether value i is much more frequent than those of its kind within ``reach``, or, at an end, than expected."""
+    alike = kind == kind[i]
+    near = np.flatnonzero(alike & (np.abs(values - values[i]) <= reach * (1 + 1e-9)))
+    if len(near) < 5:
+        same = np.flatnonzero(alike)
+        place = int(np.searchsorted(same, i))
+        near = same[max(place - 2, 0) : place + 3]
+    others = np.sort(repeats[near[near != i]])[::-1]
+    level = float(others[min(1, len(others) - 1)]) if len(others) else 0.0
+    for end, inward in ((0, 1), (len(values) - 1, -1)):
+        if i == end and len(values) > 3 and repeats[i + 2 * inward] >= LEAST_REPEATS:
+            first, second = repeats[i + inward], repeats[i + 2 * inward]
+            level = max(level, min(first / second, 10.0) * first)
+    return repeats[i] >= max(CONTRAST * level, level + DEVIATIONS * math.sqrt(level))
+
+
+def has_own_gaps(values: FloatArray, repeats: IntArray, step: float) -> bool:
+    """Whether values on a lattice are better seen each with the gaps around it: few of its steps are taken.
+
+    So it is with significant digits and binary fractions. Bins need not follow the lattice then.
+    """
+    steps = _steps(values, step)
+    if steps[-1] >= _MOST_STEPS:
+        return True
+    counts = np.bincount(steps, repeats).astype(np.float64)
+    if _is_dense(counts):
+        return False
+    resolved, moved = spread(counts)
+    return moved > 0.5 and _roughness(resolved.counts, resolved.allowed) <= _ROUGH
+
+
+def resolve(counts: FloatArray, on_lattice: bool) -> Resolved | None:
+    """What counts (m,) of bins that hold rounded values say; None where it is all in the counts as they are.
+
+    ``on_lattice`` says that a bin is a step of the lattice.
+    """
+    heaping = find_heaping(counts) if on_lattice else Heaping()
+    resolved, moved = spread(counts)
+    if on_lattice and heaping.period == 1 and moved <= _MOVED:
+        return None
+    rough = _roughness(resolved.counts, resolved.allowed)
+    if heaping.period > 1:
+        dense = _is_dense(counts)
+        level = without_heaps(counts, heaping) if dense else None
+        if level is not None:
+            return Resolved(level, np.arange(len(counts) + 1))
+        folded = _even(counts, heaping.marks(len(counts)))
+        smoother = rough > _ROUGH and _roughness(folded.counts, folded.allowed) < rough / 2
+        if dense or moved <= _MOVED or smoother:
+            return folded
+    if rough > _ROUGH:  # perhaps the cells themselves come in turns: prices with few endings
+        turns = find_heaping(np.add.reduceat(resolved.counts, resolved.allowed[:-1]))
+        if turns.period > 1:
+            folded = _even(resolved.counts, resolved.allowed[turns.marks(len(resolved.allowed) - 1)])
+            if _roughness(folded.counts, folded.allowed) < rough / 2:
+                return folded
+    return resolved
+
+
+def spread(counts: FloatArray) -> tuple[Resolved, float]:
+    """Counts (m,) of bins with every layer over its cell, and the share of the points that leave their bins."""
+    m, at = len(counts), np.flatnonzero(counts > 0)
+    c, x = counts[at], at + 0.5
+    least = 2 * float(c.min())
+    tops = least * 2.0 ** (np.arange(max(math.ceil(2 * math.log2(c.max() / least)), 0) + 1) / 2)
+    level = np.searchsorted(tops, c / 2)  # of the layer at half height
+    cell, right, left = np.empty((2, len(at))), np.full(len(at), -1), np.full(len(at), -1)
+    starts, ends, masses, bottom = [], [], [], 0.0
+    for k, top in enumerate(tops):
+        seen = np.flatnonzero(c >= _SIBLING * top * (1 - 1e-12))
+        low, high = _cells(x[seen], m)
+        half = level[seen] == k
+        cell[:, seen[half]] = low[half], high[half]
+        right[seen[half]] = np.append(seen[1:], -1)[half]
+        left[seen[half]] = np.append(-1, seen[:-1])[half]
+        starts.append(low)
+        ends.append(high)
+        masses.append(np.clip(c[seen] - bottom, 0, top - bottom))
+        bottom = top
+    low, high, mass = (np.concatenate(parts) for parts in (starts, ends, masses))
+    mutual = np.flatnonzero((right >= 0) & (left[right] == np.arange(len(at))))
+    edges = np.concatenate([cell[1, mutual], cell[0, right[mutual]]])
+    allowed = np.unique(np.r_[0, np.rint(edges).astype(np.int64), m])
+    width = high - low
+    narrow = width < 1
+    low = np.where(narrow, np.clip((low + high - 1) / 2, 0, m - 1), low)
+    high, width = np.where(narrow, low + 1, high), np.maximum(width, 1)
+    moved = float(mass[width > 1.5] @ (1 - 1 / width[width > 1.5])) / float(c.sum())
+    return Resolved(_laid_out(low, high, mass / width, m), allowed), moved
+
+
+def _cells(x: FloatArray, m: int) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper ends (k,) of what ascending values (k,) stand for, within [0, m]."""
+    if len(x) == 1:
+        return np.clip(x - 0.5, 0, m), np.clip(x + 0.5, 0, m)
+    gap = np.diff(x)
+    padded = np.concatenate([[0.0], gap, [0.0]])  # padded[j + 1] lies between values j and j + 1
+    beside = np.maximum(padded[:-2], padded[2:])
+    half = np.minimum(gap, np.where(beside > 0, _WIDER * beside, gap)) / 2
+    low, high = np.append(x[0] - half[0], x[1:] - half), np.append(x[:-1] + half, x[-1] + half[-1])
+    return np.clip(low, 0, m), np.clip(high, 0, m)
+
+
+def _laid_out(low: FloatArray, high: FloatArray, density: FloatArray, m: int) -> FloatArray:
+    """Mass in each of m bins of uniform pieces (k,) from low to high; a bin is 1 wide."""
+    place, change = np.concatenate([low, high]), np.concatenate([density, -density])
+    bin_ = np.minimum(place.astype(np.int64), m - 1)
+    inside = np.bincount(bin_, change * (bin_ + 1 - place), m)
+    after = np.cumsum(np.bincount(bin_, change, m))
+    return np.maximum(inside + np.append(0.0, after[:-1]), 0)
+
+
+def _steps(values: FloatArray, step: float) -> IntArray:
+    """Numbers of ascending lattice values from the first; from the middle, where digits are kept best."""
+    steps = np.rint((values - values[len(values) // 2]) / step).astype(np.int64)
+    return steps - steps[0]
+
+
+def _is_dense(counts: FloatArray) -> bool:
+    """Whether most of the lattice steps between the 5 % and 95 % quantiles are taken; counts (m,)."""
+    below = np.cumsum(counts)
+    first, last = np.searchsorted(below, below[-1] * np.array([0.05, 0.95])).tolist()
+    return float(np.mean(counts[first : last + 1] > 0)) > _DENSE
+
+
+def _even(counts: FloatArray, marks: IntArray) -> Resolved:
+    """Counts (m,) spread evenly between the marks, 0 and m among them."""
+    width = np.diff(marks)
+    return Resolved(np.repeat(np.add.reduceat(counts, marks[:-1]) / width, width), marks)
+
+
+def _roughness(counts: FloatArray, marks: IntArray) -> float:
+    """Mean relative second difference of the density in cells, beyond chance, weighted by the cells' counts."""
+    c, width = np.add.reduceat(counts, marks[:-1]), np.diff(marks)
+    density, noise = c / width, c / width**2
+    off = density[1:-1] - (density[:-2] + density[2:]) / 2
+    chance = noise[1:-1] + (noise[:-2] + noise[2:]) / 4
+    used = c[1:-1] > 0
+    if used.sum() < 3:
+        return 0.0
+    relative = np.sqrt(np.maximum(off**2 - 2 * chance, 0))[used] / density[1:-1][used]
+    return float(np.average(np.minimum(relative, 1), weights=c[1:-1][used]))
