@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from gaussmix.density.auto.averaging import Prediction, _split, influence, predict, sharpen, stack
+from gaussmix.density.auto.averaging import Prediction, split, influence, predict, sharpen, stack
 from gaussmix.density.auto.scoring import Likelihood, Mixture, cell_probabilities, refine
 from gaussmix.density.reflection import reflect
 
@@ -34,7 +34,7 @@ def triangle(n: int = 20_000) -> np.ndarray:
 def test_splitting_leaves_the_density(alpha: float, bounds: tuple[float, float]) -> None:
     likelihood, mixture = problem(triangle(), bounds)
     before = mixture.weights @ cell_probabilities(likelihood.edges, mixture.means, mixture.stds, bounds)
-    w, m, s = _split(mixture, alpha)
+    w, m, s = split(mixture, alpha)
     after = w @ cell_probabilities(likelihood.edges, reflect(m, *bounds), s, bounds)
     np.testing.assert_allclose(after, before, atol=5e-6)
     assert np.unique(s) == pytest.approx(np.unique(alpha * mixture.stds))

@@ -26,6 +26,7 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import isotonic_regression
 from scipy.sparse import csr_array
+from scipy.special import xlogy
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.auto.scoring import Interval, sparse_probabilities
@@ -50,7 +51,7 @@ def nats_per_mode(smoothness: Smoothness, n: float) -> float:
 
 
 @dataclass(frozen=True)
-class Mode:
+class PricedMode:
     """A mode among cells: the cell of the peak, and the cells first <= j < last whose monotone masses lose it."""
 
     peak: int
@@ -61,13 +62,13 @@ class Mode:
     moved: float = 0.0  # probability that changes its cell
 
 
-Known = dict[tuple[int, int, int], Mode]  # by the numbers of the peak, of the valley beside it, and the higher peak
+Known = dict[tuple[int, int, int], PricedMode]  # by the numbers of the peak, of the valley beside it, and the higher peak
 
 
 def flatten(p: FloatArray, width: FloatArray, counts: FloatArray, threshold: float) -> tuple[FloatArray, int]:
     """Probabilities (m,) without the modes that cost less than the threshold, and how many modes went."""
     n, removed = counts.sum(), 0
-    p = np.maximum(p, _TINY * width / width.max())
+    p = np.maximum(p, np.maximum(_TINY * width / width.max(), np.finfo(float).tiny))
     known: Known = {}
     for _ in range(_PASSES):
         modes = price_modes(p, width, counts, known)
@@ -84,17 +85,17 @@ def flatten(p: FloatArray, width: FloatArray, counts: FloatArray, threshold: flo
     return p, removed
 
 
-def price_modes(p: FloatArray, width: FloatArray, counts: FloatArray, known: Known | None = None) -> list[Mode]:
+def price_modes(p: FloatArray, width: FloatArray, counts: FloatArray, known: Known | None = None) -> list[PricedMode]:
     """The modes of probabilities p (m,) in cells, from left to right, and what the counts (m,) say for each.
 
     ``known`` are the ways without a mode that were found before, to which new ones are added.
     """
     known = {} if known is None else known
-    density = p / width
+    density = np.maximum(p / width, np.finfo(float).tiny)
     peaks, valleys = _turns(density)
     modes = []
     for q, peak in enumerate(peaks):
-        best = Mode(peak, math.inf, peak, peak, p[:0])
+        best = PricedMode(peak, math.inf, peak, peak, p[:0])
         for side in (-1, 1):
             if 0 <= q + side < len(peaks) and density[peaks[q + side]] >= density[peak]:
                 place = peak, valleys[q if side == 1 else q + 1], peaks[q + side]
@@ -107,18 +108,18 @@ def price_modes(p: FloatArray, width: FloatArray, counts: FloatArray, known: Kno
 
 def _without(
     peak: int, valley: int, higher: int, p: FloatArray, density: FloatArray, width: FloatArray, counts: FloatArray
-) -> Mode:
+) -> PricedMode:
     """The mode when the density becomes monotone from the valley beside it to a higher peak beyond it."""
     first, last = min(valley, higher), max(valley, higher) + 1
     part = slice(first, last)
     level = isotonic_regression(density[part], weights=width[part], increasing=higher > valley).x
     changed = np.flatnonzero(np.abs(level - density[part]) > _FLAT * density[part])
     if len(changed) == 0:
-        return Mode(peak, 0.0, first, first, p[:0])
+        return PricedMode(peak, 0.0, first, first, p[:0])
     first, last = first + int(changed[0]), first + int(changed[-1]) + 1
     masses = level[changed[0] : changed[-1] + 1] * width[first:last]
-    cost = float(counts[first:last] @ np.log(p[first:last] / masses))
-    return Mode(peak, cost, first, last, masses, float(np.abs(masses - p[first:last]).sum()) / 2)
+    cost = float(xlogy(counts[first:last], p[first:last] / masses).sum())
+    return PricedMode(peak, cost, first, last, masses, float(np.abs(masses - p[first:last]).sum()) / 2)
 
 
 def _turns(density: FloatArray) -> tuple[list[int], list[int]]:
