@@ -20,6 +20,7 @@ from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.reflection import Bounds, finite_or_not
 from gaussmix.density.ties import resolve
 
+_DIGITS = 64  # of the spacing of numbers: a bin must be wider to be kept apart
 GUARD_POINTS = 0.2  # what far points are given, in points: log-densities stay finite, and nothing else changes much
 
 
@@ -36,6 +37,7 @@ class StandardCounts:
     on_lattice: bool  # whether the bins are centred on rounded values
     shift: float
     unit: float
+    many_decades: bool  # bins differ so much in width that ``shift`` lies where they are narrowest
     atom_mass: FloatArray  # (A,) of the atoms; on a lattice less what the values around them say was there anyway
     allowed: IntArray | None = None  # bins at which cells may start, 0 and m among them; None: all
     typical_cell: float = 1.0  # in bins
@@ -116,6 +118,9 @@ def read_counts(counts: BinnedCounts) -> StandardCounts:
         if not edges[0] < edges[-1]:
             edges = axis.edges[first : last + 2]
     shift = float(edges[np.searchsorted(np.cumsum(bins), bins.sum() / 2)])
+    many_decades = float(np.diff(edges).min()) < _DIGITS * abs(shift) * np.finfo(float).eps
+    if many_decades:
+        shift = float(edges[np.argmin(np.diff(edges))])
     quartiles = quantile_places(bins, np.array([0.25, 0.75]) * bins.sum())  # at least a part of a bin apart
     low, high = np.interp(quartiles, np.arange(len(edges)), edges / 4)
     unit = 2.0 ** round(math.log2(high - low) + 2) if high > low else 1.0
@@ -129,6 +134,7 @@ def read_counts(counts: BinnedCounts) -> StandardCounts:
         on_lattice=on_lattice,
         shift=shift,
         unit=unit,
+        many_decades=many_decades,
         atom_mass=atom_mass,
         allowed=allowed,
         typical_cell=1.0 if resolved is None else resolved.typical_cell(),

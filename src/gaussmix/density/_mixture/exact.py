@@ -174,7 +174,7 @@ def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, c: float) -> FloatA
     found = np.searchsorted(-masses_outside(edges, p, upper), -mass).clip(1, edges.size - 1)
     inner, outer = edges[found - 1], edges[found]
     x = inner
-    for _ in range(200):
+    for _ in range(1100):  # halvings to the least number
         there = masses_outside(x, p, upper)
         excess = np.log(there / mass)
         inner, outer = np.where(excess > 0, x, inner), np.where(excess > 0, outer, x)

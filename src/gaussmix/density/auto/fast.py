@@ -32,6 +32,7 @@ _FEWEST_FOR_ISJ = 30
 _ROUNDS = 4
 _NEAR = 5.0  # standard deviations: where modes are looked for
 _COARSE_AXIS = 64  # bins: up to here a bin is a value of its own
+_WIDEST = 0.4  # on an asinh axis: a wider Gaussian is skewed there
 _NARROWEST_IN_CELLS = 0.75  # of rounded values, where these are wider than bins
 _NARROWEST = (0.5, 1.5)  # bandwidth in bins, on a coarse axis and on a fine one
 
@@ -51,6 +52,8 @@ def expand_counts(data: StandardCounts, bounds: Interval, threshold: float = 0.0
     """The expansion of counts within bounds in y, without modes worth less than ``threshold`` nats."""
     m, axis = len(data.counts), data.rest.axis
     h = max(_bandwidth(data.counts), _NARROWEST_IN_CELLS * data.typical_cell if data.typical_cell > 1 else 0.0)
+    if axis.scale is not None:
+        h = min(h, max(_WIDEST / axis.width, _NARROWEST[1]))
     group = max(1, 2 * int((h / 2 + 1) / 2) - 1)  # bins a cell: odd, at most h/2
     n_groups = -(-m // group)
     n_groups += (n_groups * group - m) % 2  # so that cells lie symmetrically over the bins

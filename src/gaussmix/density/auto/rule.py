@@ -91,7 +91,8 @@ def fit_fast(data: StandardCounts, bounds: Bounds, smoothness: modes.Smoothness 
 
 def fit_automatic(data: StandardCounts, bounds: Bounds, smoothness: modes.Smoothness = "auto") -> AutomaticFit:
     """Fit the rule "auto", as `fit_fast` does."""
-    if data.n < FEWEST or (len(data.counts) if data.allowed is None else len(data.allowed) - 1) < _FEWEST_BINS:
+    n_cells = len(data.counts) if data.allowed is None else len(data.allowed) - 1
+    if data.n < FEWEST or n_cells < _FEWEST_BINS or data.many_decades:  # twenty Gaussians cannot follow decades
         return fit_fast(data, bounds, smoothness)
     data = _within(data, bounds)
     expansion = fast.expand_counts(data, data.interval(bounds))
