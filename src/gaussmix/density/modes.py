@@ -37,8 +37,7 @@ class Mode:
 
 def find_modes(counts: BinnedCounts, distribution: GaussianMixture1D) -> list[Mode]:
     """The modes of the continuous part, from left to right; none where all mass is on atoms."""
-    rest = 1 - float(distribution.atoms.masses.sum())
-    if rest <= 0:
+    if not counts.without_atoms().mass.any():
         return []
     smooth = GaussianMixture1D(distribution.weights, distribution.means, distribution.stds, bounds=distribution.bounds)
     edges, numbers = _cells(counts, smooth)
@@ -46,7 +45,7 @@ def find_modes(counts: BinnedCounts, distribution: GaussianMixture1D) -> list[Mo
     middles = edges[:-1] + width / 2
     p, _ = flatten(width * smooth.pdf(middles), width, numbers, RIPPLE)
     found = price_modes(p, width, numbers)
-    return [Mode(float(middles[m.peak]), float(smooth.pdf(middles[m.peak])) * rest, m.cost) for m in found]
+    return [Mode(float(middles[m.peak]), float(distribution.pdf(middles[m.peak])), m.cost) for m in found]
 
 
 def _cells(counts: BinnedCounts, smooth: GaussianMixture1D) -> tuple[FloatArray, FloatArray]:

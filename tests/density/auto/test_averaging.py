@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from gaussmix.density.auto.averaging import Prediction, split, influence, predict, sharpen, stack
+from gaussmix.density.auto.averaging import Prediction, influence, predict, sharpen, split, stack
 from gaussmix.density.auto.scoring import Likelihood, Mixture, cell_probabilities, refine
 from gaussmix.density.reflection import reflect
 

@@ -25,7 +25,7 @@ NOTHING_CONTINUOUS = ("constant", "zeros", "two values", "almost constant", "1 p
 
 def counted(x: np.ndarray, weights: np.ndarray | None = None) -> BinnedCounts:
     axis, atoms, tied = choose_axis(take_sample(x), float(x.min()), float(x.max()))
-    return BinnedCounts(axis, atoms=atoms.tolist()).add(x, weights)
+    return BinnedCounts(axis, atoms=atoms.tolist(), tied=tied).add(x, weights)
 
 
 def fitted(rule: Rule, counts: BinnedCounts, bounds: Bounds | None = None) -> AutomaticFit:
