@@ -45,7 +45,9 @@ def find_modes(counts: BinnedCounts, distribution: GaussianMixture1D) -> list[Mo
     middles = edges[:-1] + width / 2
     p, _ = flatten(width * smooth.pdf(middles), width, numbers, RIPPLE)
     found = price_modes(p, width, numbers)
-    return [Mode(float(middles[m.peak]), float(distribution.pdf(middles[m.peak])), m.cost) for m in found]
+    at = middles[found.peaks]
+    facts = zip(at.tolist(), distribution.pdf(at).tolist(), found.costs.tolist(), strict=True)
+    return [Mode(*each) for each in facts]
 
 
 def _cells(counts: BinnedCounts, smooth: GaussianMixture1D) -> tuple[FloatArray, FloatArray]:

@@ -28,7 +28,7 @@ from scipy.optimize import isotonic_regression
 from scipy.sparse import csr_array
 from scipy.special import xlogy
 
-from gaussmix._typing import FloatArray
+from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.auto.scoring import Interval, sparse_probabilities
 
 Smoothness = Literal["auto", "few_modes"] | float
@@ -51,92 +51,89 @@ def nats_per_mode(smoothness: Smoothness, n: float) -> float:
 
 
 @dataclass(frozen=True)
-class PricedMode:
-    """A mode among cells: the cell of the peak, and the cells first <= j < last whose monotone masses lose it."""
+class Prices:
+    """The modes of probabilities in cells, (k,) each, from left to right, and the cheapest way to lose every one."""
 
-    peak: int
-    cost: float  # nats of likelihood; infinite for the highest
-    first: int
-    last: int
-    masses: FloatArray  # (last - first,)
-    moved: float = 0.0  # probability that changes its cell
-
-
-Known = dict[tuple[int, int, int], PricedMode]  # by the numbers of the peak, of the valley beside it, and the higher peak
+    peaks: IntArray  # their cells
+    costs: FloatArray  # nats of likelihood; infinite for the highest
+    first: IntArray  # of the cells that change
+    last: IntArray
+    way: IntArray  # (c,) number of the mode, -1 for none, whose way changes ...
+    cells: IntArray  # (c,) the cell ...
+    masses: FloatArray  # (c,) to this
 
 
 def flatten(p: FloatArray, width: FloatArray, counts: FloatArray, threshold: float) -> tuple[FloatArray, int]:
     """Probabilities (m,) without the modes that cost less than the threshold, and how many modes went."""
-    n, removed = counts.sum(), 0
+    removed = 0
     p = np.maximum(p, np.maximum(_TINY * width / width.max(), np.finfo(float).tiny))
-    known: Known = {}
     for _ in range(_PASSES):
-        modes = price_modes(p, width, counts, known)
-        cheap = [mode for mode in modes if mode.cost < threshold and mode.last > mode.first]
-        if not cheap:
+        found = price_modes(p, width, counts)
+        goes = found.costs < threshold
+        for d in (1, 2):  # of ways that meet only the cheaper goes now
+            meet = np.flatnonzero(goes[:-d] & goes[d:] & (found.last[:-d] + 2 >= found.first[d:]))
+            dearer = meet + d * (found.costs[meet] <= found.costs[meet + d])
+            goes[dearer] = False
+        if not goes.any():
             break
-        taken = np.zeros(len(p) + 2, bool)
-        for mode in sorted(cheap, key=lambda mode: mode.cost):
-            if not taken[mode.first : mode.last + 2].any():  # with a cell on either side
-                p[mode.first : mode.last] = mode.masses
-                taken[mode.first : mode.last + 2] = True
-                removed += mode.moved > _NOTHING / n
-        known = {place: mode for place, mode in known.items() if not taken[min(place) : max(place) + 3].any()}
+        here = (found.way >= 0) & goes[found.way]
+        cells, masses = found.cells[here], found.masses[here]
+        moved = np.bincount(found.way[here], np.abs(masses - p[cells]))
+        removed += int((moved > 2 * _NOTHING / counts.sum()).sum())
+        p[cells] = masses
     return p, removed
 
 
-def price_modes(p: FloatArray, width: FloatArray, counts: FloatArray, known: Known | None = None) -> list[PricedMode]:
-    """The modes of probabilities p (m,) in cells, from left to right, and what the counts (m,) say for each.
+def price_modes(p: FloatArray, width: FloatArray, counts: FloatArray) -> Prices:
+    """The modes of positive probabilities p (m,) in cells, and what the counts (m,) say for each.
 
-    ``known`` are the ways without a mode that were found before, to which new ones are added.
+    A way to lose a mode runs up from the valley on one of its sides to the higher mode on the other. All of them are
+    made monotone in one regression: each in units of its mode's density, up to which alone it changes, and lifted
+    beyond the one before.
     """
-    known = {} if known is None else known
     density = np.maximum(p / width, np.finfo(float).tiny)
     peaks, valleys = _turns(density)
-    modes = []
-    for q, peak in enumerate(peaks):
-        best = PricedMode(peak, math.inf, peak, peak, p[:0])
-        for side in (-1, 1):
-            if 0 <= q + side < len(peaks) and density[peaks[q + side]] >= density[peak]:
-                place = peak, valleys[q if side == 1 else q + 1], peaks[q + side]
-                if place not in known:
-                    known[place] = _without(*place, p, density, width, counts)
-                best = min(best, known[place], key=lambda mode: mode.cost)
-        modes.append(best)
-    return modes
+    height = density[peaks]
+    to_right, to_left = np.flatnonzero(height[1:] >= height[:-1]), np.flatnonzero(height[:-1] >= height[1:]) + 1
+    mode = np.concatenate([to_right, to_left])
+    costs = np.full(len(peaks), np.inf)
+    if len(mode) == 0:
+        return Prices(peaks, costs, peaks, peaks, peaks[:0], peaks[:0], p[:0])
+    begin = np.concatenate([valleys[to_right], valleys[to_left + 1]])
+    end = np.concatenate([peaks[to_right + 1], peaks[to_left - 1]])
+    size = np.abs(end - begin) + 1
+    starts = np.cumsum(size) - size
+    way = np.repeat(np.arange(len(size)), size)
+    cells = begin[way] + np.sign(end - begin)[way] * (np.arange(len(way)) - starts[way])
+    relative = np.minimum(density[cells] / height[mode][way], 1.0)
+    level = isotonic_regression(relative + 2 * way, weights=width[cells]).x - 2 * way
+    changed = np.abs(level - relative) > _FLAT * relative + 1e-15 * (way + 1)
+    way, cells = way[changed], cells[changed]
+    masses = level[changed] * height[mode][way] * width[cells]
+    cost = np.bincount(way, xlogy(counts[cells], p[cells] / masses), len(mode)).astype(np.float64)
+    cost[np.bincount(way, minlength=len(mode)) == 0] = np.inf  # nothing to change
+    cheapest = np.full(len(peaks), -1)
+    for ways in (slice(len(to_right)), slice(len(to_right), None)):
+        better = cost[ways] < costs[mode[ways]]
+        costs[mode[ways][better]], cheapest[mode[ways][better]] = cost[ways][better], np.arange(len(mode))[ways][better]
+    way = np.where(cheapest[mode[way]] == way, mode[way], -1)
+    first, last = np.full(len(peaks), len(p)), np.full(len(peaks), -1)
+    np.minimum.at(first, way[way >= 0], cells[way >= 0])
+    np.maximum.at(last, way[way >= 0], cells[way >= 0])
+    return Prices(peaks, costs, first, last, way, cells, masses)
 
 
-def _without(
-    peak: int, valley: int, higher: int, p: FloatArray, density: FloatArray, width: FloatArray, counts: FloatArray
-) -> PricedMode:
-    """The mode when the density becomes monotone from the valley beside it to a higher peak beyond it."""
-    first, last = min(valley, higher), max(valley, higher) + 1
-    part = slice(first, last)
-    level = isotonic_regression(density[part], weights=width[part], increasing=higher > valley).x
-    changed = np.flatnonzero(np.abs(level - density[part]) > _FLAT * density[part])
-    if len(changed) == 0:
-        return PricedMode(peak, 0.0, first, first, p[:0])
-    first, last = first + int(changed[0]), first + int(changed[-1]) + 1
-    masses = level[changed[0] : changed[-1] + 1] * width[first:last]
-    cost = float(xlogy(counts[first:last], p[first:last] / masses).sum())
-    return PricedMode(peak, cost, first, last, masses, float(np.abs(masses - p[first:last]).sum()) / 2)
-
-
-def _turns(density: FloatArray) -> tuple[list[int], list[int]]:
+def _turns(density: FloatArray) -> tuple[IntArray, IntArray]:
     """Numbers of the peaks (k,), and of the valleys or ends (k + 1,) around them; of a flat run the last counts."""
     logs = np.log(density)
     moves = np.flatnonzero(np.abs(np.diff(logs)) > _FLAT)  # between cells k and k + 1
     if len(moves) == 0:
-        return [0], [0, len(density) - 1]
+        return np.zeros(1, np.int64), np.array([0, len(density) - 1])
     rises = logs[moves + 1] > logs[moves]
     turn = np.flatnonzero(rises[1:] != rises[:-1])
     at, is_peak = moves[turn + 1], rises[turn]
-    peaks, valleys = at[is_peak].tolist(), at[~is_peak].tolist()
-    if not rises[0]:
-        peaks.insert(0, int(moves[0]))
-    if rises[-1]:
-        peaks.append(len(density) - 1)
-    return peaks, [0, *valleys, len(density) - 1]
+    ends = np.zeros(0 if rises[0] else 1, np.int64), np.full(int(rises[-1]), len(density) - 1)
+    return np.concatenate([ends[0], at[is_peak], ends[1]]), np.concatenate([[0], at[~is_peak], [len(density) - 1]])
 
 
 def smooth(
