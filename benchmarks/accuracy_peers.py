@@ -20,6 +20,7 @@ import io
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -198,3 +199,6 @@ PEERS: dict[str, Callable[[NDArray[np.float64]], Density]] = {
     "adaptive": fit_adaptive,
     "pspline": fit_pspline,
 }
+
+if find_spec("pygam") is None:
+    del PEERS["pspline"]
