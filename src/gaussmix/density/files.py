@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from gaussmix._files import whole_file
 from gaussmix._typing import FloatArray
-from gaussmix.density.columns import arrow_numbers, require_numbers
+from gaussmix.density.columns import arrow_values as arrow_numbers
 
 BATCH_ROWS = 1 << 19
 BUFFER = 1 << 18  # bytes
