@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from gaussmix.density import files
 from gaussmix.density.files import open_column, write_column
 
 TABLE = np.column_stack([np.linspace(-3, 3, 1000), np.arange(1000) / 7, np.full(1000, 2.5)])
@@ -35,12 +34,11 @@ def read(path: Path, column: str | int | None = None, **options: Any) -> NDArray
     return np.concatenate(chunks)
 
 
-def no_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if pyarrow were not installed."""
-    monkeypatch.setattr(files, "find_spec", lambda name: None)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
+def without(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a library were not installed."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == library]:
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, library, None)
 
 
 def write_text(path: Path, header: str, delimiter: str, end: str = "\n") -> Path:
@@ -133,7 +131,7 @@ def test_text_of_every_kind(
 ) -> None:
     path = write_text(tmp_path / name, delimiter.join(("left", "middle", "right")) if header else "", delimiter)
     if reader == "plain":
-        no_pyarrow(monkeypatch)
+        without("pyarrow", monkeypatch)
     np.testing.assert_array_equal(read(path, "middle" if header else "1"), TABLE[:, 1])
     np.testing.assert_array_equal(read(path, 2, batch_rows=7), TABLE[:, 2])
 
@@ -144,7 +142,7 @@ def test_missing_quoted_and_special_numbers(tmp_path: Path, monkeypatch: pytest.
     rows = ['1,"a"', "2, 3.5 ", '3,"4"', "4,NA", "5,", "6,nan", "7,null", "8,inf", "9,-inf", "10,1e400", "11,-0.0"]
     path.write_bytes("\r\n".join(["\ufeffn,value", *rows[1:], ""]).encode())
     if reader == "plain":
-        no_pyarrow(monkeypatch)
+        without("pyarrow", monkeypatch)
     expected = [3.5, 4, math.nan, math.nan, math.nan, math.nan, math.inf, -math.inf, math.inf, 0]
     np.testing.assert_array_equal(read(path, "value"), expected)
     np.testing.assert_array_equal(read(path, "n"), np.arange(2, 12))
@@ -156,7 +154,7 @@ def test_missing_quoted_and_special_numbers(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("reader", ["pyarrow", "plain"])
 def test_one_number_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str) -> None:
     if reader == "plain":
-        no_pyarrow(monkeypatch)
+        without("pyarrow", monkeypatch)
     path = tmp_path / "x.txt"
     path.write_text("1.5\n2.5\n\n3.5")
     np.testing.assert_array_equal(read(path), [1.5, 2.5, 3.5])
@@ -165,7 +163,7 @@ def test_one_number_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read
 @pytest.mark.parametrize("reader", ["pyarrow", "plain"])
 def test_text_that_is_not_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str) -> None:
     if reader == "plain":
-        no_pyarrow(monkeypatch)
+        without("pyarrow", monkeypatch)
     path = tmp_path / "x.csv"
     path.write_text("name,value\nann,1\nbob,2\n")
     with pytest.raises(ValueError, match=r"x\.csv, column name, after row 0: .*ann"):
@@ -255,7 +253,8 @@ def test_bad_parquet_files(tmp_path: Path) -> None:
 
 def test_parquet_needs_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_parquet(tmp_path / "x.parquet", {"a": TABLE[:, 1]})
-    no_pyarrow(monkeypatch)
+    without("pyarrow", monkeypatch)
+    without("polars", monkeypatch)
     with pytest.raises(ImportError, match=r"pip install 'gaussmix\[parquet\]'"):
         open_column(path)
     with pytest.raises(ImportError, match=r"pip install 'gaussmix\[parquet\]'"):

@@ -39,7 +39,7 @@ def as_columns(X: Any) -> NDArray[Any]:
 
 
 def read_columns(X: Any, known: Sequence[Quantity] = ()) -> tuple[NDArray[Any], Quantities]:
-    """Columns of anything that narwhals takes or that speaks Arrow, of arrays and lists; and what the numbers stand for.
+    """Columns of anything that narwhals takes or that speaks Arrow, of arrays and lists; and what their numbers are.
 
     The array is (N,) of a series, (N, D) of a table. Numbers without missing values stay in place where they lie in one
     piece; columns of several types become float64. What is neither numbers nor dates nor a table is what `np.asarray`
@@ -153,6 +153,13 @@ def _unreadable(name: Any, kind: Any, values: Sequence[Any] | NDArray[Any]) -> T
     row = next((row for row, value in enumerate(values) if not _is_missing(value)), None)
     such = "" if row is None else f", such as {_plain(values[row])!r} in row {row}"
     return TypeError(f"{_said(name)} holds {kind}{such}; numbers are needed, dates or durations")
+
+
+def series_values(series: Any) -> tuple[NDArray[Any], str | None]:
+    """Numbers, datetime64 or timedelta64 of a series that narwhals takes, and the zone of dates."""
+    import narwhals.stable.v2 as nw
+
+    return _series_column(nw.from_native(series, series_only=True))[1:]
 
 
 def _said(name: Any) -> str:
@@ -323,7 +330,8 @@ def count_dask(
 
     Each partition is counted where it lies, on the scheduler or cluster in use; counts travel, merged as a tree. The
     result is that of one pass in memory, bit for bit. With ``finite`` NaN and infinities are an error, else they are
-    counted, infinities as NaN. ``quantities`` are those of the first rows. Raises as `add_columns` does, and ImportError without Dask.
+    counted, infinities as NaN. ``quantities`` are those of the first rows. Raises as `add_columns` does, and
+    ImportError without Dask.
     """
     try:
         import dask

@@ -337,8 +337,8 @@ class DensityModel:
         if (low > -math.inf or high < math.inf) and (outside := (column < low) | (column > high)).any():
             raise ValueError(
                 f"{int(np.sum(outside))} of {len(column)} numbers in {self._name(j)} lie outside "
-                f"bounds={self.bounds!r}, such as {format_number(column[np.argmax(outside)])}; leave them out, or widen "
-                "them"
+                f"bounds={self.bounds!r}, such as {format_number(column[np.argmax(outside)])}; "
+                "leave them out, or widen them"
             )
         return least, most
 
