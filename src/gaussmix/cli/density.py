@@ -1,4 +1,4 @@
-"""``gaussmix density fit | info | plot | sample | compare``: the distribution of one column of a file."""
+"""``gaussmix density fit | info | quantiles | cdf | plot | sample | compare``: the distribution of one column."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,10 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from gaussmix.cli._flags import Output, check_at_least, check_suffix
+from gaussmix.cli._flags import Names, Output, check_at_least, check_suffix
 
 if TYPE_CHECKING:
+    from gaussmix.density.files import ColumnSource
     from gaussmix.density.model import DensityModel
+    from gaussmix.density.quantity import Quantity
+
+_Ends = Annotated[tuple[str, str] | None, tyro.conf.arg(metavar="LOW HIGH")]
 
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _PICTURES = (".png", ".svg", ".pdf")
@@ -24,17 +29,30 @@ _PICTURES = (".png", ".svg", ".pdf")
 
 def commands(words: list[str]) -> dict[str, Any]:
     """Commands by name."""
-    return {"fit": FitColumn, "info": ShowModel, "plot": PlotModel, "sample": SampleModel, "compare": CompareColumns}
+    return {
+        "fit": FitColumn,
+        "info": ShowModel,
+        "quantiles": ShowQuantiles,
+        "cdf": ShowShares,
+        "plot": PlotModel,
+        "sample": SampleModel,
+        "compare": CompareColumns,
+    }
 
 
 @dataclass(frozen=True)
 class FitColumn:
-    """Learn the distribution of a column of a file in one pass; memory stays flat, whatever the size of the file."""
+    """Learn the distribution of a column of files in one pass; memory stays flat, whatever their size."""
 
     file: Positional[Path]
-    """A .parquet, .csv (also .csv.gz) or .npy file."""
+    """A .parquet, .csv, .tsv, .txt (also .gz, .zst), .jsonl, .feather or .npy file, a folder of them, a pattern in
+    quotes, or - for text on the standard input."""
+    more: Positional[tuple[Path, ...]] = ()
+    """More files of the same table."""
     column: str | None = None
     """Name or 0-based number of the column; needed where there are several."""
+    missing: Names = ()
+    """What stands for a missing value beside nothing, NA, NaN and null, such as -999; several with commas between."""
     output: Output = Path("model.safetensors")
     """The model file to write."""
     rule: Literal["auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"] = "auto"
@@ -43,12 +61,14 @@ class FitColumn:
     """Components of a fixed basis."""
     bandwidth: float | Literal["cv"] = 2.0
     """Standard deviation of a fixed basis's components in spacings, or cv to choose it by held-out likelihood."""
-    range: tuple[float, float] | None = None
-    """Where the bins lie: low and high; found from the first rows if not given."""
-    bounds: tuple[float, float] | None = None
+    range: _Ends = None
+    """Where the bins lie: low and high, dates of a column of dates; found from the first rows if not given."""
+    bounds: _Ends = None
     """Where the distribution ends by nature, such as 0 and inf for prices; looked for in the data if not given."""
     threads: int = 1
     """Threads that count."""
+    json: bool = False
+    """Print JSON."""
 
     def __call__(self) -> None:
         check_suffix(self.output, "model", ".safetensors")
@@ -58,14 +78,25 @@ class FitColumn:
 
         from gaussmix.density.model import DensityModel
 
-        basis = {"n_components": self.components, "bandwidth": self.bandwidth}
-        limits = {"range": self.range, "bounds": self.bounds or "auto"}
-        model = DensityModel(self.rule, **basis, **limits, nan_policy="omit", n_jobs=self.threads)
-        started = time.perf_counter()
-        _learn(model, self.file, self.column)
+        started, files = time.perf_counter(), (self.file, *self.more)
+        label = _label(files)
+        label = label if self.column is None else f"{label}, {self.column}"
+        with _open(files, self.column, self.missing) as source:
+            limits: dict[str, Any] = {
+                name: _ends(name, getattr(self, name), source.quantity) for name in ("range", "bounds")
+            }
+            basis: dict[str, Any] = {"n_components": self.components, "bandwidth": self.bandwidth}
+            limits["bounds"] = limits["bounds"] or "auto"
+            model = DensityModel(self.rule, **basis, **limits, nan_policy="omit", n_jobs=self.threads)
+            _learn(model, source, label)
         self.output.parent.mkdir(parents=True, exist_ok=True)
         model.save(self.output)
-        print(_summary(model, self.file.name if self.column is None else f"{self.file.name}, {self.column}"))
+        if self.json:
+            print(json.dumps({"model": str(self.output), "notes": source.notes, **_facts(model)}, indent=2))
+            return
+        print(_summary(model, label))
+        for note in source.notes:
+            print(note)
         print(f"model: {self.output} ({time.perf_counter() - started:.1f} s)")
 
 
@@ -80,11 +111,55 @@ class ShowModel:
 
     def __call__(self) -> None:
         model = _load(self.model)
+        print(json.dumps(_facts(model), indent=2) if self.json else _summary(model, self.model.name))
+
+
+@dataclass(frozen=True)
+class ShowQuantiles:
+    """Print quantiles of a model: the values below which given shares lie."""
+
+    model: Positional[Path]
+    """A model file."""
+    shares: Positional[tuple[float, ...]] = _QUANTILES
+    """Shares from 0 to 1, such as 0.05 0.5 0.95."""
+    json: bool = False
+    """Print JSON."""
+
+    def __call__(self) -> None:
+        if wrong := [share for share in self.shares if not 0 <= share <= 1]:
+            raise ValueError(f"{wrong[0]:g} is no share; give numbers from 0 to 1")
+        model = _load(self.model)
+        quantity, spread = model.quantities_[0], _spread(model)
+        values = [float(model.distribution_.ppf(share)) for share in self.shares]
         if self.json:
-            quantiles = {str(q): float(model.distribution_.ppf(q)) for q in _QUANTILES}
-            print(json.dumps({**model.report_.to_dict(), **_moments(model), "quantiles": quantiles}, indent=2))
-        else:
-            print(_summary(model, self.model.name))
+            found = {str(q): _jsonable(quantity, value) for q, value in zip(self.shares, values, strict=True)}
+            print(json.dumps(found, indent=2))
+            return
+        for share, value in zip(self.shares, values, strict=True):
+            print(f"{share:g} {quantity.format(value, spread)}")
+
+
+@dataclass(frozen=True)
+class ShowShares:
+    """Print the shares of a model's distribution that lie at or below given values."""
+
+    model: Positional[Path]
+    """A model file."""
+    values: Positional[tuple[str, ...]]
+    """Numbers, or dates such as 2024-03-01 and durations such as 3h where the model was learnt from them."""
+    json: bool = False
+    """Print JSON."""
+
+    def __call__(self) -> None:
+        if not self.values:
+            raise ValueError("give at least one value")
+        model = _load(self.model)
+        shares = [float(model.distribution_.cdf(model.quantities_[0].parse(value))) for value in self.values]
+        if self.json:
+            print(json.dumps(dict(zip(self.values, shares, strict=True)), indent=2))
+            return
+        for value, share in zip(self.values, shares, strict=True):
+            print(f"{value} {share:.6g}")
 
 
 @dataclass(frozen=True)
@@ -107,13 +182,15 @@ class PlotModel:
         from gaussmix.plots import plot_density, save_figure
 
         title = self.title or self.model.stem
-        save_figure(plot_density(model.distribution_, model.counts_[0], title=title, log=self.log), self.output)
+        figure = plot_density(model.distribution_, model.counts_[0], title=title, log=self.log)
+        _label_axis(figure, model)
+        save_figure(figure, self.output)
         print(f"picture: {self.output}")
 
 
 @dataclass(frozen=True)
 class SampleModel:
-    """Draw numbers from a model."""
+    """Draw numbers, or dates, from a model."""
 
     model: Positional[Path]
     """A model file."""
@@ -129,16 +206,19 @@ class SampleModel:
         check_at_least(0, seed=self.seed)
         if self.output is not None:
             check_suffix(self.output, "sample", ".npy", ".csv", ".parquet")
-        numbers = _load(self.model).distribution_.rvs(self.count, random_state=self.seed)
+        model = _load(self.model)
+        quantity = model.quantities_[0]
+        values = quantity.to_data(model.distribution_.rvs(self.count, random_state=self.seed))
 
         from gaussmix.density.files import write_column
+        from gaussmix.density.quantity import as_text
 
         if self.output is None:
-            sys.stdout.writelines(f"{x!r}\n" for x in numbers.tolist())
+            sys.stdout.writelines(f"{line}\n" for line in as_text(values))
         else:
             self.output.parent.mkdir(parents=True, exist_ok=True)
-            write_column(self.output, numbers)
-            print(f"{self.count} numbers: {self.output}")
+            write_column(self.output, values)
+            print(f"{self.count} {quantity}: {self.output}")
 
 
 @dataclass(frozen=True)
@@ -150,7 +230,7 @@ class CompareColumns:
     """
 
     a: Positional[Path]
-    """A model, or a .parquet, .csv (also .csv.gz) or .npy file."""
+    """A model, or a file as `density fit` reads it."""
     b: Positional[Path | None] = None
     """Another; the same file if not given."""
     column: str | None = None
@@ -172,13 +252,18 @@ class CompareColumns:
         models = [_model(file, column) for file, column in zip(files, columns, strict=True)]
         a, b = (model.distribution_ for model in models)
         names = _names(files, columns)
+        (first, second), (quantity, other) = names, (model.quantities_[0] for model in models)
+        if not quantity.fits(other) or quantity.unit != other.unit:
+            raise ValueError(f"{first} holds {quantity} and {second} {other}: compare like with like")
 
         from gaussmix.distances import compare
         from gaussmix.plots import plot_comparison, save_figure
 
         found = compare(a, b)
         title = self.title or " and ".join(names)
-        save_figure(plot_comparison(a, b, names=names, title=title, log=self.log), self.output)
+        figure = plot_comparison(a, b, names=names, title=title, log=self.log)
+        _label_axis(figure, models[0])
+        save_figure(figure, self.output)
         about: list[dict[str, Any]] = [
             {"name": name, "n": model.report_.n, "n_missing": model.report_.n_missing, **_moments(model)}
             for name, model in zip(names, models, strict=True)
@@ -188,11 +273,11 @@ class CompareColumns:
             facts = {"a": about[0], "b": about[1], **numbers, "picture": str(self.output)}
             print(json.dumps(facts, indent=2))
             return
-        for letter, facts in zip("AB", about, strict=True):
-            counts = f"{facts['n']:_} numbers" + (f", {facts['n_missing']:_} missing" if facts["n_missing"] else "")
-            print(f"{letter}: {facts['name']}, {counts.replace('_', ' ')}", end=", ")
-            print(f"mean {facts['mean']:.6g}, standard deviation {facts['std']:.6g}")
-        print(f"\n{found}\n\nof the densities that were learnt; picture: {self.output}")
+        for letter, facts, model in zip("AB", about, models, strict=True):
+            counts = f"{facts['n']:_} {quantity}" + (f", {facts['n_missing']:_} missing" if facts["n_missing"] else "")
+            print(f"{letter}: {facts['name']}, {counts.replace('_', ' ')}, {_moments_said(model)}")
+        unit = {"D": "in days, ", "s": "in seconds, "}.get(quantity.unit, "")
+        print(f"\n{found}\n\n{unit}of the densities that were learnt; picture: {self.output}")
 
     def _sources(self) -> tuple[tuple[Path, Path], tuple[str | None, str | None]]:
         """Two files and two columns. Raises ValueError for flags that do not fit each other."""
@@ -214,7 +299,8 @@ def _model(file: Path, column: str | None) -> DensityModel:
     from gaussmix.density.model import DensityModel
 
     model = DensityModel(nan_policy="omit")
-    _learn(model, file, column)
+    with _open([file], column) as source:
+        _learn(model, source, str(file) if column is None else f"{file}, {column}")
     return model
 
 
@@ -228,26 +314,91 @@ def _names(files: tuple[Path, Path], columns: tuple[str | None, str | None]) -> 
     return named[0], named[1]
 
 
-def _learn(model: DensityModel, file: Path, column: str | None) -> None:
-    """Read the column and learn it, chunk by chunk."""
-    from gaussmix._progress import progress_bar
+def _open(files: Sequence[Path], column: str | None, missing: Sequence[str] = ()) -> ColumnSource:
     from gaussmix.density.files import open_column
 
-    source = open_column(file, column)
-    with source, progress_bar(f"reading {file.name}", source.total, show=sys.stderr.isatty()) as show:
+    return open_column(files, column, missing=missing)
+
+
+def _learn(model: DensityModel, source: ColumnSource, label: str) -> None:
+    """Read the column and learn it, chunk by chunk."""
+    from gaussmix._progress import progress_bar
+
+    with progress_bar(f"reading {label}", source.total, show=sys.stderr.isatty()) as show:
         for chunk in source:
             model.partial_fit(chunk)
             show(source.done)
+    if not hasattr(model, "counts_"):
+        raise ValueError(
+            f"{label} holds missing values alone: no number has been counted yet, there is nothing to learn"
+        )
+    model.quantities_ = (source.quantity,)  # arrays of dates know no time zone
+
+
+def _label(files: Sequence[Path]) -> str:
+    """Of files, for what is printed."""
+    first = "stdin" if str(files[0]) == "-" else files[0].name
+    return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
+
+
+def _ends(name: str, ends: tuple[str, str] | None, quantity: Quantity) -> tuple[float, float] | None:
+    """Numbers of two words, which may be dates, or infinite."""
+    if ends is None:
+        return None
+    try:
+        low, high = (float(end) if end.lower().lstrip("+-") == "inf" else quantity.parse(end) for end in ends)
+    except ValueError as error:
+        raise ValueError(f"--{name}: {error}") from None
+    return low, high
 
 
 def _moments(model: DensityModel) -> dict[str, float]:
     return {"mean": float(model.distribution_.mean()), "std": float(model.distribution_.std())}
 
 
+def _moments_said(model: DensityModel) -> str:
+    quantity, moments = model.quantities_[0], _moments(model)
+    mean = quantity.format(moments["mean"], _spread(model))
+    return f"mean {mean}, standard deviation {quantity.format_length(moments['std'])}"
+
+
+def _spread(model: DensityModel) -> float:
+    """How far the values that are printed lie apart: what their digits have to tell."""
+    low, high = (float(model.distribution_.ppf(q)) for q in (0.05, 0.95))
+    return high - low or float(model.distribution_.std())
+
+
+def _jsonable(quantity: Quantity, value: float | None) -> float | str | None:
+    return None if value is None else quantity.to_json(value)
+
+
+def _facts(model: DensityModel) -> dict[str, Any]:
+    """Report, moments and quantiles with JSON's types; dates as text."""
+    quantity, facts = model.quantities_[0], {**model.report_.to_dict(), **_moments(model)}
+    facts |= {name: _jsonable(quantity, facts[name]) for name in ("minimum", "maximum", "mean")}
+    facts["atoms"] = (
+        {str(quantity.to_json(float(position))): mass for position, mass in facts["atoms"].items()}
+        if quantity.kind == "datetime"
+        else facts["atoms"]
+    )
+    facts["bounds"] = [_jsonable(quantity, bound) for bound in facts["bounds"]]
+    facts["quantiles"] = {str(q): _jsonable(quantity, float(model.distribution_.ppf(q))) for q in _QUANTILES}
+    return facts
+
+
 def _summary(model: DensityModel, name: str) -> str:
-    quantiles = "   ".join(f"{q:.0%} {model.distribution_.ppf(q):.6g}" for q in _QUANTILES)
-    moments = "mean {mean:.6g}, standard deviation {std:.6g}".format(**_moments(model))
-    return f"{name}: {model.report_}\n{moments}\nquantiles: {quantiles}"
+    quantity, spread = model.quantities_[0], _spread(model)
+    quantiles = "   ".join(f"{q:.0%} {quantity.format(float(model.distribution_.ppf(q)), spread)}" for q in _QUANTILES)
+    return f"{name}: {model.report_}\n{_moments_said(model)}\nquantiles: {quantiles}"
+
+
+def _label_axis(figure: Any, model: DensityModel) -> None:
+    """Write dates and durations along the axis of values."""
+    quantity, spread = model.quantities_[0], _spread(model)
+    if quantity.kind != "number":
+        coarse = 100 * spread if quantity.kind == "datetime" else spread
+        for axes in figure.axes:
+            axes.xaxis.set_major_formatter(lambda value, _: quantity.format(value, coarse))
 
 
 def _load(path: Path) -> DensityModel:

@@ -1,13 +1,13 @@
-"""What cells of text say: plain numbers, and those with thousands marks, currencies and per cents; booleans; dates.
+"""What cells of text say: numbers, plain or with thousands marks, currencies and per cents; booleans; dates.
 
-`find_style` looks at some cells of a column and says how all of them are read. Where cells may be read in two ways, such
-as 03/04/2024, it reads none: a wrong number is worse than an error.
+`find_style` looks at some cells of a column and says how all of them are read. Where cells may be read in two ways,
+such as 03/04/2024, it reads none: a wrong number is worse than an error.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gaussmix.density.quantity import NUMBER, Quantity, format_number
+from gaussmix.density.quantity import NUMBER, Quantity, format_number, parse_clock
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None", "#N/A")
 
@@ -47,7 +47,7 @@ class CellError(ValueError):
 class Style:
     """How the cells of a column are read, and an ``example`` of them."""
 
-    kind: Literal["plain", "boolean", "marked", "date", "text"] = "plain"
+    kind: Literal["plain", "boolean", "marked", "date", "clock", "text"] = "plain"
     decimal: str = "."
     thousands: str = ""
     currency: str = ""
@@ -64,7 +64,7 @@ class Style:
         if self.kind in ("plain", "text") or self.order == "iso":
             return ""
         number = float(self.quantity.to_numbers(self.read([self.example]))[0])
-        said = self.quantity.format(number) if self.kind == "date" else format_number(number)
+        said = format_number(number) if self.quantity == NUMBER else self.quantity.format(number)
         return f"read {self.example} as {said}"
 
     def read(self, cells: Sequence[str | None], missing: Collection[str] = ()) -> NDArray[Any]:
@@ -77,11 +77,14 @@ class Style:
             return np.array(given, object)
         if self.kind == "date":
             return self._dates(given)
-        read = {"plain": _plain_number, "boolean": lambda cell: _BOOLEANS[cell.lower()], "marked": self._marked}[
-            self.kind
-        ]
-        out = np.full(len(given), np.nan)
-        for row, cell in enumerate(given):
+        if self.kind == "clock":
+            return self.quantity.to_data(self._numbers(given, parse_clock))
+        plain, boolean = _plain_number, lambda cell: _BOOLEANS[cell.lower()]
+        return self._numbers(given, {"plain": plain, "boolean": boolean, "marked": self._marked}[self.kind])
+
+    def _numbers(self, cells: list[str | None], read: Callable[[str], float]) -> NDArray[Any]:
+        out = np.full(len(cells), np.nan)
+        for row, cell in enumerate(cells):
             if cell is not None:
                 try:
                     out[row] = read(cell)
@@ -128,9 +131,8 @@ def _number_pattern(decimal: str, thousands: str, currency: str) -> re.Pattern[s
 def is_value(cell: str) -> bool:
     """Whether a cell is a number in any style, a boolean, or a date: nothing that names a column."""
     cell = cell.strip()
-    return cell in MISSING or cell.lower() in _BOOLEANS or _is_plain(cell) or bool(
-        (_DECORATED.fullmatch(cell) or _DATE.fullmatch(cell))
-    )  # fmt: skip
+    known = cell in MISSING or cell.lower() in _BOOLEANS or _is_plain(cell)
+    return known or _is_clock(cell) or bool(_DECORATED.fullmatch(cell) or _DATE.fullmatch(cell))
 
 
 def find_style(cells: Iterable[str], missing: Collection[str] = MISSING, decimal_comma: bool = False) -> Style:
@@ -145,6 +147,8 @@ def find_style(cells: Iterable[str], missing: Collection[str] = MISSING, decimal
         return Style()
     if all(cell.lower() in _BOOLEANS for cell in given):
         return Style("boolean", example=given[0])
+    if all(map(_is_clock, given)):
+        return Style("clock", quantity=Quantity("duration", "s", "ns"), example=given[0])
     style = _date_style(given) or _marked_style(given, decimal_comma)
     if isinstance(style, Style):
         try:
@@ -168,6 +172,14 @@ def _plain_number(cell: str) -> float:
 def _is_plain(cell: str) -> bool:
     try:
         _plain_number(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_clock(cell: str) -> bool:
+    try:
+        parse_clock(cell)
     except ValueError:
         return False
     return True

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gaussmix._files import whole_file
 from gaussmix.density.columns import BATCH_ROWS
-from gaussmix.density.quantity import NUMBER, Quantity
+from gaussmix.density.quantity import NUMBER, Quantity, as_text
 from gaussmix.density.sources import SourceFile, find_files
 from gaussmix.density.table_file import LEAST_ROWS, EmptyFileError, TableFile, gathered
 
@@ -66,7 +66,8 @@ class TableSource(AbstractContextManager):
         self._batches = self._read(first, chosen)
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
-        for arrays, self.done in self._batches:
+        for arrays, done in self._batches:
+            self.done = done
             yield dict(zip(self._names, arrays, strict=True))
 
     def __exit__(self, *error: object) -> None:
@@ -110,19 +111,16 @@ class TableSource(AbstractContextManager):
                 table.require_readable(j)
             if (known is None) != (found is None) or (known and found and not known.fits(found)):
                 raise ValueError(
-                    f"{table.label}, column {name} holds {found or 'text'}; in {self._files[self._first].label} they are "
-                    f"{known or 'text'}"
+                    f"{table.label}, column {name} holds {found or 'text'}; "
+                    f"in {self._files[self._first].label} they are {known or 'text'}"
                 )
 
     def _without_sentinels(self, column: NDArray[Any]) -> NDArray[Any]:
         """With NaN for the numbers that stand for what is missing."""
-        if (
-            not self._sentinels.size
-            or column.dtype.kind not in "fiub"
-            or not (found := np.isin(column, self._sentinels)).any()
-        ):
+        if not self._sentinels.size or column.dtype.kind not in "fiub":
             return column
-        return np.where(found, np.nan, column)
+        found = np.isin(column, self._sentinels)
+        return np.where(found, np.nan, column) if found.any() else column
 
 
 class ColumnSource(AbstractContextManager):
@@ -211,8 +209,7 @@ def write_column(path: PathLike, values: NDArray[Any], name: str = "x") -> None:
         if path.suffix == ".npy":
             np.save(aside, values)
         elif path.suffix == ".csv":
-            cells = values.astype(str).tolist() if values.dtype.kind in "mM" else map(repr, values.tolist())
-            aside.write_text("".join(f"{line}\n" for line in (name, *cells)))
+            aside.write_text("".join(f"{line}\n" for line in (name, *as_text(values))))
         elif path.suffix == ".parquet":
             try:
                 import pyarrow as pa

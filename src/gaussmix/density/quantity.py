@@ -180,6 +180,32 @@ class Quantity:
 NUMBER = Quantity()
 
 
+def as_text(values: NDArray[Any]) -> list[str]:
+    """Numbers with all their digits, datetime64 in ISO 8601, timedelta64 as days and a clock; all can be read again."""
+    if values.dtype.kind == "m":
+        seconds = values / np.timedelta64(1, "s")
+        return ["NaT" if math.isnan(each) else _clock(each) for each in seconds.tolist()]
+    return values.astype(str).tolist() if values.dtype.kind == "M" else list(map(repr, values.tolist()))
+
+
+def _clock(seconds: float) -> str:
+    """Such as ``0 days 00:05:23.5``; of negative ones days are counted down and hours up, as pandas does."""
+    days, rest = divmod(round(seconds, 9), _DAY)
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{days:.0f} days {hours:02.0f}:{minutes:02.0f}:{rest:012.9f}".rstrip("0").rstrip(".")
+
+
+def parse_clock(text: str) -> float:
+    """Seconds of ``1 days 02:03:04.5`` or ``26:03``. Raises ValueError."""
+    found = _CLOCK.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    days, sign, hours, minutes, seconds = found.groups()
+    time = 3600.0 * int(hours) + 60.0 * int(minutes) + float(seconds or 0)
+    return _DAY * int(days or 0) + (-time if sign else time)
+
+
 def _zone(name: str | None) -> tzinfo:
     """UTC for none, and for one that this system does not know."""
     if name is None or name.upper() == "UTC":
@@ -208,10 +234,8 @@ def _duration(seconds: float, spread: float) -> str:
 
 def _parse_duration(text: str) -> float:
     """Seconds."""
-    if clock := _CLOCK.fullmatch(text):
-        days, sign, hours, minutes, seconds = clock.groups()
-        time = 3600.0 * int(hours) + 60.0 * int(minutes) + float(seconds or 0)
-        return _DAY * int(days or 0) + (-time if sign else time)
+    if ":" in text:
+        return parse_clock(text)
     found = _DURATION.fullmatch(text)
     word = found[2].lower() if found else ""
     aliases = {"d": "days", "day": "days", "hours": "h", "hour": "h", "m": "min", "minutes": "min", "minute": "min",
