@@ -6,7 +6,6 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,16 +13,28 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
+from gaussmix.cli._column import (
+    QUANTILES,
+    as_json,
+    facts_of,
+    label_axis,
+    learn,
+    load_model,
+    moments,
+    name_files,
+    open_source,
+    parse_ends,
+    say_moments,
+    spread_of,
+    summary,
+)
 from gaussmix.cli._flags import Names, Output, check_at_least, check_suffix
 
 if TYPE_CHECKING:
-    from gaussmix.density.files import ColumnSource
     from gaussmix.density.model import DensityModel
-    from gaussmix.density.quantity import Quantity
 
 _Ends = Annotated[tuple[str, str] | None, tyro.conf.arg(metavar="LOW HIGH")]
 
-_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -79,22 +90,22 @@ class FitColumn:
         from gaussmix.density.model import DensityModel
 
         started, files = time.perf_counter(), (self.file, *self.more)
-        label = _label(files)
+        label = name_files(files)
         label = label if self.column is None else f"{label}, {self.column}"
-        with _open(files, self.column, self.missing) as source:
+        with open_source(files, self.column, self.missing) as source:
             limits: dict[str, Any] = {
-                name: _ends(name, getattr(self, name), source.quantity) for name in ("range", "bounds")
+                name: parse_ends(name, getattr(self, name), source.quantity) for name in ("range", "bounds")
             }
             basis: dict[str, Any] = {"n_components": self.components, "bandwidth": self.bandwidth}
             limits["bounds"] = limits["bounds"] or "auto"
             model = DensityModel(self.rule, **basis, **limits, nan_policy="omit", n_jobs=self.threads)
-            _learn(model, source, label)
+            learn(model, source, label)
         self.output.parent.mkdir(parents=True, exist_ok=True)
         model.save(self.output)
         if self.json:
-            print(json.dumps({"model": str(self.output), "notes": source.notes, **_facts(model)}, indent=2))
+            print(json.dumps({"model": str(self.output), "notes": source.notes, **facts_of(model)}, indent=2))
             return
-        print(_summary(model, label))
+        print(summary(model, label))
         for note in source.notes:
             print(note)
         print(f"model: {self.output} ({time.perf_counter() - started:.1f} s)")
@@ -110,8 +121,8 @@ class ShowModel:
     """Print JSON."""
 
     def __call__(self) -> None:
-        model = _load(self.model)
-        print(json.dumps(_facts(model), indent=2) if self.json else _summary(model, self.model.name))
+        model = load_model(self.model)
+        print(json.dumps(facts_of(model), indent=2) if self.json else summary(model, self.model.name))
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ class ShowQuantiles:
 
     model: Positional[Path]
     """A model file."""
-    shares: Positional[tuple[float, ...]] = _QUANTILES
+    shares: Positional[tuple[float, ...]] = QUANTILES
     """Shares from 0 to 1, such as 0.05 0.5 0.95."""
     json: bool = False
     """Print JSON."""
@@ -128,11 +139,11 @@ class ShowQuantiles:
     def __call__(self) -> None:
         if wrong := [share for share in self.shares if not 0 <= share <= 1]:
             raise ValueError(f"{wrong[0]:g} is no share; give numbers from 0 to 1")
-        model = _load(self.model)
-        quantity, spread = model.quantities_[0], _spread(model)
+        model = load_model(self.model)
+        quantity, spread = model.quantities_[0], spread_of(model)
         values = [float(model.distribution_.ppf(share)) for share in self.shares]
         if self.json:
-            found = {str(q): _jsonable(quantity, value) for q, value in zip(self.shares, values, strict=True)}
+            found = {str(q): as_json(quantity, value) for q, value in zip(self.shares, values, strict=True)}
             print(json.dumps(found, indent=2))
             return
         for share, value in zip(self.shares, values, strict=True):
@@ -153,7 +164,7 @@ class ShowShares:
     def __call__(self) -> None:
         if not self.values:
             raise ValueError("give at least one value")
-        model = _load(self.model)
+        model = load_model(self.model)
         shares = [float(model.distribution_.cdf(model.quantities_[0].parse(value))) for value in self.values]
         if self.json:
             print(json.dumps(dict(zip(self.values, shares, strict=True)), indent=2))
@@ -177,13 +188,13 @@ class PlotModel:
 
     def __call__(self) -> None:
         check_suffix(self.output, "picture", *_PICTURES)
-        model = _load(self.model)
+        model = load_model(self.model)
 
         from gaussmix.plots import plot_density, save_figure
 
         title = self.title or self.model.stem
         figure = plot_density(model.distribution_, model.counts_[0], title=title, log=self.log)
-        _label_axis(figure, model)
+        label_axis(figure, model)
         save_figure(figure, self.output)
         print(f"picture: {self.output}")
 
@@ -206,7 +217,7 @@ class SampleModel:
         check_at_least(0, seed=self.seed)
         if self.output is not None:
             check_suffix(self.output, "sample", ".npy", ".csv", ".parquet")
-        model = _load(self.model)
+        model = load_model(self.model)
         quantity = model.quantities_[0]
         values = quantity.to_data(model.distribution_.rvs(self.count, random_state=self.seed))
 
@@ -262,10 +273,10 @@ class CompareColumns:
         found = compare(a, b)
         title = self.title or " and ".join(names)
         figure = plot_comparison(a, b, names=names, title=title, log=self.log)
-        _label_axis(figure, models[0])
+        label_axis(figure, models[0])
         save_figure(figure, self.output)
         about: list[dict[str, Any]] = [
-            {"name": name, "n": model.report_.n, "n_missing": model.report_.n_missing, **_moments(model)}
+            {"name": name, "n": model.report_.n, "n_missing": model.report_.n_missing, **moments(model)}
             for name, model in zip(names, models, strict=True)
         ]
         if self.json:  # which has no infinity
@@ -275,7 +286,7 @@ class CompareColumns:
             return
         for letter, facts, model in zip("AB", about, models, strict=True):
             counts = f"{facts['n']:_} {quantity}" + (f", {facts['n_missing']:_} missing" if facts["n_missing"] else "")
-            print(f"{letter}: {facts['name']}, {counts.replace('_', ' ')}, {_moments_said(model)}")
+            print(f"{letter}: {facts['name']}, {counts.replace('_', ' ')}, {say_moments(model)}")
         unit = {"D": "in days, ", "s": "in seconds, "}.get(quantity.unit, "")
         print(f"\n{found}\n\n{unit}of the densities that were learnt; picture: {self.output}")
 
@@ -295,12 +306,12 @@ class CompareColumns:
 def _model(file: Path, column: str | None) -> DensityModel:
     """The model in a file, or what is learnt of a column."""
     if file.suffix == ".safetensors":
-        return _load(file)
+        return load_model(file)
     from gaussmix.density.model import DensityModel
 
     model = DensityModel(nan_policy="omit")
-    with _open([file], column) as source:
-        _learn(model, source, str(file) if column is None else f"{file}, {column}")
+    with open_source([file], column) as source:
+        learn(model, source, str(file) if column is None else f"{file}, {column}")
     return model
 
 
@@ -312,99 +323,3 @@ def _names(files: tuple[Path, Path], columns: tuple[str | None, str | None]) -> 
     if columns[0] != columns[1]:
         named = [f"{name}, {column}" for name, column in zip(named, columns, strict=True)]
     return named[0], named[1]
-
-
-def _open(files: Sequence[Path], column: str | None, missing: Sequence[str] = ()) -> ColumnSource:
-    from gaussmix.density.files import open_column
-
-    return open_column(files, column, missing=missing)
-
-
-def _learn(model: DensityModel, source: ColumnSource, label: str) -> None:
-    """Read the column and learn it, chunk by chunk."""
-    from gaussmix._progress import progress_bar
-
-    with progress_bar(f"reading {label}", source.total, show=sys.stderr.isatty()) as show:
-        for chunk in source:
-            model.partial_fit(chunk)
-            show(source.done)
-    if not hasattr(model, "counts_"):
-        raise ValueError(
-            f"{label} holds missing values alone: no number has been counted yet, there is nothing to learn"
-        )
-    model.quantities_ = (source.quantity,)  # arrays of dates know no time zone
-
-
-def _label(files: Sequence[Path]) -> str:
-    """Of files, for what is printed."""
-    first = "stdin" if str(files[0]) == "-" else files[0].name
-    return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
-
-
-def _ends(name: str, ends: tuple[str, str] | None, quantity: Quantity) -> tuple[float, float] | None:
-    """Numbers of two words, which may be dates, or infinite."""
-    if ends is None:
-        return None
-    try:
-        low, high = (float(end) if end.lower().lstrip("+-") == "inf" else quantity.parse(end) for end in ends)
-    except ValueError as error:
-        raise ValueError(f"--{name}: {error}") from None
-    return low, high
-
-
-def _moments(model: DensityModel) -> dict[str, float]:
-    return {"mean": float(model.distribution_.mean()), "std": float(model.distribution_.std())}
-
-
-def _moments_said(model: DensityModel) -> str:
-    quantity, moments = model.quantities_[0], _moments(model)
-    mean = quantity.format(moments["mean"], _spread(model))
-    return f"mean {mean}, standard deviation {quantity.format_length(moments['std'])}"
-
-
-def _spread(model: DensityModel) -> float:
-    """How far the values that are printed lie apart: what their digits have to tell."""
-    low, high = (float(model.distribution_.ppf(q)) for q in (0.05, 0.95))
-    return high - low or float(model.distribution_.std())
-
-
-def _jsonable(quantity: Quantity, value: float | None) -> float | str | None:
-    return None if value is None else quantity.to_json(value)
-
-
-def _facts(model: DensityModel) -> dict[str, Any]:
-    """Report, moments and quantiles with JSON's types; dates as text."""
-    quantity, facts = model.quantities_[0], {**model.report_.to_dict(), **_moments(model)}
-    facts |= {name: _jsonable(quantity, facts[name]) for name in ("minimum", "maximum", "mean")}
-    facts["atoms"] = (
-        {str(quantity.to_json(float(position))): mass for position, mass in facts["atoms"].items()}
-        if quantity.kind == "datetime"
-        else facts["atoms"]
-    )
-    facts["bounds"] = [_jsonable(quantity, bound) for bound in facts["bounds"]]
-    facts["quantiles"] = {str(q): _jsonable(quantity, float(model.distribution_.ppf(q))) for q in _QUANTILES}
-    return facts
-
-
-def _summary(model: DensityModel, name: str) -> str:
-    quantity, spread = model.quantities_[0], _spread(model)
-    quantiles = "   ".join(f"{q:.0%} {quantity.format(float(model.distribution_.ppf(q)), spread)}" for q in _QUANTILES)
-    return f"{name}: {model.report_}\n{_moments_said(model)}\nquantiles: {quantiles}"
-
-
-def _label_axis(figure: Any, model: DensityModel) -> None:
-    """Write dates and durations along the axis of values."""
-    quantity, spread = model.quantities_[0], _spread(model)
-    if quantity.kind != "number":
-        coarse = 100 * spread if quantity.kind == "datetime" else spread
-        for axes in figure.axes:
-            axes.xaxis.set_major_formatter(lambda value, _: quantity.format(value, coarse))
-
-
-def _load(path: Path) -> DensityModel:
-    from gaussmix.density.model import DensityModel
-
-    model = DensityModel.load(path)
-    if len(model.distributions_) != 1:
-        raise ValueError(f"{path} holds {len(model.distributions_)} columns; these commands take models of one")
-    return model

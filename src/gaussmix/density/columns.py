@@ -185,7 +185,7 @@ def _holds_dates(values: NDArray[Any]) -> bool:
 def _from_objects(values: NDArray[Any], name: Any) -> tuple[NDArray[Any], str | None]:
     """Numbers, datetime64 or timedelta64 of Python objects that are all of one kind, and the zone of dates."""
     given = [row for row, value in enumerate(values) if not _is_missing(value)]
-    first = values[given[0]] if given else 0.0
+    first: Any = values[given[0]] if given else 0.0
     zone: str | None = None
     if isinstance(first, datetime.timedelta | np.timedelta64):
         wanted, out = (datetime.timedelta, np.timedelta64), np.full(len(values), "NaT", "m8[us]")
@@ -193,21 +193,23 @@ def _from_objects(values: NDArray[Any], name: Any) -> tuple[NDArray[Any], str | 
         wanted = (datetime.date, np.datetime64)
         days = all(type(values[row]) is datetime.date for row in given)
         out = np.full(len(values), "NaT", "M8[D]" if days else "M8[us]")
-        zone = str(first.tzinfo) if getattr(first, "tzinfo", None) is not None else None
+        zone = None if (found := getattr(first, "tzinfo", None)) is None else str(found)
     else:
         wanted, out = (Real, Decimal, np.bool_), np.full(len(values), np.nan)
     for row in given:
-        value = values[row]
+        value: Any = values[row]
         if not isinstance(value, wanted) or (getattr(value, "tzinfo", None) is None) != (zone is None):
             kinds = {type(first).__name__, type(value).__name__} if row != given[0] else {type(value).__name__}
             raise TypeError(
                 f"{_said(name)} holds {' and '.join(sorted(kinds))}, such as {_plain(value)!r} in row {row}; "
                 "numbers are needed, or dates or durations alone"
             )
-        if zone is not None:
-            value = value.astimezone(datetime.UTC).replace(tzinfo=None)
-        out[row] = value
+        out[row] = value if zone is None else _in_utc(value)
     return out, zone
+
+
+def _in_utc(moment: Any) -> Any:
+    return moment.astimezone(datetime.UTC).replace(tzinfo=None)
 
 
 # -- Arrow

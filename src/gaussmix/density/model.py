@@ -84,18 +84,7 @@ class DensityModel:
         return self._forget()._finish()
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Count one more chunk; the mixtures are made when they are next asked for.
-
-        The first chunk decides where the bins lie, or while there were only point masses a later one with a dozen
-        other numbers. Bins of "auto" and "fast" grow with later chunks, but for rounded values and where ``range``
-        fixes them; a basis stays, and what comes to lie outside goes to tail components. A model counts one chunk at a
-        time: give each thread its own (`empty_like`). A chunk without rows changes nothing.
-
-        Parameters
-        ----------
-        X, y, sample_weight : array-like
-            As in `fit`.
-        """
+        """Count one more chunk, as that of `GMMExpansion` does."""
         self._check_parameters()
         if is_empty(X):
             return self

@@ -10,7 +10,7 @@ import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def find_files(sources: PathLike | Sequence[PathLike]) -> list[SourceFile]:
     if not named:
         raise ValueError("no file was named")
     found: list[SourceFile] = []
-    for name in map(os.fspath, named):
+    for name in [os.fspath(each) for each in named]:
         if name == "-":
             found.append(SourceFile(None))
         elif os.path.isdir(name):
@@ -117,8 +117,14 @@ def _below(folder: Path) -> list[SourceFile]:
         raise ValueError(
             f"{folder} holds files of several formats, {kinds}: name them by a pattern, {folder}/*.csv, say"
         )
-    pairs = {path: [part.partition("=")[::2] for part in named[path][:-1] if "=" in part] for path in files}
-    return [SourceFile(path, tuple(pairs[path])) for path in files]
+    return [SourceFile(path, tuple(_pairs(named[path][:-1]))) for path in files]
+
+
+def _pairs(parts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for part in parts:
+        name, equals, value = part.partition("=")
+        if equals:
+            yield name, value
 
 
 class _WithFolders(TableFile):
