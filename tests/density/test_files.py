@@ -166,10 +166,13 @@ def test_text_that_is_not_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         without("pyarrow", monkeypatch)
     path = tmp_path / "x.csv"
     path.write_text("name,value\nann,1\nbob,2\n")
-    with pytest.raises(ValueError, match=r"x\.csv, column name, after row 0: .*ann"):
+    with pytest.raises(ValueError, match=r"x\.csv, column name, row 1: 'ann' is not a number; .*--missing 'ann'"):
         read(path, "name")
     path.write_text("name,value\nann,1\nbob\n")
     with pytest.raises(ValueError, match=r"x\.csv, column value, after row 0: .*xpected 2 columns, got 1"):
+        read(path, "value")
+    path.write_text("name,value\n" + "x,1\n" * 40_000 + "x,one\n")  # far behind what was looked at
+    with pytest.raises(ValueError, match=r"x\.csv, column value, row 40001: 'one' is not a number"):
         read(path, "value")
     path.write_text("name,value\n")
     with pytest.raises(ValueError, match=r"x\.csv is empty: it has a header and no rows"):
@@ -198,7 +201,7 @@ def write_parquet(path: Path, columns: dict[str, Any], **options: Any) -> Path:
     return path
 
 
-def test_parquet(tmp_path: Path) -> None:
+def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     columns = {
         "double": TABLE[:, 1],
         "single": TABLE[:, 1].astype(np.float32),
@@ -231,7 +234,13 @@ def test_parquet(tmp_path: Path) -> None:
             found = read(path, name, batch_rows=batch_rows)
             assert found.dtype.kind in "fiu"
             np.testing.assert_array_equal(found, values)
+    without("pyarrow", monkeypatch)  # then Polars reads it
+    for name, values in expected.items():
+        np.testing.assert_array_equal(read(path, name), values)
     np.testing.assert_array_equal(read(path, 2), i)
+    with pytest.raises(ValueError, match=r"x\.parquet, column name holds String; numbers are needed"):
+        open_column(path, "name")
+    monkeypatch.undo()
     with pytest.raises(ValueError, match=r"x\.parquet, column name holds string; numbers are needed"):
         open_column(path, "name")
 
@@ -259,6 +268,18 @@ def test_parquet_needs_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         open_column(path)
     with pytest.raises(ImportError, match=r"pip install 'gaussmix\[parquet\]'"):
         write_column(tmp_path / "y.parquet", TABLE[:, 1])
+
+
+def test_batches_have_many_rows_however_wide_the_table(tmp_path: Path) -> None:
+    table = np.arange(600.0) + np.arange(40_000.0)[:, None]
+    np.save(tmp_path / "x.npy", table)
+    (tmp_path / "x.csv").write_text(("1," * 599 + "1\n") * 40_000)
+    for name in ("x.npy", "x.csv"):
+        with open_column(tmp_path / name, 3) as source:
+            lengths = [len(chunk) for chunk in source]
+        assert sum(lengths) == 40_000
+        assert min(lengths[:-1], default=40_000) >= 16_000
+    np.testing.assert_array_equal(read(tmp_path / "x.npy", 7), table[:, 7])
 
 
 # -- which column
@@ -293,7 +314,7 @@ def test_repeated_names_are_told_apart_by_number(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     for name in ("x.xlsx", "x", "x.npy.gz"):
         (tmp_path / name).write_bytes(b"1\n")
-        with pytest.raises(ValueError, match=r"is none of \.npy, \.csv, \.tsv, \.txt, \.parquet"):
+        with pytest.raises(ValueError, match=r"is none of \.npy, \.csv, \.tsv, \.txt, \.parquet, \.feather"):
             open_column(tmp_path / name)
     for name in ("x.npy", "x.csv", "x.parquet"):
         (tmp_path / name).touch()

@@ -94,11 +94,11 @@ class Style:
 
     def _marked(self, cell: str) -> float:
         found = _number_pattern(self.decimal, self.thousands, self.currency).fullmatch(cell)
-        if found is None:
+        if found is None or len(re.findall(r"[-+−]", found["sign"])) > 1:
             raise ValueError
         whole = re.sub(r"\D", "", found["whole"])
         number = float(f"{whole or 0 if found['part'] else whole}.{found['part'] or ''}{found['power'] or ''}")
-        negative = (found["debit"] is not None) != any(mark in found["sign"] for mark in "-−")
+        negative = found["debit"] is not None or any(mark in found["sign"] for mark in "-−")
         return (-number if negative else number) / (100 if found["share"] else 1)
 
     def _dates(self, cells: list[str | None]) -> NDArray[Any]:

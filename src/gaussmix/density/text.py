@@ -24,7 +24,7 @@ import numpy as np
 from gaussmix.density.cells import MISSING, CellError, Style, find_style, is_value
 from gaussmix.density.columns import arrow_values
 from gaussmix.density.quantity import Quantity
-from gaussmix.density.table_file import Batches, TableFile
+from gaussmix.density.table_file import Batches, EmptyFileError, TableFile
 
 BUFFER = 1 << 18  # bytes
 PLAIN_ROWS = 1 << 14  # read by Python's csv module at a time
@@ -143,6 +143,8 @@ class DelimitedFile(_TextFile):
         self.label, self.total, self._source = source.label, source.total, source
         self._missing = frozenset((*MISSING, *missing))
         lines = source.first_lines()
+        if not source.head:
+            raise EmptyFileError(f"{self.label} is empty")
         if not lines or not lines[0].strip():
             raise ValueError(f"{self.label} begins with an empty line; needed are numbers, or the names of the columns")
         lines = [line for line in lines if line.strip()][: LOOKED_AT + 1]
