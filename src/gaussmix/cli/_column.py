@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from gaussmix.density.files import ColumnSource
     from gaussmix.density.model import DensityModel
     from gaussmix.density.quantity import Quantity
@@ -22,19 +25,29 @@ def open_source(files: Sequence[Path], column: str | None, missing: Sequence[str
     return open_column(files, column, missing=missing)
 
 
-def learn(model: DensityModel, source: ColumnSource, label: str) -> None:
-    """Read the column and learn it, chunk by chunk."""
+def first_quantity(source: ColumnSource) -> tuple[Quantity, Iterator[NDArray[Any]]]:
+    """What the numbers of a column stand for, which its first chunk says; and all chunks, as numbers."""
+    from gaussmix.density.quantity import Quantity
+
+    chunks = iter(source)
+    first = next(chunks)
+    quantity = Quantity.of_values(first, source.quantity.zone)
+    return quantity, (quantity.to_numbers(chunk) for chunk in chain([first], chunks))
+
+
+def learn(model: DensityModel, source: ColumnSource, quantity: Quantity, chunks: Iterator[Any], label: str) -> None:
+    """Learn a column, chunk by chunk."""
     from gaussmix._progress import progress_bar
 
     with progress_bar(f"reading {label}", source.total or None, show=sys.stderr.isatty()) as show:
-        for chunk in source:
+        for chunk in chunks:
             model.partial_fit(chunk)
             show(source.done)
     if not hasattr(model, "counts_"):
         raise ValueError(
             f"{label} holds missing values alone: no number has been counted yet, there is nothing to learn"
         )
-    model.quantities_ = (source.quantity,)  # arrays of dates know no time zone
+    model.quantities_ = (quantity,)
 
 
 def name_files(files: Sequence[Path]) -> str:

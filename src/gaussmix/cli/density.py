@@ -17,6 +17,7 @@ from gaussmix.cli._column import (
     QUANTILES,
     as_json,
     facts_of,
+    first_quantity,
     label_axis,
     learn,
     load_model,
@@ -93,13 +94,12 @@ class FitColumn:
         label = name_files(files)
         label = label if self.column is None else f"{label}, {self.column}"
         with open_source(files, self.column, self.missing) as source:
-            limits: dict[str, Any] = {
-                name: parse_ends(name, getattr(self, name), source.quantity) for name in ("range", "bounds")
-            }
+            quantity, chunks = first_quantity(source)
+            span, bounds = (parse_ends(name, getattr(self, name), quantity) for name in ("range", "bounds"))
             basis: dict[str, Any] = {"n_components": self.components, "bandwidth": self.bandwidth}
-            limits["bounds"] = limits["bounds"] or "auto"
+            limits: dict[str, Any] = {"range": span, "bounds": bounds or "auto"}
             model = DensityModel(self.rule, **basis, **limits, nan_policy="omit", n_jobs=self.threads)
-            learn(model, source, label)
+            learn(model, source, quantity, chunks, label)
         self.output.parent.mkdir(parents=True, exist_ok=True)
         model.save(self.output)
         if self.json:
@@ -311,7 +311,7 @@ def _model(file: Path, column: str | None) -> DensityModel:
 
     model = DensityModel(nan_policy="omit")
     with open_source([file], column) as source:
-        learn(model, source, str(file) if column is None else f"{file}, {column}")
+        learn(model, source, *first_quantity(source), str(file) if column is None else f"{file}, {column}")
     return model
 
 

@@ -91,9 +91,12 @@ def stream_batches(X: Any) -> Iterator[Any] | None:
     if library in ("numpy", "builtins", "pandas") or is_dask(X):
         return None
     if library == "pyarrow":
-        if hasattr(X, "to_batches") and not hasattr(X, "num_rows"):  # a dataset, or a scanner
-            return (batch for batch in X.to_batches() if len(batch))
-        return iter(X) if hasattr(X, "read_next_batch") else None
+        dataset = hasattr(X, "to_batches") and not hasattr(X, "num_rows")  # or a scanner
+        if not dataset and not hasattr(X, "read_next_batch"):
+            return None
+        import pyarrow as pa
+
+        return (pa.Table.from_batches([batch]) for batch in (X.to_batches() if dataset else X) if len(batch))
     import narwhals.stable.v2 as nw
 
     native = nw.from_native(X, pass_through=True)
@@ -101,8 +104,9 @@ def stream_batches(X: Any) -> Iterator[Any] | None:
         return None
     if hasattr(X, "collect_batches"):
         return iter(X.collect_batches(chunk_size=BATCH_ROWS))
-    if hasattr(X, "fetch_arrow_reader"):
-        return iter(X.fetch_arrow_reader(BATCH_ROWS))
+    for reader in ("to_arrow_reader", "fetch_arrow_reader"):  # of DuckDB, new and old
+        if hasattr(X, reader):
+            return iter(getattr(X, reader)(BATCH_ROWS))
     return iter([native.collect().to_native()])
 
 
@@ -285,7 +289,7 @@ def _stack(columns: list[_Column], single: bool, known: Sequence[Quantity]) -> t
     """As the columns of one array, float32 if all of them are and float64 otherwise; one column stays in place."""
     arrays, quantities = [], []
     for j, (name, values, zone) in enumerate(columns):
-        quantity = Quantity.of(values.dtype, zone)
+        quantity = Quantity.of_values(values, zone)
         if j < len(known):
             if values.dtype.kind != "f" or not np.isnan(values).all():
                 _require_same(name, known[j], quantity)

@@ -201,7 +201,7 @@ class DensityModel:
             durations come as floats: `quantities_` says in which units, and turns them into dates with ``to_data``.
         """
         found = self._as_data(np.stack([np.asarray(d.ppf(q)) for d in self.distributions_], axis=-1))
-        return found[..., 0] if found.shape[-1] == 1 else found
+        return found[..., 0][()] if found.shape[-1] == 1 else found
 
     # -- on disk
 

@@ -1,7 +1,7 @@
 """What the numbers of a column stand for, numbers, dates or durations, and how they are printed.
 
-Dates and durations are learnt as float64: in days where they come as days, in seconds otherwise, dates since the start
-of 1970 (UTC). A date of our time is kept to a quarter of a microsecond.
+Dates and durations are learnt as float64: in days where they come as days, or the first of them are midnights all, in
+seconds otherwise, dates since the start of 1970 (UTC). A date of our time is kept to a quarter of a microsecond.
 """
 
 from __future__ import annotations
@@ -82,6 +82,16 @@ class Quantity:
         days = unit in "YMWD"
         fine = unit if unit in _FINE else "s" if unit in ("h", "m", "generic") else "ns"
         return cls("datetime" if dtype.kind == "M" else "duration", "D" if days else "s", "D" if days else fine, zone)
+
+    @classmethod
+    def of_values(cls, values: NDArray[Any], zone: str | None = None) -> Quantity:
+        """That of the first values (N,) of a column: midnights without a zone are days. Raises as `of`."""
+        quantity = cls.of(values.dtype, zone)
+        if quantity.kind == "datetime" and quantity.unit == "s" and zone is None:
+            given = values[~np.isnat(values)]
+            if len(given) and all((part.astype("M8[D]") == part).all() for part in (given[:100], given)):
+                return DAYS
+        return quantity
 
     def to_numbers(self, values: NDArray[Any]) -> FloatArray:
         """Datetime64 or timedelta64 as numbers in `unit`, NaT as NaN; numbers as they are."""
@@ -177,7 +187,7 @@ class Quantity:
         return names[self.kind] + (" with a time zone" if self.zone else "")
 
 
-NUMBER = Quantity()
+NUMBER, DAYS = Quantity(), Quantity("datetime", "D", "D")
 
 
 def as_text(values: NDArray[Any]) -> list[str]:
