@@ -85,6 +85,7 @@ def test_tables(wrap: Any) -> None:
 def test_holes_and_repeated_names_in_tables() -> None:
     frame = pd.DataFrame({"a": pd.Series([1, None], dtype="Int64"), "b": [1.5, 2.5]})
     np.testing.assert_array_equal(as_columns(frame), [[1, 1.5], [math.nan, 2.5]])
+    assert as_columns(pd.DataFrame({"a": [True, False], "b": [1.5, 2.5]})).dtype == np.float64
     frame.columns = ["a", "a"]
     np.testing.assert_array_equal(as_columns(frame), [[1, 1.5], [math.nan, 2.5]])
     np.testing.assert_array_equal(as_columns(pl.DataFrame({"a": [1, None], "b": [1.5, 2.5]})), as_columns(frame))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ def test_dates_and_durations_come_back(unit: str, letter: str) -> None:
 def test_seconds_are_those_of_pandas(unit: str) -> None:
     stamps = pd.to_datetime(["1969-12-31 23:59:59.25", "2024-02-29 12:00:01", "2262-01-01"], format="ISO8601")
     values = stamps.to_numpy().astype(f"M8[{unit}]")
-    expected = [pd.Timestamp(value).timestamp() for value in values]
+    expected = [cast(pd.Timestamp, pd.Timestamp(value)).timestamp() for value in values]
     np.testing.assert_allclose(Quantity.of(values.dtype).to_numbers(values), expected, rtol=1e-15)
 
 
@@ -92,7 +92,7 @@ def test_far_numbers_become_the_first_and_the_last_date() -> None:
 def test_dates_are_as_fine_as_their_spread(spread: float, text: str) -> None:
     moment = np.datetime64("2024-03-01T12:34:56.789")
     seconds = Quantity.of(moment.dtype)
-    x = float(seconds.to_numbers(moment[None])[0])
+    x = float(seconds.to_numbers(np.array([moment]))[0])
     assert seconds.format(x, spread) == text
     local = Quantity("datetime", "s", "ms", "Asia/Kolkata").format(x, 1e6)
     assert local == pd.Timestamp(moment, tz="UTC").tz_convert("Asia/Kolkata").strftime("%Y-%m-%d %H:%M+05:30")

@@ -22,7 +22,7 @@ from gaussmix.density.files import open_column, open_table, write_column
 
 N = 3000
 RNG = np.random.default_rng(0)
-FRAME = pd.DataFrame(
+FRAME: Any = pd.DataFrame(
     {
         "x": RNG.normal(size=N),
         "n": RNG.integers(0, 9, N),
@@ -37,7 +37,7 @@ KINDS = {"x": "numbers", "n": "numbers", "day": "dates", "when": "dates with a t
          "ok": "numbers", "shop": "text"}  # fmt: skip
 
 
-def read_table(sources: Any, columns: Sequence[str | int] | None = None, **options: Any) -> tuple[pd.DataFrame, Any]:
+def read_table(sources: Any, columns: Sequence[str | int] | None = None, **options: Any) -> tuple[Any, Any]:
     """The whole table and its source."""
     with open_table(sources, columns, **options) as source:
         parts, done = [], [0]
@@ -50,7 +50,7 @@ def read_table(sources: Any, columns: Sequence[str | int] | None = None, **optio
     return pd.concat(parts, ignore_index=True), source
 
 
-def write_frame(path: Path, frame: pd.DataFrame = FRAME) -> Path:
+def write_frame(path: Path, frame: Any = FRAME) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         frame.to_parquet(path)
@@ -67,7 +67,7 @@ def write_frame(path: Path, frame: pd.DataFrame = FRAME) -> Path:
     return path
 
 
-def assert_is_frame(found: pd.DataFrame, frame: pd.DataFrame = FRAME) -> None:
+def assert_is_frame(found: Any, frame: Any = FRAME) -> None:
     np.testing.assert_allclose(found["x"], frame["x"], rtol=1e-12)
     for name in ("n", "ok", "shop"):
         np.testing.assert_array_equal(found[name], frame[name])

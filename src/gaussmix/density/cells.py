@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -93,13 +94,19 @@ class Style:
         return out
 
     def _marked(self, cell: str) -> float:
+        other = "," if self.decimal == "." else "."
+        if other not in cell:
+            with suppress(ValueError):  # most cells have no marks
+                return _plain_number(cell.replace(self.decimal, ".", 1))
         found = _number_pattern(self.decimal, self.thousands, self.currency).fullmatch(cell)
-        if found is None or len(re.findall(r"[-+−]", found["sign"])) > 1:
+        if found is None:
             raise ValueError
-        whole = re.sub(r"\D", "", found["whole"])
-        number = float(f"{whole or 0 if found['part'] else whole}.{found['part'] or ''}{found['power'] or ''}")
-        negative = found["debit"] is not None or any(mark in found["sign"] for mark in "-−")
-        return (-number if negative else number) / (100 if found["share"] else 1)
+        debit, signs, whole, part, power, share = found.groups()
+        if sum(map(signs.count, "+-−")) > 1:
+            raise ValueError
+        whole = "".join(filter(str.isdigit, whole))
+        number = float(f"{whole or 0 if part else whole}.{part or ''}{power or ''}")
+        return (-number if debit or "-" in signs or "−" in signs else number) / (100 if share else 1)
 
     def _dates(self, cells: list[str | None]) -> NDArray[Any]:
         kind = f"M8[{self.quantity.resolution}]"
@@ -252,6 +259,7 @@ def _date_style(cells: list[str]) -> Style | str | None:
     return Style("date", order=order, quantity=quantity, example=shown)
 
 
+@lru_cache(1 << 14)
 def _moment(cell: str, order: str, zoned: bool) -> datetime:
     """A date; with a zone in UTC. Raises ValueError."""
     found = _DATE.fullmatch(cell)

@@ -53,7 +53,9 @@ def read_columns(X: Any, known: Sequence[Quantity] = ()) -> tuple[NDArray[Any], 
     if library in ("numpy", "builtins"):
         return _array_columns(X, known)
     if library == "pandas" and all(isinstance(t, np.dtype) and t.kind in "fiub" for t in _dtypes(X)):
-        return _checked(X.to_numpy(), known, getattr(X, "columns", [getattr(X, "name", None)]))
+        values = X.to_numpy()
+        if values.dtype.kind != "O":  # as booleans beside numbers are
+            return _checked(values, known, getattr(X, "columns", [getattr(X, "name", None)]))
     if library == "pyarrow":
         return _stack(*_arrow_table(X), known)
     import narwhals.stable.v2 as nw

@@ -186,7 +186,7 @@ class DensityModel:
         """(n,) standard deviations of the only column's Gaussians."""
         return self.distribution_.stds
 
-    def quantiles(self, q: ArrayLike) -> NDArray[Any]:
+    def quantiles(self, q: ArrayLike) -> Any:
         """Return quantiles as the data came: datetime64 of a column of dates, timedelta64 of durations.
 
         Parameters

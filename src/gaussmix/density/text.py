@@ -92,7 +92,7 @@ class TextInput:
 
     def first_lines(self) -> list[str]:
         """Of the head, without one that it may have cut."""
-        lines = self.head.decode("utf-8-sig", "replace").splitlines()
+        lines = re.split(r"\r\n|\n|\r", self.head.decode("utf-8-sig", "replace"))
         return lines if len(lines) < 2 or len(self.head) < BUFFER else lines[:-1]
 
 
@@ -271,6 +271,9 @@ class JsonLines(_TextFile):
                 values = []
                 for j, style in zip(chosen, styles, strict=True):
                     given = [each.get(self.names[j]) for each in batch]
+                    if style.kind == "plain" and {*map(type, given)} <= {int, float, type(None)}:
+                        values.append(np.array(given, np.float64))
+                        continue
                     try:
                         cells = [None if value is None else _cell(value) for value in given]
                         values.append(style.read(cells, self._missing))
