@@ -215,6 +215,11 @@ def test_the_standard_input_is_read_as_it_comes(monkeypatch: pytest.MonkeyPatch)
         found = np.concatenate(list(source))
     np.testing.assert_array_equal(found, np.arange(100_000) / 4)
     assert source.total == 0
+    for rows in (10, 90_000):  # in the first block, and behind it
+        wrong = "a,b\n" + "1,2\n" * rows + "1,many\n"
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(wrong.encode())))
+        with pytest.raises(ValueError, match=rf"stdin, column b, row {rows + 1}: 'many' is not a number"):
+            list(open_column("-", "b"))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     with pytest.raises(ValueError, match="stdin is empty"):
         open_column("-")
