@@ -20,7 +20,7 @@ from gaussmix.density.quantity import Quantity
 from gaussmix.density.table_file import Batches, EmptyFileError, TableFile
 
 BUFFER = 1 << 18  # bytes
-BLOCK = 1 << 22  # bytes of whole rows that are read at a time
+BLOCK = 1 << 24  # bytes of whole rows that are read at a time
 
 
 class NpyFile(TableFile):
@@ -56,14 +56,23 @@ class NpyFile(TableFile):
                     file.seek(self._offset + start * size)
                     columns = [self._read(file, rows)] * len(chosen)
                 else:
-                    columns = [np.empty(rows, self._dtype) for _ in chosen]
                     file.seek(self._offset + start * width * size)
-                    step = max(1, BLOCK // (width * size))
-                    for low in range(0, rows, step):
-                        block = self._read(file, min(step, rows - low) * width).reshape(-1, width)
-                        for column, j in zip(columns, chosen, strict=True):
-                            column[low : low + len(block)] = block[:, j]
+                    columns = self._from_rows(file, chosen, rows)
                 yield columns, start + rows
+
+    def _from_rows(self, file: Any, chosen: Sequence[int], rows: int) -> list[NDArray[Any]]:
+        """Columns of the next rows, of which only as many are held whole as fit in a block."""
+        width = len(self.names)
+        step = max(1, BLOCK // (width * self._dtype.itemsize))
+        if step >= rows:
+            block = self._read(file, rows * width).reshape(rows, width)
+            return [block[:, j] for j in chosen]
+        columns = [np.empty(rows, self._dtype) for _ in chosen]
+        for low in range(0, rows, step):
+            block = self._read(file, min(step, rows - low) * width).reshape(-1, width)
+            for column, j in zip(columns, chosen, strict=True):
+                column[low : low + len(block)] = block[:, j]
+        return columns
 
     def _read(self, file: Any, n: int) -> NDArray[Any]:
         numbers = np.fromfile(file, self._dtype, n)
