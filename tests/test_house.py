@@ -37,6 +37,8 @@ HEAVY = {
     "matplotlib",
     "pandas",
     "pyarrow",
+    "polars",
+    "narwhals",
     "dask",
     "python_avatars",
 }

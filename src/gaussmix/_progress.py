@@ -25,8 +25,8 @@ class _RateColumn(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(label: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
-    """Yield a function that sets how many of ``total`` are done; draws nothing unless ``show``.
+def progress_bar(label: str, total: int | None, show: bool) -> Iterator[Callable[[int], None]]:
+    """Yield a function that sets how many of ``total`` (None: not known) are done; draws nothing unless ``show``.
 
     The bar goes to standard error: what a command prints stays whole where it is piped on.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -91,6 +92,96 @@ def test_plot_sample_and_info(model: Path, prices: np.ndarray, tmp_path: Path, c
     assert facts["quantiles"]["0.5"] == pytest.approx(np.median(prices), rel=0.02)
 
 
+def test_fit_reads_several_files_and_the_standard_input(
+    prices: np.ndarray, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    for i, part in enumerate(np.array_split(prices, 3)):
+        pd.DataFrame({"price": part, "n": i}).to_csv(tmp_path / f"part{i}.csv", index=False)
+    files = sorted(map(str, tmp_path.glob("part*")))
+    flags = ["--column", "price", "--json", "-o", f"{tmp_path}/m.safetensors"]
+    whole = pd.concat(map(pd.read_csv, files)).to_csv(index=False)
+    found = []
+    for sources in (files, [f"{tmp_path}/part*.csv"], [str(tmp_path)], ["-"]):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(whole.encode())))
+        assert cli.main(["density", "fit", *sources, *flags]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    for facts in found:
+        assert facts["n"] == len(prices)
+        assert facts["model"] == f"{tmp_path}/m.safetensors"
+        assert facts["quantiles"]["0.5"] == pytest.approx(np.median(prices), rel=0.02)
+
+
+def test_fit_says_how_it_read_what_is_not_plain(tmp_path: Path, capsys) -> None:
+    rows = [f"{i % 50},{i % 100:02};-999" if i % 10 else "-;-999" for i in range(5000)]
+    (tmp_path / "x.csv").write_text("price;none\n" + "\n".join(rows))
+    out = ["-o", f"{tmp_path}/m.safetensors"]
+    assert cli.main(["density", "fit", f"{tmp_path}/x.csv", "--column", "price", "--missing", "-,-999", *out]) == 0
+    printed = capsys.readouterr().out
+    assert "4 500 numbers from 1.01 to 49.99" in printed
+    assert "500 missing" in printed
+    assert "\nread 1,01 as 1.01\n" in printed
+    assert cli.main(["density", "fit", f"{tmp_path}/x.csv", "--column", "none", "--missing=-999", *out]) == 2
+    assert "x.csv, none holds missing values alone" in capsys.readouterr().err
+
+
+DAY = np.datetime64("2024-01-01") + np.random.default_rng(1).integers(0, 366, 4000)
+
+
+@pytest.fixture
+def dates(tmp_path: Path) -> Path:
+    pd.DataFrame({"day": DAY, "x": np.random.default_rng(0).normal(1e9, 1, 4000)}).to_parquet(
+        tmp_path / "dates.parquet"
+    )
+    return tmp_path / "dates.parquet"
+
+
+def test_models_of_dates_speak_in_dates(dates: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main("density fit dates.parquet --column day --range 2023-12-01 2025-02-01".split()) == 0
+    printed = capsys.readouterr().out
+    assert "4 000 dates from 2024-01-01 to 2024-12-31" in printed
+    assert "1e+" not in printed
+    assert cli.main("density info model.safetensors --json".split()) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["minimum"], facts["maximum"]) == ("2024-01-01", "2024-12-31")
+    assert abs(
+        np.datetime64(facts["quantiles"]["0.5"]) - np.median(DAY.astype("M8[s]").astype(int)).astype("M8[s]")
+    ) < np.timedelta64(4, "D")
+    assert cli.main("density quantiles model.safetensors 0.1 0.5".split()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["0.1", "0.5"]
+    assert all(line.split()[1].startswith("2024-") for line in lines)
+    assert cli.main("density cdf model.safetensors 2023-01-01 2024-07-01 --json".split()) == 0
+    shares = json.loads(capsys.readouterr().out)
+    assert shares["2023-01-01"] < 1e-3
+    assert shares["2024-07-01"] == pytest.approx((np.datetime64("2024-07-01") >= DAY).mean(), abs=0.01)
+    assert cli.main("density sample model.safetensors --count 3".split()) == 0
+    assert all(line.startswith(("2023-1", "2024-", "2025-0")) for line in capsys.readouterr().out.splitlines())
+    assert cli.main("density plot model.safetensors".split()) == 0
+    assert cli.main("density cdf model.safetensors 3".split()) == 2
+    assert "'3' is not a date such as 2024-03-01" in capsys.readouterr().err
+    assert cli.main("density compare model.safetensors dates.parquet --column x".split()) == 2
+    assert "compare like with like" in capsys.readouterr().err
+
+
+def test_quantiles_and_shares(model: Path, prices: np.ndarray, capsys) -> None:
+    law = GMMExpansion.load(model).distribution_
+    assert cli.main(["density", "quantiles", str(model), "--json", "0.05", "0.5"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"0.05": law.ppf(0.05), "0.5": law.ppf(0.5)}
+    assert cli.main(["density", "cdf", str(model), "20", "-1"]) == 0
+    shares = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines()]
+    np.testing.assert_allclose(shares, law.cdf([20.0, -1.0]), atol=1e-6)
+
+
+def test_digits_follow_the_spread(dates: Path, tmp_path: Path, capsys) -> None:
+    assert cli.main(["density", "fit", str(dates), "--column", "x", "-o", f"{tmp_path}/x.safetensors"]) == 0
+    printed = capsys.readouterr().out
+    assert "e+09" not in printed
+    quantiles = [float(word) for word in printed.partition("quantiles: ")[2].split("\n")[0].split()[1::2]]
+    law = GMMExpansion.load(tmp_path / "x.safetensors").distribution_
+    np.testing.assert_allclose(quantiles, law.ppf([0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]), rtol=0, atol=0.006)
+
+
 @pytest.fixture
 def files(tmp_path: Path, prices: np.ndarray) -> Path:
     table = pd.DataFrame({"price": prices[:50], "weight": prices[:50], "shop": ["a"] * 50})
@@ -124,6 +215,10 @@ def files(tmp_path: Path, prices: np.ndarray) -> Path:
         ("fit two.csv --column price -o model.pt", "cannot write the model as 'model.pt': use .safetensors"),
         ("fit two.csv --column price --range 3 1", "the low end must come first"),
         ("fit two.csv --column price --bounds 0 1", "lie outside bounds"),
+        ("fit two.csv --column price --range low 1", "--range: 'low' is not a number"),
+        ("fit two.csv header.csv --column weight", "header.csv has no column 'weight'"),
+        ("fit nothing*.csv", "no file matches nothing*.csv"),
+        ("quantiles absent.safetensors 1.5", "1.5 is no share"),
         ("plot two.csv", "not a whole safetensors file"),
         ("info absent.safetensors", "absent.safetensors"),
         ("sample absent.safetensors --count 0", "--count is 0"),

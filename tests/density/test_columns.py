@@ -6,6 +6,7 @@ import datetime
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -14,8 +15,9 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from pyarrow import dataset
 
-from gaussmix.density.columns import as_columns
+from gaussmix.density.columns import as_columns, is_empty, read_columns, stream_batches
 
 X = np.linspace(-1, 1, 20)
 SINGLE = X.astype(np.float32)
@@ -83,6 +85,7 @@ def test_tables(wrap: Any) -> None:
 def test_holes_and_repeated_names_in_tables() -> None:
     frame = pd.DataFrame({"a": pd.Series([1, None], dtype="Int64"), "b": [1.5, 2.5]})
     np.testing.assert_array_equal(as_columns(frame), [[1, 1.5], [math.nan, 2.5]])
+    assert as_columns(pd.DataFrame({"a": [True, False], "b": [1.5, 2.5]})).dtype == np.float64
     frame.columns = ["a", "a"]
     np.testing.assert_array_equal(as_columns(frame), [[1, 1.5], [math.nan, 2.5]])
     np.testing.assert_array_equal(as_columns(pl.DataFrame({"a": [1, None], "b": [1.5, 2.5]})), as_columns(frame))
@@ -103,7 +106,7 @@ def test_whoever_speaks_arrow_is_read() -> None:
 
 
 @pytest.mark.parametrize("make", [pd.Series, pl.Series])
-@pytest.mark.parametrize("values", [["a"], [datetime.date(2020, 1, 1)], [[1.0]]])
+@pytest.mark.parametrize("values", [["a"], [datetime.time(1)], [[1.0]]])
 def test_columns_that_are_not_numbers_are_named(make: Any, values: list[Any]) -> None:
     with pytest.raises(TypeError, match=r"column 'price' holds .*numbers are needed"):
         as_columns(make(values, name="price") if make is pd.Series else make("price", values))
@@ -114,6 +117,129 @@ def test_tables_name_the_column_that_is_not_numbers() -> None:
     for table in (pd.DataFrame(columns), pl.DataFrame(columns), pa.table(columns)):
         with pytest.raises(TypeError, match="column 'price' holds"):
             as_columns(table)
+
+
+def test_the_first_row_that_is_no_number_is_named() -> None:
+    mixed = pd.Series([None, 1.5, "n/a", "x"], name="price", dtype=object)
+    with pytest.raises(TypeError, match=r"'price' holds float and str, such as 'n/a' in row 2"):
+        as_columns(mixed)
+    with pytest.raises(TypeError, match=r"'price' holds string, such as 'x' in row 1"):
+        as_columns(pa.table({"price": [None, "x"]}))
+    with pytest.raises(TypeError, match=r"'price' holds .*, such as 'x' in row 1"):
+        as_columns(pl.DataFrame({"price": [None, "x"]}))
+
+
+MOMENTS = [datetime.datetime(2024, 2, 29, 12, 30), None, datetime.datetime(1969, 12, 31, 23, 59, 59)]
+SECONDS = [1709209800.0, math.nan, -1.0]
+DAYS = [None if moment is None else moment.date() for moment in MOMENTS]
+WAITS = [datetime.timedelta(hours=1), None, datetime.timedelta(microseconds=-1500)]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        pd.Series,
+        lambda x: pd.Series(x, dtype=object),
+        pl.Series,
+        pa.array,
+        list,
+        lambda x: np.array(x, dtype=object),
+        lambda x: np.array(x, dtype="m8[us]" if isinstance(x[0], datetime.timedelta) else "M8[us]"),
+        lambda x: np.ma.masked_array(pd.Series(x).ffill().to_numpy(), [each is None for each in x]),
+        lambda x: pd.Series(pd.array(x, pd.ArrowDtype(pa.array(x).type))),
+    ],
+)
+def test_dates_and_durations_in_any_form(wrap: Any) -> None:
+    found, (quantity,) = read_columns(wrap(MOMENTS))
+    np.testing.assert_array_equal(found, SECONDS)
+    assert (quantity.kind, quantity.unit, quantity.zone) == ("datetime", "s", None)
+    found, (quantity,) = read_columns(wrap(WAITS))
+    np.testing.assert_array_equal(found, [3600, math.nan, -0.0015])
+    assert (quantity.kind, quantity.unit) == ("duration", "s")
+
+
+@pytest.mark.parametrize("wrap", [lambda x: pd.Series(x, dtype=object), pl.Series, pa.array, list])
+def test_days_are_counted_in_days(wrap: Any) -> None:
+    found, (quantity,) = read_columns(wrap(DAYS))
+    np.testing.assert_array_equal(found, [19782, math.nan, -1])
+    assert (quantity.unit, quantity.resolution) == ("D", "D")
+
+
+def test_time_zones_are_kept_and_dates_are_utc() -> None:
+    stamps = pd.Series(pd.to_datetime(["2024-07-01 12:00", None])).dt.tz_localize("Europe/Berlin")
+    for form in (stamps, stamps.astype(object), pl.from_pandas(stamps), pa.array(stamps), stamps.tolist()):
+        found, (quantity,) = read_columns(form)
+        np.testing.assert_array_equal(found, [stamps[0].timestamp(), math.nan])
+        assert quantity.zone == "Europe/Berlin"
+    with pytest.raises(TypeError, match="row 1"):
+        read_columns([stamps[0], stamps[0].tz_localize(None)])
+
+
+def test_columns_of_a_table_keep_their_own_quantities() -> None:
+    columns = {"x": [1.0, 2.0, 3.0], "day": DAYS}
+    for table in (pd.DataFrame(columns), pl.DataFrame(columns), pa.table(columns)):
+        found, quantities = read_columns(table)
+        np.testing.assert_array_equal(found, [[1, 19782], [2, math.nan], [3, -1]])
+        assert [quantity.kind for quantity in quantities] == ["number", "datetime"]
+        again, _ = read_columns(table, quantities)
+        np.testing.assert_array_equal(again, found)
+        with pytest.raises(ValueError, match="column 'x' holds numbers; what was learnt before are dates"):
+            read_columns(table, quantities[::-1])
+    finer, _ = read_columns(MOMENTS, quantities[1:])
+    np.testing.assert_allclose(finer, np.array(SECONDS) / 86400, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        pd.Series([Decimal("1.5"), None, 2], dtype=object),
+        pd.Series(pd.Categorical([1.5, None, 2.0])),
+        pd.Series([1.5, pd.NA, np.float32(2)], dtype=object),
+        np.ma.masked_equal([1.5, -999, 2], -999),
+        pl.Series([Decimal("1.5"), None, Decimal(2)]),
+    ],
+)
+def test_numbers_in_other_clothes(series: Any) -> None:
+    np.testing.assert_array_equal(as_columns(series), [1.5, math.nan, 2])
+
+
+def lazy_tables() -> Iterator[Any]:
+    frame = pl.DataFrame({"a": X, "day": [DAYS[0]] * 20})
+    table = frame.to_arrow()
+    yield frame.lazy()
+    yield pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=7))
+    yield dataset.dataset(table)
+    yield dataset.dataset(table).scanner()
+    duckdb = pytest.importorskip("duckdb")
+    yield duckdb.arrow(table)
+
+
+def test_what_was_not_read_yet_comes_in_batches() -> None:
+    for lazy in lazy_tables():
+        batches = stream_batches(lazy)
+        assert batches is not None
+        read = [read_columns(batch) for batch in batches]
+        np.testing.assert_array_equal(np.concatenate([found for found, _ in read])[:, 0], X)
+        assert all(quantities[1].kind == "datetime" for _, quantities in read)
+    for held in (
+        X,
+        X.tolist(),
+        pd.Series(X),
+        pl.Series(X),
+        pl.DataFrame({"a": X}),
+        pa.table({"a": X}),
+        pa.array(X),
+        3.0,
+    ):
+        assert stream_batches(held) is None
+
+
+def test_what_is_empty() -> None:
+    frame = pd.DataFrame({"a": []})
+    assert all(
+        map(is_empty, [[], np.zeros((0, 3)), frame, pl.from_pandas(frame), pa.table(frame), pa.array([]), frame["a"]])
+    )
+    assert not any(map(is_empty, [[1], X, 3.0, None, "", pl.LazyFrame({"a": []})]))
 
 
 def test_anything_else_is_left_to_numpy() -> None:
@@ -127,7 +253,7 @@ def test_no_library_is_imported() -> None:
 import sys, numpy as np
 from gaussmix.density.columns import as_columns
 as_columns(np.zeros(3)), as_columns([1.0])
-print([name for name in ("pandas", "polars", "pyarrow", "dask") if name in sys.modules])
+print([name for name in ("pandas", "polars", "pyarrow", "dask", "narwhals") if name in sys.modules])
 """
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert found.strip() == "[]"

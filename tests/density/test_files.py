@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from gaussmix.density import files
 from gaussmix.density.files import open_column, write_column
 
 TABLE = np.column_stack([np.linspace(-3, 3, 1000), np.arange(1000) / 7, np.full(1000, 2.5)])
@@ -35,12 +34,11 @@ def read(path: Path, column: str | int | None = None, **options: Any) -> NDArray
     return np.concatenate(chunks)
 
 
-def no_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if pyarrow were not installed."""
-    monkeypatch.setattr(files, "find_spec", lambda name: None)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
+def without(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a library were not installed."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == library]:
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, library, None)
 
 
 def write_text(path: Path, header: str, delimiter: str, end: str = "\n") -> Path:
@@ -133,7 +131,7 @@ def test_text_of_every_kind(
 ) -> None:
     path = write_text(tmp_path / name, delimiter.join(("left", "middle", "right")) if header else "", delimiter)
     if reader == "plain":
-        no_pyarrow(monkeypatch)
+        without("pyarrow", monkeypatch)
     np.testing.assert_array_equal(read(path, "middle" if header else "1"), TABLE[:, 1])
     np.testing.assert_array_equal(read(path, 2, batch_rows=7), TABLE[:, 2])
 
@@ -144,7 +142,7 @@ def test_missing_quoted_and_special_numbers(tmp_path: Path, monkeypatch: pytest.
     rows = ['1,"a"', "2, 3.5 ", '3,"4"', "4,NA", "5,", "6,nan", "7,null", "8,inf", "9,-inf", "10,1e400", "11,-0.0"]
     path.write_bytes("\r\n".join(["\ufeffn,value", *rows[1:], ""]).encode())
     if reader == "plain":
-        no_pyarrow(monkeypatch)
+        without("pyarrow", monkeypatch)
     expected = [3.5, 4, math.nan, math.nan, math.nan, math.nan, math.inf, -math.inf, math.inf, 0]
     np.testing.assert_array_equal(read(path, "value"), expected)
     np.testing.assert_array_equal(read(path, "n"), np.arange(2, 12))
@@ -156,7 +154,7 @@ def test_missing_quoted_and_special_numbers(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("reader", ["pyarrow", "plain"])
 def test_one_number_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str) -> None:
     if reader == "plain":
-        no_pyarrow(monkeypatch)
+        without("pyarrow", monkeypatch)
     path = tmp_path / "x.txt"
     path.write_text("1.5\n2.5\n\n3.5")
     np.testing.assert_array_equal(read(path), [1.5, 2.5, 3.5])
@@ -165,13 +163,16 @@ def test_one_number_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read
 @pytest.mark.parametrize("reader", ["pyarrow", "plain"])
 def test_text_that_is_not_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str) -> None:
     if reader == "plain":
-        no_pyarrow(monkeypatch)
+        without("pyarrow", monkeypatch)
     path = tmp_path / "x.csv"
     path.write_text("name,value\nann,1\nbob,2\n")
-    with pytest.raises(ValueError, match=r"x\.csv, column name, after row 0: .*ann"):
+    with pytest.raises(ValueError, match=r"x\.csv, column name, row 1: 'ann' is not a number; .*--missing 'ann'"):
         read(path, "name")
     path.write_text("name,value\nann,1\nbob\n")
     with pytest.raises(ValueError, match=r"x\.csv, column value, after row 0: .*xpected 2 columns, got 1"):
+        read(path, "value")
+    path.write_text("name,value\n" + "x,1\n" * 40_000 + "x,one\n")  # far behind what was looked at
+    with pytest.raises(ValueError, match=r"x\.csv, column value, row 40001: 'one' is not a number"):
         read(path, "value")
     path.write_text("name,value\n")
     with pytest.raises(ValueError, match=r"x\.csv is empty: it has a header and no rows"):
@@ -200,7 +201,7 @@ def write_parquet(path: Path, columns: dict[str, Any], **options: Any) -> Path:
     return path
 
 
-def test_parquet(tmp_path: Path) -> None:
+def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     columns = {
         "double": TABLE[:, 1],
         "single": TABLE[:, 1].astype(np.float32),
@@ -233,7 +234,13 @@ def test_parquet(tmp_path: Path) -> None:
             found = read(path, name, batch_rows=batch_rows)
             assert found.dtype.kind in "fiu"
             np.testing.assert_array_equal(found, values)
+    without("pyarrow", monkeypatch)  # then Polars reads it
+    for name, values in expected.items():
+        np.testing.assert_array_equal(read(path, name), values)
     np.testing.assert_array_equal(read(path, 2), i)
+    with pytest.raises(ValueError, match=r"x\.parquet, column name holds String; numbers are needed"):
+        open_column(path, "name")
+    monkeypatch.undo()
     with pytest.raises(ValueError, match=r"x\.parquet, column name holds string; numbers are needed"):
         open_column(path, "name")
 
@@ -255,11 +262,24 @@ def test_bad_parquet_files(tmp_path: Path) -> None:
 
 def test_parquet_needs_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_parquet(tmp_path / "x.parquet", {"a": TABLE[:, 1]})
-    no_pyarrow(monkeypatch)
+    without("pyarrow", monkeypatch)
+    without("polars", monkeypatch)
     with pytest.raises(ImportError, match=r"pip install 'gaussmix\[parquet\]'"):
         open_column(path)
     with pytest.raises(ImportError, match=r"pip install 'gaussmix\[parquet\]'"):
         write_column(tmp_path / "y.parquet", TABLE[:, 1])
+
+
+def test_batches_have_many_rows_however_wide_the_table(tmp_path: Path) -> None:
+    table = np.arange(600.0) + np.arange(40_000.0)[:, None]
+    np.save(tmp_path / "x.npy", table)
+    (tmp_path / "x.csv").write_text(("1," * 599 + "1\n") * 40_000)
+    for name in ("x.npy", "x.csv"):
+        with open_column(tmp_path / name, 3) as source:
+            lengths = [len(chunk) for chunk in source]
+        assert sum(lengths) == 40_000
+        assert min(lengths[:-1], default=40_000) >= 16_000
+    np.testing.assert_array_equal(read(tmp_path / "x.npy", 7), table[:, 7])
 
 
 # -- which column
@@ -294,7 +314,7 @@ def test_repeated_names_are_told_apart_by_number(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     for name in ("x.xlsx", "x", "x.npy.gz"):
         (tmp_path / name).write_bytes(b"1\n")
-        with pytest.raises(ValueError, match=r"is none of \.npy, \.csv, \.tsv, \.txt, \.parquet"):
+        with pytest.raises(ValueError, match=r"is none of \.npy, \.csv, \.tsv, \.txt, \.parquet, \.feather"):
             open_column(tmp_path / name)
     for name in ("x.npy", "x.csv", "x.parquet"):
         (tmp_path / name).touch()

@@ -30,7 +30,7 @@ from gaussmix.cli.warmup import CompileLoops
 __all__ = ["GROUPS", "main", "parse"]
 
 GROUPS = {
-    "density": "Learn the distribution of a column of numbers: fit, info, plot, sample, compare.",
+    "density": "Learn the distribution of a column of numbers: fit, info, quantiles, cdf, plot, sample, compare.",
     "faces": "Draw pictures with chosen attributes: sample, edit, attributes, train, evaluate.",
     "autoencoder": "Draw and mix new images of classes: train, sample, mix, evaluate.",
     "style": "Render a picture in many variants of a style: transfer, fit.",

@@ -1,4 +1,4 @@
-"""``gaussmix density fit | info | plot | sample | compare``: the distribution of one column of a file."""
+"""``gaussmix density fit | info | quantiles | cdf | plot | sample | compare``: the distribution of one column."""
 
 from __future__ import annotations
 
@@ -13,28 +13,58 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from gaussmix.cli._flags import Output, check_at_least, check_suffix
+from gaussmix.cli._column import (
+    QUANTILES,
+    as_json,
+    facts_of,
+    first_quantity,
+    label_axis,
+    learn,
+    load_model,
+    moments,
+    name_files,
+    open_source,
+    parse_ends,
+    say_moments,
+    spread_of,
+    summary,
+)
+from gaussmix.cli._flags import Names, Output, check_at_least, check_suffix
 
 if TYPE_CHECKING:
     from gaussmix.density.model import DensityModel
 
-_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+_Ends = Annotated[tuple[str, str] | None, tyro.conf.arg(metavar="LOW HIGH")]
+
 _PICTURES = (".png", ".svg", ".pdf")
 
 
 def commands(words: list[str]) -> dict[str, Any]:
     """Commands by name."""
-    return {"fit": FitColumn, "info": ShowModel, "plot": PlotModel, "sample": SampleModel, "compare": CompareColumns}
+    return {
+        "fit": FitColumn,
+        "info": ShowModel,
+        "quantiles": ShowQuantiles,
+        "cdf": ShowShares,
+        "plot": PlotModel,
+        "sample": SampleModel,
+        "compare": CompareColumns,
+    }
 
 
 @dataclass(frozen=True)
 class FitColumn:
-    """Learn the distribution of a column of a file in one pass; memory stays flat, whatever the size of the file."""
+    """Learn the distribution of a column of files in one pass; memory stays flat, whatever their size."""
 
     file: Positional[Path]
-    """A .parquet, .csv (also .csv.gz) or .npy file."""
+    """A .parquet, .csv, .tsv, .txt (also .gz, .zst), .jsonl, .feather or .npy file, a folder of them, a pattern in
+    quotes, or - for text on the standard input."""
+    more: Positional[tuple[Path, ...]] = ()
+    """More files of the same table."""
     column: str | None = None
     """Name or 0-based number of the column; needed where there are several."""
+    missing: Names = ()
+    """What stands for a missing value beside nothing, NA, NaN and null, such as -999; several with commas between."""
     output: Output = Path("model.safetensors")
     """The model file to write."""
     rule: Literal["auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"] = "auto"
@@ -43,12 +73,14 @@ class FitColumn:
     """Components of a fixed basis."""
     bandwidth: float | Literal["cv"] = 2.0
     """Standard deviation of a fixed basis's components in spacings, or cv to choose it by held-out likelihood."""
-    range: tuple[float, float] | None = None
-    """Where the bins lie: low and high; found from the first rows if not given."""
-    bounds: tuple[float, float] | None = None
+    range: _Ends = None
+    """Where the bins lie: low and high, dates of a column of dates; found from the first rows if not given."""
+    bounds: _Ends = None
     """Where the distribution ends by nature, such as 0 and inf for prices; looked for in the data if not given."""
     threads: int = 1
     """Threads that count."""
+    json: bool = False
+    """Print JSON."""
 
     def __call__(self) -> None:
         check_suffix(self.output, "model", ".safetensors")
@@ -58,14 +90,24 @@ class FitColumn:
 
         from gaussmix.density.model import DensityModel
 
-        basis = {"n_components": self.components, "bandwidth": self.bandwidth}
-        limits = {"range": self.range, "bounds": self.bounds or "auto"}
-        model = DensityModel(self.rule, **basis, **limits, nan_policy="omit", n_jobs=self.threads)
-        started = time.perf_counter()
-        _learn(model, self.file, self.column)
+        started, files = time.perf_counter(), (self.file, *self.more)
+        label = name_files(files)
+        label = label if self.column is None else f"{label}, {self.column}"
+        with open_source(files, self.column, self.missing) as source:
+            quantity, chunks = first_quantity(source)
+            span, bounds = (parse_ends(name, getattr(self, name), quantity) for name in ("range", "bounds"))
+            basis: dict[str, Any] = {"n_components": self.components, "bandwidth": self.bandwidth}
+            limits: dict[str, Any] = {"range": span, "bounds": bounds or "auto"}
+            model = DensityModel(self.rule, **basis, **limits, nan_policy="omit", n_jobs=self.threads)
+            learn(model, source, quantity, chunks, label)
         self.output.parent.mkdir(parents=True, exist_ok=True)
         model.save(self.output)
-        print(_summary(model, self.file.name if self.column is None else f"{self.file.name}, {self.column}"))
+        if self.json:
+            print(json.dumps({"model": str(self.output), "notes": source.notes, **facts_of(model)}, indent=2))
+            return
+        print(summary(model, label))
+        for note in source.notes:
+            print(note)
         print(f"model: {self.output} ({time.perf_counter() - started:.1f} s)")
 
 
@@ -79,12 +121,56 @@ class ShowModel:
     """Print JSON."""
 
     def __call__(self) -> None:
-        model = _load(self.model)
+        model = load_model(self.model)
+        print(json.dumps(facts_of(model), indent=2) if self.json else summary(model, self.model.name))
+
+
+@dataclass(frozen=True)
+class ShowQuantiles:
+    """Print quantiles of a model: the values below which given shares lie."""
+
+    model: Positional[Path]
+    """A model file."""
+    shares: Positional[tuple[float, ...]] = QUANTILES
+    """Shares from 0 to 1, such as 0.05 0.5 0.95."""
+    json: bool = False
+    """Print JSON."""
+
+    def __call__(self) -> None:
+        if wrong := [share for share in self.shares if not 0 <= share <= 1]:
+            raise ValueError(f"{wrong[0]:g} is no share; give numbers from 0 to 1")
+        model = load_model(self.model)
+        quantity, spread = model.quantities_[0], spread_of(model)
+        values = [float(model.distribution_.ppf(share)) for share in self.shares]
         if self.json:
-            quantiles = {str(q): float(model.distribution_.ppf(q)) for q in _QUANTILES}
-            print(json.dumps({**model.report_.to_dict(), **_moments(model), "quantiles": quantiles}, indent=2))
-        else:
-            print(_summary(model, self.model.name))
+            found = {str(q): as_json(quantity, value) for q, value in zip(self.shares, values, strict=True)}
+            print(json.dumps(found, indent=2))
+            return
+        for share, value in zip(self.shares, values, strict=True):
+            print(f"{share:g} {quantity.format(value, spread)}")
+
+
+@dataclass(frozen=True)
+class ShowShares:
+    """Print the shares of a model's distribution that lie at or below given values."""
+
+    model: Positional[Path]
+    """A model file."""
+    values: Positional[tuple[str, ...]]
+    """Numbers, or dates such as 2024-03-01 and durations such as 3h where the model was learnt from them."""
+    json: bool = False
+    """Print JSON."""
+
+    def __call__(self) -> None:
+        if not self.values:
+            raise ValueError("give at least one value")
+        model = load_model(self.model)
+        shares = [float(model.distribution_.cdf(model.quantities_[0].parse(value))) for value in self.values]
+        if self.json:
+            print(json.dumps(dict(zip(self.values, shares, strict=True)), indent=2))
+            return
+        for value, share in zip(self.values, shares, strict=True):
+            print(f"{value} {share:.6g}")
 
 
 @dataclass(frozen=True)
@@ -102,18 +188,20 @@ class PlotModel:
 
     def __call__(self) -> None:
         check_suffix(self.output, "picture", *_PICTURES)
-        model = _load(self.model)
+        model = load_model(self.model)
 
         from gaussmix.plots import plot_density, save_figure
 
         title = self.title or self.model.stem
-        save_figure(plot_density(model.distribution_, model.counts_[0], title=title, log=self.log), self.output)
+        figure = plot_density(model.distribution_, model.counts_[0], title=title, log=self.log)
+        label_axis(figure, model)
+        save_figure(figure, self.output)
         print(f"picture: {self.output}")
 
 
 @dataclass(frozen=True)
 class SampleModel:
-    """Draw numbers from a model."""
+    """Draw numbers, or dates, from a model."""
 
     model: Positional[Path]
     """A model file."""
@@ -129,16 +217,19 @@ class SampleModel:
         check_at_least(0, seed=self.seed)
         if self.output is not None:
             check_suffix(self.output, "sample", ".npy", ".csv", ".parquet")
-        numbers = _load(self.model).distribution_.rvs(self.count, random_state=self.seed)
+        model = load_model(self.model)
+        quantity = model.quantities_[0]
+        values = quantity.to_data(model.distribution_.rvs(self.count, random_state=self.seed))
 
         from gaussmix.density.files import write_column
+        from gaussmix.density.quantity import as_text
 
         if self.output is None:
-            sys.stdout.writelines(f"{x!r}\n" for x in numbers.tolist())
+            sys.stdout.writelines(f"{line}\n" for line in as_text(values))
         else:
             self.output.parent.mkdir(parents=True, exist_ok=True)
-            write_column(self.output, numbers)
-            print(f"{self.count} numbers: {self.output}")
+            write_column(self.output, values)
+            print(f"{self.count} {quantity}: {self.output}")
 
 
 @dataclass(frozen=True)
@@ -150,7 +241,7 @@ class CompareColumns:
     """
 
     a: Positional[Path]
-    """A model, or a .parquet, .csv (also .csv.gz) or .npy file."""
+    """A model, or a file as `density fit` reads it."""
     b: Positional[Path | None] = None
     """Another; the same file if not given."""
     column: str | None = None
@@ -172,15 +263,20 @@ class CompareColumns:
         models = [_model(file, column) for file, column in zip(files, columns, strict=True)]
         a, b = (model.distribution_ for model in models)
         names = _names(files, columns)
+        (first, second), (quantity, other) = names, (model.quantities_[0] for model in models)
+        if not quantity.fits(other) or quantity.unit != other.unit:
+            raise ValueError(f"{first} holds {quantity} and {second} {other}: compare like with like")
 
         from gaussmix.distances import compare
         from gaussmix.plots import plot_comparison, save_figure
 
         found = compare(a, b)
         title = self.title or " and ".join(names)
-        save_figure(plot_comparison(a, b, names=names, title=title, log=self.log), self.output)
+        figure = plot_comparison(a, b, names=names, title=title, log=self.log)
+        label_axis(figure, models[0])
+        save_figure(figure, self.output)
         about: list[dict[str, Any]] = [
-            {"name": name, "n": model.report_.n, "n_missing": model.report_.n_missing, **_moments(model)}
+            {"name": name, "n": model.report_.n, "n_missing": model.report_.n_missing, **moments(model)}
             for name, model in zip(names, models, strict=True)
         ]
         if self.json:  # which has no infinity
@@ -188,11 +284,11 @@ class CompareColumns:
             facts = {"a": about[0], "b": about[1], **numbers, "picture": str(self.output)}
             print(json.dumps(facts, indent=2))
             return
-        for letter, facts in zip("AB", about, strict=True):
-            counts = f"{facts['n']:_} numbers" + (f", {facts['n_missing']:_} missing" if facts["n_missing"] else "")
-            print(f"{letter}: {facts['name']}, {counts.replace('_', ' ')}", end=", ")
-            print(f"mean {facts['mean']:.6g}, standard deviation {facts['std']:.6g}")
-        print(f"\n{found}\n\nof the densities that were learnt; picture: {self.output}")
+        for letter, facts, model in zip("AB", about, models, strict=True):
+            counts = f"{facts['n']:_} {quantity}" + (f", {facts['n_missing']:_} missing" if facts["n_missing"] else "")
+            print(f"{letter}: {facts['name']}, {counts.replace('_', ' ')}, {say_moments(model)}")
+        unit = {"D": "in days, ", "s": "in seconds, "}.get(quantity.unit, "")
+        print(f"\n{found}\n\n{unit}of the densities that were learnt; picture: {self.output}")
 
     def _sources(self) -> tuple[tuple[Path, Path], tuple[str | None, str | None]]:
         """Two files and two columns. Raises ValueError for flags that do not fit each other."""
@@ -210,11 +306,12 @@ class CompareColumns:
 def _model(file: Path, column: str | None) -> DensityModel:
     """The model in a file, or what is learnt of a column."""
     if file.suffix == ".safetensors":
-        return _load(file)
+        return load_model(file)
     from gaussmix.density.model import DensityModel
 
     model = DensityModel(nan_policy="omit")
-    _learn(model, file, column)
+    with open_source([file], column) as source:
+        learn(model, source, *first_quantity(source), str(file) if column is None else f"{file}, {column}")
     return model
 
 
@@ -226,34 +323,3 @@ def _names(files: tuple[Path, Path], columns: tuple[str | None, str | None]) -> 
     if columns[0] != columns[1]:
         named = [f"{name}, {column}" for name, column in zip(named, columns, strict=True)]
     return named[0], named[1]
-
-
-def _learn(model: DensityModel, file: Path, column: str | None) -> None:
-    """Read the column and learn it, chunk by chunk."""
-    from gaussmix._progress import progress_bar
-    from gaussmix.density.files import open_column
-
-    source = open_column(file, column)
-    with source, progress_bar(f"reading {file.name}", source.total, show=sys.stderr.isatty()) as show:
-        for chunk in source:
-            model.partial_fit(chunk)
-            show(source.done)
-
-
-def _moments(model: DensityModel) -> dict[str, float]:
-    return {"mean": float(model.distribution_.mean()), "std": float(model.distribution_.std())}
-
-
-def _summary(model: DensityModel, name: str) -> str:
-    quantiles = "   ".join(f"{q:.0%} {model.distribution_.ppf(q):.6g}" for q in _QUANTILES)
-    moments = "mean {mean:.6g}, standard deviation {std:.6g}".format(**_moments(model))
-    return f"{name}: {model.report_}\n{moments}\nquantiles: {quantiles}"
-
-
-def _load(path: Path) -> DensityModel:
-    from gaussmix.density.model import DensityModel
-
-    model = DensityModel.load(path)
-    if len(model.distributions_) != 1:
-        raise ValueError(f"{path} holds {len(model.distributions_)} columns; these commands take models of one")
-    return model

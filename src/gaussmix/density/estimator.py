@@ -6,6 +6,7 @@ and Dask. Columns of a matrix are modelled as independent of each other.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -18,8 +19,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from gaussmix._typing import FloatArray
-from gaussmix.density.columns import as_columns, count_dask, first_rows, is_dask
+from gaussmix.density.columns import count_dask, first_rows, is_dask, read_columns, stream_batches
 from gaussmix.density.model import DensityModel
+from gaussmix.density.quantity import NUMBER, format_number
 from gaussmix.density.reflection import finite_or_not
 from gaussmix.density.report import RULES
 
@@ -76,6 +78,9 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
         One a column; ``report_`` is the only one.
     weights_, means_, stds_ : ndarray of shape (n,)
         Of the only column's Gaussians.
+    quantities_ : tuple of Quantity
+        One a column: whether its numbers are plain numbers, dates or durations, and their unit, "D" (days) or "s"
+        (seconds), dates since the start of 1970, UTC; ``to_numbers``, ``to_data`` and ``format`` convert.
     n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -106,17 +111,43 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
         Parameters
         ----------
         X : array-like of shape (N,) or (N, D)
-            Also a pandas, polars or pyarrow column or table, a Dask array or data frame.
+            Also a column or table of pandas, Polars, PyArrow or anything else that narwhals takes, masked arrays, dates
+            and durations. What has not been read yet (Polars' lazy frames, DuckDB's relations, readers and datasets of
+            Arrow) is counted batch by batch, as by `partial_fit`; a Dask array or data frame where it lies.
         y : None
             Ignored, for pipelines; a one-dimensional X is accepted without y only.
         sample_weight : array-like of shape (N,), optional
             Integers are frequencies, floats are importance weights.
         """
-        return self._fit_dask(X, sample_weight) if is_dask(X) else super().fit(X, y, sample_weight)
+        if is_dask(X):
+            return self._fit_dask(X, sample_weight)
+        batches = stream_batches(X)
+        return super().fit(X, y, sample_weight) if batches is None else self._fit_stream(batches, sample_weight)
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Count one more chunk; the mixtures are made when they are next asked for.
+
+        The first chunk decides where the bins lie, or while there were only point masses a later one with a dozen
+        other numbers. Bins of "auto" and "fast" grow with later chunks, but for rounded values and where ``range``
+        fixes them; a basis stays, and what comes to lie outside goes to tail components. A model counts one chunk at a
+        time: give each thread its own (`empty_like`). A chunk without rows changes nothing.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As in `fit`.
+        """
+        batches = stream_batches(X)
+        for batch in [X] if batches is None else batches:
+            super().partial_fit(batch, y, sample_weight)
+        return self
 
     def score_samples(self, X: Any) -> FloatArray:
         """Return the log-density (N,) of each row, the sum over its columns; finite everywhere inside given bounds."""
         check_is_fitted(self)
+        batches = stream_batches(X)
+        if batches is not None:
+            return np.concatenate([np.zeros(0), *map(self.score_samples, batches)])
         X = self._columns(X, None, reset=False)
         self._extremes(X)
         scores = np.zeros(len(X))
@@ -137,8 +168,11 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
         scores = self.score_samples(X)
         return float(np.mean(scores[~np.isnan(scores)] if self.nan_policy == "omit" else scores))
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> FloatArray:
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> NDArray[Any]:
         """Draw independent rows from the learnt density, of shape (n_samples, D).
+
+        They are datetime64 or timedelta64 where all columns hold dates, or durations; where only some do, floats, which
+        ``quantities_[j].to_data`` turns into dates.
 
         Parameters
         ----------
@@ -152,7 +186,7 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
         generator = random_state
         if not isinstance(random_state, np.random.Generator):
             generator = np.random.default_rng(check_random_state(random_state).randint(2**31, size=4))
-        return np.column_stack([d.rvs(n_samples, random_state=generator) for d in self.distributions_])
+        return self._as_data(np.column_stack([d.rvs(n_samples, random_state=generator) for d in self.distributions_]))
 
     # -- inside
 
@@ -166,8 +200,9 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
     def _columns(self, X: Any, y: Any, *, reset: bool) -> NDArray[np.floating]:
         """X as a matrix (N, D) of floats; names and number of columns are remembered (``reset``) or compared."""
         table = X if hasattr(X, "columns") else None
+        quantities = (NUMBER,)
         if not issparse(X):  # which scikit-learn refuses
-            X = as_columns(X)
+            X, quantities = read_columns(X, () if reset else self.quantities_)
             if X.ndim == 1:
                 if y is not None:
                     raise ValueError(
@@ -175,15 +210,28 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
                         "Reshape your data with X.reshape(-1, 1), or leave y out."
                     )
                 X = X.reshape(-1, 1)
-            if X.dtype.kind in "mM":
-                raise ValueError(f"X holds {X.dtype}; numbers are needed: convert dates to a number of days, say")
         kinds: Any = [np.float64, np.float32]
         if table is None:
             X = validate_data(self, X, reset=reset, dtype=kinds, ensure_all_finite=False)
         else:  # it has names
             validate_data(self, table, reset=reset, skip_check_array=True)
             X = check_array(X, dtype=kinds, ensure_all_finite=False, estimator=self)
+        if reset:
+            self.quantities_ = quantities
         return X
+
+    def _fit_stream(self, batches: Iterator[Any], sample_weight: ArrayLike | None) -> Self:
+        """One pass over tables that come one after the other; after an error nothing has changed."""
+        if sample_weight is not None:
+            raise ValueError(
+                "sample_weight is not taken together with a table that is read in batches; collect it first"
+            )
+        fresh = type(self)(**self.get_params())
+        for batch in batches:
+            fresh.partial_fit(batch)
+        fresh._require_fitted()
+        vars(self).update(vars(fresh))
+        return self._forget()._finish()
 
     def _fit_dask(self, X: Any, sample_weight: ArrayLike | None) -> Self:
         """Bins from the first rows, counts from all partitions where they lie."""
@@ -192,13 +240,13 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
             raise ValueError("sample_weight is not taken together with a Dask collection; repeat rows instead")
         first = self._columns(first_rows(X), None, reset=True)
         counts, bases = self._lay_bins(first, self._extremes(first), None, stream=True)
-        counts = count_dask(X, counts, finite=self.nan_policy == "raise")
+        counts = count_dask(X, counts, finite=self.nan_policy == "raise", quantities=self.quantities_)
         low, high = finite_or_not(self._bounds())
         for j, column in enumerate(counts):
             if column.minimum < low or column.maximum > high:
                 raise ValueError(
-                    f"column {j} reaches from {column.minimum:g} to {column.maximum:g}, beyond bounds={self.bounds!r}; "
-                    "leave out what lies outside, or widen them"
+                    f"{self._name(j)} reaches from {format_number(column.minimum)} to {format_number(column.maximum)}, "
+                    f"beyond bounds={self.bounds!r}; leave out what lies outside, or widen them"
                 )
         self.counts_, self.bases_ = counts, bases
         return self._forget()._finish()

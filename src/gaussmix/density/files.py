@@ -1,262 +1,228 @@
-"""One column of a file, in chunks, whatever the size of the file: .npy, .csv, .tsv, .txt (also .gz) and .parquet.
+"""Tables and columns of files, in batches, whatever their size: .npy, .csv, .tsv, .txt, .jsonl, .parquet, .feather.
 
-Missing values become NaN. pyarrow, an extra, reads parquet, and text where it is installed.
+Several files, patterns and folders are one table; ``-`` is the standard input. Text may be packed (.gz, .zst). Missing
+values become NaN or NaT.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import math
 import os
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
-from importlib.util import find_spec
-from itertools import islice
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._files import whole_file
-from gaussmix._typing import FloatArray
-from gaussmix.density.columns import arrow_numbers, require_numbers
+from gaussmix.density.columns import BATCH_ROWS
+from gaussmix.density.quantity import NUMBER, Quantity, as_text
+from gaussmix.density.sources import SourceFile, find_files
+from gaussmix.density.table_file import LEAST_ROWS, EmptyFileError, TableFile, gathered
 
-BATCH_ROWS = 1 << 19
-BUFFER = 1 << 18  # bytes
-PLAIN_ROWS = 1 << 14  # read by Python's csv module at a time
-MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None", "#N/A")
-SUFFIXES = (".npy", ".csv", ".tsv", ".txt", ".parquet")
+PathLike = str | os.PathLike[str]
+Source = PathLike | Sequence[PathLike]
 
-Chunks = Generator[tuple[NDArray[Any], int], None, None]  # numbers, and how much of the total has been read with them
+
+class TableSource(AbstractContextManager):
+    """Batches of a table, dictionaries of columns (n,) by name, to be iterated over once; a context that closes it.
+
+    Columns are numbers, datetime64, timedelta64 or, of text, objects with None for what is missing.
+    """
+
+    columns: dict[str, Quantity | None]
+    """What the numbers of each column stand for, by name; None of text."""
+    notes: list[str]
+    """Which cell is read as what, of each column where that is not plain."""
+    total: int
+    """Bytes on the disk, 0 where they are not known."""
+    done: int
+    """How much of them has been read."""
+
+    def __init__(
+        self,
+        files: Sequence[SourceFile],
+        columns: Sequence[str | int | None] | None,
+        batch_rows: int,
+        missing: Collection[str],
+        *,
+        numbers_only: bool = False,
+    ):
+        self._files, self._batch_rows, self._numbers_only = files, batch_rows, numbers_only
+        self._missing = frozenset(missing)
+        self._sentinels = np.array([float(mark) for mark in missing if _is_float(mark)])
+        first, self._first = self._open_first()
+        chosen = list(range(len(first.names))) if columns is None else [first.choose(column) for column in columns]
+        repeated = {name for name in first.names if first.names.count(name) > 1} if len(chosen) > 1 else set()
+        self._names = [str(j) if first.names[j] in repeated else first.names[j] for j in chosen]
+        self.columns = {name: first.quantity(j) for name, j in zip(self._names, chosen, strict=True)}
+        self.total, self.done, self.notes = sum(file.size for file in files), 0, []
+        for name, j in zip(self._names, chosen, strict=True):
+            if numbers_only:
+                first.require_readable(j)
+            if note := first.note(j):
+                self.notes.append(note if len(chosen) == 1 else f"{name}: {note}")
+        self._batches = self._read(first, chosen)
+
+    def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
+        for arrays, done in self._batches:
+            self.done = done
+            yield dict(zip(self._names, arrays, strict=True))
+
+    def __exit__(self, *error: object) -> None:
+        self._batches.close()
+
+    def _open_first(self) -> tuple[TableFile, int]:
+        """The first file that has rows, and its number; of a single file the error says what is wrong with it."""
+        for number, file in enumerate(self._files):
+            try:
+                return file.open(self._missing), number
+            except EmptyFileError:
+                if len(self._files) == 1:
+                    raise
+        raise ValueError(f"{self._files[0].label} and {len(self._files) - 1} more files are empty")
+
+    def _read(self, first: TableFile, chosen: list[int]) -> Generator[tuple[list[NDArray[Any]], int], None, None]:
+        least, any_rows, before = min(LEAST_ROWS, self._batch_rows), False, 0
+        for number, file in enumerate(self._files):
+            table = first if number == self._first else self._open_later(file) if number > self._first else None
+            if table is not None:
+                here = chosen if table is first else [table.choose(name) for name in self._names]
+                self._check_kinds(table, here)
+                for columns, done in gathered(table.batches(here, self._batch_rows), least):
+                    any_rows = True
+                    read = before + (file.size * done // table.total if table.total else 0)
+                    yield [self._without_sentinels(column) for column in columns], read
+            before += file.size
+        if not any_rows:
+            raise EmptyFileError(f"{self._files[0].label} is empty: it has a header and no rows")
+
+    def _open_later(self, file: SourceFile) -> TableFile | None:
+        try:
+            return file.open(self._missing)
+        except EmptyFileError:
+            return None
+
+    def _check_kinds(self, table: TableFile, chosen: list[int]) -> None:
+        for name, j in zip(self._names, chosen, strict=True):
+            known, found = self.columns[name], table.quantity(j)
+            if self._numbers_only:
+                table.require_readable(j)
+            if (known is None) != (found is None) or (known and found and not known.fits(found)):
+                raise ValueError(
+                    f"{table.label}, column {name} holds {found or 'text'}; "
+                    f"in {self._files[self._first].label} they are {known or 'text'}"
+                )
+
+    def _without_sentinels(self, column: NDArray[Any]) -> NDArray[Any]:
+        """With NaN for the numbers that stand for what is missing."""
+        if not self._sentinels.size or column.dtype.kind not in "fiub":
+            return column
+        found = np.isin(column, self._sentinels)
+        return np.where(found, np.nan, column) if found.any() else column
 
 
 class ColumnSource(AbstractContextManager):
-    """Chunks of one column, shape (n,) each, to be iterated over once; a context that closes the file.
+    """Batches of one column, shape (n,) each, to be iterated over once; a context that closes the file.
 
-    ``total`` is the length of the column in rows, or of a text file in bytes, and ``done`` how much of it was read.
+    ``total``, ``done`` and ``notes`` are those of its `TableSource`; ``quantity`` says what its numbers stand for.
     """
 
-    def __init__(self, total: int, chunks: Chunks):
-        self.total = total
-        self.done = 0
-        self._chunks = chunks
+    def __init__(self, table: TableSource):
+        self._table = table
+        (self.name, quantity), *_ = table.columns.items()
+        self.quantity = quantity or NUMBER
+        self.total, self.notes = table.total, table.notes
+
+    @property
+    def done(self) -> int:
+        """How much of ``total`` has been read."""
+        return self._table.done
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        for numbers, done in self._chunks:
-            self.done = done
-            yield numbers
+        for batch in self._table:
+            yield batch[self.name]
 
     def __exit__(self, *error: object) -> None:
-        self._chunks.close()
+        self._table.__exit__(*error)
+
+
+def open_table(
+    sources: Source,
+    columns: Sequence[str | int] | None = None,
+    *,
+    missing: Collection[str] = (),
+    batch_rows: int = BATCH_ROWS,
+) -> TableSource:
+    """Open files of one table for reading in batches of at most about ``batch_rows`` rows.
+
+    Parameters
+    ----------
+    sources : path, or sequence of paths
+        Files, patterns such as ``sales-*.csv``, folders (with all files below; of ``year=2024/`` the column ``year``
+        is made), or "-" for delimited text on the standard input.
+    columns : sequence of str or int, optional
+        Names or numbers from 0; all columns if not given.
+    missing : collection of str
+        What stands for a missing value beside nothing, NA, NaN and null; such as "-999", also of numbers.
+    batch_rows : int
+        How many rows at most.
+
+    Returns
+    -------
+    TableSource
+        Dictionaries of columns; a context.
+
+    Raises
+    ------
+    ValueError
+        Naming the file: unknown columns (with those that there are), empty, damaged and truncated files. In text some
+        of it shows only while reading, with the row and what stands there.
+    ImportError
+        Parquet is read without pyarrow and Polars.
+    """
+    return TableSource(find_files(sources), columns, batch_rows, missing)
 
 
 def open_column(
-    path: str | os.PathLike[str], column: str | int | None = None, *, batch_rows: int = BATCH_ROWS
+    sources: Source,
+    column: str | int | None = None,
+    *,
+    missing: Collection[str] = (),
+    batch_rows: int = BATCH_ROWS,
 ) -> ColumnSource:
-    """Open one column of a .npy, .csv, .tsv, .txt or .parquet file for reading in chunks of about ``batch_rows``.
+    """Open one column, as `open_table` does; ``column`` may be None where there is only one.
 
-    ``column`` is a name or a number from 0; None where there is only one. Text may be gzipped, and needs no header.
-
-    Raises ValueError, naming the file, for an unknown or missing ``column`` (with those that there are), a column that
-    is not numeric, an empty file and a truncated one; ImportError where parquet is read without pyarrow. In text and
-    parquet some of it shows only while reading.
+    Raises as that, and ValueError for a column that holds neither numbers nor dates nor durations.
     """
-    path = Path(path)
-    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if kind not in SUFFIXES or (path.suffix == ".gz" and kind in (".npy", ".parquet")):
-        raise ValueError(f"{path} is none of {', '.join(SUFFIXES)} (text also .gz): convert it to one of them")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty")
-    if kind == ".npy":
-        return _open_npy(path, column, batch_rows)
-    if kind == ".parquet":
-        return _open_parquet(path, column, batch_rows)
-    return _open_text(path, column, batch_rows)
+    return ColumnSource(TableSource(find_files(sources), [column], batch_rows, missing, numbers_only=True))
 
 
-def _choose(path: Path, names: Sequence[str], column: str | int | None) -> int:
-    """Number of the column that is meant."""
-    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    found = range(len(names)) if column is None else [j for j, name in enumerate(names) if name == column]
-    if len(found) == 1:
-        return found[0]
-    if column is None:
-        raise ValueError(f"{path} has {len(names)} columns, so say which one: {shown}")
-    if found:
-        raise ValueError(f"{path} has several columns {column!r}: name one by its number, from 0 to {len(names) - 1}")
-    if str(column).isdecimal() and int(column) < len(names):
-        return int(column)
-    raise ValueError(f"{path} has no column {column!r}; it has {shown} (or a number from 0 to {len(names) - 1})")
-
-
-def _open_npy(path: Path, column: str | int | None, batch_rows: int) -> ColumnSource:
-    try:
-        array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not a whole .npy file of numbers ({error})") from error
-    if array.dtype.kind not in "fiub" or array.ndim not in (1, 2):
-        raise ValueError(f"{path} holds {array.dtype} of shape {array.shape}; needed are numbers (N,) or (N, D)")
-    n_rows, width = array.shape[0], array.shape[1] if array.ndim == 2 else 1
-    if array.size == 0:
-        raise ValueError(f"{path} is empty: its shape is {array.shape}")
-    chosen = _choose(path, [str(j) for j in range(width)], column)
-    offset, row = array.offset, width
-    if array.flags.f_contiguous:  # columns lie one after another
-        offset, row, chosen = offset + chosen * n_rows * array.itemsize, 1, 0
-    dtype, step = array.dtype, max(1, batch_rows // row)
-
-    def chunks() -> Chunks:
-        with path.open("rb", buffering=0) as file:
-            file.seek(offset)
-            for start in range(0, n_rows, step):
-                rows = min(step, n_rows - start)
-                block = np.fromfile(file, dtype, rows * row)
-                if len(block) < rows * row:
-                    raise ValueError(f"{path} ends before its row {n_rows}; was it cut short?")
-                yield block.reshape(rows, row)[:, chosen], start + rows
-
-    return ColumnSource(n_rows, chunks())
-
-
-def _open_parquet(path: Path, column: str | int | None, batch_rows: int) -> ColumnSource:
-    pa, pq = _pyarrow(f"reading {path}")
-    try:
-        with pq.ParquetFile(path) as file:
-            schema, n_rows = file.schema_arrow, file.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is not a whole parquet file ({error})") from error
-    if n_rows == 0 or len(schema) == 0:
-        raise ValueError(f"{path} is empty: it has {n_rows} rows and {len(schema)} columns")
-    field = schema.field(_choose(path, schema.names, column))
-    require_numbers(field.type, f"{path}, column {field.name}")
-
-    def chunks() -> Chunks:
-        done = 0
-        try:  # buffered, so that a row group need not fit in memory
-            with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
-                for batch in file.iter_batches(batch_rows, columns=[field.name], use_threads=False):
-                    done += len(batch)
-                    yield arrow_numbers(batch.column(0)), done
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path}, column {field.name}, after row {done}: {error}") from error
-
-    return ColumnSource(n_rows, chunks())
-
-
-def _pyarrow(need: str) -> tuple[Any, Any]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise ImportError(f"{need} needs pyarrow: pip install 'gaussmix[parquet]'") from error
-    return pa, pq
-
-
-@contextmanager
-def _unpacked(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """The file as it lies on the disk, and what it says."""
-    with path.open("rb") as raw:
-        if path.suffix == ".gz":
-            with gzip.open(raw) as unpacked:
-                yield raw, cast(IO[bytes], unpacked)
-        else:
-            yield raw, raw
-
-
-def _open_text(path: Path, column: str | int | None, batch_rows: int) -> ColumnSource:
-    try:
-        with _unpacked(path) as (_, file):
-            start = file.readline().decode("utf-8-sig", "replace").rstrip("\r\n")
-    except (OSError, EOFError) as error:
-        raise ValueError(f"{path} is not a whole gzip file ({error})") from error
-    if not start.strip():
-        raise ValueError(f"{path} begins with an empty line; needed are numbers, or the names of the columns")
-    delimiter = next((mark for mark in (",;\t" if ".csv" in path.suffixes else "\t,;") if mark in start), None)
-    if delimiter is None and len(start.split()) < 2:
-        delimiter = ","  # one column
-    cells = next(csv.reader([start], delimiter=delimiter)) if delimiter else start.split()
-    header = not all(_is_number(cell) for cell in cells)
-    names = [cell.strip() if header else str(j) for j, cell in enumerate(cells)]
-    chosen, least = _choose(path, names, column), 16 * len(start)
-    read = _plain_text if delimiter is None or find_spec("pyarrow") is None else partial(_arrow_text, least=least)
-
-    def chunks() -> Chunks:
-        n_rows = 0
-        with _unpacked(path) as (raw, file):
-            try:
-                for numbers in read(file, delimiter, header, len(names), chosen, batch_rows):
-                    n_rows += len(numbers)
-                    yield numbers, raw.tell()
-            except (ValueError, OSError, EOFError) as error:  # pyarrow's among them
-                raise ValueError(f"{path}, column {names[chosen]}, after row {n_rows}: {error}") from error
-        if n_rows == 0:
-            raise ValueError(f"{path} is empty: it has a header and no rows")
-
-    return ColumnSource(path.stat().st_size, chunks())
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float("nan" if cell.strip() in MISSING else cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _arrow_text(
-    file: IO[bytes], delimiter: str | None, header: bool, width: int, chosen: int, batch_rows: int, least: int
-) -> Iterator[FloatArray]:
-    """Column ``chosen`` of ``width``, in blocks of at least so many bytes, in which a row must fit."""
-    import pyarrow as pa
-    import pyarrow.csv as pc
-
-    names = [str(j) for j in range(width)]
-    reader = pc.open_csv(
-        file,
-        pc.ReadOptions(use_threads=False, block_size=max(BUFFER, least), column_names=names, skip_rows=int(header)),
-        pc.ParseOptions(delimiter=delimiter),
-        pc.ConvertOptions(
-            include_columns=[names[chosen]], column_types={names[chosen]: pa.float64()}, null_values=MISSING
-        ),
-    )
-    for batch in reader:
-        yield arrow_numbers(batch.column(0))
-
-
-def _plain_text(
-    file: IO[bytes], delimiter: str | None, header: bool, width: int, chosen: int, batch_rows: int
-) -> Iterator[FloatArray]:
-    lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
-    try:
-        rows = csv.reader(lines, delimiter=delimiter) if delimiter else (line.split() for line in lines)
-        rows = islice((row for row in rows if row), int(header), None)  # without blank lines
-        while batch := list(islice(rows, min(batch_rows, PLAIN_ROWS))):
-            for row in batch:
-                if len(row) != width:
-                    raise ValueError(f"expected {width} columns, got {len(row)}: {row}")
-            cells = (row[chosen].strip() for row in batch)
-            yield np.array([math.nan if cell in MISSING else float(cell) for cell in cells])
-    finally:
-        lines.detach()  # it is not ours to close
-
-
-def write_column(path: str | os.PathLike[str], numbers: NDArray[Any], name: str = "x") -> None:
-    """Write numbers (N,) as a .npy file, or as the column ``name`` of a .csv or .parquet file.
+def write_column(path: PathLike, values: NDArray[Any], name: str = "x") -> None:
+    """Write numbers or dates (N,) as a .npy file, or as the column ``name`` of a .csv or .parquet file.
 
     Raises ValueError for another suffix, ImportError for parquet without pyarrow.
     """
     path = Path(path)
     with whole_file(path) as aside:
         if path.suffix == ".npy":
-            np.save(aside, numbers)
+            np.save(aside, values)
         elif path.suffix == ".csv":
-            aside.write_text("".join(f"{line}\n" for line in (name, *map(repr, numbers.tolist()))))
+            aside.write_text("".join(f"{line}\n" for line in (name, *as_text(values))))
         elif path.suffix == ".parquet":
-            pa, pq = _pyarrow(f"writing {path}")
-            pq.write_table(pa.table({name: numbers}), aside)
+            try:
+                import pyarrow as pa
+                import pyarrow.parquet as pq
+            except ImportError as error:
+                raise ImportError(f"writing {path} needs pyarrow: pip install 'gaussmix[parquet]'") from error
+            pq.write_table(pa.table({name: values}), aside)
         else:
             raise ValueError(f"{path} is none of .npy, .csv, .parquet")
+
+
+def _is_float(mark: str) -> bool:
+    try:
+        return np.isfinite(float(mark))
+    except ValueError:
+        return False

@@ -12,6 +12,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
+import warnings
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -23,8 +25,10 @@ from gaussmix._files import Tensors, read_tensors, write_tensors
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis, check_range
 from gaussmix.density.binning import Warp, choose_axis, choose_basis, take_sample
+from gaussmix.density.columns import is_empty, read_columns
 from gaussmix.density.counts import BinnedCounts, add_columns, as_real
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.density.quantity import Quantity, format_number
 from gaussmix.density.reflection import Bounds, finite_or_not
 from gaussmix.density.report import BASIS_RULES, FitReport, FittedDensity, Rule, make_report
 
@@ -43,6 +47,7 @@ class DensityModel:
     warp: Warp
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
+    quantities_: tuple[Quantity, ...]
     _bins_are_shared = False  # with models made by `empty_like`, or from a file
 
     def __init__(
@@ -79,26 +84,20 @@ class DensityModel:
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the density of each column of X."""
         self._check_parameters()
+        self._warn_of_ignored()
         X = self._columns(X, y, reset=True)
         counts, bases = self._lay_bins(X, self._extremes(X), sample_weight)
         self.counts_, self.bases_ = self._counted(counts, X, sample_weight), bases
         return self._forget()._finish()
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Count one more chunk; the mixtures are made when they are next asked for.
-
-        The first chunk decides where the bins lie, or while there were only point masses a later one with a dozen
-        other numbers. Bins of "auto" and "fast" grow with later chunks, but for rounded values and where ``range``
-        fixes them; a basis stays, and what comes to lie outside goes to tail components. A model counts one chunk at a
-        time: give each thread its own (`empty_like`).
-
-        Parameters
-        ----------
-        X, y, sample_weight : array-like
-            As in `fit`.
-        """
+        """Count one more chunk, as that of `GMMExpansion` does."""
         self._check_parameters()
+        if is_empty(X):
+            return self
         first = not hasattr(self, "counts_")
+        if first:
+            self._warn_of_ignored()
         X = self._columns(X, y, reset=first)
         extremes = self._extremes(X) if first or sample_weight is not None else []
         missing = getattr(self, "_n_missing", 0)
@@ -128,6 +127,9 @@ class DensityModel:
             raise ValueError(f"cannot merge columns {names[1].tolist()} into {names[0].tolist()}")
         if len(self.counts_) != len(other.counts_):
             raise ValueError(f"cannot merge {len(other.counts_)} columns into {len(self.counts_)}")
+        for mine, theirs in zip(self.quantities_, other.quantities_, strict=True):
+            if not mine.fits(theirs) or mine.unit != theirs.unit:
+                raise ValueError(f"cannot merge {theirs} into {mine} ({theirs.unit or 1} and {mine.unit or 1})")
         self.counts_ = [mine + theirs for mine, theirs in zip(self.counts_, other.counts_, strict=True)]
         return self._forget()
 
@@ -141,7 +143,7 @@ class DensityModel:
         twin = type(self)(**self.get_params())
         twin.counts_ = [counts.empty_like() for counts in self.counts_]
         twin.bases_, twin._bins_are_shared = self.bases_, True
-        twin.n_features_in_ = self.n_features_in_
+        twin.n_features_in_, twin.quantities_ = self.n_features_in_, self.quantities_
         if hasattr(self, "feature_names_in_"):
             twin.feature_names_in_ = self.feature_names_in_
         return twin._forget()
@@ -159,7 +161,11 @@ class DensityModel:
         fits = self._fits()
         if self._reports is None:
             columns = zip(self.counts_, fits, strict=True)
-            self._reports = tuple(make_report(self.rule, counts, fit) for counts, fit in columns)
+            made = (make_report(self.rule, counts, fit) for counts, fit in columns)
+            self._reports = tuple(
+                dataclasses.replace(report, quantity=quantity)
+                for report, quantity in zip(made, self.quantities_, strict=True)
+            )
         return self._reports
 
     @property
@@ -203,6 +209,23 @@ class DensityModel:
         fit = self._only(self._fits(), "distributions_")
         return find_modes(self.counts_[0], fit.distribution)
 
+    def quantiles(self, q: ArrayLike) -> Any:
+        """Return quantiles as the data came: datetime64 of a column of dates, timedelta64 of durations.
+
+        Parameters
+        ----------
+        q : array-like
+            Probabilities, of any shape.
+
+        Returns
+        -------
+        ndarray
+            In the shape of q; with several columns D, (..., D). Columns that are not all numbers, all dates or all
+            durations come as floats: `quantities_` says in which units, and turns them into dates with ``to_data``.
+        """
+        found = self._as_data(np.stack([np.asarray(d.ppf(q)) for d in self.distributions_], axis=-1))
+        return found[..., 0][()] if found.shape[-1] == 1 else found
+
     # -- on disk
 
     def save(self, path: str | Path) -> None:
@@ -221,6 +244,7 @@ class DensityModel:
             "reports": json.dumps([report.to_dict() for report in self.reports_]),
             "bases": json.dumps([None if basis is None else dataclasses.asdict(basis) for basis in self.bases_]),
             "names": json.dumps(list(map(str, getattr(self, "feature_names_in_", [])))),
+            "quantities": json.dumps([dataclasses.asdict(quantity) for quantity in self.quantities_]),
         }
         write_tensors(path, tensors, "GMMExpansion", about)
 
@@ -238,6 +262,8 @@ class DensityModel:
                 fitted.append(FittedDensity(mixture, report.details))
             model.bases_ = tuple(b and GaussianBasis(**_tupled(b)) for b in json.loads(about["bases"]))
             model.n_features_in_, model._bins_are_shared = len(fitted), True
+            kept = json.loads(about.get("quantities", "[]")) or [{}] * len(fitted)
+            model.quantities_ = tuple(Quantity(**facts) for facts in kept)
             if names := json.loads(about["names"]):
                 model.feature_names_in_ = np.array(names, dtype=object)
             model._fitted, model._reports = tuple(fitted), reports
@@ -246,6 +272,29 @@ class DensityModel:
         return model
 
     # -- inside
+
+    def _name(self, j: int) -> str:
+        """Column j as errors call it."""
+        names = getattr(self, "feature_names_in_", None)
+        return f"column {j}" if names is None else f"column {names[j]!r}"
+
+    def _as_data(self, values: FloatArray) -> NDArray[Any]:
+        """(..., D) numbers of the columns as dates or durations, if all columns are one of them."""
+        first = self.quantities_[0]
+        return first.to_data(values) if all(other == first for other in self.quantities_) else values
+
+    def _warn_of_ignored(self) -> None:
+        """Of parameters that were set, and that the rule does not use."""
+        if self.rule in BASIS_RULES:
+            return
+        usual = {"n_components": 200, "bandwidth": 2.0}
+        given = [f"{name}={getattr(self, name)!r}" for name, value in usual.items() if getattr(self, name) != value]
+        if given:
+            level, frame = 1, sys._getframe()  # whoever asked for the fit is told
+            while frame.f_back and frame.f_globals["__name__"].startswith("gaussmix.density."):
+                level, frame = level + 1, frame.f_back
+            rules = ", ".join(BASIS_RULES)
+            warnings.warn(f"rule {self.rule!r} does not use {' and '.join(given)}; {rules} do", stacklevel=level)
 
     def _check_parameters(self) -> None:
         if self.range is not None:
@@ -276,9 +325,10 @@ class DensityModel:
 
     def _columns(self, X: Any, y: Any, *, reset: bool) -> NDArray[np.floating]:
         """X (N,) as a matrix (N, 1) of float32 or float64."""
-        column = as_real(X).reshape(-1, 1)
+        values, quantities = read_columns(X, () if reset else self.quantities_)
+        column = as_real(values).reshape(-1, 1)
         column = column if column.dtype == np.float32 else column.astype(np.float64, copy=False)
-        self.n_features_in_ = 1
+        self.n_features_in_, self.quantities_ = 1, quantities
         return column
 
     def _extremes(self, X: NDArray[np.floating]) -> list[tuple[float, float]]:
@@ -300,12 +350,14 @@ class DensityModel:
         least, most = float(np.min(column)), float(np.max(column))  # NaN if there is any
         if self.nan_policy == "raise" and not (math.isfinite(least) and math.isfinite(most)):
             what = "NaN" if math.isnan(least) else "infinity"
-            raise ValueError(f"Input X contains {what} in column {j}: leave such rows out, or give nan_policy='omit'")
+            where = self._name(j)
+            raise ValueError(f"Input X contains {what} in {where}: leave such rows out, or give nan_policy='omit'")
         low, high = finite_or_not(self._bounds())
         if (low > -math.inf or high < math.inf) and (outside := (column < low) | (column > high)).any():
             raise ValueError(
-                f"{int(np.sum(outside))} of {len(column)} numbers in column {j} lie outside "
-                f"bounds={self.bounds!r}, such as {column[np.argmax(outside)]:g}; leave them out, or widen them"
+                f"{int(np.sum(outside))} of {len(column)} numbers in {self._name(j)} lie outside "
+                f"bounds={self.bounds!r}, such as {format_number(column[np.argmax(outside)])}; "
+                "leave them out, or widen them"
             )
         return least, most
 
@@ -314,6 +366,10 @@ class DensityModel:
     ) -> tuple[list[BinnedCounts], tuple[GaussianBasis | None, ...]]:
         """Empty counts for columns of which these are the first rows, or all; and their bases."""
         repeats = _frequencies(sample_weight, len(X))
+        for j, (column, ends) in enumerate(zip(X.T, extremes, strict=True)):
+            if not (math.isfinite(ends[0]) and math.isfinite(ends[1])) and not np.isfinite(column).any():
+                what = f"{self._name(j)} holds no finite number" + " in its first chunk" * stream
+                raise ValueError(f"{what}: all {len(column)} are missing, so there is nothing to learn from")
         laid = [self._bins(column, ends, repeats, stream) for column, ends in zip(X.T, extremes, strict=True)]
         return [counts for counts, _ in laid], tuple(basis for _, basis in laid)
 

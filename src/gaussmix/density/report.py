@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +13,17 @@ import numpy as np
 from gaussmix._typing import FloatArray
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.density.quantity import NUMBER, Quantity
 
 Rule = Literal["auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"]
 RULES: tuple[str, ...] = ("auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml")
 BASIS_RULES: tuple[str, ...] = RULES[2:]
+
+
+def basis_options(rule: str, n_components: int, bandwidth: float | str) -> dict[str, Any]:
+    """The parameters of a basis by name, for a rule that has one; none for the others, which do not use them."""
+    return {"n_components": n_components, "bandwidth": bandwidth} if rule in BASIS_RULES else {}
+
 
 COARSE = 0.05  # a share of the points in one bin that is worth a word
 
@@ -35,7 +43,7 @@ class FitReport:
 
     ``ks`` is the Kolmogorov-Smirnov distance: the largest difference between the model's distribution function and that
     of the data, at the edges of the bins. ``ks_chance`` is what chance exceeds in 5 % of samples of this size, about
-    1.36 / sqrt(n): a model cannot be told from the data by a ``ks`` well below it.
+    1.36 / sqrt(n), at most 1: a model cannot be told from the data by a ``ks`` well below it.
     """
 
     rule: str
@@ -55,6 +63,8 @@ class FitReport:
     """Largest share of the points in one bin, atoms left out. Bins are not looked into: what is narrower than one is
     blurred there, and ``ks`` does not see it. 0 for rounded values, where a bin is a value."""
     details: dict[str, Any] = field(default_factory=dict)
+    quantity: Quantity = NUMBER
+    """What the numbers stand for: dates and durations are printed as such."""
 
     def to_dict(self) -> dict[str, Any]:
         """With JSON's types only."""
@@ -68,21 +78,27 @@ class FitReport:
         facts = dict(facts)
         facts["atoms"] = {float(position): mass for position, mass in facts["atoms"].items()}
         facts["bounds"] = tuple(facts["bounds"])
+        facts["quantity"] = Quantity(**facts.get("quantity", {}))
         return cls(**facts)
 
     def __str__(self) -> str:
+        spread = self.maximum - self.minimum
+        said = partial(self.quantity.format, spread=spread)
         sides = zip(("lower", "upper"), self.bounds, strict=True)
-        edges = [f"{name} edge at {value:g}" for name, value in sides if value is not None]
-        atoms = [f"{mass:.1%} exactly {position:g}" for position, mass in list(self.atoms.items())[:4]]
+        edges = [f"{name} edge at {said(value)}" for name, value in sides if value is not None]
+        atoms = [f"{mass:.1%} exactly {said(position)}" for position, mass in list(self.atoms.items())[:4]]
         if len(self.atoms) > 4:
             atoms.append(f"{len(self.atoms) - 4} more point masses")
         left_out = [(self.n_outside, "outside the bins"), (self.n_missing, "missing")]
         others = [f"{number:,} {what}".replace(",", " ") for number, what in left_out if number]
         lines = [
-            f"{self.n:,} numbers from {self.minimum:g} to {self.maximum:g}".replace(",", " "),
+            f"{self.n:,} {self.quantity} from {said(self.minimum)} to {said(self.maximum)}".replace(",", " "),
             ", ".join([f"{self.n_components} Gaussians ({self.rule})", *edges, *atoms, *others]),
             f"distance to the data (Kolmogorov-Smirnov) {self.ks:.2g}; chance alone reaches {self.ks_chance:.2g}",
         ]
+        if spread == 0:
+            one = "a single number" if self.n == 1 else f"all {self.n:,} are equal".replace(",", " ")
+            lines = [f"{one}: {said(self.minimum)}", ", ".join(["a point mass, with a guard around it", *others])]
         if self.heaviest_bin > COARSE:
             lines.append(f"{self.heaviest_bin:.0%} of the numbers share one bin: the density is coarse there")
         return "\n".join(lines)
@@ -104,7 +120,7 @@ def make_report(rule: str, counts: BinnedCounts, fit: FittedDensity) -> FitRepor
         bounds=(low, high),
         atoms={position: mass for position, mass in atoms.items() if mass > 0},
         ks=_distance(total, rest, distribution),
-        ks_chance=1.36 / math.sqrt(counts.size),
+        ks_chance=min(1.0, 1.36 / math.sqrt(counts.size)),
         log_likelihood=_log_likelihood(counts, rest.mass, distribution),
         heaviest_bin=0.0 if fit.on_lattice else float(rest.mass.max()) / total,
         details=fit.details,

@@ -27,7 +27,7 @@ from sklearn.utils.validation import check_is_fitted
 from gaussmix._files import read_tensors, write_tensors
 from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
-from gaussmix.density.report import Rule
+from gaussmix.density.report import Rule, basis_options
 from gaussmix.latents._base import ClassSampler, of_class
 from gaussmix.latents._parts import Term, Terms, parts_from_tensors, parts_of_clusters, parts_to_tensors
 
@@ -208,4 +208,4 @@ class ExpansionSampler(ClassSampler):
         return Terms(parts_of_clusters(rows, cluster, self._expansion()))
 
     def _expansion(self) -> GMMExpansion:
-        return GMMExpansion(self.rule, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)
+        return GMMExpansion(self.rule, bounds=None, **basis_options(self.rule, self.n_components, self.bandwidth))

@@ -29,7 +29,7 @@ from torch import Tensor
 from gaussmix._files import Tensors, read_tensors, write_tensors
 from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
-from gaussmix.density.report import Rule
+from gaussmix.density.report import Rule, basis_options
 from gaussmix.latents._parts import mixtures_from_tensors, mixtures_to_tensors
 from gaussmix.style.grams import GramLayout, Picks, PrincipalScores, Rows, Styles, crop_grams, repair
 from gaussmix.style.images import read_picture
@@ -313,7 +313,7 @@ class GramExpansion:
         least = np.array([float(trace.min()) for trace in layout.traces(rows).values()])
         if self.coupling != "pca":
             return _Style(rows, None, least)
-        expansion = GMMExpansion(self.rule, n_components=self.n_components, bandwidth=self.bandwidth, bounds=None)
+        expansion = GMMExpansion(self.rule, bounds=None, **basis_options(self.rule, self.n_components, self.bandwidth))
         return _Style(None, PrincipalScores.fit(rows, layout.scale(rows.mean(0)), expansion), least)
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -1,0 +1,217 @@
+"""Tables in files that are not text, column by column and batch by batch: NumPy's, Parquet, Arrow IPC (Feather).
+
+pyarrow reads the last two, or Polars where only that is installed. Memory stays flat: a row group or a wide row need
+not fit in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaussmix.density.columns import arrow_values, is_readable, series_values
+from gaussmix.density.quantity import Quantity
+from gaussmix.density.table_file import Batches, EmptyFileError, TableFile
+
+BUFFER = 1 << 18  # bytes
+BLOCK = 1 << 24  # bytes of whole rows that are read at a time
+
+
+class NpyFile(TableFile):
+    """An array (N,) or (N, D); its columns are called 0, 1, ... Raises ValueError for another and a damaged file."""
+
+    def __init__(self, path: Path):
+        try:
+            array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{path} is not a whole .npy file of numbers ({error})") from error
+        if array.dtype.kind not in "fiubmM" or array.ndim not in (1, 2):
+            raise ValueError(f"{path} holds {array.dtype} of shape {array.shape}; needed are numbers (N,) or (N, D)")
+        if array.size == 0:
+            raise EmptyFileError(f"{path} is empty: its shape is {array.shape}")
+        self.label, self._path, self.total = str(path), path, array.shape[0]
+        self.names = [str(j) for j in range(array.shape[1] if array.ndim == 2 else 1)]
+        self._offset, self._dtype, self._by_column = array.offset, array.dtype, array.flags.f_contiguous
+
+    def quantity(self, j: int) -> Quantity:
+        return Quantity.of(self._dtype)
+
+    def batches(self, chosen: Sequence[int], batch_rows: int) -> Batches:
+        width, size = len(self.names), self._dtype.itemsize
+        with self._path.open("rb", buffering=0) as file:
+            for start in range(0, self.total, batch_rows):
+                rows = min(batch_rows, self.total - start)
+                if self._by_column:
+                    columns = []
+                    for j in chosen:
+                        file.seek(self._offset + (j * self.total + start) * size)
+                        columns.append(self._read(file, rows))
+                elif width == 1:
+                    file.seek(self._offset + start * size)
+                    columns = [self._read(file, rows)] * len(chosen)
+                else:
+                    file.seek(self._offset + start * width * size)
+                    columns = self._from_rows(file, chosen, rows)
+                yield columns, start + rows
+
+    def _from_rows(self, file: Any, chosen: Sequence[int], rows: int) -> list[NDArray[Any]]:
+        """Columns of the next rows, of which only as many are held whole as fit in a block."""
+        width = len(self.names)
+        step = max(1, BLOCK // (width * self._dtype.itemsize))
+        if step >= rows:
+            block = self._read(file, rows * width).reshape(rows, width)
+            return [block[:, j] for j in chosen]
+        columns = [np.empty(rows, self._dtype) for _ in chosen]
+        for low in range(0, rows, step):
+            block = self._read(file, min(step, rows - low) * width).reshape(-1, width)
+            for column, j in zip(columns, chosen, strict=True):
+                column[low : low + len(block)] = block[:, j]
+        return columns
+
+    def _read(self, file: Any, n: int) -> NDArray[Any]:
+        numbers = np.fromfile(file, self._dtype, n)
+        if len(numbers) < n:
+            raise ValueError(f"{self.label} ends before its row {self.total}; was it cut short?")
+        return numbers
+
+
+class ArrowFile(TableFile):
+    """A table in Parquet or in Arrow's IPC format. Raises ValueError for a damaged or an empty one."""
+
+    def __init__(self, path: Path, kind: str):
+        self.label, self._path, self._kind = str(path), path, kind
+        import pyarrow as pa
+
+        try:
+            self._schema, self.total = self._look()
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path} is not a whole {kind} file ({error})") from error
+        self.names = list(self._schema.names)
+        if self.total == 0 or not self.names:
+            raise EmptyFileError(f"{path} is empty: it has {self.total} rows and {len(self.names)} columns")
+
+    def _look(self) -> tuple[Any, int]:
+        if self._kind == "parquet":
+            import pyarrow.parquet as pq
+
+            with pq.ParquetFile(self._path) as file:
+                return file.schema_arrow, file.metadata.num_rows
+        import pyarrow as pa
+
+        with pa.OSFile(str(self._path)) as file, pa.ipc.open_file(file) as reader:
+            return reader.schema, reader.count_rows()
+
+    def quantity(self, j: int) -> Quantity | None:
+        kind = self._schema.field(j).type
+        if not is_readable(kind):
+            return None
+        example = arrow_values(_empty_array(kind))
+        return Quantity.of(example.dtype, getattr(kind, "tz", None))
+
+    def require_readable(self, j: int) -> None:
+        field = self._schema.field(j)
+        if not is_readable(field.type):
+            raise ValueError(f"{self.label}, column {field.name} holds {field.type}; numbers are needed")
+
+    def batches(self, chosen: Sequence[int], batch_rows: int) -> Batches:
+        import pyarrow as pa
+
+        done, names = 0, [self.names[j] for j in chosen]
+        try:
+            for batch in self._record_batches(chosen, batch_rows):
+                done += len(batch)
+                columns = [batch.column(name) for name in names]
+                yield (
+                    [arrow_values(c) if is_readable(c.type) else np.array(c.to_pylist(), object) for c in columns],
+                    done,
+                )
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{self.label}, column {', '.join(names[:3])}, after row {done}: {error}") from error
+
+    def _record_batches(self, chosen: Sequence[int], batch_rows: int) -> Iterator[Any]:
+        if self._kind == "parquet":
+            import pyarrow.parquet as pq
+
+            # buffered, so that a row group need not fit in memory
+            with pq.ParquetFile(self._path, buffer_size=BUFFER, pre_buffer=False) as file:
+                yield from file.iter_batches(batch_rows, columns=[self.names[j] for j in chosen], use_threads=False)
+            return
+        import pyarrow as pa
+
+        options = pa.ipc.IpcReadOptions(included_fields=sorted(set(chosen)), use_threads=False)
+        with pa.OSFile(str(self._path)) as file, pa.ipc.open_file(file, options=options) as reader:
+            for i in range(reader.num_record_batches):
+                batch = reader.get_batch(i)
+                yield from (batch.slice(start, batch_rows) for start in range(0, len(batch), batch_rows))
+
+
+def _empty_array(kind: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.nulls(0, kind.value_type if pa.types.is_dictionary(kind) else kind)  # pa.array imports pandas
+
+
+class PolarsFile(TableFile):
+    """The same through Polars."""
+
+    def __init__(self, path: Path, kind: str):
+        import polars as pl
+
+        self.label = str(path)
+        try:
+            self._scan: Any = (pl.scan_parquet if kind == "parquet" else pl.scan_ipc)(path)
+            self._schema = self._scan.collect_schema()
+            self.total = self._scan.select(pl.len()).collect().item()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise ValueError(f"{path} is not a whole {kind} file ({error})") from error
+        self.names = list(self._schema)
+        if self.total == 0 or not self.names:
+            raise EmptyFileError(f"{path} is empty: it has {self.total} rows and {len(self.names)} columns")
+
+    @cached_property
+    def _quantities(self) -> list[Quantity | None]:
+        import polars as pl
+
+        found: list[Quantity | None] = []
+        for name, kind in self._schema.items():
+            try:
+                values, zone = series_values(pl.Series(name, [], kind))
+                found.append(Quantity.of(values.dtype, zone))
+            except TypeError:
+                found.append(None)
+        return found
+
+    def quantity(self, j: int) -> Quantity | None:
+        return self._quantities[j]
+
+    def require_readable(self, j: int) -> None:
+        if self._quantities[j] is None:
+            kind = self._schema[self.names[j]]
+            raise ValueError(f"{self.label}, column {self.names[j]} holds {kind}; numbers are needed")
+
+    def batches(self, chosen: Sequence[int], batch_rows: int) -> Batches:
+        import polars as pl
+
+        done, names = 0, [self.names[j] for j in chosen]
+        try:
+            for frame in self._scan.select(list(dict.fromkeys(names))).collect_batches(chunk_size=batch_rows):
+                done += len(frame)
+                pairs = [(frame[name], self._quantities[j]) for name, j in zip(names, chosen, strict=True)]
+                yield [series_values(s)[0] if q else s.to_numpy() for s, q in pairs], done
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise ValueError(f"{self.label}, column {', '.join(names[:3])}, after row {done}: {error}") from error
+
+
+def open_arrow(path: Path, kind: str) -> ArrowFile | PolarsFile:
+    """Open a Parquet or IPC file with whichever library there is. Raises ImportError for none."""
+    if find_spec("pyarrow"):
+        return ArrowFile(path, kind)
+    if find_spec("polars"):
+        return PolarsFile(path, kind)
+    raise ImportError(f"reading {path} needs pyarrow: pip install 'gaussmix[parquet]'")
