@@ -23,6 +23,8 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis, check_range
 from gaussmix.density.binning import Warp, choose_axis, choose_basis, take_sample
 from gaussmix.density.counts import BinnedCounts, add_columns, as_real
+from gaussmix.density.discrete import LatticeMixture1D
+from gaussmix.density.lattice import ColumnKind, integer_columns
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.reflection import Bounds, finite_or_not
 from gaussmix.density.report import BASIS_RULES, FitReport, FittedDensity, Rule, make_report
@@ -39,6 +41,7 @@ class DensityModel:
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
     _bins_are_shared = False  # with models made by `empty_like`, or from a file
+    _kinds: tuple[ColumnKind, ...] | None = None  # of what was counted, one a column
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class DensityModel:
         bounds: Bounds | Literal["auto"] | None = "auto",
         warp: Warp = "auto",
         exact: bool = False,
+        discrete: bool | Literal["auto"] = "auto",
         nan_policy: Literal["raise", "omit"] = "raise",
         n_jobs: int | None = None,
     ):
@@ -60,6 +64,7 @@ class DensityModel:
         self.bounds = bounds
         self.warp = warp
         self.exact = exact
+        self.discrete = discrete
         self.nan_policy = nan_policy
         self.n_jobs = n_jobs
 
@@ -72,9 +77,10 @@ class DensityModel:
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the density of each column of X."""
         self._check_parameters()
-        X = self._columns(X, y, reset=True)
+        given, X = X, self._columns(X, y, reset=True)
+        kinds = self._kinds_of(given, X)
         counts, bases = self._lay_bins(X, self._extremes(X), sample_weight)
-        self.counts_, self.bases_ = self._counted(counts, X, sample_weight), bases
+        self.counts_, self.bases_, self._kinds = self._counted(counts, X, sample_weight), bases, kinds
         return self._forget()._finish()
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -92,11 +98,12 @@ class DensityModel:
         """
         self._check_parameters()
         first = not hasattr(self, "counts_")
-        X = self._columns(X, y, reset=first)
+        given, X = X, self._columns(X, y, reset=first)
+        kinds = self._joined_kinds(self._kinds_of(given, X), first)
         extremes = self._extremes(X) if first or sample_weight is not None else []
         missing = getattr(self, "_n_missing", 0)
         if first and self.nan_policy == "omit" and X.shape[1] == 1 and not np.isfinite(X).any():
-            self._n_missing = missing + len(X)  # bins wait for the first number
+            self._n_missing, self._kinds = missing + len(X), kinds  # bins wait for the first number
             return self
         laid = self._lay_bins(X, extremes, sample_weight, stream=True) if first else self._relaid(X, sample_weight)
         counts = self._counted(laid[0], X, sample_weight)
@@ -104,7 +111,7 @@ class DensityModel:
             self._extremes(X)
         if first and missing:
             counts[0].add(np.full(missing, np.nan))
-        self.counts_, self.bases_ = counts, laid[1]
+        self.counts_, self.bases_, self._kinds = counts, laid[1], kinds
         return self._forget()
 
     def merge(self, other: DensityModel) -> Self:
@@ -121,7 +128,9 @@ class DensityModel:
             raise ValueError(f"cannot merge columns {names[1].tolist()} into {names[0].tolist()}")
         if len(self.counts_) != len(other.counts_):
             raise ValueError(f"cannot merge {len(other.counts_)} columns into {len(self.counts_)}")
+        kinds = self._joined_kinds(other._kinds)
         self.counts_ = [mine + theirs for mine, theirs in zip(self.counts_, other.counts_, strict=True)]
+        self._kinds = kinds
         return self._forget()
 
     def empty_like(self) -> Self:
@@ -135,6 +144,7 @@ class DensityModel:
         twin.counts_ = [counts.empty_like() for counts in self.counts_]
         twin.bases_, twin._bins_are_shared = self.bases_, True
         twin.n_features_in_ = self.n_features_in_
+        twin._kinds = (ColumnKind(),) * self.n_features_in_
         if hasattr(self, "feature_names_in_"):
             twin.feature_names_in_ = self.feature_names_in_
         return twin._forget()
@@ -197,6 +207,7 @@ class DensityModel:
             "parameters": json.dumps(self.get_params(), default=lambda value: value.tolist()),
             "reports": json.dumps([report.to_dict() for report in self.reports_]),
             "bases": json.dumps([None if basis is None else dataclasses.asdict(basis) for basis in self.bases_]),
+            "kinds": json.dumps(self._kinds),
             "names": json.dumps(list(map(str, getattr(self, "feature_names_in_", [])))),
         }
         write_tensors(path, tensors, "GMMExpansion", about)
@@ -211,10 +222,13 @@ class DensityModel:
             model.counts_, fitted = [], []
             for j, report in enumerate(reports):
                 model.counts_.append(BinnedCounts.from_tensors(_part(tensors, f"{j}.counts.")))
-                mixture = GaussianMixture1D.from_tensors(_part(tensors, f"{j}.mixture."))
+                learnt = _part(tensors, f"{j}.mixture.")
+                mixture = (LatticeMixture1D if "probabilities" in learnt else GaussianMixture1D).from_tensors(learnt)
                 fitted.append(FittedDensity(mixture, report.details))
             model.bases_ = tuple(b and GaussianBasis(**_tupled(b)) for b in json.loads(about["bases"]))
             model.n_features_in_, model._bins_are_shared = len(fitted), True
+            kinds = json.loads(about.get("kinds", "null"))
+            model._kinds = kinds and tuple(ColumnKind(*kind) for kind in kinds)
             if names := json.loads(about["names"]):
                 model.feature_names_in_ = np.array(names, dtype=object)
             model._fitted, model._reports = tuple(fitted), reports
@@ -232,6 +246,8 @@ class DensityModel:
             check_range(low, high, "bounds")
         if self.exact and self.rule not in BASIS_RULES:
             raise ValueError(f"exact=True is for a fixed basis; rule is {self.rule!r}")
+        if self.discrete is True and self.rule in BASIS_RULES:
+            raise ValueError(f"discrete=True is for the rules 'auto' and 'fast'; rule is {self.rule!r}")
 
     def _require_fitted(self) -> None:
         if not hasattr(self, "counts_"):
@@ -250,6 +266,30 @@ class DensityModel:
         column = column if column.dtype == np.float32 else column.astype(np.float64, copy=False)
         self.n_features_in_ = 1
         return column
+
+    def _kinds_of(self, given: Any, X: NDArray[np.floating]) -> tuple[ColumnKind, ...]:
+        """Of the columns of X, as they were ``given``. Raises ValueError for no lattice, if one was asked for."""
+        asked = self.discrete is True
+        integer = integer_columns(given, X.shape[1])
+        kinds = tuple(ColumnKind.of(*column, asked) for column in zip(X.T, integer, strict=True))
+        self._require_lattices(kinds)
+        return kinds
+
+    def _joined_kinds(self, more: tuple[ColumnKind, ...] | None, first: bool = False) -> tuple[ColumnKind, ...] | None:
+        """Of all that was counted, and of ``more``; None where one of them is not known."""
+        if self._kinds is None or more is None:
+            return more if first else None
+        kinds = tuple(mine.joined(theirs) for mine, theirs in zip(self._kinds, more, strict=True))
+        self._require_lattices(kinds)
+        return kinds
+
+    def _require_lattices(self, kinds: tuple[ColumnKind, ...]) -> None:
+        for j, kind in enumerate(kinds):
+            if math.isnan(kind.step):
+                raise ValueError(
+                    f"discrete=True, but the numbers in column {j} are not whole steps apart, or are too many different "
+                    "ones: round them, or leave discrete='auto'"
+                )
 
     def _extremes(self, X: NDArray[np.floating]) -> list[tuple[float, float]]:
         """Of each column, NaN where it holds one. Raises as `_check_column`."""
@@ -370,6 +410,14 @@ class DensityModel:
             fit_counts(counts, self.rule, basis=basis, cross_validate=self.bandwidth == "cv", bounds=bounds)
             for counts, basis in zip(self.counts_, self.bases_, strict=True)
         )
+        if self.discrete is not False and self._kinds is not None and self.rule not in BASIS_RULES:
+            from gaussmix.density.probabilities import with_probabilities
+
+            options: Any = {"asked": self.discrete is True, "bounds": self._bounds()}
+            self._fitted = tuple(
+                with_probabilities(counts, fit, kind, **options)
+                for counts, fit, kind in zip(self.counts_, self._fitted, self._kinds, strict=True)
+            )
         return self
 
     @staticmethod
