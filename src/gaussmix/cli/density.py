@@ -47,6 +47,9 @@ class FitColumn:
     """Where the bins lie: low and high; found from the first rows if not given."""
     bounds: tuple[float, float] | None = None
     """Where the distribution ends by nature, such as 0 and inf for prices; looked for in the data if not given."""
+    discrete: Literal["auto", "yes", "no"] = "auto"
+    """Probabilities of values in place of a density: auto for columns of integers (of text nothing is known to be
+    integers), yes also for decimals that lie on a lattice."""
     threads: int = 1
     """Threads that count."""
 
@@ -59,7 +62,8 @@ class FitColumn:
         from gaussmix.density.model import DensityModel
 
         basis = {"n_components": self.components, "bandwidth": self.bandwidth}
-        limits = {"range": self.range, "bounds": self.bounds or "auto"}
+        discrete: dict[str, bool | Literal["auto"]] = {"auto": "auto", "yes": True, "no": False}
+        limits = {"range": self.range, "bounds": self.bounds or "auto", "discrete": discrete[self.discrete]}
         model = DensityModel(self.rule, **basis, **limits, nan_policy="omit", n_jobs=self.threads)
         started = time.perf_counter()
         _learn(model, self.file, self.column)
@@ -129,7 +133,10 @@ class SampleModel:
         check_at_least(0, seed=self.seed)
         if self.output is not None:
             check_suffix(self.output, "sample", ".npy", ".csv", ".parquet")
-        numbers = _load(self.model).distribution_.rvs(self.count, random_state=self.seed)
+        law = _load(self.model).distribution_
+        numbers = law.rvs(self.count, random_state=self.seed)
+        if getattr(law, "whole", False):
+            numbers = numbers.astype(int)
 
         from gaussmix.density.files import write_column
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix.density.counts import BinnedCounts, add_columns
+from gaussmix.density.lattice import OF_INTEGERS
 
 FIRST_ROWS = 100_000  # of a Dask collection
 MERGED_AT_ONCE = 8
@@ -103,7 +104,9 @@ def arrow_numbers(array: Any) -> NDArray[Any]:
     numbers = np.frombuffer(content, array.type.to_pandas_dtype())[part]
     if array.null_count:
         valid = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[part]
-        numbers = np.where(valid, numbers, numbers.dtype.type(np.nan) if numbers.dtype.kind == "f" else np.nan)
+        if numbers.dtype.kind == "f":
+            return np.where(valid, numbers, numbers.dtype.type(np.nan))
+        numbers = np.where(valid, numbers, np.nan).view(OF_INTEGERS)
     return numbers
 
 

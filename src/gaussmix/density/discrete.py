@@ -179,7 +179,7 @@ def count_values(counts: BinnedCounts, origin: float, step: float) -> tuple[IntA
     if not np.all(centered | (width < 0.75)) or np.abs(number).max(initial=0) > 2**53:
         return None
     found, which = np.unique(number.astype(np.int64), return_inverse=True)
-    return found, np.bincount(which, mass[occupied], len(found))
+    return found, np.bincount(which, mass[occupied], len(found)).astype(np.float64)
 
 
 def _exactly_one(p: FloatArray) -> FloatArray:

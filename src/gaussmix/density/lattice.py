@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray
 
+OF_INTEGERS = np.dtype(np.float64, metadata={"of": "integers"})  # type of integers as floats, missing ones as NaN
 MOST_CELLS = 10_000  # from the least value to the greatest
 _SINGLE = 2e-7  # of a number: decimals kept in single precision are that far off
 _OFF = 0.1  # steps: further off no number lies, whatever the precision
@@ -98,7 +99,8 @@ def integer_columns(X: Any, width: int) -> list[bool]:
         kinds = [kind.kind in "iub" for kind in X.dtypes]
     else:
         dtype = X.dtype if hasattr(X, "dtype") else np.asarray(X).dtype
-        kinds = [getattr(dtype, "kind", "f") in "iub"] * width
+        of_integers = (getattr(dtype, "metadata", None) or {}).get("of") == "integers"
+        kinds = [of_integers or getattr(dtype, "kind", "f") in "iub"] * width
     return kinds if len(kinds) == width else [False] * width
 
 

@@ -287,8 +287,8 @@ class DensityModel:
         for j, kind in enumerate(kinds):
             if math.isnan(kind.step):
                 raise ValueError(
-                    f"discrete=True, but the numbers in column {j} are not whole steps apart, or are too many different "
-                    "ones: round them, or leave discrete='auto'"
+                    f"discrete=True, but the numbers in column {j} are not whole steps apart, or too many of "
+                    "these: round them, or leave discrete='auto'"
                 )
 
     def _extremes(self, X: NDArray[np.floating]) -> list[tuple[float, float]]:

@@ -88,8 +88,8 @@ def _smooth_and_counted(
     j = np.arange(first, last + 1)
     counted = np.zeros(len(j))
     counted[number - first] = mass * (counts.size / counts.total_mass)
-    values, mixture = origin + step * j, fit.distribution
-    inner = values[:-1] + step / 2
+    values: FloatArray = np.float64(origin) + step * j
+    mixture, inner = fit.distribution, np.asarray(values[:-1] + step / 2, np.float64)
     smooth = _smooth(mixture, inner)
     share = 0.0
     if len(j) > 1:

@@ -51,7 +51,7 @@ class FitReport:
     ks: float
     ks_chance: float
     log_likelihood: float
-    """Mean log-density of the data in the bins under the model; at an atom or of a discrete one, the log of the mass."""
+    """Mean log-density of the data in the bins under the model; at an atom or a value, the log of its mass."""
     heaviest_bin: float
     """Largest share of the points in one bin, atoms left out. Bins are not looked into: what is narrower than one is
     blurred there, and ``ks`` does not see it. 0 for rounded values, where a bin is a value."""
