@@ -1,6 +1,7 @@
 """One column of a file, in chunks, whatever the size of the file: .npy, .csv, .tsv, .txt (also .gz) and .parquet.
 
-Missing values become NaN (of a column of integers in floats that `GMMExpansion` knows for such). pyarrow, an extra, reads parquet, and text where it is installed.
+Missing values become NaN; `GMMExpansion` still knows that the others are integers. pyarrow, an extra, reads parquet,
+and text where it is installed.
 """
 
 from __future__ import annotations

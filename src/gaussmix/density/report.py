@@ -112,7 +112,9 @@ def make_report(rule: str, counts: BinnedCounts, fit: FittedDensity) -> FitRepor
         ks=ks,
         ks_chance=1.36 / math.sqrt(counts.size),
         log_likelihood=log_likelihood,
-        heaviest_bin=0.0 if fit.on_lattice else float(rest.mass.max()) / total,
+        heaviest_bin=0.0
+        if fit.on_lattice or isinstance(distribution, LatticeMixture1D)
+        else float(rest.mass.max()) / total,
         details=fit.details,
     )
 
