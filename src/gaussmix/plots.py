@@ -56,6 +56,7 @@ def draw_density(
     """
     low, high = _span(distribution, log)
     if isinstance(distribution, LatticeMixture1D):
+        low, high = low - distribution.step / 2, high + distribution.step / 2
         _draw_probabilities(axes, distribution, counts, low, high, log)
     else:
         _draw_continuous(axes, distribution, counts, low, high, log)

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.density._mixture.atoms import AtomOverlay
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D
 
@@ -76,7 +75,7 @@ class LatticeMixture1D(GaussianMixture1D):
         self.__dict__.update(continuous=continuous, values=v, probabilities=p, step=float(step))
         if not self._on_lattice(v).all():
             raise ValueError(
-                f"values such as {v[~self._on_lattice(v)][0]:g} are no whole steps of {step:g} from {v[0]:g}"
+                f"{v[~self._on_lattice(v)][0]:g} is no whole number of steps of {step:g} away from {v[0]:g}"
             )
 
     @property
@@ -113,14 +112,14 @@ class LatticeMixture1D(GaussianMixture1D):
 
     def to_tensors(self) -> dict[str, FloatArray]:
         """Return everything as float64 arrays, for `from_tensors`."""
-        own = {"values": self.values, "probabilities": self.probabilities, "step": np.array(self.step)}
+        own = {"values": self.values, "probabilities": self.probabilities, "step": [self.step]}
         return self.continuous.to_tensors() | {name: np.array(value) for name, value in own.items()}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
         """Make the distribution that gave `to_tensors()`. Raises KeyError and ValueError for other arrays."""
         continuous = GaussianMixture1D.from_tensors(tensors)
-        return cls(continuous, tensors["values"], tensors["probabilities"], float(tensors["step"]))
+        return cls(continuous, tensors["values"], tensors["probabilities"], float(tensors["step"][0]))
 
     def __repr__(self) -> str:
         low, high = self.support()
@@ -130,8 +129,12 @@ class LatticeMixture1D(GaussianMixture1D):
         return LatticeMixture1D.from_tensors, (self.to_tensors(),)
 
     @cached_property
-    def _overlay(self) -> AtomOverlay:
-        return AtomOverlay(self.values, self.probabilities, 0 * self.values, 0 * self.values)
+    def _steps(self) -> tuple[FloatArray, FloatArray]:
+        """P(X <= v) and P(X > v), (V + 1,), of a place before all values and of these."""
+        p = self.probabilities
+        up_to, beyond = np.append(0.0, np.cumsum(p)), np.append(np.cumsum(p[::-1])[::-1], 0.0)
+        up_to[-1] = beyond[0] = 1.0
+        return up_to, beyond
 
     def _tolerance(self, x: FloatArray) -> FloatArray:
         of_step, of_size = _NEAR
@@ -157,8 +160,16 @@ class LatticeMixture1D(GaussianMixture1D):
 
     def _outside(self, x: FloatArray, upper: bool) -> FloatArray:
         nearest, is_value = self._find(x)
-        x = np.where(is_value, self.values[nearest], x)
-        return self._overlay.outside(x, np.where(np.isnan(x), np.nan, 0.0), upper)
+        passed = np.where(is_value, nearest + 1, np.searchsorted(self.values, x, "right"))
+        return np.where(np.isnan(x), np.nan, self._steps[upper][passed])
+
+    def _quantiles(self, q: FloatArray, upper: bool) -> FloatArray:
+        up_to, beyond = (steps[1:] for steps in self._steps)
+        if upper:
+            place = self.values.size - np.searchsorted(beyond[::-1], q, "right")
+        else:
+            place = np.searchsorted(up_to, q, "left")
+        return np.where((q >= 0) & (q <= 1), self.values[np.clip(place, 0, self.values.size - 1)], np.nan)
 
 
 def count_values(counts: BinnedCounts, origin: float, step: float) -> tuple[IntArray, FloatArray] | None:

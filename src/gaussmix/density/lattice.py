@@ -19,13 +19,13 @@ OF_INTEGERS = np.dtype(np.float64, metadata={"of": "integers"})  # type of integ
 MOST_CELLS = 10_000  # from the least value to the greatest
 _SINGLE = 2e-7  # of a number: decimals kept in single precision are that far off
 _OFF = 0.1  # steps: further off no number lies, whatever the precision
-_ROUNDS = 50
+_ROUNDS = 200
 
 
 class ColumnKind(NamedTuple):
-    """Whether every chunk was of integers; if it was asked for, the lattice of the numbers.
+    """Whether every chunk was of integers; if it was looked for, the lattice of the numbers.
 
-    ``origin`` is one of them, None while there is none or no one asked; ``step`` is 0 while all are equal, NaN where
+    ``origin`` is one of them, None while there is none or no one looked; ``step`` is 0 while all are equal, NaN where
     they lie on no lattice of at most `MOST_CELLS`.
     """
 
@@ -34,9 +34,9 @@ class ColumnKind(NamedTuple):
     step: float = 0.0
 
     @classmethod
-    def of(cls, column: NDArray[np.floating], integer: bool, asked: bool) -> Self:
+    def of(cls, column: NDArray[np.floating], integer: bool, look: bool) -> Self:
         """The kind of one chunk (N,)."""
-        values = np.unique(column[np.isfinite(column)]).astype(np.float64) if asked else np.empty(0)
+        values = np.unique(column[np.isfinite(column)]).astype(np.float64) if look else np.empty(0)
         if len(values) == 0:
             return cls(integer)
         size, eps = float(np.abs(values).max()), float(np.finfo(column.dtype).eps)
@@ -70,15 +70,19 @@ def common_step(distances: FloatArray, size: float) -> float:
     precision = 0.0 if np.array_equal(d, np.rint(d)) else _SINGLE * size
     if len(d) == 0:
         return 0.0
-    step = float(d[0])
+    step, reach = float(d[0]), 1
     for _ in range(_ROUNDS):
         if not step > d[-1] / MOST_CELLS:
             break
-        step = float(d[-1] / np.rint(d[-1] / step))  # the longest distance has the least of the rounding
-        off = np.abs(d - step * np.rint(d / step))
-        if not (wrong := off > min(1e-3 * step + precision, _OFF * step)).any():
+        near = d[: max(int(np.searchsorted(d, reach * step * 1.5)), 1)]
+        off = np.abs(near - step * np.rint(near / step))
+        if (wrong := off > min(1e-3 * step + precision, _OFF * step)).any():
+            step, reach = float(off[wrong].min()), 1
+            continue
+        step = float(near[-1] / np.rint(near[-1] / step))  # the longer the distance, the less rounding a step
+        if len(near) == len(d):
             return step
-        step = float(off[wrong].min())
+        reach *= 8
     return math.nan
 
 

@@ -78,8 +78,8 @@ class DensityModel:
         """Learn the density of each column of X."""
         self._check_parameters()
         given, X = X, self._columns(X, y, reset=True)
-        kinds = self._kinds_of(given, X)
         counts, bases = self._lay_bins(X, self._extremes(X), sample_weight)
+        kinds = self._kinds_of(given, X, counts)
         self.counts_, self.bases_, self._kinds = self._counted(counts, X, sample_weight), bases, kinds
         return self._forget()._finish()
 
@@ -99,13 +99,14 @@ class DensityModel:
         self._check_parameters()
         first = not hasattr(self, "counts_")
         given, X = X, self._columns(X, y, reset=first)
-        kinds = self._joined_kinds(self._kinds_of(given, X), first)
         extremes = self._extremes(X) if first or sample_weight is not None else []
         missing = getattr(self, "_n_missing", 0)
         if first and self.nan_policy == "omit" and X.shape[1] == 1 and not np.isfinite(X).any():
-            self._n_missing, self._kinds = missing + len(X), kinds  # bins wait for the first number
+            self._n_missing = missing + len(X)  # bins wait for the first number
+            self._kinds = self._joined_kinds(self._kinds_of(given, X, []), first)
             return self
         laid = self._lay_bins(X, extremes, sample_weight, stream=True) if first else self._relaid(X, sample_weight)
+        kinds = self._joined_kinds(self._kinds_of(given, X, laid[0]), first)
         counts = self._counted(laid[0], X, sample_weight)
         if not extremes and self._may_be_wrong(laid[0], counts):
             self._extremes(X)
@@ -267,11 +268,17 @@ class DensityModel:
         self.n_features_in_ = 1
         return column
 
-    def _kinds_of(self, given: Any, X: NDArray[np.floating]) -> tuple[ColumnKind, ...]:
-        """Of the columns of X, as they were ``given``. Raises ValueError for no lattice, if one was asked for."""
-        asked = self.discrete is True
-        integer = integer_columns(given, X.shape[1])
-        kinds = tuple(ColumnKind.of(*column, asked) for column in zip(X.T, integer, strict=True))
+    def _kinds_of(self, given: Any, X: NDArray[np.floating], counts: list[BinnedCounts]) -> tuple[ColumnKind, ...]:
+        """Of the columns of X, as they were ``given``, which come into these counts.
+
+        A lattice is looked for if it was asked for, and of integers where bins hold several of them.
+        """
+        wide = [each.axis.scale is None and each.axis.width > 1 for each in counts] or [False]
+        columns = zip(X.T, integer_columns(given, X.shape[1]), wide, strict=True)
+        kinds = tuple(
+            ColumnKind.of(column, integer, self.discrete is True or (integer and coarse))
+            for column, integer, coarse in columns
+        )
         self._require_lattices(kinds)
         return kinds
 
@@ -284,7 +291,7 @@ class DensityModel:
         return kinds
 
     def _require_lattices(self, kinds: tuple[ColumnKind, ...]) -> None:
-        for j, kind in enumerate(kinds):
+        for j, kind in enumerate(kinds if self.discrete is True else ()):
             if math.isnan(kind.step):
                 raise ValueError(
                     f"discrete=True, but the numbers in column {j} are not whole steps apart, or too many of "

@@ -51,20 +51,15 @@ def with_probabilities(
     if not (kind.integer or asked):
         return fit
     held, total = counts.atom_mass, counts.total_mass
-    step = kind.step if kind.step > 0 and not kind.whole else 1.0
     if float(held.sum()) >= total * (1 - 1e-12):
+        step = kind.step if kind.step > 0 and not kind.whole else 1.0
         discrete = LatticeMixture1D(fit.distribution, counts.atoms[held > 0], held[held > 0] / total, step)
         return _told(fit, discrete, 0.0)
-    if not kind.whole and (kind.origin is None or math.isnan(kind.step)):
-        raise ValueError("discrete=True, but the numbers lie on no lattice: round them, or leave discrete='auto'")
-    origin = 0.0 if kind.whole or kind.origin is None else kind.origin
-    seen = count_values(counts, origin, step)
-    if seen is None:
-        why = "the bins are wider than the lattice's steps"
+    found = _on_lattice(counts, kind)
+    if found is None:
+        why = "it is not known on what lattice all numbers lie, or the bins are wider than its steps"
     else:
-        number, mass = seen
-        if kind.whole and (divisor := _divisor(number)) > 1:
-            origin, step, number = float(number[0]), float(divisor), (number - number[0]) // divisor
+        origin, step, number, mass = found
         cells, most = int(number[-1] - number[0]) + 1, MOST_CELLS if asked else FEW
         if cells <= most:
             return _smooth_and_counted(counts, fit, origin, step, number, mass, bounds)
@@ -72,6 +67,22 @@ def with_probabilities(
     if asked:
         raise ValueError(f"discrete=True, but {why}; leave discrete='auto'")
     return fit
+
+
+def _on_lattice(counts: BinnedCounts, kind: ColumnKind) -> tuple[float, float, IntArray, FloatArray] | None:
+    """Origin and step, and what `count_values` says there. Integers have a step of 1, unless all share a larger one."""
+    seen = count_values(counts, 0.0, 1.0) if kind.whole else None
+    if seen is not None:
+        number, mass = seen
+        divisor = _divisor(number)
+        return float(number[0]), float(divisor), (number - number[0]) // divisor, mass
+    if kind.origin is None or not kind.step > 0:
+        return None
+    held = counts.atoms[counts.atom_mass > 0]
+    kind = kind.joined(ColumnKind.of(held, True, True))  # the first that came, before there were bins
+    assert kind.origin is not None
+    seen = count_values(counts, kind.origin, kind.step) if kind.step > 0 else None
+    return None if seen is None else (kind.origin, kind.step, *seen)
 
 
 def _smooth_and_counted(

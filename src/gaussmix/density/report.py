@@ -95,6 +95,7 @@ def make_report(rule: str, counts: BinnedCounts, fit: FittedDensity) -> FitRepor
     distribution, total, rest = fit.distribution, counts.total_mass, counts.without_atoms()
     atoms = dict(zip(counts.atoms.tolist(), (counts.atom_mass / total).tolist(), strict=True))
     low, high = (bound if math.isfinite(bound) else None for bound in distribution.bounds)
+    exact_bins = fit.on_lattice or isinstance(distribution, LatticeMixture1D)
     if isinstance(distribution, LatticeMixture1D):
         ks, log_likelihood = _of_values(counts, distribution)
     else:
@@ -112,9 +113,7 @@ def make_report(rule: str, counts: BinnedCounts, fit: FittedDensity) -> FitRepor
         ks=ks,
         ks_chance=1.36 / math.sqrt(counts.size),
         log_likelihood=log_likelihood,
-        heaviest_bin=0.0
-        if fit.on_lattice or isinstance(distribution, LatticeMixture1D)
-        else float(rest.mass.max()) / total,
+        heaviest_bin=0.0 if exact_bins else float(rest.mass.max()) / total,
         details=fit.details,
     )
 
