@@ -108,6 +108,8 @@ def as_densities(
 def with_values_of(law: LatticeMixture1D, other: GaussianMixture1D) -> GaussianMixture1D:
     """The law with some probability at the atoms of another too, where they lie on its lattice: that of its `pdf`."""
     values = np.union1d(law.values, other.atoms.positions)
+    if values.size == law.values.size:
+        return law
     p = law.pdf(values)
     return GaussianMixture1D([1.0], [values[0]], [law.step], atoms=(values[p > 0], p[p > 0] / p.sum()))
 
