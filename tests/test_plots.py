@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -270,9 +271,10 @@ def test_stems_are_probabilities_and_bars_the_counted_shares() -> None:
     x = np.array([1, 1, 2, 2, 2, 4])
     law = LatticeMixture1D(NORMAL, [1, 2, 3, 4], [0.3, 0.4, 0.1, 0.2])
     (axes,) = plot_density(law, BinnedCounts(Axis(0.5, 1.0, 4)).add(x)).axes
-    (stems,) = axes.collections
+    stems = cast(Any, axes.collections[0])
     assert [segment[1].tolist() for segment in stems.get_segments()] == [[1, 0.3], [2, 0.4], [3, 0.1], [4, 0.2]]
-    heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in axes.patches}
+    bars = cast(list[Any], axes.patches)
+    heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in bars}
     assert heights == pytest.approx({1: 2 / 6, 2: 3 / 6, 4: 1 / 6})
     assert axes.get_ylabel() == "probability"
     assert legend(axes) == ["smooth density, times the step", "probabilities of 4 values", "shares of 6 numbers"]

@@ -103,7 +103,7 @@ def _draw_probabilities(
         x = _grid(smooth, low, high)
         axes.plot(x, step * smooth.pdf(x), color=INK, linewidth=0.8, label="smooth density, times the step")
     label = f"probabilities of {len(values)} values" if len(values) > 1 else "probability of 1 value"
-    axes.vlines(values, 0, p, color=LINE, linewidth=min(2.0, 120 / len(values)), label=label)
+    axes.vlines(values, 0, p, color=LINE, linewidth=min(2.0, 80 / len(values)), label=label)
     if len(values) <= _DOTS:
         axes.plot(values, p, "o", color=LINE, markersize=4)
     if log:
