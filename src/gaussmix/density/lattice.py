@@ -74,10 +74,11 @@ def common_step(distances: FloatArray, size: float) -> float:
     for _ in range(_ROUNDS):
         if not step > d[-1] / MOST_CELLS:
             break
-        near = d[: max(int(np.searchsorted(d, reach * step * 1.5)), 1)]
+        near = d[: max(int(np.searchsorted(d, 1.5 * reach * step)), 2)]
         off = np.abs(near - step * np.rint(near / step))
         if (wrong := off > min(1e-3 * step + precision, _OFF * step)).any():
             step, reach = float(off[wrong].min()), 1
+            d = np.append(step, d)  # short distances first: long ones hold many steps, and as many of their errors
             continue
         step = float(near[-1] / np.rint(near[-1] / step))  # the longer the distance, the less rounding a step
         if len(near) == len(d):
