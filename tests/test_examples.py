@@ -151,7 +151,7 @@ def test_sklearn_mixture_reads_its_own_quantiles() -> None:
 def test_weights_make_the_survey_look_like_the_population() -> None:
     ages, survey = drawn("weights")
     assert ages.get_title() == "100 lines of a table, 0.1 million people"
-    x, density = line(ages, "density")
+    x, density = line(ages, "smooth density")
     assert np.all(density[(x > 5) & (x < 80)] < 0.03)  # a comb would reach above: the ages are a lattice
     x, truth = line(survey, "the population")
     plain, weighted = (np.trapezoid(np.abs(line(survey, label)[1] - truth), x) for label in ("without", "weighted"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from scipy import stats
 
 from gaussmix.density.axis import Axis
 from gaussmix.density.counts import BinnedCounts
+from gaussmix.density.discrete import LatticeMixture1D
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances.wasserstein import wasserstein_distance
 from gaussmix.plots import ATOM, histogram_bars, plot_comparison, plot_density, save_figure
@@ -260,3 +262,32 @@ def test_comparison_draws_point_masses_as_steps() -> None:
     assert "point masses" in upper.get_ylabel()
     assert upper.get_yscale() == "log"
     assert max(np.max(np.asarray(line.get_ydata())) for line in upper.lines) < 0.5  # no peak of height one half
+
+
+# --- discrete distributions
+
+
+def test_stems_are_probabilities_and_bars_the_counted_shares() -> None:
+    x = np.array([1, 1, 2, 2, 2, 4])
+    law = LatticeMixture1D(NORMAL, [1, 2, 3, 4], [0.3, 0.4, 0.1, 0.2])
+    (axes,) = plot_density(law, BinnedCounts(Axis(0.5, 1.0, 4)).add(x)).axes
+    stems = cast(Any, axes.collections[0])
+    assert [segment[1].tolist() for segment in stems.get_segments()] == [[1, 0.3], [2, 0.4], [3, 0.1], [4, 0.2]]
+    bars = cast(list[Any], axes.patches)
+    heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in bars}
+    assert heights == pytest.approx({1: 2 / 6, 2: 3 / 6, 4: 1 / 6})
+    assert axes.get_ylabel() == "probability"
+    assert legend(axes) == ["smooth density, times the step", "probabilities of 4 values", "shares of 6 numbers"]
+    (log,) = plot_density(law, log=True).axes
+    assert log.get_yscale() == "log"
+
+
+def test_comparison_of_discrete_ones_shows_smooth_densities_and_steps() -> None:
+    law = LatticeMixture1D(NORMAL, [8, 10], [0.5, 0.5])
+    upper, lower = plot_comparison(law, NORMAL).axes
+    for line in upper.lines:
+        x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+        assert np.allclose(y, stats.norm.pdf(x, 10, 2))
+    x, y = (np.asarray(values) for values in lower.lines[0].get_data())
+    assert set(np.round(y, 12)) == {0.0, 0.5, 1.0}
+    assert np.all(y[(x >= 8) & (x < 10)] == 0.5)

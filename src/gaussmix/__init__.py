@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gaussmix.data.load import load_labelled as load_labelled
     from gaussmix.density.basis import GaussianBasis as GaussianBasis
     from gaussmix.density.counts import BinnedCounts as BinnedCounts
+    from gaussmix.density.discrete import LatticeMixture1D as LatticeMixture1D
     from gaussmix.density.estimator import GMMExpansion as GMMExpansion
     from gaussmix.density.mixture import GaussianMixture1D as GaussianMixture1D
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline as AttributeDiffusionPipeline
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "density": ["BinnedCounts", "GMMExpansion", "GaussianBasis", "GaussianMixture1D"],
+        "density": ["BinnedCounts", "GMMExpansion", "GaussianBasis", "GaussianMixture1D", "LatticeMixture1D"],
         "distances": ["distances"],
         "ngmg": ["ngmg"],
         "nn": ["nn"],

@@ -14,6 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from gaussmix._files import whole_file
 from gaussmix._typing import FloatArray
+from gaussmix.density.discrete import LatticeMixture1D, count_values
 
 if TYPE_CHECKING:  # what is drawn needs no more of these than their methods
     from gaussmix.density.counts import BinnedCounts
@@ -27,6 +28,7 @@ _MENTION = 0.003  # share of the distribution outside the picture from which the
 _SPIKE = 3.0  # a line may rise above the highest bar by this factor before it is cut
 _MARGIN = 0.03  # beside two distributions, in lengths of both: one of them may be a point
 _HEADROOM = 1.25  # above the highest curve, for the legend
+_DOTS = 60  # values up to which a stem has a dot on it
 _GUARD_ONLY = 0.98  # mass of atoms from which, without counts, the rest is taken for the guard of a discrete column
 
 
@@ -49,9 +51,28 @@ def draw_density(
     The picture spans the central 99.8 % of the distribution (with ``log``: 99.98 %), or less where the tails are so
     long that the middle would vanish; the axis then says what share lies outside. Point masses are stems, in shares on
     an axis of their own at the right; the histogram and the line are the continuous part, whose area is the share they
-    leave. With ``log`` the density axis is logarithmic.
+    leave. With ``log`` the density axis is logarithmic. Of a discrete distribution the stems are probabilities, before
+    bars of what was counted, and the line is the smooth density times the step.
     """
     low, high = _span(distribution, log)
+    if isinstance(distribution, LatticeMixture1D):
+        low, high = low - distribution.step / 2, high + distribution.step / 2
+        _draw_probabilities(axes, distribution, counts, low, high, log)
+    else:
+        _draw_continuous(axes, distribution, counts, low, high, log)
+    _draw_quantiles(axes, distribution, low, high)
+    axes.set_xlim(low, high)
+    outside = 1 - float(distribution.cdf(high) - distribution.cdf(low))
+    about = "value; ticks mark quantiles"
+    axes.set_xlabel(f"{about}; {outside:.1%} lie outside" if outside > _MENTION else about)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="upper left" if distribution.median() > low / 2 + high / 2 else "upper right")
+
+
+def _draw_continuous(
+    axes: Axes, distribution: GaussianMixture1D, counts: BinnedCounts | None, low: float, high: float, log: bool
+) -> None:
+    """Histogram, line and point masses."""
     bars = None if counts is None else histogram_bars(counts, low, high)
     if counts is not None and bars is not None:
         number = f"{counts.n:,}".replace(",", " ")
@@ -65,13 +86,30 @@ def draw_density(
         _limit_height(axes, y, None if bars is None else bars[0], log)
     if len(distribution.atoms.positions):
         _draw_atoms(axes, distribution, alone=not continuous)
-    _draw_quantiles(axes, distribution, low, high)
-    axes.set_xlim(low, high)
-    outside = 1 - float(distribution.cdf(high) - distribution.cdf(low))
-    about = "value; ticks mark quantiles"
-    axes.set_xlabel(f"{about}; {outside:.1%} lie outside" if outside > _MENTION else about)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left" if distribution.median() > low / 2 + high / 2 else "upper right")
+
+
+def _draw_probabilities(
+    axes: Axes, distribution: LatticeMixture1D, counts: BinnedCounts | None, low: float, high: float, log: bool
+) -> None:
+    """Bars of what was counted, the smooth density, stems."""
+    values, p, step = distribution.values, distribution.probabilities, distribution.step
+    counted = None if counts is None else count_values(counts, values[0], step)
+    if counts is not None and counted is not None:
+        number = f"{counts.n:,}".replace(",", " ")
+        label = f"shares of {number} numbers"
+        axes.bar(values[0] + step * counted[0], counted[1] / counts.total_mass, 0.8 * step, color=BARS, label=label)
+    smooth = distribution.continuous
+    if smooth.atoms.masses.sum() < _GUARD_ONLY:
+        x = _grid(smooth, low, high)
+        axes.plot(x, step * smooth.pdf(x), color=INK, linewidth=0.8, label="smooth density, times the step")
+    label = f"probabilities of {len(values)} values" if len(values) > 1 else "probability of 1 value"
+    axes.vlines(values, 0, p, color=LINE, linewidth=min(2.0, 80 / len(values)), label=label)
+    if len(values) <= _DOTS:
+        axes.plot(values, p, "o", color=LINE, markersize=4)
+    if log:
+        axes.set_yscale("log")
+    axes.set_ylim(float(p.min()) / 3 if log else 0, (8 if log else _HEADROOM) * float(p.max()))
+    axes.set_ylabel("probability")
 
 
 def plot_comparison(
@@ -80,27 +118,30 @@ def plot_comparison(
     """Draw two distributions over each other: their densities, and their distribution functions.
 
     The shaded area between the densities is twice the total variation distance, that between the distribution functions
-    the Wasserstein distance W1, as far as they lie in the picture. Point masses are steps in the lower panel. With
-    ``log`` the density axis is logarithmic.
+    the Wasserstein distance W1, as far as they lie in the picture. Point masses are steps in the lower panel, and so
+    are discrete distributions, of which the upper one shows the smooth density. With ``log`` the density axis is
+    logarithmic.
     """
     figure = Figure(figsize=(8, 6.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
     spans = np.array([_span(law, log) for law in (a, b)])
     low, high = float(spans[:, 0].min()), float(spans[:, 1].max())
     low, high = low - _MARGIN * (high - low), high + _MARGIN * (high - low)
-    x = np.union1d(_grid(a, low, high), _grid(b, low, high))
+    densities = [law.continuous if isinstance(law, LatticeMixture1D) else law for law in (a, b)]
+    x = np.union1d(*(_grid(law, low, high) for law in densities))
     atoms = np.union1d(a.atoms.positions, b.atoms.positions)
-    smooth = np.setdiff1d(x, atoms)
+    massive = np.union1d(*(law.atoms.positions for law in densities))
+    smooth = np.setdiff1d(x, massive)
     steps = np.sort(np.concatenate([x, np.nextafter(atoms, -np.inf), atoms]))
     for axes, points, curves in (
-        (upper, smooth, [law.pdf(smooth) for law in (a, b)]),
+        (upper, smooth, [law.pdf(smooth) for law in densities]),
         (lower, steps, [law.cdf(steps) for law in (a, b)]),
     ):
         axes.fill_between(points, *curves, color=BARS, linewidth=0)
         for curve, name, color in zip(curves, names, PAIR, strict=True):
             axes.plot(points, curve, color=color, linewidth=1.8, label=name)
         axes.spines[["top", "right"]].set_visible(False)
-    upper.set_ylabel("density, without its point masses" if atoms.size else "density")
+    upper.set_ylabel("density, without its point masses" if massive.size else "density")
     if log:
         heights = np.concatenate([line.get_ydata() for line in upper.lines])  # pyright: ignore[reportArgumentType]
         upper.set_yscale("log")

@@ -326,3 +326,26 @@ def test_compare_counts_what_is_missing(tmp_path: Path, capsys) -> None:
     printed = capsys.readouterr().out
     assert "A: a.npy, 2 000 numbers, mean" in printed
     assert "B: b.npy, 2 000 numbers, 2 missing, mean" in printed
+
+
+@pytest.mark.parametrize("discrete", ["auto", "no", "yes"])
+def test_integers_come_back_as_integers(tmp_path: Path, capsys, discrete: str) -> None:
+    np.save(tmp_path / "n.npy", np.random.default_rng(0).poisson(8, 2000))
+    path = tmp_path / "n.safetensors"
+    cli.main(["density", "fit", str(tmp_path / "n.npy"), "--output", str(path), "--discrete", discrete])
+    assert ("probabilities of" in capsys.readouterr().out) == (discrete != "no")
+    cli.main(["density", "sample", str(path), "--count", "50", "--output", str(tmp_path / "draws.npy")])
+    assert np.load(tmp_path / "draws.npy").dtype.kind == ("f" if discrete == "no" else "i")
+    cli.main(["density", "plot", str(path), "--output", str(tmp_path / "n.png")])
+    cli.main(["density", "info", str(path), "--json"])
+    capsys.readouterr()
+    cli.main(["density", "compare", str(path), str(tmp_path / "n.npy"), "--output", str(tmp_path / "c.png"), "--json"])
+    assert json.loads(capsys.readouterr().out)["total_variation"] < 0.05
+
+
+def test_text_is_discrete_if_asked(tmp_path: Path, capsys) -> None:
+    (tmp_path / "ages.csv").write_text("age\n" + "\n".join(map(str, np.random.default_rng(0).poisson(40, 900))) + "\n")
+    cli.main(
+        ["density", "fit", str(tmp_path / "ages.csv"), "--output", str(tmp_path / "a.safetensors"), "--discrete", "yes"]
+    )
+    assert "probabilities of" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.distributions import kl_divergence
 
-from gaussmix import nn
+from gaussmix import LatticeMixture1D, nn
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
@@ -234,6 +234,10 @@ def test_from_fitted_models() -> None:
         points = np.linspace(-2, 2, 9)
         np.testing.assert_allclose(law.log_prob(torch.tensor(points)), model.distribution_.logpdf(points), atol=1e-3)
         assert ExpansionDistribution.from_mixture(model.distribution_, dtype=torch.float32).probs.dtype == torch.float32
+    counts = GMMExpansion(bounds=None).fit(np.random.default_rng(10).poisson(50, 4000)).distribution_
+    assert isinstance(counts, LatticeMixture1D)
+    law = ExpansionDistribution.from_mixture(counts)
+    assert law.log_prob(torch.tensor(50.5)).item() == pytest.approx(counts.continuous.logpdf(50.5), abs=1e-3)
 
 
 def test_bad_input() -> None:

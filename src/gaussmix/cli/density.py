@@ -77,6 +77,9 @@ class FitColumn:
     """Where the bins lie: low and high, dates of a column of dates; found from the first rows if not given."""
     bounds: _Ends = None
     """Where the distribution ends by nature, such as 0 and inf for prices; looked for in the data if not given."""
+    discrete: Literal["auto", "yes", "no"] = "auto"
+    """Probabilities of values in place of a density: auto for columns of integers, yes also for decimals that lie on a
+    lattice."""
     threads: int = 1
     """Threads that count."""
     json: bool = False
@@ -93,11 +96,12 @@ class FitColumn:
         started, files = time.perf_counter(), (self.file, *self.more)
         label = name_files(files)
         label = label if self.column is None else f"{label}, {self.column}"
+        discrete: dict[str, bool | Literal["auto"]] = {"auto": "auto", "yes": True, "no": False}
         with open_source(files, self.column, self.missing) as source:
             quantity, chunks = first_quantity(source)
             span, bounds = (parse_ends(name, getattr(self, name), quantity) for name in ("range", "bounds"))
             basis: dict[str, Any] = {"n_components": self.components, "bandwidth": self.bandwidth}
-            limits: dict[str, Any] = {"range": span, "bounds": bounds or "auto"}
+            limits: dict[str, Any] = {"range": span, "bounds": bounds or "auto", "discrete": discrete[self.discrete]}
             model = DensityModel(self.rule, **basis, **limits, nan_policy="omit", n_jobs=self.threads)
             learn(model, source, quantity, chunks, label)
         self.output.parent.mkdir(parents=True, exist_ok=True)
@@ -218,8 +222,10 @@ class SampleModel:
         if self.output is not None:
             check_suffix(self.output, "sample", ".npy", ".csv", ".parquet")
         model = load_model(self.model)
-        quantity = model.quantities_[0]
-        values = quantity.to_data(model.distribution_.rvs(self.count, random_state=self.seed))
+        law, quantity = model.distribution_, model.quantities_[0]
+        values = quantity.to_data(law.rvs(self.count, random_state=self.seed))
+        if getattr(law, "whole", False) and values.dtype.kind == "f":
+            values = values.astype(int)
 
         from gaussmix.density.files import write_column
         from gaussmix.density.quantity import as_text

@@ -9,6 +9,7 @@ from gaussmix._lazy import face
 if TYPE_CHECKING:
     from gaussmix.density.basis import GaussianBasis as GaussianBasis
     from gaussmix.density.counts import BinnedCounts as BinnedCounts
+    from gaussmix.density.discrete import LatticeMixture1D as LatticeMixture1D
     from gaussmix.density.estimator import GMMExpansion as GMMExpansion
     from gaussmix.density.mixture import GaussianMixture1D as GaussianMixture1D
 
@@ -17,6 +18,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "basis": ["GaussianBasis"],
         "counts": ["BinnedCounts"],
+        "discrete": ["LatticeMixture1D"],
         "estimator": ["GMMExpansion"],
         "mixture": ["GaussianMixture1D"],
     },

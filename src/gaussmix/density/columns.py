@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix.density.counts import BinnedCounts, add_columns
+from gaussmix.density.lattice import OF_INTEGERS
 from gaussmix.density.quantity import NUMBER, Quantity
 
 BATCH_ROWS = 1 << 19
@@ -272,7 +273,9 @@ def arrow_values(array: Any) -> NDArray[Any]:
     if array.null_count:
         valid = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[part].astype(bool)
         hole: Any = np.array("NaT", kind) if letter else kind.type(np.nan) if kind.kind == "f" else np.nan
+        of_integers = kind.kind in "iu"
         values = np.where(valid, values, hole)
+        values = values.view(OF_INTEGERS) if of_integers else values
     return values
 
 

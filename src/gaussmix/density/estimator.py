@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.columns import count_dask, first_rows, is_dask, read_columns, stream_batches
+from gaussmix.density.lattice import ColumnKind, integer_columns
 from gaussmix.density.model import DensityModel
 from gaussmix.density.quantity import NUMBER, format_number
 from gaussmix.density.reflection import finite_or_not
@@ -60,6 +61,11 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
         as "auto"; 0: every mode stays. `modes` says what each one is worth.
     exact : bool
         Keep moments within the bins too; "kernel" is then exact to 1e-8 of its sum over points.
+    discrete : bool or "auto"
+        Whether ``distribution_`` is a `LatticeMixture1D`, with probabilities of values in place of a density. "auto":
+        for columns whose type, in all that was counted, is of integers or booleans, with at most 512 cells from the
+        least to the greatest, or only point masses, unless the rule is on a basis. True: also for floats that lie on a
+        lattice (missing values make floats of integers); an error if they do not. False: never.
     nan_policy : {"raise", "omit"}
         What to do with NaN and infinities: an error, or leave them out and count NaN.
     n_jobs : int, optional
@@ -68,7 +74,7 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
     Attributes
     ----------
     distributions_ : tuple of GaussianMixture1D
-        One a column; ``distribution_`` is the only one.
+        One a column; ``distribution_`` is the only one. `LatticeMixture1D` for discrete columns (see ``discrete``).
     counts_ : list of BinnedCounts
         One a column.
     bases_ : tuple of GaussianBasis
@@ -101,6 +107,7 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
         "warp": [StrOptions({"auto", "asinh"}), None],
         "smoothness": [StrOptions({"auto", "few_modes"}), Interval(Real, 0, None, closed="left")],
         "exact": ["boolean"],
+        "discrete": ["boolean", StrOptions({"auto"})],
         "nan_policy": [StrOptions({"raise", "omit"})],
         "n_jobs": [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None],
     }
@@ -143,7 +150,11 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
         return self
 
     def score_samples(self, X: Any) -> FloatArray:
-        """Return the log-density (N,) of each row, the sum over its columns; finite everywhere inside given bounds."""
+        """Return the log-density (N,) of each row, the sum over its columns; finite everywhere inside given bounds.
+
+        Of a discrete column it is the log-probability: of values that were never seen that of their cell in the smooth
+        density, beside the lattice -inf.
+        """
         check_is_fitted(self)
         batches = stream_batches(X)
         if batches is not None:
@@ -239,6 +250,9 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
         if sample_weight is not None:
             raise ValueError("sample_weight is not taken together with a Dask collection; repeat rows instead")
         first = self._columns(first_rows(X), None, reset=True)
+        integer = integer_columns(X, first.shape[1])
+        if self.discrete is True and not all(integer):
+            raise ValueError("discrete=True takes integer columns of a Dask collection: convert them with astype(int)")
         counts, bases = self._lay_bins(first, self._extremes(first), None, stream=True)
         counts = count_dask(X, counts, finite=self.nan_policy == "raise", quantities=self.quantities_)
         low, high = finite_or_not(self._bounds())
@@ -248,7 +262,7 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
                     f"{self._name(j)} reaches from {format_number(column.minimum)} to {format_number(column.maximum)}, "
                     f"beyond bounds={self.bounds!r}; leave out what lies outside, or widen them"
                 )
-        self.counts_, self.bases_ = counts, bases
+        self.counts_, self.bases_, self._kinds = counts, bases, tuple(map(ColumnKind, integer))
         return self._forget()._finish()
 
     def __sklearn_is_fitted__(self) -> bool:

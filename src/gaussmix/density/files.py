@@ -1,7 +1,8 @@
 """Tables and columns of files, in batches, whatever their size: .npy, .csv, .tsv, .txt, .jsonl, .parquet, .feather.
 
 Several files, patterns and folders are one table; ``-`` is the standard input. Text may be packed (.gz, .zst). Missing
-values become NaN or NaT.
+values become NaN or NaT; `GMMExpansion` still knows that the others are integers. Text has no types: numbers that are
+whole throughout are integers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from gaussmix._files import whole_file
 from gaussmix.density.columns import BATCH_ROWS
+from gaussmix.density.lattice import OF_INTEGERS, holds_integers, marked_integers
 from gaussmix.density.quantity import NUMBER, Quantity, as_text
 from gaussmix.density.sources import SourceFile, find_files
 from gaussmix.density.table_file import LEAST_ROWS, EmptyFileError, TableFile, gathered
@@ -91,6 +93,7 @@ class TableSource(AbstractContextManager):
                 here = chosen if table is first else [table.choose(name) for name in self._names]
                 self._check_kinds(table, here)
                 for columns, done in gathered(table.batches(here, self._batch_rows), least):
+                    columns = columns if table.has_types else [marked_integers(column) for column in columns]
                     any_rows = True
                     read = before + (file.size * done // table.total if table.total else 0)
                     yield [self._without_sentinels(column) for column in columns], read
@@ -120,7 +123,10 @@ class TableSource(AbstractContextManager):
         if not self._sentinels.size or column.dtype.kind not in "fiub":
             return column
         found = np.isin(column, self._sentinels)
-        return np.where(found, np.nan, column) if found.any() else column
+        if not found.any():
+            return column
+        left = np.where(found, np.nan, column)
+        return left.view(OF_INTEGERS) if holds_integers(column) else left
 
 
 class ColumnSource(AbstractContextManager):

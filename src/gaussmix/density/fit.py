@@ -29,6 +29,7 @@ from gaussmix.density.standard_units import GUARD_POINTS, Bounds, read_counts
 Components = tuple[FloatArray, FloatArray, FloatArray]
 
 MIN_ML_BANDWIDTH = 5.0
+_BESIDE_ATOMS = 1e-9  # of the guard's mass: where all numbers were point masses, none is drawn beside them
 
 
 def fit_counts(
@@ -109,7 +110,8 @@ def _on_basis(
 
 
 def _point_masses(positions: FloatArray, masses: FloatArray, guard: float, bounds: Bounds) -> GaussianMixture1D:
-    """Every point lies on an atom: nearly all mass there, and as much as .2 points for whatever else may come."""
+    """Every point lies on an atom: all mass there, but for what keeps log-densities of other numbers finite."""
+    guard *= _BESIDE_ATOMS
     scale = float(np.ptp(positions)) or (abs(float(positions[0])) or 1.0) * 1e-3
     center = float(np.average(positions, weights=masses))
     atoms = (positions, masses / masses.sum() * (1 - guard))

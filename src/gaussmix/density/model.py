@@ -27,6 +27,8 @@ from gaussmix.density.basis import GaussianBasis, check_range
 from gaussmix.density.binning import Warp, choose_axis, choose_basis, take_sample
 from gaussmix.density.columns import is_empty, read_columns
 from gaussmix.density.counts import BinnedCounts, add_columns, as_real
+from gaussmix.density.discrete import LatticeMixture1D
+from gaussmix.density.lattice import ColumnKind, integer_columns
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.quantity import Quantity, format_number
 from gaussmix.density.reflection import Bounds, finite_or_not
@@ -49,6 +51,7 @@ class DensityModel:
     feature_names_in_: NDArray[np.object_]
     quantities_: tuple[Quantity, ...]
     _bins_are_shared = False  # with models made by `empty_like`, or from a file
+    _kinds: tuple[ColumnKind, ...] | None = None  # of what was counted, one a column
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class DensityModel:
         warp: Warp = "auto",
         smoothness: Smoothness = "auto",
         exact: bool = False,
+        discrete: bool | Literal["auto"] = "auto",
         nan_policy: Literal["raise", "omit"] = "raise",
         n_jobs: int | None = None,
     ):
@@ -72,6 +76,7 @@ class DensityModel:
         self.warp = warp
         self.smoothness = smoothness
         self.exact = exact
+        self.discrete = discrete
         self.nan_policy = nan_policy
         self.n_jobs = n_jobs
 
@@ -85,9 +90,10 @@ class DensityModel:
         """Learn the density of each column of X."""
         self._check_parameters()
         self._warn_of_ignored()
-        X = self._columns(X, y, reset=True)
+        given, X = X, self._columns(X, y, reset=True)
         counts, bases = self._lay_bins(X, self._extremes(X), sample_weight)
-        self.counts_, self.bases_ = self._counted(counts, X, sample_weight), bases
+        kinds = self._kinds_of(given, X, counts)
+        self.counts_, self.bases_, self._kinds = self._counted(counts, X, sample_weight), bases, kinds
         return self._forget()._finish()
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -98,19 +104,21 @@ class DensityModel:
         first = not hasattr(self, "counts_")
         if first:
             self._warn_of_ignored()
-        X = self._columns(X, y, reset=first)
+        given, X = X, self._columns(X, y, reset=first)
         extremes = self._extremes(X) if first or sample_weight is not None else []
         missing = getattr(self, "_n_missing", 0)
         if first and self.nan_policy == "omit" and X.shape[1] == 1 and not np.isfinite(X).any():
             self._n_missing = missing + len(X)  # bins wait for the first number
+            self._kinds = self._joined_kinds(self._kinds_of(given, X, []), first)
             return self
         laid = self._lay_bins(X, extremes, sample_weight, stream=True) if first else self._relaid(X, sample_weight)
+        kinds = self._joined_kinds(self._kinds_of(given, X, laid[0]), first)
         counts = self._counted(laid[0], X, sample_weight)
         if not extremes and self._may_be_wrong(laid[0], counts):
             self._extremes(X)
         if first and missing:
             counts[0].add(np.full(missing, np.nan))
-        self.counts_, self.bases_ = counts, laid[1]
+        self.counts_, self.bases_, self._kinds = counts, laid[1], kinds
         return self._forget()
 
     def merge(self, other: DensityModel) -> Self:
@@ -130,7 +138,9 @@ class DensityModel:
         for mine, theirs in zip(self.quantities_, other.quantities_, strict=True):
             if not mine.fits(theirs) or mine.unit != theirs.unit:
                 raise ValueError(f"cannot merge {theirs} into {mine} ({theirs.unit or 1} and {mine.unit or 1})")
+        kinds = self._joined_kinds(other._kinds)
         self.counts_ = [mine + theirs for mine, theirs in zip(self.counts_, other.counts_, strict=True)]
+        self._kinds = kinds
         return self._forget()
 
     def empty_like(self) -> Self:
@@ -144,6 +154,7 @@ class DensityModel:
         twin.counts_ = [counts.empty_like() for counts in self.counts_]
         twin.bases_, twin._bins_are_shared = self.bases_, True
         twin.n_features_in_, twin.quantities_ = self.n_features_in_, self.quantities_
+        twin._kinds = (ColumnKind(),) * self.n_features_in_
         if hasattr(self, "feature_names_in_"):
             twin.feature_names_in_ = self.feature_names_in_
         return twin._forget()
@@ -243,6 +254,7 @@ class DensityModel:
             "parameters": json.dumps(self.get_params(), default=lambda value: value.tolist()),
             "reports": json.dumps([report.to_dict() for report in self.reports_]),
             "bases": json.dumps([None if basis is None else dataclasses.asdict(basis) for basis in self.bases_]),
+            "kinds": json.dumps(self._kinds),
             "names": json.dumps(list(map(str, getattr(self, "feature_names_in_", [])))),
             "quantities": json.dumps([dataclasses.asdict(quantity) for quantity in self.quantities_]),
         }
@@ -258,12 +270,15 @@ class DensityModel:
             model.counts_, fitted = [], []
             for j, report in enumerate(reports):
                 model.counts_.append(BinnedCounts.from_tensors(_part(tensors, f"{j}.counts.")))
-                mixture = GaussianMixture1D.from_tensors(_part(tensors, f"{j}.mixture."))
+                learnt = _part(tensors, f"{j}.mixture.")
+                mixture = (LatticeMixture1D if "probabilities" in learnt else GaussianMixture1D).from_tensors(learnt)
                 fitted.append(FittedDensity(mixture, report.details))
             model.bases_ = tuple(b and GaussianBasis(**_tupled(b)) for b in json.loads(about["bases"]))
             model.n_features_in_, model._bins_are_shared = len(fitted), True
             kept = json.loads(about.get("quantities", "[]")) or [{}] * len(fitted)
             model.quantities_ = tuple(Quantity(**facts) for facts in kept)
+            kinds = json.loads(about.get("kinds", "null"))
+            model._kinds = kinds and tuple(ColumnKind(*kind) for kind in kinds)
             if names := json.loads(about["names"]):
                 model.feature_names_in_ = np.array(names, dtype=object)
             model._fitted, model._reports = tuple(fitted), reports
@@ -311,6 +326,8 @@ class DensityModel:
             )
         if self.exact and self.rule not in BASIS_RULES:
             raise ValueError(f"exact=True is for a fixed basis; rule is {self.rule!r}")
+        if self.discrete is True and self.rule in BASIS_RULES:
+            raise ValueError(f"discrete=True is for the rules 'auto' and 'fast'; rule is {self.rule!r}")
 
     def _require_fitted(self) -> None:
         if not hasattr(self, "counts_"):
@@ -330,6 +347,36 @@ class DensityModel:
         column = column if column.dtype == np.float32 else column.astype(np.float64, copy=False)
         self.n_features_in_, self.quantities_ = 1, quantities
         return column
+
+    def _kinds_of(self, given: Any, X: NDArray[np.floating], counts: list[BinnedCounts]) -> tuple[ColumnKind, ...]:
+        """Of the columns of X, as they were ``given``, which come into these counts.
+
+        A lattice is looked for if it was asked for, and of integers where bins hold several of them.
+        """
+        wide = [each.axis.scale is None and each.axis.width > 1 for each in counts] or [False]
+        columns = zip(X.T, integer_columns(given, X.shape[1]), wide, strict=True)
+        kinds = tuple(
+            ColumnKind.of(column, integer, self.discrete is True or (integer and coarse))
+            for column, integer, coarse in columns
+        )
+        self._require_lattices(kinds)
+        return kinds
+
+    def _joined_kinds(self, more: tuple[ColumnKind, ...] | None, first: bool = False) -> tuple[ColumnKind, ...] | None:
+        """Of all that was counted, and of ``more``; None where one of them is not known."""
+        if self._kinds is None or more is None:
+            return more if first else None
+        kinds = tuple(mine.joined(theirs) for mine, theirs in zip(self._kinds, more, strict=True))
+        self._require_lattices(kinds)
+        return kinds
+
+    def _require_lattices(self, kinds: tuple[ColumnKind, ...]) -> None:
+        for j, kind in enumerate(kinds if self.discrete is True else ()):
+            if math.isnan(kind.step):
+                raise ValueError(
+                    f"discrete=True, but the numbers in column {j} are not whole steps apart, or too many of "
+                    "these: round them, or leave discrete='auto'"
+                )
 
     def _extremes(self, X: NDArray[np.floating]) -> list[tuple[float, float]]:
         """Of each column, NaN where it holds one. Raises as `_check_column`."""
@@ -458,6 +505,14 @@ class DensityModel:
             fit_counts(counts, self.rule, basis=basis, **options)
             for counts, basis in zip(self.counts_, self.bases_, strict=True)
         )
+        if self.discrete is not False and self._kinds is not None and self.rule not in BASIS_RULES:
+            from gaussmix.density.probabilities import with_probabilities
+
+            options: Any = {"asked": self.discrete is True, "bounds": self._bounds()}
+            self._fitted = tuple(
+                with_probabilities(counts, fit, kind, **options)
+                for counts, fit, kind in zip(self.counts_, self._fitted, self._kinds, strict=True)
+            )
         return self
 
     @staticmethod

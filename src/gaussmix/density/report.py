@@ -12,6 +12,7 @@ import numpy as np
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.counts import BinnedCounts
+from gaussmix.density.discrete import LatticeMixture1D, count_values
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.quantity import NUMBER, Quantity
 
@@ -58,7 +59,7 @@ class FitReport:
     ks: float
     ks_chance: float
     log_likelihood: float
-    """Mean log-density of the data in the bins under the model; at an atom, the log of its mass."""
+    """Mean log-density of the data in the bins under the model; at an atom or a value, the log of its mass."""
     heaviest_bin: float
     """Largest share of the points in one bin, atoms left out. Bins are not looked into: what is narrower than one is
     blurred there, and ``ks`` does not see it. 0 for rounded values, where a bin is a value."""
@@ -89,11 +90,12 @@ class FitReport:
         atoms = [f"{mass:.1%} exactly {said(position)}" for position, mass in list(self.atoms.items())[:4]]
         if len(self.atoms) > 4:
             atoms.append(f"{len(self.atoms) - 4} more point masses")
+        values = [f"probabilities of {self.details['values']} values"] if "values" in self.details else []
         left_out = [(self.n_outside, "outside the bins"), (self.n_missing, "missing")]
         others = [f"{number:,} {what}".replace(",", " ") for number, what in left_out if number]
         lines = [
             f"{self.n:,} {self.quantity} from {said(self.minimum)} to {said(self.maximum)}".replace(",", " "),
-            ", ".join([f"{self.n_components} Gaussians ({self.rule})", *edges, *atoms, *others]),
+            ", ".join([f"{self.n_components} Gaussians ({self.rule})", *values, *edges, *atoms, *others]),
             f"distance to the data (Kolmogorov-Smirnov) {self.ks:.2g}; chance alone reaches {self.ks_chance:.2g}",
         ]
         if spread == 0:
@@ -109,6 +111,11 @@ def make_report(rule: str, counts: BinnedCounts, fit: FittedDensity) -> FitRepor
     distribution, total, rest = fit.distribution, counts.total_mass, counts.without_atoms()
     atoms = dict(zip(counts.atoms.tolist(), (counts.atom_mass / total).tolist(), strict=True))
     low, high = (bound if math.isfinite(bound) else None for bound in distribution.bounds)
+    exact_bins = fit.on_lattice or isinstance(distribution, LatticeMixture1D)
+    if isinstance(distribution, LatticeMixture1D):
+        ks, log_likelihood = _of_values(counts, distribution)
+    else:
+        ks, log_likelihood = _distance(total, rest, distribution), _log_likelihood(counts, rest.mass, distribution)
     return FitReport(
         rule=rule,
         n=counts.n,
@@ -119,12 +126,25 @@ def make_report(rule: str, counts: BinnedCounts, fit: FittedDensity) -> FitRepor
         n_components=len(distribution.weights),
         bounds=(low, high),
         atoms={position: mass for position, mass in atoms.items() if mass > 0},
-        ks=_distance(total, rest, distribution),
+        ks=ks,
         ks_chance=min(1.0, 1.36 / math.sqrt(counts.size)),
-        log_likelihood=_log_likelihood(counts, rest.mass, distribution),
-        heaviest_bin=0.0 if fit.on_lattice else float(rest.mass.max()) / total,
+        log_likelihood=log_likelihood,
+        heaviest_bin=0.0 if exact_bins else float(rest.mass.max()) / total,
         details=fit.details,
     )
+
+
+def _of_values(counts: BinnedCounts, distribution: LatticeMixture1D) -> tuple[float, float]:
+    """Largest difference of the distribution functions at the values, and the mean of the log-probability."""
+    values, mass = counts.atoms, counts.atom_mass
+    if float(mass.sum()) < counts.total_mass * (1 - 1e-12):
+        origin = float(distribution.values[0])
+        found = count_values(counts, origin, distribution.step)
+        assert found is not None  # the probabilities were made of them
+        values, mass = origin + distribution.step * found[0], found[1]
+    values, mass = values[mass > 0], mass[mass > 0] / mass.sum()
+    ks = np.abs(np.cumsum(mass) - distribution.cdf(values)).max()
+    return float(ks), float(mass @ distribution.logpdf(values))
 
 
 def _distance(total: float, rest: BinnedCounts, distribution: GaussianMixture1D) -> float:

@@ -133,7 +133,7 @@ class _WithFolders(TableFile):
     def __init__(self, table: TableFile, constants: Sequence[tuple[str, str]]):
         self._table = table
         self._constants = [(name, value) for name, value in constants if name not in table.names]
-        self.label, self.total = table.label, table.total
+        self.label, self.total, self.has_types = table.label, table.total, table.has_types
         self.names = [*table.names, *(name for name, _ in self._constants)]
 
     def _own(self, j: int) -> str | None:

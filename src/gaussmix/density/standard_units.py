@@ -102,7 +102,7 @@ def read_counts(counts: BinnedCounts) -> StandardCounts:
     bins = mass * (rest.size / total) if total > 0 else np.zeros(axis.n_bins)
     occupied = np.flatnonzero(bins)
     first, last = (int(occupied[0]), int(occupied[-1])) if len(occupied) else (0, 0)
-    on_lattice, atom_mass = _on_lattice(rest, axis.centers[[first, last]]), counts.atom_mass
+    on_lattice, atom_mass = _on_lattice(rest), counts.atom_mass
     if rest.tied and on_lattice:
         bins, atom_mass = _under_atoms(counts, bins, atom_mass)
     resolved = resolve(bins, on_lattice) if rest.tied and len(occupied) > 1 else None
@@ -151,8 +151,10 @@ def _under_atoms(counts: BinnedCounts, bins: FloatArray, mass: FloatArray) -> tu
     return bins, mass
 
 
-def _on_lattice(counts: BinnedCounts, outermost: FloatArray) -> bool:
-    """Whether the extremes are the centres of their bins: so it is with rounded values, and with others by accident."""
-    tolerance = 1e-3 * counts.axis.width
-    low, high = counts.minimum, counts.maximum
-    return counts.axis.scale is None and low < high and bool(np.all(np.abs([low, high] - outermost) < tolerance))
+def _on_lattice(counts: BinnedCounts) -> bool:
+    """Whether the extremes are the centres of bins: so it is with rounded values, and with others by accident."""
+    axis, (low, high) = counts.axis, (counts.minimum, counts.maximum)
+    if axis.scale is not None or not low < high:
+        return False
+    place = (np.array([low, high]) - axis.origin) / axis.width
+    return bool(np.all(np.abs(place - np.floor(place) - 0.5) < 1e-3))

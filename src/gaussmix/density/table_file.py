@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix.density.lattice import concatenated
 from gaussmix.density.quantity import Quantity
 
 LEAST_ROWS = 1 << 14  # of a batch, however wide the table
@@ -25,6 +25,7 @@ class TableFile:
     label: str
     names: list[str]
     total: int
+    has_types = True  # whether the file says which numbers are integers
 
     def quantity(self, j: int) -> Quantity | None:
         """What the numbers of column j stand for; None of text."""
@@ -73,4 +74,4 @@ def gathered(batches: Iterable[tuple[list[NDArray[Any]], int]], least: int) -> B
 
 
 def _joined(parts: list[list[NDArray[Any]]]) -> list[NDArray[Any]]:
-    return parts[0] if len(parts) == 1 else [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+    return parts[0] if len(parts) == 1 else [concatenated(list(pieces)) for pieces in zip(*parts, strict=True)]

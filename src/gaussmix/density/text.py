@@ -129,6 +129,8 @@ def _unpack_zstd(raw: IO[bytes], label: str) -> Any:
 class _TextFile(TableFile):
     """Cells that are text, read in the style that the first of them have."""
 
+    has_types = False
+
     def style(self, j: int) -> Style:
         """How the cells of column j are read."""
         raise NotImplementedError

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
+from gaussmix.density.discrete import LatticeMixture1D
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.reflection import finite_or_not
 
@@ -80,14 +81,37 @@ def as_law(value: Any, name: str, weights: ArrayLike | None = None) -> Law:
 def as_mixture(value: Any, name: str, weights: ArrayLike | None = None) -> GaussianMixture1D:
     """Like `as_law`, but a sample, which has no density, is learnt first: `GMMExpansion()` with its default rule.
 
-    As there, integer weights are frequencies, and a thousand of one number tell more than one; floats are importances.
+    As there, integer weights are frequencies, and a thousand of one number tell more than one; floats are importances;
+    and numbers of integer type are discrete.
     """
     law = as_law(value, name, weights)
     if isinstance(law, GaussianMixture1D):
         return law
     from gaussmix.density.model import DensityModel
 
-    return DensityModel().fit(law.values, sample_weight=weights).distribution_
+    numbers = law.values if np.asarray(value).dtype.kind == "f" else value
+    return DensityModel().fit(numbers, sample_weight=weights).distribution_
+
+
+def as_densities(
+    a: Any, b: Any, a_weights: Weights = None, b_weights: Weights = None
+) -> tuple[GaussianMixture1D, GaussianMixture1D]:
+    """`as_mixture` of both; and of a discrete one beside one that is not, the smooth density behind it."""
+    first, second = as_mixture(a, "a", a_weights), as_mixture(b, "b", b_weights)
+    if isinstance(first, LatticeMixture1D) and continuous_share(second) > SUM_TOLERANCE:
+        first = first.continuous
+    elif isinstance(second, LatticeMixture1D) and continuous_share(first) > SUM_TOLERANCE:
+        second = second.continuous
+    return first, second
+
+
+def with_values_of(law: LatticeMixture1D, other: GaussianMixture1D) -> GaussianMixture1D:
+    """The law with some probability at the atoms of another too, where they lie on its lattice: that of its `pdf`."""
+    values = np.union1d(law.values, other.atoms.positions)
+    if values.size == law.values.size:
+        return law
+    p = law.pdf(values)
+    return GaussianMixture1D([1.0], [values[0]], [law.step], atoms=(values[p > 0], p[p > 0] / p.sum()))
 
 
 def weight_rows(

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances._inputs import as_mixture, hint_at_names
+from gaussmix.distances._inputs import as_densities, hint_at_names
 from gaussmix.distances.binned import binned_l1, density_information_loss
 from gaussmix.distances.divergences import jensen_shannon_divergence, kl_divergence, total_variation_distance
 from gaussmix.distances.means import mean_difference_bound
@@ -86,10 +86,12 @@ def compare(a: Any, b: Any, *, a_weights: ArrayLike | None = None, b_weights: Ar
         Mixtures, fitted one-column expansions, or samples, which are learnt first so that all numbers speak of the same
         pair of densities (`wasserstein_distance` and `gaussian_mmd2` of the samples themselves need no density, and
         differ a little). ValueError or TypeError for anything else, and for what is too wide to be squared.
+        Columns of integers are discrete, and compared as such with each other; with anything else, the smooth density
+        behind one is compared.
     a_weights, b_weights : array_like (N,), optional
         Weights of a sample's numbers.
     """
-    a, b = as_mixture(a, "a", a_weights), as_mixture(b, "b", b_weights)
+    a, b = as_densities(a, b, a_weights, b_weights)
     w1, error = wasserstein_distance(a, b, return_error=True)
     sigma, cells = _pooled_std(a, b), _cells(a, b)
     with warnings.catch_warnings():

@@ -41,10 +41,11 @@ from numpy.typing import ArrayLike, NDArray
 from gaussmix._typing import FloatArray
 from gaussmix.density._mixture import exact
 from gaussmix.density.basis import GaussianBasis
+from gaussmix.density.discrete import LatticeMixture1D
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import (
     Weights,
-    as_mixture,
+    as_densities,
     broadcast_rows,
     check_weight_rows,
     continuous_share,
@@ -52,6 +53,7 @@ from gaussmix.distances._inputs import (
     near_zero,
     shaped,
     weight_rows,
+    with_values_of,
 )
 from gaussmix.distances._lattice.rows import row_distances
 from gaussmix.distances._mixtures.absolute import absolute_difference
@@ -79,6 +81,9 @@ def kl_divergence(
     As the paper (D section 2.3). Infinite where a has mass and b none: an atom that b does not have, or beyond b's
     bounds, if b has no guard. A RuntimeWarning says so, once a call.
 
+    Of a discrete law (`LatticeMixture1D`) beside one that is not, the smooth density behind it is compared, here and in
+    the other divergences. Values that a has and a discrete b has not count in b as its `logpdf` says.
+
     Parameters
     ----------
     a, b : GaussianMixture1D, GMMExpansion or array_like (N,)
@@ -98,7 +103,9 @@ def kl_divergence(
     if basis is not None:
         first, second, shape = weight_rows(a, b, basis, a_weights, b_weights)
         return shaped(_of_rows(first, second, basis, kl_integrand), shape)
-    p, q = as_mixture(a, "a", a_weights), as_mixture(b, "b", b_weights)
+    p, q = as_densities(a, b, a_weights, b_weights)
+    if isinstance(q, LatticeMixture1D):
+        q = with_values_of(q, p)
     beyond = _beyond(p, q)
     if beyond is not None:
         warnings.warn(f"the KL divergence is infinite: a has mass {beyond}, where b has none", RuntimeWarning, 2)
@@ -133,7 +140,7 @@ def jensen_shannon_divergence(
         far = values > math.log(2) / 2
         values[far] = math.log(2) - _of_rows(first[far], second[far], basis, overlap_integrand)
         return shaped(values, shape)
-    p, q = as_mixture(a, "a", a_weights), as_mixture(b, "b", b_weights)
+    p, q = as_densities(a, b, a_weights, b_weights)
     value = _of_pair(p, q, js_integrand)
     return value if value < math.log(2) / 2 else math.log(2) - _of_pair(p, q, overlap_integrand)
 
@@ -163,7 +170,7 @@ def total_variation_distance(
     if basis is not None:
         values, _, shape = row_distances(a, b, basis, (a_weights, b_weights), "density", _twice_total_variation)
         return shaped(np.minimum(0.5 * values, 1.0), shape)
-    return min(0.5 * _twice_total_variation(as_mixture(a, "a", a_weights), as_mixture(b, "b", b_weights))[0], 1.0)
+    return min(0.5 * _twice_total_variation(*as_densities(a, b, a_weights, b_weights))[0], 1.0)
 
 
 def discrete_kl_divergence(a: ArrayLike, b: ArrayLike) -> float | FloatArray:

@@ -17,6 +17,7 @@ from torch.distributions import Distribution, constraints
 from torch.distributions.kl import register_kl
 
 from gaussmix.density.basis import GaussianBasis
+from gaussmix.density.discrete import LatticeMixture1D
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.nn.components import Components, components_of, crossing, log_mixture, normal_cdf, normalised
 from gaussmix.nn.distances import mixture_entropy, mixture_kl
@@ -89,12 +90,14 @@ class ExpansionDistribution(Distribution):
         Parameters
         ----------
         mixture : GaussianMixture1D or GMMExpansion
-            A mixture, or a fitted one-column expansion, whose guard, of mass 0.2 / N, is left out. ValueError for what
-            Gaussians on the whole line cannot say: bounds, point masses, a Student t of more than `LARGEST_GUARD`.
+            A mixture, or a fitted one-column expansion, whose guard, of mass 0.2 / N, is left out; of a discrete one
+            the smooth density behind it. ValueError for what Gaussians on the whole line cannot say: bounds, point
+            masses, a Student t of more than `LARGEST_GUARD`.
         dtype, device : torch.dtype and torch.device
             Of the weights and the components.
         """
         law = mixture if isinstance(mixture, GaussianMixture1D) else mixture.distribution_
+        law = law.continuous if isinstance(law, LatticeMixture1D) else law
         if law.bounds != (-math.inf, math.inf):
             raise ValueError(f"the mixture has bounds {law.bounds}, which torch expansions lack; fit with bounds=None")
         if law.atoms.masses.size:
