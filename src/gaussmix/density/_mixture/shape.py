@@ -40,8 +40,10 @@ def grid(p: Pieces, table: PolynomialTable, far: FloatArray) -> FloatArray:
         points += [p.guard_loc + p.guard_scale * np.sinh(np.linspace(-40, 40, 161))]
         points += [np.nextafter([p.low, p.high], [-math.inf, math.inf])]
     low, high = exact.ends(p)
+    low = max(low, min(far[0], p.low if math.isfinite(p.low) else math.inf))
+    high = min(high, max(far[1], p.high if math.isfinite(p.high) else -math.inf))
     x = np.unique(np.concatenate(points))
-    return x[np.isfinite(x) & (x >= max(low, far[0])) & (x <= min(high, far[1]))]
+    return x[np.isfinite(x) & (x >= low) & (x <= high)]
 
 
 def turning_points(v: FloatArray) -> tuple[IntArray, IntArray]:
@@ -91,7 +93,7 @@ def _falls_from(x: FloatArray, p: Pieces) -> NDArray[np.bool_]:
 
 def _roots(low: FloatArray, high: FloatArray, x: FloatArray, p: Pieces) -> FloatArray:
     """The roots (k,) of the slope of log p between ``low``, where it rises, and ``high``; x lies between."""
-    x = np.clip(x, low, high)
+    x, low, high = np.clip(x, low, high), low.copy(), high.copy()
     moving = np.arange(x.size)
     for _ in range(_ROUNDS):
         slope, curvature = _slopes(x[moving], p)
