@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import xlogy
 
 from gaussmix._typing import FloatArray
 from gaussmix.density._mixture import quadrature
@@ -37,6 +38,7 @@ class Distribution1D:
     """
 
     atoms: Atoms
+    _ends: tuple[float, float]  # of the continuous part, guard included
 
     # -- what a class says: of the continuous part alone
 
@@ -168,13 +170,14 @@ class Distribution1D:
         low, high = -math.inf if lb is None else float(lb), math.inf if ub is None else float(ub)
         if not low <= high:
             raise ValueError(f"lb is {lb} and ub {ub}; lb must not be above ub")
-        if quadrature.guard_has_no_share(function, self._pieces, low, high):
+        ends = max(low, self._ends[0]), min(high, self._ends[1])
+        if quadrature.guard_has_no_share(function, self._pieces, *ends):
             return self._without_guard.expect(function, lb, ub, conditional)
         inside = (self.atoms.positions >= low) & (self.atoms.positions <= high)
         positions, masses = (values[inside] for values in self.atoms)
         total = float(masses @ quadrature.evaluate(function, positions)) if masses.size else 0.0
         if self._rest > 0:
-            total += self._rest * quadrature.integrate(function, self._log_density, self._knots(low, high))
+            total += self._rest * quadrature.integrate(function, self._log_density, self._knots(*ends))
         if conditional:
             probability = self._probability(low, high)
             if not probability > 0:
@@ -182,7 +185,39 @@ class Distribution1D:
             total /= probability
         return total
 
+    def entropy(self) -> float:
+        """Return -E[log p(X)] in nats, by quadrature to 1e-8; p is the mass at an atom and the density elsewhere."""
+        of_atoms = -float(xlogy(self.atoms.masses, self.atoms.masses).sum())
+        if self._rest <= 0:
+            return of_atoms
+        return of_atoms + self._rest * (self._continuous_entropy() - math.log(self._rest))
+
+    def rvs(
+        self,
+        size: int | tuple[int, ...] | None = None,
+        random_state: int | np.random.Generator | np.random.RandomState | None = None,
+    ) -> FloatArray:
+        """Draw independent numbers, in random order.
+
+        Parameters
+        ----------
+        size : int or tuple of int, optional
+            Shape of the array; a number if not given.
+        random_state : int, Generator or RandomState, optional
+            The same seed gives the same numbers; fresh randomness if not given.
+        """
+        legacy = isinstance(random_state, np.random.RandomState)
+        rng = np.random.default_rng(random_state.randint(0, 2**32, 4, np.uint32) if legacy else random_state)
+        shape = np.broadcast_to(0, () if size is None else size).shape
+        return self._draw(math.prod(shape), rng).reshape(shape)[()]
+
     # -- inside
+
+    def _continuous_entropy(self) -> float:
+        return quadrature.integrate(lambda x: -self._log_density(x), self._log_density, self._knots(*self._ends))
+
+    def _draw(self, size: int, rng: np.random.Generator) -> FloatArray:
+        return self._quantiles(rng.random(size), False)
 
     @cached_property
     def _moments(self) -> tuple[float, float]:
