@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from gaussmix.density.mixture import GaussianMixture1D
 
 MOST_PAIRED = 2048  # Gaussians of which all pairs are looked at; of more, neighbours are merged first
-_EM_STEPS, _SCORING_STEPS = 5, 12
-_FIRST = 16
+_EM_STEPS, _SCORING_STEPS, _FEWEST_STEPS = 5, 12, 3
+_SCORING_WORK = 2e7  # nodes times squared number of Gaussians, up to which all steps are taken
+_MOST_NODES = 4096
+_FIRST, _POWER = 24, 2.5  # Gaussians that are tried first; distances fall about as the number to this power
 _LEAST_WEIGHT = 1e-14
 _COARSE, _FINE = 1 << 15, 1 << 17  # panels of a certificate
 _ROUNDING = 1e-12  # of values of distribution functions
@@ -60,9 +62,9 @@ class Nodes(NamedTuple):
 
 
 def nodes(t: PolynomialTable) -> Nodes:
-    """Two Gauss-Legendre points in each cell of the table."""
+    """Two Gauss-Legendre points in each cell of the table, or one where these are too many."""
     cells = t.logs[np.isfinite(t.logs[:, 1])]
-    half, at = 1 / cells[:, 1:2], np.array([-1.0, 1.0]) / math.sqrt(3)
+    half, at = 1 / cells[:, 1:2], np.array([-1.0, 1.0] if 2 * len(cells) <= _MOST_NODES else [0.0]) / math.sqrt(3)
     mass = half * np.exp(np.polynomial.polynomial.polyval(at, cells[:, 2:].T))
     return Nodes((cells[:, :1] + half * at).ravel(), mass.ravel() / mass.sum())
 
@@ -152,7 +154,8 @@ def polish(g: Gaussians, at: Nodes) -> Gaussians:
         v = np.maximum(((at.x[:, None] - m) ** 2 * share).sum(0) / w, 1e-6 * v)
     damping = 1e-2
     share, z, log_q = _shares(w, m, v, at.x)
-    for _ in range(_SCORING_STEPS):
+    steps = _SCORING_STEPS * _SCORING_WORK / (at.x.size * w.size**2)
+    for _ in range(round(min(max(steps, _FEWEST_STEPS), _SCORING_STEPS))):
         slopes = np.concatenate([share - w, share * z, share * (z * z - 1)], axis=1)
         information = (slopes * at.mass[:, None]).T @ slopes
         gradient, diagonal, before = at.mass @ slopes, np.diag(information), float(at.mass @ log_q)
@@ -232,33 +235,43 @@ def simplify(law: GaussianMixture1D, k: int | None, tolerance: float | None) -> 
         found = candidate(k) if k < n else law
     else:
         allowed = RELATIVE * spread if tolerance is None else tolerance
-        found = _fewest(candidate, lambda each: distance(each, _COARSE) <= allowed, n) or law
+        found = _fewest(candidate, lambda each: distance(each, _COARSE), allowed, n) or law
     return Simplified(found, 0.0 if found is law else distance(found, _FINE))
 
 
 def _fewest(
-    candidate: Callable[[int], GaussianMixture1D], good: Callable[[GaussianMixture1D], bool], n: int
+    candidate: Callable[[int], GaussianMixture1D],
+    distance: Callable[[GaussianMixture1D], float],
+    allowed: float,
+    n: int,
 ) -> GaussianMixture1D | None:
-    """A good mixture of about as few Gaussians as there is one, None for n or more: doubling, then bisection."""
-    bad, k, best = 0, min(_FIRST, n - 1), None
-    while k > bad:
+    """A mixture within the ``allowed`` distance of about as few Gaussians as there is one, None for n or more.
+
+    The next number is where a power law through the last distance says, but between those known to be too few and
+    enough; the search ends when these are near to each other.
+    """
+    few, enough, best = 0, n, None
+    k = min(_FIRST, n - 1)
+    while few < k < enough:
         found = candidate(k)
-        if good(found):
-            best, enough = found, k
-            if enough - bad <= 1 + enough // 16:
-                break
-            k = (bad + enough) // 2
-        elif best is None:
-            bad, k = k, min(2 * k, n - 1)
+        there = distance(found)
+        if there <= allowed:
+            enough, best = k, found
         else:
-            bad, k = k, (k + enough) // 2
+            few = k
+        if enough - few <= 1 + enough // 8:
+            break
+        aim = k * (there / max(0.8 * allowed, 1e-300)) ** (1 / _POWER)
+        least, most = few + 1 + (enough - few) // 8, enough - 1 - (enough - few) // 8
+        k = int(min(max(aim, least if best else 1.25 * few + 1), most if best else min(4 * k, n - 1)))
     return best
 
 
 def _with_moments(weights: FloatArray, each: list[GaussianMixture1D], original: GaussianMixture1D) -> FloatArray:
-    """Weights changed so that mean and variance are the original's; unchanged where that needs negative ones."""
-    mean, variance = original.mean(), original.var()
-    away = np.array([law.mean() for law in each]) - mean
-    powers = np.stack([np.ones(weights.size), away, np.array([law.var() for law in each]) + away**2 - variance])
-    change = np.linalg.lstsq((powers * weights) @ powers.T, np.array([1.0, 0.0, 0.0]), rcond=None)[0] @ powers
-    return weights * change if change.min() > 0 else weights
+    """Weights changed so that mean and variance are the original's; unchanged where none do so."""
+    mean, std = original.mean(), original.std()
+    away = (np.array([law.mean() for law in each]) - mean) / std
+    second = (np.array([law.std() for law in each]) / std) ** 2 + away**2
+    powers, wanted = np.stack([np.ones(weights.size), away, second - 1]), np.array([1.0, 0.0, 0.0])
+    new = weights * (np.linalg.lstsq((powers * weights) @ powers.T, wanted, rcond=None)[0] @ powers)
+    return new if new.min() > 0 and np.abs(powers @ new - wanted).max() < 1e-9 else weights
