@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gaussmix.density.counts import BinnedCounts as BinnedCounts
     from gaussmix.density.estimator import GMMExpansion as GMMExpansion
     from gaussmix.density.mixture import GaussianMixture1D as GaussianMixture1D
+    from gaussmix.density.truncated import TruncatedMixture1D as TruncatedMixture1D
 
 __getattr__, __dir__, __all__ = face(
     __name__,
@@ -19,5 +20,6 @@ __getattr__, __dir__, __all__ = face(
         "counts": ["BinnedCounts"],
         "estimator": ["GMMExpansion"],
         "mixture": ["GaussianMixture1D"],
+        "truncated": ["TruncatedMixture1D"],
     },
 )

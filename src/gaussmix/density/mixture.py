@@ -24,7 +24,7 @@ from scipy.special import comb
 
 from gaussmix._files import TensorRecord
 from gaussmix._typing import FloatArray
-from gaussmix.density._mixture import components, exact, moments, quadrature, sampling, shape, table
+from gaussmix.density._mixture import components, exact, moments, picture, quadrature, sampling, shape, table
 from gaussmix.density._mixture.components import Tail
 from gaussmix.density._mixture.distribution import Atoms, Distribution1D, elementwise
 from gaussmix.density._mixture.simplify import Simplified, simplify
@@ -32,6 +32,9 @@ from gaussmix.density.reflection import Bounds
 from gaussmix.density.truncated import TruncatedMixture1D
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+    from scipy.stats.distributions import rv_frozen
     from sklearn.mixture import GaussianMixture
 
 _FAR = 1e-15  # mass on either side in which no highest-density set ends
@@ -290,13 +293,50 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
         >>> len(few.weights) < 10, distance <= 0.01
         (True, True)
         """
-        if k is not None and tolerance is not None:
-            raise ValueError("k and tolerance are given; give only one")
-        if k is not None and not (k == int(k) and k >= 1):
-            raise ValueError(f"k is {k}; it must be a whole number, at least 1")
-        if tolerance is not None and not tolerance >= 0:
-            raise ValueError(f"tolerance is {tolerance}; it must be at least 0")
         return simplify(self, k, tolerance)
+
+    # -- elsewhere
+
+    def to_scipy(self) -> rv_frozen:
+        """Return a frozen distribution of `scipy.stats` with the same methods. Raises ValueError if there are atoms."""
+        from gaussmix.density._mixture.scipy_law import freeze
+
+        return freeze(self)
+
+    def to_frame(self) -> DataFrame:
+        """Return a pandas DataFrame of the Gaussians: weight, mean, std; the weights have sum 1."""
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas, which is not installed: pip install pandas") from error
+        return DataFrame({"weight": self.weights, "mean": self.means, "std": self.stds})
+
+    def plot(self, ax: Axes | None = None, *, fill: bool = False, **style: Any) -> Axes:
+        """Draw the density as a line, atoms as stems on an axis at the right.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where to draw; pyplot's current axes if not given.
+        fill : bool
+            Fill the area under the line.
+        **style
+            Of matplotlib's lines, such as color, linewidth, label.
+
+        Returns
+        -------
+        Axes
+            Those drawn on.
+        """
+        if ax is None:
+            from matplotlib import pyplot
+
+            ax = pyplot.gca()
+        picture.draw_line(ax, self, fill=fill, **style)
+        return ax
+
+    def _repr_html_(self) -> str:
+        return picture.as_html(self)
 
     def to_tensors(self) -> dict[str, FloatArray]:
         """Return everything as float64 arrays, for `from_tensors`."""

@@ -68,14 +68,11 @@ class TruncatedMixture1D(Distribution1D):
             )
         positions, masses = mixture.atoms
         inside = (positions >= low) & (positions <= high)
-        least, most = exact.ends(mixture._pieces)
         self.__dict__.update(
             mixture=mixture,
             low=float(low),
             high=float(high),
             atoms=Atoms(positions[inside], masses[inside] / probability),
-            _ends=(max(low, least), min(high, most)),
-            _mass=mixture._mass_between(low, high),
         )
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -107,9 +104,19 @@ class TruncatedMixture1D(Distribution1D):
 
     # -- the continuous part
 
-    @property
+    @cached_property
     def _pieces(self) -> Pieces:
         return self.mixture._pieces
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        low, high = self.mixture._ends
+        return max(self.low, low), min(self.high, high)
+
+    @cached_property
+    def _mass(self) -> float:
+        """Share of the mixture's continuous part that lies in the interval."""
+        return self.mixture._mass_between(self.low, self.high)
 
     @cached_property
     def _without_guard(self) -> TruncatedMixture1D:

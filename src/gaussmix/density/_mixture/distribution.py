@@ -38,7 +38,6 @@ class Distribution1D:
     """
 
     atoms: Atoms
-    _ends: tuple[float, float]  # of the continuous part, guard included
 
     # -- what a class says: of the continuous part alone
 
@@ -57,14 +56,18 @@ class Distribution1D:
     def _quantiles_outside(self, q: FloatArray, upper: bool) -> FloatArray:
         raise NotImplementedError
 
-    @property
+    @cached_property
     def _pieces(self) -> Pieces:
+        raise NotImplementedError
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
         raise NotImplementedError
 
     def _knots(self, low: float, high: float) -> FloatArray:
         raise NotImplementedError
 
-    @property
+    @cached_property
     def _without_guard(self) -> Distribution1D:
         raise NotImplementedError
 

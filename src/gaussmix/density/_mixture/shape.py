@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density._mixture import exact
@@ -136,6 +136,8 @@ def highest_density(
     share: float, x: FloatArray, v: FloatArray, log_density: LogDensity, mass_below: Callable[[FloatArray], FloatArray]
 ) -> FloatArray:
     """Intervals (k, 2) of the set {log p >= u} that holds a ``share`` < 1; ``x``, ``v``: the `grid` and log p there."""
+    from scipy.optimize import brentq  # takes longer to load than all of this package
+
     tops, bottoms = turning_points(v)
     monotone = v.copy()
     turns = np.sort(np.concatenate([[0, v.size - 1], tops, bottoms]))
@@ -156,7 +158,8 @@ def highest_density(
         return float((below[:, 1] - below[:, 0]).sum()) - share
 
     low, high = float(v[np.isfinite(v)].min()), float(v.max())
-    level = brentq(excess, low, high, xtol=1e-14, rtol=1e-14) if excess(low) > 0 > excess(high) else low
+    solve: Any = brentq
+    level = float(solve(excess, low, high, xtol=1e-14, rtol=1e-14)) if excess(low) > 0 > excess(high) else low
     slack = 1e-13 * max(1.0, abs(level))
     while excess(level) < -1e-9 and level > low:  # a flat stretch begins here
         level, slack = level - slack, 2 * slack

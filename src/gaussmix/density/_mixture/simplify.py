@@ -139,7 +139,7 @@ def merge(g: Gaussians, order: list[tuple[int, int]], k: int) -> Gaussians:
     for i, j in reversed(order[: w.size - k]):
         label[j] = label[i]
     _, label = np.unique(label, return_inverse=True)
-    weight = np.bincount(label, w)
+    weight = np.bincount(label, w).astype(np.float64)
     mean = np.bincount(label, w * m) / weight
     return weight, mean, np.bincount(label, w * (v + (m - mean[label]) ** 2)) / weight
 
@@ -152,13 +152,15 @@ def polish(g: Gaussians, at: Nodes) -> Gaussians:
         w = share.sum(0) + 1e-300
         m = share.T @ at.x / w
         v = np.maximum(((at.x[:, None] - m) ** 2 * share).sum(0) / w, 1e-6 * v)
-    damping = 1e-2
+    damping, root_mass = 1e-2, np.sqrt(at.mass)[:, None]
     share, z, log_q = _shares(w, m, v, at.x)
     steps = _SCORING_STEPS * _SCORING_WORK / (at.x.size * w.size**2)
     for _ in range(round(min(max(steps, _FEWEST_STEPS), _SCORING_STEPS))):
         slopes = np.concatenate([share - w, share * z, share * (z * z - 1)], axis=1)
-        information = (slopes * at.mass[:, None]).T @ slopes
-        gradient, diagonal, before = at.mass @ slopes, np.diag(information), float(at.mass @ log_q)
+        gradient, before = at.mass @ slopes, float(at.mass @ log_q)
+        slopes *= root_mass
+        information = slopes.T @ slopes
+        diagonal = np.diag(information)
         while damping < 1e6:
             damped = information + np.diag(damping * diagonal + 1e-14)
             step = np.clip(np.linalg.solve(damped, gradient), -1.0, 1.0).reshape(3, -1)
@@ -193,7 +195,8 @@ def bound_distance(first: Distribution1D, second: Distribution1D, ends: tuple[fl
     """
     q05, centre, q95 = first.ppf([0.05, 0.5, 0.95])
     spread = (q95 - q05) / SPREAD
-    even = centre + spread * np.sinh(np.linspace(*np.arcsinh((np.array(ends) - centre) / spread), panels // 16))
+    first_end, last_end = np.arcsinh((np.array(ends) - centre) / spread).tolist()
+    even = centre + spread * np.sinh(np.linspace(first_end, last_end, panels // 16))
     q = np.linspace(0, 1, panels // 16)[1:-1]
     x = np.unique(np.clip(np.concatenate([even, first.ppf(q), second.ppf(q), ends]), *ends))
     slack = np.sqrt(np.maximum(np.diff(x) * (np.diff(first.cdf(x)) + np.diff(second.cdf(x))), 0.0))
@@ -207,6 +210,12 @@ def bound_distance(first: Distribution1D, second: Distribution1D, ends: tuple[fl
 
 def simplify(law: GaussianMixture1D, k: int | None, tolerance: float | None) -> Simplified:
     """A mixture of ``k`` Gaussians, or of the fewest found within ``tolerance``, and a bound on its distance W1."""
+    if k is not None and tolerance is not None:
+        raise ValueError("k and tolerance are given; give only one")
+    if k is not None and not (k == int(k) and k >= 1):
+        raise ValueError(f"k is {k}; it must be a whole number, at least 1")
+    if tolerance is not None and not tolerance >= 0:
+        raise ValueError(f"tolerance is {tolerance}; it must be at least 0")
     used = law.weights > 0
     w, m, v = law.weights[used], law.means[used], law.stds[used] ** 2
     make, n = type(law), w.size

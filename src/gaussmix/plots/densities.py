@@ -14,8 +14,9 @@ from matplotlib.ticker import PercentFormatter
 
 from gaussmix._files import whole_file
 from gaussmix._typing import FloatArray
+from gaussmix.density._mixture.picture import line_points, only_points, span
 
-if TYPE_CHECKING:  # what is drawn needs no more of these than their methods
+if TYPE_CHECKING:
     from gaussmix.density.counts import BinnedCounts
     from gaussmix.density.mixture import GaussianMixture1D
 
@@ -27,7 +28,6 @@ _MENTION = 0.003  # share of the distribution outside the picture from which the
 _SPIKE = 3.0  # a line may rise above the highest bar by this factor before it is cut
 _MARGIN = 0.03  # beside two distributions, in lengths of both: one of them may be a point
 _HEADROOM = 1.25  # above the highest curve, for the legend
-_GUARD_ONLY = 0.98  # mass of atoms from which, without counts, the rest is taken for the guard of a discrete column
 
 
 def plot_density(
@@ -51,14 +51,14 @@ def draw_density(
     an axis of their own at the right; the histogram and the line are the continuous part, whose area is the share they
     leave. With ``log`` the density axis is logarithmic.
     """
-    low, high = _span(distribution, log)
+    low, high = span(distribution, log)
     bars = None if counts is None else histogram_bars(counts, low, high)
     if counts is not None and bars is not None:
         number = f"{counts.n:,}".replace(",", " ")
         axes.stairs(*bars, fill=True, color=BARS, label=f"histogram of {number} numbers")
-    continuous = bars is not None or (counts is None and distribution.atoms.masses.sum() < _GUARD_ONLY)
+    continuous = bars is not None or (counts is None and not only_points(distribution))
     if continuous:
-        x = _grid(distribution, low, high)
+        x = line_points(distribution, low, high)
         y = distribution.pdf(x)
         n = len(distribution.weights)
         axes.plot(x, y, color=LINE, linewidth=1.8, label=f"density, {n} Gaussians" if n > 1 else "density, 1 Gaussian")
@@ -85,10 +85,10 @@ def plot_comparison(
     """
     figure = Figure(figsize=(8, 6.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
-    spans = np.array([_span(law, log) for law in (a, b)])
+    spans = np.array([span(law, log) for law in (a, b)])
     low, high = float(spans[:, 0].min()), float(spans[:, 1].max())
     low, high = low - _MARGIN * (high - low), high + _MARGIN * (high - low)
-    x = np.union1d(_grid(a, low, high), _grid(b, low, high))
+    x = np.union1d(line_points(a, low, high), line_points(b, low, high))
     atoms = np.union1d(a.atoms.positions, b.atoms.positions)
     smooth = np.setdiff1d(x, atoms)
     steps = np.sort(np.concatenate([x, np.nextafter(atoms, -np.inf), atoms]))
@@ -142,25 +142,6 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 130) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as aside:
         figure.savefig(aside, dpi=dpi)
-
-
-def _span(distribution: GaussianMixture1D, log: bool) -> tuple[float, float]:
-    """The ends of the picture: far quantiles, but not further from the median than some widths of the middle."""
-    share, reach = (1e-4, 12.0) if log else (1e-3, 2.5)
-    low, q05, middle, q95, high = distribution.ppf([share, 0.05, 0.5, 0.95, 1 - share]).tolist()
-    if q95 > q05:
-        low, high = max(low, middle - reach * (q95 - q05)), min(high, middle + reach * (q95 - q05))
-    margin = 0.05 * (high - low) or max(abs(low), 1.0) * 0.1
-    ends = np.r_[distribution.bounds, distribution.atoms.positions]
-    return max(low, float(ends.min())) - margin, min(high, float(ends.max())) + margin
-
-
-def _grid(distribution: GaussianMixture1D, low: float, high: float) -> FloatArray:
-    """Ascending points for a line: even ones, more where the probability is, and both sides of a hard edge."""
-    edges = [bound for bound in distribution.bounds if low < bound < high]
-    both = [np.nextafter(edge, side) for edge in edges for side in (low, high)]
-    x = np.concatenate([np.linspace(low, high, 1001), distribution.ppf(np.linspace(0.0005, 0.9995, 1000)), edges, both])
-    return np.setdiff1d(x[(x >= low) & (x <= high)], distribution.atoms.positions)
 
 
 def _limit_height(axes: Axes, line: FloatArray, bars: FloatArray | None, log: bool) -> None:
