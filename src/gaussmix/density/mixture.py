@@ -188,7 +188,7 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
         used = order[: np.searchsorted(np.cumsum(masses[order]), mass - 1e-15) + 1]
         left = mass - float(masses[used].sum())
         if mass == 1:
-            intervals = np.array([self.bounds if self.tail.mass == 0 else (-math.inf, math.inf)] * (self._rest > 0))
+            intervals = np.array([self._ends] if self._rest > 0 else []).reshape(-1, 2)
         elif left <= 0:
             intervals = np.empty((0, 2))
         else:

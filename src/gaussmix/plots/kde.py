@@ -199,13 +199,14 @@ def _draw_stems(ax: Axes, lines: list[_Curve], base: float) -> None:
     if not stems:
         return
     shares = ax if all(only_points(line.law) for line in lines) else ax.twinx()
-    for law, share, color in stems:
+    top = max(share * float(law.atoms.masses.max()) for law, share, _ in stems)
+    for law, share, color in sorted(stems, key=lambda line: -line.share * line.law.atoms.masses.max()):
         positions, masses = law.atoms.positions, share * law.atoms.masses
         x = base**positions if base else positions
         shares.vlines(x, 0, masses, color=color, linewidth=2)
         shares.plot(x, masses, "o", color=color, markersize=4)
-    shares.set_ylim(0, _HEADROOM * max(share * float(law.atoms.masses.max()) for law, share, _ in stems))
-    shares.yaxis.set_major_formatter(PercentFormatter(1))
+    shares.set_ylim(0, _HEADROOM * top)
+    shares.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if top > 0.1 else None))
     shares.set_ylabel("Share of a single value")
 
 

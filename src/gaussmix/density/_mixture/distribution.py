@@ -259,7 +259,7 @@ class Distribution1D:
     def _log_outside(self, x: FloatArray, upper: bool) -> FloatArray:
         here, there = self._outside(x, upper), self._outside(x, not upper)
         with np.errstate(divide="ignore"):
-            logs = np.where(here > 0.5, np.log1p(-there), np.log(here))
+            logs = np.where(here > 0.5, np.log1p(-np.minimum(there, 1.0)), np.log(here))
         tiny = np.flatnonzero(here < _UNDERFLOWS)
         if tiny.size:
             continuous = self._log_mass_outside(x[tiny], upper)

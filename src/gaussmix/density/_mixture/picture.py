@@ -112,8 +112,8 @@ def as_svg(law: GaussianMixture1D) -> str:
         heights = base - full * np.minimum(y / min(float(y.max()), _PEAK * float(np.quantile(y, 0.98))), 1)
         kept = _thinned(across(x), y)
         line = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across(x[kept]), heights[kept], strict=True))
-        parts.append(f'<polygon points="0,{base} {line} {WIDTH},{base}" fill="{LINE}" fill-opacity=".3"/>')
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{LINE}" stroke-width="1.5"/>')
+        style = f'fill="{LINE}" fill-opacity=".3" stroke="{LINE}" stroke-width="1.5"'
+        parts.append(f'<path d="M0,{base} {line} {WIDTH},{base}" {style}/>')
     positions, masses = law.atoms
     for x, y in zip(across(positions), base - full * masses / masses.max(initial=0), strict=True):
         parts.append(f'<path d="M{x:.1f} {base}V{y:.1f}" stroke="{ATOM}" stroke-width="2"/>')
@@ -129,7 +129,7 @@ def as_svg(law: GaussianMixture1D) -> str:
 
 def _thinned(across: FloatArray, y: FloatArray) -> IntArray:
     """Which of the points of a line are drawn: of each pixel column the lowest and the highest."""
-    pixel = np.floor(2 * across).astype(np.int64)
+    pixel = np.floor(across).astype(np.int64)
     order = np.lexsort((y, pixel))
     first = np.flatnonzero(np.diff(pixel[order], prepend=-1))
     last = np.append(first[1:], pixel.size) - 1
