@@ -63,7 +63,7 @@ def literal_density(mixture: GaussianMixture1D, x: NDArray[np.float64]) -> NDArr
     for w, m, s in zip(mixture.weights, mixture.means, mixture.stds, strict=True):
         if np.isfinite(low) and np.isfinite(high):
             period = 2 * (high - low)
-            shifts = period * np.arange(-int(40 * s / period) - 2, int(40 * s / period) + 3)
+            shifts = period * np.arange(-int(10 * s / period) - 2, int(10 * s / period) + 3)
             images = np.concatenate([m + shifts, 2 * low - m + shifts])
         else:
             images = np.array([m, *(2 * end - m for end in (low, high) if np.isfinite(end))])
