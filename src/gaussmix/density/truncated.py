@@ -146,7 +146,7 @@ class TruncatedMixture1D(Distribution1D):
     def _log_mass_outside(self, x: FloatArray, upper: bool) -> FloatArray:
         guard = self._pieces.guard_mass if math.isinf(self._ends[upper]) else 0.0  # else it does not underflow
         pieces = self._pieces._replace(low=self._ends[0], high=self._ends[1], guard_mass=guard)
-        return exact.log_masses_outside(x, pieces, upper) - math.log(self._mass)
+        return exact.log_masses_outside(x, pieces, upper) - (math.log(self._mass) if self._mass > 0 else 0.0)
 
     def _mass_between(self, low: float, high: float) -> float:
         low, high = np.clip([low, high], *self._ends).tolist()

@@ -224,7 +224,8 @@ class Distribution1D:
 
     @cached_property
     def _moments(self) -> tuple[float, float]:
-        mean = self.expect(lambda x: x)
+        origin = self.median()  # far from 0, x itself is coarse
+        mean = origin + self.expect(lambda x: x - origin)
         return mean, self.expect(lambda x: (x - mean) ** 2)
 
     @property
