@@ -33,7 +33,19 @@ _HEADROOM = 1.25  # above the highest curve, for the legend
 def plot_density(
     distribution: GaussianMixture1D, counts: BinnedCounts | None = None, *, title: str = "", log: bool = False
 ) -> Figure:
-    """Draw a density on a figure of its own; takes what `draw_density` takes, and a title."""
+    """Draw a density on a figure of its own, as `draw_density` does on given axes.
+
+    Parameters
+    ----------
+    distribution : GaussianMixture1D
+        What is drawn.
+    counts : BinnedCounts, optional
+        Of the data, for a histogram.
+    title : str
+        Above the picture.
+    log : bool
+        Whether the density axis is logarithmic.
+    """
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     draw_density(axes, distribution, counts, log=log)
@@ -49,7 +61,18 @@ def draw_density(
     The picture spans the central 99.8 % of the distribution (with ``log``: 99.98 %), or less where the tails are so
     long that the middle would vanish; the axis then says what share lies outside. Point masses are stems, in shares on
     an axis of their own at the right; the histogram and the line are the continuous part, whose area is the share they
-    leave. With ``log`` the density axis is logarithmic.
+    leave.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where to draw.
+    distribution : GaussianMixture1D
+        What is drawn.
+    counts : BinnedCounts, optional
+        Of the data, for a histogram.
+    log : bool
+        Whether the density axis is logarithmic.
     """
     low, high = span(distribution, log)
     bars = None if counts is None else histogram_bars(counts, low, high)
@@ -80,8 +103,18 @@ def plot_comparison(
     """Draw two distributions over each other: their densities, and their distribution functions.
 
     The shaded area between the densities is twice the total variation distance, that between the distribution functions
-    the Wasserstein distance W1, as far as they lie in the picture. Point masses are steps in the lower panel. With
-    ``log`` the density axis is logarithmic.
+    the Wasserstein distance W1, as far as they lie in the picture. Point masses are steps in the lower panel.
+
+    Parameters
+    ----------
+    a, b : GaussianMixture1D
+        What is compared.
+    names : sequence of str
+        Of the two, in the legend.
+    title : str
+        Above the picture.
+    log : bool
+        Whether the density axis is logarithmic.
     """
     figure = Figure(figsize=(8, 6.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
@@ -120,8 +153,17 @@ def histogram_bars(
 ) -> tuple[FloatArray, FloatArray] | None:
     """Return heights ``(b,)`` and edges ``(b + 1,)`` of a histogram of what lies in [low, high], without point masses.
 
-    A bar's area is its share of all points. There are 3 n^(1/3) bars for n points, at most ``bins``, of about equal
-    width in x and of whole bins of the counts. None where there is nothing to show.
+    A bar's area is its share of all points. There are 3 n^(1/3) bars for n points, of about equal width in x and of
+    whole bins of the counts. None where there is nothing to show.
+
+    Parameters
+    ----------
+    counts : BinnedCounts
+        Of the data.
+    low, high : float
+        The ends of the picture.
+    bins : int
+        The most bars there may be.
     """
     edges, mass = counts.axis.edges, counts.without_atoms().mass
     inside = np.flatnonzero((edges[1:] > low) & (edges[:-1] < high))
@@ -137,7 +179,17 @@ def histogram_bars(
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 130) -> None:
-    """Save a figure, whole or not at all, as the suffix says (.png, .svg, .pdf), creating folders."""
+    """Save a figure, whole or not at all, creating folders.
+
+    Parameters
+    ----------
+    figure : Figure
+        To be saved.
+    path : path-like
+        Its suffix says how: .png, .svg or .pdf.
+    dpi : int
+        Pixels an inch.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as aside:

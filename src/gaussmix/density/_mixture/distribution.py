@@ -168,7 +168,7 @@ class Distribution1D:
         >>> round(mixture.expect(lambda x: x**2), 12)
         9.0
         >>> round(mixture.expect(lambda x: x, lb=2.0, conditional=True), 3)
-        4.009
+        4.017
         """
         low, high = -math.inf if lb is None else float(lb), math.inf if ub is None else float(ub)
         if not low <= high:
