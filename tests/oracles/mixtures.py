@@ -70,4 +70,5 @@ def literal_density(mixture: GaussianMixture1D, x: NDArray[np.float64]) -> NDArr
         total += w * stats.norm.pdf(x[:, None], images, s).sum(1)
     total[(x < low) | (x > high)] = 0
     mass, loc, scale = mixture.tail
-    return (1 - mass) * total + mass * stats.t(3, loc, scale).pdf(x)
+    student: Any = stats.t(3, loc, scale)
+    return (1 - mass) * total + mass * student.pdf(x)

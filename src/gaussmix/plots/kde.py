@@ -287,8 +287,9 @@ def _finite(values: FloatArray, weights: Any, name: Any) -> _Group:
 
 def _order(levels: Any, labels: NDArray[Any]) -> list[Any]:
     """Different groups: in the order of their categories, of numbers, or as they come."""
-    if hasattr(levels, "cat"):
-        return list(getattr(levels.cat, "categories", None) or levels.cat.get_categories())
+    kind = getattr(levels, "dtype", None)
+    if str(kind).lower().startswith(("category", "enum")):  # of pandas and of polars
+        return list(kind.categories)  # pyright: ignore[reportOptionalMemberAccess]
     found = [level for level in dict.fromkeys(labels.tolist()) if level is not None and level == level]
     return sorted(found) if all(isinstance(level, int | float) for level in found) else found
 

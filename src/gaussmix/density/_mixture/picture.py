@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 280, 80
 _PEAK = 4.0  # heights of the 98 % point of the line by which its peak may stand above that
+_BESIDE = 1e-13  # of an edge lie two points, in widths of the picture
 _GUARD_ONLY = 0.98  # mass of atoms from which the rest is taken for the guard of a discrete column
 LINE, ATOM = "#4c8fd6", "#d9623f"  # plain on white and on black
 
@@ -35,7 +36,7 @@ def span(law: GaussianMixture1D, log: bool = False) -> tuple[float, float]:
 def line_points(law: GaussianMixture1D, low: float, high: float) -> FloatArray:
     """Ascending points for a line: even ones, more where the probability is, and both sides of a hard edge."""
     edges = [bound for bound in law.bounds if low < bound < high]
-    both = [np.nextafter(edge, side) for edge in edges for side in (low, high)]
+    both = np.array([[edge - _BESIDE * (high - low), edge + _BESIDE * (high - low)] for edge in edges]).ravel()
     x = np.concatenate([np.linspace(low, high, 1001), law.ppf(np.linspace(0.0005, 0.9995, 1000)), edges, both])
     return np.setdiff1d(x[(x >= low) & (x <= high)], law.atoms.positions)
 
