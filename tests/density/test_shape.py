@@ -237,6 +237,12 @@ def test_a_bound_where_the_density_is_highest_is_a_mode():
     assert uniform.modes().tolist() == [0.5]
 
 
+def test_the_peak_of_a_thin_guard_in_a_gap_is_no_mode():
+    apart: dict[str, Any] = {"weights": [0.5, 0.5], "means": [0.0, 100.0], "stds": [1.0, 1.0]}
+    assert GaussianMixture1D(**apart, tail=(1e-5, 50.0, 2.0)).modes() == pytest.approx([0, 100], abs=1e-6)
+    assert GaussianMixture1D(**apart, tail=(0.1, 50.0, 2.0)).modes() == pytest.approx([0, 50, 100], abs=1e-3)
+
+
 def test_atoms_are_no_modes():
     mixture = GaussianMixture1D(**MIXTURES["claw"], atoms=([7.0], [0.6]))
     np.testing.assert_array_equal(mixture.modes(), GaussianMixture1D(**MIXTURES["claw"]).modes())

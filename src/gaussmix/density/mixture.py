@@ -147,7 +147,8 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
         """Return the positions (k,) of all local maxima of the density, in increasing order.
 
         A bound where the density is highest is one. Atoms are no density and do not count: with nothing but atoms there
-        are no modes. Rises by less than a billionth are rounding, and a flat stretch counts once.
+        are no modes. Rises by less than a billionth are rounding, a flat stretch counts once, and a peak that is mostly
+        the guard's does not count where that has less than a hundredth of the mass.
 
         Examples
         --------

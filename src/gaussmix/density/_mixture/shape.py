@@ -21,6 +21,7 @@ from gaussmix.density._mixture import exact
 from gaussmix.density._mixture.exact import Pieces
 from gaussmix.density._mixture.table import PolynomialTable
 
+THIN_GUARD = 0.01  # mass below which the guard's own peak, in a gap between Gaussians, is none of the distribution's
 RIPPLE = 1e-9  # least rise of log p on both sides of a maximum, relative where |log p| > 1
 _PER_CELL = 8
 _ROUNDS = 100
@@ -82,7 +83,11 @@ def maxima(x: FloatArray, v: FloatArray, p: Pieces) -> FloatArray:
     at_low, at_high = ((ends == bound) & _falls_from(ends, p) for ends, bound in ((low, p.low), (high, p.high)))
     level = (v[left] > near) & (v[right] > near)
     found = _roots(low, high, x[tops], p)
-    return np.select([level & ~at_low & ~at_high, at_low, at_high], [0.5 * low + 0.5 * high, low, high], found)
+    found = np.select([level & ~at_low & ~at_high, at_low, at_high], [0.5 * low + 0.5 * high, low, high], found)
+    if 0 < p.guard_mass < THIN_GUARD:
+        others = exact.log_densities(found, p._replace(guard_mass=0.0))
+        found = found[others >= exact.guard_log_density(found - p.guard_loc, p)]
+    return found
 
 
 def _falls_from(x: FloatArray, p: Pieces) -> NDArray[np.bool_]:
@@ -94,7 +99,7 @@ def _falls_from(x: FloatArray, p: Pieces) -> NDArray[np.bool_]:
 def _roots(low: FloatArray, high: FloatArray, x: FloatArray, p: Pieces) -> FloatArray:
     """The roots (k,) of the slope of log p between ``low``, where it rises, and ``high``; x lies between."""
     x, low, high = np.clip(x, low, high), low.copy(), high.copy()
-    moving = np.arange(x.size)
+    moving, width = np.arange(x.size), high - low
     for _ in range(_ROUNDS):
         slope, curvature = _slopes(x[moving], p)
         low[moving[slope > 0]], high[moving[slope <= 0]] = x[moving[slope > 0]], x[moving[slope <= 0]]
@@ -104,7 +109,7 @@ def _roots(low: FloatArray, high: FloatArray, x: FloatArray, p: Pieces) -> Float
         new = np.where((a < new) & (new < b) & (curvature < 0), new, 0.5 * a + 0.5 * b)
         step = np.abs(new - x[moving])
         x[moving] = np.where(slope == 0, x[moving], new)
-        moving = moving[(step > 2 * np.spacing(np.abs(new))) & (slope != 0)]
+        moving = moving[(step > 1e-15 * np.abs(new) + 1e-14 * width[moving]) & (slope != 0)]
         if moving.size == 0:
             break
     return x

@@ -36,6 +36,7 @@ MOST_PAIRED = 2048  # Gaussians of which all pairs are looked at; of more, neigh
 _EM_STEPS, _SCORING_STEPS, _FEWEST_STEPS = 5, 12, 3
 _SCORING_WORK = 2e7  # nodes times squared number of Gaussians, up to which all steps are taken
 _MOST_NODES = 4096
+_REFINED = 3  # searches for fewer once enough are known
 _FIRST, _POWER = 24, 2.5  # Gaussians that are tried first; distances fall about as the number to this power
 _LEAST_WEIGHT = 1e-14
 _COARSE, _FINE = 1 << 15, 1 << 17  # panels of a certificate
@@ -261,18 +262,23 @@ def _fewest(
     """
     few, enough, best = 0, n, None
     k = min(_FIRST, n - 1)
-    while few < k < enough:
+    refined = 0
+    while few < k < enough and refined <= _REFINED:
         found = candidate(k)
         there = distance(found)
         if there <= allowed:
             enough, best = k, found
         else:
             few = k
-        if enough - few <= 1 + enough // 8:
-            break
         aim = k * (there / max(0.8 * allowed, 1e-300)) ** (1 / _POWER)
-        least, most = few + 1 + (enough - few) // 8, enough - 1 - (enough - few) // 8
-        k = int(min(max(aim, least if best else 1.25 * few + 1), most if best else min(4 * k, n - 1)))
+        if best is None:
+            k = int(min(max(aim, 1.25 * k + 1), 4 * k, n - 1))
+        else:
+            refined += 1
+            if enough - few <= 1 + enough // 8:
+                break
+            margin = (enough - few) // 8
+            k = int(min(max(aim, few + 1 + margin), enough - 1 - margin))
     return best
 
 
