@@ -14,6 +14,7 @@ from oracles.mixtures import MIXTURES
 from gaussmix.density._mixture import simplify as module
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.distances.wasserstein import wasserstein_distance
 
 
 def measured_distance(a: GaussianMixture1D, b: GaussianMixture1D) -> float:
@@ -44,6 +45,7 @@ def test_the_certificate_is_above_the_distance(seed: int, n: int, power: float, 
     simple, distance = mixture.simplify(tolerance=tolerance)
     assert distance <= tolerance
     assert measured_distance(mixture, simple) <= distance * (1 + 1e-3) + 1e-9
+    assert wasserstein_distance(mixture, simple) <= distance
     assert simple.weights.size <= n
     assert simple.bounds == mixture.bounds
 

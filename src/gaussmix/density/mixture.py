@@ -34,7 +34,7 @@ from gaussmix.density.truncated import TruncatedMixture1D
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
-    from scipy.stats.distributions import rv_frozen
+    from scipy.stats._distn_infrastructure import rv_continuous_frozen
     from sklearn.mixture import GaussianMixture
 
 _FAR = 1e-15  # mass on either side in which no highest-density set ends
@@ -298,7 +298,7 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
 
     # -- elsewhere
 
-    def to_scipy(self) -> rv_frozen:
+    def to_scipy(self) -> rv_continuous_frozen:
         """Return a frozen distribution of `scipy.stats` with the same methods. Raises ValueError if there are atoms."""
         from gaussmix.density._mixture.scipy_law import freeze
 

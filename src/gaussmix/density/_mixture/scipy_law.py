@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 from scipy.stats import rv_continuous
-from scipy.stats.distributions import rv_frozen
 
 from gaussmix._typing import FloatArray
 
 if TYPE_CHECKING:
+    from scipy.stats._distn_infrastructure import rv_continuous_frozen
+
     from gaussmix.density.mixture import GaussianMixture1D
 
 
@@ -67,7 +68,7 @@ class MixtureLaw(rv_continuous):
         return self.mixture.entropy()
 
 
-def freeze(mixture: GaussianMixture1D) -> rv_frozen:
+def freeze(mixture: GaussianMixture1D) -> rv_continuous_frozen:
     """The frozen distribution of a mixture without atoms."""
     if mixture.atoms.masses.size:
         raise ValueError(
@@ -75,4 +76,5 @@ def freeze(mixture: GaussianMixture1D) -> rv_frozen:
             "cannot have: leave atoms out, or use the mixture's own methods, which have SciPy's names"
         )
     low, high = mixture.support()
-    return MixtureLaw(mixture, name="gaussian_mixture", a=low, b=high)()
+    frozen: Any = MixtureLaw(mixture, name="gaussian_mixture", a=low, b=high)()
+    return frozen

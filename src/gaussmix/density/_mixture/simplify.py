@@ -36,7 +36,7 @@ MOST_PAIRED = 2048  # Gaussians of which all pairs are looked at; of more, neigh
 _EM_STEPS, _SCORING_STEPS, _FEWEST_STEPS = 5, 12, 3
 _SCORING_WORK = 2e7  # nodes times squared number of Gaussians, up to which all steps are taken
 _MOST_NODES = 4096
-_REFINED = 3  # searches for fewer once enough are known
+_REFINED = 3  # searches for fewer once enough are known, and these are many
 _FIRST, _POWER = 24, 2.5  # Gaussians that are tried first; distances fall about as the number to this power
 _LEAST_WEIGHT = 1e-14
 _COARSE, _FINE = 1 << 15, 1 << 17  # panels of a certificate
@@ -263,7 +263,7 @@ def _fewest(
     few, enough, best = 0, n, None
     k = min(_FIRST, n - 1)
     refined = 0
-    while few < k < enough and refined <= _REFINED:
+    while few < k < enough and (refined <= _REFINED or enough <= _FIRST):
         found = candidate(k)
         there = distance(found)
         if there <= allowed:
