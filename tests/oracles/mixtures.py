@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from gaussmix.density.mixture import GaussianMixture1D
 
 _RNG = np.random.default_rng(20)
 
@@ -50,3 +54,21 @@ MIXTURES: dict[str, dict[str, Any]] = {
         "tail": (0.01, 0.5, 0.5),
     },
 }
+
+
+def literal_density(mixture: GaussianMixture1D, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The density of the continuous part, as the sums are written: every mirror image, SciPy's Student t."""
+    low, high = mixture.bounds
+    total = np.zeros(x.size)
+    for w, m, s in zip(mixture.weights, mixture.means, mixture.stds, strict=True):
+        if np.isfinite(low) and np.isfinite(high):
+            period = 2 * (high - low)
+            shifts = period * np.arange(-int(10 * s / period) - 2, int(10 * s / period) + 3)
+            images = np.concatenate([m + shifts, 2 * low - m + shifts])
+        else:
+            images = np.array([m, *(2 * end - m for end in (low, high) if np.isfinite(end))])
+        total += w * stats.norm.pdf(x[:, None], images, s).sum(1)
+    total[(x < low) | (x > high)] = 0
+    mass, loc, scale = mixture.tail
+    student: Any = stats.t(3, loc, scale)
+    return (1 - mass) * total + mass * student.pdf(x)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gaussmix.density.discrete import LatticeMixture1D as LatticeMixture1D
     from gaussmix.density.estimator import GMMExpansion as GMMExpansion
     from gaussmix.density.mixture import GaussianMixture1D as GaussianMixture1D
+    from gaussmix.density.truncated import TruncatedMixture1D as TruncatedMixture1D
 
 __getattr__, __dir__, __all__ = face(
     __name__,
@@ -21,5 +22,6 @@ __getattr__, __dir__, __all__ = face(
         "discrete": ["LatticeMixture1D"],
         "estimator": ["GMMExpansion"],
         "mixture": ["GaussianMixture1D"],
+        "truncated": ["TruncatedMixture1D"],
     },
 )

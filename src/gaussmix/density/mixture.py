@@ -16,42 +16,33 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import xlogy
+from scipy.special import comb
 
 from gaussmix._files import TensorRecord
 from gaussmix._typing import FloatArray
-from gaussmix.density._mixture import exact, moments, sampling, table
-from gaussmix.density._mixture.atoms import AtomOverlay
+from gaussmix.density._mixture import components, exact, moments, picture, quadrature, sampling, shape, table
+from gaussmix.density._mixture.components import Tail
+from gaussmix.density._mixture.distribution import Atoms, Distribution1D, elementwise
+from gaussmix.density._mixture.simplify import Simplified, simplify
 from gaussmix.density.reflection import Bounds
+from gaussmix.density.truncated import TruncatedMixture1D
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+    from scipy.stats._distn_infrastructure import rv_continuous_frozen
     from sklearn.mixture import GaussianMixture
 
-_SUM_TOLERANCE = 1e-6
+_FAR = 1e-15  # mass on either side in which no highest-density set ends
 _DIRECT_BELOW = 4000  # log-densities that cost as much as making the table, whatever the number of components
 _MASS_COSTS, _QUANTILE_COSTS = 6, 60  # of a cdf and of a quantile's search, in log-densities
 
 
-class Tail(NamedTuple):
-    """Student t with 3 degrees of freedom: probability mass, location, scale (its variance is 3 scale^2)."""
-
-    mass: float
-    loc: float
-    scale: float
-
-
-class Atoms(NamedTuple):
-    """Point masses: increasing positions (A,) and their probabilities (A,)."""
-
-    positions: FloatArray
-    masses: FloatArray
-
-
-class GaussianMixture1D(TensorRecord):
+class GaussianMixture1D(Distribution1D, TensorRecord):
     """Mixture of Gaussians on the line, frozen, with the methods of SciPy's distributions.
 
     They take numbers or arrays of any shape and give the same shape in float64; NaN gives NaN. Where there are atoms,
@@ -98,26 +89,14 @@ class GaussianMixture1D(TensorRecord):
         tail: tuple[float, float, float] | None = None,
         atoms: tuple[ArrayLike, ArrayLike] | None = None,
     ):
-        w, m = _vector("weights", weights), _vector("means", means)
-        s = _vector("stds", np.full(m.shape, stds) if np.ndim(stds) == 0 else stds)
-        if not w.shape == m.shape == s.shape:
-            raise ValueError(
-                f"weights, means and stds have {w.size}, {m.size} and {s.size} values; give as many of each "
-                "(or one number as stds)"
-            )
-        if w.min() < 0:
-            raise ValueError(f"weights contain {w.min():.6g}; they must not be negative")
-        if not abs(w.sum() - 1) <= _SUM_TOLERANCE:
-            raise ValueError(f"weights sum to {w.sum():.9g}; they must sum to 1: divide them by their sum")
-        if s.min() <= 0:
-            raise ValueError(f"stds contain {s.min():.6g}; standard deviations must be positive")
+        w, m, s = components.checked_components(weights, means, stds)
         self.__dict__.update(
-            weights=_frozen(w if abs(w.sum() - 1) <= 4 * np.finfo(float).eps else w / w.sum()),  # twice is once
-            means=_frozen(m),
-            stds=_frozen(s),
-            bounds=_checked_bounds(bounds, m),
-            tail=_checked_tail(tail),
-            atoms=_checked_atoms(atoms),
+            weights=w,
+            means=m,
+            stds=s,
+            bounds=components.checked_bounds(bounds, m),
+            tail=components.checked_tail(tail),
+            atoms=components.checked_atoms(atoms),
         )
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -138,96 +117,227 @@ class GaussianMixture1D(TensorRecord):
             raise ValueError(f"the scikit-learn mixture has {means.shape[1]} dimensions; only one is allowed")
         return cls(weights, means[:, 0], np.sqrt(np.broadcast_to(variances.ravel(), weights.shape)))
 
-    def logpdf(self, x: ArrayLike) -> FloatArray:
-        """Return the log of the density at x, of the mass at an atom."""
-        return _elementwise(self._logpdf, x)
+    # -- what it looks like
 
-    def pdf(self, x: ArrayLike) -> FloatArray:
-        """Return the density at x, the mass at an atom."""
-        return np.exp(self.logpdf(x))
+    def moment(self, order: int) -> float:
+        """Return the raw moment E[X^order], exact but for rounding.
 
-    def cdf(self, x: ArrayLike) -> FloatArray:
-        """Return P(X <= x)."""
-        return _elementwise(self._outside, x, False)
+        A Student t with 3 degrees of freedom, the guard, has no third moment. From order 3 on the moments, skewness and
+        kurtosis are those of the distribution without it; orders 1 and 2 count it, as `mean` and `var` do.
+        """
+        if order != int(order) or order < 0:
+            raise ValueError(f"order is {order}; it must be a whole number, at least 0")
+        if order <= 2:
+            return (1.0, self.mean(), self.var() + self.mean() ** 2)[int(order)]
+        powers = np.arange(int(order) + 1)
+        mean, central = self._without_guard._central_moments(int(order))
+        return float(comb(order, powers) * mean ** (order - powers) @ central)
 
-    def sf(self, x: ArrayLike) -> FloatArray:
-        """Return P(X > x), relatively accurate where it is small."""
-        return _elementwise(self._outside, x, True)
+    def skewness(self) -> float:
+        """Return E[(X - mean)^3] / std^3 of the distribution without its guard; NaN for a single point."""
+        _, central = self._without_guard._central_moments(3)
+        return float(central[3] / central[2] ** 1.5) if central[2] > 0 else math.nan
 
-    def ppf(self, q: ArrayLike) -> FloatArray:
-        """Return the smallest x with cdf(x) >= q: the ends of the support at 0 and 1, NaN for q outside [0, 1]."""
-        return _elementwise(self._quantiles, q, False)
+    def kurtosis(self) -> float:
+        """Return E[(X - mean)^4] / std^4 - 3 of the distribution without its guard; 0 for a Gaussian."""
+        _, central = self._without_guard._central_moments(4)
+        return float(central[4] / central[2] ** 2) - 3 if central[2] > 0 else math.nan
 
-    def isf(self, q: ArrayLike) -> FloatArray:
-        """Return the x with sf(x) = q, relatively accurate for small q; NaN for q outside [0, 1]."""
-        return _elementwise(self._quantiles, q, True)
+    def modes(self) -> FloatArray:
+        """Return the positions (k,) of all local maxima of the density, in increasing order.
 
-    def median(self) -> float:
-        """Return ppf(1/2)."""
-        return float(self.ppf(0.5))
+        A bound where the density is highest is one. Atoms are no density and do not count: with nothing but atoms there
+        are no modes. Rises by less than a billionth are rounding, a flat stretch counts once, and a peak that is mostly
+        the guard's does not count where that has less than a hundredth of the mass.
 
-    def interval(self, confidence: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """Return the ends of the central interval that holds a ``confidence`` share of the probability."""
-        share = np.asarray(confidence, float)
-        if not np.all((share >= 0) & (share <= 1)):
-            raise ValueError(f"confidence is {confidence}; it must lie in [0, 1]")
-        return self.ppf((1 - share) / 2), self.isf((1 - share) / 2)
+        Examples
+        --------
+        >>> from gaussmix import GaussianMixture1D
+        >>> GaussianMixture1D([0.5, 0.5], means=[0.0, 4.0], stds=[1.0, 0.5]).modes().round(3).tolist()
+        [0.0, 4.0]
+        """
+        return shape.maxima(*self._profile, self._pieces) if self._rest > 0 else np.empty(0)
 
-    def mean(self) -> float:
-        """Return the expectation, atoms and guard included."""
-        return self._moments[0]
+    def mode(self) -> float:
+        """Return where the density is highest; atoms do not count. Raises ValueError for nothing but atoms."""
+        modes = self.modes()
+        if modes.size == 0:
+            raise ValueError("there are only point masses; the heaviest is atoms.positions[atoms.masses.argmax()]")
+        return float(modes[np.argmax(self._log_density(modes))])
 
-    def var(self) -> float:
-        """Return the variance, atoms and guard (3 scale^2) included."""
-        return self._moments[1]
+    def hdi(self, mass: float = 0.95) -> FloatArray:
+        """Return the highest-density set: the shortest intervals (k, 2) that hold a share of the probability.
 
-    def std(self) -> float:
-        """Return the standard deviation."""
-        return math.sqrt(self._moments[1])
-
-    @cached_property
-    def _moments(self) -> tuple[float, float]:
-        mean, variance = moments.mean_and_variance(self._pieces)
-        positions, masses = self.atoms
-        rest = 1 - float(masses.sum())
-        total = float(masses @ positions) + rest * mean
-        return total, float(masses @ (positions - total) ** 2) + rest * (variance + (mean - total) ** 2)
-
-    def entropy(self) -> float:
-        """Return -E[log p(X)] in nats, by quadrature to 1e-8; p is the mass at an atom and the density elsewhere."""
-        rest = 1 - float(self.atoms.masses.sum())
-        of_atoms = -float(xlogy(self.atoms.masses, self.atoms.masses).sum())
-        if rest <= 0:
-            return of_atoms
-        return of_atoms + rest * (moments.entropy(self._pieces, self._table) - math.log(rest))
-
-    def rvs(
-        self,
-        size: int | tuple[int, ...] | None = None,
-        random_state: int | np.random.Generator | np.random.RandomState | None = None,
-    ) -> FloatArray:
-        """Draw independent numbers, in random order.
+        Atoms are infinitely dense, so that they belong to it first, the heaviest foremost; one that lies between the
+        intervals is an interval of length 0. Where the density is flat, or an atom is heavy, it may hold more.
 
         Parameters
         ----------
-        size : int or tuple of int, optional
-            Shape of the array; a number if not given.
-        random_state : int, Generator or RandomState, optional
-            The same seed gives the same numbers; fresh randomness if not given.
-        """
-        legacy = isinstance(random_state, np.random.RandomState)
-        rng = np.random.default_rng(random_state.randint(0, 2**32, 4, np.uint32) if legacy else random_state)
-        shape = np.broadcast_to(0, () if size is None else size).shape
-        return sampling.draw(math.prod(shape), self._components, self.bounds, self.tail, rng).reshape(shape)[()]
+        mass : float
+            The share, in (0, 1].
 
-    @cached_property
-    def _components(self) -> sampling.Components:
+        Examples
+        --------
+        >>> from gaussmix import GaussianMixture1D
+        >>> GaussianMixture1D([0.5, 0.5], means=[0.0, 9.0], stds=[1.0, 0.5]).hdi(0.8).round(2).tolist()
+        [[-1.06, 1.06], [8.21, 9.79]]
+        """
+        if not 0 < mass <= 1:
+            raise ValueError(f"mass is {mass}; it must lie in (0, 1]")
         positions, masses = self.atoms
-        rest = 1 - masses.sum()
-        gaussians = rest * (1 - self.tail.mass) * self.weights
-        probability = np.concatenate([gaussians, masses, [rest * self.tail.mass]])
-        mean = np.concatenate([self.means, positions, [math.nan]])
-        return sampling.components(probability, mean, np.concatenate([self.stds, 0 * masses, [math.nan]]))
+        order = np.argsort(-masses, kind="stable")
+        used = order[: np.searchsorted(np.cumsum(masses[order]), mass - 1e-15) + 1]
+        left = mass - float(masses[used].sum())
+        if mass == 1:
+            intervals = np.array([self._ends] if self._rest > 0 else []).reshape(-1, 2)
+        elif left <= 0:
+            intervals = np.empty((0, 2))
+        else:
+            below = lambda x: self._mass_outside(x, False)  # noqa: E731
+            intervals = shape.highest_density(left / self._rest, *self._profile, self._log_density, below)
+        return shape.with_points(intervals, positions[used])
+
+    def responsibilities(self, x: ArrayLike) -> FloatArray:
+        """Return the probabilities (..., n) that x (...) came from each of the Gaussians, mirror images included.
+
+        What they lack to 1 came from the guard, or, at an atom, from that. NaN where the density is 0.
+        """
+        return elementwise(self._responsibilities, x)
+
+    # -- other distributions
+
+    def affine(self, scale: float, shift: float = 0.0) -> GaussianMixture1D:
+        """Return the distribution of scale X + shift; bounds, guard and atoms move along.
+
+        Parameters
+        ----------
+        scale : float
+            Not 0; a negative one mirrors.
+        shift : float
+            Added afterwards.
+
+        Examples
+        --------
+        >>> from gaussmix import GaussianMixture1D
+        >>> celsius = GaussianMixture1D([0.3, 0.7], means=[5.0, 18.0], stds=[4.0, 6.0])
+        >>> round(celsius.affine(1.8, 32.0).median() - (1.8 * celsius.median() + 32.0), 9)
+        0.0
+        """
+        if not (math.isfinite(scale) and scale != 0 and math.isfinite(shift)):
+            raise ValueError(f"scale is {scale} and shift {shift}; both must be finite, and scale not 0")
+        mass, loc, width = self.tail
+        low, high = sorted(scale * end + shift for end in self.bounds)
+        positions, masses = self.atoms
+        return GaussianMixture1D(
+            self.weights,
+            np.clip(scale * self.means + shift, low, high),
+            abs(scale) * self.stds,
+            bounds=(low, high),
+            tail=(mass, scale * loc + shift, abs(scale) * width),
+            atoms=(scale * positions + shift, masses),
+        )
+
+    def truncate(self, low: float | None = None, high: float | None = None) -> TruncatedMixture1D:
+        """Return the distribution of X given low <= X <= high.
+
+        Gaussians are cut off there, not reflected as at `bounds`.
+
+        Parameters
+        ----------
+        low, high : float, optional
+            Ends of the interval; open if not given.
+
+        Raises
+        ------
+        ValueError
+            ``low`` is above ``high``, or the interval has a probability below 1e-280.
+
+        Examples
+        --------
+        >>> from gaussmix import GaussianMixture1D
+        >>> rest = GaussianMixture1D([0.5, 0.5], means=[0.0, 4.0], stds=[1.0, 1.0]).truncate(low=2.0)
+        >>> rest.cdf([2.0, 4.0, 6.0]).round(3).tolist()
+        [0.0, 0.5, 0.977]
+        """
+        return TruncatedMixture1D(self, -math.inf if low is None else low, math.inf if high is None else high)
+
+    def simplify(self, k: int | None = None, tolerance: float | None = None) -> Simplified:
+        """Return a mixture of fewer Gaussians, with a certified bound on its distance.
+
+        Mean, variance, bounds, guard and atoms are kept (mean and variance within bounds if three Gaussians or more are
+        left). Gaussians are merged pairwise, then moved for the greatest likelihood.
+
+        Parameters
+        ----------
+        k : int, optional
+            How many Gaussians there shall be.
+        tolerance : float, optional
+            Or as few as are found whose distance is at most this, in units of the data. If neither is given, a
+            thousandth of the spread: of the distance between the quantiles .05 and .95 over 3.29.
+
+        Returns
+        -------
+        Simplified
+            A tuple (mixture, distance): ``distance`` is an upper bound on the Wasserstein distance W1 to the original.
+
+        Raises
+        ------
+        ValueError
+            Both are given, ``k`` is below 1, or ``tolerance`` is negative.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gaussmix import GaussianMixture1D
+        >>> fine = GaussianMixture1D(np.full(100, 0.01), means=np.linspace(0, 1, 100), stds=0.1)
+        >>> few, distance = fine.simplify(tolerance=0.01)
+        >>> len(few.weights) < 10, distance <= 0.01
+        (True, True)
+        """
+        return simplify(self, k, tolerance)
+
+    # -- elsewhere
+
+    def to_scipy(self) -> rv_continuous_frozen:
+        """Return a frozen distribution of `scipy.stats` with the same methods. Raises ValueError if there are atoms."""
+        from gaussmix.density._mixture.scipy_law import freeze
+
+        return freeze(self)
+
+    def to_frame(self) -> DataFrame:
+        """Return a pandas DataFrame of the Gaussians: weight, mean, std; the weights have sum 1."""
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas, which is not installed: pip install pandas") from error
+        return DataFrame({"weight": self.weights, "mean": self.means, "std": self.stds})
+
+    def plot(self, ax: Axes | None = None, *, fill: bool = False, **style: Any) -> Axes:
+        """Draw the density as a line, atoms as stems on an axis at the right.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where to draw; pyplot's current axes if not given.
+        fill : bool
+            Fill the area under the line.
+        **style
+            Of matplotlib's lines, such as color, linewidth, label.
+
+        Returns
+        -------
+        Axes
+            Those drawn on.
+        """
+        if ax is None:
+            from matplotlib import pyplot
+
+            ax = pyplot.gca()
+        picture.draw_line(ax, self, fill=fill, **style)
+        return ax
+
+    def _repr_html_(self) -> str:
+        return picture.as_html(self)
 
     def to_tensors(self) -> dict[str, FloatArray]:
         """Return everything as float64 arrays, for `from_tensors`."""
@@ -258,6 +368,45 @@ class GaussianMixture1D(TensorRecord):
         return exact.expand(self.weights, self.means, self.stds, self.bounds, self.tail)
 
     @cached_property
+    def _components(self) -> sampling.Components:
+        positions, masses = self.atoms
+        rest = 1 - masses.sum()
+        gaussians = rest * (1 - self.tail.mass) * self.weights
+        probability = np.concatenate([gaussians, masses, [rest * self.tail.mass]])
+        mean = np.concatenate([self.means, positions, [math.nan]])
+        return sampling.components(probability, mean, np.concatenate([self.stds, 0 * masses, [math.nan]]))
+
+    @cached_property
+    def _without_guard(self) -> GaussianMixture1D:
+        if self.tail.mass == 0:
+            return self
+        return GaussianMixture1D(self.weights, self.means, self.stds, bounds=self.bounds, atoms=self.atoms)
+
+    @cached_property
+    def _moments(self) -> tuple[float, float]:
+        mean, variance = moments.mean_and_variance(self._pieces)
+        positions, masses = self.atoms
+        total = float(masses @ positions) + self._rest * mean
+        return total, float(masses @ (positions - total) ** 2) + self._rest * (variance + (mean - total) ** 2)
+
+    def _central_moments(self, order: int) -> tuple[float, FloatArray]:
+        """The mean, and the moments about it up to ``order``, of a mixture without guard."""
+        mean = self.mean()
+        away = (self.atoms.positions - mean) ** np.arange(order + 1)[:, None]
+        return mean, away @ self.atoms.masses + self._rest * moments.central_moments(order, mean, self._pieces)
+
+    @cached_property
+    def _profile(self) -> tuple[FloatArray, FloatArray]:
+        """Points that follow the density, and its logs there."""
+        ends = np.array([self._quantiles_outside(np.array([_FAR]), upper)[0] for upper in (False, True)])
+        x = shape.grid(self._pieces, self._table, ends)
+        return x, self._log_density(x)
+
+    @cached_property
+    def _ends(self) -> tuple[float, float]:
+        return exact.ends(self._pieces)
+
+    @cached_property
     def _table(self) -> table.PolynomialTable:
         return table.build(self._pieces)
 
@@ -265,96 +414,39 @@ class GaussianMixture1D(TensorRecord):
         """Whether as much work as ``n_sums`` log-densities goes through the table; the first large call makes it."""
         return n_sums >= _DIRECT_BELOW or "_table" in self.__dict__
 
-    @cached_property
-    def _overlay(self) -> AtomOverlay | None:
-        """The point masses, if there are any."""
-        positions, masses = self.atoms
-        if positions.size == 0:
-            return None
-        below, above = (exact.masses_outside(positions, self._pieces, upper) for upper in (False, True))
-        return AtomOverlay(positions, masses, below, above)
-
-    def _logpdf(self, x: FloatArray) -> FloatArray:
+    def _log_density(self, x: FloatArray) -> FloatArray:
         if self._use_table(x.size):
-            values = table.log_densities(x, self._table, self._pieces)
-        else:
-            values = exact.log_densities(x, self._pieces)
-        return values if self._overlay is None else self._overlay.log_density(x, values)
+            return table.log_densities(x, self._table, self._pieces)
+        return exact.log_densities(x, self._pieces)
 
-    def _outside(self, x: FloatArray, upper: bool) -> FloatArray:
+    def _mass_outside(self, x: FloatArray, upper: bool) -> FloatArray:
         if self._use_table(_MASS_COSTS * x.size):
-            masses = table.masses_outside(x, self._table, self._pieces, upper)
-        else:
-            masses = exact.masses_outside(x, self._pieces, upper)
-        return masses if self._overlay is None else self._overlay.outside(x, masses, upper)
+            return table.masses_outside(x, self._table, self._pieces, upper)
+        return exact.masses_outside(x, self._pieces, upper)
 
-    def _quantiles(self, q: FloatArray, upper: bool) -> FloatArray:
-        if self._overlay is not None:
-            return self._overlay.quantiles(q, self._continuous_quantiles, upper)
-        return self._continuous_quantiles(q, upper)
+    def _log_mass_outside(self, x: FloatArray, upper: bool) -> FloatArray:
+        return exact.log_masses_outside(x, self._pieces, upper)
 
-    def _continuous_quantiles(self, q: FloatArray, upper: bool) -> FloatArray:
+    def _mass_between(self, low: float, high: float) -> float:
+        return float(exact.masses_between(np.array([low]), high, self._pieces)[0])
+
+    def _quantiles_outside(self, q: FloatArray, upper: bool) -> FloatArray:
         if self._use_table(_QUANTILE_COSTS * q.size):
             found = table.quantiles(q, self._table, self._pieces, upper)
         else:
             found = exact.quantiles(q, self._pieces, upper)
         return found if self.tail.mass else np.clip(found, *self.bounds)  # rounding may lead out
 
+    def _continuous_entropy(self) -> float:
+        return moments.entropy(self._pieces, self._table)
 
-def _elementwise(function: Callable[..., FloatArray], x: ArrayLike, *options: bool) -> FloatArray:
-    """function((N,) contiguous, options) in the shape of x; a NumPy number for a number."""
-    if np.ma.is_masked(x):
-        raise ValueError("some values are masked: leave them out, x.compressed(), or fill them in, x.filled(nan)")
-    values = np.asarray(x)
-    if values.dtype.kind not in "fiub":
-        raise TypeError(f"values have dtype {values.dtype}; give real numbers")
-    return function(np.ascontiguousarray(values, np.float64).ravel(), *options).reshape(values.shape)[()]
+    def _draw(self, size: int, rng: np.random.Generator) -> FloatArray:
+        return sampling.draw(size, self._components, self.bounds, self.tail, rng)
 
+    def _knots(self, low: float, high: float) -> FloatArray:
+        return quadrature.knots(self._pieces, self._table, low, high)
 
-def _frozen(values: FloatArray) -> FloatArray:
-    values = values.copy()
-    values.flags.writeable = False
-    return values
-
-
-def _vector(name: str, values: ArrayLike) -> FloatArray:
-    vector = np.asarray(values, np.float64)
-    if vector.ndim != 1 or vector.size == 0:
-        raise ValueError(f"{name} has shape {vector.shape}; give a non-empty list of numbers")
-    if not np.isfinite(vector).all():
-        raise ValueError(f"{name} contains {vector[~np.isfinite(vector)][0]}; all must be finite")
-    return vector
-
-
-def _checked_bounds(bounds: Bounds, means: FloatArray) -> tuple[float, float]:
-    low = -math.inf if bounds[0] is None else float(bounds[0])
-    high = math.inf if bounds[1] is None else float(bounds[1])
-    if not low < high or low == math.inf or high == -math.inf:
-        raise ValueError(f"bounds are {bounds}; the first must be below the second")
-    slack = 1e-9 * max(np.ptp(means), *(abs(end) for end in (low, high) if math.isfinite(end)), 0.0)
-    if means.min() < low - slack or means.max() > high + slack:
-        raise ValueError(
-            f"means run from {means.min():.6g} to {means.max():.6g}, outside the bounds ({low:.6g}, {high:.6g}); "
-            "reflection needs components that lie inside"
-        )
-    return low, high
-
-
-def _checked_tail(tail: tuple[float, float, float] | None) -> Tail:
-    mass, loc, scale = (0.0, 0.0, 1.0) if tail is None else (float(value) for value in tail)
-    if not (0 <= mass < 1 and math.isfinite(loc) and 0 < scale < math.inf):
-        raise ValueError(f"tail is {tail}; it must be (mass in [0, 1), finite location, positive scale)")
-    return Tail(mass, loc, scale)
-
-
-def _checked_atoms(atoms: tuple[ArrayLike, ArrayLike] | None) -> Atoms:
-    positions, masses = (np.asarray(values, np.float64) for values in (((), ()) if atoms is None else atoms))
-    if positions.ndim != 1 or positions.shape != masses.shape:
-        raise ValueError(f"atoms have positions of shape {positions.shape} and masses of shape {masses.shape}")
-    order = np.argsort(positions)
-    positions, masses = positions[order], masses[order]
-    if not np.isfinite(positions).all() or (np.diff(positions) == 0).any():
-        raise ValueError(f"atoms lie at {positions}; positions must be finite and different")
-    if not (masses > 0).all() or masses.sum() > 1 + _SUM_TOLERANCE:
-        raise ValueError(f"atoms have masses {masses}; each must be positive, their sum {masses.sum():.6g} at most 1")
-    return Atoms(_frozen(positions), _frozen(masses / max(masses.sum(), 1.0)))
+    def _responsibilities(self, x: FloatArray) -> FloatArray:
+        found = components.responsibilities(x, self.weights, self.means, self.stds, self._pieces)
+        found[np.isin(x, self.atoms.positions)] = 0
+        return found

@@ -42,6 +42,13 @@ class AtomOverlay:
         sums, at_atoms = (self._after, self._beyond) if upper else (self._before, self._up_to)
         return np.where(is_atom, at_atoms[nearest], np.minimum(self.continuous * continuous + sums[passed], 1.0))
 
+    def log_outside(self, x: FloatArray, continuous: FloatArray, upper: bool) -> FloatArray:
+        """log of `outside` where that underflows, given the log of the continuous part's."""
+        passed = np.searchsorted(self.positions, x, "right")
+        sums = (self._after if upper else self._before)[passed]
+        with np.errstate(divide="ignore"):
+            return np.logaddexp(np.log(sums), np.log(self.continuous) + continuous)
+
     def quantiles(self, q: FloatArray, continuous: Callable[[FloatArray, bool], FloatArray], upper: bool) -> FloatArray:
         """The smallest x with at least q (N,) at or below it; if ``upper``, with at most q above it."""
         if upper:

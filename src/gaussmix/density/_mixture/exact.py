@@ -13,7 +13,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import erfc, ndtr, ndtri
+from scipy.special import erfc, log_ndtr, ndtr, ndtri
 
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.reflection import NEGLIGIBLE, UNIFORM_FROM, mirror_images
@@ -24,6 +24,7 @@ _SQRT_3 = math.sqrt(3.0)
 _LOG_T3 = math.log(2 / (math.pi * _SQRT_3))
 _BLOCK = 1 << 15  # terms, points times components, that are held at once
 _CLOSE = 0.05  # standard deviations between two points, times 1 + |z|, up to which a series gives the mass there
+_NEAR_NODES, _NEAR_WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
 class Pieces(NamedTuple):
@@ -85,13 +86,33 @@ def guard_survival(t: Any) -> Any:
     return np.where(t < 0, 1 - beyond, beyond)
 
 
+@np.errstate(all="ignore")
+def _log_guard_survival(t: Any) -> Any:
+    """log of `guard_survival`, also where that underflows."""
+    u = np.maximum(t, 1.0) / _SQRT_3
+    return np.where(
+        t > 1e4, math.log(2 / (3 * math.pi)) - 3 * np.log(u) + np.log1p(-1.2 / u**2), np.log(guard_survival(t))
+    )
+
+
+@np.errstate(all="ignore")
+def _guard_between(t: FloatArray, end: float) -> FloatArray:
+    """P(T between t (N,) and ``end``) of Student's t with 3 degrees of freedom, relatively accurate also if close."""
+    sign = np.where(t + end < 0, -1.0, 1.0)  # from the thinner tail
+    a, b = np.sort([sign * t / _SQRT_3, sign * end / _SQRT_3], axis=0)
+    apart = guard_survival(a * _SQRT_3) - guard_survival(b * _SQRT_3)
+    half = 0.5 * (b - a)
+    u = 0.5 * (a + b) + half * _NEAR_NODES[:, None]
+    return np.where(half < 0.3 * (1 + np.abs(a)), 2 / math.pi * half * (_NEAR_WEIGHTS @ (1 + u * u) ** -2.0), apart)
+
+
 @np.errstate(over="ignore", divide="ignore")
 def log_densities(x: FloatArray, p: Pieces) -> FloatArray:
     """log of the density at x (N,)."""
     out = guard_log_density(x - p.guard_loc, p)
     out[np.isnan(x)] = math.nan
     inside = np.flatnonzero((p.low <= x) & (x <= p.high))
-    for rows in _blocks(inside, p):
+    for rows in blocks(inside, p):
         terms = np.subtract.outer(x[rows], p.mean)
         terms *= p.inverse_std * math.sqrt(0.5)
         np.subtract(p.log_height, np.square(terms, out=terms), out=terms)
@@ -112,13 +133,55 @@ def masses_outside(x: FloatArray, p: Pieces, upper: bool) -> FloatArray:
     return total
 
 
+def masses_between(x: FloatArray, end: float, p: Pieces) -> FloatArray:
+    """Mass between x (N,) and ``end``, relatively accurate also where both are far out or close to each other."""
+    total = _masses_between(np.clip(x, p.low, p.high), min(max(end, p.low), p.high), p)
+    if p.guard_mass > 0:
+        total += p.guard_mass * _guard_between((x - p.guard_loc) / p.guard_scale, (end - p.guard_loc) / p.guard_scale)
+    return total
+
+
+@np.errstate(all="ignore")
+def log_masses_outside(x: FloatArray, p: Pieces, upper: bool) -> FloatArray:
+    """log of P(X > x) if ``upper``, else of P(X < x), at x (N,), also where the probability underflows."""
+    sign, end = (1, p.high) if upper else (-1, p.low)
+    out = np.full(x.size, -math.inf)
+    if p.guard_mass > 0:
+        out = math.log(p.guard_mass) + _log_guard_survival(sign * (x - p.guard_loc) / p.guard_scale)
+    x = np.clip(x, p.low, p.high)
+    if p.flat > 0:
+        out = np.logaddexp(out, np.log(p.flat * np.abs(end - x)))
+    z_end = sign * (end - p.mean) * p.inverse_std
+    for rows in blocks(np.arange(x.size), p):
+        z = sign * (x[rows, None] - p.mean) * p.inverse_std
+        left = z + z_end < 0
+        near, far = np.where(left, -z_end, z), np.where(left, -z, z_end)
+        terms, beyond = log_ndtr(-near), log_ndtr(-far)
+        terms += np.log(-np.expm1(beyond - terms))
+        middle, half = 0.5 * near + 0.5 * far, 0.5 * np.abs(end - x[rows, None]) * p.inverse_std
+        close = half * (1 + np.abs(middle)) < _CLOSE
+        terms[close] = np.log(2 * half[close]) - 0.5 * middle[close] ** 2 - _LOG_SQRT_2PI
+        terms[close] += np.log(_series(middle[close], half[close]))
+        terms += np.log(p.weight)
+        top = terms.max(1, initial=-math.inf)
+        shift = np.where(np.isinf(top), 0.0, top)
+        out[rows] = np.logaddexp(out[rows], shift + np.log(np.exp(terms - shift[:, None]).sum(1)))
+    return out
+
+
+def _series(middle: FloatArray, half: FloatArray) -> FloatArray:
+    """Mass of a normal within ``half`` of ``middle``, over 2 half phi(middle)."""
+    a, b = middle**2, half**2
+    return 1 + b * ((a - 1) / 6 + b * ((a * a - 6 * a + 3) / 120 + b * (((a - 15) * a + 45) * a - 15) / 5040))
+
+
 @np.errstate(over="ignore", invalid="ignore")
 def _masses_between(x: FloatArray, end: float, p: Pieces) -> FloatArray:
     """Mass of all but the guard between x (N,) and ``end``, relatively accurate far out on either side."""
     out = p.flat * np.abs(end - x) if p.flat > 0 else np.zeros(x.size)
     z_end = (end - p.mean) * p.inverse_std
     beyond_end = 0.5 * erfc(math.sqrt(0.5) * np.stack([z_end, -z_end]))
-    for rows in _blocks(np.arange(x.size), p):
+    for rows in blocks(np.arange(x.size), p):
         z = (x[rows, None] - p.mean) * p.inverse_std
         middle = 0.5 * z + 0.5 * z_end
         right = middle > 0
@@ -126,9 +189,8 @@ def _masses_between(x: FloatArray, end: float, p: Pieces) -> FloatArray:
         if math.isfinite(end):
             half = 0.5 * np.abs(end - x[rows, None]) * p.inverse_std
             close = half * (1 + np.abs(middle)) < _CLOSE  # there the difference cancels
-            a, b = middle[close] ** 2, half[close] ** 2
-            series = 1 + b * ((a - 1) / 6 + b * ((a * a - 6 * a + 3) / 120 + b * (((a - 15) * a + 45) * a - 15) / 5040))
-            masses[close] = 2 * half[close] * np.exp(-0.5 * a - _LOG_SQRT_2PI) * series
+            height = np.exp(-0.5 * middle[close] ** 2 - _LOG_SQRT_2PI)
+            masses[close] = 2 * half[close] * height * _series(middle[close], half[close])
         out[rows] += masses @ p.weight
     return out
 
@@ -188,6 +250,6 @@ def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, c: float) -> FloatA
     return x
 
 
-def _blocks(rows: IntArray, p: Pieces) -> list[IntArray]:
+def blocks(rows: IntArray, p: Pieces) -> list[IntArray]:
     """The ``rows`` in parts that keep points times components near `_BLOCK`."""
     return np.array_split(rows, 1 + rows.size * p.mean.size // _BLOCK)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from scipy.special import ndtr
 
+from gaussmix._typing import FloatArray
 from gaussmix.density._mixture.exact import Pieces, center, guard_log_density, log_densities
 from gaussmix.density._mixture.table import ROOT, PolynomialTable
 
@@ -45,6 +46,31 @@ def _moments_about(c: float, p: Pieces) -> tuple[float, float]:
         two += p.flat * ((p.high - c) ** 3 - (p.low - c) ** 3) / 3
     away = p.guard_loc - c
     return one + p.guard_mass * away, two + p.guard_mass * (away**2 + 3 * p.guard_scale**2)
+
+
+def central_moments(order: int, c: float, p: Pieces) -> FloatArray:
+    """E[(X - c)^k] for k = 0 .. order, (order + 1,), of pieces without a guard.
+
+    For a Gaussian between a and b, with d = m - c and the boundary term B_k = s ((b - c)^k phi(beta) - (a - c)^k
+    phi(alpha)):   M_k = d M_(k-1) + (k - 1) s^2 M_(k-2) - B_(k-1).
+    """
+    d, s = p.mean - c, 1 / p.inverse_std
+    inside, boundary = np.ones(d.size), np.zeros((order + 1, d.size))
+    for end, sign in ((p.low, -1), (p.high, 1)):
+        if math.isfinite(end):
+            z = (end - p.mean) * p.inverse_std
+            inside -= ndtr(-sign * z)
+            height = sign * np.exp(-0.5 * z * z) * s / _SQRT_2PI
+            boundary += height * (end - c) ** np.arange(order + 1.0)[:, None]
+    moments = [inside]
+    for k in range(1, order + 1):
+        second = (k - 1) * s**2 * moments[k - 2] if k > 1 else 0.0
+        moments.append(d * moments[k - 1] + second - boundary[k - 1])
+    out = np.array([float(p.weight @ each) for each in moments])
+    if p.flat > 0:
+        k = np.arange(1.0, order + 2)
+        out += p.flat * ((p.high - c) ** k - (p.low - c) ** k) / k
+    return out
 
 
 def entropy(p: Pieces, table: PolynomialTable) -> float:

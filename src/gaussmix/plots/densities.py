@@ -14,9 +14,10 @@ from matplotlib.ticker import PercentFormatter
 
 from gaussmix._files import whole_file
 from gaussmix._typing import FloatArray
+from gaussmix.density._mixture.picture import line_points, only_points, span
 from gaussmix.density.discrete import LatticeMixture1D, count_values
 
-if TYPE_CHECKING:  # what is drawn needs no more of these than their methods
+if TYPE_CHECKING:
     from gaussmix.density.counts import BinnedCounts
     from gaussmix.density.mixture import GaussianMixture1D
 
@@ -35,7 +36,19 @@ _GUARD_ONLY = 0.98  # mass of atoms from which, without counts, the rest is take
 def plot_density(
     distribution: GaussianMixture1D, counts: BinnedCounts | None = None, *, title: str = "", log: bool = False
 ) -> Figure:
-    """Draw a density on a figure of its own; takes what `draw_density` takes, and a title."""
+    """Draw a density on a figure of its own, as `draw_density` does on given axes.
+
+    Parameters
+    ----------
+    distribution : GaussianMixture1D
+        What is drawn.
+    counts : BinnedCounts, optional
+        Of the data, for a histogram.
+    title : str
+        Above the picture.
+    log : bool
+        Whether the density axis is logarithmic.
+    """
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     draw_density(axes, distribution, counts, log=log)
@@ -51,10 +64,21 @@ def draw_density(
     The picture spans the central 99.8 % of the distribution (with ``log``: 99.98 %), or less where the tails are so
     long that the middle would vanish; the axis then says what share lies outside. Point masses are stems, in shares on
     an axis of their own at the right; the histogram and the line are the continuous part, whose area is the share they
-    leave. With ``log`` the density axis is logarithmic. Of a discrete distribution the stems are probabilities, before
-    bars of what was counted, and the line is the smooth density times the step.
+    leave. Of a discrete distribution the stems are probabilities, before bars of what was counted, and the line is the
+    smooth density times the step.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where to draw.
+    distribution : GaussianMixture1D
+        What is drawn.
+    counts : BinnedCounts, optional
+        Of the data, for a histogram.
+    log : bool
+        Whether the density axis is logarithmic.
     """
-    low, high = _span(distribution, log)
+    low, high = span(distribution, log)
     if isinstance(distribution, LatticeMixture1D):
         low, high = low - distribution.step / 2, high + distribution.step / 2
         _draw_probabilities(axes, distribution, counts, low, high, log)
@@ -77,9 +101,9 @@ def _draw_continuous(
     if counts is not None and bars is not None:
         number = f"{counts.n:,}".replace(",", " ")
         axes.stairs(*bars, fill=True, color=BARS, label=f"histogram of {number} numbers")
-    continuous = bars is not None or (counts is None and distribution.atoms.masses.sum() < _GUARD_ONLY)
+    continuous = bars is not None or (counts is None and not only_points(distribution))
     if continuous:
-        x = _grid(distribution, low, high)
+        x = line_points(distribution, low, high)
         y = distribution.pdf(x)
         n = len(distribution.weights)
         axes.plot(x, y, color=LINE, linewidth=1.8, label=f"density, {n} Gaussians" if n > 1 else "density, 1 Gaussian")
@@ -100,7 +124,7 @@ def _draw_probabilities(
         axes.bar(values[0] + step * counted[0], counted[1] / counts.total_mass, 0.8 * step, color=BARS, label=label)
     smooth = distribution.continuous
     if smooth.atoms.masses.sum() < _GUARD_ONLY:
-        x = _grid(smooth, low, high)
+        x = line_points(smooth, low, high)
         axes.plot(x, step * smooth.pdf(x), color=INK, linewidth=0.8, label="smooth density, times the step")
     label = f"probabilities of {len(values)} values" if len(values) > 1 else "probability of 1 value"
     axes.vlines(values, 0, p, color=LINE, linewidth=min(2.0, 80 / len(values)), label=label)
@@ -118,17 +142,27 @@ def plot_comparison(
     """Draw two distributions over each other: their densities, and their distribution functions.
 
     The shaded area between the densities is twice the total variation distance, that between the distribution functions
-    the Wasserstein distance W1, as far as they lie in the picture. Point masses are steps in the lower panel, and so
-    are discrete distributions, of which the upper one shows the smooth density. With ``log`` the density axis is
-    logarithmic.
+    the Wasserstein distance W1, as far as they lie in the picture. Point masses are steps in the lower panel, and
+    so are discrete distributions, of which the upper one shows the smooth density.
+
+    Parameters
+    ----------
+    a, b : GaussianMixture1D
+        What is compared.
+    names : sequence of str
+        Of the two, in the legend.
+    title : str
+        Above the picture.
+    log : bool
+        Whether the density axis is logarithmic.
     """
     figure = Figure(figsize=(8, 6.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
-    spans = np.array([_span(law, log) for law in (a, b)])
+    spans = np.array([span(law, log) for law in (a, b)])
     low, high = float(spans[:, 0].min()), float(spans[:, 1].max())
     low, high = low - _MARGIN * (high - low), high + _MARGIN * (high - low)
     densities = [law.continuous if isinstance(law, LatticeMixture1D) else law for law in (a, b)]
-    x = np.union1d(*(_grid(law, low, high) for law in densities))
+    x = np.union1d(*(line_points(law, low, high) for law in densities))
     atoms = np.union1d(a.atoms.positions, b.atoms.positions)
     massive = np.union1d(*(law.atoms.positions for law in densities))
     smooth = np.setdiff1d(x, massive)
@@ -161,8 +195,17 @@ def histogram_bars(
 ) -> tuple[FloatArray, FloatArray] | None:
     """Return heights ``(b,)`` and edges ``(b + 1,)`` of a histogram of what lies in [low, high], without point masses.
 
-    A bar's area is its share of all points. There are 3 n^(1/3) bars for n points, at most ``bins``, of about equal
-    width in x and of whole bins of the counts. None where there is nothing to show.
+    A bar's area is its share of all points. There are 3 n^(1/3) bars for n points, of about equal width in x and of
+    whole bins of the counts. None where there is nothing to show.
+
+    Parameters
+    ----------
+    counts : BinnedCounts
+        Of the data.
+    low, high : float
+        The ends of the picture.
+    bins : int
+        The most bars there may be.
     """
     edges, mass = counts.axis.edges, counts.without_atoms().mass
     inside = np.flatnonzero((edges[1:] > low) & (edges[:-1] < high))
@@ -178,30 +221,21 @@ def histogram_bars(
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 130) -> None:
-    """Save a figure, whole or not at all, as the suffix says (.png, .svg, .pdf), creating folders."""
+    """Save a figure, whole or not at all, creating folders.
+
+    Parameters
+    ----------
+    figure : Figure
+        To be saved.
+    path : path-like
+        Its suffix says how: .png, .svg or .pdf.
+    dpi : int
+        Pixels an inch.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as aside:
         figure.savefig(aside, dpi=dpi)
-
-
-def _span(distribution: GaussianMixture1D, log: bool) -> tuple[float, float]:
-    """The ends of the picture: far quantiles, but not further from the median than some widths of the middle."""
-    share, reach = (1e-4, 12.0) if log else (1e-3, 2.5)
-    low, q05, middle, q95, high = distribution.ppf([share, 0.05, 0.5, 0.95, 1 - share]).tolist()
-    if q95 > q05:
-        low, high = max(low, middle - reach * (q95 - q05)), min(high, middle + reach * (q95 - q05))
-    margin = 0.05 * (high - low) or max(abs(low), 1.0) * 0.1
-    ends = np.r_[distribution.bounds, distribution.atoms.positions]
-    return max(low, float(ends.min())) - margin, min(high, float(ends.max())) + margin
-
-
-def _grid(distribution: GaussianMixture1D, low: float, high: float) -> FloatArray:
-    """Ascending points for a line: even ones, more where the probability is, and both sides of a hard edge."""
-    edges = [bound for bound in distribution.bounds if low < bound < high]
-    both = [np.nextafter(edge, side) for edge in edges for side in (low, high)]
-    x = np.concatenate([np.linspace(low, high, 1001), distribution.ppf(np.linspace(0.0005, 0.9995, 1000)), edges, both])
-    return np.setdiff1d(x[(x >= low) & (x <= high)], distribution.atoms.positions)
 
 
 def _limit_height(axes: Axes, line: FloatArray, bars: FloatArray | None, log: bool) -> None:

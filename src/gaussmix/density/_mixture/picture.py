@@ -1,0 +1,137 @@
+"""The picture of a density: where a line has its points, on matplotlib's axes, and as a small SVG in a notebook."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gaussmix._typing import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from gaussmix.density.mixture import GaussianMixture1D
+
+WIDTH, HEIGHT = 280, 80
+_PEAK = 4.0  # heights of the 98 % point of the line by which its peak may stand above that
+_BESIDE = 1e-13  # of an edge lie two points, in widths of the picture
+_GUARD_ONLY = 0.98  # mass of atoms from which the rest is taken for the guard of a discrete column
+LINE, ATOM = "#4c8fd6", "#d9623f"  # plain on white and on black
+
+
+def span(law: GaussianMixture1D, log: bool = False) -> tuple[float, float]:
+    """The ends of a picture: far quantiles, but not further from the median than some widths of the middle."""
+    share, reach = (1e-4, 12.0) if log else (1e-3, 2.5)
+    low, q05, middle, q95, high = law.ppf([share, 0.05, 0.5, 0.95, 1 - share]).tolist()
+    if q95 > q05:
+        low, high = max(low, middle - reach * (q95 - q05)), min(high, middle + reach * (q95 - q05))
+    margin = 0.05 * (high - low) or max(abs(low), 1.0) * 0.1
+    ends = np.r_[law.bounds, law.atoms.positions]
+    return max(low, float(ends.min())) - margin, min(high, float(ends.max())) + margin
+
+
+def line_points(law: GaussianMixture1D, low: float, high: float) -> FloatArray:
+    """Ascending points for a line: even ones, more where the probability is, and both sides of a hard edge."""
+    edges = [bound for bound in law.bounds if low < bound < high]
+    both = np.array([[edge - _BESIDE * (high - low), edge + _BESIDE * (high - low)] for edge in edges]).ravel()
+    x = np.concatenate([np.linspace(low, high, 1001), law.ppf(np.linspace(0.0005, 0.9995, 1000)), edges, both])
+    return np.setdiff1d(x[(x >= low) & (x <= high)], law.atoms.positions)
+
+
+def only_points(law: GaussianMixture1D) -> bool:
+    """Whether next to nothing but atoms is there to be drawn."""
+    return float(law.atoms.masses.sum()) >= _GUARD_ONLY
+
+
+def draw_line(axes: Axes, law: GaussianMixture1D, *, fill: bool = False, **style: Any) -> None:
+    """The density as a line; point masses as stems of their shares, on an axis at the right."""
+    low, high = span(law)
+    color = style.pop("color", None)
+    if not only_points(law):
+        x = line_points(law, low, high)
+        y = law.pdf(x)
+        (line,) = axes.plot(x, y, color=color, **style)
+        color = line.get_color()
+        if fill:
+            axes.fill_between(x, y, color=color, alpha=0.25, linewidth=0)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("density")
+    positions, masses = law.atoms
+    if positions.size:
+        shares = axes if only_points(law) else axes.twinx()
+        shares.vlines(positions, 0, masses, color=color, linewidth=2)
+        shares.plot(positions, masses, "o", color=color, markersize=4)
+        shares.set_ylim(0, 1.25 * float(masses.max()))
+        shares.set_ylabel("share of a point mass")
+
+
+def describe(law: GaussianMixture1D) -> list[tuple[str, str]]:
+    """What there is to say about a mixture, as pairs of a name and a value."""
+    n = len(law.weights)
+    facts = [("components", f"{n:,}".replace(",", " ")), ("mean", f"{law.mean():.6g}"), ("std", f"{law.std():.6g}")]
+    quantiles = law.ppf([0.05, 0.25, 0.5, 0.75, 0.95]).tolist()
+    facts.append(("quantiles 5, 25, 50, 75, 95 %", ", ".join(f"{x:.4g}" for x in quantiles)))
+    if law.bounds != (-math.inf, math.inf):
+        facts.append(("bounds", " .. ".join(f"{end:.6g}" if math.isfinite(end) else "open" for end in law.bounds)))
+    if law.atoms.masses.size:
+        heaviest = np.argsort(-law.atoms.masses)[:4]
+        said = [f"{law.atoms.masses[j]:.2%} at {law.atoms.positions[j]:.6g}" for j in heaviest]
+        more = law.atoms.masses.size - len(said)
+        facts.append(("point masses", ", ".join(said + ([f"{more} more"] if more else []))))
+    return facts
+
+
+def as_html(law: GaussianMixture1D) -> str:
+    """A table and a drawing, in the colours of the page around them."""
+    rows = "".join(
+        f'<tr><th style="text-align:left;font-weight:normal;opacity:.7;padding:1px 12px 1px 0">{html.escape(name)}</th>'
+        f'<td style="text-align:left;padding:1px 0">{html.escape(value)}</td></tr>'
+        for name, value in describe(law)
+    )
+    return (
+        '<div style="display:flex;flex-wrap:wrap;gap:24px;align-items:center">'
+        f"<div><strong>{html.escape(type(law).__name__)}</strong>"
+        f'<table style="margin:4px 0 0;border-collapse:collapse">{rows}</table></div>{as_svg(law)}</div>'
+    )
+
+
+def as_svg(law: GaussianMixture1D) -> str:
+    """The density as a filled line, point masses as stems; scale and numbers in the colour of the text around."""
+    low, high = span(law)
+    base, full = HEIGHT - 4, HEIGHT - 10
+    parts = []
+
+    def across(x: FloatArray) -> FloatArray:
+        return (x - low) / (high - low) * WIDTH
+
+    if not only_points(law):
+        x = line_points(law, low, high)
+        y = law.pdf(x)
+        heights = base - full * np.minimum(y / min(float(y.max()), _PEAK * float(np.quantile(y, 0.98))), 1)
+        kept = _thinned(across(x), y)
+        line = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across(x[kept]), heights[kept], strict=True))
+        style = f'fill="{LINE}" fill-opacity=".3" stroke="{LINE}" stroke-width="1.5"'
+        parts.append(f'<path d="M0,{base} {line} {WIDTH},{base}" {style}/>')
+    positions, masses = law.atoms
+    for x, y in zip(across(positions), base - full * masses / masses.max(initial=0), strict=True):
+        parts.append(f'<path d="M{x:.1f} {base}V{y:.1f}" stroke="{ATOM}" stroke-width="2"/>')
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{ATOM}"/>')
+    parts.append(f'<path d="M0 {base}H{WIDTH}" stroke="currentColor" stroke-opacity=".5"/>')
+    for x, value, anchor in ((0, low, "start"), (WIDTH, high, "end")):
+        style = f'font-size="10" text-anchor="{anchor}" fill="currentColor"'
+        parts.append(f'<text x="{x}" y="{HEIGHT + 9}" {style}>{html.escape(f"{value:.4g}")}</text>')
+    size = f'width="{WIDTH}" height="{HEIGHT + 14}" viewBox="0 0 {WIDTH} {HEIGHT + 14}"'
+    label = html.escape(f"density from {low:.4g} to {high:.4g}")
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{label}">{"".join(parts)}</svg>'
+
+
+def _thinned(across: FloatArray, y: FloatArray) -> IntArray:
+    """Which of the points of a line are drawn: of each pixel column the lowest and the highest."""
+    pixel = np.floor(across).astype(np.int64)
+    order = np.lexsort((y, pixel))
+    first = np.flatnonzero(np.diff(pixel[order], prepend=-1))
+    last = np.append(first[1:], pixel.size) - 1
+    return np.unique(np.concatenate([order[first], order[last], [0, pixel.size - 1]]))

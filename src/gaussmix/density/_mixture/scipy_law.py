@@ -1,0 +1,80 @@
+"""A mixture as a distribution of `scipy.stats`: what takes a frozen distribution takes it.
+
+`scipy.stats` loads slowly; so this module is imported when it is first needed.
+"""
+
+# pyright: reportIncompatibleMethodOverride=false
+# the shape parameters, of which this distribution has none, are left out
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
+from scipy.stats import rv_continuous
+
+from gaussmix._typing import FloatArray
+
+if TYPE_CHECKING:
+    from scipy.stats._distn_infrastructure import rv_continuous_frozen
+
+    from gaussmix.density.mixture import GaussianMixture1D
+
+
+class MixtureLaw(rv_continuous):
+    """The mixture behind SciPy's methods; arguments besides it are those of `rv_continuous`."""
+
+    def __init__(self, mixture: GaussianMixture1D, **options: Any):
+        self.mixture = mixture
+        super().__init__(**options)
+
+    def _updated_ctor_param(self) -> dict[str, Any]:
+        return super()._updated_ctor_param() | {"mixture": self.mixture}
+
+    def _pdf(self, x: ArrayLike) -> FloatArray:
+        return self.mixture.pdf(x)
+
+    def _logpdf(self, x: ArrayLike) -> FloatArray:
+        return self.mixture.logpdf(x)
+
+    def _cdf(self, x: ArrayLike) -> FloatArray:
+        return self.mixture.cdf(x)
+
+    def _sf(self, x: ArrayLike) -> FloatArray:
+        return self.mixture.sf(x)
+
+    def _logcdf(self, x: ArrayLike) -> FloatArray:
+        return self.mixture.logcdf(x)
+
+    def _logsf(self, x: ArrayLike) -> FloatArray:
+        return self.mixture.logsf(x)
+
+    def _ppf(self, q: ArrayLike) -> FloatArray:
+        return self.mixture.ppf(q)
+
+    def _isf(self, q: ArrayLike) -> FloatArray:
+        return self.mixture.isf(q)
+
+    def _rvs(self, size: Any = None, random_state: Any = None) -> FloatArray:
+        return self.mixture.rvs(size, random_state)
+
+    def _stats(self) -> tuple[float, float, float, float]:
+        return self.mixture.mean(), self.mixture.var(), self.mixture.skewness(), self.mixture.kurtosis()
+
+    def _munp(self, n: int) -> float:
+        return self.mixture.moment(n)
+
+    def _entropy(self) -> float:
+        return self.mixture.entropy()
+
+
+def freeze(mixture: GaussianMixture1D) -> rv_continuous_frozen:
+    """The frozen distribution of a mixture without atoms."""
+    if mixture.atoms.masses.size:
+        raise ValueError(
+            f"the mixture has {mixture.atoms.masses.size} point masses, which a continuous distribution of SciPy "
+            "cannot have: leave atoms out, or use the mixture's own methods, which have SciPy's names"
+        )
+    low, high = mixture.support()
+    frozen: Any = MixtureLaw(mixture, name="gaussian_mixture", a=low, b=high)()
+    return frozen

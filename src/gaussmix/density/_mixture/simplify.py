@@ -1,0 +1,292 @@
+"""Fewer Gaussians for nearly the same mixture.
+
+Pairs of Gaussians are merged, mean and variance kept, the cheapest pair first. A merger costs (Runnalls 2007)
+
+    B_ij = [ (w_i + w_j) log s_ij^2 - w_i log s_i^2 - w_j log s_j^2 ] / 2,
+
+a bound on what it adds to the Kullback-Leibler divergence, here times 1 + (s_ij / spread)^2, so that far tails, which
+count for Wasserstein distances, are not merged first. Some steps of EM and of Fisher scoring then bring the Gaussians
+that are left nearer to the original,
+
+    max over w, m, s of  sum_j p_j log q(x_j),      x_j, p_j: nodes and masses of a quadrature of the original.
+
+How far that is from the original is not hoped for but bounded: F and G rise, so that between x_j and x_(j+1)
+
+    |F - G| <= max(F_(j+1) - G_j, G_(j+1) - F_j),    and    W1 = int |F - G| dx.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gaussmix._typing import FloatArray, IntArray
+from gaussmix.density._mixture import exact
+from gaussmix.density._mixture.distribution import Distribution1D
+from gaussmix.density._mixture.table import PolynomialTable
+from gaussmix.density.reflection import reflect
+
+if TYPE_CHECKING:
+    from gaussmix.density.mixture import GaussianMixture1D
+
+MOST_PAIRED = 2048  # Gaussians of which all pairs are looked at; of more, neighbours are merged first
+_EM_STEPS, _SCORING_STEPS, _FEWEST_STEPS = 5, 12, 3
+_SCORING_WORK = 2e7  # nodes times squared number of Gaussians, up to which all steps are taken
+_MOST_NODES = 4096
+_REFINED = 3  # searches for fewer once enough are known, and these are many
+_FIRST, _POWER = 24, 2.5  # Gaussians that are tried first; distances fall about as the number to this power
+_LEAST_WEIGHT = 1e-14
+_COARSE, _FINE = 1 << 15, 1 << 17  # panels of a certificate
+_ROUNDING = 1e-12  # of values of distribution functions
+
+SPREAD = 2 * 1.6448536269514722  # of a Gaussian, standard deviations between its quantiles .05 and .95
+RELATIVE = 1e-3  # of the spread: the tolerance where none is given
+
+Gaussians = tuple[FloatArray, FloatArray, FloatArray]  # weights with sum 1, means, variances (n,)
+
+
+class Simplified(NamedTuple):
+    """A mixture of fewer Gaussians, and an upper bound on its Wasserstein distance W1 to the original."""
+
+    mixture: GaussianMixture1D
+    distance: float
+
+
+class Nodes(NamedTuple):
+    """A quadrature of a density: points (N,) and their masses, with sum 1."""
+
+    x: FloatArray
+    mass: FloatArray
+
+
+def nodes(t: PolynomialTable) -> Nodes:
+    """Two Gauss-Legendre points in each cell of the table, or one where these are too many."""
+    cells = t.logs[np.isfinite(t.logs[:, 1])]
+    half, at = 1 / cells[:, 1:2], np.array([-1.0, 1.0] if 2 * len(cells) <= _MOST_NODES else [0.0]) / math.sqrt(3)
+    mass = half * np.exp(np.polynomial.polynomial.polyval(at, cells[:, 2:].T))
+    return Nodes((cells[:, :1] + half * at).ravel(), mass.ravel() / mass.sum())
+
+
+def merge_order(g: Gaussians, spread: float) -> list[tuple[int, int]]:
+    """Pairs (i, j) in the order in which j is merged into i, until one is left."""
+    w, m, v = (each.copy() for each in g)
+    n = w.size
+    order = _merge_neighbours(w, m, v, spread) if n > MOST_PAIRED else []
+    alive = np.setdiff1d(np.arange(n), [j for _, j in order])
+    w, m, v, names = w[alive], m[alive], v[alive], alive
+    n = names.size
+    cost = np.full((n, n), math.inf)
+    for i in range(n - 1):
+        cost[i, i + 1 :] = cost[i + 1 :, i] = _cost(w, m, v, i, np.arange(i + 1, n), spread)
+    partner = cost.argmin(1)
+    least = cost[np.arange(n), partner]
+    left = np.ones(n, bool)
+    for _ in range(n - 1):
+        i = int(least.argmin())
+        j = int(partner[i])
+        order.append((int(names[i]), int(names[j])))
+        w[i], m[i], v[i] = _merged(w, m, v, i, j)
+        left[j] = False
+        cost[j], cost[:, j], least[j] = math.inf, math.inf, math.inf
+        others = np.flatnonzero(left)
+        others = others[others != i]
+        new = _cost(w, m, v, i, others, spread)
+        cost[i, others] = cost[others, i] = new
+        nearer = new < least[others]
+        stale = others[~nearer & ((partner[others] == i) | (partner[others] == j))]
+        least[others[nearer]], partner[others[nearer]] = new[nearer], i
+        stale = np.append(stale, i)
+        partner[stale] = cost[stale].argmin(1)
+        least[stale] = cost[stale, partner[stale]]
+    return order
+
+
+def _merge_neighbours(w: FloatArray, m: FloatArray, v: FloatArray, spread: float) -> list[tuple[int, int]]:
+    """Merge neighbours, at most half of all at once, in place until `MOST_PAIRED` are left."""
+    order: list[tuple[int, int]] = []
+    alive = np.argsort(m)
+    while alive.size > MOST_PAIRED:
+        first, second = alive[:-1:2], alive[1::2]
+        cheapest = np.argsort(_cost(w, m, v, first, second, spread))[
+            : min(alive.size - MOST_PAIRED, first.size // 2 + 1)
+        ]
+        i, j = first[cheapest], second[cheapest]
+        w[i], m[i], v[i] = _merged(w, m, v, i, j)
+        order += list(zip(i.tolist(), j.tolist(), strict=True))
+        alive = alive[~np.isin(alive, j)]
+        alive = alive[np.argsort(m[alive])]
+    return order
+
+
+def _merged(w: FloatArray, m: FloatArray, v: FloatArray, i: IntArray | int, j: IntArray | int) -> Gaussians:
+    total = w[i] + w[j]
+    a, b = w[i] / total, w[j] / total
+    return total, a * m[i] + b * m[j], a * v[i] + b * v[j] + a * b * (m[i] - m[j]) ** 2
+
+
+def _cost(w: FloatArray, m: FloatArray, v: FloatArray, i: IntArray | int, j: IntArray, spread: float) -> FloatArray:
+    total, _, variance = _merged(w, m, v, i, j)
+    runnalls = 0.5 * (total * np.log(variance) - w[i] * np.log(v[i]) - w[j] * np.log(v[j]))
+    return np.maximum(runnalls, 0.0) * (1 + variance / spread**2)
+
+
+def merge(g: Gaussians, order: list[tuple[int, int]], k: int) -> Gaussians:
+    """The k Gaussians that are left after the first n - k mergers."""
+    w, m, v = g
+    label = np.arange(w.size)
+    for i, j in reversed(order[: w.size - k]):
+        label[j] = label[i]
+    _, label = np.unique(label, return_inverse=True)
+    weight = np.bincount(label, w).astype(np.float64)
+    mean = np.bincount(label, w * m) / weight
+    return weight, mean, np.bincount(label, w * (v + (m - mean[label]) ** 2)) / weight
+
+
+def polish(g: Gaussians, at: Nodes) -> Gaussians:
+    """Gaussians of a greater likelihood at the nodes: EM, then Fisher scoring with Levenberg's damping."""
+    w, m, v = g
+    for _ in range(_EM_STEPS):
+        share = _shares(w, m, v, at.x)[0] * at.mass[:, None]
+        w = share.sum(0) + 1e-300
+        m = share.T @ at.x / w
+        v = np.maximum(((at.x[:, None] - m) ** 2 * share).sum(0) / w, 1e-6 * v)
+    damping, root_mass = 1e-2, np.sqrt(at.mass)[:, None]
+    share, z, log_q = _shares(w, m, v, at.x)
+    steps = _SCORING_STEPS * _SCORING_WORK / (at.x.size * w.size**2)
+    for _ in range(round(min(max(steps, _FEWEST_STEPS), _SCORING_STEPS))):
+        slopes = np.concatenate([share - w, share * z, share * (z * z - 1)], axis=1)
+        gradient, before = at.mass @ slopes, float(at.mass @ log_q)
+        slopes *= root_mass
+        information = slopes.T @ slopes
+        diagonal = np.diag(information)
+        while damping < 1e6:
+            damped = information + np.diag(damping * diagonal + 1e-14)
+            step = np.clip(np.linalg.solve(damped, gradient), -1.0, 1.0).reshape(3, -1)
+            raised = w * np.exp(step[0])
+            new = raised / raised.sum(), m + np.sqrt(v) * step[1], v * np.exp(2 * step[2])
+            share, z, log_q = _shares(*new, at.x)
+            if float(at.mass @ log_q) > before:
+                break
+            damping *= 4
+        else:
+            break
+        (w, m, v), damping = new, damping / 4
+    used = w > _LEAST_WEIGHT
+    return w[used] / w[used].sum(), m[used], v[used]
+
+
+@np.errstate(divide="ignore")
+def _shares(w: FloatArray, m: FloatArray, v: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Of x (N,): the Gaussians' shares in the density and deviations z, (N, k), and its log up to a constant."""
+    z = (x[:, None] - m) / np.sqrt(v)
+    terms = np.log(w) - 0.5 * np.log(v) - 0.5 * z * z
+    top = terms.max(1, keepdims=True)
+    shares = np.exp(terms - top)
+    total = shares.sum(1, keepdims=True)
+    return shares / total, z, (np.log(total) + top)[:, 0]
+
+
+def bound_distance(first: Distribution1D, second: Distribution1D, ends: tuple[float, float], panels: int) -> float:
+    """An upper bound on the Wasserstein distance W1 of two distributions next to all of which lies within ``ends``.
+
+    Panels are narrow where both have much mass: their number for a given error is then least.
+    """
+    q05, centre, q95 = first.ppf([0.05, 0.5, 0.95])
+    spread = (q95 - q05) / SPREAD
+    first_end, last_end = np.arcsinh((np.array(ends) - centre) / spread).tolist()
+    even = centre + spread * np.sinh(np.linspace(first_end, last_end, panels // 16))
+    q = np.linspace(0, 1, panels // 16)[1:-1]
+    x = np.unique(np.clip(np.concatenate([even, first.ppf(q), second.ppf(q), ends]), *ends))
+    slack = np.sqrt(np.maximum(np.diff(x) * (np.diff(first.cdf(x)) + np.diff(second.cdf(x))), 0.0))
+    parts = np.ceil(slack * panels / slack.sum()).astype(np.int64).clip(1)
+    within = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    x = np.append(np.repeat(x[:-1], parts) + within * np.repeat(np.diff(x) / parts, parts), x[-1])
+    F, G = first.cdf(x), second.cdf(x)
+    most = np.maximum(F[1:] - G[:-1], G[1:] - F[:-1]) + _ROUNDING
+    return float(np.diff(x) @ np.maximum(most, 0.0))
+
+
+def simplify(law: GaussianMixture1D, k: int | None, tolerance: float | None) -> Simplified:
+    """A mixture of ``k`` Gaussians, or of the fewest found within ``tolerance``, and a bound on its distance W1."""
+    if k is not None and tolerance is not None:
+        raise ValueError("k and tolerance are given; give only one")
+    if k is not None and not (k == int(k) and k >= 1):
+        raise ValueError(f"k is {k}; it must be a whole number, at least 1")
+    if tolerance is not None and not tolerance >= 0:
+        raise ValueError(f"tolerance is {tolerance}; it must be at least 0")
+    used = law.weights > 0
+    w, m, v = law.weights[used], law.means[used], law.stds[used] ** 2
+    make, n = type(law), w.size
+    original, unfolded = make(w, m, np.sqrt(v), bounds=law.bounds), make(w, m, np.sqrt(v))
+    spread = float(np.subtract(*unfolded.ppf([0.95, 0.05]))) / SPREAD
+    order, at = merge_order((w, m, v), spread), nodes(unfolded._table)
+
+    def candidate(k: int) -> GaussianMixture1D:
+        weights, means, variances = polish(merge((w, m, v), order, k), at)
+        centre = weights @ means
+        scale = math.sqrt(unfolded.var() / (weights @ (variances + (means - centre) ** 2)))
+        means, stds = unfolded.mean() + scale * (means - centre), scale * np.sqrt(variances)
+        if law.bounds != (-math.inf, math.inf):
+            means = reflect(means, *law.bounds)
+            alone = [make([1.0], [mean], std, bounds=law.bounds) for mean, std in zip(means, stds, strict=True)]
+            weights = _with_moments(weights, alone, original)
+        return make(weights, means, stds, bounds=law.bounds, tail=law.tail, atoms=law.atoms)
+
+    def distance(found: GaussianMixture1D, panels: int) -> float:
+        plain = make(found.weights, found.means, found.stds, bounds=law.bounds)
+        ends = np.array([exact.extent(each._pieces) for each in (original, plain)])
+        ends = float(ends[:, 0].min()), float(ends[:, 1].max())
+        return law._rest * (1 - law.tail.mass) * bound_distance(original, plain, ends, panels)
+
+    if k is not None:
+        found = candidate(k) if k < n else law
+    else:
+        allowed = RELATIVE * spread if tolerance is None else tolerance
+        found = _fewest(candidate, lambda each: distance(each, _COARSE), allowed, n) or law
+    return Simplified(found, 0.0 if found is law else distance(found, _FINE))
+
+
+def _fewest(
+    candidate: Callable[[int], GaussianMixture1D],
+    distance: Callable[[GaussianMixture1D], float],
+    allowed: float,
+    n: int,
+) -> GaussianMixture1D | None:
+    """A mixture within the ``allowed`` distance of about as few Gaussians as there is one, None for n or more.
+
+    The next number is where a power law through the last distance says, but between those known to be too few and
+    enough; the search ends when these are near to each other.
+    """
+    few, enough, best = 0, n, None
+    k = min(_FIRST, n - 1)
+    refined = 0
+    while few < k < enough and (refined <= _REFINED or enough <= _FIRST):
+        found = candidate(k)
+        there = distance(found)
+        if there <= allowed:
+            enough, best = k, found
+        else:
+            few = k
+        aim = k * (there / max(0.8 * allowed, 1e-300)) ** (1 / _POWER)
+        if best is None:
+            k = int(min(max(aim, 1.25 * k + 1), 4 * k, n - 1))
+        else:
+            refined += 1
+            if enough - few <= 1 + enough // 8:
+                break
+            margin = (enough - few) // 8
+            k = int(min(max(aim, few + 1 + margin), enough - 1 - margin))
+    return best
+
+
+def _with_moments(weights: FloatArray, each: list[GaussianMixture1D], original: GaussianMixture1D) -> FloatArray:
+    """Weights changed so that mean and variance are the original's; unchanged where none do so."""
+    mean, std = original.mean(), original.std()
+    away = (np.array([law.mean() for law in each]) - mean) / std
+    second = (np.array([law.std() for law in each]) / std) ** 2 + away**2
+    powers, wanted = np.stack([np.ones(weights.size), away, second - 1]), np.array([1.0, 0.0, 0.0])
+    new = weights * (np.linalg.lstsq((powers * weights) @ powers.T, wanted, rcond=None)[0] @ powers)
+    return new if new.min() > 0 and np.abs(powers @ new - wanted).max() < 1e-9 else weights

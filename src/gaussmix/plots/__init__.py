@@ -1,0 +1,41 @@
+"""Pictures of densities: figures of distributions, seaborn's `kdeplot` and a display as scikit-learn's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gaussmix._lazy import face
+
+if TYPE_CHECKING:
+    from gaussmix.plots.densities import ATOM as ATOM
+    from gaussmix.plots.densities import BARS as BARS
+    from gaussmix.plots.densities import INK as INK
+    from gaussmix.plots.densities import LINE as LINE
+    from gaussmix.plots.densities import PAIR as PAIR
+    from gaussmix.plots.densities import draw_density as draw_density
+    from gaussmix.plots.densities import histogram_bars as histogram_bars
+    from gaussmix.plots.densities import plot_comparison as plot_comparison
+    from gaussmix.plots.densities import plot_density as plot_density
+    from gaussmix.plots.densities import save_figure as save_figure
+    from gaussmix.plots.display import DensityDisplay as DensityDisplay
+    from gaussmix.plots.kde import kdeplot as kdeplot
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "densities": [
+            "ATOM",
+            "BARS",
+            "INK",
+            "LINE",
+            "PAIR",
+            "draw_density",
+            "histogram_bars",
+            "plot_comparison",
+            "plot_density",
+            "save_figure",
+        ],
+        "display": ["DensityDisplay"],
+        "kde": ["kdeplot"],
+    },
+)
