@@ -149,7 +149,7 @@ POINT_MASSES = {
 @pytest.mark.parametrize("name", POINT_MASSES)
 def test_point_masses_are_told_from_rounding(name: str) -> None:
     draw, expected = POINT_MASSES[name]
-    found = GMMExpansion().fit(draw(np.random.default_rng(1), 20_000)).distribution_.atoms
+    found = GMMExpansion(discrete=False).fit(draw(np.random.default_rng(1), 20_000)).distribution_.atoms
     assert found.positions.tolist() == list(expected)
     np.testing.assert_allclose(found.masses, list(expected.values()), atol=0.01)
 
@@ -170,7 +170,7 @@ def test_chunks_files_and_merges_of_rounded_columns_are_one() -> None:
 
 def test_a_bound_may_lie_on_the_end_value_of_a_rounded_column() -> None:
     x = np.round(np.random.default_rng(0).beta(2, 2, 20_000) * 100)
-    found = GMMExpansion(bounds=(0, 100)).fit(x).distribution_
+    found = GMMExpansion(bounds=(0, 100), discrete=False).fit(x).distribution_
     grid = np.linspace(0, 100, 10_001)
     assert np.abs(found.pdf(grid) - stats.beta(2, 2, 0, 100).pdf(grid)).sum() * 0.01 < 0.04
     assert found.cdf(0) == 0

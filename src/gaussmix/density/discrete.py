@@ -97,8 +97,8 @@ class LatticeMixture1D(GaussianMixture1D):
     def logpdf(self, x: ArrayLike) -> FloatArray:
         """Return log P(X = x); at a place of the lattice that has no probability, what the smooth density gives it.
 
-        So scores of numbers that were never seen are finite, as far as the given bounds allow them. Beside the lattice
-        it is -inf.
+        So scores of numbers that were never seen are finite, as far as the given bounds allow them; of integers also
+        beside the lattice, of other numbers there -inf.
         """
         return super().logpdf(x)
 
@@ -153,7 +153,8 @@ class LatticeMixture1D(GaussianMixture1D):
     def _logpdf(self, x: FloatArray) -> FloatArray:
         out = np.array(self.logpmf(x))
         with np.errstate(invalid="ignore"):
-            unseen = np.isneginf(out) & np.isfinite(x) & self._on_lattice(x)
+            possible = self._on_lattice(x) | (np.rint(x) == x) if self.whole else self._on_lattice(x)
+            unseen = np.isneginf(out) & np.isfinite(x) & possible
         if unseen.any():
             out[unseen] = self.continuous.logpdf(x[unseen]) + math.log(self.step)
         return out
@@ -194,8 +195,9 @@ def count_values(counts: BinnedCounts, origin: float, step: float) -> tuple[IntA
 
 
 def _exactly_one(p: FloatArray) -> FloatArray:
-    """Divided by the sum, until that is 1 to the last digit; rounding goes to the largest."""
+    """Divided by the sum, rounding goes to the largest. What sums to 1 but for rounding stays: so twice is once."""
+    if abs(p.sum() - 1) <= 4 * np.finfo(float).eps:
+        return p
     p = p / p.sum()
-    for _ in range(8):
-        p[np.argmax(p)] += 1 - p.sum()
+    p[np.argmax(p)] += 1 - p.sum()
     return p

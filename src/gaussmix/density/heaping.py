@@ -2,8 +2,8 @@
 
 On a lattice of rounded values a smooth density gives the residues modulo any period P equal shares. Heaping is a
 residue class that holds more, or less, than the moving average over a period says: by more than chance and by more
-than a few percent, in the even and in the odd periods alike, as a lone spike is no heaping. It may be nested: minutes
-are heaped at 5, then at 15, then at 30.
+than a few percent; in the even and in the odd periods alike, as a lone spike is no heaping; and by more than the
+residues beside it. It may be nested: minutes are heaped at 5, then at 15, then at 30.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ _NESTED = 4  # heaps within heaps
 _WINDOW = 4096  # lattice steps on either side of the median: enough to see a period
 _AMPLITUDE = 0.15  # of the level
 _DEVIATIONS, _IN_HALF = 6.0, 3.0  # standard deviations of chance, over all and in every second period
-_WITHIN = 0.5  # of these suffice for heaps of heaps
+_WITHIN, _FEW = 0.5, 12  # of these suffice for heaps of up to so many heaps ...
+_TESTS = 1000.0  # ... if chance does not reach that far in a thousandth of the columns, over all residues
+_SHARP = 0.45  # of its excess must a residue have over those beside it
 _PERIODS_IN_RANGE = 3.5
 _STRONGER = 1.5  # times as strong must a longer period be to be preferred
 _EMPTY = 0.3  # of the typical residue: residues with less are not populated
@@ -77,7 +79,7 @@ def find_heaping(counts: FloatArray, nested: int = _NESTED) -> Heaping:
         joined = np.bincount((np.arange(len(counts)) + phase) // period, counts)
         below = np.cumsum(joined)
         first, last, q10, q90 = np.searchsorted(below, below[-1] * np.array([0.005, 0.995, 0.1, 0.9])).tolist()
-        found = _strongest(joined[first : last + 1], 1.28 * (q90 - q10), 1.0 if period == 1 else _WITHIN)
+        found = _strongest(joined[first : last + 1], 1.28 * (q90 - q10), nested=period > 1)
         if found is None:
             break
         factor, share = found
@@ -88,10 +90,10 @@ def find_heaping(counts: FloatArray, nested: int = _NESTED) -> Heaping:
     return Heaping(period, (phase - begin) % period)
 
 
-def _strongest(x: FloatArray, central: float, strict: float) -> tuple[int, FloatArray] | None:
+def _strongest(x: FloatArray, central: float, nested: bool) -> tuple[int, FloatArray] | None:
     """The period whose residues differ most, and their shares (period,); None if chance may have made them.
 
-    Of counts x (m,), with ``central`` steps in their central range, if thresholds are met to a share ``strict``.
+    Of counts x (m,), with ``central`` steps in their central range.
     """
     best, strongest = None, 0.0
     total = np.append(0.0, np.cumsum(x))
@@ -110,7 +112,11 @@ def _strongest(x: FloatArray, central: float, strict: float) -> tuple[int, Float
         off = excess.sum(axis=0) / expected.sum(axis=0)
         relative = excess / expected
         both = np.where(relative[0] * relative[1] > 0, np.abs(relative).min(axis=0), 0.0)
-        hit = np.abs(off) * np.sqrt(expected.sum(axis=0)) > strict * _DEVIATIONS
+        strict = _WITHIN if nested and period <= _FEW else 1.0
+        least = max(strict * _DEVIATIONS, math.sqrt(2 * math.log(_TESTS * period)))
+        sharp = off - (np.roll(off, 1) + np.roll(off, -1)) / 2  # features of the density are wider than a step
+        hit = np.minimum(np.abs(off), np.sign(off) * sharp) * np.sqrt(expected.sum(axis=0)) > least
+        hit &= np.sign(off) * sharp >= _SHARP * np.abs(off)
         hit &= (np.abs(excess) >= strict * _IN_HALF * np.sqrt(expected)).all(axis=0)
         hit &= (np.abs(off) > strict * _AMPLITUDE) & (both > strict * _AMPLITUDE / 2)
         strength = float(both.sum()) / period  # twice the share of points out of place

@@ -105,12 +105,10 @@ def read_counts(counts: BinnedCounts) -> StandardCounts:
     on_lattice, atom_mass = _on_lattice(rest), counts.atom_mass
     if rest.tied and on_lattice:
         bins, atom_mass = _under_atoms(counts, bins, atom_mass)
-    resolved = resolve(bins, on_lattice) if rest.tied and len(occupied) > 1 else None
-    if resolved is not None:  # end values fill their cells
-        bins = resolved.counts
-        first, last = (int(end) for end in np.flatnonzero(bins)[[0, -1]])
     bins = bins[first : last + 1]
-    allowed = None if resolved is None else np.unique(np.clip(resolved.allowed - first, 0, len(bins)))
+    resolved = resolve(bins, on_lattice) if rest.tied and len(bins) > 1 else None
+    if resolved is not None:
+        bins = resolved.counts
     edges = axis.edges[first : last + 2].copy()
     if not on_lattice:
         edges[0] = max(edges[0], min(rest.minimum, edges[1]))
@@ -136,7 +134,7 @@ def read_counts(counts: BinnedCounts) -> StandardCounts:
         unit=unit,
         many_decades=many_decades,
         atom_mass=atom_mass,
-        allowed=allowed,
+        allowed=None if resolved is None else resolved.allowed,
         typical_cell=1.0 if resolved is None else resolved.typical_cell(),
     )
 

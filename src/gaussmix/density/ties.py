@@ -32,6 +32,7 @@ _DENSE = 0.6  # of the lattice's steps are taken
 _MOST_STEPS = 1 << 17
 _SIBLING = 0.5
 _WIDER = 1.5
+_MANY_PERIODS = 40  # of heaping in the central range
 _MOVED = 0.1  # share of points that leave their bin, below which a lattice needs no cells
 _ROUGH = 0.12  # relative second difference of a density that is a comb
 
@@ -124,7 +125,8 @@ def resolve(counts: FloatArray, on_lattice: bool) -> Resolved | None:
     rough = _roughness(resolved.counts, resolved.allowed)
     if heaping.period > 1:
         dense = _is_dense(counts)
-        level = without_heaps(counts, heaping) if dense else None
+        few = _central_steps(counts) < _MANY_PERIODS * heaping.period  # else whole periods are fine enough
+        level = without_heaps(counts, heaping) if dense and few else None
         if level is not None:
             return Resolved(level, np.arange(len(counts) + 1))
         folded = _even(counts, heaping.marks(len(counts)))
@@ -197,6 +199,13 @@ def _steps(values: FloatArray, step: float) -> IntArray:
     """Numbers of ascending lattice values from the first; from the middle, where digits are kept best."""
     steps = np.rint((values - values[len(values) // 2]) / step).astype(np.int64)
     return steps - steps[0]
+
+
+def _central_steps(counts: FloatArray) -> int:
+    """Bins between the 10 % and 90 % quantiles of counts (m,)."""
+    below = np.cumsum(counts)
+    first, last = np.searchsorted(below, below[-1] * np.array([0.1, 0.9])).tolist()
+    return last - first
 
 
 def _is_dense(counts: FloatArray) -> bool:

@@ -30,6 +30,7 @@ from gaussmix.density.standard_units import StandardCounts
 
 _FEWEST_FOR_ISJ = 30
 _ROUNDS = 4
+_MOST_MOVED = 0.02  # spreads: far tails do not move the rest
 _NEAR = 5.0  # standard deviations: where modes are looked for
 _COARSE_AXIS = 64  # bins: up to here a bin is a value of its own
 _WIDEST = 0.4  # on an asinh axis: a wider Gaussian is skewed there
@@ -66,7 +67,11 @@ def expand_counts(data: StandardCounts, bounds: Interval, threshold: float = 0.0
     means, stds = reflect(data.to_standard(x), *bounds), sigma / axis.slope(x) / data.unit
     if threshold > 0 and data.n >= _FEWEST_FOR_ISJ:
         edges = np.clip(data.to_standard(axis.inverse(u[::2])), *bounds)
-        weights = _supported(edges, (weights, means, stds), bounds, data.n, threshold)
+        supported = _supported(edges, (weights, means, stds), bounds, data.n, threshold)
+        if np.isinf(bounds).all():  # the mean stays what it was
+            most = _MOST_MOVED * data.spread
+            means = means + float(np.clip((weights - supported) @ means, -most, most))
+        weights = supported
     used = weights > 0
     return Expansion(
         weights=weights[used],
