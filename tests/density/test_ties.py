@@ -175,3 +175,17 @@ def test_a_bound_may_lie_on_the_end_value_of_a_rounded_column() -> None:
     assert np.abs(found.pdf(grid) - stats.beta(2, 2, 0, 100).pdf(grid)).sum() * 0.01 < 0.04
     assert found.cdf(0) == 0
     assert found.sf(100) == 0
+
+
+def test_the_report_knows_what_bins_may_hide() -> None:
+    rng = np.random.default_rng(0)
+    pair = np.r_[rng.normal(0, 1e-9, 3000), rng.normal(1, 1e-9, 3000)]  # each in a bin of its own
+    hidden = GMMExpansion().fit(pair).report_
+    assert hidden.ks < hidden.ks_chance
+    assert hidden.ks_most > 0.4
+    assert "in bins" in str(hidden)
+    x = rng.normal(size=3000)
+    seen = GMMExpansion().fit(x)
+    exact = stats.ks_1samp(x, seen.distribution_.cdf).statistic
+    assert seen.report_.ks <= exact + 1e-12 <= seen.report_.ks_most + 2e-12
+    assert seen.report_.ks_most < exact + 0.002

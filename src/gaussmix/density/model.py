@@ -300,15 +300,14 @@ class DensityModel:
 
     def _warn_of_ignored(self) -> None:
         """Of parameters that were set, and that the rule does not use."""
-        if self.rule in BASIS_RULES:
-            return
-        usual = {"n_components": 200, "bandwidth": 2.0}
+        on_basis = self.rule in BASIS_RULES
+        usual: dict[str, Any] = {"smoothness": "auto"} if on_basis else {"n_components": 200, "bandwidth": 2.0}
         given = [f"{name}={getattr(self, name)!r}" for name, value in usual.items() if getattr(self, name) != value]
         if given:
             level, frame = 1, sys._getframe()  # whoever asked for the fit is told
             while frame.f_back and frame.f_globals["__name__"].startswith("gaussmix.density."):
                 level, frame = level + 1, frame.f_back
-            rules = ", ".join(BASIS_RULES)
+            rules = "auto, fast" if on_basis else ", ".join(BASIS_RULES)
             warnings.warn(f"rule {self.rule!r} does not use {' and '.join(given)}; {rules} do", stacklevel=level)
 
     def _check_parameters(self) -> None:

@@ -64,6 +64,8 @@ class FitReport:
     """Largest share of the points in one bin, atoms left out. Bins are not looked into: what is narrower than one is
     blurred there, and ``ks`` does not see it. 0 for rounded values, where a bin is a value."""
     details: dict[str, Any] = field(default_factory=dict)
+    ks_most: float = 1.0
+    """The most that ``ks`` could be if bins were looked into."""
     quantity: Quantity = NUMBER
     """What the numbers stand for: dates and durations are printed as such."""
 
@@ -93,10 +95,11 @@ class FitReport:
         values = [f"probabilities of {self.details['values']} values"] if "values" in self.details else []
         left_out = [(self.n_outside, "outside the bins"), (self.n_missing, "missing")]
         others = [f"{number:,} {what}".replace(",", " ") for number, what in left_out if number]
+        ks = f"{self.ks:.2g}" + (f" (up to {self.ks_most:.2g} in bins)" if self.ks_most > self.ks + COARSE / 2 else "")
         lines = [
             f"{self.n:,} {self.quantity} from {said(self.minimum)} to {said(self.maximum)}".replace(",", " "),
             ", ".join([f"{self.n_components} Gaussians ({self.rule})", *values, *edges, *atoms, *others]),
-            f"distance to the data (Kolmogorov-Smirnov) {self.ks:.2g}; chance alone reaches {self.ks_chance:.2g}",
+            f"distance to the data (Kolmogorov-Smirnov) {ks}; chance alone reaches {self.ks_chance:.2g}",
         ]
         if spread == 0:
             one = "a single number" if self.n == 1 else f"all {self.n:,} are equal".replace(",", " ")
@@ -114,8 +117,10 @@ def make_report(rule: str, counts: BinnedCounts, fit: FittedDensity) -> FitRepor
     exact_bins = fit.on_lattice or isinstance(distribution, LatticeMixture1D)
     if isinstance(distribution, LatticeMixture1D):
         ks, log_likelihood = _of_values(counts, distribution)
+        most = ks
     else:
-        ks, log_likelihood = _distance(total, rest, distribution), _log_likelihood(counts, rest.mass, distribution)
+        ks, most = _distance(counts, rest, distribution)
+        log_likelihood = _log_likelihood(counts, rest.mass, distribution)
     return FitReport(
         rule=rule,
         n=counts.n,
@@ -131,6 +136,7 @@ def make_report(rule: str, counts: BinnedCounts, fit: FittedDensity) -> FitRepor
         log_likelihood=log_likelihood,
         heaviest_bin=0.0 if exact_bins else float(rest.mass.max()) / total,
         details=fit.details,
+        ks_most=ks if exact_bins else most,
     )
 
 
@@ -147,13 +153,19 @@ def _of_values(counts: BinnedCounts, distribution: LatticeMixture1D) -> tuple[fl
     return float(ks), float(mass @ distribution.logpdf(values))
 
 
-def _distance(total: float, rest: BinnedCounts, distribution: GaussianMixture1D) -> float:
-    """Largest difference of the distribution functions at the bins' edges; point masses, which agree, are left out."""
-    edges = rest.axis.edges
-    below = (np.append(0.0, np.cumsum(rest.mass)) + rest.under_mass) / total
+def _distance(counts: BinnedCounts, rest: BinnedCounts, distribution: GaussianMixture1D) -> tuple[float, float]:
+    """Largest difference of the distribution functions at the bins' edges, and the most that it may be within bins.
+
+    There both functions rise; point masses, which agree, are left out of that.
+    """
+    edges, total = rest.axis.edges, counts.total_mass
+    fitted = distribution.cdf(np.nextafter(edges, -np.inf))
+    below, smooth = ((np.append(0.0, np.cumsum(each.mass)) + each.under_mass) / total for each in (counts, rest))
     positions, masses = distribution.atoms
-    passed = np.append(0.0, np.cumsum(masses))[np.searchsorted(positions, edges, "right")]
-    return float(np.abs(distribution.cdf(edges) - passed - below).max())
+    continuous = fitted - np.append(0.0, np.cumsum(masses))[np.searchsorted(positions, edges)]
+    within = np.maximum(continuous[1:] - smooth[:-1], smooth[1:] - continuous[:-1])[rest.mass > 0]
+    ks = float(np.abs(fitted - below).max())
+    return ks, max(ks, float(within.max(initial=0.0)))
 
 
 def _log_likelihood(counts: BinnedCounts, mass: FloatArray, distribution: GaussianMixture1D) -> float:
