@@ -132,16 +132,18 @@ def _smooth(
     def split() -> modes.Components:
         pieces = averaging.split(replace(mixture, weights=shares[0] * mixture.weights), PIECES)
         inside = pieces[0], reflect(pieces[1], *bounds), pieces[2]
-        return _joined([inside, *used[1:]] if shares[0] > 0 else used)
+        return _joined([inside, *used[1:]] if shares[0] > 0 else used, data.n)
 
     cells, _ = make_cells(data, bounds, modes.CELLS)
     edges, threshold = cells.edges[np.isfinite(cells.edges)], modes.nats_per_mode(smoothness, data.n)
-    return modes.smooth(edges, cells.counts[cells.inner], bounds, _joined(used), threshold, split)
+    return modes.smooth(edges, cells.counts[cells.inner], bounds, _joined(used, data.n), threshold, split)
 
 
-def _joined(parts: list[modes.Components]) -> modes.Components:
+def _joined(parts: list[modes.Components], n: float) -> modes.Components:
+    """All components of mixtures, of n points, but for those that hold next to nothing."""
     weights, means, stds = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return weights, means, stds
+    keep = weights * n >= _NEGLIGIBLE
+    return weights[keep] / weights[keep].sum(), means[keep], stds[keep]
 
 
 def _in_data_units(
