@@ -729,3 +729,25 @@ def test_the_farthest_outlier_does_not_matter(far: float) -> None:
     x = np.random.default_rng(3).normal(size=500)
     q = [0.1, 0.5, 0.9]
     np.testing.assert_allclose(GMMExpansion().fit(np.r_[x, far]).distribution_.ppf(q), np.quantile(x, q), atol=0.15)
+
+
+@pytest.mark.parametrize("decades", [19, 40, 100])
+@pytest.mark.parametrize("rule", ["auto", "fast"])
+def test_quantiles_over_many_decades(decades: int, rule: Any) -> None:
+    u = np.random.default_rng(2).uniform(-decades / 2, decades / 2, 20_000)
+    q = np.array([0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99])
+    found = GMMExpansion(rule).fit(10**u).distribution_.ppf(q)
+    np.testing.assert_allclose(np.log10(found), np.quantile(u, q), atol=0.13)
+
+
+@pytest.mark.parametrize("name", ["p-values", "log-normal of sigma 8", "near 1e155"])
+def test_quantiles_at_the_ends_of_the_scale(name: str) -> None:
+    rng = np.random.default_rng(0)
+    x = {
+        "p-values": 10.0 ** -rng.exponential(6, 5000),
+        "log-normal of sigma 8": rng.lognormal(0, 8, 5000),
+        "near 1e155": rng.lognormal(350, 2, 5000),
+    }[name]
+    q = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
+    found = GMMExpansion().fit(x).distribution_.ppf(q)
+    np.testing.assert_allclose(np.log10(found), np.log10(np.quantile(x, q)), atol=0.15)
