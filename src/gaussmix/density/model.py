@@ -318,9 +318,9 @@ class DensityModel:
         low, high = self._bounds()
         if low is not None and high is not None:
             check_range(low, high, "bounds")
-        smoothness = self.smoothness
+        smoothness: Any = self.smoothness
         if smoothness not in ("auto", "few_modes") and not (
-            isinstance(smoothness, Real) and 0 <= smoothness < math.inf
+            isinstance(smoothness, Real) and 0 <= float(smoothness) < math.inf
         ):
             raise ValueError(
                 f"smoothness is {smoothness!r}; it takes 'auto', 'few_modes', or nats of at least 0 a mode"

@@ -99,13 +99,13 @@ def _surroundings(values: FloatArray, repeats: NDArray[Any], step: float) -> tup
     below = np.cumsum(capped) / capped.sum()
     q10, q90 = np.searchsorted(below, [0.1, 0.9]).tolist()
     reach = _REACH * (values[q90] - values[q10]) or (values[-1] - values[0]) / 2
-    kind = np.zeros(len(values), np.int64)
+    kind: IntArray = np.zeros(len(values), np.int64)
     if step > 0:
         steps = _steps(values, step)
         if steps[-1] < _MOST_STEPS and q90 - q10 > _DENSE * (steps[q90] - steps[q10]):
-            heaping = find_heaping(np.bincount(steps, capped), nested=1)
-            kind = (steps + heaping.phase) % heaping.period
-    return kind, reach
+            heaping = find_heaping(np.bincount(steps, capped).astype(np.float64), nested=1)
+            kind = np.asarray((steps + heaping.phase) % heaping.period, np.int64)
+    return kind, float(reach)
 
 
 def _stands_out(
@@ -174,7 +174,7 @@ def resolve(counts: FloatArray, on_lattice: bool) -> Resolved | None:
 def spread(counts: FloatArray) -> tuple[Resolved, float]:
     """Counts (m,) of bins with every layer over its cell, and the share of the points that leave their bins."""
     m, at = len(counts), np.flatnonzero(counts > 0)
-    c, x = counts[at], at + 0.5
+    c, x = counts[at], np.asarray(at + 0.5, np.float64)
     least = 2 * float(c.min())
     tops = least * 2.0 ** (np.arange(max(math.ceil(2 * math.log2(c.max() / least)), 0) + 1) / 2)
     level = np.searchsorted(tops, c / 2)  # of the layer at half height
