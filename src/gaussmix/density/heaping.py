@@ -76,7 +76,7 @@ def find_heaping(counts: FloatArray, nested: int = _NESTED) -> Heaping:
     counts = counts[begin : middle + _WINDOW]
     period, phase = 1, 0
     for _ in range(nested):
-        joined = np.bincount((np.arange(len(counts)) + phase) // period, counts)
+        joined = np.bincount((np.arange(len(counts)) + phase) // period, counts).astype(np.float64)
         below = np.cumsum(joined)
         first, last, q10, q90 = np.searchsorted(below, below[-1] * np.array([0.005, 0.995, 0.1, 0.9])).tolist()
         found = _strongest(joined[first : last + 1], 1.28 * (q90 - q10), nested=period > 1)
