@@ -86,6 +86,14 @@ def test_heaps_are_found_with_their_period_and_place(period: int) -> None:
     assert np.abs(level / level.sum() - (true.cdf(k + 0.5) - true.cdf(k - 0.5))).sum() < 0.12  # .4 to .75 before
 
 
+def test_heaps_in_a_sparse_tail_stay_there() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.lognormal(2, 0.8, 5000)
+    law = GMMExpansion().fit(np.where(rng.random(5000) < 0.5, np.rint(x * 2) / 2, np.round(x, 1))).distribution_
+    assert law.mean() == pytest.approx(x.mean(), abs=0.05)
+    assert law.ppf(0.999) == pytest.approx(np.quantile(x, 0.999), rel=0.1)
+
+
 def test_no_heaps_where_there_are_none() -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)

@@ -185,22 +185,36 @@ class BinnedCounts(TensorRecord):
 
     def without_atoms(self) -> BinnedCounts:
         """Return a copy without atoms, their points taken out of the bins (not out of moments)."""
-        settings: Any = {name: getattr(self, name) for name in SETTINGS}
-        rest = BinnedCounts(self.axis, **settings)
-        rest._extremes[:], rest._moments[:] = self._extremes, self._moments
+        rest = self.with_atoms(np.zeros(len(self.atoms), bool))
         slots, _ = self._slots(self.atoms, self._extremes)
-        for left, all_points in zip(rest._tables(like=self), self._tables(), strict=True):
-            left[:] = all_points[: left.size]
+        for left, all_points in zip(rest._tables(), self._tables(), strict=True):
             np.subtract.at(left, slots, all_points[left.size :])
         if rest._importance is not None:
             number, mass = rest._importance
             mass[number == 0] = 0.0  # what rounding left of a bin that held atoms only
-        rest._squares[:] = self._squares
         return rest
 
+    def with_atoms(self, which: NDArray[np.bool_]) -> BinnedCounts:
+        """Return a copy with ``which`` (A,) of the atoms; the points of the others are in the bins alone."""
+        settings: Any = {name: getattr(self, name) for name in SETTINGS}
+        some = BinnedCounts(self.axis, atoms=self.atoms[which], **settings)
+        for name in ("_extremes", "_held", "_moments", "_squares"):
+            getattr(some, name)[:] = getattr(self, name)
+        kept = np.append(np.ones(self._bins.stop + 1, bool), which)
+        for mine, all_points in zip(some._tables(like=self), self._tables(), strict=True):
+            mine[:] = all_points[kept]
+        return some
+
+    def atom_bins(self) -> IntArray:
+        """(A,) numbers of the bins that the atoms are in, -1 or the number of bins outside."""
+        slots, _ = self._slots(self.atoms, self._extremes)
+        return slots.astype(np.int64) - FIRST_BIN
+
     def relaid(self, empty: BinnedCounts) -> BinnedCounts:
-        """What these counts hold, all of it on atoms, on the bins and atoms of ``empty``."""
-        out = empty.copy().add(self.atoms, self.atom_counts)
+        """What these counts hold, all of it on atoms, on the bins of ``empty``, and atoms of both."""
+        settings: Any = {name: getattr(empty, name) for name in SETTINGS}
+        out = BinnedCounts(empty.axis, atoms=np.union1d(empty.atoms, self.atoms), **settings)
+        out.add(self.atoms, self.atom_counts)
         out._table[NAN] += self._table[NAN]
         if self._importance is not None:
             parts = [out.empty_like() for _ in range(2)]

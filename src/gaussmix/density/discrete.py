@@ -12,16 +12,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gaussmix._typing import FloatArray, IntArray
+from gaussmix.density._mixture import picture, shape
+from gaussmix.density._mixture.simplify import Simplified
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from scipy.stats._distn_infrastructure import rv_discrete_frozen
+
 _SUM_TOLERANCE = 1e-6
+_ROUNDING = 1e-12  # of sums of probabilities
+_WIDTH = 0.6  # steps, of a Gaussian around each value: together they are smooth to .2 %
 _NEAR = (1e-6, 2e-7)  # in steps, and of a number's size in single precision: what counts as a value that is no integer
 
 
@@ -78,10 +86,11 @@ class LatticeMixture1D(GaussianMixture1D):
                 f"{v[~self._on_lattice(v)][0]:g} is no whole number of steps of {step:g} away from {v[0]:g}"
             )
 
-    @property
+    @cached_property
     def whole(self) -> bool:
-        """Whether all values are integers."""
-        return float(self.values[0]).is_integer() and self.step.is_integer()
+        """Whether all values are integers, no larger than float64 holds exactly."""
+        v = self.values
+        return bool(self.step.is_integer() and (v == np.rint(v)).all() and np.abs(v).max() <= 2**53)
 
     def pmf(self, k: ArrayLike) -> FloatArray:
         """Return P(X = k), 0 where k is none of the values."""
@@ -106,6 +115,120 @@ class LatticeMixture1D(GaussianMixture1D):
         """Return exp(logpdf(x))."""
         return super().pdf(x)
 
+    def mode(self) -> float:
+        """Return the most probable value, the first of several."""
+        return float(self.values[np.argmax(self.probabilities)])
+
+    def modes(self) -> FloatArray:
+        """Return the values (k,) that are more probable than those beside them, in increasing order.
+
+        Beside a gap in the lattice the probability is 0. Of equally probable neighbours it is the first; differences
+        below a billionth are rounding.
+        """
+        runs = np.split(np.arange(self.values.size), np.flatnonzero(np.diff(self._numbers) > 1) + 1)
+        log_p = np.log(self.probabilities)
+        tops = [run[:1] if run.size == 1 else run[shape.turning_points(log_p[run])[0]] for run in runs]
+        return self.values[np.concatenate(tops)]
+
+    def hdi(self, mass: float = 0.95) -> FloatArray:
+        """Return the fewest values that hold a share of the probability, as intervals (k, 2) of neighbouring values.
+
+        Of equally probable values the smaller ones come first. They may hold more than the share.
+
+        Parameters
+        ----------
+        mass : float
+            The share, in (0, 1].
+        """
+        if not 0 < mass <= 1:
+            raise ValueError(f"mass is {mass}; it must lie in (0, 1]")
+        order = np.argsort(-self.probabilities, kind="stable")
+        enough = np.searchsorted(np.cumsum(self.probabilities[order]), mass * (1 - _ROUNDING)) + 1
+        used = np.sort(order[:enough])
+        ends = np.flatnonzero(np.diff(self._numbers[used]) > 1)
+        return np.stack([self.values[used[np.append(0, ends + 1)]], self.values[used[np.append(ends, -1)]]], axis=1)
+
+    def responsibilities(self, x: ArrayLike) -> FloatArray:
+        """Return those of the Gaussians of ``continuous``, (..., n)."""
+        return self.continuous.responsibilities(x)
+
+    # -- other distributions
+
+    def affine(self, scale: float, shift: float = 0.0) -> LatticeMixture1D:
+        """Return the distribution of scale X + shift; values, step and smooth density move along.
+
+        Parameters
+        ----------
+        scale : float
+            Not 0; a negative one mirrors.
+        shift : float
+            Added afterwards.
+
+        Examples
+        --------
+        >>> from gaussmix import GaussianMixture1D, LatticeMixture1D
+        >>> celsius = LatticeMixture1D(GaussianMixture1D([1.0], means=[1.0], stds=[1.0]), [0, 1, 3], [0.5, 0.3, 0.2])
+        >>> celsius.affine(-2.0, 1.0)
+        LatticeMixture1D(3 values, -5 .. 1, step 2)
+        """
+        continuous = self.continuous.affine(scale, shift)
+        order = slice(None, None, 1 if scale > 0 else -1)
+        values, p = (scale * self.values + shift)[order], self.probabilities[order]
+        step, whole = abs(scale) * self.step, np.rint(values)
+        if round(step) > 0 and np.abs(np.append(values - whole, step - round(step))).max() < _ROUNDING * (
+            1 + np.abs(values).max()
+        ):
+            values, step = whole, float(round(step))
+        return LatticeMixture1D(continuous, values, p, step)
+
+    def truncate(self, low: float | None = None, high: float | None = None) -> LatticeMixture1D:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the distribution of X given low <= X <= high.
+
+        Its smooth density, ``continuous``, is made of a Gaussian around each value, .6 steps wide, and reflected half a
+        step outside the first and the last place that the lattice has in the interval.
+
+        Parameters
+        ----------
+        low, high : float, optional
+            Ends of the interval; open if not given.
+
+        Raises
+        ------
+        ValueError
+            ``low`` is above ``high``, or the interval holds no value.
+        """
+        ends = -math.inf if low is None else float(low), math.inf if high is None else float(high)
+        if not ends[0] <= ends[1]:
+            raise ValueError(f"the interval is [{ends[0]:g}, {ends[1]:g}]; low must not be above high")
+        first, last = ((end - self.values[0]) / self.step for end in ends)
+        near = [float(self._tolerance(np.array(end))) / self.step if math.isfinite(end) else 0.0 for end in ends]
+        first, last = np.ceil(first - near[0]), np.floor(last + near[1])
+        inside = (self._numbers >= first) & (self._numbers <= last)
+        if not inside.any():
+            raise ValueError(f"[{ends[0]:g}, {ends[1]:g}] holds none of the values; choose another interval")
+        values, p = self.values[inside], self.probabilities[inside]
+        bounds = float(self.values[0] + self.step * (first - 0.5)), float(self.values[0] + self.step * (last + 0.5))
+        smooth = GaussianMixture1D(p / p.sum(), values, _WIDTH * self.step, bounds=bounds)
+        return LatticeMixture1D(smooth, values, p / p.sum(), self.step)
+
+    def simplify(self, k: int | None = None, tolerance: float | None = None) -> Simplified:
+        """Raise ValueError: the probabilities are no Gaussians; those of ``continuous`` can be simplified."""
+        raise ValueError("a discrete distribution is not made of Gaussians: simplify its smooth density, .continuous")
+
+    # -- elsewhere
+
+    def to_scipy(self) -> rv_discrete_frozen:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return a frozen discrete distribution of `scipy.stats`. Raises ValueError if the values are no integers."""
+        from gaussmix.density._mixture.scipy_law import freeze_discrete
+
+        return freeze_discrete(self)
+
+    def _repr_html_(self) -> str:
+        low, high = self.support()
+        values = f"{self.values.size} from {low:.6g} to {high:.6g}, in steps of {self.step:.6g}"
+        likely = ("most probable", picture.heaviest(self.atoms))
+        return picture.as_html(self, [("values", values), *picture.describe_numbers(self), likely])
+
     def support(self) -> tuple[float, float]:
         """Return the smallest and the largest value."""
         return float(self.values[0]), float(self.values[-1])
@@ -121,12 +244,23 @@ class LatticeMixture1D(GaussianMixture1D):
         continuous = GaussianMixture1D.from_tensors(tensors)
         return cls(continuous, tensors["values"], tensors["probabilities"], float(tensors["step"][0]))
 
+    def _listed(self) -> dict[str, FloatArray]:
+        return {"value": self.values, "probability": self.probabilities}
+
+    def _draw_on(self, axes: Axes, *, fill: bool, **style: Any) -> None:
+        picture.draw_stems(axes, self.values, self.probabilities, "probability", **style)
+
     def __repr__(self) -> str:
         low, high = self.support()
         return f"LatticeMixture1D({self.values.size} values, {low:.6g} .. {high:.6g}, step {self.step:.6g})"
 
     def __reduce__(self) -> tuple[Callable[..., GaussianMixture1D], tuple[Any, ...]]:
         return LatticeMixture1D.from_tensors, (self.to_tensors(),)
+
+    @cached_property
+    def _numbers(self) -> IntArray:
+        """(V,) how many steps the values are from the first."""
+        return np.rint((self.values - self.values[0]) / self.step).astype(np.int64)
 
     @cached_property
     def _steps(self) -> tuple[FloatArray, FloatArray]:

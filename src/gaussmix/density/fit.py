@@ -24,7 +24,7 @@ from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.report import BASIS_RULES, FittedDensity, Rule
-from gaussmix.density.standard_units import GUARD_POINTS, Bounds, read_counts
+from gaussmix.density.standard_units import GUARD_POINTS, Bounds, read_counts, settled
 
 Components = tuple[FloatArray, FloatArray, FloatArray]
 
@@ -48,6 +48,7 @@ def fit_counts(
 
     Raises ValueError for counts without points.
     """
+    counts = settled(counts)
     data = read_counts(counts)
     guard = GUARD_POINTS / max(counts.size, 2 * GUARD_POINTS)
     masses = data.atom_mass / counts.total_mass

@@ -76,7 +76,7 @@ def find_heaping(counts: FloatArray, nested: int = _NESTED) -> Heaping:
     counts = counts[begin : middle + _WINDOW]
     period, phase = 1, 0
     for _ in range(nested):
-        joined = np.bincount((np.arange(len(counts)) + phase) // period, counts)
+        joined = np.bincount((np.arange(len(counts)) + phase) // period, counts).astype(np.float64)
         below = np.cumsum(joined)
         first, last, q10, q90 = np.searchsorted(below, below[-1] * np.array([0.005, 0.995, 0.1, 0.9])).tolist()
         found = _strongest(joined[first : last + 1], 1.28 * (q90 - q10), nested=period > 1)
@@ -128,8 +128,9 @@ def _strongest(x: FloatArray, central: float, nested: bool) -> tuple[int, FloatA
 def without_heaps(counts: FloatArray, heaping: Heaping) -> FloatArray | None:
     """Counts (m,) whose heaped residues have the level of their neighbours; the excess goes to the period around.
 
-    It is spread there in proportion to the others. Only these say where points lie to a step, so that the result sums
-    to their number: so much is known. None where some residues are empty: only whole periods are known.
+    It is spread there in proportion to the others, evenly where there are none. Only the others say where points lie to
+    a step, so that the result sums to their number: so much is known. None where some residues are empty: only whole
+    periods are known.
     """
     m, period = len(counts), heaping.period
     kind = (np.arange(m) + heaping.phase) % period
@@ -144,9 +145,11 @@ def without_heaps(counts: FloatArray, heaping: Heaping) -> FloatArray | None:
     if period % 2 == 0:
         window[[0, -1]] = 0.5
     around = _convolved(base, window)
-    push = np.where(around > 0, (counts - base) / np.maximum(around, 1e-300), 0.0)
+    excess = counts - base
+    push = np.where(around > 0, excess / np.maximum(around, 1e-300), 0.0)
     spread = base * np.maximum(1 + _convolved(push, window), 0)
-    vague = np.maximum(counts - base, 0)[heaped].sum()
+    spread += _convolved(np.where(around > 0, 0.0, excess), window / window.sum())
+    vague = np.maximum(excess, 0)[heaped].sum()
     return spread * ((counts.sum() - vague) / spread.sum())
 
 

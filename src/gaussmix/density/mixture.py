@@ -305,15 +305,18 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
         return freeze(self)
 
     def to_frame(self) -> DataFrame:
-        """Return a pandas DataFrame of the Gaussians: weight, mean, std; the weights have sum 1."""
+        """Return a pandas DataFrame of the Gaussians: weight, mean, std; the weights have sum 1.
+
+        Of a discrete distribution it is of the values: value, probability.
+        """
         try:
             from pandas import DataFrame
         except ImportError as error:
             raise ImportError("to_frame needs pandas, which is not installed: pip install pandas") from error
-        return DataFrame({"weight": self.weights, "mean": self.means, "std": self.stds})
+        return DataFrame(self._listed())
 
     def plot(self, ax: Axes | None = None, *, fill: bool = False, **style: Any) -> Axes:
-        """Draw the density as a line, atoms as stems on an axis at the right.
+        """Draw the density as a line, atoms as stems on an axis at the right; of discrete ones the probabilities.
 
         Parameters
         ----------
@@ -333,11 +336,17 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
             from matplotlib import pyplot
 
             ax = pyplot.gca()
-        picture.draw_line(ax, self, fill=fill, **style)
+        self._draw_on(ax, fill=fill, **style)
         return ax
 
+    def _listed(self) -> dict[str, FloatArray]:
+        return {"weight": self.weights, "mean": self.means, "std": self.stds}
+
+    def _draw_on(self, axes: Axes, *, fill: bool, **style: Any) -> None:
+        picture.draw_line(axes, self, fill=fill, **style)
+
     def _repr_html_(self) -> str:
-        return picture.as_html(self)
+        return picture.as_html(self, picture.describe(self))
 
     def to_tensors(self) -> dict[str, FloatArray]:
         """Return everything as float64 arrays, for `from_tensors`."""

@@ -33,6 +33,7 @@ from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.quantity import Quantity, format_number
 from gaussmix.density.reflection import Bounds, finite_or_not
 from gaussmix.density.report import BASIS_RULES, FitReport, FittedDensity, Rule, make_report
+from gaussmix.density.ties import LEAST_REPEATS
 
 if TYPE_CHECKING:
     from gaussmix.density.modes import Mode
@@ -316,9 +317,9 @@ class DensityModel:
         low, high = self._bounds()
         if low is not None and high is not None:
             check_range(low, high, "bounds")
-        smoothness = self.smoothness
+        smoothness: Any = self.smoothness
         if smoothness not in ("auto", "few_modes") and not (
-            isinstance(smoothness, Real) and 0 <= smoothness < math.inf
+            isinstance(smoothness, Real) and 0 <= float(smoothness) < math.inf
         ):
             raise ValueError(
                 f"smoothness is {smoothness!r}; it takes 'auto', 'few_modes', or nats of at least 0 a mode"
@@ -424,7 +425,8 @@ class DensityModel:
     ) -> tuple[list[BinnedCounts], tuple[GaussianBasis | None, ...]]:
         """The counts and bases; laid anew for columns of which only point masses were seen, and now other numbers.
 
-        Not so where ``range`` says where bins lie, or other models have the same; nor for fewer than `_FEWEST` numbers.
+        Not so where ``range`` says where bins lie, or other models have the same; nor for fewer than `_FEWEST` numbers,
+        unless all that were seen repeat.
         """
         counts, bases = list(self.counts_), list(self.bases_)
         for j, mine in enumerate(counts if self.range is None and not self._bins_are_shared else ()):
@@ -434,11 +436,16 @@ class DensityModel:
             if np.size(sample_weight) == len(X):
                 others &= np.reshape(sample_weight, -1) != 0
             different = len(np.unique(X[others, j]))
-            if different >= _FEWEST:
-                frequencies = _frequencies(sample_weight, len(X))
-                new = others if frequencies is None else np.where(others, frequencies, 0)
+            frequencies = _frequencies(sample_weight, len(X))
+            new = others if frequencies is None else np.where(others, frequencies, 0)
+            met = mine.atom_counts[mine.atom_counts > 0]
+            met = met[: len(met) * (len(met) > 2)]  # one or two say nothing of rounding
+            repeats = int(new.sum()) + met.clip(max=LEAST_REPEATS).sum()
+            rounded = different > 0 and repeats >= max(20, LEAST_REPEATS / 2 * (different + len(met)))
+            if different >= _FEWEST or rounded:
                 column, seen = np.append(mine.atoms, X[:, j]), mine.atom_counts.clip(max=int(new.sum()))
-                warp = "asinh" if different < _ENOUGH and bases[j] is None else self.warp  # it grows both ways
+                guess = different < _ENOUGH and bases[j] is None and not rounded
+                warp = "asinh" if guess else self.warp  # it grows both ways
                 empty, bases[j] = self._bins(column, (math.nan, math.nan), np.append(seen, new), True, warp)
                 counts[j] = mine.relaid(empty)
         return counts, tuple(bases)

@@ -16,7 +16,7 @@ from gaussmix.density.auto.dictionary import cell_boundaries
 from gaussmix.density.auto.modes import flatten, price_modes
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.density.standard_units import read_counts
+from gaussmix.density.standard_units import read_counts, settled
 
 RIPPLE = 0.5  # nats: what is worth less nobody can see
 _CELLS = 1600
@@ -37,6 +37,7 @@ class Mode:
 
 def find_modes(counts: BinnedCounts, distribution: GaussianMixture1D) -> list[Mode]:
     """The modes of the continuous part, from left to right; none where all mass is on atoms."""
+    counts = settled(counts)
     if not counts.without_atoms().mass.any():
         return []
     smooth = GaussianMixture1D(distribution.weights, distribution.means, distribution.stds, bounds=distribution.bounds)

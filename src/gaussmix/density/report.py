@@ -15,6 +15,7 @@ from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.discrete import LatticeMixture1D, count_values
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.quantity import NUMBER, Quantity
+from gaussmix.density.standard_units import settled
 
 Rule = Literal["auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml"]
 RULES: tuple[str, ...] = ("auto", "fast", "histogram", "algorithm1", "algorithm2", "kernel", "ml")
@@ -111,6 +112,7 @@ class FitReport:
 
 def make_report(rule: str, counts: BinnedCounts, fit: FittedDensity) -> FitReport:
     """Compare a fitted distribution with the counts it came from."""
+    counts = settled(counts)
     distribution, total, rest = fit.distribution, counts.total_mass, counts.without_atoms()
     atoms = dict(zip(counts.atoms.tolist(), (counts.atom_mass / total).tolist(), strict=True))
     low, high = (bound if math.isfinite(bound) else None for bound in distribution.bounds)

@@ -18,7 +18,7 @@ import numpy as np
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.reflection import Bounds, finite_or_not
-from gaussmix.density.ties import resolve
+from gaussmix.density.ties import remaining_atoms, resolve
 
 _DIGITS = 64  # of the spacing of numbers: a bin must be wider to be kept apart
 GUARD_POINTS = 0.2  # what far points are given, in points: log-densities stay finite, and nothing else changes much
@@ -91,6 +91,26 @@ def quantile_places(counts: FloatArray, targets: FloatArray) -> FloatArray:
     between = above > below
     part = np.where(between, (targets - cumulative[below]) / np.where(between, rise, 1.0), 0.5)
     return below + (above - below) * part
+
+
+def settled(counts: BinnedCounts) -> BinnedCounts:
+    """Counts without atoms that a part of the data showed, such as a chunk of a sorted stream, and the whole denies.
+
+    On a lattice of rounded values the neighbours say so, elsewhere the share.
+    """
+    if not counts.atom_counts.any():
+        return counts
+    bins, held = counts.atom_bins(), counts.atom_mass
+    inside = (bins >= 0) & (bins < counts.axis.n_bins) & (held > 0)
+    repeats = counts.mass
+    repeats[bins[inside]] = held[inside]
+    occupied = np.flatnonzero(repeats)
+    at = np.searchsorted(occupied, bins[inside])
+    step = counts.axis.width if counts.axis.scale is None else 0.0
+    numbers = repeats[occupied] * (counts.size / counts.total_mass)
+    remain = np.ones(len(bins), bool)
+    remain[inside] = remaining_atoms(counts.axis.centers[occupied], numbers, step, at, counts.tied)
+    return counts if remain.all() else counts.with_atoms(remain)
 
 
 def read_counts(counts: BinnedCounts) -> StandardCounts:

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.heaping import Heaping, find_heaping, without_heaps
@@ -27,6 +29,7 @@ ATOM_SHARE = 0.01
 LEAST_REPEATS = 8
 MAX_ATOMS, MOST_AMONG_TIES = 16, 5
 CONTRAST, DEVIATIONS = 2.5, 5.0
+CONTRAST_STILL = 1.5  # of what was found in a part of the data
 _REACH = 0.65  # of the central range: values around
 _DENSE = 0.6  # of the lattice's steps are taken
 _MOST_STEPS = 1 << 17
@@ -67,21 +70,47 @@ def find_atoms(values: FloatArray, repeats: IntArray, step: float) -> FloatArray
         return values[np.sort(strongest)]
     if len(many) == 0:
         return values[:0]
+    kind, reach = _surroundings(values, repeats, step)
+    found = [i for i in many.tolist() if _stands_out(i, values, repeats, kind, reach, CONTRAST)]
+    return values[found if len(found) <= MOST_AMONG_TIES else []]
+
+
+def remaining_atoms(
+    values: FloatArray, repeats: FloatArray, step: float, at: IntArray, tied: bool
+) -> NDArray[np.bool_]:
+    """Which of the values with the numbers ``at`` (A,), point masses when less was known, may still be such, (A,).
+
+    All of them while next to nothing lies elsewhere. ``tied``: whether the other values were rounded.
+    """
+    n, held = repeats.sum(), repeats[at]
+    if n - held.sum() < ATOM_SHARE * n:
+        return np.ones(len(at), bool)
+    remain = held >= max(ATOM_SHARE * n / 2, LEAST_REPEATS)
+    if tied and remain.any():
+        kind, reach = _surroundings(values, repeats, step)
+        for a in np.flatnonzero(remain).tolist():
+            remain[a] = _stands_out(int(at[a]), values, repeats, kind, reach, CONTRAST_STILL)
+    return remain
+
+
+def _surroundings(values: FloatArray, repeats: NDArray[Any], step: float) -> tuple[IntArray, float]:
+    """The kind of each value where values are heaped, (k,), and how far around one to look."""
     capped = np.minimum(repeats, CONTRAST * np.sort(repeats)[-min(5, len(repeats))])  # atoms do not say what is wide
     below = np.cumsum(capped) / capped.sum()
     q10, q90 = np.searchsorted(below, [0.1, 0.9]).tolist()
     reach = _REACH * (values[q90] - values[q10]) or (values[-1] - values[0]) / 2
-    kind = np.zeros(len(values), np.int64)
+    kind: IntArray = np.zeros(len(values), np.int64)
     if step > 0:
         steps = _steps(values, step)
         if steps[-1] < _MOST_STEPS and q90 - q10 > _DENSE * (steps[q90] - steps[q10]):
-            heaping = find_heaping(np.bincount(steps, capped), nested=1)
-            kind = (steps + heaping.phase) % heaping.period
-    found = [i for i in many.tolist() if _stands_out(i, values, repeats, kind, reach)]
-    return values[found if len(found) <= MOST_AMONG_TIES else []]
+            heaping = find_heaping(np.bincount(steps, capped).astype(np.float64), nested=1)
+            kind = np.asarray((steps + heaping.phase) % heaping.period, np.int64)
+    return kind, float(reach)
 
 
-def _stands_out(i: int, values: FloatArray, repeats: IntArray, kind: IntArray, reach: float) -> bool:
+def _stands_out(
+    i: int, values: FloatArray, repeats: NDArray[Any], kind: IntArray, reach: float, contrast: float
+) -> bool:
     """Whether value i is much more frequent than those of its kind within ``reach``, or, at an end, than expected."""
     alike = kind == kind[i]
     near = np.flatnonzero(alike & (np.abs(values - values[i]) <= reach * (1 + 1e-9)))
@@ -95,7 +124,7 @@ def _stands_out(i: int, values: FloatArray, repeats: IntArray, kind: IntArray, r
         if i == end and len(values) > 3 and repeats[i + 2 * inward] >= LEAST_REPEATS:
             first, second = repeats[i + inward], repeats[i + 2 * inward]
             level = max(level, min(first / second, 10.0) * first)
-    return repeats[i] >= max(CONTRAST * level, level + DEVIATIONS * math.sqrt(level))
+    return bool(repeats[i] >= max(contrast * level, level + DEVIATIONS * math.sqrt(level)))
 
 
 def has_own_gaps(values: FloatArray, repeats: IntArray, step: float) -> bool:
@@ -145,7 +174,7 @@ def resolve(counts: FloatArray, on_lattice: bool) -> Resolved | None:
 def spread(counts: FloatArray) -> tuple[Resolved, float]:
     """Counts (m,) of bins with every layer over its cell, and the share of the points that leave their bins."""
     m, at = len(counts), np.flatnonzero(counts > 0)
-    c, x = counts[at], at + 0.5
+    c, x = counts[at], np.asarray(at + 0.5, np.float64)
     least = 2 * float(c.min())
     tops = least * 2.0 ** (np.arange(max(math.ceil(2 * math.log2(c.max() / least)), 0) + 1) / 2)
     level = np.searchsorted(tops, c / 2)  # of the layer at half height

@@ -16,6 +16,7 @@ from gaussmix._files import whole_file
 from gaussmix._typing import FloatArray
 from gaussmix.density._mixture.picture import line_points, only_points, span
 from gaussmix.density.discrete import LatticeMixture1D, count_values
+from gaussmix.density.standard_units import settled
 
 if TYPE_CHECKING:
     from gaussmix.density.counts import BinnedCounts
@@ -207,7 +208,7 @@ def histogram_bars(
     bins : int
         The most bars there may be.
     """
-    edges, mass = counts.axis.edges, counts.without_atoms().mass
+    edges, mass = counts.axis.edges, settled(counts).without_atoms().mass
     inside = np.flatnonzero((edges[1:] > low) & (edges[:-1] < high))
     if len(inside) == 0 or mass[inside].sum() <= 0:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from gaussmix._typing import FloatArray, IntArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from gaussmix.density._mixture.distribution import Atoms
     from gaussmix.density.mixture import GaussianMixture1D
 
 WIDTH, HEIGHT = 280, 80
@@ -49,47 +51,67 @@ def only_points(law: GaussianMixture1D) -> bool:
 def draw_line(axes: Axes, law: GaussianMixture1D, *, fill: bool = False, **style: Any) -> None:
     """The density as a line; point masses as stems of their shares, on an axis at the right."""
     low, high = span(law)
-    color = style.pop("color", None)
-    if not only_points(law):
-        x = line_points(law, low, high)
-        y = law.pdf(x)
-        (line,) = axes.plot(x, y, color=color, **style)
-        color = line.get_color()
-        if fill:
-            axes.fill_between(x, y, color=color, alpha=0.25, linewidth=0)
-        axes.set_ylim(bottom=0)
-        axes.set_ylabel("density")
     positions, masses = law.atoms
+    if only_points(law):
+        draw_stems(axes, positions, masses, "share of a point mass", **style)
+        return
+    x = line_points(law, low, high)
+    y = law.pdf(x)
+    (line,) = axes.plot(x, y, **style)
+    if fill:
+        axes.fill_between(x, y, color=line.get_color(), alpha=0.25, linewidth=0)
+    axes.set_ylim(bottom=0, auto=True)  # a higher line may come
+    axes.set_ylabel("density")
     if positions.size:
-        shares = axes if only_points(law) else axes.twinx()
-        shares.vlines(positions, 0, masses, color=color, linewidth=2)
-        shares.plot(positions, masses, "o", color=color, markersize=4)
-        shares.set_ylim(0, 1.25 * float(masses.max()))
-        shares.set_ylabel("share of a point mass")
+        draw_stems(axes.twinx(), positions, masses, "share of a point mass", color=line.get_color())
+
+
+def draw_stems(axes: Axes, x: FloatArray, height: FloatArray, about: str, **style: Any) -> None:
+    """Stems from 0 with dots on them; ``about`` them the axis says."""
+    size = min(4.0, 400 / x.size)
+    style = {"markersize": size} | style
+    (dots,) = axes.plot(x, height, "o", **style)
+    axes.vlines(x, 0, height, color=dots.get_color(), linewidth=style.get("linewidth", size / 2))
+    axes.margins(y=0.25)
+    axes.set_ylim(bottom=0, auto=True)
+    axes.set_ylabel(about)
 
 
 def describe(law: GaussianMixture1D) -> list[tuple[str, str]]:
     """What there is to say about a mixture, as pairs of a name and a value."""
     n = len(law.weights)
-    facts = [("components", f"{n:,}".replace(",", " ")), ("mean", f"{law.mean():.6g}"), ("std", f"{law.std():.6g}")]
-    quantiles = law.ppf([0.05, 0.25, 0.5, 0.75, 0.95]).tolist()
-    facts.append(("quantiles 5, 25, 50, 75, 95 %", ", ".join(f"{x:.4g}" for x in quantiles)))
+    facts = [("components", f"{n:,}".replace(",", " ")), *describe_numbers(law)]
     if law.bounds != (-math.inf, math.inf):
         facts.append(("bounds", " .. ".join(f"{end:.6g}" if math.isfinite(end) else "open" for end in law.bounds)))
     if law.atoms.masses.size:
-        heaviest = np.argsort(-law.atoms.masses)[:4]
-        said = [f"{law.atoms.masses[j]:.2%} at {law.atoms.positions[j]:.6g}" for j in heaviest]
-        more = law.atoms.masses.size - len(said)
-        facts.append(("point masses", ", ".join(said + ([f"{more} more"] if more else []))))
+        facts.append(("point masses", heaviest(law.atoms)))
     return facts
 
 
-def as_html(law: GaussianMixture1D) -> str:
-    """A table and a drawing, in the colours of the page around them."""
+def describe_numbers(law: GaussianMixture1D) -> list[tuple[str, str]]:
+    """Mean, standard deviation and quantiles."""
+    quantiles = ", ".join(f"{x:.4g}" for x in law.ppf([0.05, 0.25, 0.5, 0.75, 0.95]).tolist())
+    return [
+        ("mean", f"{law.mean():.6g}"),
+        ("std", f"{law.std():.6g}"),
+        ("quantiles 5, 25, 50, 75, 95 %", quantiles),
+    ]
+
+
+def heaviest(atoms: Atoms) -> str:
+    """The four heaviest atoms, and how many more there are."""
+    order = np.argsort(-atoms.masses, kind="stable")[:4]
+    said = [f"{atoms.masses[j]:.2%} at {atoms.positions[j]:.6g}" for j in order]
+    more = atoms.masses.size - len(said)
+    return ", ".join(said + ([f"{more} more"] if more else []))
+
+
+def as_html(law: GaussianMixture1D, facts: Iterable[tuple[str, str]]) -> str:
+    """A table of facts and a drawing, in the colours of the page around them."""
     rows = "".join(
         f'<tr><th style="text-align:left;font-weight:normal;opacity:.7;padding:1px 12px 1px 0">{html.escape(name)}</th>'
         f'<td style="text-align:left;padding:1px 0">{html.escape(value)}</td></tr>'
-        for name, value in describe(law)
+        for name, value in facts
     )
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:24px;align-items:center">'

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rv_continuous
+from scipy.stats import rv_continuous, rv_discrete
 
 from gaussmix._typing import FloatArray
 
 if TYPE_CHECKING:
-    from scipy.stats._distn_infrastructure import rv_continuous_frozen
+    from scipy.stats._distn_infrastructure import rv_continuous_frozen, rv_discrete_frozen
 
+    from gaussmix.density.discrete import LatticeMixture1D
     from gaussmix.density.mixture import GaussianMixture1D
 
 
@@ -77,4 +79,15 @@ def freeze(mixture: GaussianMixture1D) -> rv_continuous_frozen:
         )
     low, high = mixture.support()
     frozen: Any = MixtureLaw(mixture, name="gaussian_mixture", a=low, b=high)()
+    return frozen
+
+
+def freeze_discrete(law: LatticeMixture1D) -> rv_discrete_frozen:
+    """The frozen distribution of integers."""
+    if not law.whole:
+        raise ValueError(
+            f"the values, {law.values[0]:g} and so on in steps of {law.step:g}, are no integers, and SciPy's discrete "
+            "distributions have no others: number the steps with affine(1 / step, -values[0] / step)"
+        )
+    frozen: Any = rv_discrete(name="gaussian_mixture", values=(law.values.astype(np.int64), law.probabilities))()
     return frozen

@@ -162,10 +162,9 @@ def sparse_probabilities(
     edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval, reach: float = _REACH
 ) -> csr_array:
     """As `cell_probabilities`, without the cells out of reach, in standard deviations."""
-    reach = reach * stds
     _, images = _reflected(means, stds, bounds)
-    first = np.maximum(np.searchsorted(edges, images - reach) - 1, 0)
-    last = np.minimum(np.searchsorted(edges, images + reach), edges.size - 1)
+    first = np.maximum(np.searchsorted(edges, images - reach * stds) - 1, 0)
+    last = np.minimum(np.searchsorted(edges, images + reach * stds), edges.size - 1)
     kept = last > first
     row, mean, first, size = kept.nonzero()[1], images[kept], first[kept], (last - first)[kept] + 1
     end = np.cumsum(size)
