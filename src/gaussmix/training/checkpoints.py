@@ -168,13 +168,16 @@ class CheckpointStore:
 
         self.folder.mkdir(parents=True, exist_ok=True)
         final = save_whole_folder(self.folder / f"step-{step:08d}", write)
-        # A later one, damaged, may be why this run had to go back: it does not count.
-        earlier = [path for path in self.paths() if path.name <= final.name]
+        self.prune(step)
+        return final
+
+    def prune(self, step: int) -> None:
+        """Delete all but the newest ``keep`` of those up to a step: a later one may be damaged, and does not count."""
+        earlier = [path for path in self.paths() if path.name <= f"step-{step:08d}"]
         for old in earlier[: -self.keep]:
             gone = old.with_name(f"{_REMOVING}{old.name}")
             os.rename(old, gone)
             shutil.rmtree(gone, ignore_errors=True)
-        return final
 
     def latest(self) -> Checkpoint | None:
         """Load the newest whole checkpoint; None if there is none at all.

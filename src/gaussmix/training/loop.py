@@ -258,6 +258,7 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
             for folder in (self.config.output, self.store.folder):
                 sweep(folder)
                 mend(folder)
+            self.store.prune(self._saved_step)
             return self._run(progress, sheet)
 
     def _run(self, progress: bool, sheet: bool) -> TrainResult:
