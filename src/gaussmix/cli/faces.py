@@ -263,8 +263,8 @@ class EvaluateFaces(TorchCommand):
     guidance: float = 2.0
     """Guidance scale."""
     features: Path | None = None
-    """TorchScript file of an InceptionV3: quality in its features (FID), not in the classifier's. Such a file is a
-    program; use one that you trust."""
+    """TorchScript file of an InceptionV3: quality in its features (FID), not in the classifier's. TorchScript is a
+    program, and it is run: use a file that you trust."""
     json: bool = False
     """Print JSON."""
     skip_bad: bool = False
