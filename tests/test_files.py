@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from gaussmix._files import read_tensors, write_tensors
+from gaussmix._files import read_tensors, sweep, whole_file, write_tensors
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -58,3 +62,68 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.undo()
     np.testing.assert_array_equal(read_tensors(path, "Thing")[0]["a"], [0, 0])
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_equal_contents_are_equal_bytes(tmp_path: Path) -> None:
+    """Also in other processes, whose hashes differ: the order of the metadata is that of their names."""
+    about = {f"key{k}": str(k) for k in range(12)}
+    digests = set()
+    for number in range(12):
+        path = tmp_path / f"{number}.safetensors"
+        write_tensors(path, {"b": np.arange(3), "a": np.ones(2)}, "Thing", about)
+        digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_no_changed_byte_changes_what_is_read(tmp_path: Path) -> None:
+    """But for the digest's own name (then it looks like a file without one), each is noticed."""
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {"a": np.arange(4.0), "b": np.arange(3, dtype=np.int32)}, "Thing", {"note": "n"})
+    whole, read, errors = path.read_bytes(), 0, []
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            tensors, about = read_tensors(path, "Thing")
+        except ValueError as error:
+            errors.append(str(error))
+            continue
+        read += 1
+        assert about["note"] == "n"
+        assert (tensors["a"].tolist(), tensors["b"].tolist()) == ([0, 1, 2, 3], [0, 1, 2])
+    assert all("x.safetensors" in error for error in errors)
+    assert read <= len("sha256")
+
+
+def test_files_without_a_digest_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"a": np.ones(2)}, path, metadata={"format": "gaussmix.Thing", "version": "1", "note": "n"})
+    tensors, about = read_tensors(path, "Thing")
+    assert tensors["a"].tolist() == [1, 1]
+    assert about["note"] == "n"
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file") as caught, whole_file(tmp_path / "no" / "x.txt") as aside:
+        aside.write_text("x")
+    assert caught.value.filename == str(tmp_path / "no" / "x.txt")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there only old leftovers go")
+def test_leftovers_of_killed_processes_go_and_those_of_live_ones_stay(tmp_path: Path) -> None:
+    killed = f"""
+import os
+from pathlib import Path
+from gaussmix._files import aside_name, whole_file
+aside_name(Path({str(tmp_path)!r}, "folder")).mkdir()
+with whole_file(Path({str(tmp_path)!r}, "x.txt")) as aside:
+    aside.write_text("half")
+    os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == 9
+    assert len(os.listdir(tmp_path)) == 2
+    (tmp_path / ".mine.gm-notes.txt").write_text("a user's own")
+    with whole_file(tmp_path / "y.txt") as mine:
+        mine.write_text("y")
+        sweep(tmp_path)
+        assert mine.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine.gm-notes.txt", "y.txt"]

@@ -19,6 +19,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from tiny import squares_dataset, tiny_config, tiny_unet
 
+from gaussmix._files import read_tensors, write_tensors
 from gaussmix.diffusion.config import PRESETS, DiffusionConfig
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.train import (
@@ -31,6 +32,7 @@ from gaussmix.diffusion.train import (
     train,
 )
 from gaussmix.training.checkpoints import CheckpointStore
+from gaussmix.training.lock import only_run
 
 TESTS = Path(__file__).parents[1]
 
@@ -419,6 +421,87 @@ def test_more_steps_continue_a_finished_run(tmp_path):
 
 def test_resume_without_a_checkpoint_starts(tmp_path):
     assert train(tiny_config(tmp_path, steps=3, resume=True), squares_dataset(), progress=False).step == 3
+
+
+def test_no_step_is_saved_twice_and_a_finished_run_not_again(tmp_path, monkeypatch):
+    saved, save = [], CheckpointStore.save
+    monkeypatch.setattr(
+        CheckpointStore, "save", lambda self, step, *rest: saved.append(step) or save(self, step, *rest)
+    )
+    config = tiny_config(tmp_path, steps=10, keep_checkpoints=3)
+    train(config, squares_dataset(), progress=False, sheet=False)
+    assert saved == [5, 10]
+    first = weights_hash(tmp_path)
+    train(replace(config, resume=True), squares_dataset(), progress=False, sheet=False)
+    assert saved == [5, 10]
+    assert weights_hash(tmp_path) == first
+    train(replace(config, resume=True, steps=12), squares_dataset(), progress=False, sheet=False)
+    assert saved == [5, 10, 12]
+
+
+def test_damage_costs_steps_and_not_the_run(tmp_path, caplog):
+    """The newest checkpoint and the matched latents are damaged: the run goes on and ends as the unbroken one."""
+    config = tiny_config(tmp_path, steps=10)
+    train(config, squares_dataset(), progress=False, sheet=False)
+    unbroken = weights_hash(tmp_path)
+    newest = CheckpointStore(tmp_path / "checkpoints").paths()[-1]
+    (newest / "state.json").write_text('{"step": [[]]}')
+    (tmp_path / "latents.safetensors").write_bytes(b"")
+    train(replace(config, resume=True), squares_dataset(), progress=False, sheet=False)
+    assert weights_hash(tmp_path) == unbroken
+    lines = [record.getMessage() for record in caplog.records if record.name == "gaussmix"]
+    assert len(lines) == 2
+    assert "step-00000010/state.json is damaged; going on from" in lines[0].replace("\\", "/")
+    assert "latents.safetensors is not a whole safetensors file" in lines[1]
+    assert lines[1].endswith("; latents are matched anew")
+
+
+@pytest.mark.parametrize("keep", [["table"], ["maps"], []])
+def test_latents_that_lack_something_are_matched_anew(tmp_path, caplog, keep):
+    file, squares = tmp_path / "latents.safetensors", squares_dataset()
+    first = TrainingBatches(squares, tiny_config(tmp_path), file, batch_size=4)
+    tensors, about = read_tensors(file, "matched_latents")
+    write_tensors(file, {name: tensors[name] for name in keep}, "matched_latents", about)
+    again = TrainingBatches(squares, tiny_config(tmp_path), file, batch_size=4)
+    assert "latents are matched anew" in caplog.text
+    assert first.table is not None
+    assert again.table is not None
+    assert np.array_equal(first.table, again.table)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [({"seconds": None}, "seconds is None"), ({"config": []}, "config is "), ({"dataset": 1}, "dataset is 1")],
+)
+def test_a_damaged_state_is_named(tmp_path, state, says):
+    """Of a checkpoint without a manifest, as the first ones were."""
+    config = tiny_config(tmp_path, steps=1)
+    train(config, squares_dataset(), progress=False, sheet=False)
+    (path,) = CheckpointStore(tmp_path / "checkpoints").paths()
+    (path / "manifest.json").unlink()
+    file = path / "state.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **state}))
+    with pytest.raises(ValueError, match=rf"state\.json is damaged: {says}.*; delete .*step-00000001"):
+        train(replace(config, resume=True), squares_dataset(), progress=False)
+
+
+def test_two_trainings_in_one_folder(tmp_path):
+    with only_run(tmp_path), pytest.raises(ValueError, match=rf"process {os.getpid()} on .* is training in"):
+        train(tiny_config(tmp_path), squares_dataset(), progress=False)
+    late = DiffusionTrainer(tiny_config(tmp_path, steps=1), squares_dataset())
+    train(tiny_config(tmp_path, steps=1), squares_dataset(), progress=False, sheet=False)
+    with pytest.raises(ValueError, match=r"another process has trained in .* meanwhile; start again"):
+        late.run(progress=False)
+
+
+def test_a_checkpoint_of_another_network_is_named(tmp_path):
+    config = tiny_config(tmp_path, steps=1)
+    train(config, squares_dataset(), progress=False, sheet=False)
+    checkpoint = CheckpointStore(tmp_path / "checkpoints").latest()
+    assert checkpoint is not None
+    CheckpointStore(tmp_path / "checkpoints").save(1, {"unet": {}}, checkpoint.state)
+    with pytest.raises(ValueError, match=r"step-00000001 does not fit this run \(.*\); delete it"):
+        train(replace(config, resume=True), squares_dataset(), progress=False)
 
 
 def test_an_error_while_saving_the_model_leaves_nothing_half_written(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -12,7 +13,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gaussmix.data.base import DataError
-from gaussmix.style.vgg import CONTENT_LAYERS, STYLE_LAYERS, VARIABLE, VGG19Features, gram_matrix, layer_stride
+from gaussmix.style import vgg
+from gaussmix.style.vgg import (
+    CONTENT_LAYERS,
+    STYLE_LAYERS,
+    VARIABLE,
+    VGG19Features,
+    find_weights,
+    gram_matrix,
+    layer_stride,
+)
 
 ALL = tuple(f"relu{b}_{n}" for b, count in enumerate((2, 2, 4, 4, 4), 1) for n in range(1, count + 1))
 
@@ -112,6 +122,28 @@ def test_without_weights_it_says_how_to_get_them(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nonexistent")
     with pytest.raises(DataError, match=r"weights are not here, and .* hub does not answer; .*GAUSSMIX_VGG19"):
         VGG19Features.load()
+
+
+def test_the_download_is_announced_pinned_and_checked(monkeypatch, tmp_path, caplog):
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"what was asked for")
+    asked = {}
+
+    def download(repository, name, **options):
+        asked.update(options, repository=repository, name=name)
+        return str(file)
+
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(vgg, "HUB_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
+    with caplog.at_level("INFO"):
+        assert find_weights() == file
+    assert "are downloaded once from the Hugging Face hub" in caplog.text
+    assert asked == {"repository": "timm/vgg19.tv_in1k", "name": "model.safetensors", "revision": vgg.HUB_REVISION}
+    file.write_bytes(b"something else")
+    with pytest.raises(DataError, match=r"model\.safetensors is not the file that was asked for: delete it"):
+        find_weights()
 
 
 def test_another_networks_file_is_refused_with_its_keys_and_shapes(weights, tmp_path):

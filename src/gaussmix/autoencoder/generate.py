@@ -100,6 +100,9 @@ class NoveltyScale:
     def load(cls, path: str | os.PathLike[str]) -> NoveltyScale:
         """Read what `save` wrote. Raises ValueError for another or a damaged file."""
         tensors, _ = read_tensors(path, _KIND)
+        shapes = {name: array.shape for name, array in tensors.items()}
+        if shapes.pop("scores", ())[1:] or shapes != {"middle": (2,), "spread": (2,)} or "scores" not in tensors:
+            raise ValueError(f"{path} is damaged: its arrays are {shapes}")
         return cls(**tensors)
 
 

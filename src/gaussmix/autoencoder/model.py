@@ -25,9 +25,19 @@ from torch import Tensor, nn
 
 from gaussmix._typing import IntArray
 from gaussmix.data.base import LabelledImages
+from gaussmix.training.saved import TRAINING, list_of, load_network, optional, text, whole
 
 _BATCH = 512  # images at once outside training
 _SLOPE = 0.2  # of the leaky rectifiers
+_SETTINGS = {
+    "class_names": list_of(text, least=1),
+    "image_size": whole(most=1 << 14),
+    "in_channels": whole(),
+    "latent_dim": whole(),
+    "channels": list_of(whole(), least=1, most=12),
+    "hidden": whole(),
+    "training": optional(TRAINING),
+}
 
 
 def _body(inputs: int, channels: Sequence[int], features: int, hidden: int) -> list[nn.Module]:
@@ -138,15 +148,17 @@ class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
 
     @classmethod
     def load(cls, folder: str | Path) -> ClassConditionalAutoencoder:
-        """Load from a training run's folder or a saved model's; ValueError if there is none."""
+        """Load from a training run's folder or a saved model's; ValueError if there is none, or a damaged one.
+
+        Nothing that the folder names is imported or run.
+        """
         folder = Path(folder)
-        for candidate in (folder / "model", folder):
+        for candidate in (folder / "model", folder / ".replaced-model", folder):  # the second: a kill took its name
             if (candidate / "config.json").is_file() and any(candidate.glob("*.safetensors")):
                 try:
-                    model = cls.from_pretrained(candidate, local_files_only=True)
-                except Exception as error:
+                    return load_network(cls, candidate, _SETTINGS, ["class_names"])
+                except (ValueError, OSError) as error:
                     raise ValueError(f"the model in {candidate} cannot be loaded: {error}") from error
-                return model.eval()
         raise ValueError(f"no model in {folder}: expected a folder with config.json and weights, or a run with model/")
 
 

@@ -174,6 +174,12 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
 
     def _finish(self, progress: bool, sheet: bool) -> tuple[Path, Path | None]:
         output, seed, model = self.config.output, self.config.seed, self.finished()
+        for name in (
+            _LATENTS,
+            SAMPLER_FILE,
+            NOVELTY_FILE,
+        ):  # those of an earlier model: no kill leaves both side by side
+            (output / name).unlink(missing_ok=True)
         folder = save_whole_folder(output / "model", model.save_pretrained)
         z, y = model.encode(self.images), self.labels
         write_tensors(output / _LATENTS, {"z": z, "y": y}, _KIND)
@@ -224,4 +230,7 @@ def load_latents(folder: str | Path) -> tuple[NDArray[np.float32], IntArray]:
     if not path.is_file():
         raise ValueError(f"no {_LATENTS} in {folder}; it is written when a run ends: finish it first")
     tensors, _ = read_tensors(path, _KIND)
-    return tensors["z"].copy(), tensors["y"].copy()
+    z, y = (tensors.get(name, np.empty(0)).copy() for name in ("z", "y"))
+    if z.ndim != 2 or y.ndim != 1 or len(z) != len(y) or not (z.dtype == np.float32 and y.dtype == np.int64):
+        raise ValueError(f"{path} is damaged: its arrays are {z.shape} {z.dtype} and {y.shape} {y.dtype}")
+    return z, y

@@ -210,13 +210,11 @@ class ListAttributes:
 
     def __call__(self) -> None:
         from gaussmix.diffusion.conditions import unpack_rows
+        from gaussmix.diffusion.saved import read_index
 
         found = find_model(self.model)
-        try:
-            about = json.loads((found / "model_index.json").read_text())
-            names, packed = about["attribute_names"], about["attribute_rows"]
-        except (ValueError, KeyError) as error:
-            raise ValueError(f"the model in {found} cannot be read: {error!r}") from error
+        about = read_index(found)
+        names, packed = about["attribute_names"], about.get("attribute_rows")
         shares = unpack_rows(packed, len(names)).mean(0).tolist() if packed else [None] * len(names)
         if self.json:
             print(json.dumps(dict(zip(names, shares, strict=True)), indent=2))
@@ -265,8 +263,8 @@ class EvaluateFaces(TorchCommand):
     guidance: float = 2.0
     """Guidance scale."""
     features: Path | None = None
-    """TorchScript file of an InceptionV3: quality in its features (FID), not in the classifier's. Such a file is a
-    program; use one that you trust."""
+    """TorchScript file of an InceptionV3: quality in its features (FID), not in the classifier's. TorchScript is a
+    program, and it is run: use a file that you trust."""
     json: bool = False
     """Print JSON."""
     skip_bad: bool = False

@@ -18,7 +18,11 @@ def find_model(folder: str | Path | None = None) -> Path:
     Raises ValueError where there is none.
     """
     folder = BUILT_IN_MODEL if folder is None else Path(folder)
-    for candidate in (folder, folder / "model"):
+    for candidate in (
+        folder,
+        folder / "model",
+        folder / ".replaced-model",
+    ):  # the last: what a kill left without a name
         if (candidate / "model_index.json").is_file():
             return candidate
     raise ValueError(f"no model in {folder}: expected a folder with model_index.json, or a run with model/")

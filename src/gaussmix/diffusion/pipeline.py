@@ -13,6 +13,7 @@ scale ``s`` and ``g`` the gradient by x_t of ``sum_k log p(A_k | x_t)``:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from torch import Tensor
 from gaussmix.diffusion.conditions import choose_attributes, find_attributes, unpack_rows
 from gaussmix.diffusion.config import find_model
 from gaussmix.diffusion.encoder import AttributeEncoder
+from gaussmix.diffusion.saved import load_parts
 from gaussmix.diffusion.schedulers import set_steps
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.latents.attributes import AttributeLatents
@@ -125,17 +127,25 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
     def load(cls, folder: str | Path | None = None) -> AttributeDiffusionPipeline:
         """Load a model's folder, the model in a training run's folder, or by default the one in the package.
 
-        The weights are turned to float32. Raises ValueError if there is no model, or a damaged one.
+        The weights are turned to float32. Nothing that the folder names is imported or run. Raises ValueError if there
+        is no model, or a damaged one.
         """
         found = find_model(folder)
         try:
-            pipeline = cls.from_pretrained(found, local_files_only=True)
-            pipeline.unet.float()
-            if pipeline.encoder is not None:
-                pipeline.encoder.float()
+            pipeline = cls(**load_parts(found))
+            told, known = pipeline.latent_distribution, pipeline.unet.latent_distribution
+            if dataclasses.replace(told, shares=None) != known:
+                raise ValueError(f"{found / 'model_index.json'} describes other latents than those of the network")
             return pipeline
-        except Exception as error:
+        except (ValueError, OSError) as error:
             raise ValueError(f"the model in {found} cannot be loaded: {error}") from error
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> AttributeDiffusionPipeline:  # pyright: ignore
+        """As `load`: diffusers' own way would import what the folder names. It takes no options."""
+        if options.keys() - {"local_files_only"}:
+            raise ValueError(f"from_pretrained takes no {', '.join(options)}; load the model, then change it")
+        return cls.load(folder)
 
     def known_rows(self) -> NDArray[np.uint8]:
         """Return the attribute rows of training pictures that came with the model, ``(M, K)``; M may be 0."""

@@ -23,6 +23,7 @@ A run's folder holds, beside what every `Trainer` writes, ``latents.safetensors`
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from gaussmix._files import read_tensors, write_tensors
+from gaussmix._files import Tensors, read_tensors, write_tensors
 from gaussmix._progress import progress_bar
 from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion.conditions import MAX_ROWS, pack_rows
@@ -53,6 +54,7 @@ from gaussmix.training.schedule import ShuffledBatches, step_generator
 
 __all__ = ["DiffusionTrainer", "TrainResult", "TrainingError", "train"]
 
+LOGGER = logging.getLogger("gaussmix")
 _KIND = "matched_latents"
 _ENCODER = "encoder."  # before the names of the encoder's tensors in a run's latents.safetensors
 
@@ -178,19 +180,19 @@ class TrainingBatches:
         return torch.where(chosen[:, :, None] & ~first, fresh, latents)
 
     def _match(self, file: Path) -> None:
-        """Finds Z that describes each image, once a run; it is kept beside the checkpoints."""
+        """Finds Z that describes each image, once a run; it is kept beside the checkpoints, anew if it is damaged."""
         seed = self.config.seed
         wanted = json.dumps({"dataset": self.dataset.key, "seed": seed, **self.latent_distribution.to_config()})
         try:
             kept, about = read_tensors(file, _KIND)
-        except (FileNotFoundError, ValueError):
-            kept, about = {}, {}
-        if about.get("wanted") == wanted:
-            kept = {name: tensor.copy() for name, tensor in kept.items()}  # torch wants to be able to write to them
-            own = {name.removeprefix(_ENCODER): tensor for name, tensor in kept.items() if name.startswith(_ENCODER)}
-            self.table, self.maps, self.encoder = kept["table"], kept["maps"], LatentEncoder.from_tensors(own)
-            self.latent_distribution = AttributeLatents.from_config(json.loads(about["latents"]))
-            return
+            if about.get("wanted") == wanted:
+                self._take_matched(kept, AttributeLatents.from_config(json.loads(about["latents"])))
+                return
+        except FileNotFoundError:
+            pass
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            why = str(error) if str(file) in str(error) else f"{file} is damaged ({error!r})"
+            LOGGER.warning("%s; latents are matched anew", why)
         images = np.asarray(self.dataset.images[self.positions])
         matched = match_latents(images, self.attributes, self.latent_distribution, seed=seed)
         self.table, self.maps, self.encoder = matched.table, matched.maps, matched.encoder
@@ -199,6 +201,16 @@ class TrainingBatches:
         file.parent.mkdir(parents=True, exist_ok=True)
         about = {"wanted": wanted, "latents": json.dumps(matched.latents.to_config())}
         write_tensors(file, {"table": matched.table, "maps": matched.maps, **encoder}, _KIND, about)
+
+    def _take_matched(self, kept: Tensors, latents: AttributeLatents) -> None:
+        """Takes what a file holds. Raises KeyError, ValueError and the like where it is not what `_match` wrote."""
+        kept = {name: tensor.copy() for name, tensor in kept.items()}  # torch wants to be able to write to them
+        own = {name.removeprefix(_ENCODER): tensor for name, tensor in kept.items() if name.startswith(_ENCODER)}
+        table, maps, encoder = kept["table"], kept["maps"], LatentEncoder.from_tensors(own)
+        shape = len(self.positions), latents.n_tokens, latents.latent_dim
+        if table.shape != shape or maps.ndim != 3 or len(maps) != latents.n_attributes:
+            raise ValueError(f"its arrays are {table.shape} and {maps.shape}")
+        self.table, self.maps, self.encoder, self.latent_distribution = table, maps, encoder, latents
 
 
 class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):

@@ -151,7 +151,7 @@ class ExpansionSampler(ClassSampler):
             sampler._check_loaded(len(parts))
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} holds no usable sampler: {error} is missing or unknown") from error
-        except (ValueError, IndexError) as error:
+        except (ArithmeticError, AttributeError, IndexError, RecursionError, ValueError) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
         return sampler
 

@@ -10,6 +10,8 @@ with, give smoother pictures without a frame. (Gatys et al. 2016 pool by average
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 import pickle
 from collections.abc import Iterable, Mapping
@@ -25,7 +27,10 @@ from gaussmix.data.base import DataError
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYERS = ("relu4_2",)
 HUB_REPOSITORY, HUB_FILE = "timm/vgg19.tv_in1k", "model.safetensors"  # torchvision's weights, under the same keys
+HUB_REVISION = "128d4708565b3a414bcbb9bbad440b2fe37b9f18"
+HUB_SHA256 = "11aea017b543ff59233749d8f1cf544cda749378f5790d2fedab841fb86b7669"
 VARIABLE = "GAUSSMIX_VGG19"
+LOGGER = logging.getLogger("gaussmix")
 
 _BLOCKS = ((2, 1), (2, 2), (4, 4), (4, 8), (4, 8))  # convolutions, and their channels in units of the width
 WIDTH, _FIRST = 64, "features.0.weight"
@@ -206,7 +211,11 @@ def _layer_plan(layers: tuple[str, ...]) -> list[str]:
 
 
 def find_weights(path: str | os.PathLike[str] | None = None) -> Path:
-    """Return the file with VGG19's weights: that of `VGG19Features.load`."""
+    """Return the file with VGG19's weights: that of `VGG19Features.load`.
+
+    What comes from the hub is one revision of one file, and is checked by its SHA-256; the log says when it is
+    downloaded.
+    """
     chosen = path or os.environ.get(VARIABLE)
     if chosen:
         file = Path(chosen).expanduser()
@@ -214,14 +223,20 @@ def find_weights(path: str | os.PathLike[str] | None = None) -> Path:
             raise DataError(f"there is no file {file} with VGG19's weights; {_HOW}")
         return file
     try:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import hf_hub_download, try_to_load_from_cache
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ModuleNotFoundError:
         raise DataError(f"VGG19's weights are not here; {_HOW}") from None
+    if not isinstance(try_to_load_from_cache(HUB_REPOSITORY, HUB_FILE, revision=HUB_REVISION), str):
+        LOGGER.info("VGG19's weights (575 MB) are downloaded once from the Hugging Face hub, %s", HUB_REPOSITORY)
     try:
-        return Path(hf_hub_download(HUB_REPOSITORY, HUB_FILE))
+        found = Path(hf_hub_download(HUB_REPOSITORY, HUB_FILE, revision=HUB_REVISION))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
         raise DataError(f"VGG19's weights are not here, and the Hugging Face hub does not answer; {_HOW}") from None
+    with found.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != HUB_SHA256:
+            raise DataError(f"{found} is not the file that was asked for: delete it to download it again, or {_HOW}")
+    return found
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -1,13 +1,24 @@
 """Checkpoints and models that are either whole or absent.
 
-A checkpoint is a folder ``step-00001200`` of safetensors files, an optimiser's state among them, and a ``state.json``.
-It is written under another name, flushed to the disk and then renamed, so that a power cut or a kill at any moment
-leaves either the whole checkpoint or a leftover that nobody reads.
+A checkpoint is a folder ``step-00001200`` of safetensors files, an optimiser's state among them, a ``state.json`` and,
+written last, a ``manifest.json`` with the size and the SHA-256 of each. What is read agrees with it; otherwise the
+checkpoint before is read. (Checkpoints of the first months have no manifest, and are read without one.)
+
+A folder is written under another name and flushed to the disk; then the old one is renamed aside, the new one renamed
+in, and the old one removed:
+
+    .writing-NAME     the new one; whole if it has a manifest
+    .replaced-NAME    the old one, whole; NAME is missing for an instant
+    .removing-NAME    no longer wanted
+
+So a power cut or a kill at any moment leaves a whole folder under one of these names, and `mend` puts it in its place.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -17,33 +28,98 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-_NAME = re.compile(r"step-(\d{8})$")
-_ASIDE = ".writing-"
+from gaussmix._files import flush, read_json
 
-
-def fsync(path: Path) -> None:
-    """Flush a file or a folder's list of names to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+LOGGER = logging.getLogger("gaussmix")
+_STEP = re.compile(r"step-(\d{8})")
+_GROUP = re.compile(r"\w+")
+_WRITING, _REPLACED, _REMOVING = ".writing-", ".replaced-", ".removing-"
+_STATE, _MANIFEST = "state.json", "manifest.json"
 
 
 def save_whole_folder(folder: Path, write: Callable[[Path], object]) -> Path:
-    """Have ``write`` fill a folder aside and put it in the place of ``folder``; an error leaves the old one."""
-    aside = folder.with_name(f"{_ASIDE}{folder.name}")
-    shutil.rmtree(aside, ignore_errors=True)
+    """Have ``write`` fill a folder aside and put it in the place of ``folder``; an error leaves the old one.
+
+    Raises OSError, naming the folder, where it cannot be written.
+    """
+    mend(folder.parent)
+    aside, old = (folder.with_name(f"{mark}{folder.name}") for mark in (_WRITING, _REPLACED))
     try:
         write(aside)
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
+        for path in sorted(aside.rglob("*"), reverse=True):  # a folder after what is in it
+            flush(path)
+        flush(aside)
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(aside, folder)
+        flush(folder.parent)
+    except SafetensorError as error:  # what safetensors makes of a full disk
+        mend(folder.parent, discard=True)
+        raise OSError(f"cannot write {folder}: {error}") from error
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        mend(folder.parent, discard=True)
         raise
+    shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def mend(parent: Path, *, discard: bool = False) -> None:
+    """Bring what a killed process left in a folder to an end: whole folders to their places, remains away.
+
+    For the one process that writes there. To ``discard`` is to take back what was just being written, too.
+    """
+    if not parent.is_dir():
+        return
+    for aside in parent.glob(f"{_WRITING}*"):
+        place = parent / aside.name.removeprefix(_WRITING)
+        if not discard and not place.exists() and (aside / _MANIFEST).is_file() and fault(aside) is None:
+            os.rename(aside, place)
+        else:
+            shutil.rmtree(aside, ignore_errors=True)
+    for old in parent.glob(f"{_REPLACED}*"):
+        place = parent / old.name.removeprefix(_REPLACED)
+        if place.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(old, place)
+    for gone in parent.glob(f"{_REMOVING}*"):
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def write_manifest(folder: Path) -> None:
+    """Flush the files of a folder and write down their sizes and digests, last of all."""
+    files = {}
+    for path in sorted(folder.iterdir()):
+        flush(path)
+        files[path.name] = {"size": path.stat().st_size, "sha256": _digest(path)}
+    (folder / _MANIFEST).write_text(json.dumps({"version": 1, "files": files}, indent=1), "utf-8")
+
+
+def fault(folder: Path) -> str | None:
+    """What in a folder disagrees with its manifest, with the file's path; None for nothing, and without a manifest."""
+    path = folder / _MANIFEST
+    if not path.exists():
+        return None
+    try:
+        for name, told in dict(read_json(path)["files"]).items():
+            file = folder / Path(name).name
+            if not file.is_file():
+                return f"{file} is missing"
+            if file.stat().st_size != told["size"] or _digest(file) != told["sha256"]:
+                return f"{file} is damaged"
+    except PermissionError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{path} is damaged ({error!r})"
+    return None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -65,10 +141,16 @@ class CheckpointStore:
         self.folder, self.keep = Path(folder), keep
 
     def paths(self) -> list[Path]:
-        """The folders of the complete checkpoints, oldest first."""
+        """The folders of the complete checkpoints, oldest first; also one that a kill kept from its place."""
         if not self.folder.is_dir():
             return []
-        return sorted(p for p in self.folder.iterdir() if _NAME.fullmatch(p.name) and p.is_dir())
+        found: dict[str, Path] = {}
+        for mark in (_REPLACED, _WRITING, ""):  # of two for one step, the last
+            for path in self.folder.glob(f"{mark}step-*"):
+                name = path.name.removeprefix(mark)
+                if _STEP.fullmatch(name) and path.is_dir() and (mark != _WRITING or (path / _MANIFEST).is_file()):
+                    found[name] = path
+        return [found[name] for name in sorted(found)]
 
     def save(self, step: int, tensors: Mapping[str, Mapping[str, torch.Tensor]], state: Mapping[str, Any]) -> Path:
         """Write groups of named tensors and a JSON-able ``state``, delete the oldest checkpoints, return the folder.
@@ -81,37 +163,65 @@ class CheckpointStore:
             for group, named in tensors.items():
                 whole = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
                 save_file(whole, aside / f"{group}.safetensors")
-                fsync(aside / f"{group}.safetensors")
-            (aside / "state.json").write_text(json.dumps({**state, "step": step, "groups": list(tensors)}, indent=1))
-            fsync(aside / "state.json")
-            fsync(aside)
+            (aside / _STATE).write_text(json.dumps({**state, "step": step, "groups": list(tensors)}, indent=1), "utf-8")
+            write_manifest(aside)
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(f"{_ASIDE}*"):  # of a killed process
-            shutil.rmtree(leftover, ignore_errors=True)
         final = save_whole_folder(self.folder / f"step-{step:08d}", write)
-        fsync(self.folder)
-        for old in self.paths()[: -self.keep]:
-            shutil.rmtree(old)
+        self.prune(step)
         return final
 
+    def prune(self, step: int) -> None:
+        """Delete all but the newest ``keep`` of those up to a step: a later one may be damaged, and does not count."""
+        earlier = [path for path in self.paths() if path.name <= f"step-{step:08d}"]
+        for old in earlier[: -self.keep]:
+            gone = old.with_name(f"{_REMOVING}{old.name}")
+            os.rename(old, gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
     def latest(self) -> Checkpoint | None:
-        """Load the newest checkpoint, None if there is none. Raises ValueError, naming the file, if it was damaged."""
-        if not (paths := self.paths()):
-            return None
-        path = paths[-1]
-        reading = path / "state.json"
-        try:
-            state = json.loads(reading.read_text())
-            tensors = {}
-            for group in state["groups"]:
-                reading = path / f"{group}.safetensors"
-                tensors[group] = load_file(reading)
-        except Exception as error:
-            raise ValueError(
-                f"{reading} cannot be read ({error}); delete {path} to continue from the checkpoint before it"
-            ) from error
-        return Checkpoint(int(state["step"]), path, tensors, state)
+        """Load the newest whole checkpoint; None if there is none at all.
+
+        Of newer ones that are damaged the log has a line. Raises ValueError, naming the file, if all are damaged, and
+        OSError for one that may not be read.
+        """
+        faults = []
+        for path in reversed(self.paths()):
+            try:
+                checkpoint = _read(path)
+            except ValueError as error:
+                faults.append(str(error))
+                continue
+            if faults:
+                LOGGER.warning("%s; going on from %s", faults[0], path)
+            return checkpoint
+        if faults:
+            raise ValueError(f"{faults[0]}; no checkpoint in {self.folder} is whole: delete it to start anew")
+        return None
+
+
+def _read(path: Path) -> Checkpoint:
+    """Raises ValueError, naming the file, for a checkpoint that is not whole."""
+    wrong = fault(path)
+    if wrong is not None:
+        raise ValueError(wrong)
+    reading = path / _STATE
+    try:
+        state = read_json(reading)
+        step, groups = state.get("step"), state.get("groups")
+        if type(step) is not int or not path.name.endswith(f"step-{step:08d}"):
+            raise ValueError(f"its step is {step!r:.40}")
+        if not isinstance(groups, list) or not all(isinstance(name, str) and _GROUP.fullmatch(name) for name in groups):
+            raise ValueError(f"its groups are {groups!r:.40}")
+        tensors = {}
+        for group in groups:
+            reading = path / f"{group}.safetensors"
+            tensors[group] = load_file(reading)
+    except (PermissionError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{reading} cannot be read ({error})") from error
+    return Checkpoint(step, path, tensors, state)
 
 
 def optimizer_tensors(optimizer: Any, network: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -30,10 +31,11 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast
 
-from gaussmix._files import whole_file
+from gaussmix._files import sweep, whole_file
 from gaussmix._progress import TrainingBar
-from gaussmix.training.checkpoints import Checkpoint, CheckpointStore, optimizer_tensors, restore_optimizer
+from gaussmix.training.checkpoints import Checkpoint, CheckpointStore, mend, optimizer_tensors, restore_optimizer
 from gaussmix.training.device import make_accelerator
+from gaussmix.training.lock import check_free, only_run
 from gaussmix.training.run import RunConfig, flag
 from gaussmix.training.schedule import warmup_cosine
 
@@ -68,16 +70,13 @@ class MetricsLog:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
         kept = []
-        for line in path.read_text().splitlines() if first_step and path.exists() else ():
-            try:
-                step = json.loads(line)["step"]
-            except json.JSONDecodeError:  # a killed process may have left half a line at the end
-                break
-            if step <= first_step:
-                kept.append(line)
+        for line in path.read_text("utf-8", "replace").splitlines() if first_step and path.exists() else ():
+            with suppress(ValueError, TypeError, KeyError, RecursionError):  # a kill may have left half a line
+                if json.loads(line)["step"] <= first_step:
+                    kept.append(line)
         with whole_file(path) as aside:  # a kill while the curve is copied does not lose it
-            aside.write_text("".join(line + "\n" for line in kept))
-        self._file = path.open("a")
+            aside.write_text("".join(line + "\n" for line in kept), "utf-8")
+        self._file = path.open("a", encoding="utf-8")
         try:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -135,7 +134,8 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
     Raises
     ------
     ValueError
-        If the folder holds another run, or, with ``config.resume``, one of other settings or other data.
+        If the folder holds another run, or one that is going on, or, with ``config.resume``, one of other settings or
+        other data or without a whole checkpoint.
     """
 
     group = "model"
@@ -146,7 +146,11 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
     def __init__(self, config: ConfigT, data_key: str, accumulate: int = 1):
         self.config, self.data_key = config, data_key
         self.store = CheckpointStore(config.output / "checkpoints", config.keep_checkpoints)
+        if os.environ.get("RANK", "0") == "0":  # the lock is the first process's
+            check_free(config.output)
         self.newest = self._newest_checkpoint()
+        self._seen: list[Path] | None = self.store.paths()
+        self._saved_step = -1 if self.newest is None else self.newest.step
         self.accelerator = make_accelerator(config.threads, config.mixed_precision, accumulate)
         self.images_per_step = config.batch_size * accumulate * self.accelerator.num_processes
         self.step = 0
@@ -160,6 +164,7 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
         checkpoint = self.store.latest() if config.resume else None
         if checkpoint is None:
             return None
+        self._check_state(checkpoint)
         # A checkpoint from before a field was added is taken to have had its default.
         now, defaults = (json.loads(json.dumps(each.to_dict())) for each in (config, type(config)()))
         before = defaults | checkpoint.state["config"]
@@ -170,6 +175,20 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
         if checkpoint.state["dataset"] != self.data_key:
             raise ValueError(f"cannot resume {output}: the data in {config.data} have changed since the checkpoint")
         return checkpoint
+
+    @staticmethod
+    def _check_state(checkpoint: Checkpoint) -> None:
+        """Raises ValueError, naming the file, where something is missing or of another kind."""
+        state, path = checkpoint.state, checkpoint.path
+        kinds = {"config": dict, "dataset": str, "processes": int, "seconds": (int, float)}
+        wrong = [name for name, kind in kinds.items() if not isinstance(state.get(name), kind)]
+        if not wrong and not 0 <= state["seconds"] < math.inf:
+            wrong = ["seconds"]
+        for name in wrong:
+            raise ValueError(
+                f"{path / 'state.json'} is damaged: {name} is {state.get(name)!r:.40}; delete {path} to continue from "
+                "the checkpoint before it"
+            )
 
     # -- what an application says ------------------------------------------------------------------------------
 
@@ -224,14 +243,32 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
         ------
         TrainingError
             If the loss or a gradient is no longer finite.
+        ValueError
+            If another process trains in the folder, or has done so since this trainer was made, and for a checkpoint
+            that does not fit the network.
         """
+        self.accelerator.wait_for_everyone()  # all have read the checkpoint
+        if not self.accelerator.is_main_process:
+            return self._run(progress, sheet)
+        self.config.output.mkdir(parents=True, exist_ok=True)
+        with only_run(self.config.output):
+            if self._seen is not None and self._seen != self.store.paths():
+                raise ValueError(f"another process has trained in {self.config.output} meanwhile; start again")
+            self._seen = None
+            for folder in (self.config.output, self.store.folder):
+                sweep(folder)
+                mend(folder)
+            self.store.prune(self._saved_step)
+            return self._run(progress, sheet)
+
+    def _run(self, progress: bool, sheet: bool) -> TrainResult:
         config, main = self.config, self.accelerator.is_main_process
         if self.newest is not None:
-            self.restore(self.newest)
+            self._restore(self.newest)
             self.newest = None
         if main:
-            config.output.mkdir(parents=True, exist_ok=True)
-            (config.output / "config.json").write_text(json.dumps(config.to_dict(), indent=1) + "\n")
+            with whole_file(config.output / "config.json") as aside:
+                aside.write_text(json.dumps(config.to_dict(), indent=1) + "\n", "utf-8")
         with (
             closing(MetricsLog(config.output, self.step)) if main else nullcontext() as log,
             _stop_on_signal() as stop,
@@ -306,11 +343,25 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """As `restore`. Raises ValueError, naming the checkpoint, where it is that of another network."""
+        try:
+            self.restore(checkpoint)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"{checkpoint.path} does not fit this run ({why}); delete it to continue from the checkpoint before it"
+            ) from error
+
     def _save_checkpoint(self) -> None:
+        """Unless this step has one."""
+        if self.step == self._saved_step:
+            return
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             state = {"seconds": self.seconds, "config": self.config.to_dict(), "dataset": self.data_key}
             self.store.save(self.step, self.tensors(), {**state, "processes": self.accelerator.num_processes})
+        self._saved_step = self.step
 
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return all tensors of the run's state, by group."""
