@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._files import whole_file
+from gaussmix._guard import reading
 from gaussmix.density.columns import BATCH_ROWS
 from gaussmix.density.lattice import OF_INTEGERS, holds_integers, marked_integers
 from gaussmix.density.quantity import NUMBER, Quantity, as_text
@@ -92,11 +93,12 @@ class TableSource(AbstractContextManager):
             if table is not None:
                 here = chosen if table is first else [table.choose(name) for name in self._names]
                 self._check_kinds(table, here)
-                for columns, done in gathered(table.batches(here, self._batch_rows), least):
-                    columns = columns if table.has_types else [marked_integers(column) for column in columns]
-                    any_rows = True
-                    read = before + (file.size * done // table.total if table.total else 0)
-                    yield [self._without_sentinels(column) for column in columns], read
+                with reading(table.label, "cannot be read"):
+                    for columns, done in gathered(table.batches(here, self._batch_rows), least):
+                        columns = columns if table.has_types else [marked_integers(column) for column in columns]
+                        any_rows = True
+                        read = before + (file.size * done // table.total if table.total else 0)
+                        yield [self._without_sentinels(column) for column in columns], read
             before += file.size
         if not any_rows:
             raise EmptyFileError(f"{self._files[0].label} is empty: it has a header and no rows")
