@@ -107,7 +107,7 @@ def _said_of(error: Exception, words: Sequence[str]) -> str:
 
 
 def _drop_unwritten() -> None:
-    """Where standard output cannot be written to, as on a full disk: keep the interpreter's end from saying so again."""
+    """Where standard output cannot be written to, as on a full disk, that is said once."""
     try:
         sys.stdout.flush()
     except OSError:

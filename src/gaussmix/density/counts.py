@@ -528,7 +528,7 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _check_counts(counts: BinnedCounts, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Raises ValueError for what no data can give: numbers that are negative, too large or NaN, extremes beyond the bins."""
+    """Raises ValueError for what no data can give: counts below 0, weights of NaN, extremes beyond the bins."""
     for name in ("table", "atom_table", "importance_table", "importance_atom_table"):
         if name in tensors and tensors[name].size:
             least, total = int(tensors[name].min()), float(tensors[name].astype(np.float64).sum())
