@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
+from gaussmix._guard import reading
 from gaussmix.cli._flags import Names, Output, TorchCommand, choose_preset, run_training
 from gaussmix.diffusion.config import PRESETS, DiffusionConfig, find_model
 
@@ -212,12 +213,12 @@ class ListAttributes:
         from gaussmix.diffusion.conditions import unpack_rows
 
         found = find_model(self.model)
-        try:
-            about = json.loads((found / "model_index.json").read_text())
+        with reading(found, "holds no model that can be read"):
+            about = json.loads((found / "model_index.json").read_text("utf-8"))
             names, packed = about["attribute_names"], about["attribute_rows"]
-        except (ValueError, KeyError) as error:
-            raise ValueError(f"the model in {found} cannot be read: {error!r}") from error
-        shares = unpack_rows(packed, len(names)).mean(0).tolist() if packed else [None] * len(names)
+            if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+                raise ValueError("its attribute_names are no list of names")
+            shares = unpack_rows(packed, len(names)).mean(0).tolist() if packed else [None] * len(names)
         if self.json:
             print(json.dumps(dict(zip(names, shares, strict=True)), indent=2))
             return
