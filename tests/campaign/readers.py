@@ -406,14 +406,14 @@ def _load_labelled(folder: Path) -> None:
 _LISTS = "gaussmix.data.table:read_text gaussmix.data.decode:_read"
 
 
-@register("image folder", "set/metadata.csv set/0.png set/1.png", _LISTS, cost=2, read=_load)
+@register("image folder", "set/metadata.csv set/0.png set/1.png", _LISTS, cost=2, named="set", read=_load)
 def _image_folder(folder: Path) -> None:
     from data.layouts import write_image_folder
 
     write_image_folder(folder / "set", [f"{i}.png" for i in range(4)])
 
 
-@register("CelebA", "set/list_attr_celeba.txt set/list_eval_partition.txt", _LISTS, cost=2, read=_load)
+@register("CelebA", "set/list_attr_celeba.txt set/list_eval_partition.txt", _LISTS, cost=2, named="set", read=_load)
 def _celeba(folder: Path) -> None:
     from data.layouts import write_celeba
 
@@ -423,7 +423,7 @@ def _celeba(folder: Path) -> None:
 _IDX = " ".join(f"set/{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 
 
-@register("idx", _IDX, "gaussmix.data.readers.idx:read_idx", read=_load_labelled)
+@register("idx", _IDX, "gaussmix.data.readers.idx:read_idx", named="set", read=_load_labelled)
 def _idx(folder: Path) -> None:
     (folder / "set").mkdir()
     for name in _IDX.split():
@@ -463,7 +463,7 @@ _BATCHES = tuple(f"set/{name}.bin" for name in (*(f"data_batch_{i}" for i in ran
 @register(
     "CIFAR-10, binary", f"set/batches.meta.txt {_BATCHES[0]} {_BATCHES[-1]}",
     f"{_CIFAR}:_read_records {_CIFAR}:_fingerprint gaussmix.data.table:read_text", cost=2,
-    read=lambda folder: _use_records(folder),
+    named="set", read=lambda folder: _use_records(folder),
 )  # fmt: skip
 def _binary(folder: Path) -> None:
     (folder / "set").mkdir()

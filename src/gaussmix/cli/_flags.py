@@ -55,7 +55,7 @@ class TorchCommand:
     """Threads of the CPU; 0 leaves torch's own choice."""
 
     def __post_init__(self):
-        check_at_least(1, count=getattr(self, "count", None))
+        check_at_least(1, count=getattr(self, "count", None), steps=getattr(self, "steps", None))
         check_at_least(0, seed=self.seed, threads=self.threads)
 
     def set_threads(self) -> None:

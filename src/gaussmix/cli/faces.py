@@ -13,7 +13,7 @@ import tyro
 from tyro.conf import Positional
 
 from gaussmix._guard import reading
-from gaussmix.cli._flags import Names, Output, TorchCommand, choose_preset, run_training
+from gaussmix.cli._flags import Names, Output, TorchCommand, check_finite, choose_preset, run_training
 from gaussmix.diffusion.config import PRESETS, DiffusionConfig, find_model
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ class SampleFaces(TorchCommand):
         from gaussmix.sheets import picture_format, save_atomic
 
         picture_format(self.output)  # a wrong suffix is said before the drawing, not after
+        check_finite(guidance=self.guidance, classifier_scale=self.classifier_scale)
+        if self.folder is not None:
+            sampling.check_folder(self.folder)
         started = time.perf_counter()
         pipeline, steps = load_model(self, self.model, self.scheduler, self.steps)
         kinds = read_components(self.component, pipeline.attribute_names, pipeline.latent_distribution)
@@ -149,10 +152,13 @@ class EditFace(TorchCommand):
         from gaussmix.data.decode import read_square
         from gaussmix.diffusion.conditions import attribute_row, read_components
         from gaussmix.diffusion.edit import edit_images, find_encoder, reconstruct
-        from gaussmix.diffusion.sampling import edit_sheet, label, write_folder
+        from gaussmix.diffusion.sampling import check_folder, edit_sheet, label, write_folder
         from gaussmix.sheets import picture_format, save_atomic
 
         picture_format(self.output)  # a wrong suffix is said before the drawing, not after
+        check_finite(guidance=self.guidance)
+        if self.folder is not None:
+            check_folder(self.folder)
         started = time.perf_counter()
         pipeline, _ = load_model(self, self.model)
         names = pipeline.attribute_names
@@ -274,6 +280,7 @@ class EvaluateFaces(TorchCommand):
     """Leave out missing and damaged images of --data."""
 
     def __call__(self) -> None:
+        check_finite(guidance=self.guidance)
         pipeline, steps = load_model(self, self.model, self.scheduler, self.steps)
         trained = pipeline.training
         source = self.data or trained.get("data")

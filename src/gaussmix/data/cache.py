@@ -113,6 +113,8 @@ def _open(folder: Path) -> Entry | None:
 def _read_whole(folder: Path) -> Entry | None:
     """The entry in ``folder``, None if it disagrees with its meta.json. Raises nearly anything if it is damaged."""
     meta = json.loads((folder / "meta.json").read_text("utf-8"))
+    if meta["bytes"].keys() != {"images.npy", *(f"{name}.npy" for name in meta["digests"])}:
+        return None
     if any((folder / name).stat().st_size != size for name, size in meta["bytes"].items()):
         return None
     images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
