@@ -191,6 +191,7 @@ def _by_polars(folder: Path) -> None:
 # --- what is learnt
 
 _TENSORS = "gaussmix._files:read_tensors"
+_MODEL = f"{_TENSORS} gaussmix.density.model:DensityModel"
 
 
 def _use_model(folder: Path) -> None:
@@ -210,32 +211,32 @@ def _save_model(values: Any, **options: Any) -> Callable[[Path], None]:
     return lambda folder: DensityModel(**options).fit(values).save(folder / "m.safetensors")
 
 
-@register("model", "m.safetensors", _TENSORS, read=_use_model)
+@register("model", "m.safetensors", _MODEL, read=_use_model)
 def _model(folder: Path) -> None:
     _save_model(np.random.default_rng(1).normal(5, 2, 400))(folder)
 
 
-@register("model, compared", "m.safetensors", _TENSORS, cost=20, read=_compare_model)
+@register("model, compared", "m.safetensors", _MODEL, cost=20, read=_compare_model)
 def _compared(folder: Path) -> None:
     _save_model(np.random.default_rng(1).normal(5, 2, 400))(folder)
 
 
-@register("model of integers", "m.safetensors", _TENSORS, read=_use_model)
+@register("model of integers", "m.safetensors", _MODEL, read=_use_model)
 def _integers(folder: Path) -> None:
     _save_model(np.random.default_rng(1).poisson(4, 400))(folder)
 
 
-@register("model of dates", "m.safetensors", _TENSORS, read=_use_model)
+@register("model of dates", "m.safetensors", _MODEL, read=_use_model)
 def _dated(folder: Path) -> None:
     _save_model(np.datetime64("2024-01-01") + np.random.default_rng(1).integers(0, 500, 400))(folder)
 
 
-@register("model on a basis", "m.safetensors", _TENSORS, read=_use_model)
+@register("model on a basis", "m.safetensors", _MODEL, read=_use_model)
 def _on_basis(folder: Path) -> None:
     _save_model(np.random.default_rng(1).exponential(3, 400), rule="kernel", exact=True, bounds=(0, None))(folder)
 
 
-@register("model, learnt on", "m.safetensors", _TENSORS, cost=3, read=lambda folder: _learn_on(folder))
+@register("model, learnt on", "m.safetensors", _MODEL, cost=3, read=lambda folder: _learn_on(folder))
 def _streamed(folder: Path) -> None:
     from gaussmix import GMMExpansion
 
@@ -295,7 +296,13 @@ def _use_counts(folder: Path) -> None:
     counts.add([0.0, 1.0, 99.0]), counts.size, counts.without_atoms(), repr(counts)
 
 
-@register("sampler of latents", "s.safetensors", f"{_TENSORS}", cost=2, read=lambda folder: _use_sampler(folder))
+@register(
+    "sampler of latents",
+    "s.safetensors",
+    f"{_TENSORS} gaussmix.latents.expansion:ExpansionSampler",
+    cost=2,
+    read=lambda folder: _use_sampler(folder),
+)
 def _sampler(folder: Path) -> None:
     from gaussmix.latents.expansion import ExpansionSampler
 
@@ -311,7 +318,10 @@ def _use_sampler(folder: Path) -> None:
 
 
 @register(
-    "novelty and latents", "n.safetensors latents.safetensors", _TENSORS, read=lambda folder: _use_novelty(folder)
+    "novelty and latents",
+    "n.safetensors latents.safetensors",
+    "gaussmix.autoencoder.generate:NoveltyScale gaussmix.autoencoder.train:load_latents",
+    read=lambda folder: _use_novelty(folder),
 )
 def _novelty(folder: Path) -> None:
     from gaussmix._files import write_tensors
@@ -331,7 +341,13 @@ def _use_novelty(folder: Path) -> None:
     assert len(z) == len(y), fit_sampler
 
 
-@register("style", "s.safetensors", _TENSORS, cost=2, read=lambda folder: _use_style(folder))
+@register(
+    "style",
+    "s.safetensors",
+    f"{_TENSORS} gaussmix.style.expansion:GramExpansion gaussmix.style.expansion:load_styles",
+    cost=2,
+    read=lambda folder: _use_style(folder),
+)
 def _style(folder: Path) -> None:
     from gaussmix.style.expansion import GramExpansion
 
@@ -360,7 +376,8 @@ def _save_pictures(folder: Path) -> None:
 
 
 @register(
-    "picture", " ".join(_PICTURES), "gaussmix.data.decode:decode gaussmix.data.decode:read_square", cost=2,
+    "picture", " ".join(_PICTURES), "gaussmix.data.decode:decode gaussmix.data.decode:read_square "
+    "gaussmix.cli.faces:EditFace gaussmix.cli.autoencoder:SampleClasses", cost=2,
     read=lambda folder: _decode_all(folder),
 )  # fmt: skip
 def _pictures(folder: Path) -> None:
@@ -375,7 +392,11 @@ def _decode_all(folder: Path) -> None:
 
 
 @register(
-    "picture of a style", " ".join(_PICTURES), "gaussmix.style.images:read_picture", cost=2, read=lambda f: _look_at(f)
+    "picture of a style",
+    " ".join(_PICTURES),
+    "gaussmix.style.images:read_picture gaussmix.cli.style:FitStyle gaussmix.cli.style:RenderPicture",
+    cost=2,
+    read=lambda f: _look_at(f),
 )
 def _style_pictures(folder: Path) -> None:
     _save_pictures(folder)
@@ -403,17 +424,32 @@ def _load_labelled(folder: Path) -> None:
     load_labelled(folder / "set", progress=False)
 
 
+_READERS = "gaussmix.data.readers"
 _LISTS = "gaussmix.data.table:read_text gaussmix.data.decode:_read"
 
 
-@register("image folder", "set/metadata.csv set/0.png set/1.png", _LISTS, cost=2, named="set", read=_load)
+@register(
+    "image folder",
+    "set/metadata.csv set/0.png set/1.png",
+    f"{_LISTS} gaussmix.data.readers.image_folder:_read_table",
+    cost=2,
+    named="set",
+    read=_load,
+)
 def _image_folder(folder: Path) -> None:
     from data.layouts import write_image_folder
 
     write_image_folder(folder / "set", [f"{i}.png" for i in range(4)])
 
 
-@register("CelebA", "set/list_attr_celeba.txt set/list_eval_partition.txt", _LISTS, cost=2, named="set", read=_load)
+@register(
+    "CelebA",
+    "set/list_attr_celeba.txt set/list_eval_partition.txt",
+    f"{_LISTS} {_READERS}.celeba:_read_attributes {_READERS}.celeba:_read_partition",
+    cost=2,
+    named="set",
+    read=_load,
+)
 def _celeba(folder: Path) -> None:
     from data.layouts import write_celeba
 
@@ -462,7 +498,7 @@ _BATCHES = tuple(f"set/{name}.bin" for name in (*(f"data_batch_{i}" for i in ran
 
 @register(
     "CIFAR-10, binary", f"set/batches.meta.txt {_BATCHES[0]} {_BATCHES[-1]}",
-    f"{_CIFAR}:_read_records {_CIFAR}:_fingerprint gaussmix.data.table:read_text", cost=2,
+    f"{_CIFAR}:_read_records {_CIFAR}:_fingerprint {_CIFAR}:load_cifar10", cost=2,
     named="set", read=lambda folder: _use_records(folder),
 )  # fmt: skip
 def _binary(folder: Path) -> None:
@@ -655,7 +691,20 @@ OPENERS = {
 }  # fmt: skip
 """Names of functions and methods that read files; ``loads`` of pickles only."""
 
-EXEMPT: dict[str, str] = {}
+EXEMPT: dict[str, str] = {
+    "gaussmix._compiled:_Cache": "compiled code of our own, with a hash before it; unpickled only if that fits",
+    "gaussmix._files:TensorRecord": "its classes are registered: mixture, counts",
+    "gaussmix.cli:main": "opens the null device",
+    "gaussmix.cli:_drop_unwritten": "opens the null device",
+    "gaussmix.data.cache:recall": "a digest, of which only the length matters: another one is read anew",
+    "gaussmix.data.readers.avatars:_render": "a picture that was just drawn",
+    "gaussmix.density.files:TableSource": "opens what `SourceFile` opens, whose kinds are registered",
+    "gaussmix.diffusion.train:TrainingBatches": "arrays of the dataset",
+    "gaussmix.diffusion.train:DiffusionTrainer": "`--init` opens a model folder, which is registered",
+    "gaussmix.metrics.features:_read_entry": "an entry of the cache, with a hash: trained anew if that does not fit",
+    "gaussmix.metrics.features:InceptionFeatures": "TorchScript is a program, which only a trusted file may be",
+    "gaussmix.training.checkpoints:fsync": "opens what was just written",
+}
 
 
 def openers() -> dict[str, list[int]]:
