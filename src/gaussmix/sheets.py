@@ -21,6 +21,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gaussmix._files import whole_file
 
+_IN_COLOUR = frozenset(
+    "AVIF BMP DIB EPS GIF JPEG JPEG2000 PCX PDF PNG PPM SGI TGA TIFF WEBP".split()
+)  # Pillow's names of formats of RGB pictures of any size
 _CELL = 96  # pixels a picture is enlarged to by default, roughly
 _GAP = 6
 _MARGIN = 16
@@ -113,11 +116,13 @@ def contact_sheet(
 
 
 def picture_format(path: str | Path) -> str:
-    """Return Pillow's name of the format of a file's suffix. Raises ValueError if it cannot be written."""
+    """Return Pillow's name of the format of a file's suffix. Raises ValueError if no RGB picture can be written so."""
     path = Path(path)
     file_format = Image.registered_extensions().get(path.suffix.lower())
-    if file_format is None or file_format not in Image.SAVE:
-        raise ValueError(f"cannot save {path.name!r}: unknown picture format {path.suffix!r}, use .png or .jpg")
+    if file_format not in _IN_COLOUR or file_format not in Image.SAVE:
+        raise ValueError(
+            f"cannot save {path.name!r}: {path.suffix!r} is no picture format that holds colours, use .png or .jpg"
+        )
     return file_format
 
 

@@ -88,7 +88,7 @@ def test_mix_writes_a_sheet(trained, tmp_path, capsys):
         ("sample {run} --count 0", "--count is 0; it must be at least 1"),
         ("sample {run} --seed -1", "--seed is -1"),
         ("sample {run} --truncation 0", "truncation is 0"),
-        ("sample {run} --output x.xyz", "unknown picture format"),
+        ("sample {run} --output x.xyz", "is no picture format that holds colours"),
         ("sample {run} --like README --classes 1", "leave out --classes and --truncation"),
         ("sample {tmp}", "no model in"),
         ("mix {run} --classes 0", "classes are 0; name two or more different ones"),

@@ -209,7 +209,7 @@ def files(tmp_path: Path, prices: np.ndarray) -> Path:
         ("fit absent.csv --column price", "absent.csv"),
         ("fit x.docx", ".docx"),
         ("fit two.csv --column price --bandwidth wide", "Error parsing --bandwidth"),
-        ("fit two.csv --column price --bandwidth 0", "--bandwidth is 0; it must be positive, or cv"),
+        ("fit two.csv --column price --bandwidth 0", "--bandwidth is 0; it must be positive and finite, or cv"),
         ("fit two.csv --column price --components 0", "--components is 0; it must be at least 1"),
         ("fit missing.csv", "no number has been counted yet"),
         ("fit two.csv --column price -o model.pt", "cannot write the model as 'model.pt': use .safetensors"),

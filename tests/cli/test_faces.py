@@ -287,7 +287,7 @@ def test_what_the_data_never_show_is_said_once(reader, picture, tmp_path, capsys
         ("--with Bald", "nothing to change: face.png has Bald, Sunglasses; if that is wrong, say .* with --attributes"),
         ("--with Bold", "unknown attribute 'Bold'; did you mean Bald"),
         ("--with Bald --attributes Bold", "unknown attribute 'Bold'; did you mean Bald"),
-        ("--with Bald --output x.xyz", "unknown picture format"),
+        ("--with Bald --output x.xyz", "is no picture format that holds colours"),
         ("--with Bald --steps 99", "steps is 99; the model knows 20 levels"),
     ],
 )

@@ -175,6 +175,40 @@ def test_warnings_of_ours_and_errors_are_one_line_each(capsys, monkeypatch):
         printed = capsys.readouterr().err
         assert "gaussmix: careful\n" in printed
         assert line in printed
-    monkeypatch.setattr(ShowModel, "__call__", warn_and(ModuleNotFoundError("no", name="gaussmix.x")))
-    with pytest.raises(ModuleNotFoundError), pytest.warns(UserWarning, match="not ours"):
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (KeyError("x"), "gaussmix: KeyError: 'x' (a fault of gaussmix: GAUSSMIX_DEBUG=1 shows where)"),
+        (ModuleNotFoundError("no", name="gaussmix.x"), "gaussmix: no"),
+        (MemoryError("Unable to allocate 3 TiB"), "gaussmix: there is not enough memory for this"),
+        (MemoryError("a.npy asks for more memory than there is"), "gaussmix: a.npy asks for more memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "gaussmix: there is not enough memory for this"),
+        (OSError(28, "No space left on device", "m.safetensors"), "gaussmix: No space left on device: m.safetensors"),
+        (OSError("a\x1b[2Jb"), "gaussmix: a\\x1b[2Jb"),
+    ],
+)
+def test_faults_and_full_memory_are_one_line_and_a_traceback_when_asked(error, line, monkeypatch, capsys):
+    def fail(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("gaussmix.cli.density.ShowModel.__call__", fail)
+    monkeypatch.delenv("GAUSSMIX_DEBUG", raising=False)
+    assert cli.main(["density", "info", "x"]) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(line)
+    assert printed.count("\n") == 1
+    monkeypatch.setenv("GAUSSMIX_DEBUG", "1")
+    with pytest.raises(type(error)):
         cli.main(["density", "info", "x"])
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_standard_output_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gaussmix", "--version"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert done.returncode == 1
+    assert done.stderr == "gaussmix: No space left on device\n"

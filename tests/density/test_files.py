@@ -389,11 +389,11 @@ def test_a_failed_write_leaves_the_old_numbers(tmp_path: Path, monkeypatch: pyte
     path = tmp_path / "x.npy"
     write_column(path, np.arange(3.0))
 
-    def full(file: Path, numbers: np.ndarray) -> None:
-        file.write_bytes(b"half")
-        raise OSError(28, "No space left on device", str(file))
+    def full(file: Any, about: object) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device", file.name)
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
     with pytest.raises(OSError, match="No space left"):
         write_column(path, np.arange(9.0))
     np.testing.assert_array_equal(np.load(path), np.arange(3.0))

@@ -159,16 +159,19 @@ def test_first_pictures_of_each_row() -> None:
     assert path[1, :, 0, 0, 0].tolist() == [0, 2, 6, 8, 12, 14]
 
 
-def test_a_request_that_is_refused_leaves_the_folder_of_an_earlier_one(
-    pipeline: AttributeDiffusionPipeline, tmp_path: Path
-) -> None:
-    list(stream_to_folder(tmp_path / "old", fake(5), ROWS, NAMES))
-    before = (tmp_path / "old" / "metadata.csv").read_bytes()
-    for folder in ("old", "new"):
-        with pytest.raises(ValueError, match="choose 1 to 20"):
-            list(stream_to_folder(tmp_path / folder, draw_batches(pipeline, ROWS, steps=99), ROWS, NAMES))
-    assert (tmp_path / "old" / "metadata.csv").read_bytes() == before
+def test_a_request_that_is_refused_leaves_no_folder(pipeline: AttributeDiffusionPipeline, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="choose 1 to 20"):
+        list(stream_to_folder(tmp_path / "new", draw_batches(pipeline, ROWS, steps=99), ROWS, NAMES))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_metadata_csv_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "metadata.csv").write_text("file_name,a\nme.png,1\n")
+    with pytest.raises(ValueError, match=r"mine/metadata\.csv exists and is not replaced"):
+        next(stream_to_folder(tmp_path / "mine", fake(5), ROWS, NAMES))
+    assert (tmp_path / "mine" / "metadata.csv").read_text() == "file_name,a\nme.png,1\n"
+    assert len(list((tmp_path / "mine").iterdir())) == 1
 
 
 def test_folder_reads_back_as_a_data_set(tmp_path: Path) -> None:

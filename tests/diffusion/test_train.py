@@ -552,7 +552,7 @@ def test_wrong_settings_are_refused():
         DiffusionConfig(classifier_pass="unconditioned")
     with pytest.raises(ValueError, match=r"--detail-weight is 1\.0"):
         DiffusionConfig(detail_weight=1.0, pairing="fixed")
-    with pytest.raises(ValueError, match=r"--redraw-details is 0\.3; choose 0 to 1, and 0 unless matched"):
+    with pytest.raises(ValueError, match=r"--redraw-details is 0\.3; it must be 0 unless --pairing is matched"):
         DiffusionConfig(redraw_details=0.3, pairing="fresh")
 
 

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from gaussmix._files import read_tensors, write_tensors
+from gaussmix._guard import reading
 from gaussmix._typing import FloatArray
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.latents._parts import Term
@@ -99,11 +100,16 @@ class NoveltyScale:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> NoveltyScale:
         """Read what `save` wrote. Raises ValueError for another or a damaged file."""
-        tensors, _ = read_tensors(path, _KIND)
-        shapes = {name: array.shape for name, array in tensors.items()}
-        if shapes.pop("scores", ())[1:] or shapes != {"middle": (2,), "spread": (2,)} or "scores" not in tensors:
-            raise ValueError(f"{path} is damaged: its arrays are {shapes}")
-        return cls(**tensors)
+        with reading(path, "holds no scale of what is usual"):
+            tensors, _ = read_tensors(path, _KIND)
+            scale = cls(**tensors)
+            if not scale.middle.shape == scale.spread.shape == (2,) or not scale.scores.ndim == 1 <= len(scale.scores):
+                raise ValueError("arrays of other shapes")
+            if not np.isfinite(scale.middle).all() or not (scale.spread > 0).all():
+                raise ValueError("a median is not finite or a spread not positive")
+            if not (np.diff(scale.scores) >= 0).all():
+                raise ValueError("scores are not sorted")
+        return scale
 
 
 def measures(model: ClassConditionalAutoencoder, sampler: ExpansionSampler, images: NDArray[np.uint8]) -> FloatArray:

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gaussmix._files import read_tensors, write_tensors
+from gaussmix._guard import reading
 from gaussmix._typing import IntArray
 from gaussmix.autoencoder.config import AutoencoderConfig
 from gaussmix.autoencoder.generate import NOVELTY_FILE, SAMPLER_FILE, LatentGenerator
@@ -229,8 +230,11 @@ def load_latents(folder: str | Path) -> tuple[NDArray[np.float32], IntArray]:
     path = Path(folder) / _LATENTS
     if not path.is_file():
         raise ValueError(f"no {_LATENTS} in {folder}; it is written when a run ends: finish it first")
-    tensors, _ = read_tensors(path, _KIND)
-    z, y = (tensors.get(name, np.empty(0)).copy() for name in ("z", "y"))
-    if z.ndim != 2 or y.ndim != 1 or len(z) != len(y) or not (z.dtype == np.float32 and y.dtype == np.int64):
-        raise ValueError(f"{path} is damaged: its arrays are {z.shape} {z.dtype} and {y.shape} {y.dtype}")
+    with reading(path, "holds no latents"):
+        tensors, _ = read_tensors(path, _KIND)
+        z, y = tensors["z"].copy(), tensors["y"].copy()
+        if z.ndim != 2 or z.dtype != np.float32 or not np.isfinite(z).all():
+            raise ValueError(f"z is {z.dtype} of shape {z.shape}, or holds numbers that are not finite")
+        if y.shape != z.shape[:1] or y.dtype.kind not in "iu" or y.min(initial=0) < 0:
+            raise ValueError(f"y is {y.dtype} of shape {y.shape}; it holds a class for each of {len(z)} rows")
     return z, y

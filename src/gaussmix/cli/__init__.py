@@ -60,12 +60,18 @@ class _Elsewhere:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status (0 done, 1 failed, 2 wrong use, 130 interrupted).
+    """Run one command; errors are a line on standard error, with GAUSSMIX_DEBUG=1 a traceback.
 
     Parameters
     ----------
     argv : sequence of str, optional
         The words after ``gaussmix``; those of the process if not given.
+
+    Returns
+    -------
+    int
+        The exit status: 0 done; 1 failed, by the system, the memory or a fault of gaussmix; 2 the words, or a file that
+        they name, cannot be used; 3 a limit that the user set was exceeded; 130 interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -82,17 +88,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing == "gaussmix":
+    except Exception as error:
+        if os.environ.get("GAUSSMIX_DEBUG", "0") not in ("", "0"):
             raise
-        extra = _EXTRAS.get(missing, "style" if words[0] == "style" else "diffusion")
-        command, remedy = " ".join(words[:2]), f"pip install 'gaussmix[{extra}]'"
-        print(f"gaussmix {command} needs {missing}, which is not installed: {remedy}", file=sys.stderr)
-        return 1
-    except (ValueError, OSError, ImportError) as error:  # an ImportError of our own names the extra
-        print(f"gaussmix: {one_line(error)}", file=sys.stderr)
+        print(_said_of(error, words), file=sys.stderr)
+        _drop_unwritten()
         return 2 if isinstance(error, ValueError) else 1
+
+
+def _said_of(error: Exception, words: Sequence[str]) -> str:
+    """The line that ends a command."""
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing in ("", "gaussmix"):
+        return f"gaussmix: {one_line(error)}"
+    extra = _EXTRAS.get(missing, "style" if words[0] == "style" else "diffusion")
+    command, remedy = " ".join(words[:2]), f"pip install 'gaussmix[{extra}]'"
+    return f"gaussmix {command} needs {missing}, which is not installed: {remedy}"
+
+
+def _drop_unwritten() -> None:
+    """Where standard output cannot be written to, as on a full disk, that is said once."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: Sequence[str]) -> int:
@@ -118,6 +137,7 @@ def _said_on_stderr() -> Iterator[None]:
     logger.setLevel(logging.INFO)
     with warnings.catch_warnings():
         warnings.filterwarnings("default", module="gaussmix")  # each text once, not for each of several rows
+        warnings.filterwarnings("ignore", module="PIL")  # of pictures that it reads all the same
         show = warnings.showwarning
         warnings.showwarning = lambda text, category, file, *rest: (
             print(f"gaussmix: {text}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,13 +42,25 @@ def learn(model: DensityModel, source: ColumnSource, quantity: Quantity, chunks:
 
     with progress_bar(f"reading {label}", source.total or None, show=sys.stderr.isatty()) as show:
         for chunk in chunks:
-            model.partial_fit(chunk)
+            with _learning(label):
+                model.partial_fit(chunk)
             show(source.done)
     if not hasattr(model, "counts_"):
         raise ValueError(
             f"{label} holds missing values alone: no number has been counted yet, there is nothing to learn"
         )
     model.quantities_ = (quantity,)
+    with _learning(label):
+        _ = model.reports_  # of which each command speaks
+
+
+@contextmanager
+def _learning(label: str) -> Iterator[None]:
+    """A ValueError names the column too."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{label}: {error}") from error
 
 
 def name_files(files: Sequence[Path]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
+
+from gaussmix._guard import printable, shown
 
 if TYPE_CHECKING:
     from gaussmix.training.loop import TrainResult
@@ -31,6 +34,7 @@ Names = Annotated[
 
 _ARG = type(tyro.conf.arg())
 _NO_STEP_LIMIT = 10_000_000
+_MOST_SAID = 2000  # characters
 
 
 class CommandError(Exception):
@@ -51,7 +55,7 @@ class TorchCommand:
     """Threads of the CPU; 0 leaves torch's own choice."""
 
     def __post_init__(self):
-        check_at_least(1, count=getattr(self, "count", None))
+        check_at_least(1, count=getattr(self, "count", None), steps=getattr(self, "steps", None))
         check_at_least(0, seed=self.seed, threads=self.threads)
 
     def set_threads(self) -> None:
@@ -151,6 +155,13 @@ def check_at_least(least: int, **flags: int | None) -> None:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be at least {least}")
 
 
+def check_finite(**flags: float | None) -> None:
+    """Raises ValueError for a flag that was given and is NaN or infinite."""
+    for name, value in flags.items():
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be a finite number")
+
+
 def check_suffix(path: Path, what: str, *allowed: str) -> None:
     """Raises ValueError for a file that cannot be written with its suffix: before the work, not after it."""
     if path.suffix.lower() not in allowed:
@@ -160,5 +171,10 @@ def check_suffix(path: Path, what: str, *allowed: str) -> None:
 def one_line(error: BaseException) -> str:
     """What went wrong, as one line for standard error."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return " ".join(str(error).split())
+        return printable(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
+    text, name = shown(str(error), _MOST_SAID), type(error).__name__
+    if isinstance(error, ValueError | OSError | ImportError) or name == "SafetensorError":  # of a full disk
+        return text or name
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in text:  # torch's
+        return text if "asks for" in text else "there is not enough memory for this"
+    return f"{name}: {text} (a fault of gaussmix: GAUSSMIX_DEBUG=1 shows where)"

@@ -87,6 +87,10 @@ class SampleClasses(TorchCommand):
     def __call__(self) -> None:
         if self.like is not None and (self.classes or self.truncation is not None):
             raise ValueError("--like draws from the cluster of the picture: leave out --classes and --truncation")
+        if self.truncation is not None and not 0 < self.truncation <= 1:
+            raise ValueError(f"--truncation is {self.truncation}; choose above 0, up to 1")
+        if not 0 <= self.strength <= 1:
+            raise ValueError(f"--strength is {self.strength}; choose from 0 (the picture) to 1 (any of its cluster)")
 
         import numpy as np
 

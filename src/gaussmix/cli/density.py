@@ -32,11 +32,18 @@ from gaussmix.cli._column import (
 from gaussmix.cli._flags import Names, Output, check_at_least, check_suffix
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from gaussmix.density.mixture import GaussianMixture1D
     from gaussmix.density.model import DensityModel
+    from gaussmix.density.quantity import Quantity
 
 _Ends = Annotated[tuple[str, str] | None, tyro.conf.arg(metavar="LOW HIGH")]
 
 _PICTURES = (".png", ".svg", ".pdf")
+_AT_ONCE = 1 << 20  # numbers that are drawn and written at a time
 
 
 def commands(words: list[str]) -> dict[str, Any]:
@@ -88,8 +95,10 @@ class FitColumn:
     def __call__(self) -> None:
         check_suffix(self.output, "model", ".safetensors")
         check_at_least(1, components=self.components)
-        if self.bandwidth != "cv" and not self.bandwidth > 0:
-            raise ValueError(f"--bandwidth is {self.bandwidth:g}; it must be positive, or cv")
+        if self.bandwidth != "cv" and not 0 < self.bandwidth < math.inf:
+            raise ValueError(f"--bandwidth is {self.bandwidth:g}; it must be positive and finite, or cv")
+        if self.threads == 0 or self.threads < -1:
+            raise ValueError(f"--threads is {self.threads}; it must be at least 1, or -1 for all processors")
 
         from gaussmix.density.model import DensityModel
 
@@ -223,19 +232,27 @@ class SampleModel:
             check_suffix(self.output, "sample", ".npy", ".csv", ".parquet")
         model = load_model(self.model)
         law, quantity = model.distribution_, model.quantities_[0]
-        values = quantity.to_data(law.rvs(self.count, random_state=self.seed))
-        if getattr(law, "whole", False) and values.dtype.kind == "f":
-            values = values.astype(int)
 
-        from gaussmix.density.files import write_column
+        from gaussmix.density.files import write_batches
         from gaussmix.density.quantity import as_text
 
+        batches = self._drawn(law, quantity)
         if self.output is None:
-            sys.stdout.writelines(f"{line}\n" for line in as_text(values))
+            for values in batches:
+                sys.stdout.writelines(f"{line}\n" for line in as_text(values))
         else:
             self.output.parent.mkdir(parents=True, exist_ok=True)
-            write_column(self.output, values)
+            write_batches(self.output, batches, self.count)
             print(f"{self.count} {quantity}: {self.output}")
+
+    def _drawn(self, law: GaussianMixture1D, quantity: Quantity) -> Iterator[NDArray[Any]]:
+        """The numbers, or dates, so many at a time that memory stays flat."""
+        import numpy as np
+
+        rng = np.random.default_rng(self.seed)
+        for start in range(0, self.count, _AT_ONCE):
+            values = quantity.to_data(law.rvs(min(_AT_ONCE, self.count - start), random_state=rng))
+            yield values.astype(int) if getattr(law, "whole", False) and values.dtype.kind == "f" else values
 
 
 @dataclass(frozen=True)

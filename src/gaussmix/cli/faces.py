@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from gaussmix.cli._flags import Names, Output, TorchCommand, choose_preset, run_training
+from gaussmix._guard import reading
+from gaussmix.cli._flags import Names, Output, TorchCommand, check_finite, choose_preset, run_training
 from gaussmix.diffusion.config import PRESETS, DiffusionConfig, find_model
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ class SampleFaces(TorchCommand):
         from gaussmix.sheets import picture_format, save_atomic
 
         picture_format(self.output)  # a wrong suffix is said before the drawing, not after
+        check_finite(guidance=self.guidance, classifier_scale=self.classifier_scale)
+        if self.folder is not None:
+            sampling.check_folder(self.folder)
         started = time.perf_counter()
         pipeline, steps = load_model(self, self.model, self.scheduler, self.steps)
         kinds = read_components(self.component, pipeline.attribute_names, pipeline.latent_distribution)
@@ -148,10 +152,13 @@ class EditFace(TorchCommand):
         from gaussmix.data.decode import read_square
         from gaussmix.diffusion.conditions import attribute_row, read_components
         from gaussmix.diffusion.edit import edit_images, find_encoder, reconstruct
-        from gaussmix.diffusion.sampling import edit_sheet, label, write_folder
+        from gaussmix.diffusion.sampling import check_folder, edit_sheet, label, write_folder
         from gaussmix.sheets import picture_format, save_atomic
 
         picture_format(self.output)  # a wrong suffix is said before the drawing, not after
+        check_finite(guidance=self.guidance)
+        if self.folder is not None:
+            check_folder(self.folder)
         started = time.perf_counter()
         pipeline, _ = load_model(self, self.model)
         names = pipeline.attribute_names
@@ -213,9 +220,12 @@ class ListAttributes:
         from gaussmix.diffusion.saved import read_index
 
         found = find_model(self.model)
-        about = read_index(found)
-        names, packed = about["attribute_names"], about.get("attribute_rows")
-        shares = unpack_rows(packed, len(names)).mean(0).tolist() if packed else [None] * len(names)
+        with reading(found, "holds no model that can be read"):
+            about = read_index(found)
+            names, packed = about["attribute_names"], about.get("attribute_rows")
+            if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+                raise ValueError("its attribute_names are no list of names")
+            shares = unpack_rows(packed, len(names)).mean(0).tolist() if packed else [None] * len(names)
         if self.json:
             print(json.dumps(dict(zip(names, shares, strict=True)), indent=2))
             return
@@ -271,6 +281,7 @@ class EvaluateFaces(TorchCommand):
     """Leave out missing and damaged images of --data."""
 
     def __call__(self) -> None:
+        check_finite(guidance=self.guidance)
         pipeline, steps = load_model(self, self.model, self.scheduler, self.steps)
         trained = pipeline.training
         source = self.data or trained.get("data")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gaussmix.style.transfer import StyleTransfer, Target, TransferStep
     from gaussmix.style.vgg import VGG19Features
 
+_LEAST_SIDE = 32  # pixels, as of a picture's sides in `gaussmix.style.images`
 _RATE = 12  # frames a second
 _LEAD = 6  # frames that a film begins before its beginning, so that it closes without a jump
 _THOUSAND = 1000  # the bar counts thousands of pixels: steps at the pyramid's sizes take their time in proportion
@@ -60,6 +61,7 @@ class FitStyle(_StyleCommand):
 
     def __call__(self) -> None:
         check_at_least(2, crops=self.crops)
+        check_at_least(_LEAST_SIDE, size=self.size)
         check_suffix(self.output, "style", ".safetensors")
         if not self.pictures:
             raise ValueError("no picture to learn from; name at least one")
@@ -116,6 +118,10 @@ class RenderPicture(_StyleCommand):
 
     def __call__(self) -> int:
         check_at_least(1, save_every=self.save_every, frames=self.frames, frame_steps=self.frame_steps)
+        check_at_least(_LEAST_SIDE, size=self.size, style_size=self.style_size)
+        for flag, weight in (("--content-weight", self.content_weight), ("--tv-weight", self.tv_weight)):
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"{flag} is {weight}; it must be finite and not negative")
         shares = read_shares(self.style)
 
         from gaussmix.sheets import save_atomic, save_images

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from gaussmix._files import whole_file
+from gaussmix._guard import reading
 from gaussmix.data.base import AttributeDataset, DataError
 
 FORMAT = 1  # part of every key: raise it when the files of an entry change
@@ -103,18 +104,26 @@ def remember(root: Path, stamp: str, content: str | None) -> None:
 def _open(folder: Path) -> Entry | None:
     """The entry in ``folder``, or None if it is absent or damaged in any way that shows."""
     try:
-        meta = json.loads((folder / "meta.json").read_text("utf-8"))
-        if any((folder / name).stat().st_size != size for name, size in meta["bytes"].items()):
-            return None
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in meta["digests"]}
-        if images.dtype != np.uint8 or list(images.shape) != meta["shape"]:
-            return None
-        if any(_checksum(arrays[name]) != expected for name, expected in meta["digests"].items()):
-            return None
-        return Entry(folder.name, images, arrays, meta["info"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
+        with reading(folder):
+            return _read_whole(folder)
+    except (OSError, ValueError):
         return None
+
+
+def _read_whole(folder: Path) -> Entry | None:
+    """The entry in ``folder``, None if it disagrees with its meta.json. Raises nearly anything if it is damaged."""
+    meta = json.loads((folder / "meta.json").read_text("utf-8"))
+    if meta["bytes"].keys() != {"images.npy", *(f"{name}.npy" for name in meta["digests"])}:
+        return None
+    if any((folder / name).stat().st_size != size for name, size in meta["bytes"].items()):
+        return None
+    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in meta["digests"]}
+    if images.dtype != np.uint8 or list(images.shape) != meta["shape"]:
+        return None
+    if any(_checksum(arrays[name]) != expected for name, expected in meta["digests"].items()):
+        return None
+    return Entry(folder.name, images, arrays, meta["info"])
 
 
 def _build(folder: Path, size: int, build: Callable[[Append], Built]) -> None:

@@ -6,6 +6,7 @@ not fit in it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._guard import reading, shown
 from gaussmix.density.columns import arrow_values, is_readable, series_values
 from gaussmix.density.quantity import Quantity
 from gaussmix.density.table_file import Batches, EmptyFileError, TableFile
@@ -27,10 +29,9 @@ class NpyFile(TableFile):
     """An array (N,) or (N, D); its columns are called 0, 1, ... Raises ValueError for another and a damaged file."""
 
     def __init__(self, path: Path):
-        try:
-            array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path} is not a whole .npy file of numbers ({error})") from error
+        with warnings.catch_warnings(), reading(path, "is not a whole .npy file of numbers"):
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+            array: Any = np.lib.format.open_memmap(path, mode="r")
         if array.dtype.kind not in "fiubmM" or array.ndim not in (1, 2):
             raise ValueError(f"{path} holds {array.dtype} of shape {array.shape}; needed are numbers (N,) or (N, D)")
         if array.size == 0:
@@ -86,12 +87,8 @@ class ArrowFile(TableFile):
 
     def __init__(self, path: Path, kind: str):
         self.label, self._path, self._kind = str(path), path, kind
-        import pyarrow as pa
-
-        try:
+        with reading(path, f"is not a whole {kind} file"):
             self._schema, self.total = self._look()
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path} is not a whole {kind} file ({error})") from error
         self.names = list(self._schema.names)
         if self.total == 0 or not self.names:
             raise EmptyFileError(f"{path} is empty: it has {self.total} rows and {len(self.names)} columns")
@@ -123,6 +120,7 @@ class ArrowFile(TableFile):
         import pyarrow as pa
 
         done, names = 0, [self.names[j] for j in chosen]
+        said = shown(", ".join(names[:3]))
         try:
             for batch in self._record_batches(chosen, batch_rows):
                 done += len(batch)
@@ -132,7 +130,7 @@ class ArrowFile(TableFile):
                     done,
                 )
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{self.label}, column {', '.join(names[:3])}, after row {done}: {error}") from error
+            raise ValueError(f"{self.label}, column {said}, after row {done}: {shown(str(error), 400)}") from error
 
     def _record_batches(self, chosen: Sequence[int], batch_rows: int) -> Iterator[Any]:
         if self._kind == "parquet":
@@ -164,12 +162,10 @@ class PolarsFile(TableFile):
         import polars as pl
 
         self.label = str(path)
-        try:
+        with reading(path, f"is not a whole {kind} file"):
             self._scan: Any = (pl.scan_parquet if kind == "parquet" else pl.scan_ipc)(path)
             self._schema = self._scan.collect_schema()
             self.total = self._scan.select(pl.len()).collect().item()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise ValueError(f"{path} is not a whole {kind} file ({error})") from error
         self.names = list(self._schema)
         if self.total == 0 or not self.names:
             raise EmptyFileError(f"{path} is empty: it has {self.total} rows and {len(self.names)} columns")
@@ -199,13 +195,14 @@ class PolarsFile(TableFile):
         import polars as pl
 
         done, names = 0, [self.names[j] for j in chosen]
+        said = shown(", ".join(names[:3]))
         try:
             for frame in self._scan.select(list(dict.fromkeys(names))).collect_batches(chunk_size=batch_rows):
                 done += len(frame)
                 pairs = [(frame[name], self._quantities[j]) for name, j in zip(names, chosen, strict=True)]
                 yield [series_values(s)[0] if q else s.to_numpy() for s, q in pairs], done
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise ValueError(f"{self.label}, column {', '.join(names[:3])}, after row {done}: {error}") from error
+            raise ValueError(f"{self.label}, column {said}, after row {done}: {shown(str(error), 400)}") from error
 
 
 def open_arrow(path: Path, kind: str) -> ArrowFile | PolarsFile:

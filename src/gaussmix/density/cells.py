@@ -17,10 +17,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._guard import shown
 from gaussmix.density.quantity import NUMBER, Quantity, format_number, parse_clock
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None", "#N/A")
 
+MOST_CELL = 120  # characters of a number or a date: patterns are not tried on what is longer
 _BOOLEANS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 _CURRENCY = r"[$€£¥₹₽₩₪₺₫฿₴₦]|[A-Z]{3}|kr\.?|zł|Fr\.?"
 _SPACES = " \u00a0\u202f\u2009"
@@ -40,7 +42,7 @@ class CellError(ValueError):
     """A cell that cannot be read: its row among those that were given, and what stands in it."""
 
     def __init__(self, row: int, cell: str, why: str = "is not a number"):
-        super().__init__(f"{cell!r} {why}")
+        super().__init__(f"{shown(cell)!r} {why}")
         self.row, self.cell, self.why = row, cell, why
 
 
@@ -89,7 +91,7 @@ class Style:
             if cell is not None:
                 try:
                     out[row] = read(cell)
-                except (ValueError, KeyError):
+                except (ValueError, KeyError, OverflowError):
                     raise CellError(row, cell) from None
         return out
 
@@ -98,7 +100,7 @@ class Style:
         if other not in cell:
             with suppress(ValueError):  # most cells have no marks
                 return _plain_number(cell.replace(self.decimal, ".", 1))
-        found = _number_pattern(self.decimal, self.thousands, self.currency).fullmatch(cell)
+        found = _matched(_number_pattern(self.decimal, self.thousands, self.currency), cell)
         if found is None:
             raise ValueError
         debit, signs, whole, part, power, share = found.groups()
@@ -120,7 +122,7 @@ class Style:
             if cell is not None:
                 try:
                     out[row] = _moment(cell, self.order, self.quantity.zone is not None)
-                except ValueError:
+                except (ValueError, OverflowError):
                     raise CellError(row, cell, "is not a date like those above it") from None
         return out
 
@@ -139,7 +141,11 @@ def is_value(cell: str) -> bool:
     """Whether a cell is a number in any style, a boolean, or a date: nothing that names a column."""
     cell = cell.strip()
     known = cell in MISSING or cell.lower() in _BOOLEANS or _is_plain(cell)
-    return known or _is_clock(cell) or bool(_DECORATED.fullmatch(cell) or _DATE.fullmatch(cell))
+    return known or _is_clock(cell) or bool(_matched(_DECORATED, cell) or _matched(_DATE, cell))
+
+
+def _matched(pattern: re.Pattern[str], cell: str) -> re.Match[str] | None:
+    return pattern.fullmatch(cell) if len(cell) <= MOST_CELL else None
 
 
 def find_style(cells: Iterable[str], missing: Collection[str] = MISSING, decimal_comma: bool = False) -> Style:
@@ -185,6 +191,8 @@ def _is_plain(cell: str) -> bool:
 
 
 def _is_clock(cell: str) -> bool:
+    if len(cell) > MOST_CELL:
+        return False
     try:
         parse_clock(cell)
     except ValueError:
@@ -194,7 +202,7 @@ def _is_clock(cell: str) -> bool:
 
 def _marked_style(cells: list[str], decimal_comma: bool) -> Style | str | None:
     """For numbers with marks that all cells agree on; None, or why not."""
-    found = [_DECORATED.fullmatch(cell) for cell in cells]
+    found = [_matched(_DECORATED, cell) for cell in cells]
     if not all(found):
         return None
     decimals, thousands, open_commas = set(), set(), False
@@ -234,7 +242,7 @@ def _marked_style(cells: list[str], decimal_comma: bool) -> Style | str | None:
 
 def _date_style(cells: list[str]) -> Style | str | None:
     """For dates whose day and month can be told apart; None for no dates, or why not."""
-    found = [_DATE.fullmatch(cell) for cell in cells]
+    found = [_matched(_DATE, cell) for cell in cells]
     if not all(found):
         return None
     matches = [match for match in found if match]
@@ -262,7 +270,7 @@ def _date_style(cells: list[str]) -> Style | str | None:
 @lru_cache(1 << 14)
 def _moment(cell: str, order: str, zoned: bool) -> datetime:
     """A date; with a zone in UTC. Raises ValueError."""
-    found = _DATE.fullmatch(cell)
+    found = _matched(_DATE, cell)
     if found is None or bool(found["zone"]) != zoned:
         raise ValueError
     parts = dict(zip("ymd" if order == "iso" else order, (int(found[name]) for name in "abc"), strict=True))

@@ -423,14 +423,18 @@ class BinnedCounts(TensorRecord):
         """Make the counts that `to_tensors` described. Raises ValueError for other arrays."""
         try:
             settings = json.loads(bytes(tensors["settings"]).decode())
-            counts = cls(Axis(**settings.pop("axis")), atoms=tensors["atoms"], **settings)
+            axis = Axis(**settings.pop("axis"))
+            if tensors["table"].shape != (axis.n_bins + FIRST_BIN + 1,):
+                raise ValueError(f"{tensors['table'].size} numbers for {axis.n_bins} bins")
+            counts = cls(axis, atoms=tensors["atoms"], **settings)
             if "importance_mass" in tensors:
                 counts._weighed()
             for name, part in counts._arrays().items():
                 if tensors[name].shape != part.shape:
                     raise ValueError(f"{name} has shape {tensors[name].shape}, not {part.shape}")
                 np.copyto(part, tensors[name], casting="no")
-        except (KeyError, TypeError, ValueError) as error:
+            _check_counts(counts, tensors)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"these arrays are not binned counts: {error}") from error
         return counts
 
@@ -535,3 +539,28 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _check_counts(counts: BinnedCounts, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Raises ValueError for what no data can give: counts below 0, weights of NaN, extremes beyond the bins."""
+    for name in ("table", "atom_table", "importance_table", "importance_atom_table"):
+        if name in tensors and tensors[name].size:
+            least, total = int(tensors[name].min()), float(tensors[name].astype(np.float64).sum())
+            if least < 0 or total > LARGEST_COUNT:
+                raise ValueError(f"{name} holds {least if least < 0 else total:g}, which is no number of points")
+    for name in ("importance_mass", "importance_atom_mass", "importance_squares"):
+        if name in tensors and not (np.isfinite(tensors[name]).all() and tensors[name].min(initial=0) >= 0):
+            raise ValueError(f"{name} holds a weight that is negative or not finite")
+    if "moments" in tensors and not np.isfinite(tensors["moments"]).all():
+        raise ValueError("moments are not finite")
+    low, high = counts.minimum, counts.maximum
+    if (low, high) == (math.inf, -math.inf):
+        return
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"the extremes are {low} and {high}; they must be finite and in order")
+    axis = counts.axis
+    ends = axis.transform([low, high])
+    start = axis.start + (axis.first - 1) * axis.width  # a bin further: edges are rounded
+    under, over = ends[0] < start, ends[1] > start + (axis.n_bins + 2) * axis.width
+    if (under and not counts.n_under) or (over and not counts.n_over):
+        raise ValueError(f"the extremes are {low:g} and {high:g}, beyond the bins, where nothing was counted")

@@ -242,6 +242,8 @@ class LatticeMixture1D(GaussianMixture1D):
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
         """Make the distribution that gave `to_tensors()`. Raises KeyError and ValueError for other arrays."""
         continuous = GaussianMixture1D.from_tensors(tensors)
+        if tensors["step"].shape != (1,):
+            raise ValueError("step is one number")
         return cls(continuous, tensors["values"], tensors["probabilities"], float(tensors["step"][0]))
 
     def _listed(self) -> dict[str, FloatArray]:

@@ -8,8 +8,9 @@ whole throughout are integers.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._files import whole_file
+from gaussmix._guard import reading
 from gaussmix.density.columns import BATCH_ROWS
 from gaussmix.density.lattice import OF_INTEGERS, holds_integers, marked_integers
 from gaussmix.density.quantity import NUMBER, Quantity, as_text
@@ -92,11 +94,12 @@ class TableSource(AbstractContextManager):
             if table is not None:
                 here = chosen if table is first else [table.choose(name) for name in self._names]
                 self._check_kinds(table, here)
-                for columns, done in gathered(table.batches(here, self._batch_rows), least):
-                    columns = columns if table.has_types else [marked_integers(column) for column in columns]
-                    any_rows = True
-                    read = before + (file.size * done // table.total if table.total else 0)
-                    yield [self._without_sentinels(column) for column in columns], read
+                with reading(table.label, "cannot be read"):
+                    for columns, done in gathered(table.batches(here, self._batch_rows), least):
+                        columns = columns if table.has_types else [marked_integers(column) for column in columns]
+                        any_rows = True
+                        read = before + (file.size * done // table.total if table.total else 0)
+                        yield [self._without_sentinels(column) for column in columns], read
             before += file.size
         if not any_rows:
             raise EmptyFileError(f"{self._files[0].label} is empty: it has a header and no rows")
@@ -210,21 +213,46 @@ def write_column(path: PathLike, values: NDArray[Any], name: str = "x") -> None:
 
     Raises ValueError for another suffix, ImportError for parquet without pyarrow.
     """
-    path = Path(path)
+    write_batches(path, [values], len(values), name)
+
+
+def write_batches(path: PathLike, batches: Iterable[NDArray[Any]], total: int, name: str = "x") -> None:
+    """`write_column` of ``total`` values that come in batches, of which one at a time is held."""
+    path, remaining = Path(path), iter(batches)
+    first = next(remaining)
+    write = {".npy": _write_npy, ".csv": _write_csv, ".parquet": _write_parquet}.get(path.suffix)
+    if write is None:
+        raise ValueError(f"{path} is none of .npy, .csv, .parquet")
     with whole_file(path) as aside:
-        if path.suffix == ".npy":
-            np.save(aside, values)
-        elif path.suffix == ".csv":
-            aside.write_text("".join(f"{line}\n" for line in (name, *as_text(values))))
-        elif path.suffix == ".parquet":
-            try:
-                import pyarrow as pa
-                import pyarrow.parquet as pq
-            except ImportError as error:
-                raise ImportError(f"writing {path} needs pyarrow: pip install 'gaussmix[parquet]'") from error
-            pq.write_table(pa.table({name: values}), aside)
-        else:
-            raise ValueError(f"{path} is none of .npy, .csv, .parquet")
+        try:
+            write(aside, chain([first], remaining), first.dtype, total, name)
+        except ImportError as error:
+            raise ImportError(f"writing {path} needs pyarrow: pip install 'gaussmix[parquet]'") from error
+
+
+def _write_npy(path: Path, batches: Iterable[NDArray[Any]], dtype: np.dtype[Any], total: int, name: str) -> None:
+    with path.open("wb") as file:
+        about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (total,)}
+        np.lib.format.write_array_header_1_0(file, about)
+        for values in batches:
+            file.write(np.ascontiguousarray(values).tobytes())
+
+
+def _write_csv(path: Path, batches: Iterable[NDArray[Any]], dtype: np.dtype[Any], total: int, name: str) -> None:
+    with path.open("w") as file:
+        file.write(f"{name}\n")
+        for values in batches:
+            file.writelines(f"{line}\n" for line in as_text(values))
+
+
+def _write_parquet(path: Path, batches: Iterable[NDArray[Any]], dtype: np.dtype[Any], total: int, name: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.table({name: np.empty(0, dtype)}).schema
+    with pq.ParquetWriter(path, schema) as writer:
+        for values in batches:
+            writer.write_table(pa.table({name: values}, schema=schema))
 
 
 def _is_float(mark: str) -> bool:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from scipy.stats._distn_infrastructure import rv_continuous_frozen
     from sklearn.mixture import GaussianMixture
 
+_SQUARABLE = 1e150  # numbers whose squares, and sums of them, are finite
 _FAR = 1e-15  # mass on either side in which no highest-density set ends
 _DIRECT_BELOW = 4000  # log-densities that cost as much as making the table, whatever the number of components
 _MASS_COSTS, _QUANTILE_COSTS = 6, 60  # of a cdf and of a quantile's search, in log-densities
@@ -127,6 +128,9 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
         """
         if order != int(order) or order < 0:
             raise ValueError(f"order is {order}; it must be a whole number, at least 0")
+        unit, small = self._in_units
+        if small is not None:
+            return small.moment(order) * float(np.float64(unit) ** order)
         if order <= 2:
             return (1.0, self.mean(), self.var() + self.mean() ** 2)[int(order)]
         powers = np.arange(int(order) + 1)
@@ -135,12 +139,12 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
 
     def skewness(self) -> float:
         """Return E[(X - mean)^3] / std^3 of the distribution without its guard; NaN for a single point."""
-        _, central = self._without_guard._central_moments(3)
+        _, central = (self._in_units[1] or self)._without_guard._central_moments(3)
         return float(central[3] / central[2] ** 1.5) if central[2] > 0 else math.nan
 
     def kurtosis(self) -> float:
         """Return E[(X - mean)^4] / std^4 - 3 of the distribution without its guard; 0 for a Gaussian."""
-        _, central = self._without_guard._central_moments(4)
+        _, central = (self._in_units[1] or self)._without_guard._central_moments(4)
         return float(central[4] / central[2] ** 2) - 3 if central[2] > 0 else math.nan
 
     def modes(self) -> FloatArray:
@@ -156,6 +160,9 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
         >>> GaussianMixture1D([0.5, 0.5], means=[0.0, 4.0], stds=[1.0, 0.5]).modes().round(3).tolist()
         [0.0, 4.0]
         """
+        unit, small = self._in_units
+        if small is not None:
+            return unit * small.modes()
         return shape.maxima(*self._profile, self._pieces) if self._rest > 0 else np.empty(0)
 
     def mode(self) -> float:
@@ -294,7 +301,11 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
         >>> len(few.weights) < 10, distance <= 0.01
         (True, True)
         """
-        return simplify(self, k, tolerance)
+        unit, small = self._in_units
+        if small is None:
+            return simplify(self, k, tolerance)
+        mixture, distance = simplify(small, k, None if tolerance is None else tolerance / unit)
+        return Simplified(mixture.affine(unit), unit * distance)
 
     # -- elsewhere
 
@@ -359,6 +370,8 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
         """Make the mixture that gave `to_tensors()`. Raises KeyError and ValueError for other arrays."""
         gaussians = tensors["weights"], tensors["means"], tensors["stds"]
         atoms = tensors["atom_positions"], tensors["atom_masses"]
+        if tensors["bounds"].shape != (2,) or tensors["tail"].shape != (3,):
+            raise ValueError("bounds are two numbers and tail three")
         (low, high), (mass, loc, scale) = tensors["bounds"].tolist(), tensors["tail"].tolist()
         return cls(*gaussians, bounds=(low, high), tail=(mass, loc, scale), atoms=atoms)
 
@@ -391,12 +404,20 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
             return self
         return GaussianMixture1D(self.weights, self.means, self.stds, bounds=self.bounds, atoms=self.atoms)
 
-    @cached_property
-    def _moments(self) -> tuple[float, float]:
+    def _mean_and_variance(self) -> tuple[float, float]:
         mean, variance = moments.mean_and_variance(self._pieces)
         positions, masses = self.atoms
         total = float(masses @ positions) + self._rest * mean
         return total, float(masses @ (positions - total) ** 2) + self._rest * (variance + (mean - total) ** 2)
+
+    @cached_property
+    def _in_units(self) -> tuple[float, GaussianMixture1D | None]:
+        places = [self.means, self.stds, self.atoms.positions, np.array(self.tail)[1:]]
+        size = max(float(np.abs(each).max(initial=0)) for each in places)
+        if size < _SQUARABLE:
+            return 1.0, None
+        unit = 2.0 ** math.frexp(size)[1]
+        return unit, self.affine(1 / unit)
 
     def _central_moments(self, order: int) -> tuple[float, FloatArray]:
         """The mean, and the moments about it up to ``order``, of a mixture without guard."""

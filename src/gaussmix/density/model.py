@@ -22,7 +22,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gaussmix._files import Tensors, read_tensors, write_tensors
+from gaussmix._guard import reading
 from gaussmix._typing import FloatArray
+from gaussmix.density import stored
 from gaussmix.density.basis import GaussianBasis, check_range
 from gaussmix.density.binning import Warp, choose_axis, choose_basis, take_sample
 from gaussmix.density.columns import is_empty, read_columns
@@ -32,7 +34,7 @@ from gaussmix.density.lattice import ColumnKind, integer_columns
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.quantity import Quantity, format_number
 from gaussmix.density.reflection import Bounds, finite_or_not
-from gaussmix.density.report import BASIS_RULES, FitReport, FittedDensity, Rule, make_report
+from gaussmix.density.report import BASIS_RULES, RULES, FitReport, FittedDensity, Rule, make_report
 from gaussmix.density.ties import LEAST_REPEATS
 
 if TYPE_CHECKING:
@@ -263,29 +265,44 @@ class DensityModel:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote. Raises ValueError for a file that is cut short or was written by another."""
-        tensors, about = read_tensors(path, "GMMExpansion")
-        try:
+        """Read what `save` wrote. Raises ValueError, naming the file, for one that is damaged or written by another."""
+        with reading(path, "holds no usable model", "; fit and save it again"):
+            tensors, about = read_tensors(path, "GMMExpansion")
             model = cls(**_tupled(json.loads(about["parameters"])))
-            reports = tuple(FitReport.from_dict(facts) for facts in json.loads(about["reports"]))
-            model.counts_, fitted = [], []
-            for j, report in enumerate(reports):
-                model.counts_.append(BinnedCounts.from_tensors(_part(tensors, f"{j}.counts.")))
-                learnt = _part(tensors, f"{j}.mixture.")
-                mixture = (LatticeMixture1D if "probabilities" in learnt else GaussianMixture1D).from_tensors(learnt)
-                fitted.append(FittedDensity(mixture, report.details))
-            model.bases_ = tuple(b and GaussianBasis(**_tupled(b)) for b in json.loads(about["bases"]))
-            model.n_features_in_, model._bins_are_shared = len(fitted), True
-            kept = json.loads(about.get("quantities", "[]")) or [{}] * len(fitted)
-            model.quantities_ = tuple(Quantity(**facts) for facts in kept)
-            kinds = json.loads(about.get("kinds", "null"))
-            model._kinds = kinds and tuple(ColumnKind(*kind) for kind in kinds)
-            if names := json.loads(about["names"]):
-                model.feature_names_in_ = np.array(names, dtype=object)
-            model._fitted, model._reports = tuple(fitted), reports
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} holds no usable model ({error}); fit and save it again") from error
+            model._take(tensors, about)
         return model
+
+    def _take(self, tensors: Tensors, about: dict[str, str]) -> None:
+        """What `save` wrote beside the parameters. Raises ValueError and others for what does not fit together."""
+        self._check_parameters()
+        written = json.loads(about["reports"])
+        for facts in written:
+            stored.check_facts(facts)
+        reports = tuple(FitReport.from_dict(facts) for facts in written)
+        self.counts_, fitted = [], []
+        for j, report in enumerate(reports):
+            self.counts_.append(BinnedCounts.from_tensors(_part(tensors, f"{j}.counts.")))
+            learnt = _part(tensors, f"{j}.mixture.")
+            mixture = (LatticeMixture1D if "probabilities" in learnt else GaussianMixture1D).from_tensors(learnt)
+            stored.check_report(report, self.counts_[-1], mixture)
+            fitted.append(FittedDensity(mixture, report.details))
+        self.bases_ = tuple(b and GaussianBasis(**_tupled(b)) for b in json.loads(about["bases"]))
+        self.n_features_in_, self._bins_are_shared = len(fitted), True
+        kept = json.loads(about.get("quantities", "[]")) or [{}] * len(fitted)
+        for facts in kept:
+            stored.check_quantity(facts)
+        self.quantities_ = tuple(Quantity(**facts) for facts in kept)
+        kinds = json.loads(about.get("kinds", "null"))
+        for kind in kinds or ():
+            stored.check_kind(kind)
+        self._kinds = kinds and tuple(ColumnKind(*kind) for kind in kinds)
+        names = json.loads(about["names"])
+        if names:
+            self.feature_names_in_ = np.array([str(name) for name in names], dtype=object)
+        stored.check_lengths(
+            len(fitted), bases=self.bases_, quantities=self.quantities_, kinds=self._kinds, names=names
+        )
+        self._fitted, self._reports = tuple(fitted), reports
 
     # -- inside
 
@@ -317,6 +334,8 @@ class DensityModel:
         low, high = self._bounds()
         if low is not None and high is not None:
             check_range(low, high, "bounds")
+        if self.rule not in RULES:
+            raise ValueError(f"rule is {self.rule!r}; choose from {', '.join(RULES)}")
         smoothness: Any = self.smoothness
         if smoothness not in ("auto", "few_modes") and not (
             isinstance(smoothness, Real) and 0 <= float(smoothness) < math.inf

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from gaussmix._guard import reading
 from gaussmix.density.cells import find_style
 from gaussmix.density.quantity import NUMBER, Quantity
 from gaussmix.density.table_file import Batches, EmptyFileError, TableFile
@@ -48,7 +49,8 @@ class SourceFile:
 
     def open(self, missing: Collection[str] = ()) -> TableFile:
         """The table in it. Raises ValueError for one that is damaged or of no known kind, EmptyFileError."""
-        table = self._open(missing)
+        with reading(self.label, "cannot be read"):
+            table = self._open(missing)
         return _WithFolders(table, self.constants) if self.constants else table
 
     def _open(self, missing: Collection[str]) -> TableFile:

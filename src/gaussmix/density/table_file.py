@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from gaussmix._guard import shown
 from gaussmix.density.lattice import concatenated
 from gaussmix.density.quantity import Quantity
 
@@ -45,18 +46,18 @@ class TableFile:
     def choose(self, column: str | int | None) -> int:
         """Number of the column of that name or number; None where there is one. Raises ValueError for no such one."""
         names = self.names
-        shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        listed = ", ".join(shown(name, 60) for name in names[:20]) + (", ..." if len(names) > 20 else "")
         found = range(len(names)) if column is None else [j for j, name in enumerate(names) if name == column]
         if len(found) == 1:
             return found[0]
         if column is None:
-            raise ValueError(f"{self.label} has {len(names)} columns, so say which one: {shown}")
+            raise ValueError(f"{self.label} has {len(names)} columns, so say which one: {listed}")
         last = len(names) - 1
         if found:
             raise ValueError(f"{self.label} has several columns {column!r}: name one by its number, from 0 to {last}")
         if str(column).isdecimal() and int(column) < len(names):
             return int(column)
-        raise ValueError(f"{self.label} has no column {column!r}; it has {shown} (or a number from 0 to {last})")
+        raise ValueError(f"{self.label} has no column {column!r}; it has {listed} (or a number from 0 to {last})")
 
 
 def gathered(batches: Iterable[tuple[list[NDArray[Any]], int]], least: int) -> Batches:

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from gaussmix._guard import DamagedFileError, reading, shown
 from gaussmix.density.cells import MISSING, CellError, Style, find_style, is_value
 from gaussmix.density.columns import arrow_values
 from gaussmix.density.quantity import Quantity
@@ -29,6 +30,7 @@ from gaussmix.density.table_file import Batches, EmptyFileError, TableFile
 BUFFER = 1 << 18  # bytes
 PLAIN_ROWS = 1 << 14  # read by Python's csv module at a time
 LOOKED_AT = 1000  # rows that say how cells are read
+MOST_LINE = 1 << 22  # bytes of a line
 DELIMITERS = ("\t", ";", "|", ",")
 PACKED = (".gz", ".zst")
 
@@ -56,14 +58,18 @@ class TextInput:
         self.label = "stdin" if path is None else str(path)
         self.total = 0 if path is None else path.stat().st_size
         self._path, self._stream = path, stream
-        self.head = b""
+        head, ended = bytearray(), False
         try:
-            with self._opened(b"") as (_, file):
-                while (len(self.head) < BUFFER or b"\n" not in self.head) and (more := file.read(1 << 13)):
-                    self.head += more
-        except (OSError, EOFError) as error:
-            if not self.head:  # else it is said where the end is missing
-                raise ValueError(f"{self.label} is not a whole {self._packing} file ({error})") from error
+            with reading(self.label, f"is not a whole {self._packing} file"), self._opened(b"") as (_, file):
+                while (len(head) < BUFFER or not ended) and (more := file.read(1 << 13)):
+                    head += more
+                    ended = ended or b"\n" in more or b"\r" in more
+                    if not ended and len(head) > MOST_LINE:
+                        raise _too_long(self.label)
+        except DamagedFileError:
+            if not head:  # else it is said where the end is missing
+                raise
+        self.head = bytes(head)
 
     @property
     def is_stream(self) -> bool:
@@ -152,7 +158,7 @@ class _TextFile(TableFile):
         remedy = f"; if it stands for a missing value, say so: --missing {error.cell!r}" * (
             error.why == "is not a number"
         )
-        return ValueError(f"{self.label}, column {self.names[j]}, row {row}: {error}{remedy}")
+        return ValueError(f"{self.label}, column {shown(self.names[j])}, row {row}: {error}{remedy}")
 
 
 class DelimitedFile(_TextFile):
@@ -198,22 +204,24 @@ class DelimitedFile(_TextFile):
                             raise self.bad_cell(j, done + error.row + 1, error) from None
                     done += len(values[0])
                     yield values, 0 if raw is None else raw.tell()
-            except (ValueError, OSError, EOFError) as error:  # pyarrow's among them
-                if str(error).startswith(self.label):
+            except (ImportError, MemoryError):
+                raise
+            except Exception as error:  # those of pyarrow, gzip and csv have no class in common
+                if isinstance(error, ValueError) and str(error).startswith(self.label):
                     raise
                 raise self._failed(error, chosen, done) from error
 
     def _failed(self, error: Exception, chosen: Sequence[int], done: int) -> ValueError:
         """What pyarrow or the disk said, with pyarrow's rows, which count the header, as ours."""
-        text, skipped = str(error), int(self._header)
+        text, skipped = str(error) or type(error).__name__, int(self._header)
         if self._source.is_stream and done:  # where each block is read by itself
             skipped = -done
         if found := re.search(r"column #(\d+): Row #(\d+): .*invalid value '(.*)'", text, re.DOTALL):
             cell = CellError(0, found[3])
             return self.bad_cell(int(found[1]), int(found[2]) - skipped, cell)
         text = re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - skipped}", text)
-        names = ", ".join(self.names[j] for j in chosen[:3])
-        return ValueError(f"{self.label}, column {names}, after row {done}: {text}")
+        names = ", ".join(shown(self.names[j]) for j in chosen[:3])
+        return ValueError(f"{self.label}, column {names}, after row {done}: {shown(text, 400)}")
 
     def _rows(self, lines: Iterable[str]) -> Iterator[list[str]]:
         if self._delimiter:
@@ -224,11 +232,11 @@ class DelimitedFile(_TextFile):
         lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
         width = len(self.names)
         try:
-            rows = islice(self._rows(lines), int(self._header), None)
+            rows = islice(self._rows(_lines_of(lines, self.label)), int(self._header), None)
             while batch := list(islice(rows, min(batch_rows, PLAIN_ROWS))):
                 for row in batch:
                     if len(row) != width:
-                        raise ValueError(f"expected {width} columns, got {len(row)}: {row}")
+                        raise ValueError(f"expected {width} columns, got {len(row)}: {shown(str(row[:9]))}")
                 yield [[row[j] for row in batch] for j in chosen]
         finally:
             lines.detach()  # it is not ours to close
@@ -254,7 +262,7 @@ class DelimitedFile(_TextFile):
                 with pc.open_csv(file, options(size, skipped), parse, convert) as reader:
                     yield from reader
                 return
-            for number, block in enumerate(_blocks_of_lines(file, size)):
+            for number, block in enumerate(_blocks_of_lines(file, size, self.label)):
                 read = options(len(block) + 1, 0 if number else skipped)
                 yield from pc.read_csv(pa.BufferReader(block), read, parse, convert).to_batches()
 
@@ -263,17 +271,31 @@ class DelimitedFile(_TextFile):
             yield [arrow_values(column) if simple else column.to_pylist() for simple, column in columns]
 
 
-def _blocks_of_lines(file: IO[bytes], size: int) -> Iterator[bytes]:
+def _blocks_of_lines(file: IO[bytes], size: int, label: str) -> Iterator[bytes]:
     """About ``size`` bytes each, and whole lines."""
     rest = b""
     while data := file.read(size):
         data = rest + data
         end = data.rfind(b"\n") + 1
         rest = data[end:]
+        if len(rest) > MOST_LINE:
+            raise _too_long(label)
         if end:
             yield data[:end]
     if rest:
         yield rest
+
+
+def _lines_of(file: Any, label: str) -> Iterator[Any]:
+    """The lines of text or bytes. Raises ValueError for one that is too long to be one."""
+    while line := file.readline(MOST_LINE + 1):
+        if len(line) > MOST_LINE:
+            raise _too_long(label)
+        yield line
+
+
+def _too_long(label: str) -> ValueError:
+    return ValueError(f"{label} has a line of more than {MOST_LINE >> 20} MiB; is it text, a row a line?")
 
 
 def _find_delimiter(lines: list[str], commas_first: bool) -> str | None:
@@ -305,7 +327,7 @@ class JsonLines(_TextFile):
     def batches(self, chosen: Sequence[int], batch_rows: int) -> Batches:
         styles, done = [self.style(j) for j in chosen], 0
         with self._source.opened() as (raw, file):
-            lines = (line.decode("utf-8-sig", "replace") for line in file)
+            lines = (line.decode("utf-8-sig", "replace") for line in _lines_of(file, self.label))
             objects = self._objects((line for line in lines if line.strip()), 0)
             while batch := list(islice(objects, min(batch_rows, PLAIN_ROWS))):
                 values = []
@@ -326,8 +348,8 @@ class JsonLines(_TextFile):
         for row, line in enumerate(lines, done + 1):
             try:
                 found = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{self.label}, row {row}: not JSON ({error})") from None
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{self.label}, row {row}: not JSON ({shown(str(error))})") from None
             if not isinstance(found, dict):
                 raise ValueError(
                     f'{self.label}, row {row}: needed is an object, such as {{"price": 3}}; got {line[:60]!r}'

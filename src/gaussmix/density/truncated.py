@@ -109,6 +109,11 @@ class TruncatedMixture1D(Distribution1D):
         return self.mixture._pieces
 
     @cached_property
+    def _in_units(self) -> tuple[float, TruncatedMixture1D | None]:
+        unit, small = self.mixture._in_units
+        return unit, None if small is None else TruncatedMixture1D(small, self.low / unit, self.high / unit)
+
+    @cached_property
     def _ends(self) -> tuple[float, float]:
         low, high = self.mixture._ends
         return max(self.low, low), min(self.high, high)

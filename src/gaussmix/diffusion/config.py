@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from gaussmix.training.run import RunConfig
+from gaussmix.training.run import RunConfig, flag
 
 BUILT_IN_MODEL = Path(__file__).parents[1] / "models" / "avatars32"
 """The folder of the avatars model that comes with the package."""
@@ -117,20 +117,22 @@ class DiffusionConfig(RunConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self._check("at least 1", "size", "accumulate", "timesteps")
-        self._check("0 or more", "reader_steps", "classifier_weight")
-        if not 0 <= self.condition_dropout < 1:
-            raise ValueError(f"--condition-dropout is {self.condition_dropout}; choose 0 or more, below 1")
-        if self.detail_weight < 0 or (self.detail_weight > 0 and self.pairing != "matched"):
-            raise ValueError(f"--detail-weight is {self.detail_weight}; it must be 0 or more, and 0 unless matched")
-        if not 0 <= self.redraw_details <= 1 or (self.redraw_details > 0 and self.pairing != "matched"):
-            raise ValueError(f"--redraw-details is {self.redraw_details}; choose 0 to 1, and 0 unless matched")
+        self._check("at least 1", "size", "count", "accumulate", "timesteps", "latent_dim", "n_components")
+        self._check("at least 1", "layers_per_block")
+        self._check("0 or more", "reader_steps", "classifier_weight", "detail_weight", "weight_decay", "separation")
+        self._check("0 or more, below 1", "condition_dropout")
+        self._check("from 0 to 1", "redraw_details")
+        self._check("above 0, below 1", "ema_decay", "beta", "beta_start", "beta_end")
+        self._check("finite", "guidance")
+        if not self.channels or min(self.channels) < 1:
+            raise ValueError(f"--channels is {self.channels}; give at least one level, each of at least 1 channel")
+        for name in ("detail_weight", "redraw_details"):
+            if getattr(self, name) > 0 and self.pairing != "matched":
+                raise ValueError(f"{flag(name)} is {getattr(self, name)}; it must be 0 unless --pairing is matched")
         if self.reader_steps and self.pairing == "matched" and self.size < 8:  # said before the training, not after
             raise ValueError(f"--size is {self.size}; reading needs at least 8 pixels, or --reader-steps 0")
         if not self.classifier_weight and (self.classifier_loss, self.classifier_pass) != ("bce", "same"):
             raise ValueError("--classifier-loss and --classifier-pass need a --classifier-weight above 0, such as 0.1")
-        if not 0 < self.ema_decay < 1:
-            raise ValueError(f"--ema-decay is {self.ema_decay}; choose above 0, below 1")
 
 
 # What D says, or what its time did by default, of both of its models: one U-Net conditioned through tokens, epsilon,

@@ -25,6 +25,7 @@ from gaussmix.training.schedule import step_generator
 if TYPE_CHECKING:
     from gaussmix.diffusion.edit import EditResult
 
+TABLE = "metadata.csv"
 MOST_ON_A_SHEET = 256
 _TRAJECTORY = 10  # estimates in a row
 _COLUMNS, _EDITS_IN_A_ROW = 8, 6
@@ -184,6 +185,12 @@ def _start(
     return z, torch.randn((1, channels, size, size), generator=generator)
 
 
+def check_folder(folder: Path) -> None:
+    """Raises ValueError for a folder that has a metadata.csv, which might be the only list of its pictures."""
+    if (folder / TABLE).exists():
+        raise ValueError(f"{folder / TABLE} exists and is not replaced; name another folder, or move it away")
+
+
 def stream_to_folder(
     folder: Path, batches: Iterable[DrawnBatch], attributes: NDArray[np.uint8], names: Sequence[str]
 ) -> Iterator[DrawnBatch]:
@@ -191,13 +198,14 @@ def stream_to_folder(
 
     ``attributes`` ``(M, K)`` are those of all pictures, ``names`` the K names. After each batch the folder is an image
     folder that `gaussmix.load_dataset` reads, also if nothing comes after it. Before the first one is there nothing is
-    touched, so that a request that is refused leaves an older folder whole.
+    touched. Raises as `check_folder`.
     """
+    check_folder(folder)
     digits = max(5, len(str(len(attributes) - 1)))
     remaining = iter(batches)
     first = list(islice(remaining, 1))
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "metadata.csv").open("w", encoding="utf-8") as table:
+    with (folder / TABLE).open("x", encoding="utf-8") as table:
         table.write("file_name," + ",".join(names) + "\n")
         for batch in chain(first, remaining):
             rows = []

@@ -73,7 +73,7 @@ class Comparison:
             ("binned L1", self.binned_l1, f"{CELLS} cells, 0 to 2"),
             ("density information loss", self.density_information_loss, f"{PARTS} parts a cell, 0 to 2"),
         )
-        return "\n".join(f"{name:<27}{value:<12.6g}{about}" for name, value, about in rows)
+        return "\n".join(f"{name:<27}{value:<11.6g} {about}" for name, value, about in rows)
 
 
 @hint_at_names

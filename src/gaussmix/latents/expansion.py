@@ -25,6 +25,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from gaussmix._files import read_tensors, write_tensors
+from gaussmix._guard import reading
 from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.report import Rule, basis_options
@@ -37,6 +38,7 @@ COUPLINGS: tuple[Coupling, ...] = ("independent", "pca", "cluster-pca")
 CLUSTERS_TRIED = (1, 2, 5, 10, 20, 40)  # numbers of clusters that ``n_clusters="auto"`` chooses from
 _HELD_OUT = 0.25
 _KIND = "expansion_sampler"
+_SHARES_OFF = 1e-6  # how far the sum of shares may be from 1
 
 
 class ExpansionSampler(ClassSampler):
@@ -139,8 +141,8 @@ class ExpansionSampler(ClassSampler):
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ExpansionSampler:
         """Read what `save` wrote. Raises ValueError for another or a damaged file."""
-        tensors, about = read_tensors(path, _KIND)
-        try:
+        with reading(path, "is damaged"):
+            tensors, about = read_tensors(path, _KIND)
             sampler = cls(**json.loads(about["settings"]))
             sampler.classes_ = np.array(json.loads(about["classes"]))
             sampler.n_clusters_ = int(about["n_clusters"])
@@ -149,10 +151,6 @@ class ExpansionSampler(ClassSampler):
             sampler.parts_ = [Terms(parts[i - n : i]) for n, i in zip(tensors["n_parts"], last, strict=True)]
             sampler.n_features_in_ = tensors["part_means"].shape[1]
             sampler._check_loaded(len(parts))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path} holds no usable sampler: {error} is missing or unknown") from error
-        except (ArithmeticError, AttributeError, IndexError, RecursionError, ValueError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
         return sampler
 
     def _check_loaded(self, n_parts: int) -> None:
@@ -164,8 +162,10 @@ class ExpansionSampler(ClassSampler):
             fits = part.axes.shape == (self.n_features_in_, len(part.marginals)) and part.mean.ndim == 1
             if not fits or not (np.isfinite(part.mean).all() and np.isfinite(part.axes).all() and part.weight > 0):
                 raise ValueError(f"a part has axes {part.axes.shape}, or numbers that are not finite")
-        if not (np.isfinite(self.shares_).all() and self.shares_.min() > 0):
-            raise ValueError("shares of the classes are not positive")
+        if self.classes_.ndim != 1 or len(set(self.classes_.tolist())) != len(self.classes_):
+            raise ValueError("the classes are no list of different labels")
+        if not (self.shares_.ndim == 1 and self.shares_.min() > 0 and abs(self.shares_.sum() - 1) <= _SHARES_OFF):
+            raise ValueError("shares of the classes are not positive numbers with sum 1")
 
     def _check_settings(self) -> int:
         if self.coupling not in COUPLINGS:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gaussmix._files import cache_dir, read_tensors, write_tensors
+from gaussmix._guard import reading
 from gaussmix._progress import TrainingBar
 from gaussmix._typing import FloatArray
 from gaussmix.data.base import AttributeDataset, LabelledImages
@@ -221,10 +222,11 @@ def load_or_train(
 def _read_entry(path: Path, facts: dict[str, Any]) -> dict[str, NDArray[Any]] | None:
     """The weights and the score in a file; None if there is none, it is damaged, or made for something else."""
     try:
-        tensors, metadata = read_tensors(path, _KIND)
-        whole = json.loads(metadata["about"]) == {**facts, "sha256": _checksum(tensors)}
+        with reading(path):
+            tensors, metadata = read_tensors(path, _KIND)
+            whole = json.loads(metadata["about"]) == {**facts, "sha256": _checksum(tensors)}
         return tensors if whole else None
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError):
         return None
 
 
@@ -264,10 +266,8 @@ class InceptionFeatures:
         if not path.is_file():
             raise ValueError(f"there is no file {path} with an Inception network; {_HOW}")
         self.device = torch.device(device)
-        try:
+        with reading(path, "is no TorchScript file", f"; {_HOW}", kind=ValueError):
             self.network = torch.jit.load(str(path), map_location=self.device).eval()
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{path} is no TorchScript file; {_HOW}") from error
         try:
             rows = self.features(np.zeros((2, _INCEPTION_SIZE, _INCEPTION_SIZE, 3), np.uint8))
         except (RuntimeError, AttributeError) as error:  # AttributeError: what came back is no tensor

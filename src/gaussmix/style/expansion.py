@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gaussmix._files import Tensors, read_tensors, write_tensors
+from gaussmix._guard import reading
 from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.report import Rule, basis_options
@@ -335,23 +336,38 @@ class GramExpansion:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> GramExpansion:
         """Read what `save` wrote. Raises ValueError for another or a damaged file, FileNotFoundError for none."""
-        tensors, about = read_tensors(path, _KIND)
-        try:
+        with reading(path, "holds no usable style"):
+            tensors, about = read_tensors(path, _KIND)
             expansion = cls(**json.loads(about["settings"]))
-            expansion.layout = GramLayout(json.loads(about["channels"]))
+            expansion.layout = GramLayout.of_channels(json.loads(about["channels"]))
             for number, style in enumerate(json.loads(about["styles"])):
                 prefix = f"{number}."
                 own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
                 pca = expansion.coupling == "pca"
                 scores = PrincipalScores(own["mean"], own["axes"], mixtures_from_tensors(own)) if pca else None
-                expansion._styles[style] = _Style(None if pca else own["rows"], scores, own["least_traces"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path} holds no usable style: {error} is missing or unknown") from error
+                found = _Style(None if pca else own["rows"], scores, own["least_traces"])
+                _check_style(found, expansion.layout)
+                expansion._styles[str(style)] = found
+            if not expansion._styles:
+                raise ValueError("no style")
         return expansion
 
     def _settings(self) -> dict[str, Any]:
         names = ("coupling", "rule", "n_components", "bandwidth", "mixing")
         return {name: getattr(self, name) for name in names}
+
+
+def _check_style(style: _Style, layout: GramLayout) -> None:
+    """Raises ValueError for arrays that do not fit the layout or are not finite."""
+    arrays = {"least_traces": (style.least_traces, (len(layout.channels),))}
+    if style.scores is not None:
+        arrays["mean"] = style.scores.mean, (layout.size,)
+        arrays["axes"] = style.scores.axes, (len(style.scores.marginals), layout.size)
+    elif style.rows is not None:
+        arrays["rows"] = style.rows, (len(style.rows), layout.size)
+    for name, (array, shape) in arrays.items():
+        if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ValueError(f"{name} has shape {array.shape}, not {shape}, or numbers that are not finite")
 
 
 def load_styles(

@@ -70,6 +70,17 @@ class GramLayout:
             raise ValueError(f"{name} has {sorted(counts)} crops; give at least 2, as many at each layer")
         return cls({layer: gram.shape[1] for layer, gram in grams.items()})
 
+    @classmethod
+    def of_channels(cls, channels: Any) -> GramLayout:
+        """That of channels by layer, from a file. Raises ValueError for anything else."""
+        if (
+            not isinstance(channels, dict)
+            or not channels
+            or not all(type(c) is int and c > 0 for c in channels.values())
+        ):
+            raise ValueError(f"the layers' channels are {channels!r}")
+        return cls(channels)
+
     @property
     def size(self) -> int:
         """E, numbers in a row."""

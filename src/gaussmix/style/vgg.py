@@ -13,15 +13,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
+from gaussmix._guard import reading
 from gaussmix.data.base import DataError
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -94,7 +94,8 @@ class VGG19Features(nn.Module):
         if pooling not in ("average", "max"):
             raise ValueError(f"pooling is {pooling!r}; choose average or max")
         channels, modules = 3, []
-        width = weights[_FIRST].shape[0] if _FIRST in weights else WIDTH
+        first = weights.get(_FIRST)
+        width = first.shape[0] if first is not None and first.ndim == 4 and len(first) else WIDTH
         self.channels, self._taken = {}, {}  # _taken: position of a ReLU -> its name
         for name in plan:
             if name.startswith("conv"):
@@ -135,8 +136,9 @@ class VGG19Features(nn.Module):
             For no file, and for a file that is damaged or holds another network.
         """
         found = find_weights(path)
+        weights = _read(found)
         try:
-            return cls(_read(found), **options)
+            return cls(weights, **options)
         except _WeightsError as error:
             raise DataError(f"{found} holds no VGG19: {error}; {_HOW}") from None
 
@@ -189,7 +191,13 @@ class VGG19Features(nn.Module):
         for key, value in wanted.items():
             if weights[key].shape != value.shape:
                 raise _WeightsError(f"{key} is {tuple(weights[key].shape)}, not {tuple(value.shape)}")
-        self.load_state_dict({key: weights[key].float() for key in wanted}, assign=True)
+            if weights[key].layout != torch.strided or not weights[key].dtype.is_floating_point:
+                raise _WeightsError(f"{key} holds {weights[key].dtype}, {weights[key].layout}, no plain numbers")
+        taken = {key: weights[key].float() for key in wanted}
+        for key, value in taken.items():
+            if not value.isfinite().all():
+                raise _WeightsError(f"{key} holds numbers that are not finite")
+        self.load_state_dict(taken, assign=True)
 
 
 class _WeightsError(ValueError):
@@ -241,13 +249,11 @@ def find_weights(path: str | os.PathLike[str] | None = None) -> Path:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """The tensors of a file; of a ``.safetensors`` only the convolutions."""
-    try:
+    with reading(path, "cannot be read as weights", f"; {_HOW}", kind=DataError):
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 return {key: file.get_tensor(key) for key in file.keys() if key.startswith("features.")}  # noqa: SIM118
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as weights ({' '.join(str(error).split())[:120]}); {_HOW}") from error
-    if not isinstance(loaded, Mapping):
-        raise DataError(f"{path} holds a {type(loaded).__name__}, not tensors by name; {_HOW}")
-    return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+        if not isinstance(loaded, Mapping):
+            raise DataError(f"{path} holds a {type(loaded).__name__}, not tensors by name; {_HOW}")
+        return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,9 +12,13 @@ import tyro
 
 OutputFolder = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 _ALLOWED: dict[str, Callable[[float], bool]] = {
-    "at least 1": lambda value: value >= 1,
-    "0 or more": lambda value: value >= 0,
-    "above 0": lambda value: value > 0,
+    "at least 1": lambda value: 1 <= value < math.inf,
+    "0 or more": lambda value: 0 <= value < math.inf,
+    "above 0": lambda value: 0 < value < math.inf,
+    "finite": math.isfinite,
+    "from 0 to 1": lambda value: 0 <= value <= 1,
+    "above 0, below 1": lambda value: 0 < value < 1,
+    "0 or more, below 1": lambda value: 0 <= value < 1,
 }
 
 

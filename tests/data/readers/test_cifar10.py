@@ -126,7 +126,7 @@ def test_texts_of_python_2() -> None:
     )
     content = cifar10._Unpickler(io.BytesIO(data), Path("data_batch_1")).load()
     assert content[b"labels"] == [7]
-    np.testing.assert_array_equal(content[b"data"], [[97, 98, 99], [100, 101, 102]])
+    np.testing.assert_array_equal(content[b"data"].array(), [[97, 98, 99], [100, 101, 102]])
 
 
 def test_the_binary_layout_is_taken_first(binary: Path, pickled: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_harmful_pickle_is_refused_and_not_run(pickled: Path, tmp_path: Path, 
         (Harmful(np.load, "x"), r"asks for numpy\.load"),
         (
             Harmful(np.zeros(0).__reduce__()[0], np.ndarray, (10**12,), b"b"),
-            r"damaged \(an array that begins with shape",
+            r"has no 'data'",  # nothing of that size was made
         ),
         (Harmful(np.ndarray, (10**12,)), r"damaged .*not callable"),
         (Harmful(cifar10._latin1, "a", "b"), r"asks for gaussmix\.data\.readers\.cifar10\._latin1"),

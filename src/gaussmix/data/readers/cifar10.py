@@ -14,13 +14,17 @@ files and the sixth from the test file, so that a few images have every split. E
 from __future__ import annotations
 
 import hashlib
+import io
+import math
 import pickle
+import pickletools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gaussmix._guard import reading, shown
 from gaussmix._progress import progress_bar
 from gaussmix.data.base import SPLITS, AttributeDataset, DataError
 from gaussmix.data.cache import Append, Built, digest, fetch, recall, remember
@@ -148,17 +152,20 @@ def _read_records(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_pickled(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels of a pickled file."""
-    content = _unpickled(path)
+    content = read_pickle(path)
     pixels, labels = content.get("data"), content.get("labels")
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (RECORDS, _PIXELS):
+    if not isinstance(pixels, _PickledBytes) or pixels.shape != (RECORDS, _PIXELS):
         raise DataError(f"{path} has no 'data' of {RECORDS} x {_PIXELS} bytes; it is not a batch of CIFAR-10")
     if not isinstance(labels, list) or len(labels) != RECORDS or {type(label) for label in labels} != {int}:
         raise DataError(f"{path} has no 'labels', a list of {RECORDS} whole numbers; it is not a batch of CIFAR-10")
-    return _checked(pixels, np.array(labels), path)
+    if not all(0 <= label < CLASSES for label in labels):
+        wrong = next(i for i, label in enumerate(labels) if not 0 <= label < CLASSES)
+        raise DataError(f"{path}, image {wrong}: label {shown(repr(labels[wrong]))}; expected 0 to {CLASSES - 1}")
+    return _checked(pixels.array(), np.array(labels), path)
 
 
 def _listed_names(path: Path) -> list[str]:
-    names = _unpickled(path).get("label_names")
+    names = read_pickle(path).get("label_names")
     if not isinstance(names, list):
         raise DataError(f"{path} has no list 'label_names'; it is not CIFAR-10's")
     return [_text(name) for name in names]
@@ -169,24 +176,36 @@ def _text(value: object) -> str:
     return value.decode("latin1") if isinstance(value, bytes) else str(value)
 
 
-def _unpickled(path: Path) -> dict[str, Any]:
-    """The dictionary in a pickle, its keys as texts."""
-    try:
-        with path.open("rb") as file:
-            content = _Unpickler(file, path).load()
-    except (DataError, OSError):
-        raise
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise DataError(f"{path} is damaged ({' '.join(str(error).split()) or type(error).__name__})") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds a {type(content).__name__}; expected a dictionary of CIFAR-10")
-    return {_text(key): value for key, value in content.items()}
+def read_pickle(path: Path) -> dict[str, Any]:
+    """The dictionary in a pickle, its keys as texts. DataError names the file; nothing in it is run."""
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise DataError(f"{path} has {size} bytes; a batch of CIFAR-10 has {RECORDS * _PIXELS} and a few more")
+    with reading(path, kind=DataError):
+        data = path.read_bytes()
+        _check_opcodes(data)
+        content = _Unpickler(io.BytesIO(data), path).load()
+        if not isinstance(content, dict):
+            raise DataError(f"{path} holds a {type(content).__name__}; expected a dictionary of CIFAR-10")
+        return {_text(key): value for key, value in content.items()}
+
+
+def _check_opcodes(data: bytes) -> None:
+    """Raises ValueError for what CIFAR-10 does not need, and what could fill memory or nest without end."""
+    tuples = 0
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        if opcode.name in _MEMO and int(argument) > number:  # memory is laid out up to that place
+            raise ValueError(f"place {argument} of the memo after {number} steps")
+        tuples += opcode.name in _TUPLES
+        if tuples > _MOST_TUPLES:
+            raise ValueError(f"more than {_MOST_TUPLES} tuples")
 
 
 class _Unpickler(pickle.Unpickler):
-    """Builds what the files of CIFAR-10 hold: arrays, beside the numbers, texts, lists and dictionaries of any pickle.
+    """Builds what the files of CIFAR-10 hold: bytes in two dimensions, beside numbers, texts, lists and dictionaries.
 
-    A pickle names the functions that it wants called. All but those four are refused before anything runs.
+    A pickle names the functions that it wants called. All but those of `_ALLOWED` are refused before anything runs,
+    and these are stand-ins: NumPy's own functions take sizes and types that could fill memory.
     """
 
     def __init__(self, file: Any, path: Path):
@@ -198,16 +217,45 @@ class _Unpickler(pickle.Unpickler):
             return _ALLOWED[module_name, global_name]
         except KeyError:
             raise DataError(
-                f"{self.path} asks for {module_name}.{global_name}, which no file of CIFAR-10 needs; it may be harmful "
-                "and was not run. Get the data again, best in the binary version"
+                f"{self.path} asks for {shown(module_name)}.{shown(global_name)}, which no file of CIFAR-10 needs; it "
+                "may be harmful and was not run. Get the data again, best in the binary version"
             ) from None
 
 
-def _new_array(kind: object, shape: tuple[int, ...], code: bytes | str) -> np.ndarray:
-    """NumPy's way to begin an array that its bytes follow; of another size it could fill the memory."""
-    if kind is not _ARRAY or shape != (0,):
-        raise ValueError(f"an array that begins with shape {shape}")
-    return np.empty(0, np.uint8)
+class _PickledBytes:
+    """An array of bytes as its state in a pickle says it, checked; ``shape`` is () of other numbers and of none."""
+
+    shape: tuple[int, ...] = ()
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, by_column, data = state
+        if not isinstance(kind, _PickledKind) or kind.code not in _BYTE_CODES:
+            return
+        data = data.encode("latin1") if isinstance(data, str) else data
+        if not isinstance(data, bytes) or not all(type(size) is int and size > 0 for size in shape):
+            raise ValueError("an array without bytes")
+        if math.prod(shape) != len(data):
+            raise ValueError(f"{len(data)} bytes for an array of shape {shape}")
+        self.shape, self._data, self._order = tuple(shape), data, "F" if by_column else "C"
+
+    def array(self) -> np.ndarray:
+        """The array, read-only."""
+        return np.frombuffer(self._data, np.uint8).reshape(self.shape, order=self._order)
+
+
+class _PickledKind:
+    """Stands for a dtype by its code, whose state says nothing more."""
+
+    def __init__(self, code: Any, *options: Any):
+        self.code = code
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _new_array(kind: object, shape: tuple[int, ...], code: bytes | str) -> _PickledBytes:
+    """NumPy's way to begin an array that its bytes follow."""
+    return _PickledBytes()
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -217,10 +265,13 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_ARRAY = object()  # stands for the class, which a pickle could call for an array of any size
+MOST_BYTES = 1 << 26
+_BYTE_CODES = ("u1", b"u1", "|u1", b"|u1")
+_MEMO = {"PUT", "BINPUT", "LONG_BINPUT"}
+_TUPLES, _MOST_TUPLES = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"}, 1000
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): _ARRAY,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): object(),  # a name that an array begins with
+    ("numpy", "dtype"): _PickledKind,
     ("_codecs", "encode"): _latin1,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _new_array for core in ("core", "_core")},
 }

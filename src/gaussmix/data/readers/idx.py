@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import gzip
 import math
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._guard import reading
 from gaussmix._typing import IntArray
 from gaussmix.data.base import SPLITS, DataError, LabelledImages, images_digest
 from gaussmix.data.cache import digest
@@ -28,6 +28,7 @@ FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 
 _BELOW = ("", "raw", "MNIST/raw", "FashionMNIST/raw")
 _BYTES = 8  # the type code of unsigned bytes
+MOST_BYTES = 1 << 30  # of a file's numbers, 22 times those of MNIST
 _GZIP = b"\x1f\x8b"
 
 
@@ -83,28 +84,28 @@ def _read_pair(images_path: Path, labels_path: Path) -> tuple[NDArray[np.uint8],
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """The bytes of an idx file, gzipped or not, in their shape. DataError for a damaged or another file."""
-    data = _contents(path)
+    """The bytes of an idx file, gzipped or not, in their shape. DataError for a damaged or another file.
+
+    What is unpacked is what the head announces, and at most `MOST_BYTES`.
+    """
     start = 4 + 4 * dimensions
-    if data[:4] != bytes([0, 0, _BYTES, dimensions]) or len(data) < start:
-        raise DataError(
-            f"{path} begins with {data[:4].hex(' ') or 'nothing'}, an idx file of bytes in {dimensions} dimension(s) "
-            f"with 00 00 08 {dimensions:02x}; get the file again"
-        )
-    shape = np.frombuffer(data, ">u4", dimensions, 4).tolist()
-    if len(data) - start != math.prod(shape):
-        raise DataError(
-            f"{path} holds {len(data) - start} bytes, its head says {' x '.join(map(str, shape))}; get the file again"
-        )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
-
-
-def _contents(path: Path) -> bytes:
-    """The bytes of a file, unpacked if they are gzip's, whatever its name."""
-    try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data.startswith(_GZIP) else data
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is damaged or cut off ({error}); get the file again") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    with reading(path, "is damaged or cut off", "; get the file again", kind=DataError), path.open("rb") as raw:
+        packed = raw.read(2) == _GZIP
+        raw.seek(0)
+        file = gzip.GzipFile(fileobj=raw) if packed else raw
+        head = file.read(start)
+        if head[:4] != bytes([0, 0, _BYTES, dimensions]) or len(head) < start:
+            raise DataError(
+                f"{path} begins with {head[:4].hex(' ') or 'nothing'}, an idx file of bytes in {dimensions} "
+                f"dimension(s) with 00 00 08 {dimensions:02x}; get the file again"
+            )
+        shape = np.frombuffer(head, ">u4", dimensions, 4).tolist()
+        size = math.prod(shape)
+        said = f"its head says {' x '.join(map(str, shape))}"
+        if size > MOST_BYTES:
+            raise DataError(f"{path} is too large: {said}, {size} bytes; at most {MOST_BYTES} are read")
+        data = file.read(size + 1)
+    if len(data) != size:
+        held = f"more than {size}" if len(data) > size else str(len(data))
+        raise DataError(f"{path} holds {held} bytes, {said}; get the file again")
+    return np.frombuffer(data, np.uint8).reshape(shape)

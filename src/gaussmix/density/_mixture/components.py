@@ -17,6 +17,8 @@ from gaussmix.density._mixture.exact import Pieces, guard_log_density
 from gaussmix.density.reflection import UNIFORM_FROM, Bounds, mirror_images
 
 SUM_TOLERANCE = 1e-6
+FARTHEST = 2.0**1010  # from 0: places and lengths; columns end at 2^1000
+SHORTEST = 2.0**-1022  # standard deviation, whose reciprocal is finite
 _BLOCK = 1 << 18  # points times components that are held at once
 
 
@@ -76,8 +78,10 @@ def checked_components(
         raise ValueError(f"weights contain {w.min():.6g}; they must not be negative")
     if not abs(w.sum() - 1) <= SUM_TOLERANCE:
         raise ValueError(f"weights sum to {w.sum():.9g}; they must sum to 1: divide them by their sum")
-    if s.min() <= 0:
-        raise ValueError(f"stds contain {s.min():.6g}; standard deviations must be positive")
+    if s.min() < SHORTEST:
+        raise ValueError(f"stds contain {s.min():.6g}; standard deviations must be positive, at least 2^-1022")
+    if max(s.max(), np.abs(m).max()) > FARTHEST:
+        raise ValueError("means or stds lie beyond +-2^1010; divide the data by a large number")
     w = w if abs(w.sum() - 1) <= 4 * np.finfo(float).eps else w / w.sum()  # twice is once
     return frozen(w), frozen(m), frozen(s)
 
@@ -109,7 +113,7 @@ def checked_bounds(bounds: Bounds, means: FloatArray) -> tuple[float, float]:
 def checked_tail(tail: tuple[float, float, float] | None) -> Tail:
     """The guard; mass 0 for None."""
     mass, loc, scale = (0.0, 0.0, 1.0) if tail is None else (float(value) for value in tail)
-    if not (0 <= mass < 1 and math.isfinite(loc) and 0 < scale < math.inf):
+    if not (0 <= mass < 1 and abs(loc) <= FARTHEST and SHORTEST <= scale <= FARTHEST):
         raise ValueError(f"tail is {tail}; it must be (mass in [0, 1), finite location, positive scale)")
     return Tail(mass, loc, scale)
 
@@ -121,7 +125,7 @@ def checked_atoms(atoms: tuple[ArrayLike, ArrayLike] | None) -> Atoms:
         raise ValueError(f"atoms have positions of shape {positions.shape} and masses of shape {masses.shape}")
     order = np.argsort(positions)
     positions, masses = positions[order], masses[order]
-    if not np.isfinite(positions).all() or (np.diff(positions) == 0).any():
+    if not (np.abs(positions) <= FARTHEST).all() or (np.diff(positions) == 0).any():
         raise ValueError(f"atoms lie at {positions}; positions must be finite and different")
     if not (masses > 0).all() or masses.sum() > 1 + SUM_TOLERANCE:
         raise ValueError(f"atoms have masses {masses}; each must be positive, their sum {masses.sum():.6g} at most 1")

@@ -126,12 +126,13 @@ class Distribution1D:
         return self._moments[0]
 
     def var(self) -> float:
-        """Return the variance, atoms and guard (3 scale^2) included."""
+        """Return the variance, atoms and guard (3 scale^2) included; infinite where it overflows."""
         return self._moments[1]
 
     def std(self) -> float:
-        """Return the standard deviation."""
-        return math.sqrt(self._moments[1])
+        """Return the standard deviation, finite also where its square is not."""
+        unit, small = self._in_units
+        return math.sqrt(self._moments[1]) if small is None else unit * small.std()
 
     def expect(
         self,
@@ -222,8 +223,21 @@ class Distribution1D:
     def _draw(self, size: int, rng: np.random.Generator) -> FloatArray:
         return self._quantiles(rng.random(size), False)
 
+    @property
+    def _in_units(self) -> tuple[float, Distribution1D | None]:
+        """A power of two, and the distribution in its units, where squares of the numbers would overflow; else None."""
+        return 1.0, None
+
     @cached_property
     def _moments(self) -> tuple[float, float]:
+        """Mean and variance, infinite where it overflows."""
+        unit, small = self._in_units
+        if small is None:
+            return self._mean_and_variance()
+        mean, variance = small._moments
+        return unit * mean, unit * (unit * variance)
+
+    def _mean_and_variance(self) -> tuple[float, float]:
         origin = self.median()  # far from 0, x itself is coarse
         mean = origin + self.expect(lambda x: x - origin)
         return mean, self.expect(lambda x: (x - mean) ** 2)

@@ -60,7 +60,8 @@ def guard_has_no_share(function: Function, p: Pieces, low: float, high: float) -
     ends = np.array([sign for sign, end in ((-1.0, low), (1.0, high)) if math.isinf(end)])
     if p.guard_mass == 0 or ends.size == 0:
         return False
-    near, far = (np.abs(evaluate(function, p.guard_loc + p.guard_scale * ends * t)) for t in (1e20, 1e40))
+    with np.errstate(over="ignore"):
+        near, far = (np.abs(evaluate(function, p.guard_loc + p.guard_scale * ends * t)) for t in (1e20, 1e40))
     return not np.all(np.isfinite(far) & (far <= near * 1e20**2.99))
 
 

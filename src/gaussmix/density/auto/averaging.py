@@ -107,7 +107,8 @@ def sharpen(likelihood: Likelihood, mixture: Mixture, found: Influence, alpha: f
     repaired = np.einsum("kj,kj->j", smoothed_slopes, found.response)
     lever = np.maximum(_OPTIMISM * (found.leverage - repaired), 0) + own / np.maximum(result, _TINY)
     without = result * np.exp(-np.clip(lever, 0, _LARGEST_LEVERAGE))
-    return Prediction(moved / moved.sum(), means, stds, result, without)
+    total = moved.sum()  # 0 where every point is too far from all components to count
+    return Prediction(moved / total if total > 0 else w, means, stds, result, without)
 
 
 def split(mixture: Mixture, alpha: float) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -1,0 +1,141 @@
+"""The long campaign: ``make campaign MINUTES=30``, or ``python tests/campaign/run.py --minutes 30 [--reader NAME]``.
+
+Tries go on where the last run stopped, so that each run sees other damage. How they ended is added to ``table.json``
+beside this file, and printed. A damaged file that was not read as it should be is kept in ``runs/campaign/``, with what
+was said; fix its kind, and put a small one into ``cases/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "src")]
+
+from campaign.readers import READERS  # noqa: E402
+from campaign.tries import BAD, GOOD, Tries  # noqa: E402
+
+TABLE, KEPT = HERE / "table.json", HERE.parents[1] / "runs" / "campaign"
+HANGS = 60.0  # seconds without a word from the worker
+STARTING = 180.0  # while a reader's libraries load, and its files are made
+
+
+def main() -> int:
+    """Run for so many minutes; the exit status is 1 where a try ended badly."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--reader", action="append", default=[], help="its name; all if not given")
+    options = parser.parse_args()
+    table = json.loads(TABLE.read_text()) if TABLE.exists() else {"next": 0, "readers": {}}
+    end, bad = time.monotonic() + 60 * options.minutes, 0
+    folder = Path(tempfile.mkdtemp(prefix="campaign-"))
+    try:
+        place = 0
+        while time.monotonic() < end:
+            table["next"], place, found = watch(folder, table, place, end, options.reader)
+            bad += found
+            save(table)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(shown(table))
+    return 1 if bad else 0
+
+
+def watch(folder: Path, table: dict[str, Any], skip: int, end: float, names: list[str]) -> tuple[int, int, int]:
+    """One worker's life: the number and the place in the list where the next begins, and how many tries were bad."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    words = [sys.executable, "-m", "campaign.worker", str(folder), str(table["next"]), str(skip), *names]
+    path = os.pathsep.join(sys.path[:2])
+    env = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TMPDIR": str(folder)}
+    said = (folder / "stderr").open("w+")
+    worker = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said, env=env, bufsize=0)
+    assert worker.stdout is not None
+    now: dict[str, Any] = {"start": "", "place": skip, "n": table["next"]}
+    bad, patience, ended, waiting = 0, STARTING, False, b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(worker.stdout, selectors.EVENT_READ)
+        while time.monotonic() < end:
+            ready = selector.select(min(patience, max(0.0, end - time.monotonic())))
+            data = os.read(worker.stdout.fileno(), 1 << 16) if ready else b""
+            if not data:
+                ended = time.monotonic() < end
+                break
+            *lines, waiting = (waiting + data).split(b"\n")
+            for line in lines:
+                facts = json.loads(line)
+                if "broken" in facts:
+                    worker.kill()
+                    raise SystemExit(f"the whole files of {facts['broken']} are not read:\n{facts['said']}")
+                if "kind" in facts:
+                    bad += count(table, facts)
+                else:
+                    now, patience = facts, STARTING if "whole" in facts else HANGS
+    worker.kill()
+    worker.wait()
+    if ended:  # it died, or hung
+        said.flush()
+        what = (folder / "stderr").read_text(errors="replace")[-3000:]
+        name = now.get("start") or now.get("whole", "")
+        bad += count(
+            table, {"reader": name, "n": now["n"], "kind": "crash", "said": f"status {worker.returncode}\n{what}"}
+        )
+    return now["n"], now["place"] + 1, bad
+
+
+def count(table: dict[str, Any], facts: dict[str, Any]) -> int:
+    """Add a try to the table; one that ended badly is kept. Returns 1 for such a one."""
+    row = table["readers"].setdefault(facts["reader"], dict.fromkeys(("tries", *GOOD, *BAD), 0))
+    row["tries"] += 1
+    row[facts["kind"]] += 1
+    row["slowest"] = max(row.get("slowest", 0.0), round(facts.get("seconds", 0.0), 2))
+    row["largest"] = max(row.get("largest", 0), facts.get("memory", 0) >> 20)
+    if facts["kind"] in GOOD:
+        return 0
+    keep(facts)
+    return 1
+
+
+def keep(facts: dict[str, Any]) -> None:
+    """The damaged file, and what was said of it."""
+    reader = next(each for each in READERS if each.name == facts["reader"])
+    place = KEPT / f"{reader.name.replace(' ', '-')}-{facts['n']}-{facts['kind']}"
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        name, data = Tries(reader, Path(folder)).damage(facts["n"])
+    (place / Path(name).name).write_bytes(data)
+    (place / "said.txt").write_text(f"{reader.name}, try {facts['n']}: {facts['kind']}\n{facts.get('said', '')}\n")
+    print(f"{facts['kind']}: {place}: {facts.get('said', '').strip().splitlines()[-1:]}", flush=True)
+
+
+def save(table: dict[str, Any]) -> None:
+    """Write the table, whole."""
+    aside = TABLE.with_suffix(".new")
+    aside.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
+    aside.replace(TABLE)
+
+
+def shown(table: dict[str, Any]) -> str:
+    """The table as text, with a row of sums."""
+    columns = ("tries", *GOOD, *BAD)
+    lines = [f"{'reader':<22}" + "".join(f"{name:>9}" for name in columns) + "  slowest  largest"]
+    for name, row in sorted(table["readers"].items()):
+        numbers = "".join(f"{row[column]:>9}" for column in columns)
+        lines.append(f"{name:<22}{numbers}{row['slowest']:>8.2f}s{row['largest']:>5} MiB")
+    sums = [sum(row[column] for row in table["readers"].values()) for column in columns]
+    lines.append(f"{'all':<22}" + "".join(f"{number:>9}" for number in sums))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
