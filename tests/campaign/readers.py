@@ -599,7 +599,7 @@ _WEIGHTS = "model/unet/diffusion_pytorch_model.safetensors"
 
 
 @register(
-    "model folder, listed", "model/model_index.json", "gaussmix.cli.faces:ListAttributes", named="model",
+    "model folder, listed", "model/model_index.json", "gaussmix._files:read_json", named="model",
     read=lambda folder: command("faces", "attributes", folder / "model"),
 )  # fmt: skip
 def _listed(folder: Path) -> None:
@@ -638,7 +638,9 @@ _STEP = "run/checkpoints/step-00000004"
 @register(
     "training, resumed",
     f"{_STEP}/state.json {_STEP}/unet.safetensors run/config.json run/metrics.jsonl run/latents.safetensors",
-    "gaussmix.training.checkpoints:CheckpointStore gaussmix.training.loop:MetricsLog", named="run", cost=30,
+    "gaussmix.training.checkpoints:_read gaussmix.training.checkpoints:_digest gaussmix.training.loop:MetricsLog",
+    named="run",
+    cost=30,
     read=lambda folder: _train(folder, resume=True),
 )  # fmt: skip
 def _trained(folder: Path) -> None:
@@ -661,7 +663,7 @@ def _train(folder: Path, *, resume: bool) -> None:
 
 @register(
     "autoencoder", "run/model/config.json run/model/diffusion_pytorch_model.safetensors run/sampler.safetensors",
-    "gaussmix.autoencoder.model:ClassConditionalAutoencoder", named="run", cost=4,
+    "gaussmix.training.saved:load_network", named="run", cost=4,
     read=lambda folder: _use_autoencoder(folder),
 )  # fmt: skip
 def _autoencoder(folder: Path) -> None:
@@ -703,7 +705,10 @@ EXEMPT: dict[str, str] = {
     "gaussmix.diffusion.train:DiffusionTrainer": "`--init` opens a model folder, which is registered",
     "gaussmix.metrics.features:_read_entry": "an entry of the cache, with a hash: trained anew if that does not fit",
     "gaussmix.metrics.features:InceptionFeatures": "TorchScript is a program, which only a trusted file may be",
-    "gaussmix.training.checkpoints:fsync": "opens what was just written",
+    "gaussmix._files:flush": "opens what was just written",
+    "gaussmix.style.vgg:find_weights": "a download, of which only the hash is looked at",
+    "gaussmix.training.lock:_held": "whose lock it is, another process where that cannot be read",
+    "gaussmix.training.lock:check_free": "a lock, of which nothing is read",
 }
 
 
