@@ -96,7 +96,15 @@ class FitReport:
         others = [f"{number:,} {what}".replace(",", " ") for number, what in left_out if number]
         lines = [
             f"{self.n:,} {self.quantity} from {said(self.minimum)} to {said(self.maximum)}".replace(",", " "),
-            ", ".join([f"{self.n_components} Gaussians ({self.rule})", *values, *edges, *atoms, *others]),
+            ", ".join(
+                [
+                    f"{self.n_components} Gaussian{'s' * (self.n_components > 1)} ({self.rule})",
+                    *values,
+                    *edges,
+                    *atoms,
+                    *others,
+                ]
+            ),
             f"distance to the data (Kolmogorov-Smirnov) {self.ks:.2g}; chance alone reaches {self.ks_chance:.2g}",
         ]
         if spread == 0:
