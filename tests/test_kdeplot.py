@@ -12,6 +12,7 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.dates import AutoDateFormatter, date2num
 from matplotlib.figure import Figure
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -297,3 +298,18 @@ def test_displays_of_what_is_not_there_are_refused():
         DensityDisplay.from_estimator(GMMExpansion())
     with pytest.raises(ValueError, match="column is 'hours'"):
         DensityDisplay.from_estimator(GMMExpansion().fit(WAITS[["minutes"]]), column="hours")
+
+
+def test_dates_and_masks_are_understood() -> None:
+    days = np.datetime64("2024-01-01") + np.random.default_rng(0).integers(0, 300, 500)
+    for dates in (days, days.astype("M8[s]") + np.timedelta64(1, "h"), pd.Series(days.astype("M8[ns]"))):
+        axes = kdeplot({"day": dates}, x="day", ax=Figure().subplots())
+        low, high = axes.get_xlim()
+        assert date2num(days.min()) - 60 < low < high < date2num(days.max()) + 60
+        assert isinstance(axes.xaxis.get_major_formatter(), AutoDateFormatter)
+    x = np.ma.masked_equal(np.where(np.arange(500) % 5, np.random.default_rng(1).normal(size=500), -999), -999)
+    axes = kdeplot(x=x, ax=Figure().subplots())
+    assert axes.get_xlim()[0] > -10
+    assert not isinstance(axes.xaxis.get_major_formatter(), AutoDateFormatter)
+    holes = pd.array([1, 2, None, 4, 3, 2] * 20, dtype="Int64")
+    assert kdeplot({"n": holes}, x="n", ax=Figure().subplots()).get_xlabel() == "n"

@@ -183,3 +183,13 @@ def test_the_bound_of_a_known_distance():
         coarse, fine = (module.bound_distance(normal, there, (-13.0, 13.0), panels) for panels in (1 << 10, 1 << 16))
         assert distance <= fine <= coarse
         assert fine == pytest.approx(distance, rel=1e-3)
+
+
+@pytest.mark.parametrize("unit", [2.0**-600, 2.0**500])
+def test_the_unit_does_not_matter(unit: float):
+    law = GaussianMixture1D(np.full(50, 0.02), np.linspace(0, 1, 50), 0.1, bounds=(-1.0, None))
+    few, distance = law.simplify(tolerance=0.01)
+    moved, there = law.affine(unit).simplify(tolerance=0.01 * unit)
+    assert len(moved.weights) == len(few.weights)
+    assert there == pytest.approx(distance * unit, rel=1e-3)
+    assert moved.affine(1 / unit).ppf(0.3) == pytest.approx(few.ppf(0.3), rel=1e-3)

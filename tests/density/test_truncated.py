@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from oracles.mixtures import MIXTURES, literal_density
 from scipy import stats
 
+from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.truncated import TruncatedMixture1D
 
@@ -195,3 +196,10 @@ def test_nothing_inside_is_refused():
         bounded.truncate(2.0, 3.0)
     assert bounded.truncate(-5.0, 5.0).support() == (0.0, 1.0)
     assert bounded.truncate(-5.0, 5.0).mean() == pytest.approx(bounded.mean(), rel=1e-12)
+
+
+def test_the_whole_is_one_however_coarse_numbers_are():
+    far = GMMExpansion().fit(1e9 + np.random.default_rng(0).normal(size=4000)).distribution_
+    low, high = far.ppf([0.1, 0.9]).tolist()
+    assert far.truncate(low, high).cdf([low, high]).tolist() == [0.0, 1.0]
+    assert far.truncate(low, high).sf([low, high]).tolist() == [1.0, 0.0]

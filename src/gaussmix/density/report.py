@@ -85,6 +85,9 @@ class FitReport:
         facts["quantity"] = Quantity(**facts.get("quantity", {}))
         return cls(**facts)
 
+    def _gaussians(self) -> str:
+        return f"{self.n_components} Gaussian{'s' * (self.n_components > 1)} ({self.rule})"
+
     def __str__(self) -> str:
         spread = self.maximum - self.minimum
         said = partial(self.quantity.format, spread=spread)
@@ -99,7 +102,7 @@ class FitReport:
         ks = f"{self.ks:.2g}" + (f" (up to {self.ks_most:.2g} in bins)" if self.ks_most > self.ks + COARSE / 2 else "")
         lines = [
             f"{self.n:,} {self.quantity} from {said(self.minimum)} to {said(self.maximum)}".replace(",", " "),
-            ", ".join([f"{self.n_components} Gaussians ({self.rule})", *values, *edges, *atoms, *others]),
+            ", ".join([self._gaussians(), *values, *edges, *atoms, *others]),
             f"distance to the data (Kolmogorov-Smirnov) {ks}; chance alone reaches {self.ks_chance:.2g}",
         ]
         if spread == 0:

@@ -146,7 +146,7 @@ class TruncatedMixture1D(Distribution1D):
         near = np.flatnonzero(masses < _NEARLY_EQUAL * np.where(from_below, thin, thick))
         if near.size:
             masses[near] = exact.masses_between(inside[near], end, self._pieces)
-        return np.minimum(masses / self._mass, 1.0)
+        return np.where(inside == self._ends[not upper], 1.0, np.minimum(masses / self._mass, 1.0))
 
     def _log_mass_outside(self, x: FloatArray, upper: bool) -> FloatArray:
         guard = self._pieces.guard_mass if math.isinf(self._ends[upper]) else 0.0  # else it does not underflow

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray
 from gaussmix.density._mixture.picture import line_points, only_points, span
+from gaussmix.density.columns import read_columns
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.model import DensityModel
 from gaussmix.density.report import Rule
@@ -25,6 +26,7 @@ _FOUND = "bw_method bw_adjust cut clip gridsize common_grid warn_singular".split
 _MISSING = "y multiple levels thresh cbar cbar_ax cbar_kws hue_norm".split()
 _FILL = 0.25  # opacity
 _HEADROOM = 1.08
+_DAY = 86_400.0
 
 
 class _Group(NamedTuple):
@@ -118,13 +120,19 @@ def kdeplot(
         _draw_line(ax, line, base, cumulative, fill, style)
     if not cumulative:
         _draw_stems(ax, lines, base)
-    if base:
-        ax.set_xscale("log", base=base)
+    _scale(ax, base, _are_dates(data, x))
     ax.set_xlabel(ax.get_xlabel() or x_name or "")
     ax.set_ylabel(ax.get_ylabel() or ("Cumulative probability" if cumulative else "Density"))
     if legend and named:
         ax.legend([_handle(each, fill, style) for each in colors], list(map(str, groups)), title=hue_name)
     return ax
+
+
+def _scale(ax: Axes, base: float, dates: bool) -> None:
+    if base:
+        ax.set_xscale("log", base=base)
+    if dates:
+        ax.xaxis_date()
 
 
 def _next_color(ax: Axes) -> Any:
@@ -264,14 +272,22 @@ def _column(data: Any, what: Any, role: str) -> tuple[Any, str | None]:
 
 
 def _numbers(values: Any) -> FloatArray | None:
-    """As float64 (N,); None for what are not numbers."""
-    array = np.asarray(values)
-    if array.dtype == object:
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError):
+    """As float64 (N,), missing ones as NaN, dates as matplotlib's days; None for what are not numbers."""
+    try:
+        numbers, (quantity, *_) = read_columns(values)
+        numbers = np.asarray(numbers)
+        if numbers.dtype.kind not in "fiubO":
             return None
-    return array.astype(np.float64).ravel() if array.dtype.kind in "fiub" else None
+        numbers = numbers.astype(np.float64).ravel()
+    except (TypeError, ValueError):
+        return None
+    return numbers / (_DAY if quantity.unit == "s" else 1.0) if quantity.kind == "datetime" else numbers
+
+
+def _are_dates(data: Any, x: Any) -> bool:
+    """Whether the numbers that `_grouped` took, which are some, are dates."""
+    values = _column(data, data if x is None else x, "x")[0]
+    return not _is_table(values) and read_columns(values)[1][0].kind == "datetime"
 
 
 def _finite(values: FloatArray, weights: Any, name: Any) -> _Group:

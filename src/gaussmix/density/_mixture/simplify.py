@@ -40,6 +40,7 @@ _REFINED = 3  # searches for fewer once enough are known, and these are many
 _FIRST, _POWER = 24, 2.5  # Gaussians that are tried first; distances fall about as the number to this power
 _LEAST_WEIGHT = 1e-14
 _COARSE, _FINE = 1 << 15, 1 << 17  # panels of a certificate
+_SMALLEST = 1e-75  # unit of data that are simplified as they are
 _ROUNDING = 1e-12  # of values of distribution functions
 
 SPREAD = 2 * 1.6448536269514722  # of a Gaussian, standard deviations between its quantiles .05 and .95
@@ -217,6 +218,11 @@ def simplify(law: GaussianMixture1D, k: int | None, tolerance: float | None) -> 
         raise ValueError(f"k is {k}; it must be a whole number, at least 1")
     if tolerance is not None and not tolerance >= 0:
         raise ValueError(f"tolerance is {tolerance}; it must be at least 0")
+    unit = 2.0 ** round(math.log2(float(law.stds.max())))
+    if not _SMALLEST < unit < 1 / _SMALLEST:  # squares would not be numbers
+        there = None if tolerance is None else tolerance / unit
+        fewer = simplify(law.affine(1 / unit), k, there)
+        return Simplified(fewer.mixture.affine(unit), fewer.distance * unit)
     used = law.weights > 0
     w, m, v = law.weights[used], law.means[used], law.stds[used] ** 2
     make, n = type(law), w.size
