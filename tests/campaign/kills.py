@@ -1,6 +1,6 @@
 """The kill campaign: work is stopped at named crash points and at random instants, goes on, and must end as unbroken.
 
-    python -m campaign.kills SCENARIO [--points N] [--seconds S]     in tests/, or with tests/ on PYTHONPATH
+    python -m campaign.kills SCENARIO[=POINTS] ... [--seconds S]     in tests/, or with tests/ on PYTHONPATH
 
 A crash point is a call by which files appear, change their names or go (Python announces each as an audit event); the
 process ends just before it, as by SIGKILL. A scenario is work on a folder that can be started and gone on with by the
@@ -189,7 +189,7 @@ def _remember_steps(file: Path) -> None:
         file.write_text(str(step))
         return path
 
-    CheckpointStore.save = saving
+    CheckpointStore.save = saving  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def start(work: Callable[[Path], object], folder: Path, beside: Path, stop: int | None = None) -> int:
@@ -282,20 +282,23 @@ def spread(count: int, most: int | None) -> list[int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scenario", choices=SCENARIOS)
-    parser.add_argument("--points", type=int, help="so many crash points, spread evenly; all if not given")
-    parser.add_argument("--seconds", type=float, default=0.0, help="then kill at random instants for so long")
+    parser.add_argument("scenarios", nargs="+", metavar="SCENARIO[=POINTS]", help="all crash points if not given")
+    parser.add_argument("--seconds", type=float, default=0.0, help="then kill each at random instants for so long")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as root:
-        campaign = Campaign(SCENARIOS[options.scenario], Path(root))
-        for number in spread(len(campaign.names), options.points):
-            campaign.kill_at(number)
-        chance, until = random.Random(options.seed), time.monotonic() + options.seconds
-        while time.monotonic() < until:
-            campaign.kill_after(chance.random() * campaign.seconds)
-        print(json.dumps({"tries": campaign.tries, "points": len(campaign.names), "failures": campaign.failures}))
-    return bool(campaign.failures)
+    said = {}
+    for word in options.scenarios:
+        name, _, points = word.partition("=")
+        with tempfile.TemporaryDirectory() as root:
+            campaign = Campaign(SCENARIOS[name], Path(root))
+            for number in spread(len(campaign.names), int(points) if points else None):
+                campaign.kill_at(number)
+            chance, until = random.Random(options.seed), time.monotonic() + options.seconds
+            while time.monotonic() < until:
+                campaign.kill_after(chance.random() * campaign.seconds)
+        said[name] = {"tries": campaign.tries, "points": len(campaign.names), "failures": campaign.failures}
+    print(json.dumps(said))
+    return any(each["failures"] for each in said.values())
 
 
 if __name__ == "__main__":

@@ -10,18 +10,24 @@ import sys
 import pytest
 from campaign.kills import SCENARIOS, TESTS
 
-POINTS = {"stores": 40, "diffusion": 6, "more-steps": 5, "autoencoder": 4, "density": 1, "style": 2}
+POINTS = {"stores": 30, "diffusion": 3, "more-steps": 3, "autoencoder": 2, "style": 1, "density": 1}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each try is a fork")
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_a_kill_costs_nothing(name: str) -> None:
+def test_a_kill_costs_nothing() -> None:
+    """One process: most of the time goes into imports."""
+    assert POINTS.keys() == SCENARIOS.keys()
     path = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
-    command = [sys.executable, "-m", "campaign.kills", name, "--points", str(POINTS[name])]
+    words = [f"{name}={points}" for name, points in POINTS.items()]
     done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, "-m", "campaign.kills", *words],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.stdout, done.stderr
     said = json.loads(done.stdout)
-    assert said["failures"] == []
-    assert said["tries"] == min(POINTS[name], said["points"])
+    assert {name: each["failures"] for name, each in said.items()} == {name: [] for name in POINTS}
+    assert {name: each["tries"] for name, each in said.items()} == POINTS

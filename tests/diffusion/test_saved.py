@@ -124,7 +124,10 @@ def set_scheduler(**entries: Any) -> Callable[[Path], None]:
 
 
 def write(name: str, text: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_text(text) and None
+    def writing(folder: Path) -> None:
+        (folder / name).write_text(text)
+
+    return writing
 
 
 def spoil_weights(folder: Path) -> None:

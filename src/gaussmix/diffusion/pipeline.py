@@ -142,7 +142,15 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> AttributeDiffusionPipeline:  # pyright: ignore
-        """As `load`: diffusers' own way would import what the folder names. It takes no options."""
+        """Load as `load` does: diffusers' own way would import what the folder names.
+
+        Parameters
+        ----------
+        folder : str or Path
+            A model's folder on this machine.
+        **options
+            None but ``local_files_only``, which is so anyway; ValueError for others.
+        """
         if options.keys() - {"local_files_only"}:
             raise ValueError(f"from_pretrained takes no {', '.join(options)}; load the model, then change it")
         return cls.load(folder)
