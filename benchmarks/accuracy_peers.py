@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from KDEpy import FFTKDE
@@ -63,7 +63,7 @@ def fit_scipy(x: NDArray[np.float64]) -> Density:
 
 
 def fit_adaptive(x: NDArray[np.float64]) -> Density:
-    pilot = FFTKDE(kernel="gaussian", bw="silverman").fit(x)
+    pilot = FFTKDE(kernel="gaussian", bw=cast(Any, "silverman")).fit(x)
     parts = np.array_split(np.sort(x), min(len(x), ADAPTIVE_CELLS))
     centers, share = np.array([part.mean() for part in parts]), np.array([len(part) for part in parts]) / len(x)
     height = np.maximum(fit_silverman(x)(centers), 1e-300)
@@ -78,7 +78,7 @@ def fit_adaptive(x: NDArray[np.float64]) -> Density:
 
 def fit_pspline(x: NDArray[np.float64]) -> Density:
     """Raises ValueError where no penalty leads to a fit that converges."""
-    from pygam import PoissonGAM, s
+    from pygam import PoissonGAM, s  # pyright: ignore[reportMissingImports]
 
     counts, edges = np.histogram(x, bins=SPLINE_BINS)
     centers, width = (edges[1:] + edges[:-1]) / 2, edges[1] - edges[0]

@@ -66,7 +66,7 @@ def read(path: Path) -> list[Row]:
     if not path.exists():
         return []
     lines = path.read_text().splitlines(keepends=True)
-    kinds = (str, int, int, str, float, float, int, int, int, float, float)
+    kinds: tuple[Any, ...] = (str, int, int, str, float, float, int, int, int, float, float)
     cells = csv.reader(line for line in lines[1:] if line.endswith("\n"))
     return [Row(*(kind(cell) for kind, cell in zip(kinds, row, strict=True))) for row in cells]
 
@@ -116,7 +116,9 @@ def entries(rows: Iterable[Row]) -> Entries:
             float(np.mean([row.l1 for row in group])),
             float(np.std([row.l1 for row in group])),
             float(np.mean([row.kl for row in group])),
-            *(float(np.mean([getattr(row, name) for row in group])) for name in ("zeros", "spurious", "missed")),
+            float(np.mean([row.zeros for row in group])),
+            float(np.mean([row.spurious for row in group])),
+            float(np.mean([row.missed for row in group])),
             len(group),
         )
         for key, group in groups.items()

@@ -224,7 +224,8 @@ def two_digits(x: Sample, rng: np.random.Generator) -> Sample:
 def to_endings(x: Sample, rng: np.random.Generator) -> Sample:
     """The nearest price that ends in .00, .49, .95 or .99."""
     prices = np.add.outer(np.floor(x), [-0.01, 0, 0.49, 0.95, 0.99, 1.0])
-    return np.round(np.take_along_axis(prices, np.abs(prices - x[:, None]).argmin(1)[:, None], 1)[:, 0], 2)
+    nearest = np.abs(prices - x[:, None]).argmin(1)[:, None]
+    return np.asarray(np.round(np.take_along_axis(prices, nearest, 1)[:, 0], 2), np.float64)
 
 
 ROUNDED: dict[str, Target] = {
