@@ -107,9 +107,10 @@ def price_modes(p: FloatArray, width: FloatArray, counts: FloatArray) -> Prices:
     cells = begin[way] + np.sign(end - begin)[way] * (np.arange(len(way)) - starts[way])
     relative = np.minimum(density[cells] / height[mode][way], 1.0)
     level = isotonic_regression(relative + 2 * way, weights=width[cells]).x - 2 * way
-    changed = np.abs(level - relative) > _FLAT * relative + 1e-15 * (way + 1)
+    rounding = 1e-15 * (way + 1)
+    changed = np.abs(level - relative) > _FLAT * relative + rounding
     way, cells = way[changed], cells[changed]
-    masses = level[changed] * height[mode][way] * width[cells]
+    masses = np.maximum(level, rounding)[changed] * height[mode][way] * width[cells]
     cost = np.bincount(way, xlogy(counts[cells], p[cells] / masses), len(mode)).astype(np.float64)
     cost[np.bincount(way, minlength=len(mode)) == 0] = np.inf  # nothing to change
     cheapest = np.full(len(peaks), -1)
