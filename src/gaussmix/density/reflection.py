@@ -53,7 +53,8 @@ def mirror_images(m: FloatArray, s: FloatArray, low: float, high: float) -> tupl
     for sign, offset, shift, end in reflections(low, high, reach):
         if (sign, shift) != (1, 0):
             image = (offset + sign * m) + shift
-            kept = (end - image) ** 2 - (end - m) ** 2 <= -2 * NEGLIGIBLE * s**2
+            with np.errstate(over="ignore", invalid="ignore"):  # of lengths far beyond their deviation
+                kept = ((end - image) / s) ** 2 - ((end - m) / s) ** 2 <= -2 * NEGLIGIBLE
             rows.append(np.flatnonzero(kept))
             means.append(image[kept])
     return np.concatenate(rows), np.concatenate(means)

@@ -194,7 +194,7 @@ def _check_opcodes(data: bytes) -> None:
     """Raises ValueError for what CIFAR-10 does not need, and what could fill memory or nest without end."""
     tuples = 0
     for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-        if opcode.name in _MEMO and int(argument) > number:  # memory is laid out up to that place
+        if opcode.name in _MEMO and int(argument or 0) > number:  # memory is laid out up to that place
             raise ValueError(f"place {argument} of the memo after {number} steps")
         tuples += opcode.name in _TUPLES
         if tuples > _MOST_TUPLES:
@@ -236,11 +236,11 @@ class _PickledBytes:
             raise ValueError("an array without bytes")
         if math.prod(shape) != len(data):
             raise ValueError(f"{len(data)} bytes for an array of shape {shape}")
-        self.shape, self._data, self._order = tuple(shape), data, "F" if by_column else "C"
+        self.shape, self._data, self._by_column = tuple(shape), data, bool(by_column)
 
     def array(self) -> np.ndarray:
         """The array, read-only."""
-        return np.frombuffer(self._data, np.uint8).reshape(self.shape, order=self._order)
+        return np.frombuffer(self._data, np.uint8).reshape(self.shape, order="F" if self._by_column else "C")
 
 
 class _PickledKind:

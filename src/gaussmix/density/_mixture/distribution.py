@@ -223,7 +223,7 @@ class Distribution1D:
     def _draw(self, size: int, rng: np.random.Generator) -> FloatArray:
         return self._quantiles(rng.random(size), False)
 
-    @property
+    @cached_property
     def _in_units(self) -> tuple[float, Distribution1D | None]:
         """A power of two, and the distribution in its units, where squares of the numbers would overflow; else None."""
         return 1.0, None
