@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | clean. Every target sets up what it needs in .venv.
+# make demo | test | lint | bench | campaign | clean. Every target sets up what it needs in .venv.
 # Another interpreter: make test PYTHON=python3.12
 
 PYTHON ?= python3
@@ -10,13 +10,14 @@ DEMO := runs/demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench campaign clean
 
 help:
 	@echo "make demo    train on the built-in faces and draw chosen ones ($(DEMO)/samples.png)"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff, pyright, and numpydoc on the public names"
 	@echo "make bench   run every script in benchmarks/"
+	@echo "make campaign MINUTES=30   damage files, have every reader read them, and add to a table of how that ended"
 	@echo "make clean   remove .venv and the tools' caches; runs/ stays"
 
 demo: $(VENV)/.installed
@@ -40,6 +41,10 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+MINUTES ?= 30
+campaign: $(VENV)/.installed-dev
+	$(BIN)/python tests/campaign/run.py --minutes $(MINUTES)
 
 # constraints.txt pins torch: nothing newer, with gigabytes of CUDA libraries behind it, comes in.
 $(VENV)/.installed: pyproject.toml constraints.txt

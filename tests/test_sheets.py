@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from gaussmix.sheets import contact_sheet, save_atomic
+from gaussmix.sheets import contact_sheet, picture_format, save_atomic
 
 LABELS = ["Black_Hair", "Wearing_Hat, Eyeglasses, Smiling, Mouth_Open, Pale_Skin, Beard", "x" * 60]
 
@@ -179,3 +179,18 @@ class TestSaveAtomic:
         with pytest.raises(ValueError, match=f"cannot save '{name}'.* use .png or .jpg"):
             save_atomic(Image.new("RGB", (2, 2)), tmp_path / "folder" / name)
         assert not (tmp_path / "folder").exists()
+
+
+def test_formats_that_are_taken_hold_colours(tmp_path: Path) -> None:
+    """Of all that this Pillow can write; and those that hold none are refused before anything is drawn."""
+    image, taken = Image.new("RGB", (300, 200), "red"), []
+    for suffix in Image.registered_extensions():
+        try:
+            picture_format(f"a{suffix}")
+        except ValueError:
+            continue
+        taken.append(suffix)
+        save_atomic(image, tmp_path / f"a{suffix}")
+        assert (tmp_path / f"a{suffix}").stat().st_size > 0
+    assert {".png", ".jpg", ".webp", ".gif", ".tif", ".bmp", ".pdf"} <= set(taken)
+    assert not {".xbm", ".palm", ".msp"} & set(taken)

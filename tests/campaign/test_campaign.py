@@ -16,7 +16,7 @@ from campaign.readers import EXEMPT, READERS, SaidError, command, openers
 from campaign.tries import GOOD, Tries
 
 CASES = Path(__file__).parent / "cases"
-TRIES = 8  # of each reader, here; fewer of a dear one
+TRIES = 6  # of each reader, here; fewer of a dear one
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)

@@ -349,3 +349,26 @@ def test_text_is_discrete_if_asked(tmp_path: Path, capsys) -> None:
         ["density", "fit", str(tmp_path / "ages.csv"), "--output", str(tmp_path / "a.safetensors"), "--discrete", "yes"]
     )
     assert "probabilities of" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".csv", ".parquet"])
+def test_samples_are_the_same_in_pieces(suffix, tmp_path, monkeypatch, capsys):
+    """Of any number memory stays flat: they are drawn and written in pieces, the first of which are those of fewer."""
+    from gaussmix.cli import density
+    from gaussmix.density.files import open_column
+
+    monkeypatch.setattr(density, "_AT_ONCE", 64)
+    GMMExpansion().fit(np.random.default_rng(0).normal(size=500)).save(tmp_path / "m.safetensors")
+    for count in (64, 200):
+        path = tmp_path / f"{count}{suffix}"
+        assert (
+            cli.main(["density", "sample", str(tmp_path / "m.safetensors"), "--count", str(count), "-o", str(path)])
+            == 0
+        )
+    with open_column(tmp_path / f"64{suffix}") as few, open_column(tmp_path / f"200{suffix}") as many:
+        first, drawn = (np.concatenate(list(source)) for source in (few, many))
+    assert len(drawn) == len(np.unique(drawn)) == 200
+    np.testing.assert_array_equal(drawn[:64], first)
+    capsys.readouterr()
+    assert cli.main(["density", "sample", str(tmp_path / "m.safetensors"), "--count", "200"]) == 0
+    np.testing.assert_array_equal(np.array(capsys.readouterr().out.split(), float), drawn)

@@ -63,6 +63,22 @@ def test_a_group_alone_is_wrong_use_and_lists_its_commands(capsys):
         ("density fit a --rule best", "gaussmix density fit: invalid choice 'best' for argument '--rule'."),
         ("faces train --preset nothing", "gaussmix faces train: invalid choice 'nothing' for argument '--preset'."),
         ("faces train --steps 0", "gaussmix faces train: --steps is 0; it must be at least 1"),
+        (
+            "faces train --classifier-weight nan",
+            "gaussmix faces train: --classifier-weight is nan; it must be 0 or more",
+        ),
+        ("faces train --layers-per-block -1", "gaussmix faces train: --layers-per-block is -1; it must be at least 1"),
+        ("faces sample --steps 0", "gaussmix faces sample: --steps is 0; it must be at least 1"),
+        ("faces sample --guidance nan", "gaussmix: --guidance is nan; it must be a finite number"),
+        (
+            "faces sample --output a.xbm",
+            "gaussmix: cannot save 'a.xbm': '.xbm' is no picture format that holds colours",
+        ),
+        ("autoencoder sample --strength nan", "gaussmix: --strength is nan; choose from 0"),
+        ("autoencoder sample --truncation 0", "gaussmix: --truncation is 0.0; choose above 0"),
+        ("style transfer a.png --style b.png --tv-weight -1", "gaussmix: --tv-weight is -1.0; it must be finite"),
+        ("density fit a.csv --threads 0", "gaussmix: --threads is 0; it must be at least 1"),
+        ("density fit a.csv --bandwidth nan", "gaussmix: --bandwidth is nan; it must be positive"),
         ("faces sample --steps many", "gaussmix faces sample: Error parsing --steps: "),
     ],
 )

@@ -548,6 +548,15 @@ def test_wrong_settings_are_refused():
         DiffusionConfig(condition_dropout=1)
     with pytest.raises(ValueError, match=r"--classifier-weight is -1; it must be 0 or more"):
         DiffusionConfig(classifier_weight=-1)
+    nan, inf = float("nan"), float("inf")
+    for name, value in (
+        ("classifier_weight", nan), ("classifier_weight", inf), ("layers_per_block", -1), ("max_grad_norm", 0),
+        ("detail_weight", nan), ("learning_rate", nan), ("guidance", inf), ("beta", 1.5), ("beta_end", nan),
+        ("channels", (32, 0)), ("weight_decay", -1), ("latent_dim", 0), ("n_components", 0), ("count", 0),
+        ("minutes", inf), ("separation", -1.0), ("redraw_details", nan), ("ema_decay", 1.0),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"--{name.replace('_', '-')} is "):
+            DiffusionConfig(**{name: value})
     with pytest.raises(ValueError, match=r"--classifier-loss and --classifier-pass need a --classifier-weight above 0"):
         DiffusionConfig(classifier_pass="unconditioned")
     with pytest.raises(ValueError, match=r"--detail-weight is 1\.0"):

@@ -203,7 +203,11 @@ def _commands(words: list[str], groups: Collection[str]) -> dict[str, Any]:
 
 def _parse_with_tyro(commands: Mapping[str, Any], words: list[str]) -> Any:
     """A command's instance. Raises SystemExit: 0 where something was printed, 2 for wrong words."""
-    about = "Gaussian mixtures as a language for distributions. gaussmix GROUP COMMAND --help lists a command's flags."
+    about = (
+        "Gaussian mixtures as a language for distributions. gaussmix GROUP COMMAND --help lists a command's flags. "
+        "Exit status: 0 done, 1 failed, 2 words or files that cannot be used, 3 a limit that you set was exceeded, 130 "
+        "interrupted."
+    )
     return tyro.cli(_subcommands(commands, words), prog="gaussmix", description=about, args=words, config=_MARKERS)
 
 

@@ -359,7 +359,9 @@ class GramExpansion:
 
 def _check_style(style: _Style, layout: GramLayout) -> None:
     """Raises ValueError for arrays that do not fit the layout or are not finite."""
-    arrays: dict[str, tuple[Any, tuple[int, ...]]] = {"least_traces": (style.least_traces, (len(layout.channels),))}
+    arrays: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
+        "least_traces": (style.least_traces, (len(layout.channels),))
+    }
     if style.scores is not None:
         arrays["mean"] = style.scores.mean, (layout.size,)
         arrays["axes"] = style.scores.axes, (len(style.scores.marginals), layout.size)

@@ -236,7 +236,7 @@ class _PickledBytes:
             raise ValueError("an array without bytes")
         if math.prod(shape) != len(data):
             raise ValueError(f"{len(data)} bytes for an array of shape {shape}")
-        self.shape, self._data, self._by_column = tuple(shape), data, by_column
+        self.shape, self._data, self._by_column = tuple(shape), data, bool(by_column)
 
     def array(self) -> np.ndarray:
         """The array, read-only."""
