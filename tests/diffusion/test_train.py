@@ -12,6 +12,7 @@ import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -556,7 +557,7 @@ def test_wrong_settings_are_refused():
         ("minutes", inf), ("separation", -1.0), ("redraw_details", nan), ("ema_decay", 1.0),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=f"--{name.replace('_', '-')} is "):
-            DiffusionConfig(**{name: value})
+            DiffusionConfig(**cast(Any, {name: value}))
     with pytest.raises(ValueError, match=r"--classifier-loss and --classifier-pass need a --classifier-weight above 0"):
         DiffusionConfig(classifier_pass="unconditioned")
     with pytest.raises(ValueError, match=r"--detail-weight is 1\.0"):

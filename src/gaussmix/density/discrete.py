@@ -212,7 +212,18 @@ class LatticeMixture1D(GaussianMixture1D):
         return LatticeMixture1D(smooth, values, p / p.sum(), self.step)
 
     def simplify(self, k: int | None = None, tolerance: float | None = None) -> Simplified:
-        """Raise ValueError: the probabilities are no Gaussians; those of ``continuous`` can be simplified."""
+        """Refuse: the probabilities are no Gaussians; those of ``continuous`` can be simplified.
+
+        Parameters
+        ----------
+        k, tolerance : optional
+            As of a mixture, and not looked at.
+
+        Raises
+        ------
+        ValueError
+            In any case.
+        """
         raise ValueError("a discrete distribution is not made of Gaussians: simplify its smooth density, .continuous")
 
     # -- elsewhere

@@ -149,14 +149,14 @@ def smooth(
 
     ``split`` gives the same mixture in pieces; it is asked where a mode has to go.
     """
-    width, pieces = np.diff(edges), None
-    for _ in range(_ROUNDS):  # the steps may leave ripples
-        A = sparse_probabilities(edges, *components[1:], bounds, _REACH)
+    width = np.diff(edges)
+    A = sparse_probabilities(edges, *components[1:], bounds, _REACH)
+    for attempt in range(_ROUNDS):  # the steps may leave ripples
         target, removed = flatten(components[0] @ A, width, counts, threshold)
         if removed == 0:
             break
-        if pieces is None:
-            pieces = components = split()
+        if attempt == 0:
+            components = split()
             A = sparse_probabilities(edges, *components[1:], bounds, _REACH)
         components = _towards(target, A, components[0]), *components[1:]
     return components
