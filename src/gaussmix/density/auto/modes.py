@@ -35,7 +35,7 @@ Smoothness = Literal["auto", "few_modes"] | float
 Components = tuple[FloatArray, FloatArray, FloatArray]  # weights, means, standard deviations, (n,) each
 
 CELLS = 800
-_REACH = 6.0  # standard deviations: modes in the far tails do not matter
+_REACH = 5.0  # standard deviations: modes in the far tails do not matter
 _STEPS, _ROUNDS, _PASSES = 15, 3, 100
 _CLOSE = 0.005  # of a log-probability to its target: the steps end there
 _FLAT = 1e-9  # relative difference of densities that is none

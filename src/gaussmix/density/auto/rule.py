@@ -134,9 +134,9 @@ def _smooth(
         inside = pieces[0], reflect(pieces[1], *bounds), pieces[2]
         return _joined([inside, *used[1:]] if shares[0] > 0 else used, data.n)
 
-    cells, _ = make_cells(data, bounds, modes.CELLS)
-    edges, threshold = cells.edges[np.isfinite(cells.edges)], modes.nats_per_mode(smoothness, data.n)
-    return modes.smooth(edges, cells.counts[cells.inner], bounds, _joined(used, data.n), threshold, split)
+    edges, counts, _ = _cut(data, bounds, modes.CELLS)
+    threshold = modes.nats_per_mode(smoothness, data.n)
+    return modes.smooth(edges, counts, bounds, _joined(used, data.n), threshold, split)
 
 
 def _joined(parts: list[modes.Components], n: float) -> modes.Components:
@@ -172,8 +172,21 @@ def _within(data: StandardCounts, bounds: Bounds) -> StandardCounts:
     return replace(data, edges=edges, ends=(ends[0], ends[1]))
 
 
-def make_cells(data: StandardCounts, bounds: Interval, n_cells: int = MAX_CELLS) -> tuple[Likelihood, IntArray]:
+def make_cells(data: StandardCounts, bounds: Interval) -> tuple[Likelihood, IntArray]:
     """The counts in cells, which reach to the bounds or to infinity; and the number of each bin's cell, (m,)."""
+    edges, counts, boundaries = _cut(data, bounds, MAX_CELLS)
+    cell = np.repeat(np.arange(len(counts)), np.diff(boundaries))
+    if np.isinf(bounds[0]):
+        edges, counts, cell = np.append(-np.inf, edges), np.append(0.0, counts), cell + 1
+    if np.isinf(bounds[1]):
+        edges, counts = np.append(edges, np.inf), np.append(counts, 0.0)
+    guard = _student((edges - data.median) / data.spread)
+    background = GUARD_POINTS / data.n * np.maximum(guard, np.finfo(float).tiny)
+    return Likelihood(edges, counts, background, bounds), cell
+
+
+def _cut(data: StandardCounts, bounds: Interval, n_cells: int) -> tuple[FloatArray, FloatArray, IntArray]:
+    """About ``n_cells`` cells up to finite bounds: edges (m + 1,), counts (m,), and the bins at which they start."""
     boundaries = cell_boundaries(data.counts, n_cells)
     if data.allowed is not None:
         above = np.searchsorted(data.allowed, boundaries).clip(1, len(data.allowed) - 1)
@@ -181,20 +194,8 @@ def make_cells(data: StandardCounts, bounds: Interval, n_cells: int = MAX_CELLS)
         boundaries = np.unique(np.where(boundaries - sides[0] < sides[1] - boundaries, *sides))
     boundaries = _apart(data.edges, boundaries)
     edges = data.edges[boundaries]
-    counts = np.add.reduceat(data.counts, boundaries[:-1])
-    cell = np.repeat(np.arange(len(counts)), np.diff(boundaries))
-    low, high = bounds
-    if low > -np.inf:
-        edges[0] = low
-    else:
-        edges, counts, cell = np.append(-np.inf, edges), np.append(0.0, counts), cell + 1
-    if high < np.inf:
-        edges[-1] = high
-    else:
-        edges, counts = np.append(edges, np.inf), np.append(counts, 0.0)
-    guard = _student((edges - data.median) / data.spread)
-    background = GUARD_POINTS / data.n * np.maximum(guard, np.finfo(float).tiny)
-    return Likelihood(edges, counts, background, bounds), cell
+    edges[[0, -1]] = np.where(np.isinf(bounds), edges[[0, -1]], bounds)
+    return edges, np.add.reduceat(data.counts, boundaries[:-1]), boundaries
 
 
 def _apart(edges: FloatArray, boundaries: IntArray) -> IntArray:
