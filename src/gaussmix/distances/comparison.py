@@ -85,7 +85,7 @@ def compare(a: Any, b: Any, *, a_weights: ArrayLike | None = None, b_weights: Ar
     a, b : GaussianMixture1D, GMMExpansion or array_like (N,)
         Mixtures, fitted one-column expansions, or samples, which are learnt first so that all numbers speak of the same
         pair of densities (`wasserstein_distance` and `gaussian_mmd2` of the samples themselves need no density, and
-        differ a little). ValueError or TypeError for anything else, and for what is too wide to be squared.
+        differ a little). ValueError or TypeError for anything else.
         Columns of integers are discrete, and compared as such with each other; with anything else, the smooth density
         behind one is compared.
     a_weights, b_weights : array_like (N,), optional

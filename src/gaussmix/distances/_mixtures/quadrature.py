@@ -113,6 +113,8 @@ def integral(
 ) -> float:
     """Of ``function``, at least 0, over panels (M,), each halved until rules agree to `TOLERANCE` of the integral.
 
+    Infinite where the function is, or more than double precision holds.
+
     ``function``: points (N,) -> values (N,) and how far rounding can put them off; what that explains is not halved.
     """
 
@@ -122,6 +124,8 @@ def integral(
         return (values * w).sum(1), (noise * w).sum(1)
 
     value, _ = sums(lower, upper)
+    if np.isinf(value).any():
+        return math.inf
     done = 0.0
     for _ in range(MOST_HALVINGS):
         middle = 0.5 * lower + 0.5 * upper
