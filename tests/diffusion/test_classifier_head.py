@@ -220,6 +220,9 @@ def dies():
 def test_a_run_from_before_there_were_classifiers_goes_on(tmp_path):
     train(tiny_config(tmp_path, steps=2, checkpoint_every=2), squares_dataset(), progress=False)
     for path in (tmp_path / "checkpoints").rglob("*.json"):
+        if path.name == "manifest.json":  # which there were none of then
+            path.unlink()
+            continue
         state = json.loads(path.read_text())
         config = state.get("config", {})
         for name in [name for name in config if name.startswith("classifier_")]:
