@@ -191,7 +191,7 @@ def _by_polars(folder: Path) -> None:
 # --- what is learnt
 
 _TENSORS = "gaussmix._files:read_tensors"
-_MODEL = f"{_TENSORS} gaussmix.density.model:DensityModel"
+_MODEL = f"{_TENSORS} gaussmix.density.stored:StoredModel"
 
 
 def _use_model(folder: Path) -> None:

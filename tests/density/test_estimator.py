@@ -751,3 +751,12 @@ def test_quantiles_at_the_ends_of_the_scale(name: str) -> None:
     q = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
     found = GMMExpansion().fit(x).distribution_.ppf(q)
     np.testing.assert_allclose(np.log10(found), np.log10(np.quantile(x, q)), atol=0.15)
+
+
+def test_more_decades_than_doubles_have_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="300 decades: learn their logarithms"):
+        GMMExpansion().fit(10.0 ** rng.uniform(-295, 295, 300))
+    ties = np.r_[np.repeat(rng.normal(size=100), 3) * 1e-300, 1e299, -1e299]
+    with pytest.raises(ValueError, match="300 decades"):
+        GMMExpansion().partial_fit(ties)

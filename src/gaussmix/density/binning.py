@@ -31,7 +31,8 @@ AXIS_BINS = 1 << 14
 LATTICE_BINS = 1 << 16
 SAMPLE = 1 << 13
 HEAVY = 8.0
-MOST_IN_BIN = 0.01
+MOST_IN_BIN, COARSE = 0.01, 0.2
+MOST_LENGTHS = 1e305  # of the scale in the range, so that lengths are finite
 MAX_DISCRETE = 10
 
 
@@ -107,21 +108,23 @@ def _resolving(sample: FloatArray, low: float, high: float, warp: Warp, stream: 
     shape = summarise(sample)
     q1, q25, q75, q99 = np.quantile(sample, [0.01, 0.25, 0.75, 0.99]).tolist()
     around = [(shape.median, shape.scale), (shape.median, q75 - q25), (low, q1 - low), (high, high - q99)]
-    bent = [] if warp is None else [(center, scale) for center, scale in around if scale > 0]
+    bent = [] if warp is None else [(center, scale) for center, scale in around if high - low < MOST_LENGTHS * scale]
     heavy = high - low > HEAVY * shape.central > 0
     straight = [] if bent and (warp == "asinh" or heavy or stream) else [(0.0, None)]
     enough = max(MOST_IN_BIN, 3 / len(sample))
     tried: list[tuple[float, int, Axis]] = []
     for center, scale in (*straight, *bent):
-        with np.errstate(over="ignore"):
-            ends = (low, high) if scale is None else np.arcsinh((np.array([low, high]) - center) / scale)
+        ends = (low, high) if scale is None else np.arcsinh((np.array([low, high]) - center) / scale)
         axis = _even(float(ends[0]), float(ends[1]), center, scale)
         places = np.floor((axis.transform(sample) - axis.origin) / axis.width)
         share = float(np.unique(places, return_counts=True)[1].max()) / len(sample)
         if share <= enough:
             return axis
         tried.append((share, len(tried), axis))
-    return min(tried)[2]
+    best = min(tried)
+    if best[0] > COARSE and any(0 < MOST_LENGTHS * scale <= high - low for _, scale in around):
+        raise ValueError(f"the numbers, {low:g} to {high:g}, lie over more than 300 decades: learn their logarithms")
+    return best[2]
 
 
 def choose_basis(
@@ -202,9 +205,11 @@ def rounding_step(values: FloatArray, repeats: IntArray) -> float:
         return 0.0
     gaps = np.diff(values)
     step = float(gaps[gaps > 1e-6 * np.median(gaps)].min())
+    span = float(values[-1] - values[0])
+    if not span < step * LARGEST_POINT:  # no number of steps
+        return 0.0
     for _ in range(2):  # the least gap carries the rounding of two values, the whole range much less of it
-        span = values[-1] - values[0]
-        step = float(span / max(round(span / step), 1))
+        step = span / max(round(span / step), 1)
     phase = (values - values[len(values) // 2]) / step  # not from an end, which may be too large for the others' digits
     off = np.abs(phase - np.rint(phase)) * step
     precision = 1e-3 * step + 2e-7 * np.abs(values)  # decimals kept in single precision are that far off

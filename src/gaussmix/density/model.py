@@ -10,7 +10,6 @@ class: to load scikit-learn takes longer than to learn a million numbers.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import sys
 import warnings
@@ -21,28 +20,24 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gaussmix._files import Tensors, read_tensors, write_tensors
 from gaussmix._guard import reading
 from gaussmix._typing import FloatArray
-from gaussmix.density import stored
 from gaussmix.density.basis import GaussianBasis, check_range
-from gaussmix.density.binning import Warp, choose_axis, choose_basis, take_sample
+from gaussmix.density.binning import Warp
 from gaussmix.density.columns import is_empty, read_columns
 from gaussmix.density.counts import BinnedCounts, add_columns, as_real
-from gaussmix.density.discrete import LatticeMixture1D
 from gaussmix.density.lattice import ColumnKind, integer_columns
+from gaussmix.density.layout import Layout, frequencies
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.quantity import Quantity, format_number
 from gaussmix.density.reflection import Bounds, finite_or_not
 from gaussmix.density.report import BASIS_RULES, RULES, FitReport, FittedDensity, Rule, make_report
-from gaussmix.density.ties import LEAST_REPEATS
+from gaussmix.density.stored import StoredModel
 
 if TYPE_CHECKING:
     from gaussmix.density.modes import Mode
 
 Smoothness = Literal["auto", "few_modes"] | float
-MAX_BINS = 1 << 16
-_FEWEST, _ENOUGH = 12, 100  # different numbers that say how wide bins shall lie, and whether they are rounded
 
 
 class DensityModel:
@@ -249,60 +244,33 @@ class DensityModel:
         that name is then still whole.
         """
         self._require_fitted()
-        tensors = {}
-        for j, (counts, distribution) in enumerate(zip(self.counts_, self.distributions_, strict=True)):
-            tensors |= {f"{j}.counts.{name}": value for name, value in counts.to_tensors().items()}
-            tensors |= {f"{j}.mixture.{name}": value for name, value in distribution.to_tensors().items()}
-        about = {
-            "parameters": json.dumps(self.get_params(), default=lambda value: value.tolist()),
-            "reports": json.dumps([report.to_dict() for report in self.reports_]),
-            "bases": json.dumps([None if basis is None else dataclasses.asdict(basis) for basis in self.bases_]),
-            "kinds": json.dumps(self._kinds),
-            "names": json.dumps(list(map(str, getattr(self, "feature_names_in_", [])))),
-            "quantities": json.dumps([dataclasses.asdict(quantity) for quantity in self.quantities_]),
-        }
-        write_tensors(path, tensors, "GMMExpansion", about)
+        names = list(map(str, getattr(self, "feature_names_in_", [])))
+        StoredModel(
+            self.get_params(),
+            self.counts_,
+            list(self.distributions_),
+            list(self.reports_),
+            self.bases_,
+            self._kinds,
+            self.quantities_,
+            names,
+        ).write(path)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote. Raises ValueError, naming the file, for one that is damaged or written by another."""
+        found = StoredModel.read(path)
         with reading(path, "holds no usable model", "; fit and save it again"):
-            tensors, about = read_tensors(path, "GMMExpansion")
-            model = cls(**_tupled(json.loads(about["parameters"])))
-            model._take(tensors, about)
+            model = cls(**found.parameters)
+            model._check_parameters()
+        model.counts_, model.bases_, model._kinds = found.counts, found.bases, found.kinds
+        model.quantities_, model.n_features_in_ = found.quantities, len(found.counts)
+        if found.names:
+            model.feature_names_in_ = np.array(found.names, dtype=object)
+        details = [report.details for report in found.reports]
+        model._fitted = tuple(map(FittedDensity, found.mixtures, details))
+        model._reports, model._bins_are_shared = tuple(found.reports), True
         return model
-
-    def _take(self, tensors: Tensors, about: dict[str, str]) -> None:
-        """What `save` wrote beside the parameters. Raises ValueError and others for what does not fit together."""
-        self._check_parameters()
-        written = json.loads(about["reports"])
-        for facts in written:
-            stored.check_facts(facts)
-        reports = tuple(FitReport.from_dict(facts) for facts in written)
-        self.counts_, fitted = [], []
-        for j, report in enumerate(reports):
-            self.counts_.append(BinnedCounts.from_tensors(_part(tensors, f"{j}.counts.")))
-            learnt = _part(tensors, f"{j}.mixture.")
-            mixture = (LatticeMixture1D if "probabilities" in learnt else GaussianMixture1D).from_tensors(learnt)
-            stored.check_report(report, self.counts_[-1], mixture)
-            fitted.append(FittedDensity(mixture, report.details))
-        self.bases_ = tuple(b and GaussianBasis(**_tupled(b)) for b in json.loads(about["bases"]))
-        self.n_features_in_, self._bins_are_shared = len(fitted), True
-        kept = json.loads(about.get("quantities", "[]")) or [{}] * len(fitted)
-        for facts in kept:
-            stored.check_quantity(facts)
-        self.quantities_ = tuple(Quantity(**facts) for facts in kept)
-        kinds = json.loads(about.get("kinds", "null"))
-        for kind in kinds or ():
-            stored.check_kind(kind)
-        self._kinds = kinds and tuple(ColumnKind(*kind) for kind in kinds)
-        names = json.loads(about["names"])
-        if names:
-            self.feature_names_in_ = np.array([str(name) for name in names], dtype=object)
-        stored.check_lengths(
-            len(fitted), bases=self.bases_, quantities=self.quantities_, kinds=self._kinds, names=names
-        )
-        self._fitted, self._reports = tuple(fitted), reports
 
     # -- inside
 
@@ -427,72 +395,37 @@ class DensityModel:
             )
         return least, most
 
+    def _layout(self) -> Layout:
+        """Where bins lie under these parameters."""
+        t = 2.0 if self.bandwidth == "cv" else float(self.bandwidth)
+        on_basis = (int(self.n_components), t, self.exact) if self.rule in BASIS_RULES else None
+        return Layout(self.range, self._bounds(), self.warp, on_basis)
+
     def _lay_bins(
         self, X: NDArray[np.floating], extremes: list[tuple[float, float]], sample_weight: Any, stream: bool = False
     ) -> tuple[list[BinnedCounts], tuple[GaussianBasis | None, ...]]:
         """Empty counts for columns of which these are the first rows, or all; and their bases."""
-        repeats = _frequencies(sample_weight, len(X))
+        repeats, layout = frequencies(sample_weight, len(X)), self._layout()
         for j, (column, ends) in enumerate(zip(X.T, extremes, strict=True)):
             if not (math.isfinite(ends[0]) and math.isfinite(ends[1])) and not np.isfinite(column).any():
                 what = f"{self._name(j)} holds no finite number" + " in its first chunk" * stream
                 raise ValueError(f"{what}: all {len(column)} are missing, so there is nothing to learn from")
-        laid = [self._bins(column, ends, repeats, stream) for column, ends in zip(X.T, extremes, strict=True)]
+        laid = [layout.bins(column, ends, repeats, stream) for column, ends in zip(X.T, extremes, strict=True)]
         return [counts for counts, _ in laid], tuple(basis for _, basis in laid)
 
     def _relaid(
         self, X: NDArray[np.floating], sample_weight: Any
     ) -> tuple[list[BinnedCounts], tuple[GaussianBasis | None, ...]]:
-        """The counts and bases; laid anew for columns of which only point masses were seen, and now other numbers.
+        """The counts and bases, laid anew where `Layout.again` says so.
 
-        Not so where ``range`` says where bins lie, or other models have the same; nor for fewer than `_FEWEST` numbers,
-        unless all that were seen repeat.
+        Not so where ``range`` says where bins lie, or other models have the same.
         """
-        counts, bases = list(self.counts_), list(self.bases_)
-        for j, mine in enumerate(counts if self.range is None and not self._bins_are_shared else ()):
-            if not 0 < mine.atom_counts.sum() == mine.n:
-                continue
-            others = np.isfinite(X[:, j]) & ~np.isin(X[:, j], mine.atoms)
-            if np.size(sample_weight) == len(X):
-                others &= np.reshape(sample_weight, -1) != 0
-            different = len(np.unique(X[others, j]))
-            frequencies = _frequencies(sample_weight, len(X))
-            new = others if frequencies is None else np.where(others, frequencies, 0)
-            met = mine.atom_counts[mine.atom_counts > 0]
-            met = met[: len(met) * (len(met) > 2)]  # one or two say nothing of rounding
-            repeats = int(new.sum()) + met.clip(max=LEAST_REPEATS).sum()
-            rounded = different > 0 and repeats >= max(20, LEAST_REPEATS / 2 * (different + len(met)))
-            if different >= _FEWEST or rounded:
-                column, seen = np.append(mine.atoms, X[:, j]), mine.atom_counts.clip(max=int(new.sum()))
-                guess = different < _ENOUGH and bases[j] is None and not rounded
-                warp = "asinh" if guess else self.warp  # it grows both ways
-                empty, bases[j] = self._bins(column, (math.nan, math.nan), np.append(seen, new), True, warp)
-                counts[j] = mine.relaid(empty)
-        return counts, tuple(bases)
-
-    def _bins(
-        self,
-        column: NDArray[np.floating],
-        ends: tuple[float, float],
-        repeats: NDArray[Any] | None,
-        stream: bool,
-        warp: Warp | None = None,
-    ) -> tuple[BinnedCounts, GaussianBasis | None]:
-        low, high = ends
-        if repeats is not None or not (math.isfinite(low) and math.isfinite(high)):
-            kept = np.isfinite(column) if repeats is None else np.isfinite(column) & (repeats > 0)
-            column, repeats = column[kept], None if repeats is None else repeats[kept]
-            if len(column) == 0:
-                raise ValueError("a column holds no finite number (in its first chunk); there is nothing to learn from")
-            low, high = float(column.min()), float(column.max())
-        sample = take_sample(column, repeats)
-        options: Any = {"span": self.range, "warp": warp or self.warp, "stream": stream}
-        if self.rule not in BASIS_RULES:
-            axis, atoms, tied = choose_axis(sample, low, high, **options)
-            grow = stream and axis.scale is not None
-            return BinnedCounts(axis, atoms=atoms, tied=tied, grow=grow, max_bins=MAX_BINS), None
-        t = 2.0 if self.bandwidth == "cv" else float(self.bandwidth)
-        basis, atoms = choose_basis(sample, low, high, int(self.n_components), t, bounds=self._bounds(), **options)
-        return BinnedCounts(basis.axis(), atoms=atoms, exact=self.exact), basis
+        if self.range is not None or self._bins_are_shared:
+            return self.counts_, self.bases_
+        layout, laid = self._layout(), list(zip(self.counts_, self.bases_, strict=True))
+        for j, (counts, _) in enumerate(laid):
+            laid[j] = layout.again(counts, X[:, j], sample_weight) or laid[j]
+        return [counts for counts, _ in laid], tuple(basis for _, basis in laid)
 
     def _counted(
         self, counts: list[BinnedCounts], X: NDArray[np.floating], sample_weight: ArrayLike | None
@@ -545,21 +478,6 @@ class DensityModel:
         if len(values) != 1:
             raise AttributeError(f"{len(values)} columns were fitted: use {name}[column]")
         return values[0]
-
-
-def _frequencies(sample_weight: Any, n: int) -> NDArray[np.integer] | None:
-    """Weights (n,) that are frequencies; importance weights do not move bins, wrong ones are refused in counting."""
-    given = np.asarray(sample_weight).reshape(-1)
-    return given if given.dtype.kind in "iu" and given.shape == (n,) and given.any() else None
-
-
-def _part(tensors: Tensors, prefix: str) -> Tensors:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _tupled(fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields as they were before JSON made lists of their tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def _pair(values: Any, name: str) -> tuple[Any, Any]:

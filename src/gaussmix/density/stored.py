@@ -1,20 +1,107 @@
-"""What stands in a model's file must agree with itself: reports with counts and mixtures, and all of it with its kind.
+"""What a model's file holds: mixtures, counts and parameters as safetensors, what is said of them as JSON beside.
 
-A file may have been damaged or made by hand. What passes here is printed, drawn and learnt on.
+A file may have been damaged or made by hand. What is read must agree with itself: reports with counts and mixtures, and
+all of it with its kind. What passes here is printed, drawn and learnt on.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
+from gaussmix._files import Tensors, read_tensors, write_tensors
+from gaussmix._guard import reading
+from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
+from gaussmix.density.discrete import LatticeMixture1D
+from gaussmix.density.lattice import ColumnKind
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.density.quantity import Quantity
 from gaussmix.density.report import RULES, FitReport
 
 _KINDS = {("number", ""), *((kind, unit) for kind in ("datetime", "duration") for unit in ("D", "s"))}
 _RESOLUTIONS = ("", "D", "s", "ms", "us", "ns")
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model's parameters by name, and lists of one value a column; ``names`` may be empty, ``kinds`` unknown."""
+
+    parameters: dict[str, Any]
+    counts: list[BinnedCounts]
+    mixtures: list[GaussianMixture1D]
+    reports: list[FitReport]
+    bases: tuple[GaussianBasis | None, ...]
+    kinds: tuple[ColumnKind, ...] | None
+    quantities: tuple[Quantity, ...]
+    names: list[str]
+
+    def write(self, path: str | Path) -> None:
+        """As one safetensors file, whole or not at all."""
+        tensors = {}
+        for j, (counts, mixture) in enumerate(zip(self.counts, self.mixtures, strict=True)):
+            tensors |= {f"{j}.counts.{name}": value for name, value in counts.to_tensors().items()}
+            tensors |= {f"{j}.mixture.{name}": value for name, value in mixture.to_tensors().items()}
+        about = {
+            "parameters": json.dumps(self.parameters, default=lambda value: value.tolist()),
+            "reports": json.dumps([report.to_dict() for report in self.reports]),
+            "bases": json.dumps([None if basis is None else dataclasses.asdict(basis) for basis in self.bases]),
+            "kinds": json.dumps(self.kinds),
+            "names": json.dumps(self.names),
+            "quantities": json.dumps([dataclasses.asdict(quantity) for quantity in self.quantities]),
+        }
+        write_tensors(path, tensors, "GMMExpansion", about)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Raises ValueError, naming the file, for one that is damaged or written by another."""
+        with reading(path, "holds no usable model", "; fit and save it again"):
+            return cls._checked(*read_tensors(path, "GMMExpansion"))
+
+    @classmethod
+    def _checked(cls, tensors: Tensors, about: dict[str, str]) -> Self:
+        written = json.loads(about["reports"])
+        for facts in written:
+            check_facts(facts)
+        reports, counts, mixtures = [FitReport.from_dict(facts) for facts in written], [], []
+        for j, report in enumerate(reports):
+            counts.append(BinnedCounts.from_tensors(_part(tensors, f"{j}.counts.")))
+            learnt = _part(tensors, f"{j}.mixture.")
+            kind = LatticeMixture1D if "probabilities" in learnt else GaussianMixture1D
+            mixtures.append(kind.from_tensors(learnt))
+            check_report(report, counts[-1], mixtures[-1])
+        bases = tuple(basis and GaussianBasis(**_tupled(basis)) for basis in json.loads(about["bases"]))
+        quantities = json.loads(about.get("quantities", "[]")) or [{}] * len(reports)
+        for facts in quantities:
+            check_quantity(facts)
+        kinds, names = json.loads(about.get("kinds", "null")), json.loads(about["names"])
+        for kind in kinds or ():
+            check_kind(kind)
+        check_lengths(len(reports), bases=bases, quantities=quantities, kinds=kinds, names=names)
+        return cls(
+            _tupled(json.loads(about["parameters"])),
+            counts,
+            mixtures,
+            reports,
+            bases,
+            kinds and tuple(ColumnKind(*kind) for kind in kinds),
+            tuple(Quantity(**facts) for facts in quantities),
+            [str(name) for name in names],
+        )
+
+
+def _part(tensors: Tensors, prefix: str) -> Tensors:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _tupled(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields as they were before JSON made lists of their tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def check_lengths(columns: int, **lists: Sequence[Any] | None) -> None:

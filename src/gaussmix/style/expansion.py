@@ -43,6 +43,7 @@ Mixing = Literal["grams", "data"]
 COUPLINGS: tuple[Coupling, ...] = ("entry", "crop", "pca")
 _PICK_RULES = {"entry": ("histogram", "algorithm2"), "crop": ("histogram",)}
 _KIND = "gram_expansion"
+_HUGE = 1e100  # what a file's numbers stay below, so that their products are finite
 _ROUNDING = 1e-6  # how far from 1 a sum of weights may be before that is said
 
 
@@ -358,7 +359,7 @@ class GramExpansion:
 
 
 def _check_style(style: _Style, layout: GramLayout) -> None:
-    """Raises ValueError for arrays that do not fit the layout or are not finite."""
+    """Raises ValueError for arrays that do not fit the layout, or are not finite or huge."""
     arrays: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
         "least_traces": (style.least_traces, (len(layout.channels),))
     }
@@ -368,8 +369,8 @@ def _check_style(style: _Style, layout: GramLayout) -> None:
     elif style.rows is not None:
         arrays["rows"] = style.rows, (len(style.rows), layout.size)
     for name, (array, shape) in arrays.items():
-        if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise ValueError(f"{name} has shape {array.shape}, not {shape}, or numbers that are not finite")
+        if array.shape != shape or array.dtype.kind != "f" or not float(np.abs(array).max(initial=0)) < _HUGE:
+            raise ValueError(f"{name} has shape {array.shape}, not {shape}, or numbers that are huge or not finite")
 
 
 def load_styles(

@@ -40,7 +40,8 @@ def test_the_price_of_a_mode_is_the_likelihood_lost_without_it() -> None:
 @given(masses, st.data())
 def test_flattening_keeps_mass_and_leaves_what_is_worth_it(numbers: list[int], data: st.DataObject) -> None:
     counts = np.array(numbers, float)
-    width = np.array(data.draw(st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=len(counts), max_size=len(counts))))
+    widths = st.lists(st.sampled_from(data.draw(st.sampled_from([(0.5, 1.0, 3.0), (1e-90, 1.0, 1e90)]))))
+    width = np.array((data.draw(widths) + [1.0] * len(counts))[: len(counts)])
     p = counts / counts.sum()
     threshold = data.draw(st.sampled_from([0.0, 0.5, 3.0, 1e9]))
     target, removed = flatten(p, width, counts, threshold)

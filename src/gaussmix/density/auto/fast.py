@@ -30,10 +30,11 @@ from gaussmix.density.standard_units import StandardCounts
 
 _FEWEST_FOR_ISJ = 30
 _ROUNDS = 4
-_MOST_MOVED = 0.02  # spreads: far tails do not move the rest
+_MOST_MOVED = 0.1  # of the narrowest Gaussian: far tails do not move the rest
 _NEAR = 5.0  # standard deviations: where modes are looked for
 _COARSE_AXIS = 64  # bins: up to here a bin is a value of its own
-_WIDEST = 0.4  # on an asinh axis: a wider Gaussian is skewed there
+_WIDEST = 0.4  # on an asinh axis: a wider Gaussian is skewed there ...
+_CELLS_A_POINT = 4  # ... but not more than about twice as many cells as that for the points there are
 _NARROWEST_IN_CELLS = 0.75  # of rounded values, where these are wider than bins
 _NARROWEST = (0.5, 1.5)  # bandwidth in bins, on a coarse axis and on a fine one
 
@@ -54,7 +55,7 @@ def expand_counts(data: StandardCounts, bounds: Interval, threshold: float = 0.0
     m, axis = len(data.counts), data.rest.axis
     h = max(_bandwidth(data.counts), _NARROWEST_IN_CELLS * data.typical_cell if data.typical_cell > 1 else 0.0)
     if axis.scale is not None:
-        h = min(h, max(_WIDEST / axis.width, _NARROWEST[1]))
+        h = min(h, max(_WIDEST / axis.width, _NARROWEST[1], m / (_CELLS_A_POINT * data.n)))
     group = max(1, 2 * int((h / 2 + 1) / 2) - 1)  # bins a cell: odd, at most h/2
     n_groups = -(-m // group)
     n_groups += (n_groups * group - m) % 2  # so that cells lie symmetrically over the bins
@@ -69,7 +70,7 @@ def expand_counts(data: StandardCounts, bounds: Interval, threshold: float = 0.0
         edges = np.clip(data.to_standard(axis.inverse(u[::2])), *bounds)
         supported = _supported(edges, (weights, means, stds), bounds, data.n, threshold)
         if np.isinf(bounds).all():  # the mean stays what it was
-            most = _MOST_MOVED * data.spread
+            most = _MOST_MOVED * float(stds.min())
             means = means + float(np.clip((weights - supported) @ means, -most, most))
         weights = supported
     used = weights > 0

@@ -106,11 +106,14 @@ def price_modes(p: FloatArray, width: FloatArray, counts: FloatArray) -> Prices:
     way = np.repeat(np.arange(len(size)), size)
     cells = begin[way] + np.sign(end - begin)[way] * (np.arange(len(way)) - starts[way])
     relative = np.minimum(density[cells] / height[mode][way], 1.0)
-    level = isotonic_regression(relative + 2 * way, weights=width[cells]).x - 2 * way
-    rounding = 1e-15 * (way + 1)
-    changed = np.abs(level - relative) > _FLAT * relative + rounding
-    way, cells = way[changed], cells[changed]
-    masses = np.maximum(level, rounding)[changed] * height[mode][way] * width[cells]
+    found = isotonic_regression(relative + 2 * way, weights=width[cells])
+    blocks = found.blocks[:-1]
+    pooled = (np.diff(found.blocks) > 1) & (found.x[blocks] - 2 * way[blocks] < 1 - _FLAT)
+    mass, length = (np.add.reduceat(each[cells], blocks) for each in (p, width))  # lifted levels have lost digits
+    block = np.repeat(np.arange(len(blocks)), np.diff(found.blocks))
+    changed = pooled[block]
+    way, cells, block = way[changed], cells[changed], block[changed]
+    masses = mass[block] * (width[cells] / length[block])
     cost = np.bincount(way, xlogy(counts[cells], p[cells] / masses), len(mode)).astype(np.float64)
     cost[np.bincount(way, minlength=len(mode)) == 0] = np.inf  # nothing to change
     cheapest = np.full(len(peaks), -1)
