@@ -108,7 +108,7 @@ def _resolving(sample: FloatArray, low: float, high: float, warp: Warp, stream: 
     shape = summarise(sample)
     q1, q25, q75, q99 = np.quantile(sample, [0.01, 0.25, 0.75, 0.99]).tolist()
     around = [(shape.median, shape.scale), (shape.median, q75 - q25), (low, q1 - low), (high, high - q99)]
-    bent = [] if warp is None else [(center, scale) for center, scale in around if high - low < MOST_LENGTHS * scale]
+    bent = [] if warp is None else [(center, scale) for center, scale in around if (high - low) / MOST_LENGTHS < scale]
     heavy = high - low > HEAVY * shape.central > 0
     straight = [] if bent and (warp == "asinh" or heavy or stream) else [(0.0, None)]
     enough = max(MOST_IN_BIN, 3 / len(sample))
@@ -122,7 +122,7 @@ def _resolving(sample: FloatArray, low: float, high: float, warp: Warp, stream: 
             return axis
         tried.append((share, len(tried), axis))
     best = min(tried)
-    if best[0] > COARSE and any(0 < MOST_LENGTHS * scale <= high - low for _, scale in around):
+    if best[0] > COARSE and any(0 < scale <= (high - low) / MOST_LENGTHS for _, scale in around):
         raise ValueError(f"the numbers, {low:g} to {high:g}, lie over more than 300 decades: learn their logarithms")
     return best[2]
 
