@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gaussmix import ngmg as ngmg
     from gaussmix import nn as nn
     from gaussmix.autoencoder.generate import LatentGenerator as LatentGenerator
+    from gaussmix.conditional.estimator import ConditionalGMMExpansion as ConditionalGMMExpansion
     from gaussmix.data.load import load_dataset as load_dataset
     from gaussmix.data.load import load_labelled as load_labelled
     from gaussmix.density.basis import GaussianBasis as GaussianBasis
@@ -36,6 +37,7 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "density": ["BinnedCounts", "GMMExpansion", "GaussianBasis", "GaussianMixture1D", "LatticeMixture1D"],
+        "conditional": ["ConditionalGMMExpansion"],
         "distances": ["distances"],
         "ngmg": ["ngmg"],
         "nn": ["nn"],

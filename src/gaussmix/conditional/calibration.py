@@ -1,0 +1,104 @@
+"""Are the distributions right? Probability integral transforms, coverage, and intervals with a guarantee.
+
+If y_i comes from F_i, then F_i(y_i) is uniform (Dawid 1984): central intervals of every level cover their share, and a
+histogram of F_i(y_i) is flat. `conformal_level` widens a central interval until the data's own, unseen, were covered:
+with V_i = |2 F_i(y_i) - 1|, the k-th smallest of n, k = ceil((n + 1) level), is the level to ask for (Chernozhukov et
+al. 2021). For rows exchangeable with those, and scores from a model that saw neither, it covers at least ``level``.
+Here scores are out of fold and the model is the committee of all folds, so the guarantee is that of cross-conformal
+prediction: in the worst case 2 level - 1, up to a small term; in practice the level itself (Vovk et al. 2018).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gaussmix._typing import FloatArray
+from gaussmix.conditional.distribution import ConditionalMixture
+
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+
+
+@dataclass(frozen=True)
+class ConditionalReport:
+    """What a fit found, all of it on rows out of fold; ``str()`` is a few sentences, `to_dict()` is for JSON.
+
+    ``shares`` are the weights of the parts, ``log_likelihood`` in nats a row, ``crps`` in units of y (for the
+    distributions, and ``crps_marginal`` for one distribution for all rows), ``coverage`` that of central intervals by
+    level, ``pit_ks`` the Kolmogorov-Smirnov distance of the transforms from uniform and ``pit_chance`` what chance
+    exceeds in 5 % of samples. ``shrink`` is the error of the whole committee as a share of that out of fold.
+    """
+
+    rule: str
+    n: int
+    n_features: int
+    shares: dict[str, float]
+    log_likelihood: float
+    crps: float
+    crps_marginal: float
+    rmse: float
+    coverage: dict[float, float]
+    pit_ks: float
+    pit_chance: float
+    shrink: float
+    gap: float
+    step: float  # of the lattice on which y was rounded, 0 for none
+    discrete: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**vars(self), "coverage": {str(level): share for level, share in self.coverage.items()}}
+
+    @classmethod
+    def from_dict(cls, facts: dict[str, Any]) -> ConditionalReport:
+        """What `to_dict` gave."""
+        coverage = {float(level): float(share) for level, share in facts["coverage"].items()}
+        return cls(**{**facts, "coverage": coverage})
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {share:.2f}" for name, share in self.shares.items() if share >= 0.005)
+        what = "log-probability" if self.discrete else "log-density"
+        return (
+            f"{self.n} rows, {self.n_features} features, rule {self.rule!r}. Out of fold: mean {what} "
+            f"{self.log_likelihood:.4g} nats, CRPS {self.crps:.4g} ({self.crps_marginal:.4g} without features), RMSE "
+            f"{self.rmse:.4g}; 90 % intervals cover {100 * self.coverage[0.9]:.1f} %. PIT differs from uniform by "
+            f"{self.pit_ks:.3f} (chance alone {self.pit_chance:.3f}). Parts: {parts}."
+        )
+
+
+def coverage(pit: FloatArray, levels: tuple[float, ...] = LEVELS) -> dict[float, float]:
+    """The share of transforms (N,) inside each level's central interval."""
+    return {level: float(np.mean(np.abs(2 * pit - 1) <= level)) for level in levels}
+
+
+def ks_uniform(pit: FloatArray) -> float:
+    """The largest difference between the transforms' distribution function and the uniform one."""
+    ranks, n = np.sort(pit), len(pit)
+    return float(max((np.arange(1, n + 1) / n - ranks).max(), (ranks - np.arange(n) / n).max()))
+
+
+def conformal_level(pit: FloatArray, level: float) -> float:
+    """The level (0 to 1) of central intervals that has covered ``level`` of unseen rows with transforms (N,).
+
+    1, the whole line, where there are too few rows to say.
+    """
+    n = len(pit)
+    k = math.ceil((n + 1) * level)
+    return 1.0 if k > n else float(np.sort(np.abs(2 * pit - 1))[k - 1])
+
+
+def crps_samples(y: FloatArray) -> float:
+    """The mean CRPS of one distribution for all rows: that of the data (N,) itself, each row left out."""
+    n = len(y)
+    ranked = np.sort(y)
+    apart = 2 * float((2 * np.arange(1, n + 1) - n - 1) @ ranked) / (n * max(n - 1, 1))
+    return apart / 2
+
+
+def reliability(distribution: ConditionalMixture, y: FloatArray, levels: FloatArray) -> FloatArray:
+    """The share of y (N,) inside the central intervals of each of some levels (L,)."""
+    away = np.abs(2 * distribution.pit(y) - 1)
+    return np.array([float(np.mean(away <= level)) for level in levels])

@@ -1,0 +1,416 @@
+"""ConditionalGMMExpansion: y ~ GMM(f(x)) as a scikit-learn estimator (E section 1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from numbers import Integral
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d, validate_data
+
+from gaussmix._progress import progress_bar
+from gaussmix._typing import FloatArray
+from gaussmix.conditional import stored
+from gaussmix.conditional.atoms import AtomProbabilities, fit_atoms
+from gaussmix.conditional.calibration import ConditionalReport, conformal_level, coverage, crps_samples, ks_uniform
+from gaussmix.conditional.distribution import Basis, ConditionalMixture, Lattice
+from gaussmix.conditional.features import Features, read_table
+from gaussmix.conditional.folds import make_folds
+from gaussmix.conditional.learning import JUDGED, PARTS, STAGES, Learnt, learn
+from gaussmix.density.binning import point_masses, rounding_step
+
+MOST_CELLS = 512
+
+
+class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
+    """The distribution of y given x as a Gaussian mixture for each row: y ~ GMM(f(x)).
+
+    Differs from E section 1, which names the aim and learns no f: bases are fixed there as here, but here they move with
+    a location and a scale, and f is boosting and forests of counts, stacked by the likelihood of rows that they did not
+    see. Nothing needs tuning.
+
+    Parameters
+    ----------
+    rule : {"auto", "fast"}
+        "auto": the most accurate. "fast": a third of its time, without kernel regression and boosted weights.
+    regressor : estimator, optional
+        A regressor with scikit-learn's ``fit`` and ``predict`` that gives the location in place of our own, as
+        ``LGBMRegressor()``: it becomes distributional. It is cloned for each fold.
+    categorical_features : sequence of str or int, optional
+        Columns of numbers that are categories. Those of types that are no numbers are categories anyway.
+    discrete : bool or "auto"
+        Whether distributions are on the lattice of y: draws and quantiles are values that y can have, and the mean
+        may lie between. "auto": where y repeats on a lattice of at most 512 values. True: an error if it does not.
+        False: densities; likelihoods in learning still know that y was rounded.
+    random_state : int, Generator or RandomState, optional
+        The same seed learns the same model.
+    n_jobs : int, optional
+        Threads; one if not given, -1 for all processors. The model does not depend on it.
+    verbose : bool
+        Show what is being learnt, on stderr.
+
+    Attributes
+    ----------
+    report_ : ConditionalReport
+        Scores, coverage and the parts' shares, all out of fold.
+    pit_ : ndarray of shape (R,)
+        Probability integral transforms of at most 2 000 rows out of fold, for calibration plots.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gaussmix import ConditionalGMMExpansion
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(-1, 1, (400, 1))
+    >>> y = X[:, 0] + rng.choice([-1, 1], 400) * (1 + X[:, 0]) + rng.normal(0, 0.1, 400)
+    >>> model = ConditionalGMMExpansion(random_state=0).fit(X, y)
+    >>> model.predict_interval([[0.5]], 0.9).shape
+    (1, 2)
+    >>> law = model.predict_distribution([[0.5]])[0]  # a GaussianMixture1D with two modes
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "rule": [StrOptions({"auto", "fast"})],
+        "regressor": [HasMethods(["fit", "predict"]), None],
+        "categorical_features": ["array-like", None],
+        "discrete": ["boolean", StrOptions({"auto"})],
+        "random_state": ["random_state", np.random.Generator],
+        "n_jobs": [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None],
+        "verbose": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        rule: str = "auto",
+        *,
+        regressor: Any = None,
+        categorical_features: Sequence[str | int] | None = None,
+        discrete: bool | str = "auto",
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+    ):
+        self.rule = rule
+        self.regressor = regressor
+        self.categorical_features = categorical_features
+        self.discrete = discrete
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the distribution of y at each X.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D)
+            Numbers, NaN where they are missing; or a data frame of pandas, Polars or another that narwhals takes, with
+            numbers, dates, booleans and categories.
+        y : array-like of shape (N,)
+            Numbers.
+        sample_weight : array-like of shape (N,), optional
+            Weights of the rows, at least 0; only their ratios count.
+
+        Raises
+        ------
+        ValueError
+            Shapes do not match, there are fewer than two rows, y is not finite, or a parameter is out of its range.
+        TypeError
+            Something is neither a number nor a category.
+        """
+        self._validate_params()
+        y = self._targets(y)
+        table, names = self._table(X, reset=True)
+        check_consistent_length(table[0], y)
+        weight = np.ones(len(y)) if sample_weight is None else _weights(sample_weight, len(y))
+        if not weight.all():
+            kept = weight > 0
+            table, y, weight = [column[kept] for column in table], y[kept], weight[kept]
+        if len(y) < 2:
+            raise ValueError(f"n_samples={len(y)} with positive weight; at least 2 rows are needed to learn from")
+        weight = weight / weight.mean()
+        rng = self.random_state
+        if not isinstance(rng, np.random.Generator):
+            rng = np.random.default_rng(check_random_state(rng).randint(2**31, size=4))
+        with progress_bar("learning y given x", len(STAGES), self.verbose) as advance:
+            self._learned = self._learn(table, names, y, weight, rng, lambda stage: advance(1))
+        return self
+
+    def predict(self, X: Any) -> FloatArray:
+        """Return the expectation of y (N,) at X (N, D)."""
+        return self.predict_distribution(X).mean()
+
+    def predict_distribution(self, X: Any) -> ConditionalMixture:
+        """Return the distributions of y at X (N, D), with SciPy's names: `ConditionalMixture`."""
+        check_is_fitted(self)
+        learned = self._learned
+        features = learned.features.transform(self._table(X, reset=False)[0])
+        atoms = None if learned.atoms is None else learned.atoms.basis(learned.atoms.predict(features))
+        law = None if learned.parts is None else learned.parts.predict(features)
+        return _in_units(law, learned.center, learned.spread, atoms, learned.lattice)
+
+    def predict_quantiles(self, X: Any, q: ArrayLike) -> FloatArray:
+        """Return quantiles of y (N, Q) at X (N, D), for levels q (Q,) in [0, 1]."""
+        return self.predict_distribution(X).ppf(np.atleast_1d(np.asarray(q, np.float64)))
+
+    def predict_interval(self, X: Any, level: float = 0.9, *, conformal: bool = False) -> FloatArray:
+        """Return central intervals (N, 2) of y at X (N, D).
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D)
+            The rows.
+        level : float
+            The probability that they hold, in (0, 1).
+        conformal : bool
+            Take the level that has covered ``level`` of the rows out of fold. For rows exchangeable with those of the
+            data, coverage is then at least ``2 level - 1`` whatever the distribution of (X, y), up to a small term, and
+            in practice about ``level`` (cross-conformal prediction, Vovk et al. 2018). Lines are whole (-inf, inf) where
+            there are fewer rows than 1 / (1 - level).
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level is {level}; it must lie in (0, 1)")
+        law = self.predict_distribution(X)
+        asked = conformal_level(self.pit_, level) if conformal else level
+        return law.interval(asked) if asked < 1 else np.tile(np.array(law.support), (len(law), 1))
+
+    def sample(self, X: Any, n_samples: int = 1, random_state: Any = None) -> FloatArray:
+        """Draw y (N, n_samples) at X (N, D).
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D)
+            The rows.
+        n_samples : int
+            How many for each row.
+        random_state : int or Generator, optional
+            The same seed draws the same numbers.
+        """
+        if n_samples < 1:
+            raise ValueError(f"n_samples is {n_samples}; it must be at least 1")
+        return self.predict_distribution(X).rvs(n_samples, random_state=random_state)
+
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the mean log-density (log-probability on a lattice or a point mass) of y at X, in nats."""
+        found = self.predict_distribution(X).logpdf(self._targets(y))
+        return float(np.average(found, weights=sample_weight))
+
+    @property
+    def report_(self) -> ConditionalReport:
+        """What was found; ``str()`` is a few sentences."""
+        return self._fitted().report
+
+    @property
+    def pit_(self) -> FloatArray:
+        """Probability integral transforms of rows out of fold."""
+        return self._fitted().pit
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a file (``.gmx``), whole or not at all, for `load`; nothing in it is pickled.
+
+        Raises ValueError for a model with a regressor of the user's.
+        """
+        learned = self._fitted()
+        parameters = {name: value for name, value in self.get_params(deep=False).items() if name != "regressor"}
+        seed = parameters["random_state"]
+        parameters["random_state"] = int(seed) if isinstance(seed, Integral) else None
+        if self.categorical_features is not None:
+            parameters["categorical_features"] = list(self.categorical_features)
+        names = getattr(self, "feature_names_in_", None)
+        stored.write(path, learned, parameters, None if names is None else [str(name) for name in names])
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote. Raises ValueError, naming the file, for one that is damaged or of another kind."""
+        learned, parameters, names = stored.read(path)
+        model = cls(**parameters)
+        model._learned, model.n_features_in_ = learned, len(learned.features.names)
+        if names is not None:
+            model.feature_names_in_ = np.array(names, dtype=object)
+        return model
+
+    # -- inside
+
+    def _fitted(self) -> stored.Learned:
+        check_is_fitted(self)
+        return self._learned
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_learned")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.regressor_tags.poor_score = True
+        return tags
+
+    def _targets(self, y: ArrayLike) -> FloatArray:
+        if y is None:
+            raise ValueError("this estimator requires y to be passed, but the target y is None")
+        y = column_or_1d(y, warn=True)
+        found = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
+        return np.asarray(found, np.float64)
+
+    def _table(self, X: Any, *, reset: bool) -> tuple[list[NDArray[Any]], list[str]]:
+        """Columns of X, numbers or categories."""
+        categorical = () if self.categorical_features is None else list(self.categorical_features)
+        if hasattr(X, "columns") or (hasattr(X, "schema") and not isinstance(X, np.ndarray)):
+            table, names = read_table(X, categorical)
+            if hasattr(X, "shape") and hasattr(X, "columns"):
+                validate_data(self, X, reset=reset, skip_check_array=True)
+            elif reset:
+                self.n_features_in_ = len(table)
+            if not table:
+                raise ValueError(f"0 feature(s) (shape={getattr(X, 'shape', None)}) while a minimum of 1 is required.")
+            if len(table) != self.n_features_in_:
+                raise ValueError(f"X has {len(table)} features; the model was fitted with {self.n_features_in_}")
+            return table, names
+        values = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+        table = list(np.ascontiguousarray(values.T))
+        for each in categorical:
+            if not isinstance(each, Integral) or not -len(table) <= each < len(table):
+                raise ValueError(
+                    f"categorical_features names {each!r}; X is an array with columns 0 to {len(table) - 1}"
+                )
+            column = table[int(each)]
+            table[int(each)] = np.array([None if v != v else f"{v:g}" for v in column.tolist()], dtype=object)
+        return table, [str(name) for name in getattr(self, "feature_names_in_", range(len(table)))]
+
+    def _learn(
+        self,
+        table: list[NDArray[Any]],
+        names: list[str],
+        y: FloatArray,
+        weight: FloatArray,
+        rng: np.random.Generator,
+        tell: Callable[[str], None],
+    ) -> stored.Learned:
+        step, lattice, positions = self._kind(y)
+        folds = make_folds(len(y), rng)
+        features, X = Features.learn(table, names, y, weight, folds)
+        kind = np.searchsorted(positions, y)
+        kind = np.where(np.isin(y, positions), kind, len(positions))
+        smooth = np.flatnonzero(kind == len(positions))
+        atoms, p = None, np.zeros((len(y), 0))
+        if len(positions):
+            tell("point masses")
+            atoms, p = fit_atoms(X, kind, positions, weight, folds, rng, self.n_jobs)
+        learned, center, spread = None, 0.0, 1.0
+        if len(smooth):
+            v, w = y[smooth], weight[smooth] / weight[smooth].mean()
+            center = float(np.average(v, weights=w))
+            spread = float(np.sqrt(np.average((v - center) ** 2, weights=w)))
+            work = partial(learn, rule=self.rule, regressor=self.regressor, rng=rng, n_jobs=self.n_jobs, tell=tell)
+            learned = work(X[smooth], (v - center) / spread, w, step / 2 / spread)
+        judged = self._judge(learned, center, spread, atoms, p, smooth, X, y, lattice, rng)
+        report = self._report(judged, y, weight, X.shape[1], learned, step, lattice)
+        return stored.Learned(
+            features, learned and learned.parts, center, spread, atoms, lattice, report, judged[0].pit(judged[1])
+        )
+
+    def _kind(self, y: FloatArray) -> tuple[float, Lattice | None, FloatArray]:
+        """The rounding step of y, 0 for none; the lattice if distributions are on one; and positions of point masses."""
+        values, repeats = np.unique(y, return_counts=True)
+        step = rounding_step(values, repeats)
+        cells = round((values[-1] - values[0]) / step) + 1 if step > 0 else 0
+        if self.discrete is True and not cells > 0:
+            raise ValueError("discrete=True needs numbers y that repeat on a lattice; these do not")
+        if step > 0 and self.discrete is not False and (cells <= MOST_CELLS or self.discrete is True):
+            return step, Lattice(float(values[0]), step, cells), np.empty(0)
+        positions = point_masses(values, repeats, step)
+        if len(values) - len(positions) < 2:  # of a single number there is no spread
+            positions = values
+        return step, None, positions
+
+    def _judge(
+        self,
+        learned: Learnt | None,
+        center: float,
+        spread: float,
+        atoms: AtomProbabilities | None,
+        p: FloatArray,
+        smooth: NDArray[np.intp],
+        X: FloatArray,
+        y: FloatArray,
+        lattice: Lattice | None,
+        rng: np.random.Generator,
+    ) -> tuple[ConditionalMixture, FloatArray]:
+        """Distributions out of fold of some rows, and their y."""
+        if learned is None or atoms is None:
+            rows = np.sort(rng.permutation(len(y))[:JUDGED]) if learned is None else smooth[learned.rows]
+            law = None if learned is None else learned.distribution
+            return _in_units(law, center, spread, None if atoms is None else atoms.basis(p[rows]), lattice), y[rows]
+        others = np.setdiff1d(np.arange(len(y)), smooth)  # no density has learnt from these
+        others = np.sort(rng.permutation(others)[: len(others) * len(learned.rows) // len(smooth)])
+        rows = np.append(smooth[learned.rows], others)
+        law = learned.distribution.joined(learned.parts.predict(X[others]))
+        return _in_units(law, center, spread, atoms.basis(p[rows]), lattice), y[rows]
+
+    def _report(
+        self,
+        judged: tuple[ConditionalMixture, FloatArray],
+        y: FloatArray,
+        weight: FloatArray,
+        n_features: int,
+        learned: Learnt | None,
+        step: float,
+        lattice: Lattice | None,
+    ) -> ConditionalReport:
+        law, observed = judged
+        pit = law.pit(observed)
+        shares = np.zeros(len(PARTS)) if learned is None else learned.parts.shares
+        return ConditionalReport(
+            rule=self.rule,
+            n=len(y),
+            n_features=n_features,
+            shares={name: float(share) for name, share in zip(PARTS, shares, strict=True)},
+            log_likelihood=float(law.logpdf(observed).mean()),
+            crps=float(law.crps(observed).mean()),
+            crps_marginal=crps_samples(y),
+            rmse=float(np.sqrt(np.mean((law.mean() - observed) ** 2))),
+            coverage=coverage(pit),
+            pit_ks=ks_uniform(pit),
+            pit_chance=min(1.36 / math.sqrt(len(pit)), 1.0),
+            shrink=1.0 if learned is None else learned.shrink,
+            gap=0.0 if learned is None else learned.gap,
+            step=step,
+            discrete=lattice is not None,
+        )
+
+
+def _in_units(
+    law: ConditionalMixture | None, center: float, spread: float, atoms: Basis | None, lattice: Lattice | None
+) -> ConditionalMixture:
+    """Standard units to those of y; what atoms leave is shared as before. ``law`` is None where they leave nothing."""
+    if law is None:
+        assert atoms is not None
+        n = len(atoms.weights)
+        empty = Basis(np.empty((n, 0), np.float32), np.empty(0), np.empty(0))
+        return ConditionalMixture(empty, empty, np.zeros(n), np.ones(n), atoms=atoms)
+    moved, fixed = law.moved, law.fixed
+    if atoms is not None:
+        rest = np.maximum(1 - atoms.weights.sum(1, keepdims=True), 0.0)
+        moved, fixed = (Basis(each.weights * rest, each.means, each.stds) for each in (moved, fixed))
+    fixed = Basis(fixed.weights, fixed.means * spread + center, fixed.stds * spread)
+    return ConditionalMixture(moved, fixed, law.loc * spread + center, law.scale * spread, atoms=atoms, lattice=lattice)
+
+
+def _weights(sample_weight: ArrayLike, n: int) -> FloatArray:
+    weight = np.asarray(sample_weight, np.float64)
+    if weight.ndim == 0:
+        weight = np.full(n, float(weight))
+    if weight.shape != (n,):
+        raise ValueError(f"sample_weight has shape {weight.shape}; it must be ({n},), one a row")
+    if not (np.isfinite(weight).all() and weight.min() >= 0 and weight.any()):
+        raise ValueError("sample_weight must be finite, at least 0, and not all 0")
+    return weight

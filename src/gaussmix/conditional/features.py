@@ -1,0 +1,173 @@
+"""Columns of a table as numbers that trees and kernels take: categories, dates and missing values among them.
+
+A category is a column for each of its levels where it has few, else the mean of y over the rows of its level, shrunk
+towards the overall mean (Micci-Barreca 2001); rows of the data get means of the other folds. Levels that were never
+seen are missing. Numbers may be missing; constant columns are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaussmix._typing import FloatArray
+from gaussmix.conditional.folds import Fold
+
+MOST_HOT = 12  # levels that have a column each
+_SHRUNK = 10.0  # rows of the overall mean that a level's mean starts with
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What a column of categories becomes; ``means`` of y for each level, none where each has a column."""
+
+    levels: tuple[str, ...]
+    means: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Features:
+    """How columns become numbers: ``columns`` has a `Levels` for categories, else None; ``kept`` of those made."""
+
+    names: tuple[str, ...]
+    columns: tuple[Levels | None, ...]
+    kept: tuple[int, ...]
+
+    @classmethod
+    def learn(
+        cls,
+        table: Sequence[NDArray[Any]],
+        names: Sequence[str],
+        y: FloatArray,
+        weight: FloatArray,
+        folds: Sequence[Fold],
+    ) -> tuple[Self, FloatArray]:
+        """From columns, each numbers (N,) or objects; and the features (N, D) of their rows."""
+        columns: list[Levels | None] = []
+        made: list[FloatArray] = []
+        for values in table:
+            if values.dtype != object:
+                columns.append(None)
+                made.append(values[:, None])
+                continue
+            found = tuple(sorted({level for level in values.tolist() if level is not None}))
+            if len(found) <= MOST_HOT:
+                columns.append(Levels(found))
+                made.append(_hot(values, found))
+                continue
+            everything = _level_means(values, found, y, weight)
+            columns.append(Levels(found, everything))
+            unseen = np.empty(len(y))
+            for fold in folds:
+                means = _level_means(values[fold.train], found, y[fold.train], weight[fold.train])
+                unseen[fold.test] = _looked_up(values[fold.test], found, means)
+            made.append(unseen[:, None])
+        X = np.hstack(made) if made else np.empty((len(y), 0))
+        low, high = np.fmin.reduce(X, 0, initial=np.inf), np.fmax.reduce(X, 0, initial=-np.inf)
+        kept = np.flatnonzero((low < high) | (np.isnan(X).any(0) & (low <= high)))
+        if len(kept) == 0:  # nothing tells rows apart: one column that does not either
+            return cls(tuple(names), tuple(columns), ()), np.zeros((len(y), 1))
+        return cls(tuple(names), tuple(columns), tuple(kept.tolist())), np.ascontiguousarray(X[:, kept])
+
+    def transform(self, table: Sequence[NDArray[Any]]) -> FloatArray:
+        """Features (N, D) of new rows."""
+        n = len(table[0]) if table else 0
+        if not self.kept:
+            return np.zeros((n, 1))
+        made = []
+        for values, levels, name in zip(table, self.columns, self.names, strict=True):
+            if (values.dtype == object) != (levels is not None):
+                was, now = ("categories", "numbers") if levels is not None else ("numbers", "categories")
+                raise ValueError(f"{name} held {was} when the model was fitted, and now {now}")
+            if levels is None:
+                made.append(values[:, None])
+            elif levels.means:
+                made.append(_looked_up(values, levels.levels, levels.means)[:, None])
+            else:
+                made.append(_hot(values, levels.levels))
+        return np.ascontiguousarray(np.hstack(made)[:, list(self.kept)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, facts: dict[str, Any]) -> Self:
+        """What `to_dict` gave."""
+        columns = tuple(each and Levels(tuple(each["levels"]), tuple(each["means"])) for each in facts["columns"])
+        return cls(tuple(facts["names"]), columns, tuple(facts["kept"]))
+
+
+def _hot(values: NDArray[Any], levels: Sequence[str]) -> FloatArray:
+    """A column a level; a missing value has none. Of two levels the second's column says all."""
+    hot = np.array([[value == level for level in levels] for value in values.tolist()], np.float64)
+    return hot.reshape(len(values), len(levels))[:, 1:] if len(levels) == 2 else hot.reshape(len(values), len(levels))
+
+
+def _level_means(values: NDArray[Any], levels: Sequence[str], y: FloatArray, weight: FloatArray) -> tuple[float, ...]:
+    """The mean of y over each level's rows and some rows of the overall mean."""
+    number = {level: k for k, level in enumerate(levels)}
+    of_row = np.array([number.get(value, -1) for value in values.tolist()])
+    known = of_row >= 0
+    mass = np.bincount(of_row[known], weight[known], len(levels))
+    total = np.bincount(of_row[known], weight[known] * y[known], len(levels))
+    overall = float(np.average(y, weights=weight))
+    return tuple(((total + _SHRUNK * overall) / (mass + _SHRUNK)).tolist())
+
+
+def _looked_up(values: NDArray[Any], levels: Sequence[str], means: Sequence[float]) -> FloatArray:
+    """Each row's level's mean, NaN for missing and unseen ones."""
+    of_level = dict(zip(levels, means, strict=True))
+    return np.array([of_level.get(value, np.nan) for value in values.tolist()], np.float64)
+
+
+def read_table(X: Any, categorical: Sequence[str | int]) -> tuple[list[NDArray[Any]], list[str]]:
+    """Columns of a data frame of any library that narwhals takes: numbers as float64 (dates as seconds since 1970,
+    durations as seconds), everything else, and the columns named in ``categorical``, as objects: strings or None.
+    """
+    import narwhals.stable.v2 as nw
+
+    frame = nw.from_native(X)
+    if isinstance(frame, nw.LazyFrame):
+        frame = frame.collect()
+    names = list(frame.columns)
+    chosen = {names[each] if isinstance(each, int) else each for each in categorical}
+    if not chosen <= set(names):
+        raise ValueError(f"categorical_features names {sorted(chosen - set(names))}; columns are {names}")
+    return [_read_series(frame[name], name in chosen) for name in names], [str(name) for name in names]
+
+
+def _read_series(series: Any, categorical: bool) -> NDArray[Any]:
+    import narwhals.stable.v2 as nw
+
+    kind = series.dtype
+    if not categorical:
+        if kind.is_numeric() or kind == nw.Boolean:
+            return (
+                _checked(np.array([np.nan if v is None else float(v) for v in series.to_list()]), series.name)
+                if series.null_count()
+                else _checked(series.to_numpy().astype(np.float64), series.name)
+            )
+        if kind == nw.Datetime or kind == nw.Date:
+            moments = series.cast(nw.Datetime("us")).to_numpy().astype("datetime64[us]")
+            return np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 1e6)
+        if kind == nw.Duration:
+            spans = series.to_numpy().astype("timedelta64[us]")
+            return np.where(np.isnat(spans), np.nan, spans.astype(np.int64) / 1e6)
+        if kind == nw.Object:
+            plain = [v for v in series.to_list() if v is not None]
+            if plain and all(isinstance(v, int | float | np.number) for v in plain):
+                return _checked(np.array([np.nan if v is None else float(v) for v in series.to_list()]), series.name)
+    out = np.empty(len(series), dtype=object)
+    out[:] = [None if v is None or v != v else str(v) for v in series.to_list()]
+    return out
+
+
+def _checked(values: FloatArray, name: Any) -> FloatArray:
+    if np.isinf(values).any():
+        raise ValueError(f"column {name} holds infinity; leave such rows out, or clip them")
+    return values

@@ -1,0 +1,139 @@
+"""Kernel ridge regression on landmarks, with its leave-one-out errors in closed form.
+
+With landmarks Z, the Matern-3/2 kernel k(x, z) = (1 + sqrt(3) r) exp(-sqrt(3) r), r = |W (x - z)| / l, and K_ZZ = C C^T,
+
+    P = K_XZ C^-T = Q diag(e^1/2) V^T,    f = P (P^T P + lambda)^-1 P^T y,    loo_i = y_i - (y_i - f_i) / (1 - h_ii),
+
+h_ii the diagonal of the smoother (Nystrom; Williams and Seeger 2001). Length scale l, the power with which features are
+weighed by their importance (the diagonal of W) and lambda are those with the least leave-one-out error.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, eigh, solve_triangular
+
+from gaussmix._files import TensorRecord
+from gaussmix._typing import FloatArray
+
+LANDMARKS = 700
+MOST_ROWS = 20_000  # that are learnt from; the others are predicted as new ones are
+_RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
+_POWERS, _LENGTHS = (0.0, 0.5), (1.0, 3.0)
+_REACH = 5.0  # standard deviations: features are clipped there, and missing ones are their mean
+_LEAST_LEFT = 1e-9  # of 1 - h; a larger one would hide the errors of fits that hit every row
+_CHUNK = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class KernelRidge(TensorRecord):
+    """A fitted one; ``landmarks`` (m, D) in standard units times W / l, coefficients (m,)."""
+
+    center: FloatArray
+    factor: FloatArray  # (D,): W / (l standard deviation)
+    reach: FloatArray  # (D,): where features are clipped, times factor
+    landmarks: FloatArray
+    coefficients: FloatArray
+    offset: float
+
+    def predict(self, X: FloatArray) -> FloatArray:
+        """Expectation of y (N,) at X (N, D)."""
+        out = np.empty(len(X))
+        for start in range(0, len(X), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            out[rows] = _kernel(self._units(X[rows]), self.landmarks) @ self.coefficients + self.offset
+        return out
+
+    def _units(self, X: FloatArray) -> FloatArray:
+        return np.nan_to_num(np.clip((X - self.center) * self.factor, -self.reach, self.reach))
+
+    def to_tensors(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name."""
+        names = ("center", "factor", "reach", "landmarks", "coefficients")
+        return {"offset": np.array([self.offset]), **{name: getattr(self, name) for name in names}}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """What `to_tensors` gave."""
+        arrays = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
+        offset = float(arrays.pop("offset")[0])
+        m, d = arrays["landmarks"].shape
+        if arrays["coefficients"].shape != (m,) or any(arrays[name].shape != (d,) for name in ("center", "factor")):
+            raise ValueError("landmarks do not fit their coefficients")
+        if not all(np.isfinite(each).all() for each in arrays.values()):
+            raise ValueError("a kernel's arrays are not finite")
+        return cls(**arrays, offset=offset)
+
+
+def _kernel(A: FloatArray, B: FloatArray) -> FloatArray:
+    """Matern-3/2 of rows (n, D) and (m, D), the length scale 1."""
+    squares = (A**2).sum(1)[:, None] + (B**2).sum(1) - 2 * A @ B.T
+    r = np.sqrt(3 * np.maximum(squares, 0.0))
+    return (1 + r) * np.exp(-r)
+
+
+def fit_kernel_ridge(
+    X: FloatArray, y: FloatArray, weight: FloatArray, importance: FloatArray, rng: np.random.Generator
+) -> tuple[KernelRidge, FloatArray]:
+    """A kernel ridge regression of y (N,) on X (N, D), and its leave-one-out predictions (N,).
+
+    Rows weigh ``weight`` (N,), features ``importance`` (D,) to a power that is chosen. Of more than `MOST_ROWS` rows as
+    many are learnt from; predictions of the others are plain.
+    """
+    n, d = X.shape
+    rows = rng.permutation(n)[:MOST_ROWS]
+    center = np.nan_to_num(np.nanmean(X, 0)) if n else np.zeros(d)
+    spread = np.nanstd(X, 0)
+    spread = np.where(spread > 0, spread, 1.0)
+    offset = float(np.average(y, weights=weight))
+    importance = importance / max(importance.mean(), np.finfo(float).tiny)
+    known, target, root = X[rows], y[rows] - offset, np.sqrt(weight[rows] / weight[rows].mean())
+    m = min(LANDMARKS, len(rows))
+    best: tuple[float, KernelRidge, FloatArray] | None = None
+    tried: dict[tuple[float, float], float] = {}
+
+    def attempt(power: float, length: float) -> None:
+        nonlocal best
+        scale = importance**power / (length * math.sqrt(d))
+        model = KernelRidge(center, scale / spread, _REACH * scale, np.empty((0, d)), np.empty(0), offset)
+        Z = model._units(known)
+        B = Z[:m]
+        C = cholesky(_kernel(B, B) + 1e-6 * np.eye(m), lower=True)
+        P = np.empty((len(Z), m))
+        for start in range(0, len(Z), _CHUNK):
+            some = slice(start, start + _CHUNK)
+            P[some] = solve_triangular(C, _kernel(Z[some], B).T, lower=True).T * root[some, None]
+        values, V = eigh(P.T @ P)
+        Q = P @ V
+        seen = Q.T @ (target * root)
+        squares = Q**2
+        for ridge in _RIDGES:
+            g = 1 / (np.maximum(values, 0) + ridge)
+            fitted, h = Q @ (g * seen), squares @ g
+            errors = (target - fitted / root) / np.maximum(1 - h, _LEAST_LEFT)
+            mean = float(np.average(errors**2, weights=root**2))
+            tried[power, length] = min(tried.get((power, length), math.inf), mean)
+            if best is None or mean < best[0]:
+                solved = solve_triangular(C, V @ (g * seen), lower=True, trans=1)
+                found = KernelRidge(center, model.factor, model.reach, B, solved, offset)
+                best = mean, found, target - errors
+
+    for power, length in itertools.product(_POWERS, _LENGTHS):
+        attempt(power, length)
+    power, length = min(tried, key=lambda key: tried[key])
+    attempt(power, length * (3.0 if length == max(_LENGTHS) else 0.4))
+    assert best is not None
+    _, model, left_out = best
+    predictions = np.empty(n)
+    predictions[rows] = left_out + offset
+    others = np.ones(n, bool)
+    others[rows] = False
+    predictions[others] = model.predict(X[others])
+    return model, predictions

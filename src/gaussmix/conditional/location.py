@@ -1,0 +1,221 @@
+"""The location m(x): three regressions, each out of fold, blended by non-negative least squares.
+
+    m(x) = a_1 boosting(x) + a_2 extra_trees(x) + a_3 kernel_ridge(x),    a >= 0, sum a = 1, minimises a^T C a,
+
+C_pq the mean product of the errors of p and q at rows that they did not learn from. A new row hears all members of a
+committee and a row of the data few. The product of errors of M members averaged is A + B / M (Krogh and Vedelsby 1995);
+two halves of what a row heard give A and B, C is taken for all members, and ``shrink`` says how much narrower errors of
+new rows are than those of the data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.tree import ExtraTreeRegressor
+
+from gaussmix._typing import FloatArray
+from gaussmix.conditional.folds import Fold, make_folds, run_each, some_weights, staged_out_of_fold
+from gaussmix.conditional.kernel_ridge import KernelRidge, fit_kernel_ridge
+from gaussmix.conditional.trees import Trees
+
+_BOOSTING: dict[str, Any] = {
+    "learning_rate": 0.1,
+    "max_leaf_nodes": 12,
+    "min_samples_leaf": 5,
+    "max_features": 0.7,
+    "early_stopping": False,
+}
+_ROUNDS, _EVERY = 300, 10
+_TREES = 150
+_SEEN = 0.8  # share of the rows that a tree learns from
+MOST_TREE_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Location:
+    """What predicts the location, in the units of y it was fitted to."""
+
+    weights: FloatArray  # of the members, (P,)
+    boosting: Trees | None
+    extra_trees: Trees | None
+    kernel: KernelRidge | None
+    regressors: tuple[Any, ...] = ()  # the user's own, one a fold, in place of all
+
+    def predict(self, X: FloatArray) -> FloatArray:
+        """m (N,) at X (N, D)."""
+        if self.regressors:
+            return np.mean([np.asarray(each.predict(X), np.float64).reshape(-1) for each in self.regressors], axis=0)
+        columns = []
+        if self.boosting is not None:
+            columns.append(self.boosting.sums(X))
+        if self.extra_trees is not None:
+            columns.append(self.extra_trees.sums(_single(X)))
+        if self.kernel is not None:
+            columns.append(self.kernel.predict(X))
+        return np.stack(columns, axis=1) @ self.weights
+
+
+@dataclass(frozen=True)
+class LocationFit:
+    """A location, what it says of its own rows without having seen them (N,), and how much narrower errors get."""
+
+    location: Location
+    out_of_fold: FloatArray
+    shrink: float
+    importance: FloatArray  # of the features, (D,), sum 1
+
+
+def fit_location(
+    X: FloatArray,
+    y: FloatArray,
+    weight: FloatArray,
+    folds: Sequence[Fold],
+    rng: np.random.Generator,
+    *,
+    fast: bool = False,
+    regressor: Any = None,
+    n_jobs: int | None = None,
+) -> LocationFit:
+    """Regress y (N,) on X (N, D); rows weigh ``weight`` (N,)."""
+    if regressor is not None:
+        return _fit_regressor(X, y, weight, folds, regressor, n_jobs)
+    repeats = [list(folds), make_folds(len(X), rng)]
+    boosting, halves = _fit_boosting(X, y, weight, repeats, rng, n_jobs)
+    trees, tree_halves, importance = _fit_extra_trees(X, y, weight, rng, 30 if fast else _TREES, n_jobs)
+    columns = [halves, tree_halves]
+    kernel = None
+    if not fast:
+        kernel, left_out = fit_kernel_ridge(X, y, weight, importance, rng)
+        columns.append(np.stack([left_out, left_out]))
+    halves = np.stack(columns, axis=2)  # (2, N, P)
+    products = _error_products(halves - y[:, None], weight, 2 * len(repeats[0]))
+    blend = _least_error(products)
+    out_of_fold = halves.mean(0) @ blend
+    heard = float(np.average((out_of_fold - y) ** 2, weights=weight))
+    shrink = math.sqrt(min(max(float(blend @ products @ blend) / heard, 0.25), 1.0)) if heard > 0 else 1.0
+    return LocationFit(Location(blend, boosting, trees, kernel), out_of_fold, shrink, importance)
+
+
+def _error_products(errors: FloatArray, weight: FloatArray, members: int) -> FloatArray:
+    """Mean products (P, P) of the errors of ``members`` averaged, from those of two halves (2, N, P)."""
+    share = weight / weight.sum()
+    across = np.einsum("np,nq,n->pq", errors[0], errors[1], share)
+    across = (across + across.T) / 2
+    within = np.einsum("hnp,hnq,n->pq", errors, errors, share) / 2
+    return across + (within - across) / members
+
+
+def _least_error(products: FloatArray) -> FloatArray:
+    """The a >= 0 with sum 1 of the least a^T C a."""
+    values, vectors = np.linalg.eigh(products)
+    root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    heavy = 1e4 * max(np.abs(root).max(), np.finfo(float).tiny)
+    blend, _ = nnls(np.vstack([root, np.full(len(products), heavy)]), np.append(np.zeros(len(products)), heavy))
+    return blend / blend.sum()
+
+
+def _fit_boosting(
+    X: FloatArray,
+    y: FloatArray,
+    weight: FloatArray,
+    repeats: Sequence[Sequence[Fold]],
+    rng: np.random.Generator,
+    n_jobs: int | None,
+) -> tuple[Trees, FloatArray]:
+    """A boosting a fold, of as many rounds as are best out of fold; and (2, N) what each repeat says."""
+
+    def fit(fold: Fold, seed: int) -> Any:
+        model = HistGradientBoostingRegressor(max_iter=_ROUNDS, random_state=seed, **_BOOSTING)
+        return model.fit(X[fold.train], y[fold.train], some_weights(weight, fold.train))
+
+    work = [partial(fit, fold, int(rng.integers(1 << 31))) for folds in repeats for fold in folds]
+    models = run_each(work, n_jobs)
+    k = len(repeats[0])
+    staged = np.stack([staged_out_of_fold(models[r * k : r * k + k], X, repeats[r], _EVERY) for r in range(2)])
+    errors = staged - y
+    across = (errors[0] * errors[1]) @ weight
+    best = int(np.argmin(across + ((errors**2).mean(0) @ weight - across) / len(models)))
+    rounds = (best + 1) * _EVERY
+    parts = [Trees.from_boosting(model, rounds).scaled(1 / len(models)) for model in models]
+    return Trees.joined(parts), staged[:, best]
+
+
+def _fit_extra_trees(
+    X: FloatArray, y: FloatArray, weight: FloatArray, rng: np.random.Generator, n_trees: int, n_jobs: int | None
+) -> tuple[Trees, FloatArray, FloatArray]:
+    """Extremely randomised trees (Geurts et al. 2006) on subsamples; (2, N) what each half of them says unseen."""
+    n, X32 = len(X), X.astype(np.float32)
+    size = max(1, min(int(_SEEN * n), MOST_TREE_ROWS))
+    samples = _balanced_samples(n, size, n_trees, rng)
+
+    def fit(rows: Any, seed: int) -> Any:
+        return ExtraTreeRegressor(random_state=seed).fit(X32[rows], y[rows], some_weights(weight, rows))
+
+    work = [partial(fit, rows, int(rng.integers(1 << 31))) for rows in samples]
+    models = run_each(work, n_jobs)
+    trees = Trees.from_sklearn([model.tree_ for model in models]).scaled(1 / n_trees)
+    sums, times = np.zeros((2, n)), np.zeros((2, n))
+    for t, leaf in enumerate(_by_tree(trees, X32)):
+        unseen = np.ones(n, bool)
+        unseen[samples[t]] = False
+        sums[t % 2, unseen] += trees.values[leaf[unseen]] * n_trees
+        times[t % 2, unseen] += 1
+    halves = np.where(times > 0, sums / np.maximum(times, 1), np.average(y, weights=weight))
+    importance = np.mean([model.feature_importances_ for model in models], axis=0)
+    return trees, halves, importance / max(importance.sum(), np.finfo(float).tiny)
+
+
+def _by_tree(trees: Trees, X32: Any) -> Any:
+    X = X32.astype(np.float64)
+    for t in range(len(trees)):
+        one = Trees(**{**trees.to_tensors(), "roots": trees.roots[t : t + 1]})
+        yield one.leaves(X)[:, 0]
+
+
+def _balanced_samples(n: int, size: int, n_trees: int, rng: np.random.Generator) -> list[Any]:
+    """Rows that each tree sees; those it does not see follow each other in a shuffled order, so all rows miss as often."""
+    out, order, at = [], rng.permutation(n), 0
+    left_out = n - size
+    if left_out == 0:
+        return [np.arange(n)] * n_trees
+    for t in range(n_trees):
+        if (t % 2 == 0 and at + left_out > n) or left_out * 2 > n:
+            order, at = rng.permutation(n), 0
+        kept = np.ones(n, bool)
+        kept[np.take(order, np.arange(at, at + left_out), mode="wrap")] = False
+        out.append(np.flatnonzero(kept))
+        at = (at + left_out) % n
+    return out
+
+
+def _single(X: FloatArray) -> FloatArray:
+    """X as trees of scikit-learn saw it: in single precision."""
+    return X.astype(np.float32).astype(np.float64)
+
+
+def _fit_regressor(
+    X: FloatArray, y: FloatArray, weight: FloatArray, folds: Sequence[Fold], regressor: Any, n_jobs: int | None
+) -> LocationFit:
+    """The user's regressor, cloned for each fold; nothing is known of how its errors shrink."""
+    even = bool(np.all(weight == weight[0]))
+
+    def fit(fold: Fold) -> Any:
+        model = clone(regressor)
+        if even:
+            return model.fit(X[fold.train], y[fold.train])
+        return model.fit(X[fold.train], y[fold.train], sample_weight=weight[fold.train])
+
+    models = tuple(run_each([partial(fit, fold) for fold in folds], n_jobs))
+    out = np.empty(len(y))
+    for model, fold in zip(models, folds, strict=True):
+        out[fold.test] = np.asarray(model.predict(X[fold.test]), np.float64).reshape(-1)
+    return LocationFit(Location(np.ones(1), None, None, None, models), out, 1.0, np.full(X.shape[1], 1 / X.shape[1]))

@@ -1,0 +1,150 @@
+"""Binary trees as arrays: what scikit-learn grew, read once, then found in by one compiled loop, and saved as it is.
+
+A row x goes left at node v where x[f_v] <= t_v, or where x[f_v] is missing and v sends missing values left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaussmix._compiled import kernel
+from gaussmix._files import TensorRecord
+from gaussmix._typing import FloatArray, IntArray
+
+_FIELDS = {"feature": np.int32, "threshold": np.float64, "left": np.int32, "right": np.int32, "missing_left": np.bool_}
+
+
+@kernel
+def _descend(X, feature, threshold, left, right, missing_left, roots, out):
+    """``out[i, t]``: the leaf of row i in tree t."""
+    for i in range(X.shape[0]):
+        for t in range(roots.size):
+            v = roots[t]
+            while left[v] >= 0:
+                x = X[i, feature[v]]
+                v = left[v] if x <= threshold[v] or (x != x and missing_left[v]) else right[v]
+            out[i, t] = v
+
+
+@dataclass(frozen=True, eq=False)
+class Trees(TensorRecord):
+    """Trees one behind the other, (M,) nodes in all; ``left`` and ``right`` are -1 at leaves, ``roots`` (T,)."""
+
+    feature: NDArray[np.int32]
+    threshold: FloatArray
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    missing_left: NDArray[np.bool_]
+    roots: IntArray
+    values: FloatArray  # (M,) or (M, K): what a leaf says
+
+    def __len__(self) -> int:
+        return len(self.roots)
+
+    def leaves(self, X: FloatArray) -> NDArray[np.int32]:
+        """The leaf, as a number of a node, of each row of X (N, D) in each tree, (N, T)."""
+        out = np.empty((len(X), len(self.roots)), np.int32)
+        _descend(
+            X, self.feature, self.threshold, self.left, self.right, self.missing_left, self.roots, out
+        )  # fmt: skip
+        return out
+
+    def sums(self, X: FloatArray, rows: int = 1 << 14) -> FloatArray:
+        """The sum over trees of what their leaves say, (N,) or (N, K)."""
+        out = np.zeros((len(X), *self.values.shape[1:]))
+        for start in range(0, len(X), rows):
+            for column in self.leaves(X[start : start + rows]).T:
+                out[start : start + rows] += self.values[column]
+        return out
+
+    def to_tensors(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name."""
+        return {name: getattr(self, name) for name in (*_FIELDS, "roots", "values")}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """Trees that can be walked: children lie behind their parent and within the arrays."""
+        arrays = {name: np.ascontiguousarray(tensors[name], kind) for name, kind in _FIELDS.items()}
+        roots, values = np.asarray(tensors["roots"], np.int64), np.asarray(tensors["values"], np.float64)
+        n = len(arrays["left"])
+        inner = arrays["left"] >= 0
+        for name in ("left", "right"):
+            child = arrays[name]
+            if not ((child < n) & ((child > np.arange(n)) == inner)).all():
+                raise ValueError("a tree's nodes do not lie behind their parents")
+        if any(len(each) != n for each in (*arrays.values(), values)) or arrays["feature"].min(initial=0) < 0:
+            raise ValueError("a tree's arrays do not fit each other")
+        if not ((roots >= 0) & (roots < n)).all():
+            raise ValueError("a tree begins outside the arrays")
+        return cls(**arrays, roots=roots, values=values)
+
+    def check_features(self, n_features: int) -> None:
+        """Raises ValueError where a node asks for a feature that rows do not have."""
+        if self.feature.max(initial=0) >= n_features:
+            raise ValueError(f"a tree asks for feature {self.feature.max()} of {n_features}")
+
+    def scaled(self, factor: float) -> Trees:
+        """The same trees, values times ``factor``."""
+        tensors = self.to_tensors()
+        return Trees.from_tensors(tensors | {"values": self.values * factor})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Trees]) -> Trees:
+        """All trees of all parts."""
+        starts = np.cumsum([0, *(len(each.left) for each in parts)])[:-1]
+        shifted = zip(parts, starts, strict=True)
+        moved: dict[str, list[NDArray[Any]]] = {"left": [], "right": [], "roots": []}
+        for each, start in shifted:
+            for name in ("left", "right"):
+                child = getattr(each, name)
+                moved[name].append(np.where(child >= 0, child + start, -1).astype(np.int32))
+            moved["roots"].append(each.roots + start)
+        arrays = {name: np.concatenate(values) for name, values in moved.items()}
+        for name in ("feature", "threshold", "missing_left", "values"):
+            arrays[name] = np.concatenate([getattr(each, name) for each in parts])
+        return cls(**arrays)
+
+    @classmethod
+    def from_sklearn(cls, trees: Iterable[Any], values: Sequence[FloatArray] | None = None) -> Trees:
+        """Fitted trees (``tree_`` of `sklearn.tree`); ``values``, one (nodes, K) a tree, stand for their own."""
+        parts = []
+        for t, tree in enumerate(trees):
+            inner = tree.children_left >= 0
+            parts.append(
+                cls(
+                    np.where(inner, tree.feature, 0).astype(np.int32),
+                    np.where(inner, tree.threshold, 0.0),
+                    tree.children_left.astype(np.int32),
+                    tree.children_right.astype(np.int32),
+                    tree.missing_go_to_left.astype(bool),
+                    np.zeros(1, np.int64),
+                    tree.value[:, 0, 0].copy() if values is None else values[t],
+                )
+            )
+        return cls.joined(parts)
+
+    @classmethod
+    def from_boosting(cls, model: Any, rounds: int, output: int = 0) -> Trees:
+        """The first rounds of a fitted histogram gradient boosting; its baseline is added to the first tree."""
+        parts = []
+        for predictors in model._predictors[:rounds]:
+            nodes = predictors[output].nodes
+            inner = nodes["is_leaf"] == 0
+            parts.append(
+                cls(
+                    np.where(inner, nodes["feature_idx"], 0).astype(np.int32),
+                    np.where(inner, nodes["num_threshold"], 0.0),
+                    np.where(inner, nodes["left"].astype(np.int64), -1).astype(np.int32),
+                    np.where(inner, nodes["right"].astype(np.int64), -1).astype(np.int32),
+                    nodes["missing_go_to_left"].astype(bool),
+                    np.zeros(1, np.int64),
+                    nodes["value"].copy(),
+                )
+            )
+        parts[0].values[:] += float(np.ravel(model._baseline_prediction)[output])
+        return cls.joined(parts)
