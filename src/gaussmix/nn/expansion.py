@@ -2,8 +2,8 @@
 
     f(x) = sum_i w_i phi(u_i) / (s sigma_i),   F(x) = sum_i w_i Phi(u_i),   u_i = ((x - m) / s - mu_i) / sigma_i
 
-The weights w are learnt (E section 2.1, D Eq. 1), in a regression also a row's location m and scale s, to which the basis
-moves. Draws and quantiles follow the parameters through F (`gaussmix.nn.quantiles`).
+The weights w are learnt (E section 2.1, D Eq. 1); in a regression the basis also moves to a row's location m and scale
+s. Draws and quantiles follow the parameters through F (`gaussmix.nn.quantiles`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gaussmix.nn.components import (
     normal_cdf,
     normalised,
 )
-from gaussmix.nn.kl import Rows, mixture_entropy, mixture_kl, rows_kl
+from gaussmix.nn.kl import Rows, gaussians_of, mixture_entropy, mixture_kl, rows_kl
 from gaussmix.nn.quantiles import following, quantiles
 from gaussmix.nn.scores import finite, mixture_crps
 
@@ -327,15 +327,6 @@ def _check_guard(guard: float) -> None:
         raise ValueError(f"guard is {guard}; give a mass of at least 0 and below 1, such as 0.002")
 
 
-@register_kl(ExpansionDistribution, ExpansionDistribution)
-def _kl_of_expansions(p: ExpansionDistribution, q: ExpansionDistribution) -> Tensor:
-    shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
-    if all(ours is theirs for ours, theirs in zip(p._moves, q._moves, strict=True)):  # moved alike, or not at all
-        rows = [law.weights.expand(*shape, -1).reshape(-1, len(law.components.means)) for law in (p, q)]
-        return mixture_kl(rows[0], p.components, rows[1], q.components).reshape(shape)
-    return rows_kl(_rows(p, p, shape), _rows(q, p, shape)).reshape(shape)
-
-
 @register_kl(ExpansionDistribution, Normal)
 def _kl_to_normal(p: ExpansionDistribution, q: Normal) -> Tensor:
     """-H(p) - E log q: nodes for the entropy, the rest in closed form."""
@@ -345,17 +336,39 @@ def _kl_to_normal(p: ExpansionDistribution, q: Normal) -> Tensor:
     return (cross - p._standard_entropy()).clamp(min=0)
 
 
+@register_kl(ExpansionDistribution, ExpansionDistribution)
+@register_kl(ExpansionDistribution, MixtureSameFamily)
+def _kl_from_expansion(p: ExpansionDistribution, q: ExpansionDistribution | MixtureSameFamily) -> Tensor:
+    return _kl(p, q, p)
+
+
 @register_kl(Normal, ExpansionDistribution)
 @register_kl(MixtureSameFamily, ExpansionDistribution)
-def _kl_of_gaussians(p: Normal | MixtureSameFamily, q: ExpansionDistribution) -> Tensor:
-    shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
-    return rows_kl(_rows(p, q, shape), _rows(q, q, shape)).reshape(shape)
+def _kl_to_expansion(p: Normal | MixtureSameFamily, q: ExpansionDistribution) -> Tensor:
+    return _kl(p, q, q)
 
 
-@register_kl(ExpansionDistribution, MixtureSameFamily)
-def _kl_to_gaussians(p: ExpansionDistribution, q: MixtureSameFamily) -> Tensor:
+def _kl(p: Distribution, q: Distribution, frame: ExpansionDistribution) -> Tensor:
+    """By nodes that all rows share where their Gaussians stand side by side alike, else row by row."""
     shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
-    return rows_kl(_rows(p, p, shape), _rows(q, p, shape)).reshape(shape)
+    first, second = _shared(p, frame, shape), _shared(q, frame, shape)
+    if first is None or second is None:
+        return rows_kl(_rows(p, frame, shape), _rows(q, frame, shape)).reshape(shape)
+    return mixture_kl(*first, *second).reshape(shape)
+
+
+def _shared(law: Distribution, frame: ExpansionDistribution, shape: torch.Size) -> tuple[Tensor, Components] | None:
+    """Weights (B, k) and components (k,) where ``frame`` is not moved; None if those differ from row to row."""
+    if isinstance(law, ExpansionDistribution):
+        if any(ours is not theirs for ours, theirs in zip(law._moves, frame._moves, strict=True)):
+            return None
+        weights, components = law.weights, law.components
+    elif law.batch_shape or any(move is not None for move in frame._moves):
+        return None
+    else:
+        weights, *values = gaussians_of(law, frame.loc)
+        components = Components._make(values)
+    return weights.expand(*shape, -1).reshape(-1, weights.shape[-1]), components
 
 
 def _rows(law: Distribution, frame: ExpansionDistribution, shape: torch.Size) -> Rows:
@@ -364,17 +377,6 @@ def _rows(law: Distribution, frame: ExpansionDistribution, shape: torch.Size) ->
         loc, scale = (law.loc - frame.loc) / frame.scale, law.scale / frame.scale
         rows = law.weights.expand(*shape, -1).reshape(-1, len(law.components.means))
         return Rows.moved(rows, law.components, loc.expand(shape).reshape(-1), scale.expand(shape).reshape(-1))
-    if isinstance(law, Normal):
-        weights, means, stds = torch.ones_like(law.loc)[..., None], law.loc[..., None], law.scale[..., None]
-    else:
-        assert isinstance(law, MixtureSameFamily)
-        parts = law.component_distribution
-        if not isinstance(parts, Normal):
-            raise NotImplementedError(
-                f"the mixture has components {type(parts).__name__}; the KL divergence to and from an "
-                "ExpansionDistribution knows Normal alone"
-            )
-        weights, means, stds = law.mixture_distribution.probs, parts.loc, parts.scale
-    weights, means, stds = (values.to(frame.loc) for values in (weights, means, stds))
+    weights, means, stds = gaussians_of(law, frame.loc)
     means, stds = (means - frame.loc[..., None]) / frame.scale[..., None], stds / frame.scale[..., None]
     return Rows.of(*(values.expand(*shape, -1).reshape(-1, weights.shape[-1]) for values in (weights, means, stds)))

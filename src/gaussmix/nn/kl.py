@@ -7,7 +7,7 @@ deviation wide wherever a Gaussian of either law reaches: the tests find 1e-9 of
 into all weights, means and standard deviations; the nodes stay where they are.
 
 Laws on shared components have shared nodes, and densities are products of matrices. Rows of laws that moved apart have
-nodes of their own: a thousand times the work for a thousand rows, in blocks whose memory is given back.
+nodes of their own: a hundred times the work, a thousand times where both have guards, in blocks whose memory is freed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution, MixtureSameFamily, Normal
 from torch.utils.checkpoint import checkpoint
 
 from gaussmix.nn.components import (
     Components,
     gauss_legendre,
     log_mixture,
+    normal_cdf,
     panel_edges,
     quadrature,
     without_autocast,
@@ -64,8 +66,27 @@ class Rows(NamedTuple):
         return log_mixture(*torch.broadcast_tensors(self.weights[:, None], logs))
 
 
+def gaussians_of(law: Distribution, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights, means and standard deviations (..., k) of a Normal or of a mixture of them, in the dtype of ``like``."""
+    if isinstance(law, Normal):
+        values = torch.ones_like(law.loc)[..., None], law.loc[..., None], law.scale[..., None]
+    else:
+        assert isinstance(law, MixtureSameFamily)
+        parts = law.component_distribution
+        if not isinstance(parts, Normal):
+            raise NotImplementedError(
+                f"the mixture has components {type(parts).__name__}; the KL divergence to and from an "
+                "ExpansionDistribution knows Normal alone"
+            )
+        values = law.mixture_distribution.probs, parts.loc, parts.scale
+    weights, means, stds = (part.to(like) for part in values)
+    return weights, means, stds
+
+
 def rows_kl(p: Rows, q: Rows) -> Tensor:
     """(B,) KL of each row of p to that of q."""
+    if not len(p.weights):
+        return p.weights.sum(1)
     n_rows, nodes = len(p.weights), p.edges.shape[1] + q.edges.shape[1]
     size = max(1, _NUMBERS // (6 * nodes * max(p.means.shape[1], q.means.shape[1])))
     blocks = [slice(start, start + size) for start in range(0, n_rows, size)]
@@ -79,10 +100,15 @@ def rows_kl(p: Rows, q: Rows) -> Tensor:
 
 def _rows_kl(*laws: Tensor) -> Tensor:
     p, q = Rows(*laws[:4]), Rows(*laws[4:])
-    x, dx = gauss_legendre(torch.cat([p.edges, q.edges], 1).sort(1).values)
+    low, high = p.edges.amin(1, keepdim=True), p.edges.amax(1, keepdim=True)
+    edges = torch.cat([p.edges, q.edges], 1)
+    inside = (edges >= low) & (edges < high)
+    edges = torch.where(inside, edges, high).sort(1).values[:, : int(inside.sum(1).max()) + 1]
+    x, dx = gauss_legendre(edges)
     log_f, log_g = p.log_density(x), q.log_density(x)
-    t = log_g - log_f
-    return (_terms(log_f.exp(), log_g.exp(), t, torch.ones_like(t, dtype=torch.bool)) * dx).sum(1).clamp(min=0)
+    terms = _terms(log_f.exp(), log_g.exp(), log_g - log_f, torch.ones_like(x, dtype=torch.bool))
+    outside = normal_cdf((low - q.means) / q.stds) + normal_cdf((q.means - high) / q.stds)
+    return ((terms * dx).sum(1) + (q.weights * outside).sum(1)).clamp(min=0)  # there f is 0, and the term g
 
 
 def _terms(f: Tensor, g: Tensor, t: Tensor, known: Tensor) -> Tensor:
