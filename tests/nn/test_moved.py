@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.nn import Components, ExpansionDistribution, wasserstein_distance
+from gaussmix.nn import Components, ExpansionDistribution, gaussian_mmd2, kl_divergence, wasserstein_distance
 
 BASIS = GaussianBasis(-2.0, 0.6, 7, 1.2)
 LOC, SCALE = torch.tensor([4.0, -30.0, 0.1]).double(), torch.tensor([2.0, 0.05, 1.0]).double()
@@ -145,7 +147,7 @@ def test_pathwise_gradients_of_the_basis() -> None:
         torch.testing.assert_close(slope, each.expand(500).sum().detach())
 
 
-def test_w1_moves_with_the_basis() -> None:
+def test_distances_move_with_the_basis() -> None:
     p, q = torch.tensor([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]]).double().requires_grad_(), torch.tensor([0.4, 0.2, 0.4])
     means = torch.tensor([-1.0, 0.3, 2.0], dtype=torch.float64, requires_grad=True)
     stds = torch.tensor([0.4, 0.9, 0.5], dtype=torch.float64, requires_grad=True)
@@ -155,6 +157,12 @@ def test_w1_moves_with_the_basis() -> None:
 
     assert gradcheck(call, (p, means, stds))
     assert gradgradcheck(call, (p, means, stds))
+    for other in (lambda w, v, basis: gaussian_mmd2(w, v, basis, 0.5), kl_divergence):
+
+        def moved(w: Tensor, mu: Tensor, sigma: Tensor, other: Any = other) -> Tensor:
+            return other(w / w.sum(-1, keepdim=True), q.double(), Components(mu, sigma))
+
+        assert gradcheck(moved, (p, means, stds))
     point = torch.eye(3, dtype=torch.float64)
     (slope,) = torch.autograd.grad(wasserstein_distance(point[2], point[0], Components(means, stds.detach())), means)
     torch.testing.assert_close(slope, torch.tensor([-1.0, 0.0, 1.0]).double())
@@ -168,6 +176,8 @@ def test_shapes_and_expand() -> None:
     wide = law.expand((4, 2, 3))
     assert (wide.guard, wide.scale.shape, wide.icdf(0.5).shape) == (0.01, (4, 2, 3), (4, 2, 3))
     torch.testing.assert_close(wide.log_prob(7.0), law.log_prob(7.0).expand(4, 2, 3))
+    again = pickle.loads(pickle.dumps(wide))
+    torch.testing.assert_close(again.crps(7.0), wide.crps(7.0))
     assert "loc: torch.Size([2, 3])" in repr(law)
 
 

@@ -116,9 +116,10 @@ class ExpansionDistribution(Distribution):
         )
         _check_guard(guard)
         if check:
-            if not bool(place.detach().isfinite().all()):
+            if loc is not None and not bool(place.detach().isfinite().all()):
                 raise ValueError("loc contains NaN or infinity; give finite numbers")
-            check_positive(unit, "scale", "it must be positive and finite: use softplus, or a floor")
+            if scale is not None:
+                check_positive(unit, "scale", "it must be positive and finite: use softplus, or a floor")
         self.guard, self._moves = float(guard), (loc, scale)
         self.components, self._masses = components, self.guard * torch.ones_like(components.means[:0])
         if guard:
@@ -317,7 +318,9 @@ class ExpansionDistribution(Distribution):
         return taken
 
     def _standard(self, value: Tensor) -> Tensor:
-        return (value - self.loc) / self.scale
+        loc, scale = self._moves
+        value = value if loc is None else value - self.loc
+        return value if scale is None else value / self.scale
 
 
 def _check_guard(guard: float) -> None:
@@ -329,7 +332,7 @@ def _check_guard(guard: float) -> None:
 
 @register_kl(ExpansionDistribution, Normal)
 def _kl_to_normal(p: ExpansionDistribution, q: Normal) -> Tensor:
-    """-H(p) - E log q: nodes for the entropy, the rest in closed form."""
+    """-H(p) - E log q, to the rounding of these two: nodes for the entropy, the rest in closed form."""
     mean, variance = p._moments()
     loc, scale = (q.loc.to(p.loc) - p.loc) / p.scale, q.scale.to(p.loc) / p.scale
     cross = scale.log() + 0.5 * math.log(2 * math.pi) + (variance + (mean - loc) ** 2) / (2 * scale**2)

@@ -3,8 +3,8 @@
     KL = integral f log(f / g) dx = integral f (e^t - 1 - t) dx,   t = log g - log f
 
 The second form has no negative terms, so that nearly equal laws keep their digits. Panels are at most half a standard
-deviation wide wherever a Gaussian of either law reaches: the tests find 1e-9 of the integral in float64. Gradients flow
-into all weights, means and standard deviations; the nodes stay where they are.
+deviation wide wherever a Gaussian of either law reaches: the tests hold it to 1e-8 of the integral in float64. All
+weights, means and standard deviations get gradients; the nodes stay where they are.
 
 Laws on shared components have shared nodes, and densities are products of matrices. Rows of laws that moved apart have
 nodes of their own: a hundred times the work, a thousand times where both have guards, in blocks whose memory is freed.
