@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "weights": {"population": 100_000, "n_asked": 1000},
     "distances": {"n_shifts": 7},
     "moving": {"n_components": 60, "n_steps": 200},
+    "regression": {"n": 400, "n_steps": 80},
 }
-ONE_LEGEND = {"distances", "moving"}  # for all panels, in one of them
+ONE_LEGEND = {"distances", "moving", "regression"}  # for all panels, in one of them
 
 
 def example(name: str) -> Any:
@@ -187,3 +189,18 @@ def test_moving_ends_beside_and_at_the_target() -> None:
         start, weights = axes.lines
         assert np.sum(np.asarray(start.get_ydata())) == pytest.approx(1)
         assert np.sum(np.asarray(weights.get_ydata())) == pytest.approx(1)
+
+
+def test_regression_splits_where_one_gaussian_is_wide() -> None:
+    gaussian, moved, cut = drawn("regression")
+    nats, scores = zip(
+        *([float(word) for word in re.findall(r"-?\d+\.\d+", axes.get_title())] for axes in (gaussian, moved)),
+        strict=True,
+    )
+    assert nats[1] < nats[0] - 0.2
+    assert scores[1] < scores[0]
+    for label in ("one Gaussian", "weights on a moved basis", "truth"):
+        x, density = line(cut, label)
+        assert np.trapezoid(density, x) == pytest.approx(1, abs=0.06)
+    _, truth = line(cut, "truth")
+    assert np.sum((truth[1:-1] > truth[:-2]) & (truth[1:-1] >= truth[2:])) == 3

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp, ndtr
 
-from gaussmix.nn.components import PANEL, REACH, Components, log_mixture, normal_cdf, panel_edges, quadrature
+from gaussmix.density.basis import GaussianBasis
+from gaussmix.nn.components import (
+    PANEL,
+    REACH,
+    Components,
+    components_of,
+    log_mixture,
+    normal_cdf,
+    panel_edges,
+    quadrature,
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -48,3 +59,31 @@ def test_log_mixture_far_out() -> None:
 def test_normal_cdf_is_relatively_accurate() -> None:
     u = np.linspace(-37, 9, 500)
     np.testing.assert_allclose(normal_cdf(torch.tensor(u)), ndtr(u), rtol=1e-12)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
+def test_standard_deviations_are_positive(bad: float) -> None:
+    with pytest.raises(ValueError, match=r"stds contains .*; standard deviations must be positive and finite"):
+        Components(torch.zeros(2), torch.tensor([1.0, bad]))
+
+
+def test_components_of_other_kinds_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"means have shape \(2,\) and stds \(3,\); both must be \(n,\)"):
+        Components(torch.zeros(2), torch.ones(3))
+    with pytest.raises(ValueError, match=r"both must be \(n,\)"):
+        Components(torch.zeros(0), torch.ones(0))
+    with pytest.raises(ValueError, match="means contain NaN or infinity"):
+        Components(torch.full((1,), torch.nan), torch.ones(1))
+    with pytest.raises(TypeError, match=r"stds is torch.int64; give a tensor of torch.float32 or torch.float64"):
+        Components(torch.zeros(2), torch.ones(2, dtype=torch.long))
+    with pytest.raises(TypeError, match="means is a list; give a tensor"):
+        Components([0.0], torch.ones(1))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=r"means are torch.float32 on cpu and stds torch.float64 on cpu"):
+        Components(torch.zeros(1), torch.ones(1, dtype=torch.float64))
+
+
+def test_a_basis_that_float32_cannot_hold_is_refused() -> None:
+    narrow = GaussianBasis(0.0, 1e-60, 3)
+    assert components_of(narrow, torch.zeros(3, dtype=torch.float64)).stds[0] == 2e-60
+    with pytest.raises(ValueError, match=r"stds contains 0; .* in torch.float32"):
+        components_of(narrow, torch.zeros(3))

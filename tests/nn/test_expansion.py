@@ -18,8 +18,8 @@ from gaussmix import LatticeMixture1D, nn
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.nn import Components, ExpansionDistribution, expansion
-from gaussmix.nn.expansion import _Follow
+from gaussmix.nn import Components, ExpansionDistribution, quantiles
+from gaussmix.nn.quantiles import following
 
 BASIS = GaussianBasis(-3.0, 0.8, 9, 1.3)
 BASES = {"lattice": BASIS, "warped": GaussianBasis(-2.0, 0.5, 9, 1.5, center=1.0, scale=0.3)}
@@ -139,7 +139,7 @@ def test_blocks_of_draws_are_all_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     q = torch.linspace(0.01, 0.99, 10, dtype=torch.float64).reshape(5, 2).requires_grad_()
     slopes = []
     for numbers in (10**6, 40, 1):  # all at once, two draws, one draw
-        monkeypatch.setattr(expansion, "_NUMBERS", numbers)
+        monkeypatch.setattr(quantiles, "_NUMBERS", numbers)
         law = ExpansionDistribution(BASIS, probs=p, validate_args=False)
         first = torch.autograd.grad(law.icdf(q).sin().sum(), (p, q), create_graph=True)
         second = torch.autograd.grad([(slope**2).sum() for slope in first], (p, q))
@@ -172,7 +172,7 @@ def test_upper_tail_keeps_its_digits_in_float32() -> None:
     for dtype in (torch.float64, torch.float32):
         w = z.detach().to(dtype).requires_grad_()
         law = ExpansionDistribution(BASIS, logits=w)
-        x = _Follow.apply(far.to(dtype), law.probs, None, law.components)
+        x = following(far.to(dtype), law.probs, law.components)
         slopes.append(torch.autograd.grad(x.sum(), w)[0].double())
     torch.testing.assert_close(slopes[1], slopes[0], rtol=1e-3, atol=1e-4)
 

@@ -1,4 +1,4 @@
-"""Torch pieces without an application: expansions as distributions, distances and losses with gradients."""
+"""Torch pieces without an application: expansions as distributions, distances, scores and losses with gradients."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gaussmix.nn.losses import KernelBrierLoss as KernelBrierLoss
     from gaussmix.nn.losses import KernelGradientLoss as KernelGradientLoss
     from gaussmix.nn.losses import NGMGEntropyLoss as NGMGEntropyLoss
+    from gaussmix.nn.scores import crps as crps
+    from gaussmix.nn.scores import soft_weights as soft_weights
 
 __getattr__, __dir__, __all__ = face(
     __name__,
@@ -23,6 +25,7 @@ __getattr__, __dir__, __all__ = face(
         "distances": ["gaussian_mmd2", "kl_divergence", "wasserstein_distance"],
         "expansion": ["ExpansionDistribution"],
         "losses": ["KernelBrierLoss", "KernelGradientLoss", "NGMGEntropyLoss"],
+        "scores": ["crps", "soft_weights"],
     },
     extra="diffusion",
 )

@@ -4,14 +4,19 @@
 
 mu_i, sigma_i: means and standard deviations; w_i: weights, at least 0, with sum 1; phi, Phi: density and distribution
 function of the standard normal.
+
+A guard is `GUARD_WIDTHS` Gaussians around one centre c, j = 0, 1, ..: standard deviations w 4^j, masses in the ratio of
+64^-j. Together they fall like the guard of `gaussmix.density`, a Student t of 3 degrees of freedom, here of scale w:
+from w to 10^9 w the log-densities differ by 2.6 nats at most. c is the mean, w the standard deviation of all components
+with equal weights.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, wraps
+from typing import Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 
 import numpy as np
 import torch
@@ -25,20 +30,44 @@ PANEL = 0.5  # the widest panel, in standard deviations of the narrowest compone
 ORDER = 6  # Gauss-Legendre nodes in a panel: for a Gaussian factor the error is below 1e-15 of its integral
 SUM_TOLERANCE = 1e-6  # how far the sum of weights may be off 1, or 64 rounding errors where that is more
 LARGEST_LOG_SLOPE = 60.0  # log of the largest derivative of a log-density by a weight of 0; in truth it may be infinite
+P = ParamSpec("P")
+R = TypeVar("R")
+GUARD_WIDTHS, GUARD_RATIO = 16, 4.0  # Gaussians of a guard, and how much wider each is than the one before
 _MOST_STEPS = 100
 
 
-class Components(NamedTuple):
-    """Gaussians of one dtype and device.
+class _Gaussians(NamedTuple):
+    means: Tensor
+    stds: Tensor
+
+
+class Components(_Gaussians):
+    """Gaussians of one dtype and device; gradients flow into both where they are asked for.
 
     Parameters
     ----------
-    means, stds : Tensor (n,)
-        Means and standard deviations, in data units.
+    means, stds : Tensor (n,), float32 or float64
+        Means and standard deviations, in data units: finite, and the latter positive. ValueError or TypeError for
+        others. ``Components._make((means, stds))`` does not look.
     """
 
-    means: Tensor
-    stds: Tensor
+    __slots__ = ()
+
+    def __new__(cls, means: Tensor, stds: Tensor) -> Self:
+        for name, values in (("means", means), ("stds", stds)):
+            if not isinstance(values, Tensor) or values.dtype not in (torch.float32, torch.float64):
+                kind = values.dtype if isinstance(values, Tensor) else f"a {type(values).__name__}"
+                raise TypeError(f"{name} is {kind}; give a tensor of torch.float32 or torch.float64")
+        if means.ndim != 1 or means.shape != stds.shape or not len(means):
+            raise ValueError(f"means have shape {tuple(means.shape)} and stds {tuple(stds.shape)}; both must be (n,)")
+        if means.dtype != stds.dtype or means.device != stds.device:
+            raise TypeError(
+                f"means are {means.dtype} on {means.device} and stds {stds.dtype} on {stds.device}; give one kind"
+            )
+        if not bool(means.detach().isfinite().all()):
+            raise ValueError("means contain NaN or infinity; give finite numbers")
+        check_positive(stds, "stds", f"standard deviations must be positive and finite in {stds.dtype}")
+        return super().__new__(cls, means, stds)
 
     def standardised(self, x: Tensor) -> Tensor:
         """Return u_i ``(..., n)`` of ``x (...)``."""
@@ -47,6 +76,41 @@ class Components(NamedTuple):
     def log_densities(self, x: Tensor) -> Tensor:
         """Return the logs ``(..., n)`` of phi(u_i) / sigma_i at ``x (...)``."""
         return -0.5 * self.standardised(x) ** 2 - self.stds.log() - 0.5 * math.log(2 * math.pi)
+
+
+def check_positive(values: Tensor, name: str, rule: str) -> None:
+    """ValueError, which ends in ``rule``, for values that are not positive and finite."""
+    seen = values.detach()
+    wrong = seen[~((seen > 0) & seen.isfinite())]
+    if wrong.numel():
+        raise ValueError(f"{name} contains {float(wrong[0]):.6g}; {rule}")
+
+
+def without_autocast(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenate[Tensor, P], R]:
+    """``function`` in the dtype of its first argument also under `torch.autocast`, which would round its products."""
+
+    @wraps(function)
+    def call(first: Tensor, *args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.autocast(first.device.type, enabled=False):
+            return function(first, *args, **kwargs)
+
+    return call
+
+
+@without_autocast
+def quadratic_form(rows: Tensor, matrix: Tensor) -> Tensor:
+    """(...) r^T M r of rows (..., n) and a symmetric M (n, n)."""
+    return ((rows @ matrix) * rows).sum(-1)
+
+
+def guard_of(components: Components) -> tuple[Tensor, Components]:
+    """Weights (16,) and Gaussians of the guard, as the module's head has them."""
+    means, stds = components
+    center = means.mean()
+    width = (stds**2 + (means - center) ** 2).mean().sqrt()
+    ladder = GUARD_RATIO ** torch.arange(GUARD_WIDTHS, dtype=means.dtype, device=means.device)
+    masses = ladder**-3
+    return masses / masses.sum(), Components._make((center.expand(GUARD_WIDTHS), width * ladder))
 
 
 def normal_cdf(u: Tensor) -> Tensor:
@@ -61,8 +125,12 @@ def normal_pdf(u: Tensor) -> Tensor:
 
 def components_of(basis: GaussianBasis | Components, like: Tensor) -> Components:
     """The components of ``basis`` in the dtype and on the device of ``like``. ValueError for a basis with bounds."""
+    if like.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"the weights are {like.dtype}; give torch.float32 or torch.float64")
     if isinstance(basis, Components):
         means, stds = basis
+        if (means.dtype, means.device) == (like.dtype, like.device):
+            return basis
     elif isinstance(basis, GaussianBasis):
         if any(bound is not None and math.isfinite(bound) for bound in basis.bounds):
             raise ValueError(
@@ -72,8 +140,6 @@ def components_of(basis: GaussianBasis | Components, like: Tensor) -> Components
         means, stds = torch.from_numpy(np.array(basis.centers)), torch.from_numpy(np.array(basis.stds))
     else:
         raise TypeError(f"basis is a {type(basis).__name__}; give the GaussianBasis that the weights belong to")
-    if like.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"the weights are {like.dtype}; give torch.float32 or torch.float64")
     return Components(means.to(like), stds.to(like))
 
 
@@ -138,10 +204,14 @@ def panel_edges(components: Components) -> Tensor:
 
 def quadrature(components: Components) -> tuple[Tensor, Tensor]:
     """Nodes (m,) and weights (m,) of Gauss-Legendre rules on `panel_edges`."""
-    edges = panel_edges(components)
+    return gauss_legendre(panel_edges(components))
+
+
+def gauss_legendre(edges: Tensor) -> tuple[Tensor, Tensor]:
+    """Nodes (..., `ORDER` (m - 1)) and weights of Gauss-Legendre rules on the panels between edges (..., m)."""
     place, weight = (torch.from_numpy(values).to(edges) for values in np.polynomial.legendre.leggauss(ORDER))
-    half = edges.diff()[:, None] / 2
-    return (edges[:-1, None] + half * (1 + place)).flatten(), (half * weight).flatten()
+    half = edges.diff()[..., None] / 2
+    return (edges[..., :-1, None] + half * (1 + place)).flatten(-2), (half * weight).flatten(-2)
 
 
 @lru_cache(maxsize=16)

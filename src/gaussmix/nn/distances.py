@@ -1,15 +1,16 @@
-"""Distances of Gaussian mixtures that share a basis, differentiable in their weights.
+"""Distances of Gaussian mixtures that share a basis, differentiable in their weights and in the basis.
 
     delta = p - q,   D(x) = sum_i delta_i Phi((x - mu_i) / sigma_i)
     W1    = integral |D| dx = sum_i delta_i w_i,   w_i = dW1/d delta_i = integral sign(D) Phi((x - mu_i) / sigma_i) dx
-    KL    = integral f_p log(f_p / f_q) dx = integral f_p (e^t - 1 - t) dx,   t = log f_q - log f_p
+    KL    = integral f_p log(f_p / f_q) dx                                     (`gaussmix.nn.kl`)
     MMD^2 = sum_ij delta_i delta_j s / s_ij exp(-(mu_i - mu_j)^2 / (2 s_ij^2)),   s_ij^2 = s^2 + sigma_i^2 + sigma_j^2
 
 p, q: weights (..., n), at least 0, with sum 1, float32 or float64 (as from a softmax); they are broadcast, and the
 results have the shape before n. What is off 1 by rounding is divided by the sum, so that gradients have no component
 along p or q. Between zeros of D the integrals w_i are differences of sigma Psi(u), Psi(u) = u Phi(u) + phi(u): W1 is
 that of the smooth mixtures, not of point masses at the centres, and its gradient is exact. All are 0, with finite
-gradients, where p == q. `gaussmix.distances` has the same for NumPy, and for laws of different bases.
+gradients, where p == q. Gradients flow into means and standard deviations too, where the basis is a `Components` that
+asks for them. `gaussmix.distances` has the same for NumPy, and for laws of different bases.
 """
 
 from __future__ import annotations
@@ -26,18 +27,19 @@ from gaussmix.nn.components import (
     Components,
     components_of,
     crossing,
-    log_mixture,
     normal_cdf,
     normal_pdf,
     normalised,
     panel_edges,
-    quadrature,
+    quadratic_form,
+    without_autocast,
 )
+from gaussmix.nn.kl import mixture_kl
 
 _NOISE = 8.0  # |D| below this many rounding errors of sum |delta| has no sign
 
 
-def wasserstein_distance(p: Tensor, q: Tensor, basis: GaussianBasis) -> Tensor:
+def wasserstein_distance(p: Tensor, q: Tensor, basis: GaussianBasis | Components) -> Tensor:
     """Return W1 of the mixtures with weights p and q on ``basis``, in data units.
 
     Once and twice differentiable where D has simple zeros; at p == q the gradient given is 0 (a subgradient).
@@ -46,22 +48,22 @@ def wasserstein_distance(p: Tensor, q: Tensor, basis: GaussianBasis) -> Tensor:
     ----------
     p, q : Tensor (..., n)
         Weights, which broadcast.
-    basis : GaussianBasis
+    basis : GaussianBasis or Components
         The components, without bounds. ValueError or TypeError for others, and for what are no weights on it.
     """
     components = components_of(basis, p)
     first, second, shape = _pairs(p, q, components)
-    return _AbsoluteDifference.apply(first - second, components).reshape(shape)  # pyright: ignore[reportOptionalMemberAccess]
+    return _AbsoluteDifference.apply(first - second, *components).reshape(shape)  # pyright: ignore[reportOptionalMemberAccess]
 
 
-def gaussian_mmd2(p: Tensor, q: Tensor, basis: GaussianBasis, sigma: float) -> Tensor:
+def gaussian_mmd2(p: Tensor, q: Tensor, basis: GaussianBasis | Components, sigma: float) -> Tensor:
     """Return the squared maximum mean discrepancy: a quadratic form in p - q; rounding below 0 is set to 0.
 
     Parameters
     ----------
     p, q : Tensor (..., n)
         Weights, which broadcast.
-    basis : GaussianBasis
+    basis : GaussianBasis or Components
         The components, without bounds.
     sigma : float
         Standard deviation of the kernel exp(-(x - y)^2 / (2 sigma^2)), in data units; positive in the weights' dtype.
@@ -76,11 +78,10 @@ def gaussian_mmd2(p: Tensor, q: Tensor, basis: GaussianBasis, sigma: float) -> T
     means, stds = components
     spread = torch.hypot(torch.hypot(stds[:, None], stds), width)
     kernel = width / spread * (-0.5 * ((means[:, None] - means) / spread) ** 2).exp()
-    delta = first - second
-    return ((delta @ kernel) * delta).sum(-1).clamp(min=0).reshape(shape)
+    return quadratic_form(first - second, kernel).clamp(min=0).reshape(shape)
 
 
-def kl_divergence(p: Tensor, q: Tensor, basis: GaussianBasis) -> Tensor:
+def kl_divergence(p: Tensor, q: Tensor, basis: GaussianBasis | Components) -> Tensor:
     """Return KL(p || q) in nats of the mixtures with weights p and q, by Gauss-Legendre quadrature in logs.
 
     Finite and differentiable also where p and q have no component in common: Gaussians overlap everywhere.
@@ -89,35 +90,12 @@ def kl_divergence(p: Tensor, q: Tensor, basis: GaussianBasis) -> Tensor:
     ----------
     p, q : Tensor (..., n)
         Weights, which broadcast.
-    basis : GaussianBasis
+    basis : GaussianBasis or Components
         The components, without bounds.
     """
     components = components_of(basis, p)
     first, second, shape = _pairs(p, q, components)
     return mixture_kl(first, components, second, components).reshape(shape)
-
-
-def mixture_kl(p: Tensor, ours: Components, q: Tensor, theirs: Components) -> Tensor:
-    """(B,) KL of the mixtures with weights (B, n) on ``ours`` to those with weights (B, k) on ``theirs``."""
-    union = Components(*(torch.cat(pair) for pair in zip(ours, theirs, strict=True)))
-    x, dx = quadrature(union)
-    f, log_f, empty = _density(p, ours, x)
-    g, log_g, lost = _density(q, theirs, x)
-    row, node = (lost & ~empty).nonzero(as_tuple=True)
-    if len(row):  # far from all that q has, and p has something there
-        log_g = log_g.index_put((row, node), log_mixture(q[row], theirs.log_densities(x[node])))
-    t = log_g - log_f
-    close = (t.abs() <= 1) & ~empty & ~lost
-    near = torch.where(close, t, 0)
-    terms = torch.where(close, f * (near.expm1() - near), g - f - f * t)  # the same; the first does not cancel
-    return (terms @ dx).clamp(min=0)  # what lies below the floors could put it that far below 0
-
-
-def mixture_entropy(p: Tensor, components: Components) -> Tensor:
-    """(B,) -integral f log f dx, in nats, of weights (B, n)."""
-    x, dx = quadrature(components)
-    f, log_f, _ = _density(p, components, x)
-    return -(f * log_f) @ dx
 
 
 def _pairs(p: Tensor, q: Tensor, components: Components) -> tuple[Tensor, Tensor, torch.Size]:
@@ -129,55 +107,59 @@ def _pairs(p: Tensor, q: Tensor, components: Components) -> tuple[Tensor, Tensor
     return first.reshape(-1, n), second.reshape(-1, n), first.shape[:-1]
 
 
-def _density(weights: Tensor, components: Components, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, m) density at ``x`` (m,), its log, and where it is lost: below the floor, where the log stops.
-
-    The floor is a share of the highest component's density at that point: 1e-154 in float64, 1e-19 in float32.
-    """
-    logs = components.log_densities(x)
-    top = logs.amax(-1)
-    relative = weights @ (logs - top[:, None]).exp().T
-    floor = math.sqrt(torch.finfo(relative.dtype).tiny)
-    return relative * top.exp(), relative.clamp(min=floor).log() + top, relative < floor
-
-
 class _AbsoluteDifference(torch.autograd.Function):
-    """(B,) integral |D| of delta (B, n), whose rows sum to 0."""
+    """(B,) integral |D| of delta (B, n), whose rows sum to 0, on means and standard deviations (n,)."""
 
     @staticmethod
-    def forward(ctx: Any, delta: Tensor, components: Components) -> Tensor:
-        found = _sign_changes(delta, components)
-        ctx.save_for_backward(delta)
-        ctx.components, ctx.found = components, found
-        return (delta * _slopes(delta, components, *found)).sum(-1)
+    def forward(ctx: Any, delta: Tensor, means: Tensor, stds: Tensor) -> Tensor:
+        components = Components._make((means, stds))
+        ctx.found = _sign_changes(delta, components)
+        ctx.save_for_backward(delta, means, stds)
+        return (delta * _slopes(delta, components, *ctx.found)[0]).sum(-1)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (delta,) = ctx.saved_tensors
-        return grads[0][:, None] * _slopes(delta, ctx.components, *ctx.found), None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        delta, means, stds = ctx.saved_tensors
+        moved = any(ctx.needs_input_grad[1:])
+        slopes, *others = _slopes(delta, Components._make((means, stds)), *ctx.found, moved=moved)
+        grad = grads[0][:, None]
+        return grad * slopes, *((grad * delta * each).sum(0) if moved else None for each in others)
 
 
-def _slopes(delta: Tensor, components: Components, zero: Tensor, row: Tensor, before: Tensor, last: Tensor) -> Tensor:
-    """(B, n) w_i = integral sign(D) Phi_i dx up to a constant, which rows of sum 0 do not see.
+def _slopes(
+    delta: Tensor,
+    components: Components,
+    zero: Tensor,
+    row: Tensor,
+    before: Tensor,
+    last: Tensor,
+    *,
+    moved: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, n) w_i = integral sign(D) Phi_i dx up to a constant, which rows of sum 0 do not see; dw/dmu and dw/dsigma.
 
     D changes its sign at ``zero`` (K,) of a row (K,), from ``before`` (K,), and ends on ``last`` (B,). Where gradients
-    are asked for, the zeros move with delta: dz/d delta_i = -Phi_i(z) / D'(z).
+    are asked for, the zeros move with delta, means and standard deviations: dz = -dD(z) / D'(z). The last two results
+    are right where ``moved``.
     """
     means, stds = components
-    if torch.is_grad_enabled() and delta.requires_grad:
-        with torch.no_grad():
-            u = components.standardised(zero)
-            slope = (delta[row] * normal_pdf(u) / stds).sum(-1)
-            share = torch.where(slope[:, None] == 0, 0, -normal_cdf(u) / slope[:, None])
-        moved = (delta[row] * share).sum(-1)
-        zero = zero + (moved - moved.detach())
+    if torch.is_grad_enabled() and (delta.requires_grad or means.requires_grad or stds.requires_grad):
+        u = components.standardised(zero)
+        slope = (delta[row] * normal_pdf(u) / stds).sum(-1).detach()
+        step = torch.where(slope == 0, 0, -(delta[row] * normal_cdf(u)).sum(-1) / slope)
+        zero = zero + (step - step.detach())
     u = components.standardised(zero)
-    psi = stds * (u * normal_cdf(u) + normal_pdf(u))
-    ends = -last[:, None] * (means - means.mean())
-    return ends.index_add(0, row, 2 * before[:, None] * psi)
+    cdf, pdf = normal_cdf(u), normal_pdf(u)
+    jump = 2 * before[:, None]
+    slopes = (-last[:, None] * (means - means.mean())).index_add(0, row, jump * stds * (u * cdf + pdf))
+    if not moved:
+        return slopes, slopes, slopes
+    of_means = (-last[:, None]).expand_as(delta).index_add(0, row, -jump * cdf)
+    return slopes, of_means, torch.zeros_like(delta).index_add(0, row, jump * pdf)
 
 
 @torch.no_grad()
+@without_autocast
 def _sign_changes(delta: Tensor, components: Components) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What `_slopes` takes, by panels of half a standard deviation; of two zeros in one by the extremum between."""
     edges = panel_edges(components)
