@@ -230,23 +230,18 @@ class ConditionalMixture:
             F, values = np.cumsum(self.pmf(), axis=1)[:, :-1], self.lattice.values
             inside = ((F - (y[:, None] <= values[:-1])) ** 2).sum(1) * self.lattice.step
             return inside + np.maximum(values[0] - y, 0) + np.maximum(y - values[-1], 0)
-        moved, fixed = self.moved, self.fixed if self.atoms is None else self.fixed.beside(self.atoms)
-        apart = _distances(moved), _distances(fixed)
+        k, still = len(self.moved.means), self._still
+        apart = _distances(self.moved), _distances(still)
         out = np.empty(len(self))
         for part, rows in self._parts():
-            row, weights, means, stds = part._components
+            full = part._full(_LIGHT)
+            row, weights, means, stds = _gathered(*full)
             away = weights * _absolute(means - np.repeat(y[rows], np.diff(row)), stds)
-            within = np.zeros(len(part))
-            total = (
-                part._continuous_share
-                if self.atoms is None
-                else part._continuous_share + self.atoms.weights[rows].sum(1)
-            )
-            for basis, d, unit in ((moved, apart[0], part.scale), (fixed, apart[1], 1.0)):
-                w = basis.weights[rows] / total[:, None]
-                within += unit * np.einsum("nk,nk->n", w @ d, w)
+            moved, others = full[0][:, :k], full[0][:, k:]
+            within = part.scale * np.einsum("nk,nk->n", moved @ apart[0], moved)
+            within += np.einsum("nk,nk->n", others @ apart[1], others)
             across = np.empty(len(part))
-            first, second = part._by_basis
+            first, second = _gathered(*(each[:, :k] for each in full)), _gathered(*(each[:, k:] for each in full))
             _rows.apart_rows(*first, *second, across)
             out[rows] = np.add.reduceat(away, row[:-1]) - within / 2 - across
         return out
@@ -299,9 +294,14 @@ class ConditionalMixture:
             rows = slice(start, start + _ROWS)
             yield self._some(rows), rows
 
+    @property
+    def _still(self) -> Basis:
+        """What is not moved: Gaussians, and point masses."""
+        return self.fixed if self.atoms is None else self.fixed.beside(self.atoms)
+
     def _full(self, light: float = 0.0) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Weights, means and standard deviations (N, K) of all; atoms have 0, what is ``light`` has no weight."""
-        still = self.fixed if self.atoms is None else self.fixed.beside(self.atoms)
+        still = self._still
         shape = still.weights.shape
         means = [self.loc[:, None] + self.scale[:, None] * self.moved.means, np.broadcast_to(still.means, shape)]
         stds = [self.scale[:, None] * self.moved.stds, np.broadcast_to(still.stds, shape)]
@@ -313,15 +313,6 @@ class ConditionalMixture:
     def _components(self) -> _Rows:
         """All components that are not light, row after row."""
         return _gathered(*self._full(_LIGHT))
-
-    @property
-    def _by_basis(self) -> tuple[_Rows, _Rows]:
-        """Those of the moved basis, and the others."""
-        weights, means, stds = self._full(_LIGHT)
-        k = len(self.moved.means)
-        return _gathered(weights[:, :k], means[:, :k], stds[:, :k]), _gathered(
-            weights[:, k:], means[:, k:], stds[:, k:]
-        )
 
     def _smooth_cdf(self, x: FloatArray) -> FloatArray:
         """P(X <= x) for x (N, Q), the lattice aside."""

@@ -16,6 +16,7 @@ from gaussmix._compiled import kernel
 from gaussmix._files import TensorRecord
 from gaussmix._typing import FloatArray, IntArray
 
+_Array = NDArray[Any]
 _ROWS = 1 << 12  # whose sums are made at a time, so that they stay near
 _FIELDS = {"feature": np.int32, "threshold": np.float64, "left": np.int32, "right": np.int32, "missing_left": np.bool_}
 
@@ -78,7 +79,7 @@ class Trees(TensorRecord):
         return out.reshape(len(X), *self.values.shape[1:])
 
     @property
-    def _nodes(self) -> Any:  # a tuple of arrays, the arguments of the loops
+    def _nodes(self) -> tuple[_Array, _Array, _Array, _Array, _Array]:
         return self.feature, self.threshold, self.left, self.right, self.missing_left
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:
