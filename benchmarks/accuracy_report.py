@@ -426,7 +426,7 @@ def kept_page(found: Results) -> str:
     if not found.kept:
         return ""
     names = ", ".join(TITLES.get(method, f"`{method}`") for method in found.kept)
-    return f"Of an earlier run on the same samples, and not run again: {names}.\n\n"
+    return f"Of an earlier run on the same samples, and not run again: {names}. So are their CPU times.\n\n"
 
 
 PAGE = """# Accuracy
@@ -496,7 +496,9 @@ mean ratios of `auto` would be {fifth}.
 
 The adaptive estimate has bandwidths in proportion to 1 / sqrt(pilot), on at most 2 000 cells of equally many points.
 The spline is a Poisson regression on a histogram of 200 bins, 40 cubic splines, its penalty one of 11 by pyGAM's
-criterion: it knows where the data end, as ours does, and is the best of the peers on smooth densities without tails.
+criterion: it knows where the data end, as ours does, and is the best of the peers on smooth densities without tails. It
+is divided by its integral, which is far from 1 where a tail makes the bins wide: between their middles the spline holds
+more than they do.
 
 {kept}The machine's two cores were shared with other work, which lengthens CPU times, up to twofold: compare them within
 the tables.
