@@ -165,7 +165,7 @@ def masses_outside(x: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) ->
     found = _evaluate(_values, direct, x, t.center, *t.per_root, t.tree, t.masses.ravel(), -sign, sign)
     end = exact.ends(p)[upper]
     if math.isfinite(end):  # where rounding of polynomials is left
-        found[sign * x >= sign * end] = 0.0
+        found[x >= end if upper else x <= end] = 0.0
     return found
 
 
