@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from numbers import Integral
 from pathlib import Path
@@ -22,7 +22,7 @@ from gaussmix.conditional import stored
 from gaussmix.conditional.atoms import AtomProbabilities, fit_atoms
 from gaussmix.conditional.calibration import ConditionalReport, conformal_level, coverage, crps_samples, ks_uniform
 from gaussmix.conditional.distribution import Basis, ConditionalMixture, Lattice
-from gaussmix.conditional.features import Features, read_table
+from gaussmix.conditional.features import Features, as_level, read_table
 from gaussmix.conditional.folds import make_folds
 from gaussmix.conditional.learning import JUDGED, PARTS, STAGES, Learnt, learn
 from gaussmix.density.binning import point_masses, rounding_step
@@ -114,8 +114,8 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (N, D)
-            Numbers, NaN where they are missing; or a data frame of pandas, Polars or another that narwhals takes, with
-            numbers, dates, booleans and categories.
+            Numbers, NaN where they are missing; or a data frame of pandas, Polars or another that narwhals takes, or a
+            dictionary of arrays (N,) by name, with numbers, dates, booleans and categories.
         y : array-like of shape (N,)
             Numbers.
         sample_weight : array-like of shape (N,), optional
@@ -264,12 +264,14 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
     def _table(self, X: Any, *, reset: bool) -> tuple[list[NDArray[Any]], list[str]]:
         """Columns of X, numbers or categories."""
         categorical = () if self.categorical_features is None else list(self.categorical_features)
-        if hasattr(X, "columns") or (hasattr(X, "schema") and not isinstance(X, np.ndarray)):
+        if isinstance(X, Mapping) or hasattr(X, "columns") or (hasattr(X, "schema") and not isinstance(X, np.ndarray)):
             table, names = read_table(X, categorical)
             if hasattr(X, "shape") and hasattr(X, "columns"):
                 validate_data(self, X, reset=reset, skip_check_array=True)
             elif reset:
-                self.n_features_in_ = len(table)
+                self.n_features_in_, self.feature_names_in_ = len(table), np.array(names, dtype=object)
+            elif names != (known := list(getattr(self, "feature_names_in_", names))):
+                raise ValueError(f"X has columns {names}; the model was fitted with {known}, in this order")
             if not table:
                 raise ValueError(f"0 feature(s) (shape={getattr(X, 'shape', None)}) while a minimum of 1 is required.")
             if len(table) != self.n_features_in_:
@@ -283,7 +285,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
                     f"categorical_features names {each!r}; X is an array with columns 0 to {len(table) - 1}"
                 )
             column = table[int(each)]
-            table[int(each)] = np.array([None if v != v else f"{v:g}" for v in column.tolist()], dtype=object)
+            table[int(each)] = np.array([as_level(v) for v in column.tolist()], dtype=object)
         return table, [str(name) for name in getattr(self, "feature_names_in_", range(len(table)))]
 
     def _learn(

@@ -7,7 +7,7 @@ seen are missing. Numbers may be missing; constant columns are left out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -79,7 +79,7 @@ class Features:
         if not self.kept:
             return np.zeros((n, 1))
         made = []
-        for values, levels, name in zip(table, self.columns, self.names, strict=True):
+        for values, levels, name in zip(map(_plain, table, self.columns), self.columns, self.names, strict=True):
             if (values.dtype == object) != (levels is not None):
                 was, now = ("categories", "numbers") if levels is not None else ("numbers", "categories")
                 raise ValueError(f"{name} held {was} when the model was fitted, and now {now}")
@@ -100,6 +100,15 @@ class Features:
         """What `to_dict` gave."""
         columns = tuple(each and Levels(tuple(each["levels"]), tuple(each["means"])) for each in facts["columns"])
         return cls(tuple(facts["names"]), columns, tuple(facts["kept"]))
+
+
+def _plain(values: NDArray[Any], levels: Levels | None) -> NDArray[Any]:
+    """A column of missing values alone as numbers or categories, whichever is known."""
+    if values.dtype == object and levels is None and all(value is None for value in values):
+        return np.full(len(values), np.nan)
+    if values.dtype != object and levels is not None and np.isnan(values).all():
+        return np.full(len(values), None, object)
+    return values
 
 
 def _hot(values: NDArray[Any], levels: Sequence[str]) -> FloatArray:
@@ -126,31 +135,55 @@ def _looked_up(values: NDArray[Any], levels: Sequence[str], means: Sequence[floa
 
 
 def read_table(X: Any, categorical: Sequence[str | int]) -> tuple[list[NDArray[Any]], list[str]]:
-    """Columns of a data frame of any library that narwhals takes: numbers as float64 (dates as seconds since 1970,
-    durations as seconds), everything else, and the columns named in ``categorical``, as objects: strings or None.
+    """Columns of a data frame of any library that narwhals takes, or arrays by name: numbers as float64 (dates as
+    seconds since 1970, durations as seconds), everything else, and the columns named in ``categorical``, as objects:
+    strings or None.
     """
     import narwhals.stable.v2 as nw
 
-    frame = nw.from_native(X)
+    frame = X if isinstance(X, Mapping) else nw.from_native(X)
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
-    names = list(frame.columns)
+    names = list(frame if isinstance(frame, Mapping) else frame.columns)
     chosen = {names[each] if isinstance(each, int) else each for each in categorical}
     if not chosen <= set(names):
         raise ValueError(f"categorical_features names {sorted(chosen - set(names))}; columns are {names}")
-    return [_read_series(frame[name], name in chosen) for name in names], [str(name) for name in names]
+    read = _read_array if isinstance(frame, Mapping) else _read_series
+    return [read(frame[name], name in chosen, name) for name in names], [str(name) for name in names]
 
 
-def _read_series(series: Any, categorical: bool) -> NDArray[Any]:
+def as_level(value: Any) -> str | None:
+    """A category's name; whole numbers are written as such, so that 3 and 3.0 are one, and no digit is lost."""
+    if value is None or value != value:
+        return None
+    whole = isinstance(value, float | np.floating) and np.isfinite(value) and value == int(value)
+    return str(int(value)) if whole else str(value)
+
+
+def _read_array(values: Any, categorical: bool, name: Any) -> NDArray[Any]:
+    values = np.asarray(values)
+    if values.ndim != 1:
+        raise ValueError(f"column {name} has shape {values.shape}; it must be (N,)")
+    if not categorical and values.dtype.kind in "Mm":
+        moments = values.astype(f"{values.dtype.kind}8[us]")
+        return np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 1e6)
+    if not categorical and values.dtype.kind in "fiub":
+        return _checked(values.astype(np.float64), name)
+    out = np.empty(len(values), dtype=object)
+    out[:] = [as_level(value) for value in values.tolist()]
+    return out
+
+
+def _read_series(series: Any, categorical: bool, name: Any) -> NDArray[Any]:
     import narwhals.stable.v2 as nw
 
     kind = series.dtype
     if not categorical:
         if kind.is_numeric() or kind == nw.Boolean:
             return (
-                _checked(np.array([np.nan if v is None else float(v) for v in series.to_list()]), series.name)
+                _checked(np.array([np.nan if v is None else float(v) for v in series.to_list()]), name)
                 if series.null_count()
-                else _checked(series.to_numpy().astype(np.float64), series.name)
+                else _checked(series.to_numpy().astype(np.float64), name)
             )
         if kind == nw.Datetime or kind == nw.Date:
             moments = series.cast(nw.Datetime("us")).to_numpy().astype("datetime64[us]")
@@ -161,9 +194,9 @@ def _read_series(series: Any, categorical: bool) -> NDArray[Any]:
         if kind == nw.Object:
             plain = [v for v in series.to_list() if v is not None]
             if plain and all(isinstance(v, int | float | np.number) for v in plain):
-                return _checked(np.array([np.nan if v is None else float(v) for v in series.to_list()]), series.name)
+                return _checked(np.array([np.nan if v is None else float(v) for v in series.to_list()]), name)
     out = np.empty(len(series), dtype=object)
-    out[:] = [None if v is None or v != v else str(v) for v in series.to_list()]
+    out[:] = [as_level(value) for value in series.to_list()]
     return out
 
 
