@@ -68,9 +68,9 @@ def quantile_rows(row, weight, mean, std, levels, out):
                 if s[j] <= 0 and low <= m[j] <= high:
                     upto = _below(m[j], w, m, s, k)[0]
                     own = 0.0
-                    for l in range(k):
-                        if s[l] <= 0 and m[l] == m[j]:
-                            own += w[l]
+                    for other in range(k):
+                        if s[other] <= 0 and m[other] == m[j]:
+                            own += w[other]
                     if upto < level:
                         low = m[j]
                     elif upto - own < level:
@@ -107,6 +107,6 @@ def crps_rows(row, weight, mean, std, y, out):
         for j in range(row[i], row[i + 1]):
             far += weight[j] * _absolute(y[i] - mean[j], std[j])
             apart += 0.5 * weight[j] * weight[j] * _absolute(0.0, _ROOT2 * std[j])
-            for l in range(row[i], j):
-                apart += weight[j] * weight[l] * _absolute(mean[j] - mean[l], math.hypot(std[j], std[l]))
+            for other in range(row[i], j):
+                apart += weight[j] * weight[other] * _absolute(mean[j] - mean[other], math.hypot(std[j], std[other]))
         out[i] = far - apart

@@ -56,7 +56,7 @@ class Lattice:
     @property
     def values(self) -> FloatArray:
         """(n,)."""
-        return self.origin + self.step * np.arange(self.n)
+        return self.origin + self.step * np.arange(self.n, dtype=np.float64)
 
     def numbers(self, y: FloatArray) -> FloatArray:
         """The k of each y; NaN where it is none of the values."""
@@ -191,7 +191,7 @@ class ConditionalMixture:
         """Return the probabilities (N, V) of the lattice's values; ValueError without a lattice."""
         if self.lattice is None:
             raise ValueError("these are densities; y is on no lattice")
-        edges = self.lattice.origin + self.lattice.step * (np.arange(self.lattice.n - 1) + 0.5)
+        edges = self.lattice.values[:-1] + self.lattice.step / 2
         inner = self._smooth_cdf(np.broadcast_to(edges, (len(self), len(edges))))
         return np.diff(inner, axis=1, prepend=0.0, append=1.0).clip(min=0.0)
 
@@ -210,7 +210,7 @@ class ConditionalMixture:
         return x[:, 0] if size is None else x
 
     def crps(self, y: ArrayLike) -> FloatArray:
-        """Return the continuous ranked probability scores (N,), E|Y - y| - E|Y - Y'| / 2, in units of y; less is better.
+        """Return the continuous ranked probability scores (N,), E|Y - y| - E|Y - Y'| / 2, in units of y.
 
         In closed form (Grimit et al. 2006); on a lattice the sum of its steps.
         """
@@ -335,12 +335,7 @@ class ConditionalMixture:
         weights, means, stds = self._full()
         k = weights.shape[1] - (0 if self.atoms is None else len(self.atoms.means))
         weights, means, stds = weights[:, :k], means[:, :k], stds[:, :k]
-        if k == 0:
-            found = np.full(len(y), -math.inf)
-        else:
-            z = (y[:, None] - means) / stds
-            with np.errstate(divide="ignore"):
-                found = logsumexp(np.log(weights) - 0.5 * z * z - np.log(stds) - _HALF_LOG_2PI, axis=1)
+        found = _log_density(y, weights, means, stds) if k else np.full(len(y), -math.inf)
         if self.atoms is not None:
             at = y[:, None] == self.atoms.means
             with np.errstate(divide="ignore"):
@@ -362,10 +357,9 @@ class ConditionalMixture:
             mirrored = low > 0
             low, high = np.where(mirrored, -high, low), np.where(mirrored, -low, high)
             p = (weights * (ndtr(high) - ndtr(low))).sum(1)
+            far = _log_density(values[rows], weights, means, stds) + math.log(lattice.step)
             with np.errstate(divide="ignore"):
-                z = (v - means) / stds
-                far = logsumexp(np.log(weights) - 0.5 * z * z - np.log(stds) - _HALF_LOG_2PI, axis=1)
-                out[rows] = np.where(p > 1e-280, np.log(p), far + math.log(lattice.step))
+                out[rows] = np.where(p > 1e-280, np.log(p), far)
         return np.where(np.isnan(k), -math.inf, out)
 
     def _moments(self) -> tuple[FloatArray, FloatArray]:
@@ -390,3 +384,10 @@ class ConditionalMixture:
         if self.lattice is None:
             return law
         return LatticeMixture1D(law, self.lattice.values, self.pmf()[0], self.lattice.step)
+
+
+def _log_density(y: FloatArray, weights: FloatArray, means: FloatArray, stds: FloatArray) -> FloatArray:
+    """log of each row's density at its own y (N,); components are (N, K)."""
+    z = (y[:, None] - means) / stds
+    with np.errstate(divide="ignore"):
+        return np.asarray(logsumexp(np.log(weights) - 0.5 * z * z - np.log(stds) - _HALF_LOG_2PI, axis=1))

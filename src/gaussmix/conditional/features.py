@@ -148,8 +148,10 @@ def read_table(X: Any, categorical: Sequence[str | int]) -> tuple[list[NDArray[A
     chosen = {names[each] if isinstance(each, int) else each for each in categorical}
     if not chosen <= set(names):
         raise ValueError(f"categorical_features names {sorted(chosen - set(names))}; columns are {names}")
+    columns = list(frame.values()) if isinstance(frame, Mapping) else [frame[:, j] for j in range(len(names))]
     read = _read_array if isinstance(frame, Mapping) else _read_series
-    return [read(frame[name], name in chosen, name) for name in names], [str(name) for name in names]
+    found = [read(each, name in chosen, name) for each, name in zip(columns, names, strict=True)]
+    return found, [str(name) for name in names]
 
 
 def as_level(value: Any) -> str | None:
