@@ -19,7 +19,7 @@ _WRITTEN = (".csv", ".parquet", ".pq")
 
 
 @dataclass(frozen=True)
-class Rows:
+class WholeTable:
     """Columns (N,) by name; the target (N,), if there is one, NaN where it is missing; and what was read how."""
 
     columns: dict[str, NDArray[Any]]
@@ -48,7 +48,7 @@ def read_rows(
     columns: Sequence[str] | None = None,
     ignore: Sequence[str] = (),
     missing: Sequence[str] = (),
-) -> Rows:
+) -> WholeTable:
     """Read a table whole: the ``columns``, all that are not to be ignored if not given, and the target.
 
     Raises ValueError, naming the file: unknown columns, damage, a target that is no number.
@@ -82,7 +82,7 @@ def read_rows(
     for name, column in found.items():
         _require_cells(column, name, label)
     said = [note for note in source.notes if note.partition(":")[0] not in left_out]
-    return Rows(found, values, answer or "", said, label)
+    return WholeTable(found, values, answer or "", said, label)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import tyro
 from tyro.conf import Positional
 
 from gaussmix.cli._flags import CommandError, Names, Output, check_at_least, check_suffix
-from gaussmix.cli._table import Rows, check_table_suffix, naming, read_rows, write_rows
+from gaussmix.cli._table import WholeTable, check_table_suffix, naming, read_rows, write_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,9 +146,9 @@ class PredictRows:
         write_rows(self.output, self._predicted(model, rows))
         if str(self.output) != "-":
             n = len(next(iter(rows.columns.values())))
-            print(f"{n:_} rows: {self.output}".replace("_", " "))
+            print(f"{_spaced(n)} rows: {self.output}")
 
-    def _predicted(self, model: ConditionalGMMExpansion, rows: Rows) -> Iterator[dict[str, NDArray[Any]]]:
+    def _predicted(self, model: ConditionalGMMExpansion, rows: WholeTable) -> Iterator[dict[str, NDArray[Any]]]:
         """What is written, some rows at a time."""
         import numpy as np
 
@@ -329,7 +329,7 @@ def _scores(
 
 def _say_scores(facts: dict[str, Any], label: str, target: str, *, discrete: bool) -> None:
     covered = ", ".join(f"{100 * float(level):g} %: {share:.1%}" for level, share in facts["coverage"].items())
-    print(f"{label}: {facts['n']:_} rows".replace("_", " "))
+    print(f"{label}: {_spaced(facts['n'])} rows")
     for note in _left_out(facts["n_without_target"], target):
         print(note)
     kind = "log-probability" if discrete else "log-density"
@@ -338,8 +338,12 @@ def _say_scores(facts: dict[str, Any], label: str, target: str, *, discrete: boo
     print(f"PIT differs from uniform by {facts['pit_ks']:.3f} (chance alone {facts['pit_chance']:.3f})")
 
 
+def _spaced(n: int) -> str:
+    return f"{n:_}".replace("_", " ")
+
+
 def _left_out(missing: int, target: str) -> list[str]:
-    return [f"{missing:_} rows without {target} left out".replace("_", " ")] if missing else []
+    return [f"{_spaced(missing)} rows without {target} left out"] if missing else []
 
 
 def _counted(columns: dict[str, NDArray[Any]]) -> str:

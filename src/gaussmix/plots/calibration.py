@@ -23,7 +23,7 @@ _CELLS = 400  # of y in a fan
 _FEWER_DOTS = 1500
 
 
-class Rows(Protocol):
+class LawsOfRows(Protocol):
     """Distributions of N rows, as `gaussmix.conditional.ConditionalMixture`."""
 
     atoms: Any
@@ -87,7 +87,12 @@ def draw_pit_histogram(axes: Axes, heights: FloatArray, edges: FloatArray, n: in
 
 
 def draw_fan(
-    axes: Axes, distribution: Rows, x: ArrayLike, points: tuple[ArrayLike, ArrayLike] | None = None, *, span: Any = None
+    axes: Axes,
+    distribution: LawsOfRows,
+    x: ArrayLike,
+    points: tuple[ArrayLike, ArrayLike] | None = None,
+    *,
+    span: Any = None,
 ) -> None:
     """Draw distributions along one feature: of each the densest 50, 80 and 95 %, which bend and split as they do.
 
@@ -97,7 +102,7 @@ def draw_fan(
     ----------
     axes : Axes
         Where to draw.
-    distribution : Rows
+    distribution : LawsOfRows
         As `gaussmix.conditional.ConditionalMixture`, N rows.
     x : array-like of shape (N,)
         The feature's values, in rising order.
@@ -132,7 +137,7 @@ def draw_fan(
     _finish(axes)
 
 
-def _span(distribution: Rows) -> tuple[float, float]:
+def _span(distribution: LawsOfRows) -> tuple[float, float]:
     """Where nearly all of the distributions lie."""
     ends = distribution.ppf([0.005, 0.995])
     low, high = float(np.quantile(ends[:, 0], 0.02)), float(np.quantile(ends[:, 1], 0.98))
