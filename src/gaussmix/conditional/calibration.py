@@ -11,7 +11,7 @@ prediction: in the worst case 2 level - 1, up to a small term; in practice the l
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from gaussmix._typing import FloatArray
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
+_KINDS = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,16 @@ class ConditionalReport:
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> ConditionalReport:
-        """What `to_dict` gave."""
+        """What `to_dict` gave. Raises ValueError for anything else."""
         coverage = {float(level): float(share) for level, share in facts["coverage"].items()}
-        return cls(**{**facts, "coverage": coverage})
+        shares = {str(name): float(share) for name, share in facts["shares"].items()}
+        for each in fields(cls):
+            kind = _KINDS.get(str(each.type))
+            if kind is not None and type(facts[each.name]) not in kind:
+                raise ValueError(f"its report has {facts[each.name]!r:.40} as {each.name}")
+        if not coverage.keys() >= set(LEVELS):
+            raise ValueError("its report has no coverage")
+        return cls(**{**facts, "coverage": coverage, "shares": shares})
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {share:.2f}" for name, share in self.shares.items() if share >= 0.005)

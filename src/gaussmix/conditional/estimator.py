@@ -153,11 +153,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
     def predict_distribution(self, X: Any) -> ConditionalMixture:
         """Return the distributions of y at X (N, D), with SciPy's names: `ConditionalMixture`."""
         check_is_fitted(self)
-        learned = self._learned
-        features = learned.features.transform(self._table(X, reset=False)[0])
-        atoms = None if learned.atoms is None else learned.atoms.basis(learned.atoms.predict(features))
-        law = None if learned.parts is None else learned.parts.predict(features)
-        return _in_units(law, learned.center, learned.spread, atoms, learned.lattice)
+        return self._distribution(self._learned.features.transform(self._table(X, reset=False)[0]))
 
     def predict_quantiles(self, X: Any, q: ArrayLike) -> FloatArray:
         """Return quantiles of y (N, Q) at X (N, D), for levels q (Q,) in [0, 1]."""
@@ -233,13 +229,36 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote. Raises ValueError, naming the file, for one that is damaged or of another kind."""
         learned, parameters, names = stored.read(path)
-        model = cls(**parameters)
-        model._learned, model.n_features_in_ = learned, len(learned.features.names)
-        if names is not None:
-            vars(model)["feature_names_in_"] = np.array(names, dtype=object)
+        with stored.usable(path):
+            model = cls(**parameters)
+            model._validate_params()
+            model._learned, model.n_features_in_ = learned, len(learned.features.names)
+            if names is not None:
+                vars(model)["feature_names_in_"] = np.array(names, dtype=object)
+            model._require_answers()
         return model
 
     # -- inside
+
+    def _require_answers(self) -> None:
+        """Raises where what was read cannot predict, as rows of missing values, and of zeros, show."""
+        learned = self._fitted()
+        names = [*learned.features.names, *range(-self.n_features_in_, self.n_features_in_)]
+        if not all(each in names for each in self.categorical_features or ()):
+            raise ValueError(f"its categories are {self.categorical_features!r:.60}")
+        width = max(len(learned.features.kept), 1)
+        law = self._distribution(np.array([[np.nan], [0.0]]) * np.ones(width)).continuous
+        if not (
+            np.isfinite(law.mean()).all() and np.isfinite(law.var()).all() and all(len(each.weights) for each in law)
+        ):
+            raise ValueError("its distributions are not finite")
+
+    def _distribution(self, features: FloatArray) -> ConditionalMixture:
+        """The distributions at features (N, D)."""
+        learned = self._learned
+        atoms = None if learned.atoms is None else learned.atoms.basis(learned.atoms.predict(features))
+        law = None if learned.parts is None else learned.parts.predict(features)
+        return _in_units(law, learned.center, learned.spread, atoms, learned.lattice)
 
     def _fitted(self) -> stored.Learned:
         check_is_fitted(self)

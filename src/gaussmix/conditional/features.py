@@ -28,6 +28,21 @@ class Levels:
     levels: tuple[str, ...]
     means: tuple[float, ...] = ()
 
+    @property
+    def width(self) -> int:
+        """How many features there are."""
+        return 1 if self.means or len(self.levels) == 2 else len(self.levels)
+
+    @classmethod
+    def from_dict(cls, facts: dict[str, Any]) -> Self:
+        """What `asdict` gave. Raises ValueError for anything else."""
+        levels, means = tuple(facts["levels"]), tuple(float(mean) for mean in facts["means"])
+        if not all(isinstance(level, str) for level in levels) or len(means) not in (0, len(levels)):
+            raise ValueError("its levels of a category do not fit their means")
+        if not np.isfinite(means).all():
+            raise ValueError("its means of a category's levels are not finite")
+        return cls(levels, means)
+
 
 @dataclass(frozen=True)
 class Features:
@@ -97,9 +112,15 @@ class Features:
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> Self:
-        """What `to_dict` gave."""
-        columns = tuple(each and Levels(tuple(each["levels"]), tuple(each["means"])) for each in facts["columns"])
-        return cls(tuple(facts["names"]), columns, tuple(facts["kept"]))
+        """What `to_dict` gave. Raises ValueError for anything else."""
+        names, kept = facts["names"], facts["kept"]
+        columns = tuple(None if each is None else Levels.from_dict(each) for each in facts["columns"])
+        if len(names) != len(columns) or not all(isinstance(name, str) for name in names):
+            raise ValueError("its names of columns do not fit its columns")
+        width = sum(1 if each is None else each.width for each in columns)
+        if not all(type(k) is int and 0 <= k < width for k in kept) or kept != sorted(set(kept)):
+            raise ValueError(f"it keeps some of {width} features that there are not")
+        return cls(tuple(names), columns, tuple(kept))
 
 
 def _plain(values: NDArray[Any], levels: Levels | None) -> NDArray[Any]:
