@@ -1,9 +1,9 @@
 """Two moons: a distribution of y for each x, whose densest sets bend and split as the data do.
 
 One number for y would lie between the moons, where nothing is, and so would the middle of a symmetric interval.
-`ConditionalGMMExpansion` learns a mixture for each x. Left: the densest 50, 80 and 95 % of each, over the points. Middle:
-the central 90 % interval, which has to span the gap, and a prediction of the mean. Right: the density at one x, beside
-the true one.
+`ConditionalGMMExpansion` learns a mixture for each x. Left: the densest 50, 80 and 95 % of each, over the points.
+Middle: the central 90 % interval, which has to span the gap, and a prediction of the mean. Right: the density at one x,
+beside the true one.
 
 python examples/plot_conditional.py --out conditional.png
 """

@@ -284,7 +284,8 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         """Columns of X, numbers or categories."""
         check: Any = validate_data
         categorical: list[Any] = [] if self.categorical_features is None else list(self.categorical_features)
-        if isinstance(X, Mapping) or hasattr(X, "columns") or (hasattr(X, "schema") and not isinstance(X, np.ndarray)):
+        named = isinstance(X, Mapping) and not hasattr(X, "shape")  # sparse matrices may be dictionaries
+        if named or hasattr(X, "columns") or (hasattr(X, "schema") and not isinstance(X, np.ndarray)):
             table, names = read_table(X, categorical)
             if hasattr(X, "shape") and hasattr(X, "columns"):
                 check(self, X, reset=reset, skip_check_array=True)
