@@ -57,7 +57,7 @@ class Config:
 
     seed: int = 0
     repetitions: int = 3
-    n_points: tuple[int, ...] = (500, 2000, 8000)
+    n_points: tuple[int, ...] = (500, 2000)
     n_new: int = 2000
     """Points by which a model is judged."""
     network_steps: int = 800
