@@ -26,6 +26,7 @@ from reproduction.page import PAGES, Cost, write_page, write_pictures, write_res
 QUICK_OUTPUT = Path("runs/reproduction-quick")
 
 NAMES: dict[str, tuple[str, dict[str, Any]]] = {
+    "expansion-section1": ("expansion.section1", {}),
     **{f"expansion-table{table}": ("expansion.tables", {"table": table}) for table in (1, 2, 3)},
     "expansion-fig1-2": ("expansion.fig1_2", {}),
     "expansion-fig3-7": ("expansion.fig3_7", {}),

@@ -13,6 +13,7 @@ from test_house import ROOT, command_error, gaussmix_commands, python_script
 DOCS = ROOT / "docs"
 PRINTED = {
     "autoencoder.md": "[8 8 8 8 8 8 8 8 8 8]",
+    "conditional.md": "90 % intervals cover",
     "density.md": "10 000 numbers",
     "distances.md": "Wasserstein distance W1",
     "metrics.md": "real against real",

@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "distances": {"n_shifts": 7},
     "moving": {"n_components": 60, "n_steps": 200},
     "regression": {"n": 400, "n_steps": 80},
+    "conditional": {"n": 250, "rule": "fast"},
 }
 ONE_LEGEND = {"distances", "moving", "regression"}  # for all panels, in one of them
 
@@ -56,7 +57,7 @@ def legend(axes: Axes) -> list[str]:
 def test_every_script_is_tested_and_has_its_picture_in_a_guide() -> None:
     names = {path.stem.removeprefix("plot_") for path in (ROOT / "examples").glob("plot_*.py")}
     assert names == set(SMALL)
-    guide = "".join((ROOT / "docs" / name).read_text() for name in ("density.md", "distances.md"))
+    guide = "".join((ROOT / "docs" / name).read_text() for name in ("density.md", "distances.md", "conditional.md"))
     for name in names:
         picture = ROOT / "docs" / "gallery" / f"{name}.png"
         assert picture.stat().st_size < 120_000
@@ -204,3 +205,17 @@ def test_regression_splits_where_one_gaussian_is_wide() -> None:
         assert np.trapezoid(density, x) == pytest.approx(1, abs=0.06)
     _, truth = line(cut, "truth")
     assert np.sum((truth[1:-1] > truth[:-2]) & (truth[1:-1] >= truth[2:])) == 3
+
+
+def test_conditional_follows_both_moons() -> None:
+    fan, band, cut = drawn("conditional")
+    assert legend(fan)[:3] == ["densest 50 %", "densest 80 %", "densest 95 %"]
+    assert float(re.findall(r"[\d.]+(?=%)", band.get_title())[0]) > 85
+    for label in ("learnt", "truth"):
+        x, density = line(cut, label)
+        assert np.trapezoid(density, x) == pytest.approx(1, abs=0.03)
+    _, truth = line(cut, "truth")
+    assert np.sum((truth[1:-1] > truth[:-2]) & (truth[1:-1] >= truth[2:])) == 2
+    x, learnt = line(cut, "learnt")
+    between, moon = learnt[(x > 0) & (x < 0.4)], learnt[x > 0.6]
+    assert between.mean() < 0.25 * moon.max()

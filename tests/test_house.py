@@ -45,8 +45,8 @@ HEAVY = {
 
 # Lowest first: a module imports from its own layer and from those before it.
 LAYERS = (
-    "_typing", "_lazy", "_guard", "_files", "_compiled", "_progress", "density", "distances", "ngmg", "nn",
-    "conditional", "tables", "latents", "data", "training", "metrics", "sheets", "plots", "diffusion", "autoencoder",
+    "_typing", "_lazy", "_guard", "_files", "_compiled", "_progress", "density", "plots", "distances", "ngmg",
+    "nn", "conditional", "tables", "latents", "data", "training", "metrics", "sheets", "diffusion", "autoencoder",
     "style", "studio", "cli", "__main__",
 )  # fmt: skip
 APPLICATIONS = {"diffusion", "autoencoder", "style", "tables", "conditional"}  # none imports another

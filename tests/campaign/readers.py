@@ -281,6 +281,51 @@ def _use_mixture(folder: Path) -> None:
         assert not np.isnan(answer).any(), repr(law)
 
 
+_CONDITIONAL = f"{_TENSORS} gaussmix.conditional.stored:read"
+
+
+def _conditional_table(n: int) -> tuple[dict[str, Any], Any]:
+    """Numbers and categories, some missing; and an answer of which a fifth is 0."""
+    rng = np.random.default_rng(0)
+    a, c = rng.normal(size=n), rng.choice(["x", "y", "z"], n).astype(object)
+    c[0], a[1] = None, np.nan
+    return {"a": a, "c": c}, np.where(rng.random(n) < 0.2, 0.0, np.nan_to_num(a) + (c == "x") + rng.normal(size=n))
+
+
+def _use_conditional(folder: Path) -> None:
+    from gaussmix.conditional.estimator import ConditionalGMMExpansion
+
+    path = folder / "m.gmx"
+    words = ("--interval", 0.9, "--conformal", "--sample", 2)
+    command("conditional", "predict", path, folder / "t.csv", *words, "-o", folder / "out.csv")
+    command("conditional", "evaluate", path, folder / "t.csv", "--target", "y", "--json")
+    model = ConditionalGMMExpansion.load(path)
+    law = model.predict_distribution(_conditional_table(9)[0])
+    for answer in (law.mean(), law.var(), law.crps(0.5), law.cdf(0.5), law.logpdf(0.5), law[0].ppf([0.1, 0.9])):
+        assert not np.isnan(answer).any(), f"{model.report_} {model}"
+
+
+def _save_conditional(folder: Path, rule: str, n: int, scale: float) -> None:
+    from gaussmix.conditional.estimator import ConditionalGMMExpansion
+
+    X, y = _conditional_table(n)
+    y = y if scale == 1 else np.rint(scale * y)
+    ConditionalGMMExpansion(rule, random_state=0).fit(X, y).save(folder / "m.gmx")
+    rows = zip(X["a"].tolist(), X["c"], y.tolist(), strict=True)
+    lines = [f"{'' if a != a else a},{c or ''},{v}\n" for a, c, v in rows]
+    (folder / "t.csv").write_text("a,c,y\n" + "".join(lines))
+
+
+@register("conditional model with atoms", "m.gmx", _CONDITIONAL, read=_use_conditional)
+def _conditional_atoms(folder: Path) -> None:
+    _save_conditional(folder, "fast", 150, 1)
+
+
+@register("conditional model on a lattice", "m.gmx", _CONDITIONAL, read=_use_conditional)
+def _conditional_lattice(folder: Path) -> None:
+    _save_conditional(folder, "auto", 150, 3)
+
+
 @register("counts", "c.safetensors", _TENSORS, read=lambda folder: _use_counts(folder))
 def _counts(folder: Path) -> None:
     from gaussmix import BinnedCounts

@@ -54,7 +54,10 @@ def test_a_group_alone_is_wrong_use_and_lists_its_commands(capsys):
         ("style transfer --zzz", "gaussmix style transfer: no flag --zzz; gaussmix style transfer --help lists all"),
         ("density fti x", "gaussmix density: no command fti; did you mean fit?"),
         ("densty fit x", "gaussmix: no command densty; did you mean density?"),
-        ("evalute", "gaussmix: no command evalute; did you mean faces evaluate or autoencoder evaluate?"),
+        (
+            "evalute",
+            "gaussmix: no command evalute; did you mean conditional evaluate or faces evaluate or",
+        ),
         ("qqqqqq", "gaussmix: no command qqqqqq; gaussmix --help lists all"),
         ("density --hlp", "gaussmix density: no flag --hlp; did you mean --help?"),
         ("density info a b", "gaussmix density info: Unrecognized options: b"),

@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-from gaussmix import cli, distances, GaussianBasis, GaussianMixture1D, GMMExpansion
+from gaussmix import cli, distances, ConditionalGMMExpansion, GaussianBasis, GaussianMixture1D, GMMExpansion
 
 
 def loaded():
@@ -36,6 +36,10 @@ for x in (rng.gamma(2.0, size=30_000), rng.standard_t(2, size=30_000).astype("f4
 a, b = rng.dirichlet(np.ones(60), (2, 500))
 distances.wasserstein_distance(a, b, basis=GaussianBasis.spanning(0, 1, 60))
 distances.total_variation_distance(a, b, basis=GaussianBasis.spanning(0, 1, 60))
+x = rng.random((200, 3))
+for rule, y in (("fast", x[:, 0] + rng.random(200)), ("auto", rng.poisson(1 + 3 * x[:, 0]))):
+    rows = ConditionalGMMExpansion(rule, random_state=0).fit(x, y).predict_distribution(x[::2])
+    rows.ppf([0.2, 0.8]), rows.interval(0.5), rows.cdf(y[::2]), rows.crps(y[::2]), rows.rvs(), rows[3].ppf(0.5)
 assert before
 print(sorted(loaded() - before))
 """
@@ -51,6 +55,7 @@ def test_it_says_what_it_did(monkeypatch, capsys) -> None:
     from gaussmix.cli import warmup
 
     monkeypatch.setattr(warmup, "_measure_distances", lambda laws: None)
+    monkeypatch.setattr(warmup, "_predict", lambda: None)
     monkeypatch.setattr(warmup, "_learn_and_evaluate", lambda: _compiled.compiled.extend(["a", "b"]))
     assert cli.main(["warmup"]) == 0
     assert capsys.readouterr().out.startswith("2 functions compiled in 0.")

@@ -31,6 +31,7 @@ __all__ = ["GROUPS", "main", "parse"]
 
 GROUPS = {
     "density": "Learn the distribution of a column of numbers: fit, info, quantiles, cdf, plot, sample, compare.",
+    "conditional": "Learn the distribution of one column given the others: fit, predict, evaluate, plot.",
     "faces": "Draw pictures with chosen attributes: sample, edit, attributes, train, evaluate.",
     "autoencoder": "Draw and mix new images of classes: train, sample, mix, evaluate.",
     "style": "Render a picture in many variants of a style: transfer, fit.",

@@ -31,6 +31,7 @@ class CompileLoops:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _measure_distances(_learn_and_evaluate())
+            _predict()
         number, seconds = len(compiled) - before, time.perf_counter() - started
         functions = "1 function" if number == 1 else f"{number} functions"
         print(f"{functions} compiled in {seconds:.1f} s" if number else "all functions are compiled already")
@@ -95,3 +96,16 @@ def _measure_distances(laws: list[GaussianMixture1D]) -> None:
             for measure in measures:
                 measure(a, b, basis=basis)
             distances.gaussian_mmd2(a, b, 1.0, basis=basis)
+
+
+def _predict() -> None:
+    """Conditional distributions that are densities, on a lattice, and with point masses."""
+    import numpy as np
+
+    from gaussmix.conditional.estimator import ConditionalGMMExpansion
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(120, 2)), rng.normal(size=120)
+    for target in (y, np.rint(3 * y), np.where(y < -0.5, 0.0, y)):
+        law = ConditionalGMMExpansion(random_state=0).fit(X, target).predict_distribution(X)
+        law.ppf([0.1, 0.9]), law.ppf(0.5), law.cdf(0.0), law.crps(y), law.pit(y), law.rvs(2, random_state=0)

@@ -11,15 +11,16 @@ prediction: in the worst case 2 level - 1, up to a small term; in practice the l
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gaussmix._typing import FloatArray
-from gaussmix.conditional.distribution import ConditionalMixture
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
+_KINDS = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,16 @@ class ConditionalReport:
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> ConditionalReport:
-        """What `to_dict` gave."""
+        """What `to_dict` gave. Raises ValueError for anything else."""
         coverage = {float(level): float(share) for level, share in facts["coverage"].items()}
-        return cls(**{**facts, "coverage": coverage})
+        shares = {str(name): float(share) for name, share in facts["shares"].items()}
+        for each in fields(cls):
+            kind = _KINDS.get(str(each.type))
+            if kind is not None and type(facts[each.name]) not in kind:
+                raise ValueError(f"its report has {facts[each.name]!r:.40} as {each.name}")
+        if not coverage.keys() >= set(LEVELS):
+            raise ValueError("its report has no coverage")
+        return cls(**{**facts, "coverage": coverage, "shares": shares})
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {share:.2f}" for name, share in self.shares.items() if share >= 0.005)
@@ -98,7 +106,79 @@ def crps_samples(y: FloatArray) -> float:
     return apart / 2
 
 
-def reliability(distribution: ConditionalMixture, y: FloatArray, levels: FloatArray) -> FloatArray:
-    """The share of y (N,) inside the central intervals of each of some levels (L,)."""
-    away = np.abs(2 * distribution.pit(y) - 1)
-    return np.array([float(np.mean(away <= level)) for level in levels])
+def transforms(source: Any) -> FloatArray:
+    """Probability integral transforms (N,) of a fitted model's rows out of fold, of (distribution, y), or as given.
+
+    Raises TypeError for anything else, ValueError for numbers outside [0, 1].
+    """
+    if hasattr(source, "pit_"):
+        return source.pit_
+    if isinstance(source, tuple) and len(source) == 2 and hasattr(source[0], "pit"):
+        return source[0].pit(source[1])
+    if not isinstance(source, np.ndarray) or source.ndim != 1:
+        raise TypeError(
+            f"source is {type(source).__name__}; give a fitted model, a pair (distribution, y), or transforms (N,)"
+        )
+    if not (len(source) and source.min() >= 0 and source.max() <= 1):
+        raise ValueError("transforms must be numbers in [0, 1], at least one")
+    return source
+
+
+def reliability(source: Any, levels: ArrayLike | None = None) -> tuple[FloatArray, FloatArray]:
+    """Return levels (L,) and the share of observations (L,) inside their central intervals: equal if all is right.
+
+    Parameters
+    ----------
+    source : ConditionalGMMExpansion, or pair of a ConditionalMixture and y of shape (N,), or ndarray of shape (N,)
+        A fitted model stands for its rows out of fold; a pair for new rows and what was observed; an array for
+        transforms.
+    levels : array-like of shape (L,), optional
+        In [0, 1]; 0, .01, ..., 1 if not given.
+    """
+    asked = np.linspace(0, 1, 101) if levels is None else np.atleast_1d(np.asarray(levels, np.float64))
+    away = np.sort(np.abs(2 * transforms(source) - 1))
+    return asked, np.searchsorted(away, asked, side="right") / len(away)
+
+
+def pit_histogram(source: Any, bins: int = 20) -> tuple[FloatArray, FloatArray]:
+    """Return heights (B,), 1 where all is right, and edges (B + 1,) of a histogram of the transforms.
+
+    Parameters
+    ----------
+    source : ConditionalGMMExpansion, or pair of a ConditionalMixture and y of shape (N,), or ndarray of shape (N,)
+        As for `reliability`.
+    bins : int
+        How many bars B, of one width.
+    """
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; it must be at least 1")
+    return np.histogram(transforms(source), bins, range=(0.0, 1.0), density=True)
+
+
+def calibration_plot(source: Any, ax: Any = None) -> Any:
+    """Draw `reliability`, and beside it `pit_histogram`, with what chance leaves of each.
+
+    Parameters
+    ----------
+    source : ConditionalGMMExpansion, or pair of a ConditionalMixture and y of shape (N,), or ndarray of shape (N,)
+        As for `reliability`.
+    ax : Axes or pair of Axes, optional
+        Where to draw: one for the reliability alone. A new figure if not given.
+
+    Returns
+    -------
+    Axes or ndarray of Axes
+        Those drawn on.
+    """
+    from gaussmix.plots.calibration import draw_pit_histogram, draw_reliability
+
+    pit = transforms(source)
+    if ax is None:
+        from matplotlib import pyplot
+
+        _, ax = pyplot.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    first, *rest = np.atleast_1d(np.asarray(ax, object)).ravel().tolist()
+    draw_reliability(first, *reliability(pit), len(pit))
+    if rest:
+        draw_pit_histogram(rest[0], *pit_histogram(pit, 20 if len(pit) >= 400 else 10), len(pit))
+    return ax

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from numbers import Integral
 from pathlib import Path
@@ -22,7 +22,7 @@ from gaussmix.conditional import stored
 from gaussmix.conditional.atoms import AtomProbabilities, fit_atoms
 from gaussmix.conditional.calibration import ConditionalReport, conformal_level, coverage, crps_samples, ks_uniform
 from gaussmix.conditional.distribution import Basis, ConditionalMixture, Lattice
-from gaussmix.conditional.features import Features, read_table
+from gaussmix.conditional.features import Features, as_level, read_table
 from gaussmix.conditional.folds import make_folds
 from gaussmix.conditional.learning import JUDGED, PARTS, STAGES, Learnt, learn
 from gaussmix.density.binning import point_masses, rounding_step
@@ -114,8 +114,8 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (N, D)
-            Numbers, NaN where they are missing; or a data frame of pandas, Polars or another that narwhals takes, with
-            numbers, dates, booleans and categories.
+            Numbers, NaN where they are missing; or a data frame of pandas, Polars or another that narwhals takes, or a
+            dictionary of arrays (N,) by name, with numbers, dates, booleans and categories.
         y : array-like of shape (N,)
             Numbers.
         sample_weight : array-like of shape (N,), optional
@@ -153,11 +153,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
     def predict_distribution(self, X: Any) -> ConditionalMixture:
         """Return the distributions of y at X (N, D), with SciPy's names: `ConditionalMixture`."""
         check_is_fitted(self)
-        learned = self._learned
-        features = learned.features.transform(self._table(X, reset=False)[0])
-        atoms = None if learned.atoms is None else learned.atoms.basis(learned.atoms.predict(features))
-        law = None if learned.parts is None else learned.parts.predict(features)
-        return _in_units(law, learned.center, learned.spread, atoms, learned.lattice)
+        return self._distribution(self._learned.features.transform(self._table(X, reset=False)[0]))
 
     def predict_quantiles(self, X: Any, q: ArrayLike) -> FloatArray:
         """Return quantiles of y (N, Q) at X (N, D), for levels q (Q,) in [0, 1]."""
@@ -233,13 +229,36 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote. Raises ValueError, naming the file, for one that is damaged or of another kind."""
         learned, parameters, names = stored.read(path)
-        model = cls(**parameters)
-        model._learned, model.n_features_in_ = learned, len(learned.features.names)
-        if names is not None:
-            vars(model)["feature_names_in_"] = np.array(names, dtype=object)
+        with stored.usable(path):
+            model = cls(**parameters)
+            model._validate_params()
+            model._learned, model.n_features_in_ = learned, len(learned.features.names)
+            if names is not None:
+                vars(model)["feature_names_in_"] = np.array(names, dtype=object)
+            model._require_answers()
         return model
 
     # -- inside
+
+    def _require_answers(self) -> None:
+        """Raises where what was read cannot predict, as rows of missing values, and of zeros, show."""
+        learned = self._fitted()
+        names = [*learned.features.names, *range(-self.n_features_in_, self.n_features_in_)]
+        if not all(each in names for each in self.categorical_features or ()):
+            raise ValueError(f"its categories are {self.categorical_features!r:.60}")
+        width = max(len(learned.features.kept), 1)
+        law = self._distribution(np.array([[np.nan], [0.0]]) * np.ones(width)).continuous
+        if not (
+            np.isfinite(law.mean()).all() and np.isfinite(law.var()).all() and all(len(each.weights) for each in law)
+        ):
+            raise ValueError("its distributions are not finite")
+
+    def _distribution(self, features: FloatArray) -> ConditionalMixture:
+        """The distributions at features (N, D)."""
+        learned = self._learned
+        atoms = None if learned.atoms is None else learned.atoms.basis(learned.atoms.predict(features))
+        law = None if learned.parts is None else learned.parts.predict(features)
+        return _in_units(law, learned.center, learned.spread, atoms, learned.lattice)
 
     def _fitted(self) -> stored.Learned:
         check_is_fitted(self)
@@ -265,12 +284,15 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         """Columns of X, numbers or categories."""
         check: Any = validate_data
         categorical: list[Any] = [] if self.categorical_features is None else list(self.categorical_features)
-        if hasattr(X, "columns") or (hasattr(X, "schema") and not isinstance(X, np.ndarray)):
+        named = isinstance(X, Mapping) and not hasattr(X, "shape")  # sparse matrices may be dictionaries
+        if named or hasattr(X, "columns") or (hasattr(X, "schema") and not isinstance(X, np.ndarray)):
             table, names = read_table(X, categorical)
             if hasattr(X, "shape") and hasattr(X, "columns"):
                 check(self, X, reset=reset, skip_check_array=True)
             elif reset:
-                self.n_features_in_ = len(table)
+                self.n_features_in_, self.feature_names_in_ = len(table), np.array(names, dtype=object)
+            elif names != (known := list(getattr(self, "feature_names_in_", names))):
+                raise ValueError(f"X has columns {names}; the model was fitted with {known}, in this order")
             if not table:
                 raise ValueError(f"0 feature(s) (shape={getattr(X, 'shape', None)}) while a minimum of 1 is required.")
             if len(table) != self.n_features_in_:
@@ -284,7 +306,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
                     f"categorical_features names {each!r}; X is an array with columns 0 to {len(table) - 1}"
                 )
             column = table[int(each)]
-            table[int(each)] = np.array([None if v != v else f"{v:g}" for v in column.tolist()], dtype=object)
+            table[int(each)] = np.array([as_level(v) for v in column.tolist()], dtype=object)
         return table, [str(name) for name in getattr(self, "feature_names_in_", range(len(table)))]
 
     def _learn(

@@ -7,7 +7,7 @@ seen are missing. Numbers may be missing; constant columns are left out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -27,6 +27,21 @@ class Levels:
 
     levels: tuple[str, ...]
     means: tuple[float, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """How many features there are."""
+        return 1 if self.means or len(self.levels) == 2 else len(self.levels)
+
+    @classmethod
+    def from_dict(cls, facts: dict[str, Any]) -> Self:
+        """What `asdict` gave. Raises ValueError for anything else."""
+        levels, means = tuple(facts["levels"]), tuple(float(mean) for mean in facts["means"])
+        if not all(isinstance(level, str) for level in levels) or len(means) not in (0, len(levels)):
+            raise ValueError("its levels of a category do not fit their means")
+        if not np.isfinite(means).all():
+            raise ValueError("its means of a category's levels are not finite")
+        return cls(levels, means)
 
 
 @dataclass(frozen=True)
@@ -79,7 +94,7 @@ class Features:
         if not self.kept:
             return np.zeros((n, 1))
         made = []
-        for values, levels, name in zip(table, self.columns, self.names, strict=True):
+        for values, levels, name in zip(map(_plain, table, self.columns), self.columns, self.names, strict=True):
             if (values.dtype == object) != (levels is not None):
                 was, now = ("categories", "numbers") if levels is not None else ("numbers", "categories")
                 raise ValueError(f"{name} held {was} when the model was fitted, and now {now}")
@@ -97,9 +112,24 @@ class Features:
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> Self:
-        """What `to_dict` gave."""
-        columns = tuple(each and Levels(tuple(each["levels"]), tuple(each["means"])) for each in facts["columns"])
-        return cls(tuple(facts["names"]), columns, tuple(facts["kept"]))
+        """What `to_dict` gave. Raises ValueError for anything else."""
+        names, kept = facts["names"], facts["kept"]
+        columns = tuple(None if each is None else Levels.from_dict(each) for each in facts["columns"])
+        if len(names) != len(columns) or not all(isinstance(name, str) for name in names):
+            raise ValueError("its names of columns do not fit its columns")
+        width = sum(1 if each is None else each.width for each in columns)
+        if not all(type(k) is int and 0 <= k < width for k in kept) or kept != sorted(set(kept)):
+            raise ValueError(f"it keeps some of {width} features that there are not")
+        return cls(tuple(names), columns, tuple(kept))
+
+
+def _plain(values: NDArray[Any], levels: Levels | None) -> NDArray[Any]:
+    """A column of missing values alone as numbers or categories, whichever is known."""
+    if values.dtype == object and levels is None and all(value is None for value in values):
+        return np.full(len(values), np.nan)
+    if values.dtype != object and levels is not None and np.isnan(values).all():
+        return np.full(len(values), None, object)
+    return values
 
 
 def _hot(values: NDArray[Any], levels: Sequence[str]) -> FloatArray:
@@ -126,34 +156,57 @@ def _looked_up(values: NDArray[Any], levels: Sequence[str], means: Sequence[floa
 
 
 def read_table(X: Any, categorical: Sequence[str | int]) -> tuple[list[NDArray[Any]], list[str]]:
-    """Columns of a data frame of any library that narwhals takes: numbers as float64 (dates as seconds since 1970,
-    durations as seconds), everything else, and the columns named in ``categorical``, as objects: strings or None.
+    """Columns of a data frame of any library that narwhals takes, or arrays by name: numbers as float64 (dates as
+    seconds since 1970, durations as seconds), everything else, and the columns named in ``categorical``, as objects:
+    strings or None.
     """
     import narwhals.stable.v2 as nw
 
-    frame = nw.from_native(X)
+    frame = X if isinstance(X, Mapping) else nw.from_native(X)
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
-    names = list(frame.columns)
+    names = list(frame if isinstance(frame, Mapping) else frame.columns)
     chosen = {names[each] if isinstance(each, int) else each for each in categorical}
     if not chosen <= set(names):
         raise ValueError(f"categorical_features names {sorted(chosen - set(names))}; columns are {names}")
-    columns = [frame[:, j] for j in range(len(names))]
-    return [_read_series(each, name in chosen) for each, name in zip(columns, names, strict=True)], [
-        str(name) for name in names
-    ]
+    columns = list(frame.values()) if isinstance(frame, Mapping) else [frame[:, j] for j in range(len(names))]
+    read = _read_array if isinstance(frame, Mapping) else _read_series
+    found = [read(each, name in chosen, name) for each, name in zip(columns, names, strict=True)]
+    return found, [str(name) for name in names]
 
 
-def _read_series(series: Any, categorical: bool) -> NDArray[Any]:
+def as_level(value: Any) -> str | None:
+    """A category's name; whole numbers are written as such, so that 3 and 3.0 are one, and no digit is lost."""
+    if value is None or value != value:
+        return None
+    whole = isinstance(value, float | np.floating) and np.isfinite(value) and value == int(value)
+    return str(int(value)) if whole else str(value)
+
+
+def _read_array(values: Any, categorical: bool, name: Any) -> NDArray[Any]:
+    values = np.asarray(values)
+    if values.ndim != 1:
+        raise ValueError(f"column {name} has shape {values.shape}; it must be (N,)")
+    if not categorical and values.dtype.kind in "Mm":
+        moments = values.astype(f"{values.dtype.kind}8[us]")
+        return np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 1e6)
+    if not categorical and values.dtype.kind in "fiub":
+        return _checked(values.astype(np.float64), name)
+    out = np.empty(len(values), dtype=object)
+    out[:] = [as_level(value) for value in values.tolist()]
+    return out
+
+
+def _read_series(series: Any, categorical: bool, name: Any) -> NDArray[Any]:
     import narwhals.stable.v2 as nw
 
     kind = series.dtype
     if not categorical:
         if kind.is_numeric() or kind == nw.Boolean:
             return (
-                _checked(np.array([np.nan if v is None else float(v) for v in series.to_list()]), series.name)
+                _checked(np.array([np.nan if v is None else float(v) for v in series.to_list()]), name)
                 if series.null_count()
-                else _checked(series.to_numpy().astype(np.float64), series.name)
+                else _checked(series.to_numpy().astype(np.float64), name)
             )
         if kind == nw.Datetime or kind == nw.Date:
             moments = series.cast(nw.Datetime("us")).to_numpy().astype("datetime64[us]")
@@ -164,9 +217,9 @@ def _read_series(series: Any, categorical: bool) -> NDArray[Any]:
         if kind == nw.Object:
             plain = [v for v in series.to_list() if v is not None]
             if plain and all(isinstance(v, int | float | np.number) for v in plain):
-                return _checked(np.array([np.nan if v is None else float(v) for v in series.to_list()]), series.name)
+                return _checked(np.array([np.nan if v is None else float(v) for v in series.to_list()]), name)
     out = np.empty(len(series), dtype=object)
-    out[:] = [None if v is None or v != v else str(v) for v in series.to_list()]
+    out[:] = [as_level(value) for value in series.to_list()]
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from gaussmix.conditional.scale import Scale
 from gaussmix.conditional.trees import Trees
 
 KIND = "ConditionalGMMExpansion"
+_MOST_VALUES = 10_000_000  # of a lattice
+_LARGEST = 1e150  # of a number, whose square is one too
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ class Learned:
     lattice: Lattice | None
     report: ConditionalReport
     pit: FloatArray  # of rows out of fold
+
+
+def usable(path: str | Path) -> AbstractContextManager[None]:
+    """Around what reads and tries a model: whatever is raised becomes a sentence that names the file."""
+    return reading(path, "holds no usable conditional model", "; fit and save it again")
 
 
 def write(path: str | Path, learned: Learned, parameters: dict[str, Any], names: list[str] | None) -> None:
@@ -68,27 +76,32 @@ def write(path: str | Path, learned: Learned, parameters: dict[str, Any], names:
 
 def read(path: str | Path) -> tuple[Learned, dict[str, Any], list[str] | None]:
     """What `write` wrote. Raises ValueError, naming the file, for one that is damaged or of another kind."""
-    with reading(path, "holds no usable conditional model", "; fit and save it again"):
+    with usable(path):
         tensors, about = read_tensors(path, KIND)
         features = Features.from_dict(json.loads(about["features"]))
-        lattice = json.loads(about["lattice"])
+        parameters, names = json.loads(about["parameters"]), json.loads(about["names"])
+        if not isinstance(parameters, dict) or (names is not None and names != list(features.names)):
+            raise ValueError("its names of columns are not those of its features")
         parts = _part(tensors, "parts.")
         center, spread = (float(each) for each in tensors["units"])
-        if not (np.isfinite([center, spread]).all() and spread > 0):
+        if not (max(abs(center), spread) < _LARGEST and spread > 1 / _LARGEST):
             raise ValueError(f"its units are {center} and {spread}")
+        pit = np.asarray(tensors["pit"], np.float64)
+        if pit.ndim != 1 or not (len(pit) and ((pit >= 0) & (pit <= 1)).all()):
+            raise ValueError("its transforms are not between 0 and 1")
         learned = Learned(
             features,
             _parts_from_tensors(parts, max(len(features.kept), 1)) if parts else None,
             center,
             spread,
             _atoms(_part(tensors, "atoms."), max(len(features.kept), 1)),
-            lattice and Lattice(float(lattice["origin"]), float(lattice["step"]), int(lattice["n"])),
+            _lattice(json.loads(about["lattice"])),
             ConditionalReport.from_dict(json.loads(about["report"])),
-            np.asarray(tensors["pit"], np.float64),
+            pit,
         )
         if learned.parts is None and learned.atoms is None:
             raise ValueError("it has neither densities nor point masses")
-        return learned, json.loads(about["parameters"]), json.loads(about["names"])
+        return learned, parameters, names
 
 
 def _parts_to_tensors(parts: Parts) -> Tensors:
@@ -155,6 +168,17 @@ def _parts_from_tensors(tensors: Tensors, n_features: int) -> Parts:
     )
 
 
+def _lattice(facts: dict[str, Any] | None) -> Lattice | None:
+    if facts is None:
+        return None
+    found = Lattice(float(facts["origin"]), float(facts["step"]), facts["n"])
+    if type(found.n) is not int or not (1 <= found.n <= _MOST_VALUES and found.step > 0):
+        raise ValueError(f"its lattice has {found.n!r:.40} values, {found.step} apart")
+    if not abs(found.origin) + found.n * found.step < _LARGEST:
+        raise ValueError(f"its lattice begins at {found.origin}")
+    return found
+
+
 def _atoms(tensors: Tensors, n_features: int) -> AtomProbabilities | None:
     if not tensors:
         return None
@@ -206,7 +230,7 @@ def _part(tensors: Mapping[str, Any], prefix: str) -> Tensors:
 
 def _finite(values: Any) -> FloatArray:
     values = np.asarray(values, np.float64)
-    if not np.isfinite(values).all():
+    if values.ndim != 1 or not (np.abs(values) < _LARGEST).all():
         raise ValueError("some of its numbers are not finite")
     return values
 

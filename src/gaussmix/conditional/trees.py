@@ -99,8 +99,10 @@ class Trees(TensorRecord):
                 raise ValueError("a tree's nodes do not lie behind their parents")
         if any(len(each) != n for each in (*arrays.values(), values)) or arrays["feature"].min(initial=0) < 0:
             raise ValueError("a tree's arrays do not fit each other")
-        if not ((roots >= 0) & (roots < n)).all():
+        if roots.ndim != 1 or not ((roots >= 0) & (roots < n)).all():
             raise ValueError("a tree begins outside the arrays")
+        if not np.isfinite(values).all():
+            raise ValueError("a tree's leaves are not finite")
         return cls(**arrays, roots=roots, values=values)
 
     def check_features(self, n_features: int) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of densities: figures of distributions, seaborn's `kdeplot` and a display as scikit-learn's."""
+"""Pictures of densities and of calibration: of distributions, seaborn's `kdeplot`, a display as scikit-learn's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from gaussmix._lazy import face
 
 if TYPE_CHECKING:
+    from gaussmix.plots.calibration import draw_fan as draw_fan
+    from gaussmix.plots.calibration import draw_pit_histogram as draw_pit_histogram
+    from gaussmix.plots.calibration import draw_reliability as draw_reliability
     from gaussmix.plots.densities import ATOM as ATOM
     from gaussmix.plots.densities import BARS as BARS
     from gaussmix.plots.densities import INK as INK
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
+        "calibration": ["draw_fan", "draw_pit_histogram", "draw_reliability"],
         "densities": [
             "ATOM",
             "BARS",
