@@ -1,7 +1,6 @@
 """Loops over rows of mixtures, each with Gaussians, and atoms of standard deviation 0, of its own.
 
-A row's K components are gathered first, those lighter than `LIGHT` of its mass left out; what is computed of them is
-exact to that share.
+Row i's components lie between row[i] and row[i + 1] of the lists.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ import math
 
 from gaussmix._compiled import kernel
 
-LIGHT = 1e-6
 _ROOT2 = math.sqrt(2.0)
 _ROOT_2PI = math.sqrt(2 * math.pi)
 _STEPS = 100
-_CLOSE = 1e-12
+_CLOSE, _NEAR = 1e-12, 1e-6
+_HALVINGS = 24
 
 
 @kernel
@@ -53,60 +52,98 @@ def cdf_rows(row, weight, mean, std, x, out):
 
 
 @kernel
-def quantile_rows(row, weight, mean, std, levels, out):
-    """``out[i, q]``: the smallest x with P(X_i <= x) >= levels[i, q]; levels lie in (0, 1)."""
+def _interpolated(x, places, values):
+    """Between the values at ascending places, 0 before the first and the last value behind the last."""
+    if x < places[0]:
+        return 0.0
+    low, high = 0, places.size - 1
+    if x >= places[high]:
+        return values[high]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if places[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    share = (x - places[low]) / (places[high] - places[low])
+    return values[low] + share * (values[high] - values[low])
+
+
+@kernel
+def _guess(level, low, high, loc, scale, moved_places, moved, fixed_places, fixed):
+    """Where the tables of both bases' distribution functions, together, pass a level."""
+    for _ in range(_HALVINGS):
+        x = 0.5 * (low + high)
+        p = _interpolated((x - loc) / scale, moved_places, moved) + _interpolated(x, fixed_places, fixed)
+        if p < level:
+            low = x
+        else:
+            high = x
+    return 0.5 * (low + high)
+
+
+@kernel
+def quantile_rows(row, weight, mean, std, levels, loc, scale, moved_places, moved, fixed_places, fixed, out):
+    """``out[i, q]``: the smallest x with P(X_i <= x) >= levels[i, q]; levels lie in (0, 1).
+
+    ``moved`` (N, G) and ``fixed`` (N, H) are distribution functions of the two bases, times their masses, at places
+    (G,) and (H,): the search begins where they say.
+    """
     for i in range(out.shape[0]):
         a, k = row[i], row[i + 1] - row[i]
         w, m, s = weight[a : a + k], mean[a : a + k], std[a : a + k]
-        first, last = math.inf, -math.inf
+        first, last, atoms = math.inf, -math.inf, False
         for j in range(k):
             first = min(first, m[j] - 39 * s[j])
             last = max(last, m[j] + 39 * s[j])
+            atoms = atoms or s[j] <= 0
+        inner = scale[i] * moved_places[0] + loc[i], scale[i] * moved_places[-1] + loc[i]
+        inner = min(inner[0], fixed_places[0]), max(inner[1], fixed_places[-1])
         for q in range(out.shape[1]):
             level, low, high, found = levels[i, q], first, last, False
-            for j in range(k):
-                if s[j] <= 0 and low <= m[j] <= high:
-                    upto = _below(m[j], w, m, s, k)[0]
-                    own = 0.0
-                    for l in range(k):
-                        if s[l] <= 0 and m[l] == m[j]:
-                            own += w[l]
-                    if upto < level:
-                        low = m[j]
-                    elif upto - own < level:
-                        out[i, q], found = m[j], True
-                        break
-                    else:
-                        high = m[j]
+            if atoms:
+                for j in range(k):
+                    if s[j] <= 0 and low <= m[j] <= high:
+                        upto = _below(m[j], w, m, s, k)[0]
+                        own = 0.0
+                        for other in range(k):
+                            if s[other] <= 0 and m[other] == m[j]:
+                                own += w[other]
+                        if upto < level:
+                            low = m[j]
+                        elif upto - own < level:
+                            out[i, q], found = m[j], True
+                            break
+                        else:
+                            high = m[j]
             if found:
                 continue
             x = 0.5 * (low + high)
+            if not atoms:
+                x = _guess(level, inner[0], inner[1], loc[i], scale[i], moved_places, moved[i], fixed_places, fixed[i])
             for _ in range(_STEPS):
                 p, density = _below(x, w, m, s, k)
                 if p < level:
                     low = x
                 else:
                     high = x
-                if high - low <= _CLOSE * max(abs(low), abs(high)):
+                step = (level - p) / density if density > 0 else math.inf
+                inside = low < x + step < high
+                near = abs(level - p) <= _NEAR * min(level, 1 - level)  # of which one more step leaves the square
+                if near or high - low <= _CLOSE * max(abs(low), abs(high)):
+                    x = x + step if inside else x
                     break
-                new = x - (p - level) / density if density > 0 else low
-                if not low < new < high:
-                    new = 0.5 * (low + high)
-                elif abs(new - x) <= _CLOSE * (abs(x) + abs(high - low)):
-                    x = new
-                    break
-                x = new
+                x = x + step if inside else 0.5 * (low + high)
             out[i, q] = x
 
 
 @kernel
-def crps_rows(row, weight, mean, std, y, out):
-    """``out[i]`` = E|X_i - y_i| - E|X_i - X_i'| / 2."""
+def apart_rows(row, weight, mean, std, second_row, second_weight, second_mean, second_std, out):
+    """``out[i]`` = sum w_j v_l E|N(m_j - e_l, s_j^2 + f_l^2)| over components of two lists."""
     for i in range(out.size):
-        far, apart = 0.0, 0.0
+        total = 0.0
         for j in range(row[i], row[i + 1]):
-            far += weight[j] * _absolute(y[i] - mean[j], std[j])
-            apart += 0.5 * weight[j] * weight[j] * _absolute(0.0, _ROOT2 * std[j])
-            for l in range(row[i], j):
-                apart += weight[j] * weight[l] * _absolute(mean[j] - mean[l], math.hypot(std[j], std[l]))
-        out[i] = far - apart
+            for other in range(second_row[i], second_row[i + 1]):
+                spread = math.hypot(std[j], second_std[other])
+                total += weight[j] * second_weight[other] * _absolute(mean[j] - second_mean[other], spread)
+        out[i] = total

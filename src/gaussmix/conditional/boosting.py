@@ -50,7 +50,8 @@ class BoostedWeights:
                 some = slice(start, start + _ROWS)
                 logits = self.log_prior + (trees.sums(X[some]) if len(trees) else 0.0)
                 out[some] += _softmax(np.broadcast_to(logits, out[some].shape)).astype(np.float32)
-        return out / len(self.members)
+        out /= np.float32(len(self.members))
+        return out
 
 
 def _softmax(logits: FloatArray) -> FloatArray:

@@ -17,7 +17,7 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp, ndtr
+from scipy.special import erf, logsumexp, ndtr
 
 from gaussmix._typing import FloatArray
 from gaussmix.conditional import _rows
@@ -26,6 +26,9 @@ from gaussmix.density.mixture import GaussianMixture1D
 
 _ROWS = 1 << 11
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+_LIGHT = 1e-6  # mass of components that quantiles, distribution functions and scores leave out
+_PLACES = 256  # of the tables in which a quantile's search begins
+_Rows = tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,14 @@ class Basis:
     def rows(self, some: Any) -> Basis:
         """The same Gaussians, the weights of some rows."""
         return replace(self, weights=self.weights[some])
+
+    def beside(self, other: Basis) -> Basis:
+        """The Gaussians of both."""
+        return Basis(
+            np.hstack([self.weights, other.weights]),
+            np.append(self.means, other.means),
+            np.append(self.stds, other.stds),
+        )
 
     def joined(self, other: Basis) -> Basis:
         """The same Gaussians, the rows of both."""
@@ -56,7 +67,7 @@ class Lattice:
     @property
     def values(self) -> FloatArray:
         """(n,)."""
-        return self.origin + self.step * np.arange(self.n)
+        return self.origin + self.step * np.arange(self.n, dtype=np.float64)
 
     def numbers(self, y: FloatArray) -> FloatArray:
         """The k of each y; NaN where it is none of the values."""
@@ -191,7 +202,7 @@ class ConditionalMixture:
         """Return the probabilities (N, V) of the lattice's values; ValueError without a lattice."""
         if self.lattice is None:
             raise ValueError("these are densities; y is on no lattice")
-        edges = self.lattice.origin + self.lattice.step * (np.arange(self.lattice.n - 1) + 0.5)
+        edges = self.lattice.values[:-1] + self.lattice.step / 2
         inner = self._smooth_cdf(np.broadcast_to(edges, (len(self), len(edges))))
         return np.diff(inner, axis=1, prepend=0.0, append=1.0).clip(min=0.0)
 
@@ -210,7 +221,7 @@ class ConditionalMixture:
         return x[:, 0] if size is None else x
 
     def crps(self, y: ArrayLike) -> FloatArray:
-        """Return the continuous ranked probability scores (N,), E|Y - y| - E|Y - Y'| / 2, in units of y; less is better.
+        """Return the continuous ranked probability scores (N,), E|Y - y| - E|Y - Y'| / 2, in units of y.
 
         In closed form (Grimit et al. 2006); on a lattice the sum of its steps.
         """
@@ -219,11 +230,20 @@ class ConditionalMixture:
             F, values = np.cumsum(self.pmf(), axis=1)[:, :-1], self.lattice.values
             inside = ((F - (y[:, None] <= values[:-1])) ** 2).sum(1) * self.lattice.step
             return inside + np.maximum(values[0] - y, 0) + np.maximum(y - values[-1], 0)
+        k, still = len(self.moved.means), self._still
+        apart = _distances(self.moved), _distances(still)
         out = np.empty(len(self))
         for part, rows in self._parts():
-            found = np.empty(len(part))
-            _rows.crps_rows(*part._components, y[rows], found)
-            out[rows] = found
+            full = part._full(_LIGHT)
+            row, weights, means, stds = _gathered(*full)
+            away = weights * _absolute(means - np.repeat(y[rows], np.diff(row)), stds)
+            moved, others = full[0][:, :k], full[0][:, k:]
+            within = part.scale * np.einsum("nk,nk->n", moved @ apart[0], moved)
+            within += np.einsum("nk,nk->n", others @ apart[1], others)
+            across = np.empty(len(part))
+            first, second = _gathered(*(each[:, :k] for each in full)), _gathered(*(each[:, k:] for each in full))
+            _rows.apart_rows(*first, *second, across)
+            out[rows] = np.add.reduceat(away, row[:-1]) - within / 2 - across
         return out
 
     def pit(self, y: ArrayLike, random_state: Any = 0) -> FloatArray:
@@ -274,31 +294,25 @@ class ConditionalMixture:
             rows = slice(start, start + _ROWS)
             yield self._some(rows), rows
 
-    def _full(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Weights, means and standard deviations of all components, (N, K) each; atoms have 0."""
-        n = len(self)
-        weights = [self.moved.weights, self.fixed.weights]
-        means = [
-            self.loc[:, None] + self.scale[:, None] * self.moved.means,
-            np.broadcast_to(self.fixed.means, (n, len(self.fixed.means))),
-        ]
-        stds = [self.scale[:, None] * self.moved.stds, np.broadcast_to(self.fixed.stds, (n, len(self.fixed.stds)))]
-        if self.atoms is not None:
-            weights.append(self.atoms.weights)
-            means.append(np.broadcast_to(self.atoms.means, self.atoms.weights.shape))
-            stds.append(np.zeros(self.atoms.weights.shape))
-        return np.hstack(weights).astype(np.float64), np.hstack(means), np.hstack(stds)
+    @property
+    def _still(self) -> Basis:
+        """What is not moved: Gaussians, and point masses."""
+        return self.fixed if self.atoms is None else self.fixed.beside(self.atoms)
+
+    def _full(self, light: float = 0.0) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Weights, means and standard deviations (N, K) of all; atoms have 0, what is ``light`` has no weight."""
+        still = self._still
+        shape = still.weights.shape
+        means = [self.loc[:, None] + self.scale[:, None] * self.moved.means, np.broadcast_to(still.means, shape)]
+        stds = [self.scale[:, None] * self.moved.stds, np.broadcast_to(still.stds, shape)]
+        weights = np.hstack([self.moved.weights, still.weights]).astype(np.float64)
+        weights[weights <= light] = 0.0
+        return weights / weights.sum(1, keepdims=True), np.hstack(means), np.hstack(stds)
 
     @cached_property
-    def _components(self) -> tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray]:
-        """Where each row's components begin (N + 1,), and their weights, means and standard deviations."""
-        weights, means, stds = self._full()
-        kept = weights > _rows.LIGHT
-        numbers = kept.sum(1)
-        row = np.append(0, np.cumsum(numbers))
-        flat = weights[kept]
-        sums = np.add.reduceat(flat, row[:-1])
-        return row, flat / np.repeat(sums, numbers), means[kept], stds[kept]
+    def _components(self) -> _Rows:
+        """All components that are not light, row after row."""
+        return _gathered(*self._full(_LIGHT))
 
     def _smooth_cdf(self, x: FloatArray) -> FloatArray:
         """P(X <= x) for x (N, Q), the lattice aside."""
@@ -311,10 +325,16 @@ class ConditionalMixture:
 
     def _quantiles(self, levels: FloatArray) -> FloatArray:
         x = np.empty(levels.shape)
+        (moved_places, moved_table), (fixed_places, fixed_table) = (_table(each) for each in (self.moved, self.fixed))
         inner = np.clip(levels, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
         for part, rows in self._parts():
             found = np.empty((len(part), levels.shape[1]))
-            _rows.quantile_rows(*part._components, np.ascontiguousarray(inner[rows]), found)
+            moved = part.moved.weights @ moved_table
+            fixed = part.fixed.weights @ fixed_table
+            some = np.ascontiguousarray(inner[rows])
+            _rows.quantile_rows(
+                *part._components, some, part.loc, part.scale, moved_places, moved, fixed_places, fixed, found
+            )
             x[rows] = found
         if self.lattice is None:
             x = np.where(levels <= 0, -math.inf, np.where(levels >= 1, math.inf, x))
@@ -335,12 +355,7 @@ class ConditionalMixture:
         weights, means, stds = self._full()
         k = weights.shape[1] - (0 if self.atoms is None else len(self.atoms.means))
         weights, means, stds = weights[:, :k], means[:, :k], stds[:, :k]
-        if k == 0:
-            found = np.full(len(y), -math.inf)
-        else:
-            z = (y[:, None] - means) / stds
-            with np.errstate(divide="ignore"):
-                found = logsumexp(np.log(weights) - 0.5 * z * z - np.log(stds) - _HALF_LOG_2PI, axis=1)
+        found = _log_density(y, weights, means, stds) if k else np.full(len(y), -math.inf)
         if self.atoms is not None:
             at = y[:, None] == self.atoms.means
             with np.errstate(divide="ignore"):
@@ -362,10 +377,9 @@ class ConditionalMixture:
             mirrored = low > 0
             low, high = np.where(mirrored, -high, low), np.where(mirrored, -low, high)
             p = (weights * (ndtr(high) - ndtr(low))).sum(1)
+            far = _log_density(values[rows], weights, means, stds) + math.log(lattice.step)
             with np.errstate(divide="ignore"):
-                z = (v - means) / stds
-                far = logsumexp(np.log(weights) - 0.5 * z * z - np.log(stds) - _HALF_LOG_2PI, axis=1)
-                out[rows] = np.where(p > 1e-280, np.log(p), far + math.log(lattice.step))
+                out[rows] = np.where(p > 1e-280, np.log(p), far)
         return np.where(np.isnan(k), -math.inf, out)
 
     def _moments(self) -> tuple[FloatArray, FloatArray]:
@@ -390,3 +404,45 @@ class ConditionalMixture:
         if self.lattice is None:
             return law
         return LatticeMixture1D(law, self.lattice.values, self.pmf()[0], self.lattice.step)
+
+
+def _log_density(y: FloatArray, weights: FloatArray, means: FloatArray, stds: FloatArray) -> FloatArray:
+    """log of each row's density at its own y (N,); components are (N, K)."""
+    z = (y[:, None] - means) / stds
+    with np.errstate(divide="ignore"):
+        return np.asarray(logsumexp(np.log(weights) - 0.5 * z * z - np.log(stds) - _HALF_LOG_2PI, axis=1))
+
+
+def _gathered(weights: FloatArray, means: FloatArray, stds: FloatArray) -> _Rows:
+    """Where each row's components begin (N + 1,), and those of (N, K) that are not light."""
+    kept = weights > 0
+    row = np.append(0, np.cumsum(kept.sum(1)))
+    return row, weights[kept], means[kept], stds[kept]
+
+
+def _absolute(d: FloatArray, s: FloatArray) -> FloatArray:
+    """E|N(d, s^2)|, also for s = 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = d / s
+        found = d * erf(z / math.sqrt(2)) + s * np.exp(-0.5 * z * z) * math.sqrt(2 / math.pi)
+    return np.where(s > 0, found, np.abs(d))
+
+
+def _distances(basis: Basis) -> FloatArray:
+    """E|X_k - X_l| for Gaussians of a basis, (K, K)."""
+    return _absolute(np.subtract.outer(basis.means, basis.means), np.hypot.outer(basis.stds, basis.stds))
+
+
+def _table(basis: Basis) -> tuple[FloatArray, FloatArray]:
+    """Places (G,) where Gaussians lie close, and each Gaussian's distribution function there, (K, G)."""
+    if len(basis.means) == 0:
+        return np.array([0.0, 1.0]), np.zeros((0, 2))
+    around = np.linspace(-3, 3, 13)
+    near = np.add.outer(basis.means, 0 * around) + np.multiply.outer(basis.stds, around)
+    mass = np.repeat(basis.weights.mean(0, dtype=np.float64), len(around))
+    order = np.argsort(near, axis=None)
+    heaped = np.cumsum(mass[order])
+    chosen = np.searchsorted(heaped, heaped[-1] * (np.arange(_PLACES) + 0.5) / _PLACES)
+    ends = (basis.means - 6 * basis.stds).min(), (basis.means + 6 * basis.stds).max()
+    places = np.unique(np.append(near.ravel()[order[chosen.clip(max=order.size - 1)]], ends))
+    return places, ndtr(np.subtract.outer(places, basis.means) / basis.stds).T

@@ -33,9 +33,9 @@ MOST_CELLS = 512
 class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
     """The distribution of y given x as a Gaussian mixture for each row: y ~ GMM(f(x)).
 
-    Differs from E section 1, which names the aim and learns no f: bases are fixed there as here, but here they move with
-    a location and a scale, and f is boosting and forests of counts, stacked by the likelihood of rows that they did not
-    see. Nothing needs tuning.
+    Differs from E section 1, which names the aim and learns no f: bases are fixed there as here, but here they move
+    with a location and a scale, and f is boosting and forests of counts, stacked by the likelihood of rows that they
+    did not see. Nothing needs tuning.
 
     Parameters
     ----------
@@ -175,8 +175,8 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         conformal : bool
             Take the level that has covered ``level`` of the rows out of fold. For rows exchangeable with those of the
             data, coverage is then at least ``2 level - 1`` whatever the distribution of (X, y), up to a small term, and
-            in practice about ``level`` (cross-conformal prediction, Vovk et al. 2018). Lines are whole (-inf, inf) where
-            there are fewer rows than 1 / (1 - level).
+            in practice about ``level`` (cross-conformal prediction, Vovk et al. 2018). Where there are fewer rows than
+            1 / (1 - level) it is the whole support.
         """
         if not 0 < level < 1:
             raise ValueError(f"level is {level}; it must lie in (0, 1)")
@@ -203,7 +203,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean log-density (log-probability on a lattice or a point mass) of y at X, in nats."""
         found = self.predict_distribution(X).logpdf(self._targets(y))
-        return float(np.average(found, weights=sample_weight))
+        return float(np.average(found, weights=None if sample_weight is None else np.asarray(sample_weight)))
 
     @property
     def report_(self) -> ConditionalReport:
@@ -236,7 +236,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         model = cls(**parameters)
         model._learned, model.n_features_in_ = learned, len(learned.features.names)
         if names is not None:
-            model.feature_names_in_ = np.array(names, dtype=object)
+            vars(model)["feature_names_in_"] = np.array(names, dtype=object)
         return model
 
     # -- inside
@@ -258,16 +258,17 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         if y is None:
             raise ValueError("this estimator requires y to be passed, but the target y is None")
         y = column_or_1d(y, warn=True)
-        found = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
-        return np.asarray(found, np.float64)
+        kind: Any = np.float64
+        return np.asarray(check_array(y, ensure_2d=False, dtype=kind, input_name="y", estimator=self))
 
     def _table(self, X: Any, *, reset: bool) -> tuple[list[NDArray[Any]], list[str]]:
         """Columns of X, numbers or categories."""
-        categorical = () if self.categorical_features is None else list(self.categorical_features)
+        check: Any = validate_data
+        categorical: list[Any] = [] if self.categorical_features is None else list(self.categorical_features)
         if hasattr(X, "columns") or (hasattr(X, "schema") and not isinstance(X, np.ndarray)):
             table, names = read_table(X, categorical)
             if hasattr(X, "shape") and hasattr(X, "columns"):
-                validate_data(self, X, reset=reset, skip_check_array=True)
+                check(self, X, reset=reset, skip_check_array=True)
             elif reset:
                 self.n_features_in_ = len(table)
             if not table:
@@ -275,10 +276,10 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
             if len(table) != self.n_features_in_:
                 raise ValueError(f"X has {len(table)} features; the model was fitted with {self.n_features_in_}")
             return table, names
-        values = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
-        table = list(np.ascontiguousarray(values.T))
+        values: FloatArray = check(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+        table: list[NDArray[Any]] = list(np.ascontiguousarray(values.T))
         for each in categorical:
-            if not isinstance(each, Integral) or not -len(table) <= each < len(table):
+            if not isinstance(each, Integral) or not -len(table) <= int(each) < len(table):
                 raise ValueError(
                     f"categorical_features names {each!r}; X is an array with columns 0 to {len(table) - 1}"
                 )
@@ -319,7 +320,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         )
 
     def _kind(self, y: FloatArray) -> tuple[float, Lattice | None, FloatArray]:
-        """The rounding step of y, 0 for none; the lattice if distributions are on one; and positions of point masses."""
+        """The rounding step of y, 0 for none; the lattice, if distributions are on one; positions of point masses."""
         values, repeats = np.unique(y, return_counts=True)
         step = rounding_step(values, repeats)
         cells = round((values[-1] - values[0]) / step) + 1 if step > 0 else 0
@@ -412,5 +413,5 @@ def _weights(sample_weight: ArrayLike, n: int) -> FloatArray:
     if weight.shape != (n,):
         raise ValueError(f"sample_weight has shape {weight.shape}; it must be ({n},), one a row")
     if not (np.isfinite(weight).all() and weight.min() >= 0 and weight.any()):
-        raise ValueError("sample_weight must be finite, at least 0, and not all 0")
+        raise ValueError("sample_weight must be finite and at least zero, and some weight above zero")
     return weight

@@ -138,7 +138,10 @@ def read_table(X: Any, categorical: Sequence[str | int]) -> tuple[list[NDArray[A
     chosen = {names[each] if isinstance(each, int) else each for each in categorical}
     if not chosen <= set(names):
         raise ValueError(f"categorical_features names {sorted(chosen - set(names))}; columns are {names}")
-    return [_read_series(frame[name], name in chosen) for name in names], [str(name) for name in names]
+    columns = [frame[:, j] for j in range(len(names))]
+    return [_read_series(each, name in chosen) for each, name in zip(columns, names, strict=True)], [
+        str(name) for name in names
+    ]
 
 
 def _read_series(series: Any, categorical: bool) -> NDArray[Any]:

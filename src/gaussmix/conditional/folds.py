@@ -49,7 +49,8 @@ def run_each(work: Sequence[Callable[[], Result]], n_jobs: int | None) -> list[R
 
     if n_jobs in (None, 1):
         return [alone(task) for task in work]
-    return list(Parallel(n_jobs=n_jobs, prefer="threads")(delayed(alone)(task) for task in work))
+    done: Any = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(alone)(task) for task in work)
+    return list(done)
 
 
 def staged_out_of_fold(models: Sequence[Any], X: FloatArray, folds: Sequence[Fold], every: int) -> FloatArray:

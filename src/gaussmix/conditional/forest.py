@@ -37,6 +37,7 @@ _SPANS, _FACTORS = (2, 5, 12, 30), (0.15, 0.5, 1.0, 2.0, 4.0, 8.0)
 _JUDGES = 4_000  # rows that choose the bandwidth
 _GUARD, _WIDE = 1e-4, 3.0  # mass and standard deviations of what keeps an outlier from deciding on a bandwidth
 _CHUNK = 1 << 13
+Sparse = Any  # a csr_matrix: SciPy's types do not say what its operators give
 _ENTRIES = 1 << 23  # of a sparse matrix that are laid out at a time
 
 
@@ -53,7 +54,7 @@ class CountForest:
 
     def __init__(self, trees: Trees, axis: Axis):
         self.trees, self.axis = trees, axis
-        self.counts = csr_matrix((len(trees.left), axis.n_bins), dtype=np.int64)
+        self.counts: Sparse = csr_matrix((len(trees.left), axis.n_bins), dtype=np.int64)
 
     @classmethod
     def grow(
@@ -67,7 +68,7 @@ class CountForest:
         weight: FloatArray | None = None,
         n_jobs: int | None = None,
     ) -> tuple[Self, NDArray[np.bool_]]:
-        """A forest without counts yet, split by all of ``targets`` (N, J); and (T, N), which rows a tree learnt from."""
+        """A forest without counts, split by all of ``targets`` (N, J); and (T, N), which rows a tree learnt from."""
         n, d = X.shape
         X32 = X.astype(np.float32)
         size = max(1, min(round(_SEEN * n), MOST_TREE_ROWS))
@@ -133,7 +134,7 @@ class ForestExpansion:
     """Cells of a forest's bins as Gaussians; rows of weights are what a forest says of them."""
 
     trees: Trees
-    shares: csr_matrix  # (nodes, C): counts of a leaf's cells over their sum
+    shares: Sparse  # (nodes, C): counts of a leaf's cells over their sum
     means: FloatArray  # (C,)
     stds: FloatArray  # (C,)
 
@@ -177,10 +178,12 @@ class Expanded:
     left_out: Callable[[Any], FloatArray]
 
 
-def _mean_rows(leaves: NDArray[np.int32], table: csr_matrix) -> FloatArray:
+def _mean_rows(leaves: NDArray[np.int32], table: Sparse) -> FloatArray:
     """The mean over trees of the table's rows, (N, C)."""
     n, t = leaves.shape
-    pick = csr_matrix((np.full(n * t, 1 / t), leaves.ravel(), np.arange(0, n * t + 1, t)), shape=(n, table.shape[0]))
+    pick: Sparse = csr_matrix(
+        (np.full(n * t, 1 / t), leaves.ravel(), np.arange(0, n * t + 1, t)), shape=(n, table.shape[0])
+    )
     return (pick @ table).toarray()
 
 
@@ -212,7 +215,7 @@ def expand(
     of_bin = of_bin[met[gaps]]
     n_bins, n_cells = forest.axis.n_bins, len(means)
     group = csr_matrix((np.ones(n_bins), of_bin, np.arange(n_bins + 1)), shape=(n_bins, n_cells))
-    counts = csr_matrix(forest.counts @ group)
+    counts: Sparse = csr_matrix(forest.counts @ group)
     totals = np.asarray(counts.sum(1)).ravel()
     rows = np.arange(len(v))
     if len(rows) > _JUDGES:
@@ -246,7 +249,7 @@ def expand(
 
 
 def _left_out(
-    counts: csr_matrix,
+    counts: Sparse,
     totals: FloatArray,
     seen: NDArray[np.bool_],
     leaves: NDArray[np.int32],
@@ -258,7 +261,7 @@ def _left_out(
     left = totals[leaves] - weight[:, None]
     heard = ~seen.T & (left > 0.5 * weight[:, None])
     share = np.divide(1.0, left, out=np.zeros_like(left), where=heard)
-    pick = csr_matrix((share.ravel(), leaves.ravel(), np.arange(0, n * t + 1, t)), shape=(n, counts.shape[0]))
+    pick: Sparse = csr_matrix((share.ravel(), leaves.ravel(), np.arange(0, n * t + 1, t)), shape=(n, counts.shape[0]))
     out = (pick @ counts).toarray()
     out[np.arange(n), cell] = np.maximum(out[np.arange(n), cell] - share.sum(1) * weight, 0.0)
     times = heard.sum(1)

@@ -1,6 +1,7 @@
 """Kernel ridge regression on landmarks, with its leave-one-out errors in closed form.
 
-With landmarks Z, the Matern-3/2 kernel k(x, z) = (1 + sqrt(3) r) exp(-sqrt(3) r), r = |W (x - z)| / l, and K_ZZ = C C^T,
+With landmarks Z, the Matern-3/2 kernel k(x, z) = (1 + sqrt(3) r) exp(-sqrt(3) r), r = |W (x - z)| / l, and
+K_ZZ = C C^T,
 
     P = K_XZ C^-T = Q diag(e^1/2) V^T,    f = P (P^T P + lambda)^-1 P^T y,    loo_i = y_i - (y_i - f_i) / (1 - h_ii),
 

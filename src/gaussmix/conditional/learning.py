@@ -158,7 +158,7 @@ def learn(
     value_forest, p["value forest"] = grow(y, half_y, cosines, 2 * half * _LEAST_SPREAD)
     p["guard"] = mixture_likelihoods(y, half_y, np.ones(1), np.zeros(1), np.full(1, GUARD_WIDTH))
     shares, gap, judged = _stack(p, weight)
-    b = dict(zip(PARTS, shares, strict=True))
+    b: dict[str, float] = dict(zip(PARTS, shares.tolist(), strict=True))
     rows = np.arange(n) if n <= JUDGED else np.sort(rng.choice(n, JUDGED, replace=False))
     said: dict[str, Any] = {}
     if boosted is not None and b["boosting"] > 0:

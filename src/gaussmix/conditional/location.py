@@ -158,7 +158,8 @@ def _fit_extra_trees(
     samples = _balanced_samples(n, size, n_trees, rng)
 
     def fit(rows: Any, seed: int) -> Any:
-        return ExtraTreeRegressor(random_state=seed).fit(X32[rows], y[rows], some_weights(weight, rows))
+        tree: Any = ExtraTreeRegressor(random_state=seed)
+        return tree.fit(X32[rows], y[rows], some_weights(weight, rows))
 
     work = [partial(fit, rows, int(rng.integers(1 << 31))) for rows in samples]
     models = run_each(work, n_jobs)
@@ -182,7 +183,7 @@ def _by_tree(trees: Trees, X32: Any) -> Any:
 
 
 def _balanced_samples(n: int, size: int, n_trees: int, rng: np.random.Generator) -> list[Any]:
-    """Rows that each tree sees; those it does not see follow each other in a shuffled order, so all rows miss as often."""
+    """Rows that each tree sees; the others follow each other in a shuffled order, so that all are left out as often."""
     out, order, at = [], rng.permutation(n), 0
     left_out = n - size
     if left_out == 0:
@@ -209,7 +210,7 @@ def _fit_regressor(
     even = bool(np.all(weight == weight[0]))
 
     def fit(fold: Fold) -> Any:
-        model = clone(regressor)
+        model: Any = clone(regressor)
         if even:
             return model.fit(X[fold.train], y[fold.train])
         return model.fit(X[fold.train], y[fold.train], sample_weight=weight[fold.train])

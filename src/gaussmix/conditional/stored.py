@@ -1,4 +1,4 @@
-"""A conditional model's file: trees, kernels and weights as safetensors, the rest as JSON beside; nothing is unpickled."""
+"""A conditional model's file: trees, kernels and weights as safetensors, the rest as JSON; nothing is unpickled."""
 
 from __future__ import annotations
 

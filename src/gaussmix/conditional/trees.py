@@ -16,19 +16,36 @@ from gaussmix._compiled import kernel
 from gaussmix._files import TensorRecord
 from gaussmix._typing import FloatArray, IntArray
 
+_Array = NDArray[Any]
+_ROWS = 1 << 12  # whose sums are made at a time, so that they stay near
 _FIELDS = {"feature": np.int32, "threshold": np.float64, "left": np.int32, "right": np.int32, "missing_left": np.bool_}
 
 
 @kernel
+def _leaf(x, v, feature, threshold, left, right, missing_left):
+    """The leaf that a row comes to from node v."""
+    while left[v] >= 0:
+        at = x[feature[v]]
+        v = left[v] if at <= threshold[v] or (at != at and missing_left[v]) else right[v]
+    return v
+
+
+@kernel
 def _descend(X, feature, threshold, left, right, missing_left, roots, out):
-    """``out[i, t]``: the leaf of row i in tree t."""
-    for i in range(X.shape[0]):
-        for t in range(roots.size):
-            v = roots[t]
-            while left[v] >= 0:
-                x = X[i, feature[v]]
-                v = left[v] if x <= threshold[v] or (x != x and missing_left[v]) else right[v]
-            out[i, t] = v
+    """``out[i, t]``: the leaf of row i in tree t. Tree by tree, whose nodes then stay near."""
+    for t in range(roots.size):
+        for i in range(X.shape[0]):
+            out[i, t] = _leaf(X[i], roots[t], feature, threshold, left, right, missing_left)
+
+
+@kernel
+def _add_values(X, feature, threshold, left, right, missing_left, roots, values, out):
+    """Add to ``out[i]`` what the leaves of row i say, rows of (K,)."""
+    for t in range(roots.size):
+        for i in range(X.shape[0]):
+            leaf = _leaf(X[i], roots[t], feature, threshold, left, right, missing_left)
+            for k in range(out.shape[1]):
+                out[i, k] += values[leaf, k]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,18 +66,21 @@ class Trees(TensorRecord):
     def leaves(self, X: FloatArray) -> NDArray[np.int32]:
         """The leaf, as a number of a node, of each row of X (N, D) in each tree, (N, T)."""
         out = np.empty((len(X), len(self.roots)), np.int32)
-        _descend(
-            X, self.feature, self.threshold, self.left, self.right, self.missing_left, self.roots, out
-        )  # fmt: skip
+        _descend(np.ascontiguousarray(X), *self._nodes, self.roots, out)
         return out
 
-    def sums(self, X: FloatArray, rows: int = 1 << 14) -> FloatArray:
+    def sums(self, X: FloatArray) -> FloatArray:
         """The sum over trees of what their leaves say, (N,) or (N, K)."""
-        out = np.zeros((len(X), *self.values.shape[1:]))
-        for start in range(0, len(X), rows):
-            for column in self.leaves(X[start : start + rows]).T:
-                out[start : start + rows] += self.values[column]
-        return out
+        values = self.values.reshape(len(self.values), -1)
+        out = np.zeros((len(X), values.shape[1]))
+        for start in range(0, len(X), _ROWS):
+            some = slice(start, start + _ROWS)
+            _add_values(np.ascontiguousarray(X[some]), *self._nodes, self.roots, values, out[some])
+        return out.reshape(len(X), *self.values.shape[1:])
+
+    @property
+    def _nodes(self) -> tuple[_Array, _Array, _Array, _Array, _Array]:
+        return self.feature, self.threshold, self.left, self.right, self.missing_left
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:
         """The arrays by name."""
