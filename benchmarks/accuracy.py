@@ -15,6 +15,8 @@ runs can be put together. Time is CPU time of this process, on one thread.
     python benchmarks/accuracy.py --quick                              # seconds: few targets, N = 500
     python benchmarks/accuracy.py --sizes 500 5000 100000 1000000 --seeds 20           # hours, most of them `gmm`
     python benchmarks/accuracy.py --seeds 0 --report .      # runs nothing: docs/accuracy.*, results/accuracy.json
+    python benchmarks/accuracy.py --methods fast auto --sizes 500 5000 100000 1000000 --seeds 20 \
+        --kept results/accuracy.json --report .            # the peers as they were
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from typing import Any
 
 import numpy as np
 from accuracy_peers import PEERS, Density
-from accuracy_report import OURS, Row, read, summary_page, write, write_report
+from accuracy_report import OURS, Row, collect, read, summary_page, write, write_report
 from accuracy_targets import CASES, N_POINTS, ROUNDED, TARGETS, Question, draw, question
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
@@ -173,14 +175,18 @@ def main(
     seeds: int = 1,
     methods: Sequence[str] = (*PEERS, *OURS),
     quick: bool = False,
+    kept: Path | None = None,
 ) -> list[Row]:
-    """Runs what is missing, prints the summary and, with `report`, writes page, picture and JSON under that folder."""
+    """Runs what is missing, prints the summary and, with `report`, writes page, picture and JSON under that folder.
+
+    Methods without rows come from the JSON file `kept` of an earlier report.
+    """
     if quick:
         targets, sizes, seeds = QUICK_TARGETS, (500,), 1
     rows = run(out, targets, sizes, seeds, methods)
-    print(summary_page(rows))
+    print(summary_page(collect(rows, kept)))
     if report is not None:
-        write_report(rows, report)
+        write_report(rows, report, kept)
     return rows
 
 
@@ -188,6 +194,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROWS, help="rows, one a fit (CSV)")
     parser.add_argument("--report", type=Path, help="folder with docs/ and results/ to write the page to")
+    parser.add_argument("--kept", type=Path, help="JSON file of an earlier report, for methods without rows")
     parser.add_argument("--targets", nargs="+", choices=tuple(TARGETS), default=tuple(TARGETS))
     parser.add_argument("--sizes", nargs="+", type=int, default=(500, 5_000))
     parser.add_argument("--seeds", type=int, default=1)

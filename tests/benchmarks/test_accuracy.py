@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -187,7 +188,7 @@ def test_ratio_is_to_the_best_peer(modules: Any) -> None:
 def test_summary(modules: Any) -> None:
     l1 = {("normal", "isj"): 0.2, ("normal", "auto"): 0.1, ("claw", "isj"): 0.1, ("claw", "auto"): 0.4}
     rows = [row for row in rows_of(modules, l1, seeds=(0,)) if row.seed == 0]
-    lines = {line["group"]: line for line in modules.report.summary(rows)}
+    lines = {line["group"]: line for line in modules.report.summary(rows, modules.report.entries(rows))}
     assert set(lines) == {"design", "these three", "all smooth"}
     line = lines["all smooth"]
     assert line["l1"] == line["l1_seven"] == pytest.approx(math.sqrt(0.5 * 4))
@@ -211,7 +212,42 @@ def test_binned_stands_in_only_where_the_real_one_is_missing(modules: Any) -> No
     table = modules.report.entries(real + binned)
     assert table["normal", 500, "gmm"].seeds == 2
     assert table["normal", 500, "gmm"].l1 == pytest.approx((0.11 + 0.52) / 2)
-    np.testing.assert_allclose(modules.report.agreement(real + binned)[500], [0.51 / 0.11])
+    assert modules.report.agreement(real + binned)[500] == pytest.approx((1, *[0.51 / 0.11] * 3))
+
+
+def test_peers_without_rows_come_from_an_earlier_report(modules: Any, tmp_path: Path) -> None:
+    report = modules.report
+    first = rows_of(modules, {("normal", "isj"): 0.2, ("normal", "gmm"): 0.3, ("normal", "auto"): 0.1})
+    report.write_report(first, tmp_path)
+    kept = tmp_path / "results" / "accuracy.json"
+    again = rows_of(modules, {("normal", "isj"): 0.25, ("normal", "auto"): 0.05})
+    found = report.collect(again, kept)
+    assert found.kept == ("gmm",)
+    assert found.table["normal", 500, "isj"].l1 == pytest.approx(0.265)
+    assert found.table["normal", 500, "gmm"].l1 == pytest.approx(0.315)
+    assert found.totals["gmm", 500] == report.totals(first)["gmm", 500]
+    report.write_report(again, tmp_path, kept)
+    assert "not run again: GMM-BIC" in (tmp_path / "docs" / "accuracy.md").read_text()
+    assert report.collect([], kept).table["normal", 500, "gmm"] == found.table["normal", 500, "gmm"]
+
+
+def test_the_readme_quotes_the_results() -> None:
+    root = BENCHMARKS.parent
+    found = json.loads((root / "results" / "accuracy.json").read_text())
+    lines = [line for line in found["summary"] if (line["rule"], line["group"]) == ("auto", "all smooth")]
+    rows = dict(re.findall(r"^\| ([^|]+) \| (.+) \|$", (root / "README.md").read_text(), re.MULTILINE))
+    expected = {
+        "L1 error, as a share of the best of four": [f"{line['l1']:.2f}".lstrip("0") for line in lines],
+        "as a share of the best of seven": [f"{line['l1_seven']:.2f}".lstrip("0") for line in lines],
+        "best of the four, or within 5 % of it": [f"{100 * line['within']:.0f} %" for line in lines],
+    }
+    expected["CPU beyond counting, mean, beside other work"] = [f"{line['cpu_ms_mean']:.0f} ms" for line in lines]
+    for name, numbers in expected.items():
+        assert rows[name].split(" | ") == numbers
+    ours = {n: spurious for method, n, *_, spurious, _ in found["totals"] if method == "auto"}
+    isj = {n: spurious for method, n, *_, spurious, _ in found["totals"] if method == "isj"}
+    bumps = [f"{ours[n]:.2f} ({isj[n]:.0f})".lstrip("0") for n in sorted(ours)]
+    assert rows["bumps that are not there, a fit (KDEpy's ISJ)"].split(" | ") == bumps
 
 
 def test_quick_run_and_its_page(modules: Any, tmp_path: Path) -> None:

@@ -71,3 +71,18 @@ def test_points_of_dropped_atoms_stay_in_their_bins() -> None:
     assert (fewer.n, fewer.minimum, fewer.maximum) == (counts.n, counts.minimum, counts.maximum)
     assert np.array_equal(fewer.counts, counts.counts)
     assert np.array_equal(fewer.without_atoms().counts, counts.counts)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_first_chunk_of_a_few_booleans_lays_no_bins(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    switches, waits = (
+        (rng.random(300) < 0.4).astype(float),
+        np.where(rng.random(300) < 0.6, 0, rng.exponential(size=300)),
+    )
+    for x in (switches, np.r_[0, 0, 0.5, waits]):
+        model = GMMExpansion()
+        for chunk in np.array_split(x, len(x) // 3):
+            model.partial_fit(chunk)
+        assert model.distribution_.mean() == pytest.approx(x.mean(), abs=0.02)
+        assert model.distribution_.atoms.masses[0] == pytest.approx(np.mean(x == 0), abs=1e-9)

@@ -61,6 +61,14 @@ def test_spreading_keeps_the_mass_and_knows_no_scale(numbers: list[int], scale: 
     np.testing.assert_allclose(spread(counts * scale)[0].counts, ours.counts * scale, atol=1e-9 * scale * counts.sum())
 
 
+def test_a_value_less_than_twice_as_frequent_as_its_siblings_fills_its_cell() -> None:
+    """Endings .00, .49 and .95 of evenly spread prices, each with the hundredths that are nearest; one lone price."""
+    counts = np.zeros(3000)
+    counts[0::100], counts[49::100], counts[95::100], counts[2999] = 27.0, 47.5, 25.5, 1.0
+    ours, _ = spread(counts)
+    np.testing.assert_allclose(ours.counts[100:2800], 1.0, atol=1e-9)
+
+
 def test_a_plain_lattice_stays_as_it_is() -> None:
     counts = np.asarray(np.round(1000 * stats.norm.pdf(np.linspace(-3, 3, 61))), np.float64)
     assert resolve(counts, True) is None

@@ -228,7 +228,8 @@ class ConditionalMixture:
         y = self._each(y)
         if self.lattice is not None:
             F, values = np.cumsum(self.pmf(), axis=1)[:, :-1], self.lattice.values
-            inside = ((F - (y[:, None] <= values[:-1])) ** 2).sum(1) * self.lattice.step
+            below = np.clip((y[:, None] - values[:-1]) / self.lattice.step, 0, 1)  # share of a step that lies below y
+            inside = (below * F**2 + (1 - below) * (1 - F) ** 2).sum(1) * self.lattice.step
             return inside + np.maximum(values[0] - y, 0) + np.maximum(y - values[-1], 0)
         k, still = len(self.moved.means), self._still
         apart = _distances(self.moved), _distances(still)

@@ -24,7 +24,7 @@ from scipy.linalg import cholesky, eigh, solve_triangular
 from gaussmix._files import TensorRecord
 from gaussmix._typing import FloatArray
 
-LANDMARKS = 700
+LANDMARKS, SCOUTS = 2_000, 700  # of the model, and while length and power are looked for
 MOST_ROWS = 20_000  # that are learnt from; the others are predicted as new ones are
 _RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
 _POWERS, _LENGTHS = (0.0, 0.5), (1.0, 3.0)
@@ -96,12 +96,12 @@ def fit_kernel_ridge(
     offset = float(np.average(y, weights=weight))
     importance = importance / max(importance.mean(), np.finfo(float).tiny)
     known, target, root = X[rows], y[rows] - offset, np.sqrt(weight[rows] / weight[rows].mean())
-    m = min(LANDMARKS, len(rows))
     best: tuple[float, KernelRidge, FloatArray] | None = None
     tried: dict[tuple[float, float], float] = {}
 
-    def attempt(power: float, length: float) -> None:
+    def attempt(power: float, length: float, most: int) -> None:
         nonlocal best
+        m = min(most, len(rows))
         scale = importance**power / (length * math.sqrt(d))
         model = KernelRidge(center, scale / spread, _REACH * scale, np.empty((0, d)), np.empty(0), offset)
         Z = model._units(known)
@@ -112,24 +112,27 @@ def fit_kernel_ridge(
             some = slice(start, start + _CHUNK)
             P[some] = solve_triangular(C, _kernel(Z[some], B).T, lower=True).T * root[some, None]
         values, V = eigh(P.T @ P)
-        Q = P @ V
-        seen = Q.T @ (target * root)
-        squares = Q**2
-        for ridge in _RIDGES:
-            g = 1 / (np.maximum(values, 0) + ridge)
-            fitted, h = Q @ (g * seen), squares @ g
-            errors = (target - fitted / root) / np.maximum(1 - h, _LEAST_LEFT)
-            mean = float(np.average(errors**2, weights=root**2))
-            tried[power, length] = min(tried.get((power, length), math.inf), mean)
-            if best is None or mean < best[0]:
-                solved = solve_triangular(C, V @ (g * seen), lower=True, trans=1)
-                found = KernelRidge(center, model.factor, model.reach, B, solved, offset)
-                best = mean, found, target - errors
+        P = P @ V
+        seen = P.T @ (target * root)
+        g = 1 / (np.maximum(values, 0)[:, None] + np.array(_RIDGES))
+        fitted = P @ (g * seen[:, None])
+        P *= P
+        left = np.maximum(1 - P @ g, _LEAST_LEFT)
+        errors = (target[:, None] - fitted / root[:, None]) / left
+        means = np.average(errors**2, axis=0, weights=root**2)
+        r = int(np.argmin(means))
+        tried[power, length] = float(means[r])
+        if best is None or means[r] < best[0]:
+            solved = solve_triangular(C, V @ (g[:, r] * seen), lower=True, trans=1)
+            found = KernelRidge(center, model.factor, model.reach, B, solved, offset)
+            best = float(means[r]), found, target - errors[:, r]
 
     for power, length in itertools.product(_POWERS, _LENGTHS):
-        attempt(power, length)
+        attempt(power, length, SCOUTS)
     power, length = min(tried, key=lambda key: tried[key])
-    attempt(power, length * (3.0 if length == max(_LENGTHS) else 0.4))
+    attempt(power, length * (3.0 if length == max(_LENGTHS) else 0.4), SCOUTS)
+    if len(rows) > SCOUTS:
+        attempt(*min(tried, key=lambda key: tried[key]), LANDMARKS)
     assert best is not None
     _, model, left_out = best
     predictions = np.empty(n)

@@ -17,6 +17,7 @@ not infinitely many.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -54,7 +55,9 @@ def isj_bandwidth(counts: FloatArray) -> float | None:
         return None
     cosines = np.asarray(dct(counts / n, type=2), dtype=np.float64)[1:] / 2
     square = np.arange(1, m, dtype=np.float64) ** 2
-    powers = {s: square**s * cosines**2 for s in range(2, _STAGES + 1)}
+    powers = {1: square * cosines**2}
+    for s in range(2, _STAGES + 1):
+        powers[s] = powers[s - 1] * square
 
     def roughness(s: int, t: float) -> float:
         """Squared norm of the s-th derivative of the estimate with squared bandwidth t, on an axis of length 1."""
@@ -72,13 +75,13 @@ def isj_bandwidth(counts: FloatArray) -> float | None:
             norm = roughness(s, stage)
         return t - (2 * n * math.sqrt(math.pi) * norm) ** -0.4 if norm > 0 else t
 
-    grid = np.geomspace(1e-12, 0.1, 24)
-    values = np.array([excess(t) for t in grid])
-    roots = np.flatnonzero((values[:-1] < 0) & (values[1:] >= 0))
-    if len(roots) == 0:
-        return None
-    low, high = grid[roots[0]], grid[roots[0] + 1]
-    return math.sqrt(brentq(excess, low, high, rtol=1e-6)) * m  # pyright: ignore[reportArgumentType]
+    grid = np.geomspace(1e-12, 0.1, 24).tolist()
+    value = excess(grid[0])
+    for low, high in itertools.pairwise(grid):
+        before, value = value, excess(high)
+        if before < 0 <= value:
+            return math.sqrt(brentq(excess, low, high, rtol=1e-6)) * m  # pyright: ignore[reportArgumentType]
+    return None
 
 
 def normal_scale_bandwidth(counts: FloatArray) -> float:

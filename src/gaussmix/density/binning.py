@@ -83,7 +83,8 @@ def choose_axis(
     check_size(low, high)
     values, repeats = np.unique(sample, return_counts=True)
     step = rounding_step(values, repeats)
-    atoms = values if low == high else point_masses(values, repeats, step)
+    early = stream and len(values) == 2 and are_tied(repeats)  # too few to say what they are, and one came again
+    atoms = values if low == high or early else point_masses(values, repeats, step)
     others = ~np.isin(values, atoms)
     tied = are_tied(repeats[others])
     if span is not None:

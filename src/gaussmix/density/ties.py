@@ -181,7 +181,7 @@ def spread(counts: FloatArray) -> tuple[Resolved, float]:
     cell, right, left = np.empty((2, len(at))), np.full(len(at), -1), np.full(len(at), -1)
     starts, ends, masses, bottom = [], [], [], 0.0
     for k, top in enumerate(tops):
-        seen = np.flatnonzero(c >= _SIBLING * top * (1 - 1e-12))
+        seen = np.flatnonzero(c >= _SIBLING * bottom * (1 - 1e-12))  # the top would ask for more than half of c
         low, high = _cells(x[seen], m)
         half = level[seen] == k
         cell[:, seen[half]] = low[half], high[half]

@@ -59,6 +59,18 @@ def test_flattening_keeps_mass_and_leaves_what_is_worth_it(numbers: list[int], d
         assert (rise[top:] <= 1e-9).all()
 
 
+def test_a_ripple_of_rounding_stops_no_other_mode() -> None:
+    """The run of ones has a dip of a few 1e-9, which nothing can level below its neighbours by more than rounding."""
+    density = np.array([4, 1, 1 - 3e-9, 1, 1, 1, 1, 0.5, 0.5, 0.6, 0.45, 5])
+    p, width = density / density.sum(), np.ones(len(density))
+    counts = 100 * p
+    target, removed = flatten(p, width, counts, 3.0)
+    assert removed == 1
+    left = price_modes(target, width, counts)
+    assert (left.costs >= 3.0).all()
+    assert left.peaks.tolist() == [0, 11]
+
+
 def n_modes(x: np.ndarray, pdf, prominence: float = 0.01) -> int:
     """Maxima of a density between the ends of x that stand out."""
     from scipy.signal import find_peaks

@@ -39,6 +39,7 @@ _MOST_NODES = 4096
 _REFINED = 3  # searches for fewer once enough are known, and these are many
 _FIRST, _POWER = 24, 2.5  # Gaussians that are tried first; distances fall about as the number to this power
 _LEAST_WEIGHT = 1e-14
+_FAR_BELOW = -200.0  # logs of shares that are none
 _COARSE, _FINE = 1 << 15, 1 << 17  # panels of a certificate
 _SMALLEST = 1e-75  # unit of data that are simplified as they are
 _ROUNDING = 1e-12  # of values of distribution functions
@@ -150,15 +151,18 @@ def polish(g: Gaussians, at: Nodes) -> Gaussians:
     """Gaussians of a greater likelihood at the nodes: EM, then Fisher scoring with Levenberg's damping."""
     w, m, v = g
     for _ in range(_EM_STEPS):
-        share = _shares(w, m, v, at.x)[0] * at.mass[:, None]
+        share = _shares(w, m, v, at.x)[0]
+        share *= at.mass[:, None]
         w = share.sum(0) + 1e-300
         m = share.T @ at.x / w
-        v = np.maximum(((at.x[:, None] - m) ** 2 * share).sum(0) / w, 1e-6 * v)
+        away = at.x[:, None] - m
+        v = np.maximum(np.einsum("jk,jk,jk->k", away, away, share) / w, 1e-6 * v)
     damping, root_mass = 1e-2, np.sqrt(at.mass)[:, None]
     share, z, log_q = _shares(w, m, v, at.x)
     steps = _SCORING_STEPS * _SCORING_WORK / (at.x.size * w.size**2)
     for _ in range(round(min(max(steps, _FEWEST_STEPS), _SCORING_STEPS))):
-        slopes = np.concatenate([share - w, share * z, share * (z * z - 1)], axis=1)
+        by_mean = share * z
+        slopes = np.concatenate([share - w, by_mean, by_mean * z - share], axis=1)
         gradient, before = at.mass @ slopes, float(at.mass @ log_q)
         slopes *= root_mass
         information = slopes.T @ slopes
@@ -182,12 +186,17 @@ def polish(g: Gaussians, at: Nodes) -> Gaussians:
 @np.errstate(divide="ignore")
 def _shares(w: FloatArray, m: FloatArray, v: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Of x (N,): the Gaussians' shares in the density and deviations z, (N, k), and its log up to a constant."""
-    z = (x[:, None] - m) / np.sqrt(v)
-    terms = np.log(w) - 0.5 * np.log(v) - 0.5 * z * z
-    top = terms.max(1, keepdims=True)
-    shares = np.exp(terms - top)
+    z = x[:, None] - m
+    z *= 1 / np.sqrt(v)
+    shares = z * z
+    shares *= -0.5
+    shares += np.log(w) - 0.5 * np.log(v)
+    top = shares.max(1, keepdims=True)
+    shares -= top
+    np.exp(np.maximum(shares, _FAR_BELOW, out=shares), out=shares)  # exp is slow where it underflows
     total = shares.sum(1, keepdims=True)
-    return shares / total, z, (np.log(total) + top)[:, 0]
+    shares /= total
+    return shares, z, (np.log(total) + top)[:, 0]
 
 
 def bound_distance(first: Distribution1D, second: Distribution1D, ends: tuple[float, float], panels: int) -> float:

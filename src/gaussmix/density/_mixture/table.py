@@ -162,7 +162,11 @@ def log_densities(x: FloatArray, t: PolynomialTable, p: Pieces) -> FloatArray:
 def masses_outside(x: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) -> FloatArray:
     """P(X > x) if ``upper``, else P(X < x), of (N,) numbers."""
     direct, sign = partial(exact.masses_outside, p=p, upper=upper), 1.0 if upper else -1.0
-    return _evaluate(_values, direct, x, t.center, *t.per_root, t.tree, t.masses.ravel(), -sign, sign)
+    found = _evaluate(_values, direct, x, t.center, *t.per_root, t.tree, t.masses.ravel(), -sign, sign)
+    end = exact.ends(p)[upper]
+    if math.isfinite(end):  # where rounding of polynomials is left
+        found[x >= end if upper else x <= end] = 0.0
+    return found
 
 
 def quantiles(mass: FloatArray, t: PolynomialTable, p: Pieces, upper: bool) -> FloatArray:

@@ -40,7 +40,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaussmix._typing import FloatArray
-from gaussmix.density.auto.scoring import Likelihood, Mixture, cell_probabilities, jacobian
+from gaussmix.density.auto.scoring import Likelihood, Mixture, jacobian, sparse_probabilities
 from gaussmix.density.interior_point import maximum_likelihood_weights
 from gaussmix.density.reflection import reflect
 
@@ -98,11 +98,12 @@ def sharpen(likelihood: Likelihood, mixture: Mixture, found: Influence, alpha: f
     """The mixture after the EM step; its weights sum to 1."""
     w, means, stds = split(mixture, alpha)
     means = reflect(means, *likelihood.bounds)  # which leaves the density
-    A = cell_probabilities(likelihood.edges, means, stds, likelihood.bounds)
+    rows = sparse_probabilities(likelihood.edges, means, stds, likelihood.bounds)
+    A = rows.toarray()
     p = np.maximum(found.p, _TINY)
-    moved = w * (A @ (likelihood.counts / likelihood.n / p))
-    result = moved @ A + likelihood.background
-    own = w @ (A * A) / (likelihood.n * p)
+    moved = w * (rows @ (likelihood.counts / likelihood.n / p))
+    result = moved @ rows + likelihood.background
+    own = w @ rows.power(2) / (likelihood.n * p)
     smoothed_slopes = ((found.slopes @ A.T) * w) @ A / p
     repaired = np.einsum("kj,kj->j", smoothed_slopes, found.response)
     lever = np.maximum(_OPTIMISM * (found.leverage - repaired), 0) + own / np.maximum(result, _TINY)

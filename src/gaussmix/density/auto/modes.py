@@ -38,7 +38,8 @@ CELLS = 800
 _REACH = 5.0  # standard deviations: modes in the far tails do not matter
 _STEPS, _ROUNDS, _PASSES = 15, 3, 100
 _CLOSE = 0.005  # of a log-probability to its target: the steps end there
-_FLAT = 1e-9  # relative difference of densities that is none
+_FLAT = 1e-9  # relative difference of neighbouring densities that is none
+_EQUAL = 1e-12  # relative difference of masses that is rounding
 _TINY = 1e-250  # of a probability: of the widest cell, less of others
 _NOTHING = 1e-3  # points that move: such modes nobody sees
 
@@ -108,12 +109,12 @@ def price_modes(p: FloatArray, width: FloatArray, counts: FloatArray) -> Prices:
     relative = np.minimum(density[cells] / height[mode][way], 1.0)
     found = isotonic_regression(relative + 2 * way, weights=width[cells])
     blocks = found.blocks[:-1]
-    pooled = (np.diff(found.blocks) > 1) & (found.x[blocks] - 2 * way[blocks] < 1 - _FLAT)
     mass, length = (np.add.reduceat(each[cells], blocks) for each in (p, width))  # lifted levels have lost digits
+    pooled = (np.diff(found.blocks) > 1) & (mass < (1 - _EQUAL) * height[mode][way[blocks]] * length)
     block = np.repeat(np.arange(len(blocks)), np.diff(found.blocks))
-    changed = pooled[block]
-    way, cells, block = way[changed], cells[changed], block[changed]
     masses = mass[block] * (width[cells] / length[block])
+    changed = pooled[block] & (np.abs(masses - p[cells]) > _EQUAL * p[cells])
+    way, cells, masses = way[changed], cells[changed], masses[changed]
     cost = np.bincount(way, xlogy(counts[cells], p[cells] / masses), len(mode)).astype(np.float64)
     cost[np.bincount(way, minlength=len(mode)) == 0] = np.inf  # nothing to change
     cheapest = np.full(len(peaks), -1)

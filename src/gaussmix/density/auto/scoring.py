@@ -22,20 +22,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.sparse import csr_array
-from scipy.special import ndtr, xlogy
+from scipy.special import ndtr
 
-from gaussmix._typing import FloatArray
+from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.reflection import reflections
 
 _LARGEST_STEP = np.array([[2.0], [1.0], [0.7]])  # of log w, of m in standard deviations, of log s
 _REACH = 9.0  # standard deviations beyond which a Gaussian has no mass: 1e-19
-_FAR = 40.0  # where heights are zero in double precision
+_FAR = 12.0  # standard deviations beyond which all derivatives are zero: 1e-31
 _SQRT_2PI = math.sqrt(2 * math.pi)
+_TINY = float(np.finfo(float).tiny)
 _RIDGE = 1e-9  # of N: keeps a component without influence where it is
 
 Interval = tuple[float, float]  # bounds in y, infinite where open
@@ -71,10 +73,15 @@ class Likelihood:
     background: FloatArray  # (m,) probabilities of a fixed component, > 0 wherever there are counts
     bounds: Interval
 
-    @property
+    @cached_property
     def n(self) -> float:
         """Number of points."""
         return float(self.counts.sum())
+
+    @cached_property
+    def _seen(self) -> IntArray:
+        """The cells with counts."""
+        return np.flatnonzero(self.counts)
 
     @property
     def inner(self) -> slice:
@@ -87,7 +94,7 @@ class Likelihood:
 
     def of_cells(self, p: FloatArray, weights: FloatArray) -> float:
         """Log-likelihood, in nats, of weights (K,) that give the cells the probabilities p (m,)."""
-        return float(xlogy(self.counts, p).sum()) - self.n * (float(weights.sum()) - 1)
+        return float(self.counts[self._seen] @ np.log(p[self._seen])) - self.n * (float(weights.sum()) - 1)
 
 
 def jacobian(likelihood: Likelihood, mixture: Mixture) -> tuple[FloatArray, FloatArray]:
@@ -102,32 +109,37 @@ def refine(
 ) -> tuple[Mixture, float]:
     """At most ``steps`` scoring steps, until one gains less than ``tol`` nats; the mixture and its log-likelihood."""
     n, k = likelihood.n, len(mixture)
-    p, J = jacobian(likelihood, mixture)
-    value = likelihood.of_cells(p, mixture.weights)
+    p, parts, value = _evaluate(likelihood, mixture)
     for _ in range(steps):
-        p = np.maximum(p, np.finfo(float).tiny)
-        score = J @ (likelihood.counts / p)
+        p, weight = np.maximum(p, _TINY), np.tile(mixture.weights, 3)
+        score = weight * (parts @ (likelihood.counts / p))
         score[:k] -= n * mixture.weights
-        whitened = J * (math.sqrt(n) / np.sqrt(p))
-        information = whitened @ whitened.T
+        parts *= math.sqrt(n) / np.sqrt(p)
+        information = (parts @ parts.T) * np.multiply.outer(weight, weight)
         diagonal = information.diagonal() + _RIDGE * n
         for _ in range(6):
             step = _solve(information, damping * diagonal + _RIDGE * n, score)
             if step is not None:
                 moved = _move(likelihood, mixture, step)
-                p_moved, J_moved = jacobian(likelihood, moved)
-                value_moved = likelihood.of_cells(p_moved, moved.weights)
+                p, parts, value_moved = _evaluate(likelihood, moved)
                 if value_moved >= value - 1e-9:
                     break
             damping *= 8
         else:
             break
         gain = value_moved - value
-        mixture, value, p, J = moved, value_moved, p_moved, J_moved
+        mixture, value = moved, value_moved
         damping = max(damping / 6, 1e-5)
         if gain < tol:
             break
     return mixture, value
+
+
+def _evaluate(likelihood: Likelihood, mixture: Mixture) -> tuple[FloatArray, FloatArray, float]:
+    """(m,) cell probabilities, (3 K, m) derivatives of those of the components, and the log-likelihood."""
+    parts = cell_derivatives(likelihood.edges, mixture.means, mixture.stds, likelihood.bounds)
+    p = mixture.weights @ parts[0] + likelihood.background
+    return p, parts.reshape(-1, p.size), likelihood.of_cells(p, mixture.weights)
 
 
 def _solve(matrix: FloatArray, extra: FloatArray, right: FloatArray) -> FloatArray | None:
@@ -155,7 +167,11 @@ def _move(likelihood: Likelihood, mixture: Mixture, step: FloatArray) -> Mixture
 
 def cell_probabilities(edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval) -> FloatArray:
     """(n, m) probabilities of the m cells between ascending edges, which may start and end at infinity."""
-    return sparse_probabilities(edges, means, stds, bounds).toarray()
+    row, images, _ = _images(edges, means, stds, bounds)
+    parts = _differences(_standardised(edges, images, 1 / stds[row]))
+    for image in range(means.size, row.size):
+        parts[row[image]] += parts[image]
+    return parts[: means.size]
 
 
 def sparse_probabilities(
@@ -165,41 +181,60 @@ def sparse_probabilities(
     _, images = _reflected(means, stds, bounds)
     first = np.maximum(np.searchsorted(edges, images - reach * stds) - 1, 0)
     last = np.minimum(np.searchsorted(edges, images + reach * stds), edges.size - 1)
-    kept = last > first
-    row, mean, first, size = kept.nonzero()[1], images[kept], first[kept], (last - first)[kept] + 1
+    row, image = (last > first).T.nonzero()
+    mean, first, size = images[image, row], first[image, row], (last - first)[image, row] + 1
     end = np.cumsum(size)
-    image = np.repeat(np.arange(size.size), size)
-    edge = np.arange(image.size) + (first - end + size)[image]
-    P = _differences((edges[edge] - mean[image]) * (1 / stds[row])[image])
-    starts = np.ones(edge.size, bool)
-    starts[end - 1] = False  # an image's last edge starts no cell
-    cell = np.flatnonzero(starts)
-    return csr_array((P[cell], (row[image[cell]], edge[cell])), shape=(means.size, edges.size - 1))
+    edge = np.arange(size.sum()) + np.repeat(first - end + size, size)
+    P = _differences((edges[edge] - np.repeat(mean, size)) * np.repeat(1 / stds[row], size))
+    cells = np.ones(edge.size, bool)
+    cells[end - 1] = False  # an image's last edge starts no cell
+    ends = np.append(0, np.cumsum(np.bincount(row, size - 1, means.size)).astype(np.int64))
+    found = csr_array((P[cells[:-1]], edge[cells], ends), shape=(means.size, edges.size - 1))
+    if len(images) > 1:
+        found.sum_duplicates()
+    return found
 
 
 def cell_derivatives(edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval) -> FloatArray:
     """(3, n, m): `cell_probabilities`, s dP/dm and dP/dlog s."""
-    n, inverse, signs, rows = means.size, 1 / stds, np.empty(0), np.empty(0, np.int64)
-    if bounds != (-math.inf, math.inf):  # the mirror images that reach between the edges stand behind the components
-        signs, images = _reflected(means, stds, bounds)
-        reach = _REACH * stds
-        kept = (images + reach > edges[0]) & (images - reach < edges[-1])
-        kept[np.argmax((images == means).all(axis=1))] = False
-        image, rows = kept.nonzero()
-        means, inverse, signs = np.append(means, images[kept]), np.append(inverse, inverse[rows]), signs[image]
-    z = (edges - means[:, None]) * inverse[:, None]
-    np.minimum(np.maximum(z, -_FAR, out=z), _FAR, out=z)
-    height = np.exp(-0.5 * z * z)
+    n = means.size
+    rows, images, signs = _images(edges, means, stds, bounds)
+    z = _standardised(edges, images, 1 / stds[rows])
+    height = z * z
+    height *= -0.5
+    np.exp(height, out=height)
     height *= 1 / _SQRT_2PI
     parts = np.empty((3, len(z), edges.size - 1))
     parts[0] = _differences(z)
     np.subtract(height[:, :-1], height[:, 1:], out=parts[1])
-    parts[1, n:] *= signs[:, None]
+    parts[1, n:] *= signs[n:, None]
     height *= z
     np.subtract(height[:, :-1], height[:, 1:], out=parts[2])
-    for image, row in enumerate(rows, n):
-        parts[:, row] += parts[:, image]
+    for image in range(n, rows.size):
+        parts[:, rows[image]] += parts[:, image]
     return parts[:, :n]
+
+
+def _standardised(edges: FloatArray, means: FloatArray, inverse: FloatArray) -> FloatArray:
+    """(I, m + 1) places of the edges in standard deviations from the means (I,), cut where nothing is beyond."""
+    z = edges - means[:, None]
+    z *= inverse[:, None]
+    return np.minimum(np.maximum(z, -_FAR, out=z), _FAR, out=z)
+
+
+def _images(
+    edges: FloatArray, means: FloatArray, stds: FloatArray, bounds: Interval
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Rows, means and signs (I,): of the components (n,) first, then of their mirror images between the edges."""
+    rows, signs = np.arange(means.size), np.ones(means.size)
+    if bounds == (-math.inf, math.inf):
+        return rows, means, signs
+    sign, images = _reflected(means, stds, bounds)
+    reach = _REACH * stds
+    kept = (images + reach > edges[0]) & (images - reach < edges[-1])
+    kept[np.argmax((images == means).all(axis=1))] = False
+    image, row = kept.nonzero()
+    return np.append(rows, row), np.append(means, images[kept]), np.append(signs, sign[image])
 
 
 def _reflected(means: FloatArray, stds: FloatArray, bounds: Interval) -> tuple[FloatArray, FloatArray]:
@@ -210,8 +245,14 @@ def _reflected(means: FloatArray, stds: FloatArray, bounds: Interval) -> tuple[F
 
 def _differences(z: FloatArray) -> FloatArray:
     """Phi(z_j+1) - Phi(z_j) along the last axis, relatively accurate in both tails."""
-    upper = z > 0
-    tail = ndtr(-np.abs(z))
-    tail = np.where(upper, -tail, tail)
-    mass = (tail[..., 1:] - tail[..., :-1]) + (upper[..., 1:] > upper[..., :-1])
+    upper, below = z > 0, -np.abs(z)
+    near = below > -_FAR
+    if near.all():
+        tail = ndtr(below)
+    else:
+        tail = np.zeros(z.shape)
+        tail[near] = ndtr(below[near])
+    np.copysign(tail, 0.0 - z, out=tail)  # not of -0
+    mass = tail[..., 1:] - tail[..., :-1]
+    mass += upper[..., 1:] > upper[..., :-1]
     return np.maximum(mass, 0.0, out=mass)  # of the narrowest cells rounding is all

@@ -1,0 +1,246 @@
+"""ConditionalGMMExpansion: scikit-learn's contract, tables, lattices, point masses, files, and refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from gaussmix import ConditionalGMMExpansion
+from gaussmix.conditional import conformal_level
+from gaussmix.conditional.calibration import coverage, crps_samples, ks_uniform
+
+WEIGHTS_ARE_NOT_ROWS = {
+    "check_sample_weight_equivalence_on_dense_data": "rows that repeat fall into different folds, a weight into one",
+    "check_sample_weight_equivalence_on_sparse_data": "sparse X is refused",
+}
+
+
+def bent(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two branches that part to the right, and noise that grows to the left."""
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-1, 1, (n, 2))
+    return X, rng.choice([-1, 1], n) * (1 + X[:, 0]) + (1.2 - X[:, 0]) * 0.1 * rng.normal(size=n)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> ConditionalGMMExpansion:
+    return ConditionalGMMExpansion(random_state=0).fit(*bent(800))
+
+
+def test_scikit_learns_checks() -> None:
+    found = check_estimator(
+        ConditionalGMMExpansion(rule="fast"), on_fail=None, on_skip=None, expected_failed_checks=WEIGHTS_ARE_NOT_ROWS
+    )
+    assert [each["check_name"] for each in found if each["status"] == "failed"] == []
+
+
+def test_two_branches_are_found_where_there_are_two(fitted: ConditionalGMMExpansion) -> None:
+    law = fitted.predict_distribution([[0.5, 0.0]])[0]
+    assert law.cdf(-1.1) - law.cdf(-1.9) == pytest.approx(0.5, abs=0.12)
+    assert law.cdf(1.0) - law.cdf(-1.0) < 0.1
+    X, y = bent(1000, seed=1)
+    covered = [np.mean((y >= low) & (y <= high)) for low, high in [fitted.predict_interval(X, 0.9).T]]
+    assert 0.85 < covered[0] < 0.96
+    # nats: the mixture with the true parameters has none to spare
+    s = (1.2 - X[:, 0]) * 0.1
+    z = (y[:, None] - np.array([-1, 1]) * (1 + X[:, :1])) / s[:, None]
+    truth = np.log(0.5 * np.exp(-(z**2) / 2).sum(1) / s / np.sqrt(2 * np.pi)).mean()
+    alone = float(np.mean(-0.5 * np.log(2 * np.pi * y.var()) - (y - y.mean()) ** 2 / (2 * y.var())))
+    assert alone + 0.6 * (truth - alone) < fitted.score(X, y) <= truth + 0.02
+
+
+def test_shapes_and_seeds(fitted: ConditionalGMMExpansion) -> None:
+    X, _ = bent(7, seed=2)
+    assert fitted.predict(X).shape == (7,)
+    assert fitted.predict_quantiles(X, [0.1, 0.5, 0.9]).shape == (7, 3)
+    assert (np.diff(fitted.predict_quantiles(X, [0.1, 0.5, 0.9])) > 0).all()
+    assert fitted.sample(X, 5, random_state=1).shape == (7, 5)
+    np.testing.assert_array_equal(fitted.sample(X, 5, random_state=1), fitted.sample(X, 5, random_state=1))
+    again = clone(fitted).fit(*bent(800))
+    np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
+
+
+def test_threads_change_nothing() -> None:
+    X, y = bent(150)
+    one = ConditionalGMMExpansion("fast", random_state=0).fit(X, y)
+    two = ConditionalGMMExpansion("fast", random_state=0, n_jobs=2).fit(X, y)
+    np.testing.assert_array_equal(one.predict_quantiles(X, 0.3), two.predict_quantiles(X, 0.3))
+
+
+@pytest.mark.parametrize("kind", ["densities", "lattice", "atoms", "all atoms"])
+def test_a_saved_model_predicts_the_same(kind: str, tmp_path: Path) -> None:
+    X, y = bent(200)
+    if kind == "lattice":
+        y = np.round(3 * y)
+    elif kind == "atoms":
+        y = np.maximum(y, 0)
+    elif kind == "all atoms":
+        y = np.where(y > 0, 1.5, np.pi)
+    rule = "auto" if kind == "densities" else "fast"
+    model = ConditionalGMMExpansion(rule, random_state=0).fit(pd.DataFrame(X, columns=["a", "b"]), y)
+    model.save(tmp_path / "m.gmx")
+    loaded = ConditionalGMMExpansion.load(tmp_path / "m.gmx")
+    new = pd.DataFrame(bent(50, 3)[0], columns=["a", "b"])
+    np.testing.assert_array_equal(loaded.predict_quantiles(new, [0.1, 0.6]), model.predict_quantiles(new, [0.1, 0.6]))
+    assert loaded.report_ == model.report_
+    assert loaded.get_params() == model.get_params()
+    with pytest.raises(ValueError, match="feature names"):
+        loaded.predict(new.rename(columns={"a": "c"}))
+    model.save(tmp_path / "n.gmx")
+    assert (tmp_path / "m.gmx").read_bytes() == (tmp_path / "n.gmx").read_bytes()
+
+
+def test_counts_are_drawn_and_scored_on_their_lattice() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (600, 1))
+    y = rng.poisson(np.exp(1 + X[:, 0]))
+    model = ConditionalGMMExpansion("fast", random_state=0).fit(X, y)
+    assert model.report_.discrete
+    law = model.predict_distribution(X)
+    assert set(np.unique(model.sample(X, 3, random_state=0))) <= set(range(y.max() + 1))
+    mean = np.exp(1 + X[:, 0])
+    assert np.abs(law.mean() - mean).mean() < 0.35
+    from scipy.stats import poisson
+
+    assert law.logpdf(y).mean() > poisson.logpmf(y, mean).mean() - 0.12
+    smooth = ConditionalGMMExpansion("fast", discrete=False, random_state=0).fit(X, y)
+    assert smooth.predict_distribution(X).lattice is None
+    with pytest.raises(ValueError, match="repeat on a lattice"):
+        ConditionalGMMExpansion(discrete=True).fit(*bent(100))
+
+
+def test_many_zeros_are_a_point_mass_that_depends_on_x() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (1200, 2))
+    p = 1 / (1 + np.exp(-3 * X[:, 0]))
+    y = np.where(rng.random(1200) < p, 0.0, np.exp(0.5 * X[:, 1] + 0.4 * rng.normal(size=1200)))
+    law = ConditionalGMMExpansion("fast", random_state=0).fit(X, y).predict_distribution(X)
+    assert law.atoms is not None
+    assert np.abs(law.pdf(0.0) - p).mean() < 0.06
+    assert (law.ppf(0.01)[p > 0.5] == 0).all()
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
+def test_tables_with_categories_missing_values_and_dates(library: Any) -> None:
+    rng = np.random.default_rng(0)
+    n = 400
+    color = rng.choice(["red", "green", "blue"], n)
+    town = np.array([f"town {k}" for k in rng.integers(0, 30, n)])
+    number = rng.normal(size=n)
+    when = np.datetime64("2024-01-01") + rng.integers(0, 365, n).astype("timedelta64[D]")
+    y = 3 * (color == "red") + np.array([int(t[5:]) for t in town]) / 10 + number + 0.1 * rng.normal(size=n)
+    number[::7] = np.nan
+    table = library({"color": color, "town": town, "number": number, "when": when.astype("datetime64[ns]"), "one": 1})
+    model = ConditionalGMMExpansion("fast", random_state=0).fit(table, y)
+    assert model.report_.crps < 0.6 * model.report_.crps_marginal
+    unseen = library({"color": ["violet"], "town": ["nowhere"], "number": [np.nan], "when": when[:1], "one": [1]})
+    if library is pd.DataFrame:
+        assert np.isfinite(model.predict(unseen)).all()
+        with pytest.raises(ValueError, match="color held categories when the model was fitted, and now numbers"):
+            model.predict(table.assign(color=1.0))
+
+
+def test_numbers_can_be_named_as_categories() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 20, (500, 1)).astype(float)
+    y = rng.permutation(20)[X[:, 0].astype(int)] + 0.1 * rng.normal(size=500)
+    model = ConditionalGMMExpansion("fast", categorical_features=[0], random_state=0).fit(X, y)
+    assert model.report_.crps < 0.2 * model.report_.crps_marginal
+    with pytest.raises(ValueError, match="categorical_features names 3"):
+        ConditionalGMMExpansion(categorical_features=[3]).fit(X, y)
+
+
+def test_any_regressor_becomes_distributional(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3))
+    y = X @ [1.0, 2.0, 0.0] + rng.gamma(2.0, size=300)
+    model = ConditionalGMMExpansion("fast", regressor=LinearRegression(), random_state=0)
+    model = make_pipeline(StandardScaler(), model).fit(X, y)[-1]
+    assert model.report_.rmse < 1.7
+    with pytest.raises(ValueError, match="LinearRegression"):
+        model.save(tmp_path / "m.gmx")
+
+
+def test_weights_of_zero_are_rows_that_are_not_there() -> None:
+    X, y = bent(120)
+    weight = np.ones(120)
+    weight[:20] = 0
+    y[:20] = 1e6
+    some = ConditionalGMMExpansion("fast", random_state=0).fit(X, y, weight)
+    rest = ConditionalGMMExpansion("fast", random_state=0).fit(X[20:], y[20:])
+    np.testing.assert_array_equal(some.predict(X), rest.predict(X))
+
+
+CASES: dict[str, tuple[Any, Any]] = {
+    "constant y": (np.arange(20.0)[:, None], np.full(20, 3.0)),
+    "five rows": (np.arange(5.0)[:, None], np.array([0.1, 0.7, 0.2, 1.9, 0.3])),
+    "two rows": (np.arange(2.0)[:, None], np.array([0.1, 0.7])),
+    "constant X": (np.ones((30, 2)), np.linspace(0, 1, 30) ** 2),
+    "one class": (np.arange(30.0)[:, None], np.repeat([0.0, 1.0], 15)),
+    "a column missing altogether": (
+        np.column_stack([np.arange(30.0), np.full(30, np.nan)]),
+        np.linspace(0, 1, 30) ** 2,
+    ),
+    "exact": (np.arange(60.0)[:, None], np.arange(60.0) * 1.37),
+    "huge": (np.arange(40.0)[:, None], 1e150 * np.linspace(1, 2, 40) ** 2),
+    "tiny": (np.arange(40.0)[:, None], 1e-150 * np.linspace(1, 2, 40) ** 2),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_small_and_odd_data_have_right_answers(name: str) -> None:
+    X, y = CASES[name]
+    model = ConditionalGMMExpansion(random_state=0).fit(X, y)
+    law = model.predict_distribution(X)
+    low, high = law.interval(0.9).T
+    assert np.isfinite([low, high, law.mean(), law.crps(y)]).all()
+    assert np.mean((low <= y) & (y <= high)) >= 0.8
+    assert str(model.report_)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "said"),
+    [
+        (np.ones((3, 1)), [0, np.nan, 1], "NaN"),
+        (np.ones((3, 1)), [0, 1], "inconsistent"),
+        (np.array([["a"], ["b"]]), [0, 1], "could not convert"),
+        (np.full((3, 1), np.inf), [0, 1, 2], "infinity"),
+        (np.ones((1, 1)), [0], "n_samples=1"),
+    ],
+)
+def test_what_cannot_be_learnt_is_said(X: Any, y: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ConditionalGMMExpansion().fit(X, y)
+
+
+def test_calibration_in_numbers() -> None:
+    pit = (np.arange(999) + 0.5) / 999
+    assert coverage(pit)[0.9] == pytest.approx(0.9, abs=2e-3)
+    assert ks_uniform(pit) == pytest.approx(0.5 / 999)
+    assert conformal_level(pit, 0.9) == pytest.approx(0.9, abs=2e-3)
+    assert conformal_level(pit[:5], 0.9) == 1.0
+    y = np.random.default_rng(0).normal(size=2000)
+    assert crps_samples(y) == pytest.approx(np.abs(np.subtract.outer(y, y)).sum() / (2000 * 1999) / 2)
+
+
+def test_conformal_intervals_cover_what_plain_ones_miss(fitted: ConditionalGMMExpansion) -> None:
+    """A model that is told too narrow transforms asks for a wider level, the right share of which is covered."""
+    X, y = bent(2000, seed=5)
+    plain = fitted.predict_interval(X, 0.8)
+    conformal = fitted.predict_interval(X, 0.8, conformal=True)
+    asked = conformal_level(fitted.pit_, 0.8)
+    np.testing.assert_array_equal(conformal, fitted.predict_distribution(X).interval(asked))
+    assert plain.shape == conformal.shape
+    assert np.mean((conformal[:, 0] <= y) & (y <= conformal[:, 1])) > 0.76
+    with pytest.raises(ValueError, match="level is 2"):
+        fitted.predict_interval(X, 2.0)
