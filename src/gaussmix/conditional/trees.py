@@ -120,8 +120,9 @@ class Trees(TensorRecord):
         level = self.roots
         while len(level):
             level = level[inner[level]]
+            goes_on = split[level] & (out[level] == level)
             for child in (self.left[level], self.right[level]):
-                out[child] = np.where(split[level], child, out[level])
+                out[child] = np.where(goes_on, child, out[level])
             level = np.concatenate([self.left[level], self.right[level]]).astype(np.int64)
         return out
 
