@@ -702,6 +702,8 @@ EXEMPT: dict[str, str] = {
     "gaussmix._files:TensorRecord": "its classes are registered: mixture, counts",
     "gaussmix.cli:main": "opens the null device",
     "gaussmix.cli:_drop_unwritten": "opens the null device",
+    "gaussmix.data.decode:_to_rgb": "a picture that its callers opened",
+    "gaussmix.density.binary:_unnamed_file": "opens the null device",
     "gaussmix.data.cache:recall": "a digest, of which only the length matters: another one is read anew",
     "gaussmix.data.readers.avatars:_render": "a picture that was just drawn",
     "gaussmix.density.files:TableSource": "opens what `SourceFile` opens, whose kinds are registered",

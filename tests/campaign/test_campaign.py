@@ -6,6 +6,7 @@ The long one is `make campaign MINUTES=30`.
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def said_of(*words: object) -> str:
 
 
 COLUMNS = sorted(path for path in CASES.iterdir() if path.name.split("-")[0] in ("npy", "text", "parquet"))
-READ = {"npy-accepted-380e64b1-a.npy"}  # honest numbers, however odd
+READ = {"npy-accepted-380e64b1-a.npy", "npy-wide-290-decades.npy", "npy-wide-atoms.npy"}  # honest numbers, however odd
 SEVERAL = {"text-traceback-cc6b2ae9-a.csv.gz", "text-traceback-cc6b2ae9-a.txt.gz"}  # columns: damaged further on
 
 
@@ -98,6 +99,22 @@ def test_columns_that_did_harm(path: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     if path.name in SEVERAL:
         assert path.name in said_of(*words, "--column", "0")
+
+
+def test_what_the_threads_of_polars_print_is_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    """They panic beside the error; what others print there while a whole file is read is shown."""
+    import polars as pl
+
+    from gaussmix.density.binary import PolarsFile, _panics_unsaid
+
+    with pytest.raises(ValueError, match=r"panic-a\.parquet, column a, after row 0: parquet: "):
+        list(PolarsFile(CASES / "panic-a.parquet", "parquet").batches([0], 50))
+    assert capfd.readouterr().err == ""
+    with _panics_unsaid():
+        os.write(2, b"said\n")
+    assert capfd.readouterr().err == "said\n"
+    with pytest.raises(pl.exceptions.ComputeError, match="deep"), _panics_unsaid():
+        raise pl.exceptions.PanicException("deep")
 
 
 @pytest.mark.parametrize("path", sorted(CASES.glob("model-*")), ids=lambda path: path.name)
