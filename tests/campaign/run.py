@@ -27,6 +27,7 @@ from campaign.tries import BAD, GOOD, Tries  # noqa: E402
 
 TABLE, KEPT = HERE / "table.json", HERE.parents[1] / "runs" / "campaign"
 HANGS = 60.0  # seconds without a word from the worker
+SAVE_EVERY = 60.0
 STARTING = 180.0  # while a reader's libraries load, and its files are made
 
 
@@ -62,7 +63,7 @@ def watch(folder: Path, table: dict[str, Any], skip: int, end: float, names: lis
     worker = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said, env=env, bufsize=0)
     assert worker.stdout is not None
     now: dict[str, Any] = {"start": "", "place": skip, "n": table["next"]}
-    bad, patience, ended, waiting = 0, STARTING, False, b""
+    bad, patience, ended, waiting, saved = 0, STARTING, False, b"", time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(worker.stdout, selectors.EVENT_READ)
         while time.monotonic() < end:
@@ -81,6 +82,9 @@ def watch(folder: Path, table: dict[str, Any], skip: int, end: float, names: lis
                     bad += count(table, facts)
                 else:
                     now, patience = facts, STARTING if "whole" in facts else HANGS
+            if time.monotonic() > saved + SAVE_EVERY:
+                saved, table["next"] = time.monotonic(), now["n"]
+                save(table)
     worker.kill()
     worker.wait()
     if ended:  # it died, or hung

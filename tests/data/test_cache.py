@@ -166,6 +166,12 @@ def shorten(entry: Path) -> None:
     (entry / "images.npy").write_bytes(data.replace(b"(20, 16", b"(10, 16"))
 
 
+def ask_for_more(entry: Path) -> None:
+    """A header that announces more numbers than any memory holds, in as many bytes."""
+    data = (entry / "split.npy").read_bytes()
+    (entry / "split.npy").write_bytes(data.replace(b"(20,), }" + b" " * 16, b"(1000000000000000,), }  "))
+
+
 def flip(name: str, place: int) -> Callable[[Path], None]:
     def change(entry: Path) -> None:
         data = bytearray((entry / name).read_bytes())
@@ -181,6 +187,7 @@ def flip(name: str, place: int) -> Callable[[Path], None]:
         pytest.param(truncate("images.npy"), id="images cut"),
         pytest.param(append_byte, id="images longer"),
         pytest.param(shorten, id="fewer images"),
+        pytest.param(ask_for_more, id="split of 10^15"),
         pytest.param(truncate("meta.json"), id="meta cut"),
         pytest.param(flip("images.npy", 0), id="images not .npy"),
         pytest.param(flip("images.npy", 12), id="header of images"),

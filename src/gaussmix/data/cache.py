@@ -106,7 +106,7 @@ def _open(folder: Path) -> Entry | None:
     try:
         with reading(folder):
             return _read_whole(folder)
-    except (OSError, ValueError):
+    except (OSError, ValueError, MemoryError):  # the last of a head that asks for too much
         return None
 
 
