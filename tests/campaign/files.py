@@ -1,6 +1,6 @@
 """Each file of a folder of damaged ones, through the commands that a user would use: what they say, and what they take.
 
-python -m campaign.files [FOLDER]     in tests/, or with tests/ on PYTHONPATH; prints a table, and ends with 1 for faults
+python -m campaign.files [FOLDER]     in tests/; prints a table, and ends with status 1 for faults
 
 The word that begins a file's name says what it stands for (`KINDS`). A command may end in an answer, with status 0, or
 with one line that names the file and another status; in less than two seconds of the processor and 500 MB beyond what
@@ -22,9 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from campaign.tries import peak, reset_peak
 from data.layouts import write_image, write_image_folder
-
-from campaign.tries import _peak, _reset_peak
 
 CASES = Path(__file__).parent / "cases"
 MOST_SECONDS, MOST_BYTES = 2.0, 500_000_000
@@ -213,9 +212,9 @@ def _in_child(words: list[str], whole: list[str], said: Path, facts: Path) -> No
         if whole and main(whole):
             raise RuntimeError(f"a whole file fails: {whole}")
         os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 2)
-        before, started = _reset_peak(), time.process_time()
+        before, started = reset_peak(), time.process_time()
         ended = main(words)
-        taken = {"seconds": time.process_time() - started, "memory": _peak() - before}
+        taken = {"seconds": time.process_time() - started, "memory": peak() - before}
         facts.write_text(json.dumps({"status": ended, **taken}))
         status = 0
     finally:

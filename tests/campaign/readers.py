@@ -91,7 +91,11 @@ _TEXT = "gaussmix.density.text:TextInput"
 
 
 @register(
-    "npy", "a.npy b.npy", "gaussmix.density.binary:NpyFile", read=lambda f: (_either(f, "a.npy"), _either(f, "b.npy"))
+    "npy",
+    "a.npy b.npy",
+    "gaussmix.density.binary:NpyFile",
+    cost=3,
+    read=lambda f: (_either(f, "a.npy"), _either(f, "b.npy")),
 )
 def _npy(folder: Path) -> None:
     np.save(folder / "a.npy", _X)
@@ -102,7 +106,7 @@ def _either(folder: Path, name: str) -> None:
     fit_column(name, *(["--column", "1"] if name == "b.npy" else []))(folder)
 
 
-@register("csv", "a.csv", _TEXT, read=fit_column("a.csv", "--column", "0"))
+@register("csv", "a.csv", _TEXT, cost=3, read=fit_column("a.csv", "--column", "0"))
 def _csv(folder: Path) -> None:
     (folder / "a.csv").write_text(TABLE)
 
@@ -136,7 +140,7 @@ def _csv_zst(folder: Path) -> None:
         out.write(TABLE.encode())
 
 
-@register("csv without pyarrow", "a.csv", _TEXT, read=lambda folder: _plainly(folder))
+@register("csv without pyarrow", "a.csv", _TEXT, cost=3, read=lambda folder: _plainly(folder))
 def _plain_csv(folder: Path) -> None:
     (folder / "a.csv").write_text(TABLE)
 
@@ -165,7 +169,9 @@ def _parquet(folder: Path) -> None:
     pq.write_table(pa.table({"a": _X, "b": np.arange(len(_X))}), folder / "a.parquet", row_group_size=100)
 
 
-@register("feather", "a.arrow", "gaussmix.density.binary:ArrowFile", read=fit_column("a.arrow", "--column", "a"))
+@register(
+    "feather", "a.arrow", "gaussmix.density.binary:ArrowFile", cost=3, read=fit_column("a.arrow", "--column", "a")
+)
 def _feather(folder: Path) -> None:
     import pyarrow as pa
 
