@@ -29,7 +29,7 @@ from gaussmix._guard import shown
 
 CASES = Path(__file__).parent / "cases"
 MOST_SECONDS, MOST_BYTES = 2.0, 500_000_000
-_BAR = re.compile(r"^[A-Z][\w -]+ [━╸╺ ]* *\d+/\d+ ")  # a progress bar
+_BAR = re.compile(r"^[A-Z][\w -]+ [━╸╺ ]* *\d+/\d+ |^training +\d+%")  # a progress bar
 TINY = (
     "--size 8 --channels 8 16 --timesteps 20 --beta-schedule constant --beta 0.3 --batch-size 2 --warmup-steps 1 "
     "--mixed-precision no --reader-steps 0 --checkpoint-every 2"
@@ -194,11 +194,15 @@ def watched(words: list[str], whole: list[str]) -> Ended:
         if child == 0:
             _in_child(words, whole, said, facts)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        lines = said.read_text(errors="replace").splitlines() if said.exists() else []
+        lines = without_bars(said.read_text(errors="replace") if said.exists() else "")
         if status:
             return Ended(status, [*lines, "Traceback: the process died"], 0.0, 0)
-        shown = [line for line in lines if line.strip() and not _BAR.search(line)]
-        return Ended(said=shown, **json.loads(facts.read_text()))
+        return Ended(said=lines, **json.loads(facts.read_text()))
+
+
+def without_bars(said: str) -> list[str]:
+    """Lines of standard error that say something."""
+    return [line for line in said.splitlines() if line.strip() and not _BAR.search(line)]
 
 
 def _in_child(words: list[str], whole: list[str], said: Path, facts: Path) -> None:
