@@ -138,7 +138,7 @@ def full_disk(bench: Bench) -> None:
         with mounted(place, "size=64m") as real:
             for words in (bench.train(place, 4), bench.fit(place)):
                 assert bench.run(words)[0] == 0
-            options = {} if real else {"room": room << 10}
+            options: dict[str, Any] = {} if real else {"room": room << 10}
             if real:
                 _fill(place / "filler", room)
             disk = f"{'tmpfs' if real else 'limit of files'} with {room} KiB left"
