@@ -1,6 +1,6 @@
 """Each file of a folder of damaged ones, through the commands that a user would use: what they say, and what they take.
 
-python -m campaign.files [FOLDER [KIND ...]]     in tests/; prints a table, and ends with status 1 for faults
+python -m campaign.files [FOLDER [KIND ...]] [--write]     in tests/; prints a table, ends with status 1 for faults
 
 The word that begins a file's name says what it stands for (`KINDS`). A command may end in an answer, with status 0, or
 with one line that names the file and another status; in less than two seconds of the processor and 500 MB beyond what
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from campaign import page
 from campaign.tries import peak, reset_peak
 from data.layouts import write_image_folder
 
@@ -174,6 +175,7 @@ class Kinds:
         return Path(shutil.copytree(self.root / name, self._empty("copy") / name))
 
 
+HEAD = ("| file | command | status | CPU, s | memory, MB | said |", "| --- | --- | --- | --- | --- | --- |")
 KINDS: dict[str, Callable[[Kinds, Path], list[Call]]] = {
     **dict.fromkeys(("npy", "text", "parquet", "values"), Kinds.column),
     "model": Kinds.model,
@@ -258,10 +260,13 @@ def main() -> int:
     import gaussmix.diffusion.train
     import gaussmix.style.vgg  # noqa: F401
 
-    folder = Path(sys.argv[1]) if sys.argv[1:] else CASES
-    print("| file | command | status | CPU, s | memory, MB | said |\n| --- | --- | --- | --- | --- | --- |")
-    rows, faults = run(folder, sys.argv[2:] or list(KINDS))
-    print(f"\n{len(rows)} commands, {faults} faults")
+    words = [word for word in sys.argv[1:] if word != "--write"]
+    folder = Path(words[0]) if words else CASES
+    print(*HEAD, sep="\n")
+    rows, faults = run(folder, words[1:] or list(KINDS))
+    print(last := f"\n{len(rows)} commands, {faults} faults")
+    if "--write" in sys.argv:
+        page.write("files", [*HEAD, *rows, f"{last}. {page.versions()}"])
     return 1 if faults else 0
 
 

@@ -6,15 +6,16 @@ The long one is `make campaign MINUTES=30`.
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from campaign import readers
+from campaign import page, readers
 from campaign.mutations import damaged
 from campaign.readers import EXEMPT, READERS, SaidError, command, openers
-from campaign.tries import GOOD, Tries
+from campaign.tries import BAD, GOOD, Tries
 
 CASES = Path(__file__).parent / "cases"
 TRIES = 6  # of each reader, here; fewer of a dear one
@@ -64,6 +65,15 @@ def test_every_place_that_opens_a_file_is_registered() -> None:
     assert (covered | EXEMPT.keys()) - found == set(), "these open no file any more"
     assert covered & EXEMPT.keys() == set()
     assert len({reader.name for reader in READERS}) == len(READERS)
+
+
+def test_the_page_shows_the_table_of_tries() -> None:
+    """`python -m campaign.page`, in tests/, writes it; each bad column's sum stands in the last row."""
+    table = json.loads(page.TABLE.read_text())
+    assert page.written("tries") == page.tries_table(table)
+    assert sum(row[kind] for row in table["readers"].values() for kind in BAD) == 0
+    assert all(row["tries"] == sum(row[kind] for kind in (*GOOD, *BAD)) for row in table["readers"].values())
+    assert {reader.name for reader in READERS} == table["readers"].keys(), "have the campaign try the new reader"
 
 
 def test_the_same_try_does_the_same_damage(tmp_path: Path) -> None:
