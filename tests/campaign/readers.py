@@ -545,11 +545,12 @@ def _use_cache(folder: Path) -> None:
 
     def build(append: Callable[[np.ndarray], None]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         append(images)
-        return {"split": np.arange(3, dtype=np.uint8)}, {}
+        return {"split": np.arange(3, dtype=np.uint8)}, {"skipped": 0}
 
     entry = fetch(folder / "cache", "KEY", 4, build)
     assert entry.images.shape == images.shape
     assert entry.arrays["split"].tolist() == [0, 1, 2]
+    assert entry.info == {"skipped": 0}
 
 
 # --- networks
