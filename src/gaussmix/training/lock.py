@@ -51,7 +51,7 @@ def check_free(folder: Path) -> None:
 
 def _open_locked(path: Path) -> IO[bytes]:
     for _ in range(5):
-        file = path.open("a+b")
+        file = path.open("a+b", buffering=0)  # what a full disk does not take is not tried again on closing
         if _lock(file):
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), path.stat()):

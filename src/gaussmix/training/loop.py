@@ -93,7 +93,8 @@ class MetricsLog:
                 self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        self._file.close()
+        with naming(Path(self._file.name)):
+            self._file.close()
         if self._board is not None:
             self._board.close()
 
