@@ -55,8 +55,8 @@ def test_a_leaf_is_counts_of_which_a_density_can_be_learnt() -> None:
 def test_weights_out_of_bag_are_those_of_a_literal_loop() -> None:
     X, y, rng = data(60)
     forest, seen = CountForest.grow(X, y[:, None], Axis(-3, 0.01, 600), rng, n_trees=9)
+    found = expand(forest, seen, X, y, None, np.ones(60), rng)
     leaves = forest.leaves(X)
-    found = expand(forest, seen, leaves, y, None, np.ones(60), rng)
     cells = cells_of(forest, y)
     for i in (0, 13, 59):
         rows = []
@@ -74,7 +74,7 @@ def test_weights_out_of_bag_are_those_of_a_literal_loop() -> None:
 def test_weights_of_new_rows_are_means_of_their_leaves() -> None:
     X, y, rng = data(80)
     forest, seen = CountForest.grow(X, y[:, None], Axis(-3, 0.01, 600), rng, n_trees=5)
-    expansion = expand(forest, seen, forest.leaves(X), y, None, np.ones(80), rng).expansion
+    expansion = expand(forest, seen, X, y, None, np.ones(80), rng).expansion
     new = rng.uniform(-1, 1, (3, 2))
     cells = cells_of(forest, y)
     for row, weights in zip(new, expansion.weights(new), strict=True):
@@ -93,6 +93,6 @@ def test_weights_of_new_rows_are_means_of_their_leaves() -> None:
 def test_a_damaged_expansion_is_refused(name: str, value: float) -> None:
     X, y, rng = data(80)
     forest, seen = CountForest.grow(X, y[:, None], Axis(-3, 0.01, 600), rng, n_trees=2)
-    tensors = expand(forest, seen, forest.leaves(X), y, None, np.ones(80), rng).expansion.to_tensors()
+    tensors = expand(forest, seen, X, y, None, np.ones(80), rng).expansion.to_tensors()
     with pytest.raises(ValueError, match=r"\w"):
         ForestExpansion.from_tensors({**tensors, name: np.full_like(tensors[name], value)})

@@ -84,3 +84,23 @@ def test_a_feature_that_rows_lack_is_refused() -> None:
     trees.check_features(4)
     with pytest.raises(ValueError, match="feature 3 of 3"):
         trees.check_features(3)
+
+
+@pytest.mark.parametrize("least", [1, 7, 30, 1000])
+def test_pruned_trees_stop_where_a_child_would_be_too_small(least: int) -> None:
+    X, y = rows(missing=False)
+    tree: Any = DecisionTreeRegressor(min_samples_leaf=2).fit(X, y).tree_
+    trees = Trees.from_sklearn([tree, tree], [tree.n_node_samples.astype(float)] * 2)
+    pruned, number = trees.pruned(least)
+    X = X.astype(np.float32).astype(np.float64)
+    leaves = pruned.leaves(X)
+    np.testing.assert_array_equal(leaves, number[trees.stops(least)[trees.leaves(X)]])
+    for i in (0, 100, 299):  # walk down by hand
+        v = 0
+        while tree.children_left[v] >= 0:
+            children = tree.children_left[v], tree.children_right[v]
+            if min(tree.n_node_samples[list(children)]) < least:
+                break
+            v = children[int(X[i, tree.feature[v]] > tree.threshold[v])]
+        assert pruned.values[leaves[i, 0]] == tree.n_node_samples[v]
+    assert len(pruned.left) == len(set(leaves.ravel().tolist())) * 2 - 2  # binary trees without nodes to spare

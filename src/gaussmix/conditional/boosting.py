@@ -24,7 +24,7 @@ from gaussmix.conditional.cells import TINY, likelihoods
 from gaussmix.conditional.folds import Fold, run_each
 from gaussmix.conditional.trees import Trees
 
-_ROUNDS, _PATIENCE, _LEAST_GAIN = 200, 20, 1e-5
+_ROUNDS, _PATIENCE, _LEAST_GAIN = 200, 20, 2e-4  # rounds, and nats that so many must gain
 _RATE, _PRIOR = 0.2, 2.0
 _LEAVES, _LEAF, _FEATURES = 6, 20, 0.7
 _CONTRASTS = 6
@@ -131,8 +131,7 @@ def _boost(
     unseen = np.tile(prior.astype(np.float32), (len(fold.test), 1))
     member = _Member([], [], [np.einsum("nk,nk->n", unseen, N_there).astype(np.float64)])
     w_there = weight[fold.test]
-    best = float(np.average(np.log(member.unseen[0] + TINY), weights=w_there))
-    since = 0
+    curve = [float(np.average(np.log(member.unseen[0] + TINY), weights=w_there))]
     for _ in range(_ROUNDS):
         r = pi * N_here
         r /= np.maximum(r.sum(1, keepdims=True), np.float32(1e-30))
@@ -153,9 +152,7 @@ def _boost(
         member.trees.append(tree.tree_)
         member.steps.append(step)
         member.unseen.append(np.einsum("nk,nk->n", unseen, N_there).astype(np.float64))
-        score = float(np.average(np.log(member.unseen[-1] + TINY), weights=w_there))
-        since = 0 if score > best + _LEAST_GAIN else since + 1
-        best = max(best, score)
-        if since > _PATIENCE:
+        curve.append(float(np.average(np.log(member.unseen[-1] + TINY), weights=w_there)))
+        if len(curve) > _PATIENCE and max(curve[-_PATIENCE:]) < max(curve[:-_PATIENCE]) + _LEAST_GAIN:
             break
     return member

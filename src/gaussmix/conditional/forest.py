@@ -5,14 +5,15 @@
 (Meinshausen 2006, with counts in place of rows.) Counts are integers: those of two halves of the data add up to those
 of the whole. Bins come together to cells of about equal mass, and a cell is drawn as a Gaussian at its mean; its
 standard deviation is the bandwidth times the local distance of cells, chosen by the likelihood out of bag: a row of the
-data hears only trees that did not learn from it, and in their leaves is left out itself.
+data hears only trees that did not learn from it, and in their leaves is left out itself. So is the size of leaves:
+trees are grown fine, and pruned.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -30,11 +31,11 @@ from gaussmix.density.axis import Axis
 from gaussmix.density.counts import BinnedCounts
 
 MOST_CELLS, FEWEST_CELLS = 200, 20
-MOST_TREE_ROWS = 20_000
+MOST_TREE_ROWS = 30_000
 _SEEN = 0.632  # share of the rows that a tree learns from
-_LEAF = 10
+_LEAVES = (3, 6, 12, 24, 48)  # rows of a leaf, of those that a tree learnt from: tried out of bag
 _SPANS, _FACTORS = (2, 5, 12, 30), (0.15, 0.5, 1.0, 2.0, 4.0, 8.0)
-_JUDGES = 4_000  # rows that choose the bandwidth
+_JUDGES = 4_000  # rows that choose the bandwidth; half of them the size of leaves
 _GUARD, _WIDE = 1e-4, 3.0  # mass and standard deviations of what keeps an outlier from deciding on a bandwidth
 _CHUNK = 1 << 13
 Sparse = Any  # a csr_matrix: SciPy's types do not say what its operators give
@@ -76,7 +77,7 @@ class CountForest:
 
         def fit(rows: IntArray, seed: int) -> Any:
             most = max(1, min(d // 2 + d % 2, 60))
-            tree = DecisionTreeRegressor(min_samples_leaf=_LEAF, max_features=most, random_state=seed)
+            tree = DecisionTreeRegressor(min_samples_leaf=_LEAVES[0], max_features=most, random_state=seed)
             return tree.fit(X32[rows], targets[rows], None if weight is None else some_weights(weight, rows)).tree_
 
         work = []
@@ -85,7 +86,7 @@ class CountForest:
             seen[t, rows] = True
             work.append(partial(fit, rows, int(rng.integers(1 << 31))))
         grown = run_each(work, n_jobs)
-        return cls(Trees.from_sklearn(grown, [np.zeros(tree.node_count) for tree in grown]), axis), seen
+        return cls(Trees.from_sklearn(grown, [tree.n_node_samples.astype(np.float64) for tree in grown]), axis), seen
 
     def leaves(self, X: FloatArray) -> NDArray[np.int32]:
         """The leaf of each row in each tree, (N, T)."""
@@ -103,12 +104,7 @@ class CountForest:
     def add_leaves(self, leaves: NDArray[np.int32], bins: IntArray, times: NDArray[Any] | None = None) -> Self:
         """Count rows whose leaves (N, T) and bins (N,) are known."""
         once = np.ones(len(bins), np.int64) if times is None else times
-        some = max(1, _ENTRIES // max(len(bins), 1))
-        for start in range(0, leaves.shape[1], some):
-            rows = leaves[:, start : start + some]
-            columns = np.repeat(bins.astype(np.int32), rows.shape[1])
-            data = np.repeat(once, rows.shape[1])
-            self.counts = self.counts + csr_matrix((data, (rows.ravel(), columns)), shape=self.counts.shape)
+        self.counts = self.counts + _count(leaves, bins, once, self.counts.shape)
         return self
 
     def merge(self, other: CountForest) -> Self:
@@ -187,10 +183,40 @@ def _mean_rows(leaves: NDArray[np.int32], table: Sparse) -> FloatArray:
     return (pick @ table).toarray()
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """Numbers v (N,), the cells that they lie in and what these are as Gaussians; and rows (J,) that choose."""
+
+    v: FloatArray
+    half: FloatArray | None
+    weight: FloatArray
+    cell: IntArray
+    means: FloatArray
+    within: FloatArray
+    judges: IntArray
+    least: float
+
+    def bandwidth(self, rows: IntArray, out_of_bag: FloatArray, spans: Sequence[int]) -> tuple[float, FloatArray]:
+        """The best mean log-likelihood of some rows with weights (R, C), and the widths (C,) that have it."""
+        v, half, weight = self.v[rows], None if self.half is None else self.half[rows], self.weight[rows]
+        center = float(np.average(self.v, weights=self.weight))
+        spread = max(float(np.sqrt(np.average((self.v - center) ** 2, weights=self.weight))), TINY)
+        floor = max(1e-4 * spread, self.least)
+        guard = mixture_likelihoods(v, half, np.ones(1), np.array([center]), np.array([_WIDE * spread]))
+        best, stds = -math.inf, self.within
+        for span, factor in itertools.product(spans, _FACTORS):
+            tried = np.sqrt((factor * _spacing(self.means, span)) ** 2 + self.within**2 + floor**2)
+            p = mixture_likelihoods(v, half, out_of_bag, self.means, tried)
+            score = float(np.average(np.log((1 - _GUARD) * p + _GUARD * guard + TINY), weights=weight))
+            if score > best:
+                best, stds = score, tried
+        return best, stds
+
+
 def expand(
     forest: CountForest,
     seen: NDArray[np.bool_],
-    leaves: NDArray[np.int32],
+    X: FloatArray,
     v: FloatArray,
     half: FloatArray | None,
     weight: FloatArray,
@@ -198,54 +224,68 @@ def expand(
     *,
     least: float = 0.0,
 ) -> Expanded:
-    """Count v (N,) in a forest's leaves, and choose cells and bandwidth.
+    """Choose the size of a grown forest's leaves, count v (N,) in them, and choose cells and bandwidth.
 
-    ``seen`` (T, N) says which tree learnt from which row, ``leaves`` (N, T) where they lie, ``half`` is as in
-    `gaussmix.conditional.cells`, ``least`` the smallest standard deviation.
+    ``seen`` (T, N) says which tree learnt from which row of X (N, D), ``half`` is as in `gaussmix.conditional.cells`,
+    ``least`` the smallest standard deviation.
     """
     bins = forest.bins(v)
-    even = bool(np.all(weight == 1))
-    forest.add_leaves(leaves, bins, None if even else weight)
     cell, means, within = _cells(bins, v, weight)
-    of_bin = np.zeros(forest.axis.n_bins, np.int64)
-    of_bin[bins] = cell
-    # A forest may have counted other numbers too: their bins go to the nearest cell that has been met.
-    met = np.unique(bins)
-    gaps = np.searchsorted((met[:-1] + met[1:]) / 2, np.arange(forest.axis.n_bins))
-    of_bin = of_bin[met[gaps]]
-    n_bins, n_cells = forest.axis.n_bins, len(means)
-    group = csr_matrix((np.ones(n_bins), of_bin, np.arange(n_bins + 1)), shape=(n_bins, n_cells))
-    counts: Sparse = csr_matrix(forest.counts @ group)
+    sample = _Sample(v, half, weight, cell, means, within, rng.permutation(len(v))[:_JUDGES], least)
+    leaves = forest.leaves(X)
+    stops, number = _choose_leaves(forest, seen, leaves, sample)
+    leaves = number[stops[leaves]].astype(np.int32)
+    forest.add_leaves(leaves, bins, None if bool(np.all(weight == 1)) else weight)
+    counts = csr_matrix(forest.counts @ _groups(bins, cell, forest.axis.n_bins))
     totals = np.asarray(counts.sum(1)).ravel()
-    rows = np.arange(len(v))
-    if len(rows) > _JUDGES:
-        rows = np.sort(rng.choice(rows, _JUDGES, replace=False))
-    out_of_bag = _left_out(counts, totals, seen[:, rows], leaves[rows], cell[rows], weight[rows])
-    some_half = None if half is None else half[rows]
-    spread = max(float(np.sqrt(np.average((v - np.average(v, weights=weight)) ** 2, weights=weight))), TINY)
-    center = float(np.average(v, weights=weight))
-    guard = mixture_likelihoods(v[rows], some_half, np.ones(1), np.array([center]), np.array([_WIDE * spread]))
-    best, stds = -math.inf, within
-    floor = max(1e-4 * spread, least)
-    for span, factor in itertools.product(_SPANS, _FACTORS):
-        tried = np.sqrt((factor * _spacing(means, span)) ** 2 + within**2 + floor**2)
-        p = mixture_likelihoods(v[rows], some_half, out_of_bag, means, tried)
-        score = float(np.average(np.log((1 - _GUARD) * p + _GUARD * guard + TINY), weights=weight[rows]))
-        if score > best:
-            best, stds = score, tried
-    inverse = np.divide(1.0, totals, out=np.zeros(len(totals)), where=totals > 0)
-    expansion = ForestExpansion(
-        forest.trees, csr_matrix(counts.multiply(inverse[:, None]), dtype=np.float32), means, stds
-    )
 
     def left_out(some: Any) -> FloatArray:
         return _left_out(counts, totals, seen[:, some], leaves[some], cell[some], weight[some])
 
+    _, stds = sample.bandwidth(sample.judges, left_out(sample.judges), _SPANS)
+    inverse = np.divide(1.0, totals, out=np.zeros(len(totals)), where=totals > 0)
+    shares = csr_matrix(counts.multiply(inverse[:, None]), dtype=np.float32)
     p = np.empty(len(v))
     for start in range(0, len(v), _CHUNK):
         some = slice(start, start + _CHUNK)
         p[some] = mixture_likelihoods(v[some], None if half is None else half[some], left_out(some), means, stds)
-    return Expanded(expansion, p, left_out)
+    return Expanded(ForestExpansion(forest.trees, shares, means, stds), p, left_out)
+
+
+def _choose_leaves(
+    forest: CountForest, seen: NDArray[np.bool_], leaves: NDArray[np.int32], sample: _Sample
+) -> tuple[IntArray, IntArray]:
+    """Prune a forest to leaves of the size that is best out of bag; where nodes stop, and their new numbers, (M,)."""
+    few, scores = sample.judges[: _JUDGES // 2], []
+    for size in _LEAVES:
+        where = forest.trees.stops(size)[leaves].astype(np.int32)
+        counts = _count(where, sample.cell, sample.weight, (len(forest.trees.left), len(sample.means)))
+        totals = np.asarray(counts.sum(1)).ravel()
+        heard = _left_out(counts, totals, seen[:, few], where[few], sample.cell[few], sample.weight[few])
+        scores.append(sample.bandwidth(few, heard, _SPANS[1:2])[0])
+    best = _LEAVES[int(np.argmax(scores))]
+    stops = forest.trees.stops(best)
+    trees, number = forest.trees.pruned(best)
+    forest.trees, forest.counts = trees, csr_matrix((len(trees.left), forest.axis.n_bins), dtype=np.int64)
+    return stops, number
+
+
+def _groups(bins: IntArray, cell: IntArray, n_bins: int) -> Sparse:
+    """Which bin belongs to which cell, (n_bins, C); bins without numbers go where the nearest with some goes."""
+    met, first = np.unique(bins, return_index=True)
+    nearest = np.searchsorted((met[:-1] + met[1:]) / 2, np.arange(n_bins))
+    return csr_matrix((np.ones(n_bins), cell[first][nearest], np.arange(n_bins + 1)), shape=(n_bins, cell.max() + 1))
+
+
+def _count(leaves: NDArray[np.int32], place: IntArray, times: NDArray[Any], shape: tuple[int, int]) -> Sparse:
+    """Counts of places (N,) in the leaves (N, T) of their rows, some trees at a time."""
+    total: Sparse = csr_matrix(shape, dtype=times.dtype)
+    some = max(1, _ENTRIES // max(len(place), 1))
+    for start in range(0, leaves.shape[1], some):
+        rows = leaves[:, start : start + some]
+        columns = np.repeat(place.astype(np.int32), rows.shape[1])
+        total = total + csr_matrix((np.repeat(times, rows.shape[1]), (rows.ravel(), columns)), shape=shape)
+    return total
 
 
 def _left_out(

@@ -35,6 +35,7 @@ GUARD_WIDTH = 2.0  # standard deviations of y
 _LEAST_SHARE = 1e-3  # parts that weigh less are left out
 _GRID, _REACH = 41, 4.0  # Gaussians that are added to the residuals' own, over so many standard deviations
 _GRID_SHARE = 0.2
+_MOST_GAUSSIANS = 32  # of the residuals' own: more tell nothing that rows would notice
 _LEAST_PRIOR = 1e-6
 _LEAST_SPREAD = 0.1  # of the lattice's step: what stands for a single value
 _COSINES = 5
@@ -187,6 +188,8 @@ def expand_residuals(
         return np.ones(1), np.array([float(u[0])]), np.ones(1)
     even = bool(np.all(weight == weight[0]))
     law = GMMExpansion(discrete=False).fit(u, sample_weight=None if even else weight).distribution_
+    if len(law.weights) > _MOST_GAUSSIANS:
+        law = law.simplify(_MOST_GAUSSIANS).mixture
     weights, means, stds = law.weights, law.means, law.stds
     mass, loc, scale = law.tail
     if mass > 0:
@@ -231,7 +234,7 @@ def _grow(
     """A forest of counts of v (N,), split by ``targets``, and the likelihood of v out of bag."""
     axis, _, _ = choose_axis(take_sample(v), float(v.min()), float(v.max()))
     forest, seen = CountForest.grow(X, targets, axis, rng, n_trees=n_trees, weight=weight, n_jobs=n_jobs)
-    expanded = expand(forest, seen, forest.leaves(X), v, half, weight, rng, least=least)
+    expanded = expand(forest, seen, X, v, half, weight, rng, least=least)
     return expanded, expanded.likelihood
 
 

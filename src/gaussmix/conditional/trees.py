@@ -110,6 +110,35 @@ class Trees(TensorRecord):
         if self.feature.max(initial=0) >= n_features:
             raise ValueError(f"a tree asks for feature {self.feature.max()} of {n_features}")
 
+    def stops(self, least: float) -> IntArray:
+        """Where rows that come to each node (M,) stop, if ``values`` (M,) of both children must be at least ``least``.
+
+        For a node before that it is the node itself.
+        """
+        inner = self.left >= 0
+        children = np.minimum(self.values[self.left], self.values[self.right])
+        split = inner & (children >= least)
+        out = np.arange(len(self.left))
+        level = self.roots
+        while len(level):
+            level = level[inner[level]]
+            goes_on = split[level] & (out[level] == level)
+            for child in (self.left[level], self.right[level]):
+                out[child] = np.where(goes_on, child, out[level])
+            level = np.concatenate([self.left[level], self.right[level]]).astype(np.int64)
+        return out
+
+    def pruned(self, least: float) -> tuple[Trees, IntArray]:
+        """Trees whose rows stop where `stops` says, and the new number (M,) of each node that is left, else -1."""
+        stops = self.stops(least)
+        kept = stops == np.arange(len(stops))
+        number = np.where(kept, np.cumsum(kept) - 1, -1)
+        split = kept & (self.left >= 0)
+        split[split] = kept[self.left[split]]
+        left, right = (np.where(split, number[each], -1)[kept].astype(np.int32) for each in (self.left, self.right))
+        feature, threshold, missing = self.feature[kept], self.threshold[kept], self.missing_left[kept]
+        return Trees(feature, threshold, left, right, missing, number[self.roots], self.values[kept]), number
+
     def scaled(self, factor: float) -> Trees:
         """The same trees, values times ``factor``."""
         tensors = self.to_tensors()
