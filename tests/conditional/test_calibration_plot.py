@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from gaussmix.conditional import calibration_plot, pit_histogram, reliability
-from gaussmix.conditional.distribution import Basis, ConditionalMixture
+from gaussmix.conditional.bases import Basis
+from gaussmix.conditional.distribution import ConditionalMixture
 from gaussmix.plots import draw_fan
 
 

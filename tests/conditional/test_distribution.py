@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.stats import kstest
 
 from gaussmix import GaussianMixture1D, LatticeMixture1D
-from gaussmix.conditional.distribution import Basis, ConditionalMixture, Lattice
+from gaussmix.conditional.bases import Basis, Lattice
+from gaussmix.conditional.distribution import ConditionalMixture
 
 N = 30
 

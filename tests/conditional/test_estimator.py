@@ -66,7 +66,8 @@ def test_shapes_and_seeds(fitted: ConditionalGMMExpansion) -> None:
     assert (np.diff(fitted.predict_quantiles(X, [0.1, 0.5, 0.9])) > 0).all()
     assert fitted.sample(X, 5, random_state=1).shape == (7, 5)
     np.testing.assert_array_equal(fitted.sample(X, 5, random_state=1), fitted.sample(X, 5, random_state=1))
-    again = clone(fitted).fit(*bent(800))
+    unfitted: Any = clone(fitted)
+    again = unfitted.fit(*bent(800))
     np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
 
 
@@ -164,8 +165,8 @@ def test_any_regressor_becomes_distributional(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 3))
     y = X @ [1.0, 2.0, 0.0] + rng.gamma(2.0, size=300)
-    model = ConditionalGMMExpansion("fast", regressor=LinearRegression(), random_state=0)
-    model = make_pipeline(StandardScaler(), model).fit(X, y)[-1]
+    pipeline: Any = make_pipeline(StandardScaler(), ConditionalGMMExpansion("fast", regressor=LinearRegression()))
+    model: ConditionalGMMExpansion = pipeline.fit(X, y)[-1]
     assert model.report_.rmse < 1.7
     with pytest.raises(ValueError, match="LinearRegression"):
         model.save(tmp_path / "m.gmx")

@@ -18,7 +18,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.conditional.distribution import Basis
+from gaussmix.conditional.bases import Basis
 from gaussmix.conditional.folds import Fold, run_each, some_weights
 from gaussmix.conditional.trees import Trees
 

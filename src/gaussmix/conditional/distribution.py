@@ -11,69 +11,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import erf, logsumexp, ndtr
+from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray
 from gaussmix.conditional import _rows
+from gaussmix.conditional.bases import Basis, Lattice, Rows, distances, gathered, log_density, mean_distance, table
 from gaussmix.density.discrete import LatticeMixture1D
 from gaussmix.density.mixture import GaussianMixture1D
 
 _ROWS = 1 << 11
-_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 _LIGHT = 1e-6  # mass of components that quantiles, distribution functions and scores leave out
-_PLACES = 256  # of the tables in which a quantile's search begins
-_Rows = tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray]
-
-
-@dataclass(frozen=True, eq=False)
-class Basis:
-    """K Gaussians that all rows share, and the rows' weights (N, K)."""
-
-    weights: NDArray[np.floating]
-    means: FloatArray
-    stds: FloatArray
-
-    def rows(self, some: Any) -> Basis:
-        """The same Gaussians, the weights of some rows."""
-        return replace(self, weights=self.weights[some])
-
-    def beside(self, other: Basis) -> Basis:
-        """The Gaussians of both."""
-        return Basis(
-            np.hstack([self.weights, other.weights]),
-            np.append(self.means, other.means),
-            np.append(self.stds, other.stds),
-        )
-
-    def joined(self, other: Basis) -> Basis:
-        """The same Gaussians, the rows of both."""
-        return replace(self, weights=np.vstack([self.weights, other.weights]))
-
-
-@dataclass(frozen=True)
-class Lattice:
-    """Values origin + k step, k = 0 .. n - 1."""
-
-    origin: float
-    step: float
-    n: int
-
-    @property
-    def values(self) -> FloatArray:
-        """(n,)."""
-        return self.origin + self.step * np.arange(self.n, dtype=np.float64)
-
-    def numbers(self, y: FloatArray) -> FloatArray:
-        """The k of each y; NaN where it is none of the values."""
-        k = np.rint((y - self.origin) / self.step)
-        near = np.abs(y - (self.origin + self.step * k)) <= 1e-6 * self.step + 2e-7 * np.abs(y)
-        return np.where(near & (k >= 0) & (k < self.n), k, np.nan)
 
 
 class ConditionalMixture:
@@ -232,17 +184,17 @@ class ConditionalMixture:
             inside = (below * F**2 + (1 - below) * (1 - F) ** 2).sum(1) * self.lattice.step
             return inside + np.maximum(values[0] - y, 0) + np.maximum(y - values[-1], 0)
         k, still = len(self.moved.means), self._still
-        apart = _distances(self.moved), _distances(still)
+        apart = distances(self.moved), distances(still)
         out = np.empty(len(self))
         for part, rows in self._parts():
             full = part._full(_LIGHT)
-            row, weights, means, stds = _gathered(*full)
-            away = weights * _absolute(means - np.repeat(y[rows], np.diff(row)), stds)
+            row, weights, means, stds = gathered(*full)
+            away = weights * mean_distance(means - np.repeat(y[rows], np.diff(row)), stds)
             moved, others = full[0][:, :k], full[0][:, k:]
             within = part.scale * np.einsum("nk,nk->n", moved @ apart[0], moved)
             within += np.einsum("nk,nk->n", others @ apart[1], others)
             across = np.empty(len(part))
-            first, second = _gathered(*(each[:, :k] for each in full)), _gathered(*(each[:, k:] for each in full))
+            first, second = gathered(*(each[:, :k] for each in full)), gathered(*(each[:, k:] for each in full))
             _rows.apart_rows(*first, *second, across)
             out[rows] = np.add.reduceat(away, row[:-1]) - within / 2 - across
         return out
@@ -311,9 +263,9 @@ class ConditionalMixture:
         return weights / weights.sum(1, keepdims=True), np.hstack(means), np.hstack(stds)
 
     @cached_property
-    def _components(self) -> _Rows:
+    def _components(self) -> Rows:
         """All components that are not light, row after row."""
-        return _gathered(*self._full(_LIGHT))
+        return gathered(*self._full(_LIGHT))
 
     def _smooth_cdf(self, x: FloatArray) -> FloatArray:
         """P(X <= x) for x (N, Q), the lattice aside."""
@@ -326,7 +278,7 @@ class ConditionalMixture:
 
     def _quantiles(self, levels: FloatArray) -> FloatArray:
         x = np.empty(levels.shape)
-        (moved_places, moved_table), (fixed_places, fixed_table) = (_table(each) for each in (self.moved, self.fixed))
+        (moved_places, moved_table), (fixed_places, fixed_table) = (table(each) for each in (self.moved, self.fixed))
         inner = np.clip(levels, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
         for part, rows in self._parts():
             found = np.empty((len(part), levels.shape[1]))
@@ -356,7 +308,7 @@ class ConditionalMixture:
         weights, means, stds = self._full()
         k = weights.shape[1] - (0 if self.atoms is None else len(self.atoms.means))
         weights, means, stds = weights[:, :k], means[:, :k], stds[:, :k]
-        found = _log_density(y, weights, means, stds) if k else np.full(len(y), -math.inf)
+        found = log_density(y, weights, means, stds) if k else np.full(len(y), -math.inf)
         if self.atoms is not None:
             at = y[:, None] == self.atoms.means
             with np.errstate(divide="ignore"):
@@ -378,7 +330,7 @@ class ConditionalMixture:
             mirrored = low > 0
             low, high = np.where(mirrored, -high, low), np.where(mirrored, -low, high)
             p = (weights * (ndtr(high) - ndtr(low))).sum(1)
-            far = _log_density(values[rows], weights, means, stds) + math.log(lattice.step)
+            far = log_density(values[rows], weights, means, stds) + math.log(lattice.step)
             with np.errstate(divide="ignore"):
                 out[rows] = np.where(p > 1e-280, np.log(p), far)
         return np.where(np.isnan(k), -math.inf, out)
@@ -405,45 +357,3 @@ class ConditionalMixture:
         if self.lattice is None:
             return law
         return LatticeMixture1D(law, self.lattice.values, self.pmf()[0], self.lattice.step)
-
-
-def _log_density(y: FloatArray, weights: FloatArray, means: FloatArray, stds: FloatArray) -> FloatArray:
-    """log of each row's density at its own y (N,); components are (N, K)."""
-    z = (y[:, None] - means) / stds
-    with np.errstate(divide="ignore"):
-        return np.asarray(logsumexp(np.log(weights) - 0.5 * z * z - np.log(stds) - _HALF_LOG_2PI, axis=1))
-
-
-def _gathered(weights: FloatArray, means: FloatArray, stds: FloatArray) -> _Rows:
-    """Where each row's components begin (N + 1,), and those of (N, K) that are not light."""
-    kept = weights > 0
-    row = np.append(0, np.cumsum(kept.sum(1)))
-    return row, weights[kept], means[kept], stds[kept]
-
-
-def _absolute(d: FloatArray, s: FloatArray) -> FloatArray:
-    """E|N(d, s^2)|, also for s = 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = d / s
-        found = d * erf(z / math.sqrt(2)) + s * np.exp(-0.5 * z * z) * math.sqrt(2 / math.pi)
-    return np.where(s > 0, found, np.abs(d))
-
-
-def _distances(basis: Basis) -> FloatArray:
-    """E|X_k - X_l| for Gaussians of a basis, (K, K)."""
-    return _absolute(np.subtract.outer(basis.means, basis.means), np.hypot.outer(basis.stds, basis.stds))
-
-
-def _table(basis: Basis) -> tuple[FloatArray, FloatArray]:
-    """Places (G,) where Gaussians lie close, and each Gaussian's distribution function there, (K, G)."""
-    if len(basis.means) == 0:
-        return np.array([0.0, 1.0]), np.zeros((0, 2))
-    around = np.linspace(-3, 3, 13)
-    near = np.add.outer(basis.means, 0 * around) + np.multiply.outer(basis.stds, around)
-    mass = np.repeat(basis.weights.mean(0, dtype=np.float64), len(around))
-    order = np.argsort(near, axis=None)
-    heaped = np.cumsum(mass[order])
-    chosen = np.searchsorted(heaped, heaped[-1] * (np.arange(_PLACES) + 0.5) / _PLACES)
-    ends = (basis.means - 6 * basis.stds).min(), (basis.means + 6 * basis.stds).max()
-    places = np.unique(np.append(near.ravel()[order[chosen.clip(max=order.size - 1)]], ends))
-    return places, ndtr(np.subtract.outer(places, basis.means) / basis.stds).T

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -19,15 +17,11 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 from gaussmix._progress import progress_bar
 from gaussmix._typing import FloatArray
 from gaussmix.conditional import stored
-from gaussmix.conditional.atoms import AtomProbabilities, fit_atoms
-from gaussmix.conditional.calibration import ConditionalReport, conformal_level, coverage, crps_samples, ks_uniform
-from gaussmix.conditional.distribution import Basis, ConditionalMixture, Lattice
-from gaussmix.conditional.features import Features, as_level, read_table
-from gaussmix.conditional.folds import make_folds
-from gaussmix.conditional.learning import JUDGED, PARTS, STAGES, Learnt, learn
-from gaussmix.density.binning import point_masses, rounding_step
-
-MOST_CELLS = 512
+from gaussmix.conditional.calibration import ConditionalReport, conformal_level
+from gaussmix.conditional.distribution import ConditionalMixture
+from gaussmix.conditional.features import as_level, read_table
+from gaussmix.conditional.learning import STAGES
+from gaussmix.conditional.model import ConditionalModel, Options, learn_model
 
 
 class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
@@ -143,7 +137,8 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         if not isinstance(rng, np.random.Generator):
             rng = np.random.default_rng(check_random_state(rng).randint(2**31, size=4))
         with progress_bar("learning y given x", len(STAGES), self.verbose) as advance:
-            self._learned = self._learn(table, names, y, weight, rng, lambda stage: advance(1))
+            options = Options(self.rule, self.regressor, self.discrete, self.n_jobs)
+            self._learned = learn_model(table, names, y, weight, options, rng, lambda stage: advance(1))
         return self
 
     def predict(self, X: Any) -> FloatArray:
@@ -153,7 +148,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
     def predict_distribution(self, X: Any) -> ConditionalMixture:
         """Return the distributions of y at X (N, D), with SciPy's names: `ConditionalMixture`."""
         check_is_fitted(self)
-        return self._distribution(self._learned.features.transform(self._table(X, reset=False)[0]))
+        return self._learned.predict(self._learned.features.transform(self._table(X, reset=False)[0]))
 
     def predict_quantiles(self, X: Any, q: ArrayLike) -> FloatArray:
         """Return quantiles of y (N, Q) at X (N, D), for levels q (Q,) in [0, 1]."""
@@ -247,20 +242,13 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         if not all(each in names for each in self.categorical_features or ()):
             raise ValueError(f"its categories are {self.categorical_features!r:.60}")
         width = max(len(learned.features.kept), 1)
-        law = self._distribution(np.array([[np.nan], [0.0]]) * np.ones(width)).continuous
+        law = learned.predict(np.array([[np.nan], [0.0]]) * np.ones(width)).continuous
         if not (
             np.isfinite(law.mean()).all() and np.isfinite(law.var()).all() and all(len(each.weights) for each in law)
         ):
             raise ValueError("its distributions are not finite")
 
-    def _distribution(self, features: FloatArray) -> ConditionalMixture:
-        """The distributions at features (N, D)."""
-        learned = self._learned
-        atoms = None if learned.atoms is None else learned.atoms.basis(learned.atoms.predict(features))
-        law = None if learned.parts is None else learned.parts.predict(features)
-        return _in_units(law, learned.center, learned.spread, atoms, learned.lattice)
-
-    def _fitted(self) -> stored.Learned:
+    def _fitted(self) -> ConditionalModel:
         check_is_fitted(self)
         return self._learned
 
@@ -308,124 +296,6 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
             column = table[int(each)]
             table[int(each)] = np.array([as_level(v) for v in column.tolist()], dtype=object)
         return table, [str(name) for name in getattr(self, "feature_names_in_", range(len(table)))]
-
-    def _learn(
-        self,
-        table: list[NDArray[Any]],
-        names: list[str],
-        y: FloatArray,
-        weight: FloatArray,
-        rng: np.random.Generator,
-        tell: Callable[[str], None],
-    ) -> stored.Learned:
-        step, lattice, positions = self._kind(y)
-        folds = make_folds(len(y), rng)
-        features, X = Features.learn(table, names, y, weight, folds)
-        kind = np.searchsorted(positions, y)
-        kind = np.where(np.isin(y, positions), kind, len(positions))
-        smooth = np.flatnonzero(kind == len(positions))
-        atoms, p = None, np.zeros((len(y), 0))
-        if len(positions):
-            tell("point masses")
-            atoms, p = fit_atoms(X, kind, positions, weight, folds, rng, self.n_jobs)
-        learned, center, spread = None, 0.0, 1.0
-        if len(smooth):
-            v, w = y[smooth], weight[smooth] / weight[smooth].mean()
-            center = float(np.average(v, weights=w))
-            spread = float(np.sqrt(np.average((v - center) ** 2, weights=w)))
-            work = partial(learn, rule=self.rule, regressor=self.regressor, rng=rng, n_jobs=self.n_jobs, tell=tell)
-            learned = work(X[smooth], (v - center) / spread, w, step / 2 / spread)
-        judged = self._judge(learned, center, spread, atoms, p, smooth, X, y, lattice, rng)
-        report = self._report(judged, y, weight, X.shape[1], learned, step, lattice)
-        return stored.Learned(
-            features, learned and learned.parts, center, spread, atoms, lattice, report, judged[0].pit(judged[1])
-        )
-
-    def _kind(self, y: FloatArray) -> tuple[float, Lattice | None, FloatArray]:
-        """The rounding step of y, 0 for none; the lattice, if distributions are on one; positions of point masses."""
-        values, repeats = np.unique(y, return_counts=True)
-        step = rounding_step(values, repeats)
-        cells = round((values[-1] - values[0]) / step) + 1 if step > 0 else 0
-        if self.discrete is True and not cells > 0:
-            raise ValueError("discrete=True needs numbers y that repeat on a lattice; these do not")
-        if step > 0 and self.discrete is not False and (cells <= MOST_CELLS or self.discrete is True):
-            return step, Lattice(float(values[0]), step, cells), np.empty(0)
-        positions = point_masses(values, repeats, step)
-        if len(values) - len(positions) < 2:  # of a single number there is no spread
-            positions = values
-        return step, None, positions
-
-    def _judge(
-        self,
-        learned: Learnt | None,
-        center: float,
-        spread: float,
-        atoms: AtomProbabilities | None,
-        p: FloatArray,
-        smooth: NDArray[np.intp],
-        X: FloatArray,
-        y: FloatArray,
-        lattice: Lattice | None,
-        rng: np.random.Generator,
-    ) -> tuple[ConditionalMixture, FloatArray]:
-        """Distributions out of fold of some rows, and their y."""
-        if learned is None or atoms is None:
-            rows = np.sort(rng.permutation(len(y))[:JUDGED]) if learned is None else smooth[learned.rows]
-            law = None if learned is None else learned.distribution
-            return _in_units(law, center, spread, None if atoms is None else atoms.basis(p[rows]), lattice), y[rows]
-        others = np.setdiff1d(np.arange(len(y)), smooth)  # no density has learnt from these
-        others = np.sort(rng.permutation(others)[: len(others) * len(learned.rows) // len(smooth)])
-        rows = np.append(smooth[learned.rows], others)
-        law = learned.distribution.joined(learned.parts.predict(X[others]))
-        return _in_units(law, center, spread, atoms.basis(p[rows]), lattice), y[rows]
-
-    def _report(
-        self,
-        judged: tuple[ConditionalMixture, FloatArray],
-        y: FloatArray,
-        weight: FloatArray,
-        n_features: int,
-        learned: Learnt | None,
-        step: float,
-        lattice: Lattice | None,
-    ) -> ConditionalReport:
-        law, observed = judged
-        pit = law.pit(observed)
-        shares = np.zeros(len(PARTS)) if learned is None else learned.parts.shares
-        return ConditionalReport(
-            rule=self.rule,
-            n=len(y),
-            n_features=n_features,
-            shares={name: float(share) for name, share in zip(PARTS, shares, strict=True)},
-            log_likelihood=float(law.logpdf(observed).mean()),
-            crps=float(law.crps(observed).mean()),
-            crps_marginal=crps_samples(y),
-            rmse=float(np.sqrt(np.mean((law.mean() - observed) ** 2))),
-            coverage=coverage(pit),
-            pit_ks=ks_uniform(pit),
-            pit_chance=min(1.36 / math.sqrt(len(pit)), 1.0),
-            shrink=1.0 if learned is None else learned.shrink,
-            gap=0.0 if learned is None else learned.gap,
-            step=step,
-            discrete=lattice is not None,
-        )
-
-
-def _in_units(
-    law: ConditionalMixture | None, center: float, spread: float, atoms: Basis | None, lattice: Lattice | None
-) -> ConditionalMixture:
-    """Standard units to those of y; what atoms leave is shared as before. ``law`` is None where they leave nothing."""
-    if law is None:
-        assert atoms is not None
-        n = len(atoms.weights)
-        empty = Basis(np.empty((n, 0), np.float32), np.empty(0), np.empty(0))
-        return ConditionalMixture(empty, empty, np.zeros(n), np.ones(n), atoms=atoms)
-    moved, fixed = law.moved, law.fixed
-    if atoms is not None:
-        rest = np.maximum(1 - atoms.weights.sum(1, keepdims=True), 0.0)
-        moved, fixed = (Basis(each.weights * rest, each.means, each.stds) for each in (moved, fixed))
-    fixed = Basis(fixed.weights, fixed.means * spread + center, fixed.stds * spread)
-    return ConditionalMixture(moved, fixed, law.loc * spread + center, law.scale * spread, atoms=atoms, lattice=lattice)
 
 
 def _weights(sample_weight: ArrayLike, n: int) -> FloatArray:

@@ -45,7 +45,7 @@ class Levels:
 
 
 @dataclass(frozen=True)
-class Features:
+class TableFeatures:
     """How columns become numbers: ``columns`` has a `Levels` for categories, else None; ``kept`` of those made."""
 
     names: tuple[str, ...]
@@ -89,7 +89,7 @@ class Features:
         return cls(tuple(names), tuple(columns), tuple(kept.tolist())), np.ascontiguousarray(X[:, kept])
 
     def transform(self, table: Sequence[NDArray[Any]]) -> FloatArray:
-        """Features (N, D) of new rows."""
+        """TableFeatures (N, D) of new rows."""
         n = len(table[0]) if table else 0
         if not self.kept:
             return np.zeros((n, 1))

@@ -17,9 +17,10 @@ import numpy as np
 from scipy.stats import rankdata
 
 from gaussmix._typing import FloatArray, IntArray
+from gaussmix.conditional.bases import Basis
 from gaussmix.conditional.boosting import BoostedWeights, fit_boosted_weights
 from gaussmix.conditional.cells import TINY, mixture_likelihoods
-from gaussmix.conditional.distribution import Basis, ConditionalMixture
+from gaussmix.conditional.distribution import ConditionalMixture
 from gaussmix.conditional.folds import Fold, make_folds
 from gaussmix.conditional.forest import CountForest, Expanded, ForestExpansion, expand
 from gaussmix.conditional.location import Location, fit_location

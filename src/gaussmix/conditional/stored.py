@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ from gaussmix._files import Tensors, read_tensors, write_tensors
 from gaussmix._guard import reading
 from gaussmix._typing import FloatArray
 from gaussmix.conditional.atoms import AtomProbabilities
+from gaussmix.conditional.bases import Lattice
 from gaussmix.conditional.boosting import BoostedWeights
 from gaussmix.conditional.calibration import ConditionalReport
-from gaussmix.conditional.distribution import Lattice
-from gaussmix.conditional.features import Features
+from gaussmix.conditional.features import TableFeatures
 from gaussmix.conditional.forest import ForestExpansion
 from gaussmix.conditional.kernel_ridge import KernelRidge
 from gaussmix.conditional.learning import PARTS, Parts
 from gaussmix.conditional.location import Location
+from gaussmix.conditional.model import ConditionalModel
 from gaussmix.conditional.scale import Scale
 from gaussmix.conditional.trees import Trees
 
@@ -31,26 +32,12 @@ _MOST_VALUES = 10_000_000  # of a lattice
 _LARGEST = 1e150  # of a number, whose square is one too
 
 
-@dataclass(frozen=True)
-class Learned:
-    """All that predicts: parts in standard units, what these are, point masses, the lattice; and a report."""
-
-    features: Features
-    parts: Parts | None
-    center: float
-    spread: float
-    atoms: AtomProbabilities | None
-    lattice: Lattice | None
-    report: ConditionalReport
-    pit: FloatArray  # of rows out of fold
-
-
 def usable(path: str | Path) -> AbstractContextManager[None]:
     """Around what reads and tries a model: whatever is raised becomes a sentence that names the file."""
     return reading(path, "holds no usable conditional model", "; fit and save it again")
 
 
-def write(path: str | Path, learned: Learned, parameters: dict[str, Any], names: list[str] | None) -> None:
+def write(path: str | Path, learned: ConditionalModel, parameters: dict[str, Any], names: list[str] | None) -> None:
     """Write a model with a location of our own.
 
     Raises ValueError for one with a regressor of the user's, which only its library can save.
@@ -74,11 +61,11 @@ def write(path: str | Path, learned: Learned, parameters: dict[str, Any], names:
     write_tensors(path, tensors, KIND, about)
 
 
-def read(path: str | Path) -> tuple[Learned, dict[str, Any], list[str] | None]:
+def read(path: str | Path) -> tuple[ConditionalModel, dict[str, Any], list[str] | None]:
     """What `write` wrote. Raises ValueError, naming the file, for one that is damaged or of another kind."""
     with usable(path):
         tensors, about = read_tensors(path, KIND)
-        features = Features.from_dict(json.loads(about["features"]))
+        features = TableFeatures.from_dict(json.loads(about["features"]))
         parameters, names = json.loads(about["parameters"]), json.loads(about["names"])
         if not isinstance(parameters, dict) or (names is not None and names != list(features.names)):
             raise ValueError("its names of columns are not those of its features")
@@ -89,7 +76,7 @@ def read(path: str | Path) -> tuple[Learned, dict[str, Any], list[str] | None]:
         pit = np.asarray(tensors["pit"], np.float64)
         if pit.ndim != 1 or not (len(pit) and ((pit >= 0) & (pit <= 1)).all()):
             raise ValueError("its transforms are not between 0 and 1")
-        learned = Learned(
+        learned = ConditionalModel(
             features,
             _parts_from_tensors(parts, max(len(features.kept), 1)) if parts else None,
             center,

@@ -1,0 +1,104 @@
+"""Gaussians that many rows share, each row with weights of its own; and lattices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erf, logsumexp, ndtr
+
+from gaussmix._typing import FloatArray
+
+_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+_PLACES = 256  # of the tables in which a quantile's search begins
+Rows = tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray]
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """K Gaussians that all rows share, and the rows' weights (N, K)."""
+
+    weights: NDArray[np.floating]
+    means: FloatArray
+    stds: FloatArray
+
+    def rows(self, some: Any) -> Basis:
+        """The same Gaussians, the weights of some rows."""
+        return replace(self, weights=self.weights[some])
+
+    def beside(self, other: Basis) -> Basis:
+        """The Gaussians of both."""
+        return Basis(
+            np.hstack([self.weights, other.weights]),
+            np.append(self.means, other.means),
+            np.append(self.stds, other.stds),
+        )
+
+    def joined(self, other: Basis) -> Basis:
+        """The same Gaussians, the rows of both."""
+        return replace(self, weights=np.vstack([self.weights, other.weights]))
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Values origin + k step, k = 0 .. n - 1."""
+
+    origin: float
+    step: float
+    n: int
+
+    @property
+    def values(self) -> FloatArray:
+        """(n,)."""
+        return self.origin + self.step * np.arange(self.n, dtype=np.float64)
+
+    def numbers(self, y: FloatArray) -> FloatArray:
+        """The k of each y; NaN where it is none of the values."""
+        k = np.rint((y - self.origin) / self.step)
+        near = np.abs(y - (self.origin + self.step * k)) <= 1e-6 * self.step + 2e-7 * np.abs(y)
+        return np.where(near & (k >= 0) & (k < self.n), k, np.nan)
+
+
+def log_density(y: FloatArray, weights: FloatArray, means: FloatArray, stds: FloatArray) -> FloatArray:
+    """log of each row's density at its own y (N,); components are (N, K)."""
+    z = (y[:, None] - means) / stds
+    with np.errstate(divide="ignore"):
+        return np.asarray(logsumexp(np.log(weights) - 0.5 * z * z - np.log(stds) - _HALF_LOG_2PI, axis=1))
+
+
+def gathered(weights: FloatArray, means: FloatArray, stds: FloatArray) -> Rows:
+    """Where each row's components begin (N + 1,), and those of (N, K) that are not light."""
+    kept = weights > 0
+    row = np.append(0, np.cumsum(kept.sum(1)))
+    return row, weights[kept], means[kept], stds[kept]
+
+
+def mean_distance(d: FloatArray, s: FloatArray) -> FloatArray:
+    """E|N(d, s^2)|, also for s = 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = d / s
+        found = d * erf(z / math.sqrt(2)) + s * np.exp(-0.5 * z * z) * math.sqrt(2 / math.pi)
+    return np.where(s > 0, found, np.abs(d))
+
+
+def distances(basis: Basis) -> FloatArray:
+    """E|X_k - X_l| for Gaussians of a basis, (K, K)."""
+    return mean_distance(np.subtract.outer(basis.means, basis.means), np.hypot.outer(basis.stds, basis.stds))
+
+
+def table(basis: Basis) -> tuple[FloatArray, FloatArray]:
+    """Places (G,) where Gaussians lie close, and each Gaussian's distribution function there, (K, G)."""
+    if len(basis.means) == 0:
+        return np.array([0.0, 1.0]), np.zeros((0, 2))
+    around = np.linspace(-3, 3, 13)
+    near = np.add.outer(basis.means, 0 * around) + np.multiply.outer(basis.stds, around)
+    mass = np.repeat(basis.weights.mean(0, dtype=np.float64), len(around))
+    order = np.argsort(near, axis=None)
+    heaped = np.cumsum(mass[order])
+    chosen = np.searchsorted(heaped, heaped[-1] * (np.arange(_PLACES) + 0.5) / _PLACES)
+    ends = (basis.means - 6 * basis.stds).min(), (basis.means + 6 * basis.stds).max()
+    places = np.unique(np.append(near.ravel()[order[chosen.clip(max=order.size - 1)]], ends))
+    return places, ndtr(np.subtract.outer(places, basis.means) / basis.stds).T

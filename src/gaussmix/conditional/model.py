@@ -1,0 +1,171 @@
+"""What is learnt of a table and numbers y, point masses and lattices among them; and what it says of new rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaussmix._typing import FloatArray, IntArray
+from gaussmix.conditional.atoms import AtomProbabilities, fit_atoms
+from gaussmix.conditional.bases import Basis, Lattice
+from gaussmix.conditional.calibration import ConditionalReport, coverage, crps_samples, ks_uniform
+from gaussmix.conditional.distribution import ConditionalMixture
+from gaussmix.conditional.features import TableFeatures
+from gaussmix.conditional.folds import make_folds
+from gaussmix.conditional.learning import JUDGED, PARTS, Learnt, Parts, learn
+from gaussmix.density.binning import point_masses, rounding_step
+
+MOST_CELLS = 512
+
+
+@dataclass(frozen=True)
+class ConditionalModel:
+    """All that predicts: parts in standard units, what these are, point masses, the lattice; and a report."""
+
+    features: TableFeatures
+    parts: Parts | None
+    center: float
+    spread: float
+    atoms: AtomProbabilities | None
+    lattice: Lattice | None
+    report: ConditionalReport
+    pit: FloatArray  # of rows out of fold
+
+    def predict(self, X: FloatArray) -> ConditionalMixture:
+        """Distributions of y at features (N, D)."""
+        atoms = None if self.atoms is None else self.atoms.basis(self.atoms.predict(X))
+        law = None if self.parts is None else self.parts.predict(X)
+        return _in_units(law, self.center, self.spread, atoms, self.lattice)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is learnt: parameters of the estimator of the same names."""
+
+    rule: str
+    regressor: Any
+    discrete: bool | str
+    n_jobs: int | None
+
+
+def learn_model(
+    table: Sequence[NDArray[Any]],
+    names: Sequence[str],
+    y: FloatArray,
+    weight: FloatArray,
+    options: Options,
+    rng: np.random.Generator,
+    tell: Callable[[str], None] = lambda stage: None,
+) -> ConditionalModel:
+    """Learn the distribution of y (N,) from columns (N,) of numbers or categories; rows weigh ``weight`` (N,)."""
+    step, lattice, positions = kind_of(y, options.discrete)
+    folds = make_folds(len(y), rng)
+    features, X = TableFeatures.learn(table, names, y, weight, folds)
+    kind = np.where(np.isin(y, positions), np.searchsorted(positions, y), len(positions))
+    smooth = np.flatnonzero(kind == len(positions))
+    atoms, p = None, np.zeros((len(y), 0))
+    if len(positions):
+        tell("point masses")
+        atoms, p = fit_atoms(X, kind, positions, weight, folds, rng, options.n_jobs)
+    learnt, center, spread = None, 0.0, 1.0
+    if len(smooth):
+        v, w = y[smooth], weight[smooth] / weight[smooth].mean()
+        center = float(np.average(v, weights=w))
+        spread = float(np.sqrt(np.average((v - center) ** 2, weights=w)))
+        learnt = learn(
+            X[smooth],
+            (v - center) / spread,
+            w,
+            step / 2 / spread,
+            options.rule,
+            options.regressor,
+            rng,
+            options.n_jobs,
+            tell,
+        )
+    rows = _judged(learnt, smooth, len(y), rng)
+    law = learnt and learnt.distribution
+    if learnt is not None and len(rows) > len(learnt.rows):  # point masses, of which no density has learnt
+        law = learnt.distribution.joined(learnt.parts.predict(X[rows[len(learnt.rows) :]]))
+    law = _in_units(law, center, spread, atoms and atoms.basis(p[rows]), lattice)
+    pit = law.pit(y[rows])
+    report = _report(law, y[rows], pit, options.rule, learnt, n=len(y), n_features=X.shape[1], step=step)
+    return ConditionalModel(features, learnt and learnt.parts, center, spread, atoms, lattice, report, pit)
+
+
+def kind_of(y: FloatArray, discrete: bool | str) -> tuple[float, Lattice | None, FloatArray]:
+    """The rounding step of y, 0 for none; the lattice, if distributions are on one; positions of point masses."""
+    values, repeats = np.unique(y, return_counts=True)
+    step = rounding_step(values, repeats)
+    cells = round((values[-1] - values[0]) / step) + 1 if step > 0 else 0
+    if discrete is True and not cells > 0:
+        raise ValueError("discrete=True needs numbers y that repeat on a lattice; these do not")
+    if step > 0 and discrete is not False and (cells <= MOST_CELLS or discrete is True):
+        return step, Lattice(float(values[0]), step, cells), np.empty(0)
+    positions = point_masses(values, repeats, step)
+    if len(values) - len(positions) < 2:  # of a single number there is no spread
+        positions = values
+    return step, None, positions
+
+
+def _judged(learnt: Learnt | None, smooth: IntArray, n: int, rng: np.random.Generator) -> IntArray:
+    """Rows that the report is about: those that the densities were judged on, and as large a share of the others."""
+    if learnt is None:
+        return np.sort(rng.permutation(n)[:JUDGED])
+    others = np.setdiff1d(np.arange(n), smooth)
+    some = rng.permutation(others)[: len(others) * len(learnt.rows) // len(smooth)]
+    return np.append(smooth[learnt.rows], np.sort(some))
+
+
+def _report(
+    law: ConditionalMixture,
+    y: FloatArray,
+    pit: FloatArray,
+    rule: str,
+    learnt: Learnt | None,
+    *,
+    n: int,
+    n_features: int,
+    step: float,
+) -> ConditionalReport:
+    """The facts about distributions out of fold and their y (R,)."""
+    shares = np.zeros(len(PARTS)) if learnt is None else learnt.parts.shares
+    return ConditionalReport(
+        rule=rule,
+        n=n,
+        n_features=n_features,
+        shares={name: float(share) for name, share in zip(PARTS, shares, strict=True)},
+        log_likelihood=float(law.logpdf(y).mean()),
+        crps=float(law.crps(y).mean()),
+        crps_marginal=crps_samples(y),
+        rmse=float(np.sqrt(np.mean((law.mean() - y) ** 2))),
+        coverage=coverage(pit),
+        pit_ks=ks_uniform(pit),
+        pit_chance=min(1.36 / math.sqrt(len(pit)), 1.0),
+        shrink=1.0 if learnt is None else learnt.shrink,
+        gap=0.0 if learnt is None else learnt.gap,
+        step=step,
+        discrete=law.lattice is not None,
+    )
+
+
+def _in_units(
+    law: ConditionalMixture | None, center: float, spread: float, atoms: Basis | None, lattice: Lattice | None
+) -> ConditionalMixture:
+    """Standard units to those of y; what atoms leave is shared as before. ``law`` is None where they leave nothing."""
+    if law is None:
+        assert atoms is not None
+        n = len(atoms.weights)
+        empty = Basis(np.empty((n, 0), np.float32), np.empty(0), np.empty(0))
+        return ConditionalMixture(empty, empty, np.zeros(n), np.ones(n), atoms=atoms)
+    moved, fixed = law.moved, law.fixed
+    if atoms is not None:
+        rest = np.maximum(1 - atoms.weights.sum(1, keepdims=True), 0.0)
+        moved, fixed = (Basis(each.weights * rest, each.means, each.stds) for each in (moved, fixed))
+    fixed = Basis(fixed.weights, fixed.means * spread + center, fixed.stds * spread)
+    return ConditionalMixture(moved, fixed, law.loc * spread + center, law.scale * spread, atoms=atoms, lattice=lattice)
