@@ -47,6 +47,17 @@ def test_truncated_foreign_and_future_files_are_named(tmp_path: Path) -> None:
         read_tensors(tmp_path / "absent", "Thing")
 
 
+def test_a_full_disk_is_said_with_the_files_name(tmp_path: Path) -> None:
+    """The system's own error of a write names no file."""
+    path = tmp_path / "x.bin"
+    with pytest.raises(OSError, match="No space left") as caught, whole_file(path):
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(path)
+    with pytest.raises(ConnectionError) as other, whole_file(path):
+        raise ConnectionResetError(104, "reset")
+    assert other.value.filename is None
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.safetensors"
     write_tensors(path, {"a": np.zeros(2)}, "Thing")

@@ -9,6 +9,7 @@ whether its process still runs, and removes what a killed one left.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -31,6 +32,7 @@ from safetensors.numpy import load, save
 
 STALE_AFTER = 86400.0  # seconds without a write, after which a leftover of another machine's process is removed
 _LEFTOVER = re.compile(r"\..*\.gm-([0-9a-f]{4})-(\d+)-[0-9a-f]{8}(\.[^.]*)?")
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _LONGEST_STEM = 180  # bytes; names of files may have 255
 _swept: set[Path] = set()  # folders in which this process has looked for leftovers
 
@@ -97,6 +99,17 @@ def _is_abandoned(path: Path, host: str, pid: int) -> bool:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Around what writes to a file: what the system says of a full disk names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _DISK:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def whole_file(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[Path]:
     """Yield a path to write to, with the suffix of ``path``; on leaving without an error it takes that one's place.
 
@@ -107,7 +120,8 @@ def whole_file(path: str | os.PathLike[str], *, durable: bool = False) -> Iterat
     sweep(path.parent)
     aside = aside_name(path)
     try:
-        yield aside
+        with naming(path):
+            yield aside
         if durable:
             flush(aside)
         os.replace(aside, path)

@@ -1,6 +1,6 @@
 """The kill campaign: work is stopped at named crash points and at random instants, goes on, and must end as unbroken.
 
-    python -m campaign.kills SCENARIO[=POINTS] ... [--seconds S]     in tests/, or with tests/ on PYTHONPATH
+    python -m campaign.kills SCENARIO[=POINTS] ... [--instants N] [--write]     in tests/, or with tests/ on PYTHONPATH
 
 A crash point is a call by which files appear, change their names or go (Python announces each as an audit event); the
 process ends just before it, as by SIGKILL. A scenario is work on a folder that can be started and gone on with by the
@@ -29,6 +29,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from campaign import page
 
 TESTS = Path(__file__).parents[1]
 _EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree"}
@@ -131,16 +133,22 @@ def _density(folder: Path) -> None:
 
 
 def _style(folder: Path) -> None:
-    import numpy as np
+    from gaussmix.cli import main
 
-    from gaussmix.style.expansion import GramExpansion
+    words = ["style", "fit", str(folder / "a.png"), "--weights", str(folder / "v.pth"), "--crops", "4"]
+    assert main([*words, "-o", str(folder / "style.safetensors")]) == 0
+
+
+def _style_inputs(folder: Path) -> None:
+    import numpy as np
+    import torch
+    from PIL import Image
+
     from gaussmix.style.vgg import STYLE_LAYERS, VGG19Features
 
-    pictures = [np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)]
-    features = VGG19Features.random(width=1, layers=STYLE_LAYERS)
-    style = GramExpansion().fit({"a": pictures}, features, crops=4, random_state=0)
     folder.mkdir(exist_ok=True)
-    style.save(folder / "style.safetensors")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)).save(folder / "a.png")
+    torch.save(VGG19Features.random(width=1, layers=STYLE_LAYERS).state_dict(), folder / "v.pth")
 
 
 SCENARIOS = {
@@ -154,7 +162,7 @@ SCENARIOS = {
     ),
     "autoencoder": Scenario(_autoencoder, "autoencoder.digits gaussmix.autoencoder.train", inspect=whole_checkpoints),
     "density": Scenario(_density, "gaussmix.cli.density", warm=True),
-    "style": Scenario(_style, "gaussmix.style.expansion gaussmix.style.vgg"),
+    "style": Scenario(_style, "gaussmix.cli.style gaussmix.style.expansion gaussmix.style.vgg", prepare=_style_inputs),
 }
 
 
@@ -283,22 +291,41 @@ def spread(count: int, most: int | None) -> list[int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenarios", nargs="+", metavar="SCENARIO[=POINTS]", help="all crash points if not given")
-    parser.add_argument("--seconds", type=float, default=0.0, help="then kill each at random instants for so long")
+    parser.add_argument("--instants", type=int, default=0, help="then kill each at so many random instants")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help="write the table into docs/campaign.md")
     options = parser.parse_args()
-    said = {}
+    said: dict[str, dict[str, Any]] = {}
     for word in options.scenarios:
         name, _, points = word.partition("=")
         with tempfile.TemporaryDirectory() as root:
             campaign = Campaign(SCENARIOS[name], Path(root))
             for number in spread(len(campaign.names), int(points) if points else None):
                 campaign.kill_at(number)
-            chance, until = random.Random(options.seed), time.monotonic() + options.seconds
-            while time.monotonic() < until:
+            chance = random.Random(options.seed)
+            for _ in range(options.instants):
                 campaign.kill_after(chance.random() * campaign.seconds)
         said[name] = {"tries": campaign.tries, "points": len(campaign.names), "failures": campaign.failures}
     print(json.dumps(said))
+    if options.write:
+        page.write("kills", [*table(said, options.instants), "", page.versions()])
     return any(each["failures"] for each in said.values())
+
+
+def table(said: dict[str, dict[str, Any]], instants: int) -> list[str]:
+    """The table of the page: kills, and what was found after them."""
+    found = {"do not go on": "it does not go on", "checkpoints lost": "is left", "other hashes": "it ended otherwise"}
+    lines = [
+        f"| work | kills | at calls | at random instants | {' | '.join(found)} | other faults |",
+        "|" + " --- |" * 8,
+    ]
+    sums = [0] * 7
+    for name, each in said.items():
+        faults = [sum(words in fault for fault in each["failures"]) for words in found.values()]
+        row = [each["tries"], each["tries"] - instants, instants, *faults, len(each["failures"]) - sum(faults)]
+        sums = [a + b for a, b in zip(sums, row, strict=True)]
+        lines.append(f"| {name} | {' | '.join(map(str, row))} |")
+    return [*lines, f"| **all** | {' | '.join(map(str, sums))} |"]
 
 
 if __name__ == "__main__":

@@ -91,7 +91,11 @@ _TEXT = "gaussmix.density.text:TextInput"
 
 
 @register(
-    "npy", "a.npy b.npy", "gaussmix.density.binary:NpyFile", read=lambda f: (_either(f, "a.npy"), _either(f, "b.npy"))
+    "npy",
+    "a.npy b.npy",
+    "gaussmix.density.binary:NpyFile",
+    cost=3,
+    read=lambda f: (_either(f, "a.npy"), _either(f, "b.npy")),
 )
 def _npy(folder: Path) -> None:
     np.save(folder / "a.npy", _X)
@@ -102,7 +106,7 @@ def _either(folder: Path, name: str) -> None:
     fit_column(name, *(["--column", "1"] if name == "b.npy" else []))(folder)
 
 
-@register("csv", "a.csv", _TEXT, read=fit_column("a.csv", "--column", "0"))
+@register("csv", "a.csv", _TEXT, cost=3, read=fit_column("a.csv", "--column", "0"))
 def _csv(folder: Path) -> None:
     (folder / "a.csv").write_text(TABLE)
 
@@ -136,7 +140,7 @@ def _csv_zst(folder: Path) -> None:
         out.write(TABLE.encode())
 
 
-@register("csv without pyarrow", "a.csv", _TEXT, read=lambda folder: _plainly(folder))
+@register("csv without pyarrow", "a.csv", _TEXT, cost=3, read=lambda folder: _plainly(folder))
 def _plain_csv(folder: Path) -> None:
     (folder / "a.csv").write_text(TABLE)
 
@@ -165,7 +169,9 @@ def _parquet(folder: Path) -> None:
     pq.write_table(pa.table({"a": _X, "b": np.arange(len(_X))}), folder / "a.parquet", row_group_size=100)
 
 
-@register("feather", "a.arrow", "gaussmix.density.binary:ArrowFile", read=fit_column("a.arrow", "--column", "a"))
+@register(
+    "feather", "a.arrow", "gaussmix.density.binary:ArrowFile", cost=3, read=fit_column("a.arrow", "--column", "a")
+)
 def _feather(folder: Path) -> None:
     import pyarrow as pa
 
@@ -348,7 +354,6 @@ def _use_counts(folder: Path) -> None:
     "sampler of latents",
     "s.safetensors",
     f"{_TENSORS} gaussmix.latents.expansion:ExpansionSampler",
-    cost=2,
     read=lambda folder: _use_sampler(folder),
 )
 def _sampler(folder: Path) -> None:
@@ -394,7 +399,6 @@ def _use_novelty(folder: Path) -> None:
     "style",
     "s.safetensors",
     f"{_TENSORS} gaussmix.style.expansion:GramExpansion gaussmix.style.expansion:load_styles",
-    cost=2,
     read=lambda folder: _use_style(folder),
 )
 def _style(folder: Path) -> None:
@@ -426,7 +430,7 @@ def _save_pictures(folder: Path) -> None:
 
 @register(
     "picture", " ".join(_PICTURES), "gaussmix.data.decode:decode gaussmix.data.decode:read_square "
-    "gaussmix.cli.faces:EditFace gaussmix.cli.autoencoder:SampleClasses", cost=2,
+    "gaussmix.cli.faces:EditFace gaussmix.cli.autoencoder:SampleClasses",
     read=lambda folder: _decode_all(folder),
 )  # fmt: skip
 def _pictures(folder: Path) -> None:
@@ -444,7 +448,6 @@ def _decode_all(folder: Path) -> None:
     "picture of a style",
     " ".join(_PICTURES),
     "gaussmix.style.images:read_picture gaussmix.cli.style:FitStyle gaussmix.cli.style:RenderPicture",
-    cost=2,
     read=lambda f: _look_at(f),
 )
 def _style_pictures(folder: Path) -> None:
@@ -481,7 +484,6 @@ _LISTS = "gaussmix.data.table:read_text gaussmix.data.decode:_read"
     "image folder",
     "set/metadata.csv set/0.png set/1.png",
     f"{_LISTS} gaussmix.data.readers.image_folder:_read_table",
-    cost=2,
     named="set",
     read=_load,
 )
@@ -495,7 +497,6 @@ def _image_folder(folder: Path) -> None:
     "CelebA",
     "set/list_attr_celeba.txt set/list_eval_partition.txt",
     f"{_LISTS} {_READERS}.celeba:_read_attributes {_READERS}.celeba:_read_partition",
-    cost=2,
     named="set",
     read=_load,
 )
@@ -547,7 +548,7 @@ _BATCHES = tuple(f"set/{name}.bin" for name in (*(f"data_batch_{i}" for i in ran
 
 @register(
     "CIFAR-10, binary", f"set/batches.meta.txt {_BATCHES[0]} {_BATCHES[-1]}",
-    f"{_CIFAR}:_read_records {_CIFAR}:_fingerprint {_CIFAR}:load_cifar10", cost=2,
+    f"{_CIFAR}:_read_records {_CIFAR}:_fingerprint {_CIFAR}:load_cifar10",
     named="set", read=lambda folder: _use_records(folder),
 )  # fmt: skip
 def _binary(folder: Path) -> None:
@@ -573,7 +574,7 @@ def _use_records(folder: Path) -> None:
 
 @register(
     "cache of pictures", "cache/datasets/KEY/meta.json cache/datasets/KEY/images.npy cache/datasets/KEY/split.npy",
-    "gaussmix.data.cache:_read_whole", cost=2, rebuilt=True, read=lambda folder: _use_cache(folder),
+    "gaussmix.data.cache:_read_whole", rebuilt=True, read=lambda folder: _use_cache(folder),
 )  # fmt: skip
 def _cache(folder: Path) -> None:
     (folder / "cache").mkdir()
@@ -589,11 +590,12 @@ def _use_cache(folder: Path) -> None:
 
     def build(append: Callable[[np.ndarray], None]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         append(images)
-        return {"split": np.arange(3, dtype=np.uint8)}, {}
+        return {"split": np.arange(3, dtype=np.uint8)}, {"skipped": 0}
 
     entry = fetch(folder / "cache", "KEY", 4, build)
     assert entry.images.shape == images.shape
     assert entry.arrays["split"].tolist() == [0, 1, 2]
+    assert entry.info == {"skipped": 0}
 
 
 # --- networks
@@ -603,7 +605,6 @@ def _use_cache(folder: Path) -> None:
     "VGG19, .pth",
     "v.pth old.pth",
     "gaussmix.style.vgg:_read",
-    cost=2,
     read=lambda folder: _use_vgg(folder, "v.pth", "old.pth"),
 )
 def _vgg_pth(folder: Path) -> None:
@@ -617,7 +618,6 @@ def _vgg_pth(folder: Path) -> None:
     "VGG19, .safetensors",
     "v.safetensors",
     "gaussmix.style.vgg:_read",
-    cost=2,
     read=lambda f: _use_vgg(f, "v.safetensors"),
 )
 def _vgg_safetensors(folder: Path) -> None:
@@ -660,7 +660,7 @@ def _listed(folder: Path) -> None:
 
 @register(
     "model folder", f"{_FOLDER} {_WEIGHTS}", "gaussmix.diffusion.pipeline:AttributeDiffusionPipeline",
-    named="model", cost=4, read=lambda folder: _use_pipeline(folder),
+    named="model", cost=2, read=lambda folder: _use_pipeline(folder),
 )  # fmt: skip
 def _model_folder(folder: Path) -> None:
     from tiny import squares_dataset, tiny_config
@@ -712,7 +712,7 @@ def _train(folder: Path, *, resume: bool) -> None:
 
 @register(
     "autoencoder", "run/model/config.json run/model/diffusion_pytorch_model.safetensors run/sampler.safetensors",
-    "gaussmix.training.saved:load_network", named="run", cost=4,
+    "gaussmix.training.saved:load_network", named="run", cost=2,
     read=lambda folder: _use_autoencoder(folder),
 )  # fmt: skip
 def _autoencoder(folder: Path) -> None:
@@ -747,6 +747,7 @@ EXEMPT: dict[str, str] = {
     "gaussmix._files:TensorRecord": "its classes are registered: mixture, counts",
     "gaussmix.cli:main": "opens the null device",
     "gaussmix.cli:_drop_unwritten": "opens the null device",
+    "gaussmix.data.decode:_to_rgb": "a picture that its callers opened",
     "gaussmix.data.cache:recall": "a digest, of which only the length matters: another one is read anew",
     "gaussmix.data.readers.avatars:_render": "a picture that was just drawn",
     "gaussmix.density.files:TableSource": "opens what `SourceFile` opens, whose kinds are registered",

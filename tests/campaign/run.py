@@ -1,8 +1,8 @@
 """The long campaign: ``make campaign MINUTES=30``, or ``python tests/campaign/run.py --minutes 30 [--reader NAME]``.
 
 Tries go on where the last run stopped, so that each run sees other damage. How they ended is added to ``table.json``
-beside this file, and printed. A damaged file that was not read as it should be is kept in ``runs/campaign/``, with what
-was said; fix its kind, and put a small one into ``cases/``.
+beside this file, printed, and written into ``docs/campaign.md``. A damaged file that was not read as it should be is
+kept in ``runs/campaign/``, with what was said; fix its kind, and put a small one into ``cases/``.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "src")]
 
+from campaign import page  # noqa: E402
+from campaign.page import TABLE  # noqa: E402
 from campaign.readers import READERS  # noqa: E402
 from campaign.tries import BAD, GOOD, Tries  # noqa: E402
 
-TABLE, KEPT = HERE / "table.json", HERE.parents[1] / "runs" / "campaign"
-HANGS = 60.0  # seconds without a word from the worker
-STARTING = 180.0  # while a reader's libraries load, and its files are made
+KEPT = HERE.parents[1] / "runs" / "campaign"
+HANGS = 30.0  # seconds of the processor without a word from the worker; ten times as long by the clock
+STARTING = 120.0  # while a reader's libraries load, and its files are made
+SAVE_EVERY = 60.0
 
 
 def main() -> int:
@@ -47,7 +50,9 @@ def main() -> int:
             save(table)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(shown(table))
+    lines = page.tries_table(table)
+    page.write("tries", lines)
+    print(*lines, sep="\n")
     return 1 if bad else 0
 
 
@@ -62,15 +67,20 @@ def watch(folder: Path, table: dict[str, Any], skip: int, end: float, names: lis
     worker = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said, env=env, bufsize=0)
     assert worker.stdout is not None
     now: dict[str, Any] = {"start": "", "place": skip, "n": table["next"]}
-    bad, patience, ended, waiting = 0, STARTING, False, b""
+    bad, patience, ended, waiting, saved = 0, STARTING, False, b"", time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(worker.stdout, selectors.EVENT_READ)
+        heard, used = time.monotonic(), 0.0
         while time.monotonic() < end:
-            ready = selector.select(min(patience, max(0.0, end - time.monotonic())))
-            data = os.read(worker.stdout.fileno(), 1 << 16) if ready else b""
-            if not data:
-                ended = time.monotonic() < end
+            if not selector.select(5.0):
+                hangs = time.monotonic() > heard + 10 * patience or processor_time(worker.pid) > used + patience
+                if hangs and (ended := time.monotonic() < end):
+                    break
+                continue
+            if not (data := os.read(worker.stdout.fileno(), 1 << 16)):
+                ended = True
                 break
+            heard, used = time.monotonic(), processor_time(worker.pid)
             *lines, waiting = (waiting + data).split(b"\n")
             for line in lines:
                 facts = json.loads(line)
@@ -81,6 +91,9 @@ def watch(folder: Path, table: dict[str, Any], skip: int, end: float, names: lis
                     bad += count(table, facts)
                 else:
                     now, patience = facts, STARTING if "whole" in facts else HANGS
+            if time.monotonic() > saved + SAVE_EVERY:
+                saved, table["next"] = time.monotonic(), now["n"]
+                save(table)
     worker.kill()
     worker.wait()
     if ended:  # it died, or hung
@@ -91,6 +104,15 @@ def watch(folder: Path, table: dict[str, Any], skip: int, end: float, names: lis
             table, {"reader": name, "n": now["n"], "kind": "crash", "said": f"status {worker.returncode}\n{what}"}
         )
     return now["n"], now["place"] + 1, bad
+
+
+def processor_time(pid: int) -> float:
+    """Seconds that a process has used, 0 where the system does not say."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def count(table: dict[str, Any], facts: dict[str, Any]) -> int:
@@ -123,18 +145,6 @@ def save(table: dict[str, Any]) -> None:
     aside = TABLE.with_suffix(".new")
     aside.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
     aside.replace(TABLE)
-
-
-def shown(table: dict[str, Any]) -> str:
-    """The table as text, with a row of sums."""
-    columns = ("tries", *GOOD, *BAD)
-    lines = [f"{'reader':<22}" + "".join(f"{name:>9}" for name in columns) + "  slowest  largest"]
-    for name, row in sorted(table["readers"].items()):
-        numbers = "".join(f"{row[column]:>9}" for column in columns)
-        lines.append(f"{name:<22}{numbers}{row['slowest']:>8.2f}s{row['largest']:>5} MiB")
-    sums = [sum(row[column] for row in table["readers"].values()) for column in columns]
-    lines.append(f"{'all':<22}" + "".join(f"{number:>9}" for number in sums))
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

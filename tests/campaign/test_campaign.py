@@ -6,14 +6,16 @@ The long one is `make campaign MINUTES=30`.
 from __future__ import annotations
 
 import gzip
+import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from campaign import readers
+from campaign import page, readers
 from campaign.mutations import damaged
 from campaign.readers import EXEMPT, READERS, SaidError, command, openers
-from campaign.tries import GOOD, Tries
+from campaign.tries import BAD, GOOD, Tries
 
 CASES = Path(__file__).parent / "cases"
 TRIES = 6  # of each reader, here; fewer of a dear one
@@ -65,6 +67,15 @@ def test_every_place_that_opens_a_file_is_registered() -> None:
     assert len({reader.name for reader in READERS}) == len(READERS)
 
 
+def test_the_page_shows_the_table_of_tries() -> None:
+    """`python -m campaign.page`, in tests/, writes it; each bad column's sum stands in the last row."""
+    table = json.loads(page.TABLE.read_text())
+    assert page.written("tries") == page.tries_table(table)
+    assert sum(row[kind] for row in table["readers"].values() for kind in BAD) == 0
+    assert all(row["tries"] == sum(row[kind] for kind in (*GOOD, *BAD)) for row in table["readers"].values())
+    assert {reader.name for reader in READERS} == table["readers"].keys(), "have the campaign try the new reader"
+
+
 def test_the_same_try_does_the_same_damage(tmp_path: Path) -> None:
     import random
 
@@ -84,7 +95,7 @@ def said_of(*words: object) -> str:
 
 
 COLUMNS = sorted(path for path in CASES.iterdir() if path.name.split("-")[0] in ("npy", "text", "parquet"))
-READ = {"npy-accepted-380e64b1-a.npy"}  # honest numbers, however odd
+READ = {"npy-accepted-380e64b1-a.npy", "npy-wide-290-decades.npy", "npy-wide-atoms.npy"}  # honest numbers, however odd
 SEVERAL = {"text-traceback-cc6b2ae9-a.csv.gz", "text-traceback-cc6b2ae9-a.txt.gz"}  # columns: damaged further on
 
 
@@ -98,6 +109,22 @@ def test_columns_that_did_harm(path: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     if path.name in SEVERAL:
         assert path.name in said_of(*words, "--column", "0")
+
+
+def test_what_the_threads_of_polars_print_is_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    """They panic beside the error; what others print there while a whole file is read is shown."""
+    import polars as pl
+
+    from gaussmix.density.binary import PolarsFile, _panics_unsaid
+
+    with pytest.raises(ValueError, match=r"panic-a\.parquet, column a, after row 0: parquet: "):
+        list(PolarsFile(CASES / "panic-a.parquet", "parquet").batches([0], 50))
+    assert capfd.readouterr().err == ""
+    with _panics_unsaid():
+        os.write(2, b"said\n")
+    assert capfd.readouterr().err == "said\n"
+    with pytest.raises(pl.exceptions.ComputeError, match="deep"), _panics_unsaid():
+        raise pl.exceptions.PanicException("deep")
 
 
 @pytest.mark.parametrize("path", sorted(CASES.glob("model-*")), ids=lambda path: path.name)

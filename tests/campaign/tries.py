@@ -57,9 +57,9 @@ class Tries:
         shutil.copytree(self._whole, self._at)
         (self._at / name).write_bytes(data)
         os.environ["GAUSSMIX_CACHE"] = str(self._at / "cache-of-this-try")
-        before, started = _reset_peak(), time.process_time()
+        before, started = reset_peak(), time.process_time()
         kind, said = self._read(name)
-        seconds, memory = time.process_time() - started, _peak() - before
+        seconds, memory = time.process_time() - started, peak() - before
         if kind in GOOD and seconds > SLOW:
             kind = "slow"
         if kind in GOOD and memory > LARGE:
@@ -91,7 +91,7 @@ def _short_traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)[-3:]) + f"{type(error).__name__}: {error}"
 
 
-def _reset_peak() -> int:
+def reset_peak() -> int:
     """Bytes in memory now; the peak is counted from here. 0 where the system does not say."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
@@ -100,7 +100,7 @@ def _reset_peak() -> int:
     return _status("VmRSS")
 
 
-def _peak() -> int:
+def peak() -> int:
     return _status("VmHWM")
 
 

@@ -280,6 +280,23 @@ def test_compare_a_model_with_itself_is_zero(model: Path, tmp_path: Path, capsys
     assert {facts[name] for name in facts if name not in ("a", "b", "mmd_sigma", "picture")} == {0.0}
 
 
+def test_compare_fails_above_a_limit(model: Path, table: Path, tmp_path: Path, capsys) -> None:
+    """Status 3 at once above the distance, with all that is printed otherwise; 0 at it; KL may be infinite."""
+    words = ["density", "compare", str(model), str(table), "--column", "cost", "--json", "-o", f"{tmp_path}/c.png"]
+    assert cli.main(words) == 0
+    printed = capsys.readouterr().out
+    w1, w2, kl = (json.loads(printed)[name] for name in ("wasserstein_1", "wasserstein_2", "kl_a_b"))
+    at = f"wasserstein-1={w1!r}, wasserstein_2={w2!r}"
+    assert cli.main([*words, "--fail-above", at]) == 0
+    assert capsys.readouterr() == (printed, "")
+    below = f"wasserstein_1={w1 * (1 - 1e-9)!r},wasserstein_2={w2!r},kl_a_b=0"
+    assert cli.main([*words, "--fail-above", below]) == 3
+    shown = capsys.readouterr()
+    assert shown.out == printed
+    said = f"gaussmix: wasserstein_1 is {w1:.6g}, above {w1 * (1 - 1e-9):g}; kl_a_b is {float(kl):.6g}, above 0"
+    assert shown.err == f"{said} (--fail-above)\n"
+
+
 def test_compare_says_where_kl_is_infinite(tmp_path: Path, capsys) -> None:
     for name, law in (("wide", (0.0, 2.0)), ("narrow", (0.0, 1.0))):
         np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).uniform(*law, 20_000))
@@ -304,6 +321,11 @@ def test_compare_says_where_kl_is_infinite(tmp_path: Path, capsys) -> None:
         (["{table}", "{table}", "--columns", "price", "cost", "--column", "cost"], "not both flags"),
         (["{table}", "{table}", "--column", "cost", "-o", "c.bmp"], "cannot write the picture"),
         (["{table}", "missing.safetensors", "--column", "cost"], "missing.safetensors"),
+        (["a", "b", "--fail-above", "w=1"], "no distance 'w'; there are wasserstein_1, wasserstein_2, mean_difference"),
+        (["a", "b", "--fail-above", "mmd_sigma=1"], "no distance 'mmd_sigma'"),
+        (["a", "b", "--fail-above", "mmd2=nan"], "'mmd2=nan' is no limit; write NAME=MOST"),
+        (["a", "b", "--fail-above", "mmd2=-1"], "'mmd2=-1' is no limit"),
+        (["a", "b", "--fail-above", "0.1"], "'0.1' is no limit"),
         (["m.safetensors", "--columns", "price", "cost"], "m.safetensors is a model, which has no columns"),
         (["{table}", "m.safetensors", "--columns", "price", "cost"], "m.safetensors is a model, which has no columns"),
         (["m.safetensors", "o.safetensors", "--column", "x"], "m.safetensors is a model, which has no columns"),

@@ -8,8 +8,8 @@ from scipy.optimize import minimize
 from scipy.stats import norm
 
 from gaussmix.conditional.atoms import fit_atoms
+from gaussmix.conditional.bases import likelihoods, mixture_likelihoods
 from gaussmix.conditional.boosting import fit_boosted_weights
-from gaussmix.conditional.cells import likelihoods, mixture_likelihoods
 from gaussmix.conditional.folds import make_folds
 from gaussmix.conditional.stacking import GUARD, stack
 

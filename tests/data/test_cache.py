@@ -166,6 +166,25 @@ def shorten(entry: Path) -> None:
     (entry / "images.npy").write_bytes(data.replace(b"(20, 16", b"(10, 16"))
 
 
+def ask_for_more(entry: Path) -> None:
+    """A header that announces more numbers than any memory holds, in as many bytes."""
+    data = (entry / "split.npy").read_bytes()
+    (entry / "split.npy").write_bytes(data.replace(b"(20,), }" + b" " * 16, b"(1000000000000000,), }  "))
+
+
+def change_type(entry: Path) -> None:
+    """The same bytes as truth values."""
+    data = (entry / "split.npy").read_bytes()
+    assert b"'|u1'" in data
+    (entry / "split.npy").write_bytes(data.replace(b"'|u1'", b"'|b1'"))
+
+
+def forget_skipped(entry: Path) -> None:
+    text = (entry / "meta.json").read_text()
+    assert '"skipped"' in text
+    (entry / "meta.json").write_text(text.replace('"skipped"', '"skippex"'))
+
+
 def flip(name: str, place: int) -> Callable[[Path], None]:
     def change(entry: Path) -> None:
         data = bytearray((entry / name).read_bytes())
@@ -181,6 +200,9 @@ def flip(name: str, place: int) -> Callable[[Path], None]:
         pytest.param(truncate("images.npy"), id="images cut"),
         pytest.param(append_byte, id="images longer"),
         pytest.param(shorten, id="fewer images"),
+        pytest.param(ask_for_more, id="split of 10^15"),
+        pytest.param(change_type, id="split of truth values"),
+        pytest.param(forget_skipped, id="info"),
         pytest.param(truncate("meta.json"), id="meta cut"),
         pytest.param(flip("images.npy", 0), id="images not .npy"),
         pytest.param(flip("images.npy", 12), id="header of images"),

@@ -145,6 +145,34 @@ def test_decompression_bombs(monkeypatch: pytest.MonkeyPatch, limit: int) -> Non
         decode(PNG, 8)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I;16"])
+def test_bands_give_the_pixels_of_the_whole(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of 16 rows in bands of 3 of them."""
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (16, 16, 4), np.uint8), "RGBA")
+    if mode == "I;16":
+        image = Image.fromarray(rng.integers(0, 65536, (16, 16), np.uint16))
+    elif mode[0] == "P":
+        image = image.convert("RGB").quantize(16)
+    else:
+        image = image.convert(mode)
+    data = encode(image, **({"transparency": 3} if mode == "P" else {}))
+    whole = decode(data, 16)
+    monkeypatch.setattr(decode_module, "BAND", 50)
+    np.testing.assert_array_equal(decode(data, 16), whole)
+    assert len(np.unique(whole)) > 8
+
+
+def test_a_webp_may_have_half_as_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(solid("RGB", "red"), "WEBP")
+    width, height = Image.open(io.BytesIO(data)).size
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2 * width * height)
+    assert decode(data, 8).shape == (8, 8, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2 * width * height - 1)
+    with pytest.raises(BadImageError, match=f"too large .*at most {width * height - 1} in all"):
+        decode(data, 8)
+
+
 def test_images_are_read_in_order_and_not_far_ahead() -> None:
     """Memory does not grow with the number of images."""
     n = 3000

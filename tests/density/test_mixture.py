@@ -444,3 +444,14 @@ def test_masked_points_are_refused() -> None:
     with pytest.raises(ValueError, match=r"x.compressed\(\)"):
         law.cdf(np.ma.masked_equal([0.0, -999.0], -999.0))
     assert law.cdf(np.ma.array([0.0])) == pytest.approx(0.5)
+
+
+def test_scaling_merges_atoms_that_fall_together_and_keeps_deviations_above_nothing():
+    law = GaussianMixture1D([1.0], [0.0], [1e-3], atoms=([-1e-200, 1e-200, 1.0], [0.2, 0.1, 0.3]))
+    small = law.affine(2.0**-1020)
+    assert small.atoms.positions.tolist() == [0.0, 2.0**-1020]
+    assert small.atoms.masses.tolist() == pytest.approx([0.3, 0.3], rel=1e-15)
+    assert small.stds.tolist() == [2.0**-1022]
+    far = GaussianMixture1D([1.0], [0.0], [1e-280], atoms=([-1e-300, 1e-300, 1e280], [0.2, 0.1, 0.3]))
+    assert far.mean() == pytest.approx(3e279, rel=1e-12)
+    assert far.std() == pytest.approx(math.sqrt(0.21) * 1e280, rel=1e-12)

@@ -23,7 +23,7 @@ from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 
 LOWEST = "GAUSSMIX_LOWEST_DIFFUSERS"
 """Names a folder with the lowest diffusers that pyproject.toml allows and what it needs of other versions than ours:
-``pip install --no-deps --target FOLDER diffusers==0.38.0 'huggingface_hub<2' 'httpx<1' httpcore sniffio``."""
+`.ci/lowest` makes one and runs the test."""
 
 
 def change(path: Path, **entries: Any) -> None:
@@ -75,14 +75,11 @@ def test_no_code_from_a_folder(tmp_path: Path, entries: dict[str, Any], capsys: 
 def test_no_code_from_a_folder_with_the_lowest_diffusers_allowed(tmp_path: Path) -> None:
     """There the other tests of this file pass too."""
     path = os.pathsep.join([os.environ[LOWEST], *filter(None, sys.path)])
-    environment = {name: value for name, value in os.environ.items() if name != LOWEST}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
-        env={**environment, "PYTHONPATH": path},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    environment = {**{name: value for name, value in os.environ.items() if name != LOWEST}, "PYTHONPATH": path}
+    said = {"check": False, "capture_output": True, "text": True, "env": environment}
+    where = subprocess.run([sys.executable, "-c", "import diffusers; print(diffusers.__file__)"], **said)
+    assert Path(where.stdout).is_relative_to(os.environ[LOWEST]), where.stderr
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__], **said)
     assert done.returncode == 0, done.stdout
 
 

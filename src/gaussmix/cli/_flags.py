@@ -31,6 +31,17 @@ Names = Annotated[
     ),
 ]
 """Names in one word, separated by commas."""
+Limits = Annotated[
+    dict[str, float],
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME=MOST,...",
+        instance_from_str=lambda words: parse_limits(words[0]),
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda limits: [",".join(f"{name}={most:g}" for name, most in limits.items())],
+    ),
+]
+"""The most that numbers may be, by name, in one word."""
 
 _ARG = type(tyro.conf.arg())
 _NO_STEP_LIMIT = 10_000_000
@@ -160,6 +171,26 @@ def check_finite(**flags: float | None) -> None:
     for name, value in flags.items():
         if value is not None and not math.isfinite(value):
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be a finite number")
+
+
+def parse_limits(word: str) -> dict[str, float]:
+    """The most that numbers may be, of NAME=MOST,... Raises ValueError for what is no limit."""
+    limits: dict[str, float] = {}
+    for part in filter(None, map(str.strip, word.split(","))):
+        name, _, number = part.partition("=")
+        try:
+            most = float(number)
+        except ValueError:
+            most = math.nan
+        if not 0 <= most < math.inf:
+            raise ValueError(f"{part!r} is no limit; write NAME=MOST, where MOST is a finite number of at least 0")
+        limits[name.strip().replace("-", "_")] = most
+    return limits
+
+
+def check_limits(limits: Mapping[str, float], found: Mapping[str, float]) -> list[str]:
+    """Return what of ``found`` is above its limit, or is no number, in words."""
+    return [f"{name} is {found[name]:.6g}, above {most:g}" for name, most in limits.items() if not found[name] <= most]
 
 
 def check_suffix(path: Path, what: str, *allowed: str) -> None:

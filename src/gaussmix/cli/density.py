@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,7 +29,7 @@ from gaussmix.cli._column import (
     spread_of,
     summary,
 )
-from gaussmix.cli._flags import Names, Output, check_at_least, check_suffix
+from gaussmix.cli._flags import CommandError, Limits, Names, Output, check_at_least, check_limits, check_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -277,12 +277,16 @@ class CompareColumns:
     """Its title; the two names if not given."""
     log: bool = False
     """A logarithmic density axis, to see the tails."""
+    fail_above: Limits = field(default_factory=dict)
+    """End with exit status 3 where a distance is above its limit, such as total_variation=0.1,wasserstein_1=5 (the
+    names of --json): a check for drift."""
     json: bool = False
     """Print JSON."""
 
     def __call__(self) -> None:
         check_suffix(self.output, "picture", *_PICTURES)
         files, columns = self._sources()
+        self._check_limits()
         models = [_model(file, column) for file, column in zip(files, columns, strict=True)]
         a, b = (model.distribution_ for model in models)
         names = _names(files, columns)
@@ -298,20 +302,36 @@ class CompareColumns:
         figure = plot_comparison(a, b, names=names, title=title, log=self.log)
         label_axis(figure, models[0])
         save_figure(figure, self.output)
+        self._print(found.to_dict(), str(found), names, models)
+        if above := check_limits(self.fail_above, found.to_dict()):
+            raise CommandError(f"gaussmix: {'; '.join(above)} (--fail-above)", 3)
+
+    def _print(self, found: dict[str, float], table: str, names: tuple[str, str], models: list[DensityModel]) -> None:
         about: list[dict[str, Any]] = [
             {"name": name, "n": model.report_.n, "n_missing": model.report_.n_missing, **moments(model)}
             for name, model in zip(names, models, strict=True)
         ]
         if self.json:  # which has no infinity
-            numbers = {name: value if math.isfinite(value) else str(value) for name, value in found.to_dict().items()}
+            numbers = {name: value if math.isfinite(value) else str(value) for name, value in found.items()}
             facts = {"a": about[0], "b": about[1], **numbers, "picture": str(self.output)}
             print(json.dumps(facts, indent=2))
             return
+        quantity = models[0].quantities_[0]
         for letter, facts, model in zip("AB", about, models, strict=True):
             counts = f"{facts['n']:_} {quantity}" + (f", {facts['n_missing']:_} missing" if facts["n_missing"] else "")
             print(f"{letter}: {facts['name']}, {counts.replace('_', ' ')}, {say_moments(model)}")
         unit = {"D": "in days, ", "s": "in seconds, "}.get(quantity.unit, "")
-        print(f"\n{found}\n\n{unit}of the densities that were learnt; picture: {self.output}")
+        print(f"\n{table}\n\n{unit}of the densities that were learnt; picture: {self.output}")
+
+    def _check_limits(self) -> None:
+        """Raises ValueError for limits of what is not measured: before the work, not after it."""
+        if not self.fail_above:
+            return
+        from gaussmix.distances.comparison import Comparison
+
+        known = [each.name for each in fields(Comparison) if each.name not in ("wasserstein_1_error", "mmd_sigma")]
+        if unknown := [name for name in self.fail_above if name not in known]:
+            raise ValueError(f"--fail-above: no distance {unknown[0]!r}; there are {', '.join(known)}")
 
     def _sources(self) -> tuple[tuple[Path, Path], tuple[str | None, str | None]]:
         """Two files and two columns. Raises ValueError for flags that do not fit each other."""

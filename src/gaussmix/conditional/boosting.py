@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeRegressor
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.conditional.cells import TINY, likelihoods
+from gaussmix.conditional.bases import TINY, likelihoods
 from gaussmix.conditional.folds import Fold, run_each
 from gaussmix.conditional.trees import Trees
 

@@ -24,7 +24,7 @@ from scipy.sparse import csr_matrix
 from sklearn.tree import DecisionTreeRegressor
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.conditional.cells import TINY, mixture_likelihoods
+from gaussmix.conditional.bases import TINY, mixture_likelihoods
 from gaussmix.conditional.folds import run_each, some_weights
 from gaussmix.conditional.trees import Trees
 from gaussmix.density.axis import Axis
@@ -226,7 +226,7 @@ def expand(
 ) -> Expanded:
     """Choose the size of a grown forest's leaves, count v (N,) in them, and choose cells and bandwidth.
 
-    ``seen`` (T, N) says which tree learnt from which row of X (N, D), ``half`` is as in `gaussmix.conditional.cells`,
+    ``seen`` (T, N) says which tree learnt from which row of X (N, D), ``half`` is as in `gaussmix.conditional.bases`,
     ``least`` the smallest standard deviation.
     """
     bins = forest.bins(v)

@@ -17,15 +17,14 @@ import numpy as np
 from scipy.stats import rankdata
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.conditional.bases import Basis
+from gaussmix.conditional.bases import TINY, Basis, mixture_likelihoods
 from gaussmix.conditional.boosting import BoostedWeights, fit_boosted_weights
-from gaussmix.conditional.cells import TINY, mixture_likelihoods
 from gaussmix.conditional.distribution import ConditionalMixture
 from gaussmix.conditional.folds import Fold, make_folds
 from gaussmix.conditional.forest import CountForest, Expanded, ForestExpansion, expand
 from gaussmix.conditional.location import Location, fit_location
 from gaussmix.conditional.scale import Scale, fit_scale
-from gaussmix.conditional.stacking import GUARD, stack
+from gaussmix.conditional.stacking import stack_parts
 from gaussmix.density.binning import choose_axis, take_sample
 from gaussmix.density.estimator import GMMExpansion
 
@@ -33,7 +32,6 @@ PARTS = ("residuals", "boosting", "residual forest", "value forest", "guard")
 STAGES = ("location", "scale", "residuals", "boosted weights", "residual forest", "value forest")
 JUDGED = 2_000  # rows on which a report is made
 GUARD_WIDTH = 2.0  # standard deviations of y
-_LEAST_SHARE = 1e-3  # parts that weigh less are left out
 _GRID, _REACH = 41, 4.0  # Gaussians that are added to the residuals' own, over so many standard deviations
 _GRID_SHARE = 0.2
 _MOST_GAUSSIANS = 32  # of the residuals' own: more tell nothing that rows would notice
@@ -159,7 +157,7 @@ def learn(
     cosines = np.column_stack([np.cos(np.pi * j * rank) / math.sqrt(j) for j in range(1, _COSINES + 1)])
     value_forest, p["value forest"] = grow(y, half_y, cosines, 2 * half * _LEAST_SPREAD)
     p["guard"] = mixture_likelihoods(y, half_y, np.ones(1), np.zeros(1), np.full(1, GUARD_WIDTH))
-    shares, gap, judged = _stack(p, weight)
+    shares, gap, judged = stack_parts(p, PARTS, weight)
     b: dict[str, float] = dict(zip(PARTS, shares.tolist(), strict=True))
     rows = np.arange(n) if n <= JUDGED else np.sort(rng.choice(n, JUDGED, replace=False))
     said: dict[str, Any] = {}
@@ -237,27 +235,6 @@ def _grow(
     forest, seen = CountForest.grow(X, targets, axis, rng, n_trees=n_trees, weight=weight, n_jobs=n_jobs)
     expanded = expand(forest, seen, X, v, half, weight, rng, least=least)
     return expanded, expanded.likelihood
-
-
-def _stack(p: dict[str, FloatArray], weight: FloatArray) -> tuple[FloatArray, float, dict[str, float]]:
-    """Shares (5,), the certified gap, and the mean log-likelihood of each part with the guard, and of all together."""
-    table = np.column_stack([p.get(name, np.zeros(len(weight))) for name in PARTS])
-    table[:, -1] = np.maximum(table[:, -1], TINY)
-    shares, gap = stack(table, weight)
-    shares = np.where(shares < _LEAST_SHARE, 0.0, shares)
-    shares /= shares.sum()
-
-    def judge(b: FloatArray) -> float:
-        return float(np.average(np.log(table @ b), weights=weight))
-
-    alone = {}
-    for j, name in enumerate(PARTS):
-        if name in p:
-            b = np.zeros(len(PARTS))
-            b[-1] += GUARD
-            b[j] += 1 - GUARD
-            alone[name] = judge(b)
-    return shares, gap, alone | {"all": judge(shares)}
 
 
 def _unseen_weights(boosted: BoostedWeights, X: FloatArray, rows: IntArray, folds: Sequence[Fold]) -> FloatArray:

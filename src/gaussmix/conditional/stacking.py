@@ -10,9 +10,11 @@ infinitely much.
 from __future__ import annotations
 
 from gaussmix._typing import FloatArray
+from gaussmix.conditional.bases import TINY
 from gaussmix.density.interior_point import maximum_likelihood_weights
 
 GUARD = 0.002
+LEAST_SHARE = 1e-3
 
 
 def stack(likelihood: FloatArray, weight: FloatArray) -> tuple[FloatArray, float]:
@@ -26,3 +28,29 @@ def stack(likelihood: FloatArray, weight: FloatArray) -> tuple[FloatArray, float
     shares = (1 - GUARD) * solved.weights / solved.weights.sum()
     shares[-1] += GUARD
     return shares, solved.gap
+
+
+def stack_parts(
+    p: Mapping[str, FloatArray], names: Sequence[str], weight: FloatArray
+) -> tuple[FloatArray, float, dict[str, float]]:
+    """Shares (P,) by name, the guard's last; the gap; mean log-likelihoods of each with the guard, and of all together.
+
+    Parts that are missing, or would weigh less than `LEAST_SHARE`, have none.
+    """
+    table = np.column_stack([p.get(name, np.zeros(len(weight))) for name in names])
+    table[:, -1] = np.maximum(table[:, -1], TINY)
+    shares, gap = stack(table, weight)
+    shares = np.where(shares < LEAST_SHARE, 0.0, shares)
+    shares /= shares.sum()
+
+    def judge(b: FloatArray) -> float:
+        return float(np.average(np.log(table @ b), weights=weight))
+
+    alone = {}
+    for j, name in enumerate(names):
+        if name in p:
+            b = np.zeros(len(names))
+            b[-1] += GUARD
+            b[j] += 1 - GUARD
+            alone[name] = judge(b)
+    return shares, gap, alone | {"all": judge(shares)}

@@ -106,13 +106,15 @@ def _open(folder: Path) -> Entry | None:
     try:
         with reading(folder):
             return _read_whole(folder)
-    except (OSError, ValueError):
+    except (OSError, ValueError, MemoryError):  # the last of a head that asks for too much
         return None
 
 
 def _read_whole(folder: Path) -> Entry | None:
     """The entry in ``folder``, None if it disagrees with its meta.json. Raises nearly anything if it is damaged."""
     meta = json.loads((folder / "meta.json").read_text("utf-8"))
+    if meta.pop("digest", None) != digest(meta):
+        return None
     if meta["bytes"].keys() != {"images.npy", *(f"{name}.npy" for name in meta["digests"])}:
         return None
     if any((folder / name).stat().st_size != size for name, size in meta["bytes"].items()):
@@ -173,11 +175,13 @@ def _write(folder: Path, size: int, build: Callable[[Append], Built]) -> None:
         "bytes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
         "digests": {name: _checksum(array) for name, array in arrays.items()},
     }
+    meta["digest"] = digest(json.loads(json.dumps(meta)))  # of what will be read
     (folder / "meta.json").write_text(json.dumps(meta, indent=1), "utf-8")
 
 
 def _checksum(array: np.ndarray) -> str:
-    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
+    head = f"{array.dtype.str} {array.shape}".encode()
+    return hashlib.blake2b(head + np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
 
 
 def _remove(folder: Path) -> None:

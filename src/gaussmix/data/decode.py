@@ -6,10 +6,11 @@ import hashlib
 import io
 import os
 import stat
+import threading
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 DECODER = "decoder 1"  # part of the cache's key: raise it when `decode` gives other pixels
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # not EPS: Pillow would run Ghostscript on it
 UNREADABLE = bytes(16)  # stands for the digest of a file without readable bytes
+LARGE, BAND = 1 << 23, 1 << 20  # pixels: of more than so many one picture at a time is loaded; of a band of rows
 MAX_THREADS = 8
 BATCH = 8  # images a thread takes at a time
 AHEAD = 32 * BATCH  # images that are read before the first of them is taken, at most
 
 T = TypeVar("T")
+_ONE_LARGE = threading.Lock()
 
 
 class BadImageError(Exception):
@@ -43,16 +46,13 @@ def decode(data: bytes, size: int) -> np.ndarray:
     The EXIF orientation is applied, transparency laid over white, 16-bit grey scaled by 1/257; an animation
     gives its first frame. Raises BadImageError.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            limit = Image.MAX_IMAGE_PIXELS
-            if limit and image.width * image.height > limit:
-                raise BadImageError(f"is too large ({image.width} x {image.height} pixels; at most {limit} in all)")
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image, one_large(image):
             # JPEG decodes to 1/2, 1/4 or 1/8 directly; from three times the asked size up, nothing shows.
             image.draft(None, (3 * size, 3 * size))
-            rgb = to_rgb(ImageOps.exif_transpose(image))
+            rgb = upright_rgb(image)
             side = min(rgb.size)
             left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
             square = rgb.crop((left, top, left + side, top + side))
@@ -75,21 +75,65 @@ def read_square(path: Path, size: int) -> np.ndarray:
         raise ValueError(f"{path} {error}") from error
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB: transparency laid over white, 16-bit grey scaled. Raises BadImageError for other ranges."""
+@contextmanager
+def one_large(image: Image.Image) -> Iterator[None]:
+    """Around what loads a picture: of large ones one at a time is. Raises BadImageError for one that is too large."""
     from PIL import Image
 
-    if image.mode[0] == "I":  # 16 or 32 bits; Pillow's own conversion would clip at 255
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise BadImageError("holds values beyond 16 bits, whose range is not known")
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    elif image.mode == "F":
+    pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
+    if limit and image.format == "WEBP":
+        limit //= 2  # whose decoder holds a picture several times
+    if limit and pixels > limit:
+        raise BadImageError(f"is too large ({image.width} x {image.height} pixels; at most {limit} in all)")
+    with _ONE_LARGE if pixels > LARGE else nullcontext():
+        yield
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An opened picture as RGB, as EXIF says; it is closed then, so that its pixels are held once.
+
+    Transparency is laid over white, 16-bit grey scaled. Raises BadImageError for other ranges.
+    """
+    from PIL import ImageOps
+
+    ImageOps.exif_transpose(image, in_place=True)
+    rgb = _to_rgb(image)
+    if rgb is not image:
+        image.close()
+    return rgb
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """In bands of rows, where whole pictures would be needed in between."""
+    from PIL import Image
+
+    if image.mode == "F":
         raise BadImageError("holds fractions, whose range is not known")
-    elif image.has_transparency_data:
-        pixels = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels)
-    return image.convert("RGB")
+    image.load()  # which may find what is transparent
+    if image.mode[0] != "I" and not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    rgb, rows = Image.new("RGB", image.size), max(1, BAND // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        rgb.paste(_grey(band) if image.mode[0] == "I" else _over_white(band), (0, top))
+    return rgb
+
+
+def _grey(band: Image.Image) -> Image.Image:
+    """16 or 32 bits; Pillow's own conversion would clip at 255."""
+    from PIL import Image
+
+    values = np.asarray(band).astype(np.int64)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise BadImageError("holds values beyond 16 bits, whose range is not known")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+
+
+def _over_white(band: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    pixels = band.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
 
 
 def load_table(table: ImageTable, *, size: int, skip_bad: bool, root: Path, progress: bool) -> Entry:

@@ -6,8 +6,12 @@ not fit in it.
 
 from __future__ import annotations
 
+import os
+import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +26,7 @@ from gaussmix.density.quantity import Quantity
 from gaussmix.density.table_file import Batches, EmptyFileError, TableFile
 
 BUFFER = 1 << 18  # bytes
+_THREADS_END = 0.5  # seconds after an error of Polars within a table, by which its other threads have ended
 BLOCK = 1 << 24  # bytes of whole rows that are read at a time
 
 
@@ -162,7 +167,7 @@ class PolarsFile(TableFile):
         import polars as pl
 
         self.label = str(path)
-        with reading(path, f"is not a whole {kind} file"):
+        with reading(path, f"is not a whole {kind} file"), _panics_unsaid():
             self._scan: Any = (pl.scan_parquet if kind == "parquet" else pl.scan_ipc)(path)
             self._schema = self._scan.collect_schema()
             self.total = self._scan.select(pl.len()).collect().item()
@@ -197,12 +202,64 @@ class PolarsFile(TableFile):
         done, names = 0, [self.names[j] for j in chosen]
         said = shown(", ".join(names[:3]))
         try:
-            for frame in self._scan.select(list(dict.fromkeys(names))).collect_batches(chunk_size=batch_rows):
+            for frame in self._frames(list(dict.fromkeys(names)), batch_rows):
                 done += len(frame)
                 pairs = [(frame[name], self._quantities[j]) for name, j in zip(names, chosen, strict=True)]
                 yield [series_values(s)[0] if q else s.to_numpy() for s, q in pairs], done
         except (pl.exceptions.PolarsError, OSError) as error:
             raise ValueError(f"{self.label}, column {said}, after row {done}: {shown(str(error), 400)}") from error
+
+    def _frames(self, names: list[str], batch_rows: int) -> Iterator[Any]:
+        frames: Any = None
+        while True:
+            with _panics_unsaid(_THREADS_END):
+                try:
+                    frames = frames or iter(self._scan.select(names).collect_batches(chunk_size=batch_rows))
+                    frame = next(frames, None)
+                except BaseException as error:
+                    frames = None  # nothing holds it now, and its threads end
+                    raise error.with_traceback(None)  # noqa: B904
+            if frame is None:
+                return
+            yield frame
+
+
+@contextmanager
+def _panics_unsaid(wait: float = 0.0) -> Iterator[None]:
+    """Around work of Polars, whose threads print a traceback of Rust beside the error that comes of it.
+
+    What the process writes to descriptor 2 in the meantime is written after it, unless the work fails; what it writes
+    up to ``wait`` seconds after that is not. A panic becomes a ComputeError.
+    """
+    import polars as pl
+
+    with _unnamed_file() as aside:
+        try:
+            usual = os.dup(2)
+        except OSError:  # closed
+            yield
+            return
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+            wait = 0.0
+        except pl.exceptions.PanicException as error:  # no Exception
+            raise pl.exceptions.ComputeError(shown(str(error))) from None
+        finally:
+            time.sleep(wait)
+            os.dup2(usual, 2)
+            os.close(usual)
+        aside.seek(0)
+        said = aside.read()
+        if said and b" panicked at " not in said:  # of an earlier file
+            os.write(2, said)
+
+
+def _unnamed_file() -> Any:
+    try:
+        return tempfile.TemporaryFile(buffering=0)
+    except OSError:  # there is no place for it
+        return Path(os.devnull).open("w+b")
 
 
 def open_arrow(path: Path, kind: str) -> ArrowFile | PolarsFile:

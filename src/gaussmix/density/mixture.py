@@ -216,6 +216,8 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
     def affine(self, scale: float, shift: float = 0.0) -> GaussianMixture1D:
         """Return the distribution of scale X + shift; bounds, guard and atoms move along.
 
+        Atoms that fall on one number become one; standard deviations end at 2^-1022.
+
         Parameters
         ----------
         scale : float
@@ -234,14 +236,14 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
             raise ValueError(f"scale is {scale} and shift {shift}; both must be finite, and scale not 0")
         mass, loc, width = self.tail
         low, high = sorted(scale * end + shift for end in self.bounds)
-        positions, masses = self.atoms
+        positions, which = np.unique(scale * self.atoms.positions + shift, return_inverse=True)
         return GaussianMixture1D(
             self.weights,
             np.clip(scale * self.means + shift, low, high),
-            abs(scale) * self.stds,
+            np.maximum(abs(scale) * self.stds, components.SHORTEST),
             bounds=(low, high),
-            tail=(mass, scale * loc + shift, abs(scale) * width),
-            atoms=(scale * positions + shift, masses),
+            tail=(mass, scale * loc + shift, max(abs(scale) * width, components.SHORTEST)),
+            atoms=(positions, np.bincount(which, self.atoms.masses, len(positions))),
         )
 
     def truncate(self, low: float | None = None, high: float | None = None) -> TruncatedMixture1D:

@@ -23,11 +23,10 @@ from numpy.typing import ArrayLike, NDArray
 from gaussmix._guard import reading
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis, check_range
-from gaussmix.density.binning import Warp
+from gaussmix.density.binning import Layout, Warp, frequencies
 from gaussmix.density.columns import is_empty, read_columns
 from gaussmix.density.counts import BinnedCounts, add_columns, as_real
 from gaussmix.density.lattice import ColumnKind, integer_columns
-from gaussmix.density.layout import Layout, frequencies
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.quantity import Quantity, format_number
 from gaussmix.density.reflection import Bounds, finite_or_not

@@ -226,7 +226,7 @@ def _read_entry(path: Path, facts: dict[str, Any]) -> dict[str, NDArray[Any]] | 
             tensors, metadata = read_tensors(path, _KIND)
             whole = json.loads(metadata["about"]) == {**facts, "sha256": _checksum(tensors)}
         return tensors if whole else None
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, MemoryError):
         return None
 
 

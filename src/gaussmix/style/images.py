@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from gaussmix._files import whole_file
 from gaussmix.data.base import DataError
-from gaussmix.data.decode import FORMATS, BadImageError, to_rgb
+from gaussmix.data.decode import FORMATS, BadImageError, one_large, upright_rgb
 from gaussmix.sheets import contact_sheet
 
 Picture = NDArray[np.uint8]
@@ -38,10 +38,12 @@ def read_picture(path: str | os.PathLike[str], size: int | None = None) -> Pictu
     path = Path(path)
     path.open("rb").close()  # a missing file is the system's to say
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            pixels = np.array(to_rgb(ImageOps.exif_transpose(image)))
+        with Image.open(path, formats=FORMATS) as image, one_large(image):
+            pixels = np.array(upright_rgb(image))
     except BadImageError as error:
         raise DataError(f"{path} {error}") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path} is too large ({error})") from error
     except UnidentifiedImageError:
         raise DataError(f"{path} is not an image ({', '.join(FORMATS)})") from None
     except MemoryError:

@@ -31,7 +31,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from gaussmix._files import flush, read_json
+from gaussmix._files import flush, naming, read_json
 
 LOGGER = logging.getLogger("gaussmix")
 _STEP = re.compile(r"step-(\d{8})")
@@ -48,7 +48,8 @@ def save_whole_folder(folder: Path, write: Callable[[Path], object]) -> Path:
     mend(folder.parent)
     aside, old = (folder.with_name(f"{mark}{folder.name}") for mark in (_WRITING, _REPLACED))
     try:
-        write(aside)
+        with naming(folder):
+            write(aside)
         for path in sorted(aside.rglob("*"), reverse=True):  # a folder after what is in it
             flush(path)
         flush(aside)

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from gaussmix._files import naming
+
 LOCK_FILE = ".lock"
 _HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 _BYTE = 1 << 20  # on Windows a locked byte cannot be read: one behind the text
@@ -29,8 +31,9 @@ def only_run(folder: Path) -> Iterator[None]:
     path = folder / LOCK_FILE
     file = _open_locked(path)
     try:
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
-        file.flush()
+        with naming(path):
+            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+            file.flush()
         yield
     finally:
         if sys.platform != "win32":  # before the lock is let go: afterwards it may be another's
@@ -48,7 +51,7 @@ def check_free(folder: Path) -> None:
 
 def _open_locked(path: Path) -> IO[bytes]:
     for _ in range(5):
-        file = path.open("a+b")
+        file = path.open("a+b", buffering=0)  # what a full disk does not take is not tried again on closing
         if _lock(file):
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), path.stat()):

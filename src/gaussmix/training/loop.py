@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast
 
-from gaussmix._files import sweep, whole_file
+from gaussmix._files import naming, sweep, whole_file
 from gaussmix._progress import TrainingBar
 from gaussmix.training.checkpoints import Checkpoint, CheckpointStore, mend, optimizer_tensors, restore_optimizer
 from gaussmix.training.device import make_accelerator
@@ -85,14 +85,16 @@ class MetricsLog:
             self._board = None
 
     def write(self, step: int, **values: float) -> None:
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+        with naming(Path(self._file.name)):
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.flush()
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        self._file.close()
+        with naming(Path(self._file.name)):
+            self._file.close()
         if self._board is not None:
             self._board.close()
 

@@ -94,6 +94,20 @@ def test_the_number_of_cells_depends_on_the_shape_and_not_on_the_components():
     assert abs(len(many._table.logs) - len(few._table.logs)) <= 0.05 * len(few._table.logs)
 
 
+@pytest.mark.parametrize("power", [-980, 980])
+def test_densities_that_underflow_need_few_cells(power: int):
+    """In other units, by a power of two, a mixture has the same masses; its tails took hundreds of thousands."""
+    weights, means, stds = np.array([0.2, 0.5, 0.3]), np.array([-3.0, 0.0, 9.0]), np.array([1.0, 0.1, 4.0])
+    law, unit = GaussianMixture1D(weights, means, stds), 2.0**power
+    other = GaussianMixture1D(weights, means * unit, stds * unit)
+    assert len(other._table.logs) < 1000
+    x = points(law)
+    for upper in (False, True):
+        expected = table.masses_outside(x, law._table, law._pieces, upper)
+        found = table.masses_outside(x * unit, other._table, other._pieces, upper)
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-300)
+
+
 def test_standard_deviations_near_the_resolution_of_floats_lose_no_more_than_it():
     """Cells of some 1e5 floats: their middles are rounded, by less than half the distance between two floats."""
     mixture = GaussianMixture1D([0.5, 0.5], [1.0, 1.0 + 1e-8], [1e-9, 1e-10])

@@ -31,6 +31,7 @@ MAX_CELLS = 1 << 18  # cells after which the rest is summed directly: 50 MB
 MIN_DEPTH, MAX_DEPTH = 4, 50
 N_NODES = 10
 _BLOCK = 1 << 13  # components, of all cells, that are summed at once
+_EXTREME = 300.0  # of log-densities
 _SMOOTH_BELOW = 0.45  # degree 9 gives exp(-z^2/2) to 1e-13 over |z - y| < h if h (2 + |y|) is less
 _HOPELESS_FROM = 0.5  # half-widths in standard deviations of the narrowest component there
 _HIDDEN_FROM = 2.0  # the same of one whose mean is there, which the nodes could miss
@@ -155,7 +156,7 @@ def _relevant(cells: _Open, p: Pieces) -> tuple[_Open, FloatArray, FloatArray]:
     guard_here = (np.abs(middle - p.guard_loc) <= half) & (half > _HIDDEN_FROM * p.guard_scale)
     hidden |= guard_here & (guard_log_density(0.0, p) - least > NEGLIGIBLE)
     most = np.where(narrow, top + np.log(count + 2.0), -math.inf)
-    below, above = (2 * half * np.exp(np.minimum(logs, 700.0)) for logs in (least, most))
+    below, above = (np.exp(np.minimum(logs + np.log(2 * half), 700.0)) for logs in (least, most))
     return _Open(middle, half, smooth, count, i[kept]), below, np.where(hidden, math.inf, above)
 
 
@@ -200,11 +201,13 @@ def _fit(cells: _Open, p: Pieces, upper: _Mask, outside: FloatArray) -> tuple[Fl
     """
     values, half = _log_density_at_points(cells, p), cells.half[:, None]
     base, at_ends = values[:, :1], values[:, N_NODES:]
-    rise, density = values[:, :N_NODES] - base, np.exp(values[:, :N_NODES])
-    logs, masses = rise @ _TO_POWERS, (density @ _TO_INTEGRAL) * half
+    extreme = np.abs(base) > _EXTREME  # there densities are taken over that in the middle, to be normal numbers
+    unit, width = np.where(extreme, base, 0.0), np.where(extreme, np.exp(base + np.log(half)), half)
+    rise, density = values[:, :N_NODES] - base, np.exp(values[:, :N_NODES] - unit)
+    logs, masses = rise @ _TO_POWERS, (density @ _TO_INTEGRAL) * width
     mass = np.maximum(masses.sum(1), 0.0)
     log_error = np.abs(base + rise @ _TO_ENDS - at_ends) / np.maximum(1.0, np.abs(at_ends))
-    error = 2 * half * np.abs(density @ _TO_ENDS - np.exp(at_ends))
+    error = 2 * width * np.abs(density @ _TO_ENDS - np.exp(at_ends - unit))
     allowed = np.maximum(MASS_TOLERANCE * mass, FLAT_TOLERANCE * (outside + mass))
     logs[:, :1] += base
     masses[upper] *= -1  # the mass from t to 1 instead of that from -1 to t

@@ -115,7 +115,8 @@ def price_modes(p: FloatArray, width: FloatArray, counts: FloatArray) -> Prices:
     masses = mass[block] * (width[cells] / length[block])
     changed = pooled[block] & (np.abs(masses - p[cells]) > _EQUAL * p[cells])
     way, cells, masses = way[changed], cells[changed], masses[changed]
-    cost = np.bincount(way, xlogy(counts[cells], p[cells] / masses), len(mode)).astype(np.float64)
+    with np.errstate(divide="ignore"):  # a mass that underflows costs infinitely much
+        cost = np.bincount(way, xlogy(counts[cells], p[cells] / masses), len(mode)).astype(np.float64)
     cost[np.bincount(way, minlength=len(mode)) == 0] = np.inf  # nothing to change
     cheapest = np.full(len(peaks), -1)
     for ways in (slice(len(to_right)), slice(len(to_right), None)):
