@@ -9,6 +9,10 @@ infinitely much.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
 from gaussmix._typing import FloatArray
 from gaussmix.conditional.bases import TINY
 from gaussmix.density.interior_point import maximum_likelihood_weights
