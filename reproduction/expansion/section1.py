@@ -31,6 +31,7 @@ from gaussmix.density.estimator import GMMExpansion
 from reproduction.page import Measured
 
 NOISE = 0.05
+SIZES = ("few", "many")  # points
 GRID = np.linspace(-0.5, 1.5, 1001)  # of y
 STEP = GRID[1] - GRID[0]
 LEAST = 1e-12  # of a density, in its logarithm
@@ -57,7 +58,7 @@ class Config:
 
     seed: int = 0
     repetitions: int = 3
-    n_points: tuple[int, ...] = (500, 2000)
+    n_points: tuple[int, int] = (500, 2000)
     n_new: int = 2000
     """Points by which a model is judged."""
     network_steps: int = 800
@@ -68,7 +69,7 @@ class Config:
         return self.repetitions * len(self.n_points) * len(MODELS)
 
     def quick(self) -> Config:
-        return replace(self, repetitions=1, n_points=(200,), n_new=100, network_steps=20)
+        return replace(self, repetitions=1, n_points=(60, 120), n_new=100, network_steps=20)
 
 
 def inverse_problem(n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
@@ -90,7 +91,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     seen: dict[str, Rows] = {}
     places, done = np.linspace(-0.1, 1.1, _DRAWN), 0
-    for n in config.n_points:
+    for size, n in zip(SIZES, config.n_points, strict=True):
         for repetition in range(config.repetitions):
             rng = np.random.default_rng([config.seed, n, repetition])
             x, y = inverse_problem(n, rng)
@@ -100,17 +101,17 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
                 predictor = make(x, y, config) if _is_there(name) else None
                 if predictor is not None:
                     scores = score(predictor(new_x), right, new_y)
-                    found.setdefault(name, {}).setdefault(str(n), []).append(scores)
-                    if repetition == 0 and n == min(config.n_points, key=lambda each: abs(each - 2000)):
+                    found.setdefault(name, {}).setdefault(size, []).append(scores)
+                    if repetition == 0 and size == SIZES[-1]:
                         seen[name] = predictor(places)
                         seen["points"] = x, y
                 done += 1
                 on_step(done)
     ours: dict[str, Any] = {
-        name: {n: _means(rows) for n, rows in found[name].items()} if name in found else None for name in MODELS
+        name: {size: _means(rows) for size, rows in found[name].items()} if name in found else _nothing()
+        for name in MODELS
     }
-    ours = {name: _nothing(config) if rows is None else rows for name, rows in ours.items()}
-    ours["versions"] = {name: version(package) for name, package in _PEERS.items() if find_spec(_MODULES[name])}
+    ours["versions"] = {name: version(package) if _is_there(name) else None for name, package in _PEERS.items()}
     ours["noise"] = NOISE
     claim = "GMM(f(x)) could be a general model, whatever distribution y is following"
     return Measured(ours, {"claim": claim}, {"rows": seen, "places": places})
@@ -268,9 +269,9 @@ def _means(rows: list[dict[str, float]]) -> dict[str, Any]:
     return out
 
 
-def _nothing(config: Config) -> dict[str, Any]:
+def _nothing() -> dict[str, Any]:
     names = ("l1", "w1", "nll", "crps", "coverage")
-    return {str(n): dict.fromkeys([*names, *(f"{name}_error" for name in names)]) for n in config.n_points}
+    return {size: dict.fromkeys([*names, *(f"{name}_error" for name in names)]) for size in SIZES}
 
 
 def draw(measured: Measured) -> dict[str, Figure]:

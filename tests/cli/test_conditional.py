@@ -126,8 +126,8 @@ def test_a_lattice_is_written_in_whole_numbers(tmp_path: Path, capsys) -> None:
     pd.DataFrame({"x": x, "n": rng.poisson(1 + 5 * x)}).to_csv(tmp_path / "t.csv", index=False)
     said(capsys, 0, "fit", tmp_path / "t.csv", "--target", "n", "--rule", "fast", "-o", tmp_path / "m.gmx")
     found = pd.read_csv(io.StringIO(said(capsys, 0, "predict", tmp_path / "m.gmx", tmp_path / "t.csv", "--sample", 1)))
-    assert (found[["q0.05", "q0.5", "q0.95", "sample1"]].dtypes == np.int64).all()
-    assert found["sample1"].min() >= 0
+    assert {str(found[name].dtype) for name in ("q0.05", "q0.5", "q0.95", "sample1")} == {"int64"}
+    assert found["sample1"].to_numpy().min() >= 0
     for file in ([], [tmp_path / "t.csv", "--target", "n"]):
         said(capsys, 0, "plot", tmp_path / "m.gmx", *file, "-o", tmp_path / "p.png")
         with Image.open(tmp_path / "p.png") as picture:

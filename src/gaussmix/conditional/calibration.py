@@ -89,9 +89,16 @@ def ks_uniform(pit: FloatArray) -> float:
 
 
 def conformal_level(pit: FloatArray, level: float) -> float:
-    """The level (0 to 1) of central intervals that has covered ``level`` of unseen rows with transforms (N,).
+    """Return the level of central intervals that has covered ``level`` of unseen rows.
 
     1, the whole line, where there are too few rows to say.
+
+    Parameters
+    ----------
+    pit : ndarray of shape (N,)
+        Transforms of the rows.
+    level : float
+        The share that shall be covered, in (0, 1).
     """
     n = len(pit)
     k = math.ceil((n + 1) * level)

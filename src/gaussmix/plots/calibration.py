@@ -107,7 +107,7 @@ def draw_fan(
     x : array-like of shape (N,)
         The feature's values, in rising order.
     points : pair of array-like of shape (M,), optional
-        x and y of observations.
+        Observations, x and y.
     span : pair of float, optional
         The ends of the y axis; those of nearly all of the distributions if not given.
     """
