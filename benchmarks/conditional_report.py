@@ -252,9 +252,10 @@ def _verdict(scored: Scored, sets: Sequence[str], measure: str, what: str) -> st
     )
 
 
-_RATIOS = """Geometric means of the ratio of CRPS over splits, and of those over sets. Naval's y is one of 51 values that
-its features give exactly; ours finds that out, and its ratio, which is nearly 0, says nothing of other data: look at the
-mean without it."""
+_RATIOS = """Geometric means of the ratio of CRPS over splits, and of those over sets. Naval's y is one of 51 values
+that its features give exactly; ours finds that out, and its ratio, which is nearly 0, says nothing of other data: look
+at the mean without it.
+"""
 
 _HEAD = """# The distribution of y given x: beside the peers
 
