@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,7 +157,8 @@ def test_bands_give_the_pixels_of_the_whole(mode: str, monkeypatch: pytest.Monke
         image = image.convert("RGB").quantize(16)
     else:
         image = image.convert(mode)
-    data = encode(image, **({"transparency": 3} if mode == "P" else {}))
+    options: dict[str, Any] = {"transparency": 3} if mode == "P" else {}
+    data = encode(image, **options)
     whole = decode(data, 16)
     monkeypatch.setattr(decode_module, "BAND", 50)
     np.testing.assert_array_equal(decode(data, 16), whole)

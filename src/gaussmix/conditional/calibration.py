@@ -27,10 +27,32 @@ _KINDS = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 class ConditionalReport:
     """What a fit found, all of it on rows out of fold; ``str()`` is a few sentences, `to_dict()` is for JSON.
 
-    ``shares`` are the weights of the parts, ``log_likelihood`` in nats a row, ``crps`` in units of y (for the
-    distributions, and ``crps_marginal`` for one distribution for all rows), ``coverage`` that of central intervals by
-    level, ``pit_ks`` the Kolmogorov-Smirnov distance of the transforms from uniform and ``pit_chance`` what chance
-    exceeds in 5 % of samples. ``shrink`` is the error of the whole committee as a share of that out of fold.
+    Parameters
+    ----------
+    rule : str
+        As the estimator's.
+    n, n_features : int
+        Rows, and columns after categories became numbers.
+    shares : dict
+        Weights of the parts, sum 1; all 0 where y has point masses only.
+    log_likelihood : float
+        Mean log-density, or log-probability, in nats a row.
+    crps, crps_marginal : float
+        Mean CRPS of the distributions, and of one distribution for all rows, in units of y.
+    rmse : float
+        Of the expectations, in units of y.
+    coverage : dict
+        Of central intervals, by level.
+    pit_ks, pit_chance : float
+        Kolmogorov-Smirnov distance of the transforms from uniform, and what chance exceeds in 5 % of samples.
+    shrink : float
+        Error of the whole committee as a share of that out of fold.
+    gap : float
+        What the stacking could still gain, at most, in nats a row.
+    step : float
+        Of the lattice on which y was rounded, 0 for none.
+    discrete : bool
+        Whether the distributions are on it.
     """
 
     rule: str

@@ -151,7 +151,15 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         return self._learned.predict(self._learned.features.transform(self._table(X, reset=False)[0]))
 
     def predict_quantiles(self, X: Any, q: ArrayLike) -> FloatArray:
-        """Return quantiles of y (N, Q) at X (N, D), for levels q (Q,) in [0, 1]."""
+        """Return quantiles of y, (N, Q).
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D)
+            The rows.
+        q : array-like of shape (Q,)
+            Levels in [0, 1].
+        """
         return self.predict_distribution(X).ppf(np.atleast_1d(np.asarray(q, np.float64)))
 
     def predict_interval(self, X: Any, level: float = 0.9, *, conformal: bool = False) -> FloatArray:
@@ -192,7 +200,17 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         return self.predict_distribution(X).rvs(n_samples, random_state=random_state)
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the mean log-density (log-probability on a lattice or a point mass) of y at X, in nats."""
+        """Return the mean log-density (log-probability on a lattice or a point mass) of y at X, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D)
+            The rows.
+        y : array-like of shape (N,)
+            What was observed.
+        sample_weight : array-like of shape (N,), optional
+            Weights of the rows.
+        """
         found = self.predict_distribution(X).logpdf(self._targets(y))
         return float(np.average(found, weights=None if sample_weight is None else np.asarray(sample_weight)))
 

@@ -69,7 +69,25 @@ class CountForest:
         weight: FloatArray | None = None,
         n_jobs: int | None = None,
     ) -> tuple[Self, NDArray[np.bool_]]:
-        """A forest without counts, split by all of ``targets`` (N, J); and (T, N), which rows a tree learnt from."""
+        """Return a forest without counts; and which rows each tree learnt from, (T, N).
+
+        Parameters
+        ----------
+        X : ndarray of shape (N, D)
+            Features; NaN where they are missing.
+        targets : ndarray of shape (N, J)
+            What splits are chosen by, all together.
+        axis : gaussmix.density.axis.Axis
+            The bins.
+        rng : Generator
+            Draws rows and features.
+        n_trees : int
+            How many.
+        weight : ndarray of shape (N,), optional
+            Weights of the rows.
+        n_jobs : int, optional
+            Threads.
+        """
         n, d = X.shape
         X32 = X.astype(np.float32)
         size = max(1, min(round(_SEEN * n), MOST_TREE_ROWS))
@@ -98,11 +116,31 @@ class CountForest:
         return np.clip(np.floor(places), 0, self.axis.n_bins - 1).astype(np.int64)
 
     def add(self, X: FloatArray, v: FloatArray, times: IntArray | None = None) -> Self:
-        """Count numbers (N,) in the leaves of their rows (N, D), each once or so many ``times`` (N,)."""
+        """Count numbers in the leaves of their rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (N, D)
+            The rows.
+        v : ndarray of shape (N,)
+            The numbers.
+        times : ndarray of shape (N,), optional
+            How often each counts; once if not given.
+        """
         return self.add_leaves(self.leaves(X), self.bins(v), times)
 
     def add_leaves(self, leaves: NDArray[np.int32], bins: IntArray, times: NDArray[Any] | None = None) -> Self:
-        """Count rows whose leaves (N, T) and bins (N,) are known."""
+        """Count rows whose leaves and bins are known.
+
+        Parameters
+        ----------
+        leaves : ndarray of shape (N, T)
+            As `leaves` gives them.
+        bins : ndarray of shape (N,)
+            As `bins` gives them.
+        times : ndarray of shape (N,), optional
+            How often each counts.
+        """
         once = np.ones(len(bins), np.int64) if times is None else times
         self.counts = self.counts + _count(leaves, bins, once, self.counts.shape)
         return self
