@@ -194,7 +194,8 @@ def _remember_steps(file: Path) -> None:
 
     def saving(self: CheckpointStore, step: int, *rest: Any) -> Path:
         path = save(self, step, *rest)
-        file.write_text(str(step))
+        file.with_suffix(".new").write_text(str(step))
+        file.with_suffix(".new").replace(file)  # whole, whenever the end comes
         return path
 
     CheckpointStore.save = saving  # pyright: ignore[reportAttributeAccessIssue]
