@@ -21,14 +21,14 @@ from gaussmix.conditional.trees import Trees
 
 _BOOSTING: dict[str, Any] = {
     "loss": "gamma",
-    "learning_rate": 0.05,
+    "learning_rate": 0.08,
     "max_leaf_nodes": 6,
     "min_samples_leaf": 20,
     "l2_regularization": 1.0,
     "max_features": 0.7,
     "early_stopping": False,
 }
-_ROUNDS, _EVERY = 200, 10
+_ROUNDS, _EVERY = 120, 10
 _LEAST = 1e-3  # of the mean error is added to each: a gamma variable is positive
 
 
