@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gaussmix import GMMExpansion
 from gaussmix.density.axis import Axis
-from gaussmix.density.columns import count_dask, first_rows, is_dask
+from gaussmix.density.columns import count_dask, first_rows, is_dask, spread_rows
 from gaussmix.density.counts import BinnedCounts, add_columns
 
 AXIS = Axis(-3.0, 0.01, 600)
@@ -135,3 +136,20 @@ def test_a_cluster_of_two_processes() -> None:
         who = dask_array(TABLE[:, 0], 100).map_blocks(lambda block: np.full(len(block), float(os.getpid())))
         (counts,) = count_dask(who, empty())
         assert {counts.minimum, counts.maximum} <= processes  # the partitions never came here
+
+
+@pytest.mark.parametrize("kind", ["array", "frame"])
+def test_partitions_that_begin_with_point_masses_are_learnt_as_in_memory(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    waits = np.sort(np.where(rng.random(8000) < 0.4, 0.0, rng.gamma(2, 1e-4, 8000)))
+    if kind == "array":
+        collection: Any = dask.array.from_array(waits).rechunk(1000)
+    else:
+        collection = dask.dataframe.from_pandas(pd.DataFrame({"wait": waits}), npartitions=8)
+    learnt, known = GMMExpansion().fit(collection).distribution_, GMMExpansion().fit(waits).distribution_
+    q = np.quantile(waits, [0.2, 0.45, 0.6, 0.9, 0.99])
+    np.testing.assert_allclose(learnt.cdf(q), known.cdf(q), atol=5e-3)
+    assert learnt.mean() == pytest.approx(waits.mean(), rel=0.01)
+    rows = spread_rows(collection, n=100)
+    assert 90 <= len(rows) <= 130
+    assert float(np.max(np.asarray(rows))) > np.quantile(waits, 0.95)

@@ -334,6 +334,23 @@ def first_rows(X: Any, n: int = FIRST_ROWS) -> Any:
     raise ValueError("the Dask collection has no partitions")
 
 
+def spread_rows(X: Any, n: int = FIRST_ROWS, most_parts: int = 16) -> Any:
+    """About n rows of a Dask array, series or data frame, in memory: evenly from some partitions, also the last."""
+    is_array = hasattr(X, "blocks")
+    n_parts = X.numblocks[0] if is_array else X.npartitions
+    some = np.unique(np.linspace(0, n_parts - 1, most_parts).astype(int))
+    rows = []
+    for i in some.tolist():
+        part = (X.blocks[i] if is_array else X.get_partition(i)).compute()
+        step = -(-len(part) * len(some) // n) or 1
+        rows.append(part[::step] if is_array else part.iloc[::step])
+    if is_array:
+        return np.concatenate(rows)
+    import pandas as pd  # which a Dask data frame is made of
+
+    return pd.concat(rows)
+
+
 def count_dask(
     collection: Any, counts: Sequence[BinnedCounts], *, finite: bool = False, quantities: Sequence[Quantity] = ()
 ) -> list[BinnedCounts]:

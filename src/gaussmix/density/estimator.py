@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from gaussmix._typing import FloatArray
-from gaussmix.density.columns import count_dask, first_rows, is_dask, read_columns, stream_batches
+from gaussmix.density.columns import count_dask, first_rows, is_dask, read_columns, spread_rows, stream_batches
 from gaussmix.density.lattice import ColumnKind, integer_columns
 from gaussmix.density.model import DensityModel
 from gaussmix.density.quantity import NUMBER, format_number
@@ -254,6 +254,9 @@ class GMMExpansion(DensityMixin, BaseEstimator, DensityModel):
         if self.discrete is True and not all(integer):
             raise ValueError("discrete=True takes integer columns of a Dask collection: convert them with astype(int)")
         counts, bases = self._lay_bins(first, self._extremes(first), None, stream=True)
+        if any(np.isin(column, each.atoms).all() for column, each in zip(first.T, counts, strict=True)):
+            more = self._columns(spread_rows(X), None, reset=False)  # the first are point masses: what do others say?
+            counts, bases = self._lay_bins(more, self._extremes(more), None, stream=True)
         counts = count_dask(X, counts, finite=self.nan_policy == "raise", quantities=self.quantities_)
         low, high = finite_or_not(self._bounds())
         for j, column in enumerate(counts):
