@@ -100,7 +100,9 @@ def test_the_lattice_has_all_probability_and_knows_what_is_beside_it() -> None:
     np.testing.assert_allclose(law.pmf().sum(1), 1)
     each = np.array([law.logpdf(value) for value in LATTICE.values]).T
     np.testing.assert_allclose(np.exp(each), law.pmf(), atol=2e-5)
-    assert np.isneginf(law.logpdf(0.1)).all()
+    beside = law.continuous
+    np.testing.assert_allclose(law.pdf(0.1), beside.cdf(0.225) - beside.cdf(-0.025), atol=2e-5)
+    assert np.isfinite(law.logpdf(50.0)).all()
     np.testing.assert_array_equal(law.cdf(-3.1), 0)
     np.testing.assert_array_equal(law.cdf(3.0), 1)
     assert law.continuous.lattice is None
@@ -124,3 +126,12 @@ def test_rows_are_taken_joined_and_refused() -> None:
         law.interval(1.0)
     with pytest.raises(ValueError, match="on no lattice"):
         law.pmf()
+
+
+def test_variances_far_from_zero_keep_their_digits() -> None:
+    law, far = rows(), rows()
+    far.loc, far.fixed = law.loc + 1e9, Basis(law.fixed.weights, law.fixed.means + 1e9, law.fixed.stds)
+    np.testing.assert_allclose(far.var(), law.var(), rtol=1e-5)
+    moved = rows(lattice=Lattice(1e9, 0.25, 25))
+    assert (moved.var() >= 0).all()
+    assert law[:0].ppf([0.1, 0.5]).shape == (0, 2)

@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from sklearn.base import clone
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import GammaRegressor, LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
@@ -193,7 +193,7 @@ CASES: dict[str, tuple[Any, Any]] = {
         np.linspace(0, 1, 30) ** 2,
     ),
     "exact": (np.arange(60.0)[:, None], np.arange(60.0) * 1.37),
-    "huge": (np.arange(40.0)[:, None], 1e150 * np.linspace(1, 2, 40) ** 2),
+    "huge": (np.arange(40.0)[:, None], 1e149 * np.linspace(1, 2, 40) ** 2),
     "tiny": (np.arange(40.0)[:, None], 1e-150 * np.linspace(1, 2, 40) ** 2),
 }
 
@@ -245,3 +245,71 @@ def test_conformal_intervals_cover_what_plain_ones_miss(fitted: ConditionalGMMEx
     assert np.mean((conformal[:, 0] <= y) & (y <= conformal[:, 1])) > 0.73
     with pytest.raises(ValueError, match="level is 2"):
         fitted.predict_interval(X, 2.0)
+
+
+def test_a_rare_value_leaves_the_others_their_features() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2))
+    y = np.where(X[:, 0] > 0, 1.5, np.pi)
+    y[0] = 5.3
+    model = ConditionalGMMExpansion("fast", random_state=0).fit(X, y)
+    assert np.ptp(model.predict([[2.0, 0.0], [-2.0, 0.0]])) > 1.5
+
+
+def test_a_missing_value_is_neither_of_two_levels() -> None:
+    rng = np.random.default_rng(0)
+    s = rng.choice(np.array(["a", "b", None], object), 300)
+    y = np.select([s == "a", s == "b"], [0.0, 5.0], 10.0) + 0.1 * rng.normal(size=300)
+    model = ConditionalGMMExpansion("fast", random_state=0).fit(pd.DataFrame({"s": s}), y)
+    np.testing.assert_allclose(model.predict(pd.DataFrame({"s": ["a", "b", None]})), [0, 5, 10], atol=0.3)
+
+
+def test_nullable_columns_and_dates_with_zones_of_pandas() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "text": pd.array(rng.choice(np.array(["a", "b", "c", None], object), 100), "string"),
+            "whole": pd.array([None, *range(99)], "Int64"),
+            "real": pd.array([None, *rng.normal(size=99)], "Float64"),
+            "yes": pd.array([None, *(rng.random(99) < 0.5)], "boolean"),
+            "when": pd.date_range("2024-01-01", periods=100, tz="UTC"),
+        }
+    )
+    y = np.arange(100) + rng.normal(size=100)
+    model = ConditionalGMMExpansion("fast", random_state=0).fit(table, y)
+    assert np.isfinite(model.predict(table)).all()
+    assert model.report_.crps < 0.3 * model.report_.crps_marginal
+
+
+def test_a_regressor_learns_y_in_its_own_units() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    y = rng.gamma(20.0, np.exp(0.3 * X[:, 0]) / 20)
+    model = ConditionalGMMExpansion("fast", regressor=GammaRegressor(alpha=0), random_state=0).fit(X, y)
+    assert model.report_.crps < 0.8 * model.report_.crps_marginal
+
+
+def test_masks_name_categories_and_weights_count_in_reports() -> None:
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=400), rng.permutation(400) % 20])
+    y = rng.permutation(20)[X[:, 1].astype(int)] + 0.1 * rng.normal(size=400)
+    by_mask = ConditionalGMMExpansion("fast", categorical_features=[False, True], random_state=0).fit(X, y)
+    by_number = ConditionalGMMExpansion("fast", categorical_features=[1], random_state=0).fit(X, y)
+    np.testing.assert_array_equal(by_mask.predict(X), by_number.predict(X))
+    X = rng.normal(size=(400, 1))
+    right = X[:, 0] > 0
+    y = X[:, 0] + np.where(right, 0.01, 50.0) * rng.normal(size=400)
+    weighted = ConditionalGMMExpansion("fast", random_state=0).fit(X, y, np.where(right, 1.0, 1e-9))
+    assert weighted.report_.rmse < 1
+
+
+def test_where_numbers_end_is_said() -> None:
+    X = np.arange(40.0)[:, None]
+    with pytest.raises(ValueError, match="beyond 1e"):
+        ConditionalGMMExpansion().fit(X, 1e200 * np.linspace(1, 2, 40))
+    with pytest.raises(ValueError, match="values from the least"):
+        ConditionalGMMExpansion(discrete=True).fit(X, np.repeat([0, 1, 90_000, 90_001], 10))
+    with pytest.raises(TypeError, match="dates or durations"):
+        ConditionalGMMExpansion().fit(X, np.datetime64("2024-01-01") + np.arange(40))
+    with pytest.raises(TypeError, match="data frame"):
+        ConditionalGMMExpansion().fit((np.datetime64("2024-01-01") + np.arange(40))[:, None], X[:, 0])

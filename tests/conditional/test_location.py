@@ -9,7 +9,7 @@ from sklearn.linear_model import LinearRegression
 
 from gaussmix.conditional import kernel_ridge
 from gaussmix.conditional.folds import make_folds
-from gaussmix.conditional.location import _balanced_samples, _error_products, _least_error, fit_location
+from gaussmix.conditional.location import InUnits, _balanced_samples, _error_products, _least_error, fit_location
 from gaussmix.conditional.scale import fit_scale
 
 
@@ -97,6 +97,6 @@ def test_a_regressor_of_the_user_gives_the_location() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 2))
     y = X @ [1.0, -2.0] + 0.1 * rng.normal(size=200)
-    found = fit_location(X, y, np.ones(200), make_folds(200, rng), rng, regressor=LinearRegression())
+    found = fit_location(X, y, np.ones(200), make_folds(200, rng), rng, regressor=InUnits(LinearRegression(), 0.0, 1.0))
     assert np.sqrt(np.mean((found.out_of_fold - y) ** 2)) < 0.13
     assert found.shrink == 1.0

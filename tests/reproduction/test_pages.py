@@ -100,7 +100,7 @@ def test_unknown_name_is_told_the_nearest(tmp_path: Path, capsys: pytest.Capture
     assert main(["expansion-tabel1", "--output", str(tmp_path / "out")]) == 1
     assert "called 'expansion-tabel1'; did you mean expansion-table1?" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    with pytest.raises(ValueError, match="choose one of expansion-table1, "):
+    with pytest.raises(ValueError, match="choose one of expansion-section1, "):
         find("quux")
 
 

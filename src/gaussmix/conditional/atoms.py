@@ -23,6 +23,7 @@ from gaussmix.conditional.folds import Fold, run_each, some_weights
 from gaussmix.conditional.trees import Trees
 
 _ROUNDS, _EVERY = 150, 5
+_ABSENT = -20.0  # the logit of a class that a fold has no row of
 _BOOSTING: dict[str, Any] = {
     "learning_rate": 0.05,
     "max_leaf_nodes": 8,
@@ -71,8 +72,7 @@ def fit_atoms(
     shares = np.bincount(kind, weight, max(C, A)) / weight.sum()
     log_shares = np.log(np.maximum(shares, np.finfo(float).tiny))
     constant = AtomProbabilities(positions, log_shares), np.tile(shares[:A], (n, 1))
-    everywhere = all(len(np.unique(kind[fold.train])) == len(np.unique(kind)) for fold in folds)
-    if C < 2 or not everywhere:
+    if any(len(np.unique(kind[fold.train])) < 2 for fold in folds):
         return constant
 
     def fit(fold: Fold, seed: int) -> Any:
@@ -82,7 +82,7 @@ def fit_atoms(
     models = run_each([partial(fit, fold, int(rng.integers(1 << 31))) for fold in folds], n_jobs)
     staged = np.empty((_ROUNDS // _EVERY, n, C))
     for model, fold in zip(models, folds, strict=True):
-        for r, logits in enumerate(_staged_logits(model, X[fold.test])):
+        for r, logits in enumerate(_staged_logits(model, X[fold.test], C)):
             if (r + 1) % _EVERY == 0:
                 staged[(r + 1) // _EVERY - 1, fold.test] = log_softmax(logits, axis=1)
     scores = staged[:, np.arange(n), kind] @ weight
@@ -94,14 +94,23 @@ def fit_atoms(
     return AtomProbabilities(positions, log_shares, members), np.exp(staged[best])[:, :A]
 
 
-def _staged_logits(model: Any, X: FloatArray) -> Any:
-    """Logits (N, C) after each round; of two classes the first's are 0."""
+def _staged_logits(model: Any, X: FloatArray, n_classes: int) -> Any:
+    """Logits (N, C) after each round; of two classes the first's are 0, of those that a fold lacks `_ABSENT`."""
     for raw in model._staged_raw_predict(X):
-        yield np.column_stack([np.zeros(len(X)), raw[:, 0]]) if raw.shape[1] == 1 else raw
+        logits = np.full((len(X), n_classes), _ABSENT)
+        logits[:, model.classes_] = np.column_stack([np.zeros(len(X)), raw[:, 0]]) if raw.shape[1] == 1 else raw
+        yield logits
 
 
 def _classes(model: Any, rounds: int, n_classes: int) -> tuple[Trees, ...]:
-    if n_classes > 2:
-        return tuple(Trees.from_boosting(model, rounds, k) for k in range(n_classes))
-    only = Trees.from_boosting(model, rounds)
-    return only.scaled(0.0), only
+    """Trees whose sums are those logits."""
+    known = model.classes_.tolist()
+    first = Trees.from_boosting(model, rounds)
+    constant = first.pruned(np.inf)[0].scaled(0.0)
+    trees = [constant.plus(_ABSENT)] * n_classes
+    if len(known) == 2:
+        trees[known[0]], trees[known[1]] = constant, first
+    else:
+        for k, output in enumerate(known):
+            trees[output] = Trees.from_boosting(model, rounds, k)
+    return tuple(trees)

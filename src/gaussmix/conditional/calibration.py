@@ -3,9 +3,9 @@
 If y_i comes from F_i, then F_i(y_i) is uniform (Dawid 1984): central intervals of every level cover their share, and a
 histogram of F_i(y_i) is flat. `conformal_level` widens a central interval until the data's own, unseen, were covered:
 with V_i = |2 F_i(y_i) - 1|, the k-th smallest of n, k = ceil((n + 1) level), is the level to ask for (Chernozhukov et
-al. 2021). For rows exchangeable with those, and scores from a model that saw neither, it covers at least ``level``.
-Here scores are out of fold and the model is the committee of all folds, so the guarantee is that of cross-conformal
-prediction: in the worst case 2 level - 1, up to a small term; in practice the level itself (Vovk et al. 2018).
+al. 2021). For a model that saw neither those
+rows nor the new one it would cover at least ``level``. Here scores are out of fold and new rows hear the committee of
+all folds, in the manner of cross-conformal prediction (Vovk et al. 2018): about ``level`` in practice, no promise.
 """
 
 from __future__ import annotations

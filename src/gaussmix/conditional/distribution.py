@@ -138,9 +138,8 @@ class ConditionalMixture:
         """Return the variances, (N,)."""
         if self.lattice is not None:
             p, values = self.pmf(), self.lattice.values
-            return p @ values**2 - (p @ values) ** 2
-        first, second = self._moments()
-        return np.maximum(second - first**2, 0.0)
+            return (p * (values - (p @ values)[:, None]) ** 2).sum(1)
+        return self._moments()[1]
 
     def std(self) -> FloatArray:
         """Return the standard deviations, (N,)."""
@@ -278,6 +277,8 @@ class ConditionalMixture:
 
     def _quantiles(self, levels: FloatArray) -> FloatArray:
         x = np.empty(levels.shape)
+        if len(self) == 0:
+            return x
         (moved_places, moved_table), (fixed_places, fixed_table) = (table(each) for each in (self.moved, self.fixed))
         inner = np.clip(levels, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
         for part, rows in self._parts():
@@ -316,11 +317,14 @@ class ConditionalMixture:
         return found
 
     def _log_probability(self, y: FloatArray) -> FloatArray:
-        """log P(Y = y) on the lattice, in tails by the density at the middle of the cell."""
+        """log P(Y = y) on the lattice, in tails by the density at the middle of the cell.
+
+        A number that is none of the values has what the smooth density gives the cell around it.
+        """
         lattice = self.lattice
         assert lattice is not None
         k = lattice.numbers(y)
-        values = lattice.origin + lattice.step * np.nan_to_num(k)
+        values = np.where(np.isnan(k), y, lattice.origin + lattice.step * k)
         out = np.empty(len(y))
         for part, rows in self._parts():
             weights, means, stds = part._full()
@@ -333,16 +337,15 @@ class ConditionalMixture:
             far = log_density(values[rows], weights, means, stds) + math.log(lattice.step)
             with np.errstate(divide="ignore"):
                 out[rows] = np.where(p > 1e-280, np.log(p), far)
-        return np.where(np.isnan(k), -math.inf, out)
+        return out
 
     def _moments(self) -> tuple[FloatArray, FloatArray]:
-        """E[Y] and E[Y^2], (N,)."""
+        """Expectation and variance, (N,)."""
         first, second = np.empty(len(self)), np.empty(len(self))
         for part, rows in self._parts():
             weights, means, stds = part._full()
-            total = weights.sum(1)
-            first[rows] = (weights * means).sum(1) / total
-            second[rows] = (weights * (means**2 + stds**2)).sum(1) / total
+            first[rows] = mean = (weights * means).sum(1)
+            second[rows] = (weights * ((means - mean[:, None]) ** 2 + stds**2)).sum(1)
         return first, second
 
     def _single(self) -> GaussianMixture1D:

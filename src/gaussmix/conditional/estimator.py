@@ -172,9 +172,9 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         level : float
             The probability that they hold, in (0, 1).
         conformal : bool
-            Take the level that has covered ``level`` of the rows out of fold. For rows exchangeable with those of the
-            data, coverage is then at least ``2 level - 1`` whatever the distribution of (X, y), up to a small term, and
-            in practice about ``level`` (cross-conformal prediction, Vovk et al. 2018). Where there are fewer rows than
+            Take the level that has covered ``level`` of the rows out of fold, in the manner of cross-conformal
+            prediction (Vovk et al. 2018). Rows exchangeable with those of the data are then covered about as often; no
+            theorem promises it, as the committee of all folds speaks of new rows. Where there are fewer rows than
             1 / (1 - level) it is the whole support.
         """
         if not 0 < level < 1:
@@ -234,7 +234,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         seed = parameters["random_state"]
         parameters["random_state"] = int(seed) if isinstance(seed, Integral) else None
         if self.categorical_features is not None:
-            parameters["categorical_features"] = list(self.categorical_features)
+            parameters["categorical_features"] = self._categorical()
         names = getattr(self, "feature_names_in_", None)
         stored.write(path, learned, parameters, None if names is None else [str(name) for name in names])
 
@@ -282,14 +282,23 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
     def _targets(self, y: ArrayLike) -> FloatArray:
         if y is None:
             raise ValueError("this estimator requires y to be passed, but the target y is None")
+        if np.asarray(y).dtype.kind in "mM":
+            raise TypeError("y holds dates or durations; give numbers, such as days since a date")
         y = column_or_1d(y, warn=True)
         kind: Any = np.float64
         return np.asarray(check_array(y, ensure_2d=False, dtype=kind, input_name="y", estimator=self))
 
+    def _categorical(self) -> list[Any]:
+        """Names and numbers of columns; a mask of all columns is that of its true ones."""
+        given = [] if self.categorical_features is None else list(self.categorical_features)
+        if given and all(isinstance(each, bool | np.bool_) for each in given):
+            return np.flatnonzero(given).tolist()
+        return [int(each) if isinstance(each, Integral) else each for each in given]
+
     def _table(self, X: Any, *, reset: bool) -> tuple[list[NDArray[Any]], list[str]]:
         """Columns of X, numbers or categories."""
         check: Any = validate_data
-        categorical: list[Any] = [] if self.categorical_features is None else list(self.categorical_features)
+        categorical = self._categorical()
         named = isinstance(X, Mapping) and not hasattr(X, "shape")  # sparse matrices may be dictionaries
         if named or hasattr(X, "columns") or (hasattr(X, "schema") and not isinstance(X, np.ndarray)):
             table, names = read_table(X, categorical)
@@ -304,6 +313,8 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
             if len(table) != self.n_features_in_:
                 raise ValueError(f"X has {len(table)} features; the model was fitted with {self.n_features_in_}")
             return table, names
+        if np.asarray(X).dtype.kind in "mM":
+            raise TypeError("X is an array of dates or durations; give a data frame, whose dates become seconds")
         values: FloatArray = check(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
         table: list[NDArray[Any]] = list(np.ascontiguousarray(values.T))
         for each in categorical:

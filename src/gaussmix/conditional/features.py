@@ -7,6 +7,8 @@ seen are missing. Numbers may be missing; constant columns are left out.
 
 from __future__ import annotations
 
+import datetime
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -16,8 +18,10 @@ from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray
 from gaussmix.conditional.folds import Fold
+from gaussmix.density.columns import is_missing, series_values
 
 MOST_HOT = 12  # levels that have a column each
+_FAR = 100.0  # ranges from zero, from which on a column is moved there
 _SHRUNK = 10.0  # rows of the overall mean that a level's mean starts with
 
 
@@ -51,6 +55,7 @@ class TableFeatures:
     names: tuple[str, ...]
     columns: tuple[Levels | None, ...]
     kept: tuple[int, ...]
+    shift: tuple[float, ...] = ()  # of the kept, taken off: trees see single precision
 
     @classmethod
     def learn(
@@ -86,7 +91,11 @@ class TableFeatures:
         kept = np.flatnonzero((low < high) | (np.isnan(X).any(0) & (low <= high)))
         if len(kept) == 0:  # nothing tells rows apart: one column that does not either
             return cls(tuple(names), tuple(columns), ()), np.zeros((len(y), 1))
-        return cls(tuple(names), tuple(columns), tuple(kept.tolist())), np.ascontiguousarray(X[:, kept])
+        center = np.nan_to_num(low[kept] / 2 + high[kept] / 2)
+        far = np.abs(center) > _FAR * (high - low)[kept]
+        shift = np.where(far, center, 0.0)
+        found = cls(tuple(names), tuple(columns), tuple(kept.tolist()), tuple(shift.tolist()))
+        return found, np.ascontiguousarray(X[:, kept] - shift)
 
     def transform(self, table: Sequence[NDArray[Any]]) -> FloatArray:
         """TableFeatures (N, D) of new rows."""
@@ -104,7 +113,7 @@ class TableFeatures:
                 made.append(_looked_up(values, levels.levels, levels.means)[:, None])
             else:
                 made.append(_hot(values, levels.levels))
-        return np.ascontiguousarray(np.hstack(made)[:, list(self.kept)])
+        return np.ascontiguousarray(np.hstack(made)[:, list(self.kept)] - np.array(self.shift))
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -120,7 +129,10 @@ class TableFeatures:
         width = sum(1 if each is None else each.width for each in columns)
         if not all(type(k) is int and 0 <= k < width for k in kept) or kept != sorted(set(kept)):
             raise ValueError(f"it keeps some of {width} features that there are not")
-        return cls(tuple(names), columns, tuple(kept))
+        shift = facts["shift"]
+        if len(shift) != len(kept) or not all(isinstance(each, float) and math.isfinite(each) for each in shift):
+            raise ValueError("it moves features that there are not, or to nowhere")
+        return cls(tuple(names), columns, tuple(kept), tuple(shift))
 
 
 def _plain(values: NDArray[Any], levels: Levels | None) -> NDArray[Any]:
@@ -133,9 +145,10 @@ def _plain(values: NDArray[Any], levels: Levels | None) -> NDArray[Any]:
 
 
 def _hot(values: NDArray[Any], levels: Sequence[str]) -> FloatArray:
-    """A column a level; a missing value has none. Of two levels the second's column says all."""
+    """A column a level; a missing value has none. Of two levels the second's column says all, NaN for neither."""
     hot = np.array([[value == level for level in levels] for value in values.tolist()], np.float64)
-    return hot.reshape(len(values), len(levels))[:, 1:] if len(levels) == 2 else hot.reshape(len(values), len(levels))
+    hot = hot.reshape(len(values), len(levels))
+    return np.where(hot.any(1, keepdims=True), hot[:, 1:], np.nan) if len(levels) == 2 else hot
 
 
 def _level_means(values: NDArray[Any], levels: Sequence[str], y: FloatArray, weight: FloatArray) -> tuple[float, ...]:
@@ -177,7 +190,7 @@ def read_table(X: Any, categorical: Sequence[str | int]) -> tuple[list[NDArray[A
 
 def as_level(value: Any) -> str | None:
     """A category's name; whole numbers are written as such, so that 3 and 3.0 are one, and no digit is lost."""
-    if value is None or value != value:
+    if is_missing(value):
         return None
     whole = isinstance(value, float | np.floating) and np.isfinite(value) and value == int(value)
     return str(int(value)) if whole else str(value)
@@ -200,26 +213,14 @@ def _read_array(values: Any, categorical: bool, name: Any) -> NDArray[Any]:
 def _read_series(series: Any, categorical: bool, name: Any) -> NDArray[Any]:
     import narwhals.stable.v2 as nw
 
-    kind = series.dtype
-    if not categorical:
-        if kind.is_numeric() or kind == nw.Boolean:
-            return (
-                _checked(np.array([np.nan if v is None else float(v) for v in series.to_list()]), name)
-                if series.null_count()
-                else _checked(series.to_numpy().astype(np.float64), name)
-            )
-        if kind == nw.Datetime or kind == nw.Date:
-            moments = series.cast(nw.Datetime("us")).to_numpy().astype("datetime64[us]")
-            return np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 1e6)
-        if kind == nw.Duration:
-            spans = series.to_numpy().astype("timedelta64[us]")
-            return np.where(np.isnat(spans), np.nan, spans.astype(np.int64) / 1e6)
-        if kind == nw.Object:
-            plain = [v for v in series.to_list() if v is not None]
-            if plain and all(isinstance(v, int | float | np.number) for v in plain):
-                return _checked(np.array([np.nan if v is None else float(v) for v in series.to_list()]), name)
-    out = np.empty(len(series), dtype=object)
-    out[:] = [as_level(value) for value in series.to_list()]
+    kind, values = series.dtype, series.to_list()
+    known = [value for value in values if not is_missing(value)]
+    numbers = kind == nw.Object and known and all(isinstance(v, int | float | np.number) for v in known)
+    dates = kind == nw.Object and known and all(isinstance(v, datetime.date) for v in known)
+    if not categorical and (numbers or dates or kind.is_numeric() or kind.is_temporal() or kind == nw.Boolean):
+        return _read_array(series_values(series)[0], False, name)
+    out = np.empty(len(values), dtype=object)
+    out[:] = [as_level(value) for value in values]
     return out
 
 

@@ -41,6 +41,24 @@ _SEEN = 0.8  # share of the rows that a tree learns from
 MOST_TREE_ROWS = 20_000
 
 
+@dataclass
+class InUnits:
+    """A regressor of the user's, which learns and says y in its own units; here they are standard ones."""
+
+    regressor: Any
+    center: float
+    spread: float
+
+    def fit(self, X: FloatArray, y: FloatArray, **weights: Any) -> InUnits:
+        """A clone, fitted."""
+        model: Any = clone(self.regressor)
+        return InUnits(model.fit(X, y * self.spread + self.center, **weights), self.center, self.spread)
+
+    def predict(self, X: FloatArray) -> FloatArray:
+        """Standard units, (N,)."""
+        return (np.asarray(self.regressor.predict(X), np.float64).reshape(-1) - self.center) / self.spread
+
+
 @dataclass(frozen=True)
 class Location:
     """What predicts the location, in the units of y it was fitted to."""
@@ -54,7 +72,7 @@ class Location:
     def predict(self, X: FloatArray) -> FloatArray:
         """m (N,) at X (N, D)."""
         if self.regressors:
-            return np.mean([np.asarray(each.predict(X), np.float64).reshape(-1) for each in self.regressors], axis=0)
+            return np.mean([each.predict(X) for each in self.regressors], axis=0)
         columns = []
         if self.boosting is not None:
             columns.append(self.boosting.sums(X))
@@ -83,7 +101,7 @@ def fit_location(
     rng: np.random.Generator,
     *,
     fast: bool = False,
-    regressor: Any = None,
+    regressor: InUnits | None = None,
     n_jobs: int | None = None,
 ) -> LocationFit:
     """Regress y (N,) on X (N, D); rows weigh ``weight`` (N,)."""
@@ -208,19 +226,17 @@ def _single(X: FloatArray) -> FloatArray:
 
 
 def _fit_regressor(
-    X: FloatArray, y: FloatArray, weight: FloatArray, folds: Sequence[Fold], regressor: Any, n_jobs: int | None
+    X: FloatArray, y: FloatArray, weight: FloatArray, folds: Sequence[Fold], regressor: InUnits, n_jobs: int | None
 ) -> LocationFit:
     """The user's regressor, cloned for each fold; nothing is known of how its errors shrink."""
     even = bool(np.all(weight == weight[0]))
 
     def fit(fold: Fold) -> Any:
-        model: Any = clone(regressor)
-        if even:
-            return model.fit(X[fold.train], y[fold.train])
-        return model.fit(X[fold.train], y[fold.train], sample_weight=weight[fold.train])
+        weights = {} if even else {"sample_weight": weight[fold.train]}
+        return regressor.fit(X[fold.train], y[fold.train], **weights)
 
     models = tuple(run_each([partial(fit, fold) for fold in folds], n_jobs))
     out = np.empty(len(y))
     for model, fold in zip(models, folds, strict=True):
-        out[fold.test] = np.asarray(model.predict(X[fold.test]), np.float64).reshape(-1)
+        out[fold.test] = model.predict(X[fold.test])
     return LocationFit(Location(np.ones(1), None, None, None, models), out, 1.0, np.full(X.shape[1], 1 / X.shape[1]))

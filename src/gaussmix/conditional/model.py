@@ -18,9 +18,11 @@ from gaussmix.conditional.distribution import ConditionalMixture
 from gaussmix.conditional.features import TableFeatures
 from gaussmix.conditional.folds import make_folds
 from gaussmix.conditional.learning import JUDGED, PARTS, Learnt, Parts, learn
+from gaussmix.conditional.location import InUnits
 from gaussmix.density.binning import point_masses, rounding_step
 
-MOST_CELLS = 512
+MOST_CELLS, MOST_ASKED = 512, 4096  # of a lattice: unasked, and with discrete=True
+_LARGEST = 1e150  # numbers whose squares are finite
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def learn_model(
     tell: Callable[[str], None] = lambda stage: None,
 ) -> ConditionalModel:
     """Learn the distribution of y (N,) from columns (N,) of numbers or categories; rows weigh ``weight`` (N,)."""
+    if not np.abs(y).max() < _LARGEST:
+        raise ValueError(f"y reaches to {np.abs(y).max():g}, beyond {_LARGEST:g}; divide it by a large number")
     step, lattice, positions = kind_of(y, options.discrete)
     folds = make_folds(len(y), rng)
     features, X = TableFeatures.learn(table, names, y, weight, folds)
@@ -76,14 +80,15 @@ def learn_model(
     if len(smooth):
         v, w = y[smooth], weight[smooth] / weight[smooth].mean()
         center = float(np.average(v, weights=w))
-        spread = float(np.sqrt(np.average((v - center) ** 2, weights=w)))
+        away = float(np.abs(v - center).max())
+        spread = away * float(np.sqrt(np.average(((v - center) / away) ** 2, weights=w)))
         learnt = learn(
             X[smooth],
             (v - center) / spread,
             w,
             step / 2 / spread,
             options.rule,
-            options.regressor,
+            options.regressor and InUnits(options.regressor, center, spread),
             rng,
             options.n_jobs,
             tell,
@@ -93,6 +98,9 @@ def learn_model(
     if learnt is not None and len(rows) > len(learnt.rows):  # point masses, of which no density has learnt
         law = learnt.distribution.joined(learnt.parts.predict(X[rows[len(learnt.rows) :]]))
     law = _in_units(law, center, spread, atoms and atoms.basis(p[rows]), lattice)
+    if np.ptp(weight) > 0:  # rows as often as they weigh: all that is said of them is weighted then
+        some = np.sort(rng.choice(len(rows), len(rows), p=weight[rows] / weight[rows].sum()))
+        law, rows = law[some], rows[some]
     pit = law.pit(y[rows])
     report = _report(law, y[rows], pit, options.rule, learnt, n=len(y), n_features=X.shape[1], step=step)
     return ConditionalModel(features, learnt and learnt.parts, center, spread, atoms, lattice, report, pit)
@@ -103,8 +111,9 @@ def kind_of(y: FloatArray, discrete: bool | str) -> tuple[float, Lattice | None,
     values, repeats = np.unique(y, return_counts=True)
     step = rounding_step(values, repeats)
     cells = round((values[-1] - values[0]) / step) + 1 if step > 0 else 0
-    if discrete is True and not cells > 0:
-        raise ValueError("discrete=True needs numbers y that repeat on a lattice; these do not")
+    if discrete is True and not 0 < cells <= MOST_ASKED:
+        what = f"{cells} values from the least to the greatest, more than {MOST_ASKED}" if cells else "no lattice"
+        raise ValueError(f"discrete=True needs numbers y that repeat on a lattice; these have {what}")
     if step > 0 and discrete is not False and (cells <= MOST_CELLS or discrete is True):
         return step, Lattice(float(values[0]), step, cells), np.empty(0)
     positions = point_masses(values, repeats, step)

@@ -47,15 +47,7 @@ class Scale:
 
     def times(self, factor: float) -> Scale:
         """A scale that is larger by ``factor``."""
-        more = np.log(factor)
-        grown = []
-        for trees in self.members:
-            tensors = trees.to_tensors()
-            first = slice(0, int(trees.roots[1]) if len(trees) > 1 else None)
-            tensors["values"] = trees.values.copy()
-            tensors["values"][first] += more
-            grown.append(Trees.from_tensors(tensors))
-        return Scale(self.constant * factor, tuple(grown))
+        return Scale(self.constant * factor, tuple(trees.plus(float(np.log(factor))) for trees in self.members))
 
 
 def fit_scale(

@@ -45,7 +45,7 @@ def write(path: str | Path, learned: ConditionalModel, parameters: dict[str, Any
     tensors: Tensors = {"pit": learned.pit, "units": np.array([learned.center, learned.spread])}
     if learned.parts is not None:
         if learned.parts.location.regressors:
-            kind = type(learned.parts.location.regressors[0]).__name__
+            kind = type(learned.parts.location.regressors[0].regressor).__name__
             raise ValueError(f"a model with its own regressor, a {kind}, cannot be saved without pickle; save that one")
         _add(tensors, "parts.", _parts_to_tensors(learned.parts))
     if learned.atoms is not None:

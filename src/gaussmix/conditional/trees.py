@@ -144,6 +144,12 @@ class Trees(TensorRecord):
         tensors = self.to_tensors()
         return Trees.from_tensors(tensors | {"values": self.values * factor})
 
+    def plus(self, constant: float) -> Trees:
+        """Trees whose sums are larger by a constant, which the first tree has."""
+        values = self.values.copy()
+        values[: self.roots[1] if len(self) > 1 else None] += constant
+        return Trees.from_tensors(self.to_tensors() | {"values": values})
+
     @classmethod
     def joined(cls, parts: Sequence[Trees]) -> Trees:
         """All trees of all parts."""

@@ -157,7 +157,7 @@ def _series_column(series: Any) -> _Column:
 
 def _unreadable(name: Any, kind: Any, values: Sequence[Any] | NDArray[Any]) -> TypeError:
     """Says which column, row and value."""
-    row = next((row for row, value in enumerate(values) if not _is_missing(value)), None)
+    row = next((row for row, value in enumerate(values) if not is_missing(value)), None)
     such = "" if row is None else f", such as {_plain(values[row])!r} in row {row}"
     return TypeError(f"{_said(name)} holds {kind}{such}; numbers are needed, dates or durations")
 
@@ -177,7 +177,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     if isinstance(value, float | Decimal | np.floating | np.datetime64 | np.timedelta64):
         return bool(value != value)
     return value is None or type(value).__name__ in ("NAType", "NaTType", "MaskedConstant")
@@ -185,13 +185,13 @@ def _is_missing(value: Any) -> bool:
 
 def _holds_dates(values: NDArray[Any]) -> bool:
     """Whether the first object that is not missing is a date or a duration."""
-    first = next((value for value in values if not _is_missing(value)), None)
+    first = next((value for value in values if not is_missing(value)), None)
     return isinstance(first, datetime.date | datetime.timedelta | np.datetime64 | np.timedelta64)
 
 
 def _from_objects(values: NDArray[Any], name: Any) -> tuple[NDArray[Any], str | None]:
     """Numbers, datetime64 or timedelta64 of Python objects that are all of one kind, and the zone of dates."""
-    given = [row for row, value in enumerate(values) if not _is_missing(value)]
+    given = [row for row, value in enumerate(values) if not is_missing(value)]
     first: Any = values[given[0]] if given else 0.0
     zone: str | None = None
     if isinstance(first, datetime.timedelta | np.timedelta64):
