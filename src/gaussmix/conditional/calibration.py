@@ -90,12 +90,13 @@ class ConditionalReport:
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {share:.2f}" for name, share in self.shares.items() if share >= 0.005)
-        what = "log-probability" if self.discrete else "log-density"
+        made = f"Parts: {parts}" if parts else "y has point masses only"
+        what = "log-probability" if self.discrete or not parts else "log-density"
         return (
             f"{self.n} rows, {self.n_features} features, rule {self.rule!r}. Out of fold: mean {what} "
             f"{self.log_likelihood:.4g} nats, CRPS {self.crps:.4g} ({self.crps_marginal:.4g} without features), RMSE "
             f"{self.rmse:.4g}; 90 % intervals cover {100 * self.coverage[0.9]:.1f} %. PIT differs from uniform by "
-            f"{self.pit_ks:.3f} (chance alone {self.pit_chance:.3f}). Parts: {parts}."
+            f"{self.pit_ks:.3f} (chance alone {self.pit_chance:.3f}). {made}."
         )
 
 
