@@ -85,7 +85,7 @@ def test_the_scale_finds_where_errors_are_large_or_stays_constant() -> None:
     scale, unseen = fit_scale(X, error, np.ones(2000), make_folds(2000, rng), rng)
     ratio = unseen / (true * np.sqrt(2 / np.pi))
     assert np.abs(np.log(ratio)).mean() < 0.15
-    np.testing.assert_allclose(scale.times(2.0).predict(X), 2 * scale.predict(X), rtol=1e-12)
+    np.testing.assert_allclose(scale.predict(X) / true, np.sqrt(2 / np.pi), rtol=0.6)
     even, unseen = fit_scale(X, rng.normal(size=2000), np.ones(2000), make_folds(2000, rng), rng)
     assert np.ptp(unseen) == 0 or np.std(np.log(unseen)) < 0.05
     assert even.predict(X).shape == (2000,)

@@ -97,10 +97,8 @@ class Learnt:
     """Parts, and what they said of rows (R,) that they did not learn from."""
 
     parts: Parts
-    out_of_fold: FloatArray  # locations (N,)
     rows: IntArray
     distribution: ConditionalMixture  # of these rows, errors as wide as they are out of fold
-    log_likelihood: dict[str, float]  # of each part alone, and of all, in nats a row and standard units
     gap: float
     shrink: float
 
@@ -157,7 +155,7 @@ def learn(
     cosines = np.column_stack([np.cos(np.pi * j * rank) / math.sqrt(j) for j in range(1, _COSINES + 1)])
     value_forest, p["value forest"] = grow(y, half_y, cosines, 2 * half * _LEAST_SPREAD)
     p["guard"] = mixture_likelihoods(y, half_y, np.ones(1), np.zeros(1), np.full(1, GUARD_WIDTH))
-    shares, gap, judged = stack_parts(p, PARTS, weight)
+    shares, gap = stack_parts(p, PARTS, weight)
     b: dict[str, float] = dict(zip(PARTS, shares.tolist(), strict=True))
     rows = np.arange(n) if n <= JUDGED else np.sort(rng.choice(n, JUDGED, replace=False))
     said: dict[str, Any] = {}
@@ -174,7 +172,7 @@ def learn(
     ]
     parts = Parts(found.location, scale, residuals, basis, boosted, kept[0], kept[1], shares)
     distribution = parts.rows(m[rows], s[rows] / found.shrink, said)
-    return Learnt(parts, m, rows, distribution, judged, gap, found.shrink)
+    return Learnt(parts, rows, distribution, gap, found.shrink)
 
 
 def expand_residuals(

@@ -90,7 +90,6 @@ class LocationFit:
     location: Location
     out_of_fold: FloatArray
     shrink: float
-    importance: FloatArray  # of the features, (D,), sum 1
 
 
 def fit_location(
@@ -121,7 +120,7 @@ def fit_location(
     out_of_fold = halves.mean(0) @ blend
     heard = float(np.average((out_of_fold - y) ** 2, weights=weight))
     shrink = math.sqrt(min(max(float(blend @ products @ blend) / heard, 0.25), 1.0)) if heard > 0 else 1.0
-    return LocationFit(Location(blend, boosting, trees, kernel), out_of_fold, shrink, importance)
+    return LocationFit(Location(blend, boosting, trees, kernel), out_of_fold, shrink)
 
 
 def _error_products(errors: FloatArray, weight: FloatArray, members: int) -> FloatArray:
@@ -152,7 +151,6 @@ def _fit_boosting(
     n_jobs: int | None,
 ) -> tuple[Trees, FloatArray]:
     """A boosting a fold, of as many rounds as are best out of fold; and (2, N) what each repeat says."""
-
     rounds, options = (_FAST_ROUNDS, {**_BOOSTING, "learning_rate": _FAST_RATE}) if fast else (_ROUNDS, _BOOSTING)
 
     def fit(fold: Fold, seed: int) -> Any:
@@ -187,7 +185,7 @@ def _fit_extra_trees(
     models = run_each(work, n_jobs)
     trees = Trees.from_sklearn([model.tree_ for model in models]).scaled(1 / n_trees)
     sums, times = np.zeros((2, n)), np.zeros((2, n))
-    for t, leaf in enumerate(_by_tree(trees, X32)):
+    for t, leaf in enumerate(trees.leaves(_single(X)).T):
         unseen = np.ones(n, bool)
         unseen[samples[t]] = False
         sums[t % 2, unseen] += trees.values[leaf[unseen]] * n_trees
@@ -195,13 +193,6 @@ def _fit_extra_trees(
     halves = np.where(times > 0, sums / np.maximum(times, 1), np.average(y, weights=weight))
     importance = np.mean([model.feature_importances_ for model in models], axis=0)
     return trees, halves, importance / max(importance.sum(), np.finfo(float).tiny)
-
-
-def _by_tree(trees: Trees, X32: Any) -> Any:
-    X = X32.astype(np.float64)
-    for t in range(len(trees)):
-        one = Trees(**{**trees.to_tensors(), "roots": trees.roots[t : t + 1]})
-        yield one.leaves(X)[:, 0]
 
 
 def _balanced_samples(n: int, size: int, n_trees: int, rng: np.random.Generator) -> list[Any]:
@@ -239,4 +230,4 @@ def _fit_regressor(
     out = np.empty(len(y))
     for model, fold in zip(models, folds, strict=True):
         out[fold.test] = model.predict(X[fold.test])
-    return LocationFit(Location(np.ones(1), None, None, None, models), out, 1.0, np.full(X.shape[1], 1 / X.shape[1]))
+    return LocationFit(Location(np.ones(1), None, None, None, models), out, 1.0)

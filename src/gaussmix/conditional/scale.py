@@ -45,10 +45,6 @@ class Scale:
             return np.full(len(X), self.constant)
         return np.mean([np.exp(trees.sums(X)) for trees in self.members], axis=0)
 
-    def times(self, factor: float) -> Scale:
-        """A scale that is larger by ``factor``."""
-        return Scale(self.constant * factor, tuple(trees.plus(float(np.log(factor))) for trees in self.members))
-
 
 def fit_scale(
     X: FloatArray,

@@ -34,27 +34,10 @@ def stack(likelihood: FloatArray, weight: FloatArray) -> tuple[FloatArray, float
     return shares, solved.gap
 
 
-def stack_parts(
-    p: Mapping[str, FloatArray], names: Sequence[str], weight: FloatArray
-) -> tuple[FloatArray, float, dict[str, float]]:
-    """Shares (P,) by name, the guard's last; the gap; mean log-likelihoods of each with the guard, and of all together.
-
-    Parts that are missing, or would weigh less than `LEAST_SHARE`, have none.
-    """
+def stack_parts(p: Mapping[str, FloatArray], names: Sequence[str], weight: FloatArray) -> tuple[FloatArray, float]:
+    """Shares (P,) by name, the guard's last, and the gap; parts that are missing or below `LEAST_SHARE` have none."""
     table = np.column_stack([p.get(name, np.zeros(len(weight))) for name in names])
     table[:, -1] = np.maximum(table[:, -1], TINY)
     shares, gap = stack(table, weight)
     shares = np.where(shares < LEAST_SHARE, 0.0, shares)
-    shares /= shares.sum()
-
-    def judge(b: FloatArray) -> float:
-        return float(np.average(np.log(table @ b), weights=weight))
-
-    alone = {}
-    for j, name in enumerate(names):
-        if name in p:
-            b = np.zeros(len(names))
-            b[-1] += GUARD
-            b[j] += 1 - GUARD
-            alone[name] = judge(b)
-    return shares, gap, alone | {"all": judge(shares)}
+    return shares / shares.sum(), gap
