@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -86,6 +88,8 @@ def test_the_scale_finds_where_errors_are_large_or_stays_constant() -> None:
     ratio = unseen / (true * np.sqrt(2 / np.pi))
     assert np.abs(np.log(ratio)).mean() < 0.15
     np.testing.assert_allclose(scale.predict(X) / true, np.sqrt(2 / np.pi), rtol=0.6)
+    floored = replace(scale, least=1.0).predict(X)
+    np.testing.assert_array_equal(floored, np.maximum(scale.predict(X), 1.0))
     even, unseen = fit_scale(X, rng.normal(size=2000), np.ones(2000), make_folds(2000, rng), rng)
     assert np.ptp(unseen) == 0 or np.std(np.log(unseen)) < 0.05
     assert even.predict(X).shape == (2000,)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -129,8 +129,8 @@ def learn(
         scale, s = Scale(typical), np.full(n, typical)
     else:
         scale, s = fit_scale(Xa, error, weight, folds, rng, n_jobs)
-    least = max(half / 8, 1e-9)
-    s = np.maximum(s, least)
+    scale = replace(scale, least=max(half / 8, 1e-9))
+    s = np.maximum(s, scale.least)
     u = error / s
     half_u = half / s if half > 0 else None
     half_y = np.full(n, half) if half > 0 else None

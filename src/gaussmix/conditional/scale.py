@@ -38,12 +38,13 @@ class Scale:
 
     constant: float
     members: tuple[Trees, ...] = ()
+    least: float = 0.0  # where y was rounded no smaller one is known
 
     def predict(self, X: FloatArray) -> FloatArray:
         """s (N,) at rows (N, D + 1), the location in the last column."""
         if not self.members:
-            return np.full(len(X), self.constant)
-        return np.mean([np.exp(trees.sums(X)) for trees in self.members], axis=0)
+            return np.full(len(X), max(self.constant, self.least))
+        return np.maximum(np.mean([np.exp(trees.sums(X)) for trees in self.members], axis=0), self.least)
 
 
 def fit_scale(

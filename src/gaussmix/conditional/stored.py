@@ -97,7 +97,7 @@ def _parts_to_tensors(parts: Parts) -> Tensors:
         part = getattr(parts.location, name)
         if part is not None:
             _add(out, f"location.{name}.", part.to_tensors())
-    out["scale.constant"] = np.array([parts.scale.constant])
+    out["scale.constant"] = np.array([parts.scale.constant, parts.scale.least])
     _add(out, "scale.members.", _nested([parts.scale.members]))
     for name, array in zip(("weights", "means", "stds"), parts.residuals, strict=True):
         out[f"residuals.{name}"] = array
@@ -139,13 +139,14 @@ def _parts_from_tensors(tensors: Tensors, n_features: int) -> Parts:
         forests.append(ForestExpansion.from_tensors(forest) if forest else None)
         if forests[-1] is not None:
             forests[-1].trees.check_features(n_features + 1)
+    constant, least = (float(each) for each in _positive(tensors["scale.constant"]))
     residuals = tuple(_finite(tensors[f"residuals.{name}"]) for name in ("weights", "means", "stds"))
     shares = _finite(tensors["shares"])
     if shares.shape != (len(PARTS),) or not (shares.min() >= 0 and abs(shares.sum() - 1) < 1e-9):
         raise ValueError(f"its shares are {shares.tolist()}")
     return Parts(
         found,
-        Scale(float(_positive(tensors["scale.constant"])[0]), scales),
+        Scale(constant, scales, least),
         (residuals[0], residuals[1], _positive(residuals[2])),
         basis,
         weights,
