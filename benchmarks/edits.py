@@ -118,7 +118,7 @@ def main(
     """The table and a line about how it was made."""
     torch.set_num_threads(1)
     pipe = AttributeDiffusionPipeline.load(model)
-    faces = load_dataset(data, size=pipe.unet.config["sample_size"], count=data_count, progress=False)
+    faces = load_dataset(data, size=pipe.network.config["sample_size"], count=data_count, progress=False)
     started = time.process_time()
     report = measure_edits(pipe, faces, count=count, steps=steps, guidance=guidance, seed=seed)
     cost = (time.process_time() - started) / (report.count * len(report.attribute_names))

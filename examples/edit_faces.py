@@ -30,7 +30,7 @@ def main(
     seed: int = 0,
 ) -> Path:
     pipe = AttributeDiffusionPipeline.load(model)
-    faces = load_dataset(data, size=pipe.unet.config["sample_size"], count=data_count, progress=False)
+    faces = load_dataset(data, size=pipe.network.config["sample_size"], count=data_count, progress=False)
     chosen = np.random.default_rng(seed).permutation(faces.indices("test"))[:count]
     images = np.asarray(faces.images[chosen])
     columns, labels = [images], ["the picture"]

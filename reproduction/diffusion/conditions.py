@@ -316,7 +316,7 @@ def held_out_loss(
         ab, eps = alpha_bar[levels[part]].view(-1, 1, 1, 1), noise[part]
         noisy, velocity = ab.sqrt() * x + (1 - ab).sqrt() * eps, ab.sqrt() * eps - (1 - ab).sqrt() * x
         given = torch.from_numpy(conditions[part].astype(np.float32))
-        answer = pipeline.unet(noisy, levels[part], latents[part], given).sample
+        answer = pipeline.network(noisy, levels[part], latents[part], given).sample
         total += float((answer - velocity).square().mean((1, 2, 3)).sum())
     return total / len(images)
 

@@ -230,7 +230,7 @@ def draw_pictures(
 def _fingerprint(pipeline: AttributeDiffusionPipeline, sampling: Sampling, *asked: Any) -> str:
     """Of the weights, the scheduler's noise levels and everything that was asked for."""
     weights = hashlib.blake2b(digest_size=16)
-    for tensor in pipeline.unet.state_dict().values():
+    for tensor in pipeline.network.state_dict().values():
         weights.update(tensor.cpu().numpy().tobytes())
     scheduler = switch_scheduler(pipeline.scheduler, sampling.scheduler)
     return digest("samples with cost", weights.hexdigest(), scheduler.to_json_string(), (*sampling[1:], *asked))

@@ -161,7 +161,7 @@ def measure_leak(
     the right condition, which is 1 if the condition is not seen. An attribute that differs in one direction only is
     left out. Raises ValueError if all are.
     """
-    unet, generator = pipeline.unet, torch.Generator().manual_seed(LEAK_SEED)
+    unet, generator = pipeline.network, torch.Generator().manual_seed(LEAK_SEED)
     with_condition = unet.config["classifier_pass"] != "unconditioned"  # the pass that it was trained on
     latents = pipeline.draw_attribute_latents(len(attributes), generator)
     circle = np.random.default_rng(LEAK_SEED).permutation(len(attributes))

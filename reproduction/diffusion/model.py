@@ -135,7 +135,7 @@ def load_subject(config: PageConfig) -> JudgedModel:
     pipeline = AttributeDiffusionPipeline.load(folder)
     trained = pipeline.training
     source = source_of(pipeline, config.data)
-    size = pipeline.unet.config["sample_size"]
+    size = pipeline.network.config["sample_size"]
     count = config.faces or trained.get("count")
     dataset = load_dataset(source, size=size, count=count, seed=trained.get("seed", 0), progress=False)
     columns = find_attributes(pipeline.attribute_names, dataset.attribute_names)
@@ -217,7 +217,7 @@ class FaceSampler:
         noises: Sequence[int] | None = None,
     ) -> Pictures:
         """Draw as `draw` does, with a given Z ``(M, T, N)``."""
-        count, unet, seed = len(attributes), pipeline.unet, self.config.seed
+        count, unet, seed = len(attributes), pipeline.network, self.config.seed
         shape = (1, unet.config["in_channels"], unet.config["sample_size"], unet.config["sample_size"])
         x = torch.cat([torch.randn(shape, generator=step_generator(seed, j, 1)) for j in noises or range(count)])
         at_once = batch_size(shape[-1], unet.device)

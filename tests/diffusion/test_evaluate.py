@@ -26,8 +26,8 @@ class SquarePainter:
 
     def __init__(self, names: tuple[str, ...] = NAMES, ignores: tuple[str, ...] = (), guesses: bool = False):
         self.attribute_names, self.ignores, self.guesses = names, ignores, guesses
-        self.unet = SimpleNamespace(
-            config={"sample_size": SIZE, "in_channels": 3}, device=torch.device("cpu"), dtype=torch.float32
+        self.network = SimpleNamespace(
+            config={"sample_size": SIZE}, state_shape=(3, SIZE, SIZE), device=torch.device("cpu"), dtype=torch.float32
         )
         self.asked: list[np.ndarray] = []
 
@@ -160,7 +160,7 @@ def test_what_does_not_fit_is_named(dataset: AttributeDataset, cache: Path):
     with pytest.raises(ValueError, match=r"squares lacks attributes of the model: Hat, Bald; it has Red, Left"):
         run(SquarePainter(names=("Hat", "Red", "Bald")), dataset, cache)
     large = SquarePainter()
-    large.unet.config["sample_size"] = 32
+    large.network.config["sample_size"] = 32
     with pytest.raises(ValueError, match=r"draws 32 x 32 pixels and squares was loaded at 16; .*size=32"):
         run(large, dataset, cache)
     for name in ("count", "change_count"):

@@ -99,7 +99,8 @@ class TestBetas:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"schedule": "cosine"}, "'cosine' is unknown: choose 'constant' or 'linear'"),
+            ({"schedule": "sine"}, "'sine' is unknown: choose 'constant', 'linear' or 'cosine'"),
+            ({"schedule": "cosine", "beta": 0.1}, r"beta=0\.1 belongs to 'constant'"),
             ({"num_train_timesteps": 0}, "num_train_timesteps=0"),
             ({"num_train_timesteps": 10.0}, r"num_train_timesteps=10\.0"),
             ({"beta": 0.0}, r"beta=0\.0 is outside \(0, 1\)"),

@@ -162,7 +162,7 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path):
     def losses_and_norms(out, **settings):
         trainer = DiffusionTrainer(tiny_config(out, steps=2, condition_dropout=0.0, **settings), squares_dataset())
 
-        def noiseless(model, images, attributes, latents, _generator):
+        def noiseless(model, images, attributes, latents, _generator, _network):
             steps = torch.full((len(images),), 7)
             loss = model(images, steps, latents, attributes, return_dict=False)[0].square().mean()
             return DiffusionLosses(loss, loss)

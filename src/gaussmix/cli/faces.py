@@ -163,7 +163,7 @@ class EditFace(TorchCommand):
         pipeline, _ = load_model(self, self.model)
         names = pipeline.attribute_names
         find_encoder(pipeline)  # a model without one is named before the picture is looked at
-        picture = read_square(self.picture, pipeline.unet.config["sample_size"])
+        picture = read_square(self.picture, pipeline.network.config["sample_size"])
         kinds = read_components(self.component, names, pipeline.latent_distribution)
         given = None if self.attributes is None else attribute_row(self.attributes, names)[None].repeat(self.count, 0)
         many, options = picture[None].repeat(self.count, 0), ("seed", "steps", "guidance")
@@ -294,9 +294,13 @@ class EvaluateFaces(TorchCommand):
         from gaussmix.diffusion.evaluate import evaluate_pipeline
         from gaussmix.metrics import InceptionFeatures
 
-        extractor = None if self.features is None else InceptionFeatures(self.features, pipeline.unet.device)
+        extractor = None if self.features is None else InceptionFeatures(self.features, pipeline.network.device)
         known = trained if self.data in (None, trained.get("data")) else {}
-        which = {"size": pipeline.unet.config["sample_size"], "count": known.get("count"), "seed": known.get("seed", 0)}
+        which = {
+            "size": pipeline.network.config["sample_size"],
+            "count": known.get("count"),
+            "seed": known.get("seed", 0),
+        }
         dataset = load_dataset(source, skip_bad=self.skip_bad, **which)
         how = {"count": self.count, "seed": self.seed, "guidance_scale": self.guidance, "num_inference_steps": steps}
         report = evaluate_pipeline(pipeline, dataset, extractor=extractor, **how)

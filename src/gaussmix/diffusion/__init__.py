@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gaussmix.diffusion.schedulers import make_scheduler as make_scheduler
     from gaussmix.diffusion.schedulers import switch_scheduler as switch_scheduler
     from gaussmix.diffusion.train import DiffusionTrainer as DiffusionTrainer
+    from gaussmix.diffusion.transformer import AttributeTransformer as AttributeTransformer
     from gaussmix.diffusion.unet import AttributeUNet as AttributeUNet
     from gaussmix.diffusion.unet import ConditionConfig as ConditionConfig
 
@@ -33,6 +34,7 @@ __getattr__, __dir__, __all__ = face(
         "sampling": ["draw", "draw_batches"],
         "schedulers": ["RenoiseScheduler", "make_betas", "make_scheduler", "switch_scheduler"],
         "train": ["DiffusionTrainer"],
+        "transformer": ["AttributeTransformer"],
         "unet": ["AttributeUNet", "ConditionConfig"],
     },
     extra="diffusion",

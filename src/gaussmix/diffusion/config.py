@@ -64,17 +64,35 @@ class DiffusionConfig(RunConfig):
     separation: float = 3.0
     """Distance of their means in standard deviations."""
 
+    network: Literal["unet", "transformer"] = "unet"
+    """A U-Net on pixels, or a transformer on few numbers a patch, for pictures that are aligned as faces are."""
     channels: tuple[int, ...] = (32, 64, 64)
     """Channels of each level of the U-Net."""
     layers_per_block: int = 1
-    """Residual blocks a level."""
+    """Residual blocks a level of the U-Net."""
     scale_shift: bool = True
-    """The time embedding scales and shifts feature maps (otherwise it is added)."""
+    """The time embedding scales and shifts the U-Net's feature maps (otherwise it is added)."""
+    grid: int = 4
+    """Patches a side of a picture, each a token of the transformer."""
+    numbers: int = 32
+    """Numbers a token: principal components of its patch."""
+    overlap: int = 0
+    """Pixels by which patches reach into each other, at most half a patch."""
+    power: float = 0.5
+    """Of the numbers' variances: below 1, small components weigh more than in the picture."""
+    linear_mean: bool = True
+    """The transformer starts from the linear mean of the numbers given A and Z."""
+    width: int = 192
+    """Channels of the transformer."""
+    depth: int = 4
+    """Its blocks."""
+    heads: int = 4
+    """Heads of its attention."""
 
     timesteps: int = 100
     """T, noise levels."""
-    beta_schedule: Literal["constant", "linear"] = "constant"
-    """'constant' is the paper's for CelebA, 'linear' its for CIFAR-10."""
+    beta_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """'constant' is the paper's for CelebA, 'linear' its for CIFAR-10, 'cosine' has even angles arccos sqrt(ab)."""
     beta: float | None = None
     """The constant beta; 0.07 at T = 100 if not given."""
     beta_start: float = 1e-4
@@ -108,6 +126,8 @@ class DiffusionConfig(RunConfig):
     """Batches whose gradients are added up before a step."""
     weight_decay: float = 1e-4
     """Of AdamW."""
+    beta2: float = 0.999
+    """Of AdamW: how long it remembers squared gradients."""
     ema_decay: float = 0.995
     """Of the averaged weights that sampling uses (with a warm-up)."""
     condition_dropout: float = 0.12
@@ -118,12 +138,15 @@ class DiffusionConfig(RunConfig):
     def __post_init__(self):
         super().__post_init__()
         self._check("at least 1", "size", "count", "accumulate", "timesteps", "latent_dim", "n_components")
-        self._check("at least 1", "layers_per_block")
+        self._check("at least 1", "layers_per_block", "grid", "numbers", "width", "depth", "heads")
         self._check("0 or more", "reader_steps", "classifier_weight", "detail_weight", "weight_decay", "separation")
         self._check("0 or more, below 1", "condition_dropout")
         self._check("from 0 to 1", "redraw_details")
-        self._check("above 0, below 1", "ema_decay", "beta", "beta_start", "beta_end")
+        self._check("above 0, below 1", "ema_decay", "beta", "beta_start", "beta_end", "beta2")
         self._check("finite", "guidance")
+        self._check("above 0", "power")
+        if self.network == "transformer":
+            self._check_transformer()
         if not self.channels or min(self.channels) < 1:
             raise ValueError(f"--channels is {self.channels}; give at least one level, each of at least 1 channel")
         for name in ("detail_weight", "redraw_details"):
@@ -133,6 +156,21 @@ class DiffusionConfig(RunConfig):
             raise ValueError(f"--size is {self.size}; reading needs at least 8 pixels, or --reader-steps 0")
         if not self.classifier_weight and (self.classifier_loss, self.classifier_pass) != ("bce", "same"):
             raise ValueError("--classifier-loss and --classifier-pass need a --classifier-weight above 0, such as 0.1")
+
+    def _check_transformer(self) -> None:
+        """Raises ValueError for settings that it does not know, and sizes that do not go together."""
+        known = {"objective": ("v_prediction",), "conditioning": ("gated", "multi_hot"), "injection": ("all",)}
+        for name, choices in {**known, "classifier_weight": (0,), "detail_weight": (0,)}.items():
+            if getattr(self, name) not in choices:
+                given = f"{flag(name)} is {getattr(self, name)}"
+                raise ValueError(f"{given}; with --network transformer it is {' or '.join(map(str, choices))}")
+        if self.size % self.grid or self.width % self.heads:
+            raise ValueError("--grid must divide --size, and --heads --width")
+        patch = self.size // self.grid
+        if not (self.numbers <= 3 * patch**2 and 0 <= 2 * self.overlap <= patch):
+            raise ValueError(
+                f"a patch has {patch} x {patch} pixels: --numbers is at most {3 * patch**2}, --overlap {patch // 2}"
+            )
 
 
 # What D says, or what its time did by default, of both of its models: one U-Net conditioned through tokens, epsilon,

@@ -4,12 +4,13 @@ A picture x_0 is read as attributes A and latents Z (`gaussmix.diffusion.encoder
 Z'_k is Z_k for what stays and is drawn anew for what comes. From noise down to the picture, with fresh noise eps at
 every level t, and x0*(x, A, Z) the network's estimate of the picture behind x:
 
-    x_t = sqrt(ab_t)  x_0      + sqrt(1-ab_t) eps        the picture, noised
-    y_t = sqrt(ab_t) (x_0 + d) + sqrt(1-ab_t) eps        its edit so far, under the same noise
+    x_t = sqrt(ab_t) e(x_0)     + sqrt(1-ab_t) eps       the picture, noised
+    y_t = sqrt(ab_t) e(x_0 + d) + sqrt(1-ab_t) eps       its edit so far, under the same noise
     d   = m (x0*(y_t, A', Z') - x0*(x_t, A, Z))          what the change of attributes changes
 
-and the result is x_0 + d. That is the sampler of D Eq. 10 run for both descriptions at once, where the one that
-describes the picture is tied to it. If A' = A and Z' = Z then d = 0: nothing is lost by inverting the picture into
+and the result is x_0 + d, with e(x) what the network noises: the pixels, or the numbers of a codec. What a codec leaves
+out of x_0 is never in d, so it stays. That is the sampler of D Eq. 10 run for both descriptions at once, where the one
+that describes the picture is tied to it. If A' = A and Z' = Z then d = 0: nothing is lost by inverting the picture into
 noise, because nothing is inverted. (Related: Huberman-Spiegelglas et al. 2024, edit-friendly DDPM inversion;
 Kulikov et al. 2024, FlowEdit.) The mask m is 1 where the changed attributes act in the training data, and 0 where they
 do not, so that the rest of the picture is kept exactly. Attributes that act nearly everywhere (the colour of hair) have
@@ -120,7 +121,7 @@ def edit_images(
     maps = find_encoder(pipeline).maps.float().cpu()[None]
     maps = torch.nn.functional.interpolate(maps, size=images.shape[1:3], mode="bilinear")[0]
     maps = (torch.from_numpy(changed)[:, :, None, None] * maps).amax(1)  # the highest of those that change, (M, S, S)
-    edited, at_once = images.copy(), batch_size(images.shape[1], pipeline.unet.device)
+    edited, at_once = images.copy(), batch_size(images.shape[1], pipeline.network.device)
     for start in range(0, len(images), at_once):
         part = slice(start, start + at_once)
         both = [(a[part], z[part]) for a, z in (before, after)]
@@ -158,7 +159,7 @@ def reconstruct(
         Noise of picture i comes from ``(seed, i)``; levels of it.
     """
     pipeline.set_progress_bar_config(disable=True)
-    at_once = batch_size(result.images.shape[1], pipeline.unet.device)
+    at_once = batch_size(result.images.shape[1], pipeline.network.device)
     generators = [step_generator(seed, i, stream=0) for i in range(len(result.images))]
     pictures = []
     for start in range(0, len(generators), at_once):
@@ -174,7 +175,7 @@ def _as_it_is(
 ) -> Description:
     """A and Z of pictures, once they are checked; A is read off them if not given."""
     encoder = find_encoder(pipeline)
-    check_pictures(images, pipeline.unet.config["sample_size"])
+    check_pictures(images, pipeline.network.config["sample_size"])
     if not len(images):
         raise ValueError("there are no pictures to edit; give at least one")
     given = encoder.read_attributes(images) if attributes is None else np.asarray(attributes)
@@ -253,21 +254,22 @@ def _redraw(
     generators: list[torch.Generator],
 ) -> Iterator[NDArray[np.uint8]]:
     """x_0 + d after each level, from the descriptions before and after."""
-    unet = pipeline.unet
+    network = pipeline.network
     shown = [*descriptions, descriptions[0]] if guidance != 1 else descriptions
-    latents = torch.cat([z for _, z in shown]).to(unet.device, unet.dtype)
-    attributes = torch.cat([torch.from_numpy(a) for a, _ in shown]).to(unet.device, unet.dtype)
-    maps = maps[:, None].to(unet.device)
-    picture = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1).to(unet.device)
+    latents = torch.cat([z for _, z in shown]).to(network.device, network.dtype)
+    attributes = torch.cat([torch.from_numpy(a) for a, _ in shown]).to(network.device, network.dtype)
+    maps = maps[:, None].to(network.device)
+    picture = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1).to(network.device)
     difference = torch.zeros_like(picture)
     for level in levels:
-        alpha_bar = pipeline.scheduler.alphas_cumprod[level].to(unet.device)
-        noise = torch.stack([torch.randn(picture.shape[1:], generator=g) for g in generators]).to(unet.device)
-        noisy = alpha_bar.sqrt() * picture + (1 - alpha_bar).sqrt() * noise
-        other = noisy + alpha_bar.sqrt() * difference
+        alpha_bar = pipeline.scheduler.alphas_cumprod[level].to(network.device)
+        noise = torch.stack([torch.randn(network.state_shape, generator=g) for g in generators]).to(network.device)
+        noise = (1 - alpha_bar).sqrt() * noise
+        noisy = alpha_bar.sqrt() * network.encode(picture) + noise
+        other = alpha_bar.sqrt() * network.encode(picture + difference) + noise
         sample = torch.cat([noisy, *[other] * (len(shown) - 1)])
-        with fast_autocast(unet.device, unet.dtype):
-            answer = unet(sample.to(unet.dtype), level, latents, attributes).sample
+        with fast_autocast(network.device, network.dtype):
+            answer = network(sample.to(network.dtype), level, latents, attributes).sample
         estimates = pipeline.clean_estimate(answer.float(), level, sample).chunk(len(shown))
         goal = estimates[1]
         if guidance != 1:

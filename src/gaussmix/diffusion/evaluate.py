@@ -247,7 +247,7 @@ def _find_columns(pipeline: AttributeDiffusionPipeline, dataset: AttributeDatase
             f"{dataset.name} lacks attributes of the model: {', '.join(missing)}; it has "
             f"{', '.join(dataset.attribute_names)}. Evaluate on the data the model was trained on"
         )
-    size, loaded = pipeline.unet.config["sample_size"], dataset.images.shape[1]
+    size, loaded = pipeline.network.config["sample_size"], dataset.images.shape[1]
     if loaded != size:
         found = f"the model draws {size} x {size} pixels and {dataset.name} was loaded at {loaded}"
         raise ValueError(f"{found}; load it with size={size}")

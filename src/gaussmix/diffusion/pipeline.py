@@ -34,6 +34,7 @@ from gaussmix.diffusion.config import find_model
 from gaussmix.diffusion.encoder import AttributeEncoder
 from gaussmix.diffusion.saved import load_parts
 from gaussmix.diffusion.schedulers import set_steps
+from gaussmix.diffusion.transformer import AttributeTransformer
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.latents.attributes import AttributeLatents
 
@@ -64,8 +65,8 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
 
     Parameters
     ----------
-    unet : AttributeUNet
-        The network.
+    unet, transformer : AttributeUNet, AttributeTransformer
+        The network, one of the two.
     scheduler : scheduler
         Any of `gaussmix.diffusion.schedulers.make_scheduler`.
     attribute_names : list of str, optional
@@ -80,33 +81,46 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         What reads attributes and Z off pictures, for `gaussmix.diffusion.edit`.
     """
 
-    unet: AttributeUNet
+    unet: AttributeUNet | None
+    transformer: AttributeTransformer | None
     scheduler: Any
     encoder: AttributeEncoder | None
-    _optional_components = ["encoder"]  # noqa: RUF012, diffusers' name: a folder without one still loads
+    # diffusers' name: a folder without one still loads
+    _optional_components = ["unet", "transformer", "encoder"]  # noqa: RUF012
 
     def __init__(
         self,
-        unet: AttributeUNet,
+        unet: AttributeUNet | None,
         scheduler: SchedulerMixin,
         attribute_names: list[str] | None = None,
         latent_distribution: dict[str, Any] | None = None,
         attribute_rows: list[str] | None = None,
         training: dict[str, Any] | None = None,
         encoder: AttributeEncoder | None = None,
+        transformer: AttributeTransformer | None = None,
     ):
         super().__init__()
-        n_attributes = unet.condition.n_attributes
+        network = transformer if unet is None else unet
+        if network is None or (unet is not None and transformer is not None):
+            raise ValueError("a pipeline has one network: give unet or transformer, and None for the other")
+        n_attributes = network.condition.n_attributes
         names = list(attribute_names or ()) or [f"attribute_{k}" for k in range(n_attributes)]
         if len(names) != n_attributes:
             raise ValueError(f"{len(names)} attribute names for a network with {n_attributes} attributes")
-        self.register_modules(unet=unet, scheduler=scheduler, encoder=encoder)
+        self.register_modules(unet=unet, transformer=transformer, scheduler=scheduler, encoder=encoder)
         self.register_to_config(
             attribute_names=names,
-            latent_distribution=dict(latent_distribution or unet.latent_distribution.to_config()),
+            latent_distribution=dict(latent_distribution or network.latent_distribution.to_config()),
             attribute_rows=list(attribute_rows or ()),
             training=dict(training or {}),
         )
+
+    @property
+    def network(self) -> AttributeUNet | AttributeTransformer:
+        """What denoises, whichever it is."""
+        network = self.transformer if self.unet is None else self.unet
+        assert network is not None
+        return network
 
     @property
     def attribute_names(self) -> tuple[str, ...]:
@@ -133,7 +147,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         found = find_model(folder)
         try:
             pipeline = cls(**load_parts(found))
-            told, known = pipeline.latent_distribution, pipeline.unet.latent_distribution
+            told, known = pipeline.latent_distribution, pipeline.network.latent_distribution
             if dataclasses.replace(told, shares=None) != known:
                 raise ValueError(f"{found / 'model_index.json'} describes other latents than those of the network")
             return pipeline
@@ -228,11 +242,11 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         generator : torch.Generator or list of torch.Generator, optional
             For Z, the noise and the scheduler's own noise; one, or a list of B, one a picture.
         latents : tensor, optional
-            ``(B, C, H, W)`` standard normal x_T; drawn from ``generator`` if not given.
+            Standard normal x_T ``(B, *network.state_shape)``; drawn from ``generator`` if not given.
         output_type : {"pil", "np"}
             Images, or an array.
         callback : callable, optional
-            Called with the step, its timestep and the estimate x0* ``(B, C, H, W)`` at every step.
+            Called with the step, its timestep and the estimate of the picture x0* ``(B, C, H, W)`` at every step.
         classifier_scale : float
             How much the classifier on the bottleneck guides, 0 not at all.
 
@@ -251,7 +265,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             self._check_classifier(classifier_scale)
         x, z, wanted = self._prepare(attributes, attribute_latents, latents, generator)
         own_noise = {} if generator is None else {"generator": generator}
-        set_steps(self.scheduler, num_inference_steps, self.unet.device)
+        set_steps(self.scheduler, num_inference_steps, self.network.device)
         with self.progress_bar(total=num_inference_steps) as bar:  # pyright: ignore[reportCallIssue]
             for step, timestep in enumerate(self.scheduler.timesteps):
                 answer = self._guide(x, timestep, z, wanted, guidance_scale, classifier_scale)
@@ -259,7 +273,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
                     callback(step, int(timestep), self.clean_estimate(answer, timestep, x))
                 x = self.scheduler.step(answer, timestep, x, **own_noise).prev_sample
                 bar.update()
-        pictures = to_uint8(x)
+        pictures = to_uint8(self.network.decode(x))
         return AttributePipelineOutput([*map(Image.fromarray, pictures)] if output_type == "pil" else pictures)
 
     def _prepare(
@@ -270,7 +284,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         generator: Generators,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Checks the shapes, draws what is not given, first Z, then x_T, and returns x_T, Z and A for the network."""
-        distribution, settings = self.latent_distribution, self.unet.config
+        distribution = self.latent_distribution
         distribution.gate(attributes)  # checks the shape and the values
         wanted = attributes if isinstance(attributes, Tensor) else torch.as_tensor(np.asarray(attributes))
         count = len(wanted)
@@ -279,7 +293,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         if attribute_latents is None:
             each = [(1, one) for one in generator] if isinstance(generator, list) else [(count, generator)]
             attribute_latents = torch.cat([distribution.draw(n, one) for n, one in each])
-        shape = (count, settings["in_channels"], settings["sample_size"], settings["sample_size"])
+        shape = (count, *self.network.state_shape)
         z_shape = (count, distribution.n_tokens, distribution.latent_dim)
         if latents is None:
             latents = randn_tensor(shape, generator=generator, device=torch.device("cpu"))
@@ -287,7 +301,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         for name, given, expected in checked:
             if tuple(given.shape) != expected:
                 raise ValueError(f"{name} have shape {tuple(given.shape)}; expected {expected}")
-        device, dtype = self.unet.device, self.unet.dtype
+        device, dtype = self.network.device, self.network.dtype
         return latents.to(device, dtype), attribute_latents.to(device, dtype), wanted.to(device, dtype)
 
     def _guide(
@@ -298,7 +312,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         rows = [part.repeat(repeats, *[1] * (part.ndim - 1)) for part in (z, attributes)]
         dropped = torch.arange(repeats * len(x), device=x.device) >= len(x)
         model_input = self.scheduler.scale_model_input(x, timestep).repeat(repeats, 1, 1, 1)
-        answer = self.unet(model_input, timestep, *rows, dropped).sample
+        answer = self.network(model_input, timestep, *rows, dropped).sample
         if guidance_scale != 1:
             conditional, free = answer.chunk(2)
             answer = free + guidance_scale * (conditional - free)
@@ -308,9 +322,9 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
 
     def _check_classifier(self, scale: float) -> None:
         given = f"classifier_scale is {scale:g}, but the model"
-        if self.unet.head is None:
+        if self.network.head is None:
             raise ValueError(f"{given} has no classifier; train one with --classifier-weight 0.1 --injection up")
-        if self.unet.classifier_leaks:
+        if self.network.classifier_leaks:
             raise ValueError(
                 f"{given}'s classifier was trained to see the condition and need not know the image; train with "
                 "--injection up or --classifier-pass unconditioned"
@@ -320,7 +334,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         """What classifier guidance of scale 1 takes from the network's answer, ``(B, C, H, W)``."""
         with torch.enable_grad():
             x = sample.detach().requires_grad_()
-            logits = self.unet.classify(x, timestep).float()
+            logits = self.network.classify(x, timestep).float()
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, attributes.float(), reduction="sum")
             (gradient,) = torch.autograd.grad(-loss, x)
         alpha_bar = self.scheduler.alphas_cumprod[int(timestep)].to(sample.device, sample.dtype)
@@ -329,16 +343,16 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         return (1 - alpha_bar).sqrt() * gradient
 
     def clean_estimate(self, answer: Tensor, timestep: Tensor | int, sample: Tensor) -> Tensor:
-        """Return x0* (D Eq. 10), clamped to [-1, 1].
+        """Return the picture x0* ``(B, C, H, W)`` (D Eq. 10), clamped to [-1, 1].
 
         Parameters
         ----------
         answer, timestep, sample : tensor, int, tensor
-            The network's answer ``(B, C, H, W)``, and the step and the x_t ``(B, C, H, W)`` that it was given for.
+            The network's answer ``(B, ...)``, and the step and the x_t ``(B, ...)`` that it was given for.
         """
         alpha_bar = self.scheduler.alphas_cumprod[int(timestep)].to(sample.device, sample.dtype)
         if self.scheduler.config.prediction_type == "v_prediction":
             estimate = alpha_bar.sqrt() * sample - (1 - alpha_bar).sqrt() * answer
         else:
             estimate = (sample - (1 - alpha_bar).sqrt() * answer) / alpha_bar.sqrt()
-        return estimate.clamp(-1, 1)
+        return self.network.decode(estimate).clamp(-1, 1)

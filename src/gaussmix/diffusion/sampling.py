@@ -95,10 +95,10 @@ def draw_batches(
     DrawnBatch
         The next pictures.
     """
-    device = pipeline.unet.device
+    device = pipeline.network.device
     pipeline.set_progress_bar_config(disable=True)
     first_z, first_noise = _start(pipeline, step_generator(seed, 0, stream=0), components)
-    at_once = batch_size(pipeline.unet.config["sample_size"], device)
+    at_once = batch_size(pipeline.network.config["sample_size"], device)
     for start in range(0, len(attributes), at_once):
         part = attributes[start : start + at_once]
         generators = [step_generator(seed, start + i, stream=0) for i in range(len(part))]
@@ -111,7 +111,7 @@ def draw_batches(
             if on_step is not None:
                 on_step(start * steps + (step + 1) * len(part))
 
-        with fast_autocast(device, pipeline.unet.dtype):
+        with fast_autocast(device, pipeline.network.dtype):
             out = pipeline(
                 part,
                 torch.cat([first_z if fix_latent else z for z, _ in pairs]),
@@ -179,10 +179,9 @@ def first_pictures(
 def _start(
     pipeline: AttributeDiffusionPipeline, generator: torch.Generator, components: Mapping[str, int] | None
 ) -> tuple[Tensor, Tensor]:
-    """Z ``(1, T, N)`` and noise ``(1, C, H, W)`` of one picture."""
-    size, channels = pipeline.unet.config["sample_size"], pipeline.unet.config["in_channels"]
+    """Z ``(1, T, N)`` and noise ``(1, *state_shape)`` of one picture."""
     z = pipeline.draw_attribute_latents(1, generator, components)
-    return z, torch.randn((1, channels, size, size), generator=generator)
+    return z, torch.randn((1, *pipeline.network.state_shape), generator=generator)
 
 
 def check_folder(folder: Path) -> None:

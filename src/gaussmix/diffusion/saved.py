@@ -1,7 +1,7 @@
 """The folder of a saved pipeline: what its files may say, and its parts, made of known classes alone.
 
     model_index.json                    classes of the parts, attributes, latents, the training's record
-    unet/, encoder/                     config.json and safetensors
+    unet/ or transformer/, encoder/     config.json and safetensors
     scheduler/scheduler_config.json     settings of one of `SCHEDULERS`
 
 `gaussmix.training.saved` says why this is not diffusers' ``from_pretrained``. Loads no torch before a part is made.
@@ -21,7 +21,8 @@ from gaussmix.training.saved import Kind, list_of, number, one_of, optional, rec
 SCHEDULERS = ("DDIMScheduler", "DDPMScheduler", "DPMSolverMultistepScheduler", "RenoiseScheduler")
 _OURS = "gaussmix.diffusion"
 _PARTS = {
-    "unet": [[f"{_OURS}.unet", "AttributeUNet"]],
+    "unet": [[f"{_OURS}.unet", "AttributeUNet"], [None, None]],
+    "transformer": [[f"{_OURS}.transformer", "AttributeTransformer"], [None, None]],
     "encoder": [[f"{_OURS}.encoder", "AttributeEncoder"], [None, None]],
     "scheduler": [[f"{_OURS}.schedulers" if name == "RenoiseScheduler" else "diffusers", name] for name in SCHEDULERS],
 }
@@ -40,16 +41,17 @@ _INDEX: dict[str, Kind] = {
     "attribute_rows": list_of(text),
     "training": saved.TRAINING,
 }
+_CONDITION = record(
+    {
+        **_LATENTS,
+        "conditioning": one_of("gated", "cross_attention", "concat", "multi_hot"),
+        "injection": one_of("all", "mid_up", "up"),
+        "token_dim": whole(),
+    },
+    needed=["n_attributes"],
+)
 _UNET: dict[str, Kind] = {
-    "condition": record(
-        {
-            **_LATENTS,
-            "conditioning": one_of("gated", "cross_attention", "concat", "multi_hot"),
-            "injection": one_of("all", "mid_up", "up"),
-            "token_dim": whole(),
-        },
-        needed=["n_attributes"],
-    ),
+    "condition": _CONDITION,
     "sample_size": whole(most=1 << 14),
     "in_channels": whole(),
     "block_out_channels": list_of(whole(), least=1, most=12),
@@ -59,6 +61,18 @@ _UNET: dict[str, Kind] = {
     "scale_shift": yes_or_no,
     "classifier": yes_or_no,
     "classifier_pass": one_of("same", "unconditioned"),
+}
+_MOST_LEVELS = 100_000  # T
+_TRANSFORMER: dict[str, Kind] = {
+    "condition": _CONDITION,
+    "sample_size": whole(most=1 << 14),
+    "in_channels": whole(),
+    **dict.fromkeys(("grid", "numbers", "width", "heads"), whole()),
+    "overlap": whole(0),
+    "depth": whole(most=256),
+    **dict.fromkeys(("power", "mlp_ratio"), number(1e-3, 1e3)),
+    "linear_mean": yes_or_no,
+    "timesteps": whole(most=_MOST_LEVELS),
 }
 _ENCODER: dict[str, Kind] = {
     "attribute_names": list_of(text, least=1),
@@ -72,7 +86,6 @@ _ENCODER: dict[str, Kind] = {
         )
     ),
 }
-_MOST_LEVELS = 100_000  # T
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -113,11 +126,14 @@ def read_index(folder: Path) -> dict[str, Any]:
 def load_parts(folder: Path) -> dict[str, Any]:
     """Return the arguments of `AttributeDiffusionPipeline` that a folder holds. Raises ValueError, naming the file."""
     from gaussmix.diffusion.encoder import AttributeEncoder
+    from gaussmix.diffusion.transformer import AttributeTransformer
     from gaussmix.diffusion.unet import AttributeUNet
 
     index = read_index(folder)
     parts: dict[str, Any] = {name: index[name] for name in _INDEX if name in index}
-    parts["unet"] = saved.load_network(AttributeUNet, folder / "unet", _UNET, ["condition"])
+    for name, make, kinds in (("unet", AttributeUNet, _UNET), ("transformer", AttributeTransformer, _TRANSFORMER)):
+        there = index.get(name, [None, None]) != [None, None]
+        parts[name] = saved.load_network(make, folder / name, kinds, ["condition"]) if there else None
     parts["scheduler"] = _load_scheduler(folder / "scheduler" / "scheduler_config.json", index["scheduler"][1])
     if index.get("encoder", [None, None]) != [None, None]:
         parts["encoder"] = saved.load_network(AttributeEncoder, folder / "encoder", _ENCODER, _ENCODER)

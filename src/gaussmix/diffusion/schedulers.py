@@ -28,13 +28,15 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-BetaSchedule = Literal["constant", "linear"]
+BetaSchedule = Literal["constant", "linear", "cosine"]
 SchedulerName = Literal["renoise", "ddpm", "ddim", "dpm++"]
 PredictionType = Literal["epsilon", "v_prediction"]
 Scheduler = DDIMScheduler | DDPMScheduler | DPMSolverMultistepScheduler  # RenoiseScheduler is a DDIMScheduler
 
 SCHEDULER_NAMES: tuple[SchedulerName, ...] = get_args(SchedulerName)
 
+_LAST_ANGLE = 0.995 * np.pi / 2  # of "cosine": ab_T = 6e-5
+_LEAST_ANGLE = 0.04  # at which DPM-Solver++ ends on even angles: below, nothing is left to say
 _MAX_FINAL_ALPHA_BAR = 1e-2  # above it x_T visibly differs from the N(0, I) that sampling starts from
 
 
@@ -54,8 +56,9 @@ def make_betas(
 
     Parameters
     ----------
-    schedule : {"constant", "linear"}
-        beta_t = ``beta``, or from ``beta_start`` to ``beta_end``.
+    schedule : {"constant", "linear", "cosine"}
+        beta_t = ``beta``, or from ``beta_start`` to ``beta_end``, or such that the angle arccos sqrt(ab_t) grows evenly
+        up to .995 pi / 2 (Nichol and Dhariwal 2021, without their offset).
     num_train_timesteps : int
         T.
     beta : float, optional
@@ -69,17 +72,20 @@ def make_betas(
         For an unknown schedule, T < 1, or a beta outside (0, 1).
     """
     if schedule not in get_args(BetaSchedule):
-        raise ValueError(f"schedule={schedule!r} is unknown: choose 'constant' or 'linear'")
+        raise ValueError(f"schedule={schedule!r} is unknown: choose 'constant', 'linear' or 'cosine'")
     if not isinstance(num_train_timesteps, int | np.integer) or num_train_timesteps < 1:
         raise ValueError(f"num_train_timesteps={num_train_timesteps!r}: give a whole number of at least 1")
+    if schedule != "constant" and beta is not None:
+        raise ValueError(f"beta={beta!r} belongs to 'constant': give beta_start and beta_end for 'linear'")
+    if schedule == "cosine":
+        alpha_bars = np.cos(_LAST_ANGLE * np.arange(num_train_timesteps + 1) / num_train_timesteps) ** 2
+        return 1 - alpha_bars[1:] / alpha_bars[:-1]
     if schedule == "constant":
         if beta is None:
             beta = -float(np.expm1(100 / num_train_timesteps * np.log1p(-0.07)))
         _check_beta("beta", beta)
         betas, remedy = np.full(num_train_timesteps, beta, dtype=np.float64), "beta"
     else:
-        if beta is not None:
-            raise ValueError(f"beta={beta!r} belongs to 'constant': give beta_start and beta_end for 'linear'")
         _check_beta("beta_start", beta_start)
         _check_beta("beta_end", beta_end)
         if beta_start > beta_end:
@@ -191,20 +197,24 @@ class RenoiseScheduler(DDIMScheduler):
         return DDIMSchedulerOutput(prev_sample=prev_sample, pred_original_sample=x0)
 
 
-def make_scheduler(name: SchedulerName, betas: np.ndarray, prediction_type: PredictionType) -> Scheduler:
-    """Return a sampler for pictures in [-1, 1].
+def make_scheduler(
+    name: SchedulerName, betas: np.ndarray, prediction_type: PredictionType, *, bounded: bool = True
+) -> Scheduler:
+    """Return a sampler.
 
     Parameters
     ----------
     name : {"renoise", "ddpm", "ddim", "dpm++"}
         `RenoiseScheduler`, or diffusers' own. "dpm++", the quickest to a good picture, is second-order multistep
-        DPM-Solver++ with x0 thresholded to [-1, 1], on noise levels spaced as by Karras et al. (2022) from t = T down
-        to t = 1. The others clip x0 to [-1, 1] and use trailing spacing: they start at t = T and, with fewer than T
-        steps, leave off above t = 1.
+        DPM-Solver++, on noise levels spaced as by Karras et al. (2022) from t = T down to t = 1, or on even angles
+        down to .04 where the schedule has these. The others use trailing spacing: they start at t = T and, with fewer
+        than T steps, leave off above t = 1.
     betas : ndarray
         The schedule ``(T,)``, variances.
     prediction_type : {"epsilon", "v_prediction"}
         What the network predicts.
+    bounded : bool
+        What is noised lies in [-1, 1], as pixels do: estimates x0* are clipped ("dpm++": thresholded) to that.
 
     Raises
     ------
@@ -222,11 +232,11 @@ def make_scheduler(name: SchedulerName, betas: np.ndarray, prediction_type: Pred
     }
     clipping = {"renoise": RenoiseScheduler, "ddpm": DDPMScheduler, "ddim": DDIMScheduler}
     if name in clipping:
-        return clipping[name](**common, clip_sample=True)
+        return clipping[name](**common, clip_sample=bounded)
     if name == "dpm++":
         # Karras's levels end at t = 1; trailing spacing would leave off at t = 5, visibly grainy.
-        common |= {"solver_order": 2, "algorithm_type": "dpmsolver++", "use_karras_sigmas": True}
-        return DPMSolverMultistepScheduler(**common, thresholding=True, sample_max_value=1.0)
+        common |= {"solver_order": 2, "algorithm_type": "dpmsolver++", "use_karras_sigmas": not _are_even(checked)}
+        return DPMSolverMultistepScheduler(**common, thresholding=bounded, sample_max_value=1.0)
     raise ValueError(f"scheduler {name!r} is unknown: choose one of {', '.join(SCHEDULER_NAMES)}")
 
 
@@ -251,7 +261,8 @@ def switch_scheduler(scheduler: SchedulerMixin, name: SchedulerName) -> Schedule
         betas = getattr(scheduler, "betas", None)
     if betas is None:
         raise ValueError(f"{type(scheduler).__name__} has no betas: build {name!r} with make_scheduler")
-    return make_scheduler(name, np.asarray(betas, dtype=np.float64), config.get("prediction_type"))
+    bounded = bool(config.get("thresholding") or config.get("clip_sample"))
+    return make_scheduler(name, np.asarray(betas, dtype=np.float64), config.get("prediction_type"), bounded=bounded)
 
 
 def set_steps(scheduler: Scheduler, steps: int, device: str | torch.device | None = None) -> None:
@@ -265,6 +276,13 @@ def set_steps(scheduler: Scheduler, steps: int, device: str | torch.device | Non
     if not 1 <= steps <= total:
         raise ValueError(f"steps={steps}: the model was trained with T={total} steps, choose 1 to {total}")
 
+    if isinstance(scheduler, DPMSolverMultistepScheduler) and not scheduler.config["use_karras_sigmas"]:
+        angles = np.arccos(np.sqrt(scheduler.alphas_cumprod.double().numpy()))
+        last = int(np.argmin(abs(angles - _LEAST_ANGLE)))
+        places = np.unique(np.linspace(total - 1, min(last, total - steps), steps).round().astype(int))[::-1]
+        scheduler.set_timesteps(device=device, timesteps=places.tolist())  # pyright: ignore[reportArgumentType]
+        return
+
     def works(count: int) -> bool:
         scheduler.set_timesteps(count, device=device)  # pyright: ignore[reportArgumentType]
         return len(scheduler.timesteps) == count and (total % count == 0 or type(scheduler) is not DDIMScheduler)
@@ -272,6 +290,12 @@ def set_steps(scheduler: Scheduler, steps: int, device: str | torch.device | Non
     if not works(steps):
         usable = next(count for count in range(steps - 1, 0, -1) if works(count))
         raise ValueError(f"{type(scheduler).__name__} cannot take {steps} even steps of T={total}: try {usable}")
+
+
+def _are_even(betas: np.ndarray) -> bool:
+    """Whether angles grow evenly, as those of "cosine" do."""
+    angles = np.arccos(np.sqrt(np.cumprod(1 - betas)))
+    return bool(np.ptp(np.diff(angles, prepend=0.0)) < 1e-6)
 
 
 def _check_beta(name: str, value: float) -> None:

@@ -41,8 +41,10 @@ from gaussmix.diffusion.conditions import MAX_ROWS, pack_rows
 from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.encoder import train_encoder
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+from gaussmix.diffusion.precondition import redraw_details
 from gaussmix.diffusion.sampling import draw_sheet
 from gaussmix.diffusion.schedulers import angle_weights, make_betas, make_scheduler
+from gaussmix.diffusion.transformer import AttributeTransformer
 from gaussmix.diffusion.unet import AttributeUNet, ConditionConfig
 from gaussmix.latents.attributes import AttributeLatents
 from gaussmix.latents.encoder import LatentEncoder
@@ -71,6 +73,9 @@ def detail_weights(maps: NDArray[np.float32], strength: float, size: int) -> Ten
     shares = nn.functional.interpolate(shares[None, None], size=(size, size), mode="bilinear")
     weights = 1 + strength * shares
     return weights / weights.mean()
+
+
+Network = AttributeUNet | AttributeTransformer
 
 
 class DiffusionLosses(NamedTuple):
@@ -105,19 +110,31 @@ class ForwardProcess:
         self.timestep_weights = torch.from_numpy(chances).float().to(device)
 
     def loss(
-        self, model: nn.Module, images: Tensor, attributes: Tensor, attribute_latents: Tensor, generator: Generator
+        self,
+        model: nn.Module,
+        images: Tensor,
+        attributes: Tensor,
+        attribute_latents: Tensor,
+        generator: Generator,
+        network: Network | None = None,
     ) -> DiffusionLosses:
-        """Mean squared error of the network's answer at random noise levels, and what the classifier adds."""
+        """Mean squared error of the network's answer at random noise levels, and what the classifier adds.
+
+        ``images`` are what is noised, ``(B, *state_shape)``; ``model`` may be wrapped around the ``network`` that knows
+        the weights of its errors, all 1 if not given.
+        """
         config, count, device = self.config, len(images), images.device
         timesteps = torch.multinomial(self.timestep_weights, count, replacement=True, generator=generator)
         noise = torch.randn(images.shape, generator=generator, device=device)
         dropped = torch.rand(count, generator=generator, device=device) < config.condition_dropout
         a, b = self.signal[timesteps].view(-1, 1, 1, 1), self.noise[timesteps].view(-1, 1, 1, 1)
+        weights = torch.ones((), device=device) if self.weights is None else self.weights
+        if network is not None:
+            weights = weights * network.loss_weights(timesteps, dropped)
         target = noise if config.objective == "epsilon" else a * noise - b * images
         shown, second = (timesteps, attribute_latents, attributes, dropped), config.classifier_pass == "unconditioned"
         answer, *logits = model(a * images + b * noise, *shown, unconditioned_logits=second, return_dict=False)
-        errors = (answer.float() - target) ** 2
-        denoising = (errors if self.weights is None else self.weights * errors).mean()
+        denoising = (weights * (answer.float() - target) ** 2).mean()
         if not config.classifier_weight:
             return DiffusionLosses(denoising, denoising)
         if config.classifier_loss == "bce":
@@ -162,7 +179,7 @@ class TrainingBatches:
         if self.table is not None:
             latents = torch.from_numpy(self.table[rank]).to(generator.device)
             if self.config.redraw_details:
-                latents = self._with_details_redrawn(latents, generator)
+                latents = redraw_details(self.latent_distribution, latents, self.config.redraw_details, generator)
         elif self.config.pairing == "fixed":
             latents = self.latent_distribution.fixed(self.positions[rank], self.config.seed)
         else:
@@ -171,13 +188,13 @@ class TrainingBatches:
         pixels = images.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
         return pixels, attributes.to(device), latents.to(device)
 
-    def _with_details_redrawn(self, latents: Tensor, generator: Generator) -> Tensor:
-        """Z ``(B, T, N)`` with new numbers after the first in some of the tokens; in the base token all are details."""
-        fresh = self.latent_distribution.draw(len(latents), generator)
-        first = torch.zeros(latents.shape[1:], dtype=torch.bool, device=latents.device)
-        first[: self.latent_distribution.n_attributes, 0] = True
-        chosen = torch.rand(latents.shape[:2], generator=generator, device=latents.device) < self.config.redraw_details
-        return torch.where(chosen[:, :, None] & ~first, fresh, latents)
+    def training_latents(self, generator: Generator) -> Tensor:
+        """Z ``(M, T, N)`` of all training images; where it is new at each step, of one of them."""
+        if self.table is not None:
+            return torch.from_numpy(self.table)
+        if self.config.pairing == "fixed":
+            return self.latent_distribution.fixed(self.positions, self.config.seed)
+        return self.latent_distribution.draw(len(self.positions), generator)
 
     def _match(self, file: Path) -> None:
         """Finds Z that describes each image, once a run; it is kept beside the checkpoints, anew if it is damaged."""
@@ -213,8 +230,8 @@ class TrainingBatches:
         self.table, self.maps, self.encoder, self.latent_distribution = table, maps, encoder, latents
 
 
-class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
-    """Trains an `AttributeUNet`, and averages its weights.
+class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
+    """Trains an `AttributeUNet` or an `AttributeTransformer`, and averages its weights.
 
     Parameters
     ----------
@@ -244,8 +261,25 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
         self.diffusion = ForwardProcess(config, self.accelerator.device, weights)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.network = AttributeUNet(
-                condition=self.batches.condition,
+            self.network = self._make_network()
+        self.network.to(self.accelerator.device)
+        # use_ema_warmup raises the decay as 1 - (1 + step)^(-3/4) towards its end value.
+        own = list(self.network.parameters())
+        self.ema = EMAModel(own, decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+        settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "betas": (0.9, config.beta2)}
+        optimizer = torch.optim.AdamW(own, fused=True, **settings)
+        self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
+        self.parameters = list(self.model.parameters())  # walking through the modules costs a millisecond a time
+        self.optimizers = {"optimizer": (self.optimizer, config.learning_rate)}
+        if known is not None:
+            self._start_from(known)
+
+    def _make_network(self) -> Network:
+        """As the settings say, with what a transformer finds in closed form."""
+        config, batches = self.config, self.batches
+        if config.network == "unet":
+            return AttributeUNet(
+                condition=batches.condition,
                 sample_size=config.size,
                 block_out_channels=tuple(config.channels),
                 layers_per_block=config.layers_per_block,
@@ -253,16 +287,15 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
                 classifier=config.classifier_weight > 0,
                 classifier_pass=config.classifier_pass,
             )
-        self.network.to(self.accelerator.device)
-        # use_ema_warmup raises the decay as 1 - (1 + step)^(-3/4) towards its end value.
-        own = list(self.network.parameters())
-        self.ema = EMAModel(own, decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
-        optimizer = torch.optim.AdamW(own, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-        self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
-        self.parameters = list(self.model.parameters())  # walking through the modules costs a millisecond a time
-        self.optimizers = {"optimizer": (self.optimizer, config.learning_rate)}
-        if known is not None:
-            self._start_from(known)
+        shared = "grid", "numbers", "overlap", "power", "linear_mean", "width", "depth", "heads", "timesteps"
+        own = {name: getattr(config, name) for name in shared}
+        network = AttributeTransformer(condition=batches.condition, sample_size=config.size, **own)
+        if self.newest is None:  # a checkpoint has it all
+            alpha_bar = torch.from_numpy(np.cumprod(1 - self.diffusion.betas)).float()
+            latents = batches.training_latents(Generator().manual_seed(config.seed))
+            images, attributes = batches.dataset.images[batches.positions], torch.from_numpy(batches.attributes).float()
+            network.fit(images, attributes, latents, alpha_bar, redraw=config.redraw_details, seed=config.seed)
+        return network
 
     def _start_from(self, known: AttributeDiffusionPipeline) -> None:
         """Begins at the weights of a model of the same attributes and the same network; its pictures' size may differ.
@@ -272,7 +305,7 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
         init, names = f"--init {self.config.init}", tuple(self.batches.dataset.attribute_names)
         if known.attribute_names != names:
             raise ValueError(f"{init} knows {known.attribute_names}; the data have {names}")
-        theirs, ours = _flat(known.unet), _flat(self.network)
+        theirs, ours = _flat(known.network), _flat(self.network)
         other = [
             f"{name} {theirs.get(name)} there and {ours[name]} here" for name in ours if theirs.get(name) != ours[name]
         ]
@@ -294,7 +327,7 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
                 "something else, and the network has to learn them again",
                 stacklevel=3,
             )
-        self.network.load_state_dict(known.unet.state_dict())
+        self.network.load_state_dict(known.network.state_dict())
         with torch.no_grad():
             for shadow, parameter in zip(self.ema.shadow_params, self.network.parameters(), strict=True):
                 shadow.copy_(parameter)
@@ -309,7 +342,8 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
             rows = slice(stream * config.batch_size, (stream + 1) * config.batch_size)
             images, attributes, latents = self.batches.load(self.step, rows, generator)
             with self.accelerator.accumulate(self.model):
-                losses = self.diffusion.loss(self.model, images, attributes, latents, generator)
+                state = self.network.encode(images)
+                losses = self.diffusion.loss(self.model, state, attributes, latents, generator, self.network)
                 self.accelerator.backward(losses.total)
                 if self.accelerator.sync_gradients:
                     norm = self.accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm)
@@ -333,7 +367,8 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
 
     def pipeline(self) -> AttributeDiffusionPipeline:
         """Return a sampler with the averaged weights, a copy."""
-        averaged: Any = AttributeUNet.from_config(self.network.config)
+        averaged: Any = type(self.network).from_config(self.network.config)
+        averaged.load_state_dict(self.network.state_dict())  # buffers too
         averaged.to(self.accelerator.device)
         self.ema.copy_to(averaged.parameters())
         rng = np.random.default_rng(self.config.seed)
@@ -341,8 +376,11 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
         kept = rows if len(rows) <= MAX_ROWS else rows[rng.choice(len(rows), MAX_ROWS, replace=False)]
         told = "size", "count", "pairing", "objective", *(("init",) if self.config.init else ())
         return AttributeDiffusionPipeline(
-            unet=averaged.eval(),
-            scheduler=make_scheduler("dpm++", self.diffusion.betas, self.config.objective),
+            unet=averaged.eval() if isinstance(averaged, AttributeUNet) else None,
+            transformer=None if isinstance(averaged, AttributeUNet) else averaged.eval(),
+            scheduler=make_scheduler(
+                "dpm++", self.diffusion.betas, self.config.objective, bounded=self.network.bounded
+            ),
             attribute_names=list(self.batches.dataset.attribute_names),
             latent_distribution=self.batches.latent_distribution.to_config(),
             attribute_rows=pack_rows(kept),
@@ -369,9 +407,11 @@ class DiffusionTrainer(Trainer[DiffusionConfig, AttributeUNet]):
         return model, samples if sheet else None
 
 
-def _flat(unet: AttributeUNet) -> dict[str, Any]:
+def _flat(network: Network) -> dict[str, Any]:
     """The settings that two networks must share for one to take the other's weights."""
-    settings = json.loads(json.dumps({name: value for name, value in unet.config.items() if not name.startswith("_")}))
+    settings = json.loads(
+        json.dumps({name: value for name, value in network.config.items() if not name.startswith("_")})
+    )
     del settings["sample_size"]
     return settings | settings.pop("condition")
 

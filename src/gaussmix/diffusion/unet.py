@@ -205,6 +205,30 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         """Whether the classifier was trained where the condition shows, so that it may read that and not the image."""
         return self.condition.injection != "up" and self.config["classifier_pass"] == "same"
 
+    @property
+    def state_shape(self) -> tuple[int, int, int]:
+        """Of what is noised: the pixels of a picture, ``(C, S, S)``."""
+        size = self.config["sample_size"]
+        return self.config["in_channels"], size, size
+
+    @property
+    def bounded(self) -> bool:
+        """Whether what is noised lies in [-1, 1]."""
+        return True
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Return what is noised, of pictures ``(B, C, S, S)`` in [-1, 1]: themselves."""
+        return pixels
+
+    def decode(self, state: Tensor) -> Tensor:
+        """Return pictures ``(B, C, S, S)`` of what is noised: itself."""
+        return state
+
+    def loss_weights(self, timestep: Tensor, dropped: Tensor) -> Tensor:
+        """Return the weights of squared errors: 1, of any ``timestep`` ``(B,)`` and ``dropped`` ``(B,)``."""
+        del dropped
+        return torch.ones((), device=timestep.device)
+
     def tokens(self, attribute_latents: Tensor) -> Tensor:
         """Return the ungated tokens ``(B, T, token_dim)`` of Z ``(B, T, N)``."""
         if self.condition.conditioning == "multi_hot":

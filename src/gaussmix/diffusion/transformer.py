@@ -1,0 +1,304 @@
+"""AttributeTransformer: a denoiser that works on few numbers of a picture instead of its pixels.
+
+Three layers, each of which works without those above it:
+
+1. `PatchCodec`: a picture is ``G x G`` tokens of n numbers (512 numbers for 3 072 values at 32 px);
+2. `LinearPreconditioner`: the mean of the numbers given A and Z, linear denoising around it;
+3. a transformer on the tokens, which answers with what is left, scaled to variance 1. It begins at 0: before the
+   first step the model draws from a Gaussian around the linear mean.
+
+The transformer is that of Peebles and Xie (2023): the sum of the embeddings of the angle and of the gated condition,
+
+    c = MLP(null + sum_k A_k (id_k + W_k [Z_k, r(Z_k)])) + MLP(angle)
+
+with r the probabilities of the components, scales and shifts what the blocks see (adaLN), from zero. Queries and keys
+are normalised. All blocks share one map from c to their scales and shifts, to which each adds its own constants
+(Chen et al. 2023): a third of the parameters, and of the file, goes.
+
+It stands for `gaussmix.diffusion.unet.AttributeUNet` wherever that does: `forward` takes the same condition and
+predicts the same v, of numbers ``(B, n, G, G)`` that `encode` makes of pictures and `decode` makes pictures of. What
+it does not have is a classifier on a bottleneck, and it wants pictures that are aligned, as faces are: the tokens of a
+place have means and axes of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from diffusers import ModelMixin
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.utils.outputs import BaseOutput
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from gaussmix.diffusion.codec import PatchCodec, to_pixels
+from gaussmix.diffusion.precondition import LinearPreconditioner
+from gaussmix.diffusion.unet import ConditionConfig
+
+_FREQUENCIES, _HIGHEST = 32, 100.0  # of the embedding of the angle
+
+
+@dataclass
+class AttributeTransformerOutput(BaseOutput):
+    """``sample``: ``(B, n, G, G)``, the predicted velocity."""
+
+    sample: Tensor
+
+
+class AttributeTransformer(ModelMixin, ConfigMixin):
+    """The denoising network on tokens.
+
+    Parameters
+    ----------
+    condition : ConditionConfig or mapping
+        What it is told, or the fields of it; ``conditioning`` must be "gated" or "multi_hot".
+    sample_size, in_channels : int
+        S, height and width of the pictures, and their channels.
+    grid, numbers, overlap, power : int, int, int, float
+        The codec's: see `PatchCodec`.
+    width, depth, heads, mlp_ratio : int, int, int, float
+        Channels, blocks, heads of attention, and hidden units a channel of the blocks' MLPs.
+    linear_mean : bool
+        Precondition with the linear mean of the condition; otherwise with variances alone.
+    timesteps : int
+        T, noise levels that it is told.
+
+    Raises
+    ------
+    ValueError
+        For sizes that do not go together, and another conditioning.
+    """
+
+    alpha_bar: Tensor  # (T,)
+    weight: Tensor  # (n G^2,), of the numbers in the loss
+
+    @register_to_config
+    def __init__(
+        self,
+        *,
+        condition: ConditionConfig | Mapping[str, Any],
+        sample_size: int = 32,
+        in_channels: int = 3,
+        grid: int = 4,
+        numbers: int = 32,
+        overlap: int = 0,
+        power: float = 0.5,
+        width: int = 192,
+        depth: int = 4,
+        heads: int = 4,
+        mlp_ratio: float = 4.0,
+        linear_mean: bool = True,
+        timesteps: int = 100,
+    ):
+        super().__init__()
+        self.condition = condition if isinstance(condition, ConditionConfig) else ConditionConfig(**condition)
+        self.register_to_config(condition=asdict(self.condition))
+        if self.condition.conditioning not in ("gated", "multi_hot"):
+            raise ValueError(
+                f"a transformer takes its condition gated or multi_hot, not {self.condition.conditioning}; use a U-Net"
+            )
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide {width} channels")
+        self.latent_distribution = self.condition.latents()
+        self.codec = PatchCodec(sample_size, grid, numbers, overlap=overlap, power=power, channels=in_channels)
+        self.known = LinearPreconditioner(self.latent_distribution, self.codec.shape)
+        self.register_buffer("alpha_bar", torch.linspace(0.999, 0.001, timesteps))
+        self.register_buffer("weight", torch.ones(numbers * grid**2))
+        self.told = _Condition(self.condition, self.latent_distribution.n_tokens, width)
+        self.enter = nn.Linear(2 * numbers, width)
+        self.place = nn.Parameter(0.5 * torch.randn(grid**2, width))
+        self.modulation = _zero(nn.Linear(width, 6 * width))
+        self.blocks = nn.ModuleList(_Block(width, heads, round(mlp_ratio * width)) for _ in range(depth))
+        self.last_modulation = _zero(nn.Linear(width, 2 * width))
+        self.leave = _zero(nn.Linear(width, numbers))
+        self.bias = nn.Parameter(torch.zeros(grid**2, numbers))
+
+    head = None
+    """It has no classifier."""
+    classifier_leaks = False
+
+    @property
+    def state_shape(self) -> tuple[int, int, int]:
+        """Of what is noised: the numbers of a picture, ``(n, G, G)``."""
+        return self.codec.shape
+
+    @property
+    def bounded(self) -> bool:
+        """Whether what is noised lies in [-1, 1]."""
+        return False
+
+    def fit(
+        self,
+        images: NDArray,
+        attributes: Tensor,
+        latents: Tensor,
+        alpha_bar: Tensor,
+        *,
+        redraw: float = 0.3,
+        ridge: float = 3.0,
+        seed: int = 0,
+    ) -> None:
+        """Find the codec, the linear mean and the weights of the loss, all in closed form.
+
+        Parameters
+        ----------
+        images, attributes, latents : ndarray, tensor, tensor
+            Training pictures ``(N, S, S, 3)`` uint8, their A ``(N, K)`` and Z ``(N, T, N)``.
+        alpha_bar : tensor
+            ``(T,)``, the noise levels.
+        redraw, ridge, seed : float, float, int
+            Of the linear mean: see `LinearPreconditioner.fit`.
+        """
+        chosen = torch.randperm(len(images), generator=Generator().manual_seed(seed))[:_MOST_ROWS].sort().values
+        images, attributes, latents = images[chosen.numpy()], attributes[chosen], latents[chosen]
+        variances = self.codec.fit(images, seed).flatten()
+        parts = [self.codec.encode(to_pixels(images[i : i + 1024])) for i in range(0, len(images), 1024)]
+        generator = Generator().manual_seed(seed)
+        self.known.fit(torch.cat(parts), attributes, latents, redraw=redraw, ridge=ridge, generator=generator)
+        if not self.config["linear_mean"]:
+            self.known.coefficients.zero_()
+            self.known.left.copy_(self.known.total)
+        # v^(1/2) in the variance of pixels, whatever power the numbers have, times the share that is left
+        spread = variances ** (0.5 / self.codec.power) * self.known.left / self.known.total
+        self.weight.copy_(spread / spread.mean())
+        self.alpha_bar.copy_(alpha_bar)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Return what is noised, ``(B, n, G, G)``, of pictures ``(B, C, S, S)`` in [-1, 1]."""
+        return self.codec.encode(pixels)
+
+    def decode(self, state: Tensor) -> Tensor:
+        """Return pictures ``(B, C, S, S)``, not clipped, of numbers ``(B, n, G, G)``."""
+        return self.codec.decode(state)
+
+    def loss_weights(self, timestep: Tensor, dropped: Tensor) -> Tensor:
+        """Return the weights ``(B, n, G, G)`` of squared errors of v: those of the answers' own errors.
+
+        Parameters
+        ----------
+        timestep, dropped : tensor
+            ``(B,)``, and ``(B,)`` bool, pictures that see no condition.
+        """
+        alpha_bar = self.alpha_bar[timestep].view(-1, 1)
+        left = torch.where(dropped.view(-1, 1), self.known.total, self.known.left)
+        return (self.weight * (alpha_bar * left + 1 - alpha_bar) / left).unflatten(1, self.state_shape)
+
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor | int,
+        attribute_latents: Tensor,
+        attributes: Tensor,
+        dropped: Tensor | None = None,
+        unconditioned_logits: bool = False,
+        return_dict: bool = True,
+    ) -> AttributeTransformerOutput | tuple[Tensor, ...]:
+        """Predict the velocity.
+
+        Parameters
+        ----------
+        sample, timestep : tensor, tensor or int
+            Noisy numbers ``(B, n, G, G)``, and one step for all or ``(B,)``.
+        attribute_latents, attributes : tensor
+            Z ``(B, T, N)``, of which values of absent attributes are ignored, and A ``(B, K)``.
+        dropped : tensor, optional
+            ``(B,)`` bool, pictures that see no condition.
+        unconditioned_logits : bool
+            Of no effect: there is no classifier.
+        return_dict : bool
+            Otherwise a tuple ``(sample,)``.
+        """
+        del unconditioned_logits
+        steps = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
+        with torch.autocast(sample.device.type, enabled=False):
+            cos, sin = self.alpha_bar[steps].sqrt(), (1 - self.alpha_bar[steps]).sqrt()
+            mean = self.known.mean(attributes, attribute_latents)
+            known = self.known(sample, cos, sin, mean, dropped)
+        seen = torch.cat([known.plain, known.rest], 1).flatten(2).transpose(1, 2)
+        told = self.told(torch.atan2(sin, cos), attributes, attribute_latents, dropped)
+        answer = self._answer(seen, told).transpose(1, 2).unflatten(2, self.state_shape[1:])
+        velocity = known.velocity - known.spread * answer.to(sample.dtype)
+        return AttributeTransformerOutput(sample=velocity) if return_dict else (velocity,)
+
+    def _answer(self, seen: Tensor, told: Tensor) -> Tensor:
+        """The scaled remainder ``(B, G^2, n)`` of tokens ``(B, G^2, 2 n)`` and their condition ``(B, width)``."""
+        told = functional.silu(told)
+        state, modulation = self.enter(seen) + self.place, self.modulation(told)
+        for block in self.blocks:
+            state = block(state, modulation)
+        scale, shift = self.last_modulation(told)[:, None].chunk(2, -1)
+        return self.leave(_normed(state) * (1 + scale) + shift) + self.bias
+
+
+class _Condition(nn.Module):
+    """Angle and condition as one vector ``(B, width)``."""
+
+    frequencies: Tensor
+
+    def __init__(self, condition: ConditionConfig, n_tokens: int, width: int):
+        super().__init__()
+        self.condition, self.distribution, dim = condition, condition.latents(), condition.token_dim
+        self.token_id = nn.Parameter(torch.randn(n_tokens, dim))
+        if condition.conditioning == "gated":
+            n_features = condition.latent_dim * (1 + condition.n_components)
+            self.token_map = nn.Parameter(torch.randn(n_tokens, n_features, dim) / math.sqrt(n_features))
+        self.null_token = nn.Parameter(torch.randn(dim))
+        self.tokens = nn.Sequential(nn.Linear(dim, width), nn.SiLU(), nn.Linear(width, width))
+        self.time = nn.Sequential(nn.Linear(2 * _FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        powers = torch.linspace(0, math.log(_HIGHEST), _FREQUENCIES)
+        self.register_buffer("frequencies", powers.exp())
+
+    def forward(self, angle: Tensor, attributes: Tensor, latents: Tensor, dropped: Tensor | None) -> Tensor:
+        gate = attributes.to(latents.dtype)
+        if self.condition.base_token:
+            gate = torch.cat([gate, gate.new_ones(len(gate), 1)], 1)
+        if dropped is not None:
+            gate = gate * ~dropped[:, None]
+        tokens = self.token_id.expand(len(gate), -1, -1)
+        if self.condition.conditioning == "gated":
+            features = torch.cat([latents, self.distribution.responsibilities(latents).flatten(2)], 2)
+            tokens = tokens + torch.einsum("btf,tfe->bte", features, self.token_map.to(features.dtype))
+        # about 8 tokens of unit variance are there at once: a third keeps their sum near 1
+        told = self.null_token + (gate[:, :, None] * tokens).sum(1) / 3
+        phase = angle[:, None] * self.frequencies
+        return self.tokens(told) + self.time(torch.cat([phase.sin(), phase.cos()], 1))
+
+
+class _Block(nn.Module):
+    """Attention and an MLP on tokens, each scaled and shifted by the condition."""
+
+    def __init__(self, width: int, heads: int, hidden: int):
+        super().__init__()
+        self.heads = heads
+        self.query_key_value, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.query_norm, self.key_norm = nn.LayerNorm(width // heads), nn.LayerNorm(width // heads)
+        self.widen, self.narrow = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.own = nn.Parameter(torch.zeros(6 * width))
+
+    def forward(self, state: Tensor, modulation: Tensor) -> Tensor:
+        """Of tokens ``(B, P, width)``, with ``modulation`` ``(B, 6 width)``."""
+        scale_1, shift_1, gain_1, scale_2, shift_2, gain_2 = (modulation + self.own)[:, None].chunk(6, -1)
+        split = self.query_key_value(_normed(state) * (1 + scale_1) + shift_1).unflatten(2, (3, self.heads, -1))
+        query, key, value = split.permute(2, 0, 3, 1, 4)
+        seen = functional.scaled_dot_product_attention(self.query_norm(query), self.key_norm(key), value)
+        state = state + (1 + gain_1) * self.out(seen.transpose(1, 2).flatten(2))
+        hidden = functional.gelu(self.widen(_normed(state) * (1 + scale_2) + shift_2), approximate="tanh")
+        return state + (1 + gain_2) * self.narrow(hidden)
+
+
+def _normed(state: Tensor) -> Tensor:
+    return functional.layer_norm(state, state.shape[-1:])
+
+
+def _zero(layer: nn.Linear) -> nn.Linear:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+_MOST_ROWS = 20_000  # pictures that codec and linear mean are learnt from
