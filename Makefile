@@ -13,7 +13,7 @@ export MKL_NUM_THREADS ?= 1
 .PHONY: help demo test lint bench campaign clean
 
 help:
-	@echo "make demo    train on the built-in faces and draw chosen ones ($(DEMO)/samples.png)"
+	@echo "make demo    a density, faces on request, a model trained from nothing, digits ($(DEMO)/index.html)"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff, pyright, and numpydoc on the public names"
 	@echo "make bench   run every script in benchmarks/"
@@ -21,14 +21,7 @@ help:
 	@echo "make clean   remove .venv and the tools' caches; runs/ stays"
 
 demo: $(VENV)/.installed
-	$(BIN)/gaussmix faces train --data avatars --preset demo --output $(DEMO) --resume
-	@test -f $(DEMO)/samples.png || { echo "$(DEMO)/samples.png was not drawn: see the messages above" >&2; exit 1; }
-	@echo
-	@echo "chosen faces   $(DEMO)/samples.png"
-	@echo "model          $(DEMO)/model"
-	@echo "checkpoints    $(DEMO)/checkpoints"
-	@echo "logs           $(DEMO)/metrics.jsonl, $(DEMO)/tensorboard"
-	@echo "draw others    $(BIN)/gaussmix faces sample $(DEMO) --with Smiling,Eyeglasses --output faces.png"
+	$(BIN)/gaussmix demo --output $(DEMO)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

@@ -107,7 +107,7 @@ def test_attributes_lists_names_and_shares(model, capsys):
 
 def test_train_on_a_folder_then_resume(folder, tmp_path, capsys):
     flags = (
-        f"train --data {folder} --size 8 --channels 8 16 --batch-size 4 --timesteps 100 --output {tmp_path}/run "
+        f"train --preset unet --data {folder} --size 8 --channels 8 16 --batch-size 4 --output {tmp_path}/run "
         "--checkpoint-every 2 --mixed-precision no --reader-steps 5"
     )
     assert run([*flags.split(), "--steps", "3"]) == 0
@@ -130,8 +130,8 @@ def test_naming_one_limit_lifts_the_other(monkeypatch, folder, tmp_path):
     base = ["train", "--data", str(folder), "--size", "8", "--output", str(tmp_path)]
     for extra in ([], ["--steps", "7"], ["--minutes", "2"], ["--steps", "7", "--minutes", "2"]):
         assert run([*base, *extra]) == 2
-    demo = PRESETS["demo"]
-    assert (seen[0].steps, seen[0].minutes) == (demo.steps, demo.minutes)
+    usual = PRESETS["transformer"]
+    assert (seen[0].steps, seen[0].minutes) == (usual.steps, usual.minutes)
     assert (seen[1].steps, seen[1].minutes) == (7, None)
     assert seen[2].minutes == 2
     assert seen[2].steps > 10**6
@@ -170,8 +170,8 @@ def test_a_missing_model_or_data_folder_is_named(tmp_path, capsys):
 
 def test_nan_stops_with_status_1(folder, tmp_path, capsys):
     status = run(
-        f"train --data {folder} --size 8 --channels 8 16 --batch-size 4 --output {tmp_path}/run --steps 40 "
-        "--learning-rate 1e30 --mixed-precision no --log-every 1".split()
+        f"train --preset unet --data {folder} --size 8 --channels 8 16 --batch-size 4 --output {tmp_path}/run "
+        "--steps 40 --learning-rate 1e30 --mixed-precision no --log-every 1".split()
     )
     assert status == 1
     assert "at step" in capsys.readouterr().err
@@ -180,7 +180,7 @@ def test_nan_stops_with_status_1(folder, tmp_path, capsys):
 
 def test_skip_bad_counts_damaged_images(folder, tmp_path, capsys):
     (folder / "3.png").write_bytes(b"damaged")
-    small = "--size 8 --channels 8 16 --batch-size 4 --steps 1 --reader-steps 0"
+    small = "--size 8 --width 16 --depth 1 --batch-size 4 --steps 1 --reader-steps 0"
     flags = f"train --data {folder} {small} --output {tmp_path}/run"
     assert run(flags.split()) == 2
     error = capsys.readouterr().err

@@ -114,7 +114,7 @@ def test_half_precision_where_it_is_fast(
     pipeline: AttributeDiffusionPipeline, monkeypatch: pytest.MonkeyPatch, fast: bool
 ) -> None:
     used: set[torch.dtype] = set()
-    pipeline.unet.unet.conv_in.register_forward_hook(lambda module, inputs, output: used.add(output.dtype))
+    pipeline.network.unet.conv_in.register_forward_hook(lambda module, inputs, output: used.add(output.dtype))
     monkeypatch.setattr("gaussmix.training.device.has_fast_bfloat16", lambda device: fast)
     draw(pipeline, ROWS[:1], steps=1)
     assert used == {torch.bfloat16 if fast else torch.float32}

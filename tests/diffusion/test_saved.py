@@ -98,14 +98,14 @@ def test_loading_gives_what_was_saved(tmp_path: Path, pipeline: AttributeDiffusi
     state = torch.random.get_rng_state()
     again = AttributeDiffusionPipeline.load(tmp_path)
     assert torch.equal(torch.random.get_rng_state(), state)
-    wanted, found = pipeline.unet.state_dict(), again.unet.state_dict()
+    wanted, found = pipeline.network.state_dict(), again.network.state_dict()
     assert wanted.keys() == found.keys()
     assert all(torch.equal(wanted[name], found[name]) for name in wanted)
     wanted, found = (dict(each.scheduler.config) for each in (pipeline, again))
     assert {name: found.get(name) for name in wanted if name[0] != "_"} == found
     assert again.attribute_names == pipeline.attribute_names
     assert again.latent_distribution == pipeline.latent_distribution
-    assert not again.unet.training
+    assert not again.network.training
 
 
 def set_index(**entries: Any) -> Callable[[Path], None]:

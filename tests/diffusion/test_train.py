@@ -137,7 +137,7 @@ def test_a_finished_run_left_everything(uninterrupted):
     assert pipe.training["steps"] == 60
     checkpoint = CheckpointStore(uninterrupted / "checkpoints").latest()
     assert checkpoint is not None
-    for name, value in pipe.unet.named_parameters():
+    for name, value in pipe.network.named_parameters():
         assert torch.equal(value, checkpoint.tensors["ema"][name])
 
 
@@ -228,7 +228,7 @@ def test_a_run_can_start_from_a_model(tmp_path, uninterrupted):
     result = train(config, squares_dataset(), progress=False, sheet=False)
     assert result.model is not None
     further = AttributeDiffusionPipeline.load(result.model)
-    assert all(map(torch.equal, further.unet.state_dict().values(), first.unet.state_dict().values()))
+    assert all(map(torch.equal, further.network.state_dict().values(), first.network.state_dict().values()))
     assert further.training["init"] == str(uninterrupted)
     assert "init" not in first.training
     elsewhere = replace(config, output=tmp_path / "elsewhere", seed=config.seed + 1)
@@ -520,7 +520,7 @@ def test_an_error_while_saving_the_model_leaves_nothing_half_written(tmp_path, m
 
 @pytest.mark.parametrize(
     ("name", "settings", "millions"),
-    [("celeba64", {"n_attributes": 40}, (58, 66)), ("cifar10", {"n_attributes": 10}, (64, 74)), ("demo", {}, (1, 2))],
+    [("celeba64", {"n_attributes": 40}, (58, 66)), ("cifar10", {"n_attributes": 10}, (64, 74)), ("unet", {}, (1, 2))],
 )
 def test_presets_have_the_size_they_promise(name, settings, millions):
     preset = PRESETS[name]

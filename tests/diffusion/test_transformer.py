@@ -87,6 +87,19 @@ def test_sizes_of_a_codec_that_do_not_go_together():
         PatchCodec(8, 4, 13)
 
 
+@pytest.mark.parametrize("overlap", [0, 2])
+def test_weights_of_pixels_become_weights_of_numbers(overlap):
+    codec = PatchCodec(16, 2, 8, overlap=overlap)
+    codec.fit(pictures())
+    assert torch.allclose(codec.weights(torch.ones(1, 1, 16, 16)), torch.ones(codec.shape), atol=1e-5)
+    half = torch.zeros(1, 1, 16, 16)
+    half[:, :, :, :8] = 2
+    weights = codec.weights(half)
+    assert (weights[:, :, 0] > 1.5).all()
+    assert (weights[:, :, 1] < 0.5).all()
+    assert float(weights.mean()) == pytest.approx(1, abs=0.1)
+
+
 @pytest.fixture
 def world() -> tuple[LinearPreconditioner, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Numbers that are linear in the condition, and noise of standard deviation .5 around."""
@@ -334,12 +347,19 @@ def test_a_trained_model_is_edited_and_untouched_detail_stays(tmp_path):
     [
         ({"objective": "epsilon"}, "--objective is epsilon; with --network transformer it is v_prediction"),
         ({"conditioning": "concat"}, "it is gated or multi_hot"),
-        ({"detail_weight": 1.0}, "--detail-weight is 1.0"),
-        ({"grid": 3}, "--grid must divide --size"),
-        ({"numbers": 49}, "--numbers is at most 48, --overlap 2"),
-        ({"overlap": 3}, "--numbers is at most 48, --overlap 2"),
+        ({"classifier_weight": 1.0}, "--classifier-weight is 1.0"),
+        ({"grid": 3}, "--grid must divide --size, .*; there are 3 patches a side"),
+        ({"overlap": 3}, "--overlap is 3; it is at most 2, half a patch"),
     ],
 )
 def test_what_a_transformer_does_not_know_is_said_first(tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         tiny_config(tmp_path, **{**SMALL, **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "tokens"),
+    [({"size": 32}, (4, 32)), ({"size": 64}, (8, 32)), ({"size": 8}, (1, 32)), ({"size": 32, "grid": 16}, (16, 12))],
+)
+def test_patches_of_eight_pixels_with_no_more_numbers_than_values(tmp_path, settings, tokens):
+    assert tiny_config(tmp_path, network="transformer", **settings).tokens == tokens

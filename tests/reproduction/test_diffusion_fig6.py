@@ -71,7 +71,7 @@ def test_pictures_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert again["cost"] == first["cost"] >= first["seconds"] * len(ASKED)
     assert (first["kept"], again["kept"]) == (False, True)
     with torch.no_grad():
-        pipeline.unet.unet.conv_out.weight[0, 0, 0, 0] += 1
+        pipeline.network.unet.conv_out.weight[0, 0, 0, 0] += 1
     with pytest.raises(IndexError):
         draw_pictures(pipeline, sampling, ASKED, 3, tmp_path, (2, 5))
     assert calls == [3], "other weights draw other pictures"

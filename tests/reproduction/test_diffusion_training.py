@@ -212,7 +212,7 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_read(tmp_path: Path, m
     first = json.loads((out / "cost.json").read_text())["cpu_seconds"]
 
     resumed, again = trained(config, squares, tmp_path)
-    for a, b in zip(whole.unet.parameters(), resumed.unet.parameters(), strict=True):
+    for a, b in zip(whole.network.parameters(), resumed.network.parameters(), strict=True):
         assert torch.equal(a, b)
     np.testing.assert_array_equal(again.steps, np.arange(1, 13))
     np.testing.assert_array_equal(again.denoising, curve.denoising)
@@ -223,7 +223,7 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_read(tmp_path: Path, m
     monkeypatch.setattr(training_runs, "train", None)  # not called any more
     read, same = trained(config, squares, tmp_path)
     np.testing.assert_array_equal(same.gradient_norm, again.gradient_norm)
-    assert torch.equal(next(read.unet.parameters()), next(resumed.unet.parameters()))
+    assert torch.equal(next(read.network.parameters()), next(resumed.network.parameters()))
 
     note = out / "config.json"
     note.write_text(note.read_text().replace('"learning_rate": 0.0015', '"learning_rate": 0.1'))

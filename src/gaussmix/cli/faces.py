@@ -33,7 +33,7 @@ def commands(words: list[str]) -> dict[str, Any]:
         "sample": SampleFaces,
         "edit": EditFace,
         "attributes": ListAttributes,
-        "train": TrainFaces(*choose_preset(PRESETS, "demo", words)),
+        "train": TrainFaces(*choose_preset(PRESETS, "transformer", words)),
         "evaluate": EvaluateFaces,
     }
 
@@ -238,9 +238,9 @@ class ListAttributes:
 class TrainFaces:
     """Train an attribute-conditioned diffusion model."""
 
-    preset: Preset = "demo"
+    preset: Preset = "transformer"
     """Chooses the defaults of all other flags."""
-    config: tyro.conf.OmitArgPrefixes[DiffusionConfig] = PRESETS["demo"]
+    config: tyro.conf.OmitArgPrefixes[DiffusionConfig] = PRESETS["transformer"]
 
     def __call__(self) -> None:
         from gaussmix.data.load import load_dataset

@@ -141,6 +141,16 @@ class PatchCodec(nn.Module):
         pixels = patches.reshape(-1, grid, grid, self.channels, patch, patch).permute(0, 3, 1, 4, 2, 5)
         return self.lapped.T @ pixels.reshape(-1, self.channels, self.size, self.size) @ self.lapped
 
+    def weights(self, pixels: Tensor) -> Tensor:
+        """Return the mean weight ``(n, G, G)`` of what each number draws, for weights ``(1, 1, S, S)`` of pixels."""
+        nothing, drawn = self.decode(torch.zeros(1, *self.shape)), []
+        for p in range(self.grid**2):
+            numbers = torch.zeros(self.numbers, self.numbers, self.grid**2)
+            numbers[:, :, p] = torch.eye(self.numbers)
+            energy = (self.decode(numbers.unflatten(2, (self.grid, self.grid))) - nothing) ** 2
+            drawn.append((energy * pixels).sum((1, 2, 3)) / energy.sum((1, 2, 3)))
+        return torch.stack(drawn, 1).unflatten(1, (self.grid, self.grid))
+
     def _cut(self, pixels: Tensor) -> Tensor:
         """Patches ``(B, G^2, q)`` of pictures ``(B, C, S, S)``."""
         pixels = self.lapped @ pixels @ self.lapped.T

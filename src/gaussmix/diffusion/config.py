@@ -72,10 +72,10 @@ class DiffusionConfig(RunConfig):
     """Residual blocks a level of the U-Net."""
     scale_shift: bool = True
     """The time embedding scales and shifts the U-Net's feature maps (otherwise it is added)."""
-    grid: int = 4
-    """Patches a side of a picture, each a token of the transformer."""
+    grid: int | None = None
+    """Patches a side of a picture, each a token of the transformer; one for each 8 pixels if not given."""
     numbers: int = 32
-    """Numbers a token: principal components of its patch."""
+    """Numbers a token: principal components of its patch, at most all."""
     overlap: int = 0
     """Pixels by which patches reach into each other, at most half a patch."""
     power: float = 0.5
@@ -160,17 +160,22 @@ class DiffusionConfig(RunConfig):
     def _check_transformer(self) -> None:
         """Raises ValueError for settings that it does not know, and sizes that do not go together."""
         known = {"objective": ("v_prediction",), "conditioning": ("gated", "multi_hot"), "injection": ("all",)}
-        for name, choices in {**known, "classifier_weight": (0,), "detail_weight": (0,)}.items():
+        for name, choices in {**known, "classifier_weight": (0,)}.items():
             if getattr(self, name) not in choices:
                 given = f"{flag(name)} is {getattr(self, name)}"
                 raise ValueError(f"{given}; with --network transformer it is {' or '.join(map(str, choices))}")
-        if self.size % self.grid or self.width % self.heads:
-            raise ValueError("--grid must divide --size, and --heads --width")
-        patch = self.size // self.grid
-        if not (self.numbers <= 3 * patch**2 and 0 <= 2 * self.overlap <= patch):
-            raise ValueError(
-                f"a patch has {patch} x {patch} pixels: --numbers is at most {3 * patch**2}, --overlap {patch // 2}"
-            )
+        grid, _ = self.tokens
+        if self.size % grid or self.width % self.heads:
+            raise ValueError(f"--grid must divide --size, and --heads --width; there are {grid} patches a side")
+        patch = self.size // grid
+        if not 0 <= 2 * self.overlap <= patch:
+            raise ValueError(f"--overlap is {self.overlap}; it is at most {patch // 2}, half a patch")
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Patches a side, and numbers a patch, of a transformer."""
+        grid = self.grid or max(1, min(self.size // 2, round(self.size / 8)))
+        return grid, min(self.numbers, 3 * (self.size // grid) ** 2)
 
 
 # What D says, or what its time did by default, of both of its models: one U-Net conditioned through tokens, epsilon,
@@ -181,9 +186,17 @@ _PAPER = DiffusionConfig(
     checkpoint_every=5000, sample_every=5000,
 )  # fmt: skip
 
+# A transformer on numbers, for pictures that are aligned: a picture is few tokens, so batches are larger.
+_NUMBERS = DiffusionConfig(
+    network="transformer", beta_schedule="cosine", redraw_details=0.3, batch_size=32, learning_rate=2e-3, beta2=0.99,
+    weight_decay=0.01, mixed_precision="no",
+)  # fmt: skip
+
 PRESETS: dict[str, DiffusionConfig] = {
-    # Five minutes of one CPU; stops by time on a slow machine.
-    "demo": DiffusionConfig(output=Path("runs/demo"), detail_weight=4.0, steps=3000, minutes=5.5),
+    # Less than two minutes of one CPU.
+    "transformer": replace(_NUMBERS, output=Path("runs/transformer"), steps=1000, sample_every=200),
+    # On pixels, also for pictures that are not aligned; five minutes, stops by time on a slow machine.
+    "unet": DiffusionConfig(output=Path("runs/unet"), detail_weight=4.0, steps=3000, minutes=5.5),
     # The model in the package: two CPU hours.
     "avatars": DiffusionConfig(
         output=Path("runs/avatars"), count=12_000, channels=(32, 64, 128), detail_weight=4.0, redraw_details=0.3,

@@ -139,6 +139,7 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
         latents: Tensor,
         alpha_bar: Tensor,
         *,
+        pixel_weights: Tensor | None = None,
         redraw: float = 0.3,
         ridge: float = 3.0,
         seed: int = 0,
@@ -151,6 +152,8 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
             Training pictures ``(N, S, S, 3)`` uint8, their A ``(N, K)`` and Z ``(N, T, N)``.
         alpha_bar : tensor
             ``(T,)``, the noise levels.
+        pixel_weights : tensor, optional
+            ``(1, 1, S, S)`` of mean 1, of the pixels in the loss; all 1 if not given.
         redraw, ridge, seed : float, float, int
             Of the linear mean: see `LinearPreconditioner.fit`.
         """
@@ -165,6 +168,8 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
             self.known.left.copy_(self.known.total)
         # v^(1/2) in the variance of pixels, whatever power the numbers have, times the share that is left
         spread = variances ** (0.5 / self.codec.power) * self.known.left / self.known.total
+        if pixel_weights is not None:
+            spread = spread * self.codec.weights(pixel_weights).flatten()
         self.weight.copy_(spread / spread.mean())
         self.alpha_bar.copy_(alpha_bar)
 

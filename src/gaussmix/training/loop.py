@@ -142,6 +142,8 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
 
     group = "model"
     """Name of the network's tensors in a checkpoint."""
+    draws_untrained = False
+    """Whether a picture before the first step says something."""
     network: NetworkT
     optimizers: dict[str, tuple[Any, float]]
 
@@ -305,6 +307,8 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
                 recent.append(value)
             unseen.clear()
 
+        if config.sample_every and self.step == 0 and self.draws_untrained and self.accelerator.is_main_process:
+            self._draw(config.output / "samples" / "step-00000000.png")
         for losses, norm in self.steps():
             step = self.step
             unseen.append((step, losses.total, norm))
