@@ -32,8 +32,8 @@ CASES = Path(__file__).parent / "cases"
 MOST_SECONDS, MOST_BYTES = 2.0, 500_000_000
 _BAR = re.compile(r"^[A-Z][\w -]+ [━╸╺ ]* *\d+/\d+ |^training +\d+%")  # a progress bar
 TINY = (
-    "--preset unet --size 8 --channels 8 16 --timesteps 20 --beta-schedule constant --beta 0.3 --batch-size 2 --warmup-steps 1 "
-    "--mixed-precision no --reader-steps 0 --checkpoint-every 2"
+    "--preset unet --size 8 --channels 8 16 --timesteps 20 --beta-schedule constant --beta 0.3 --batch-size 2 "
+    "--warmup-steps 1 --mixed-precision no --reader-steps 0 --checkpoint-every 2"
 ).split()
 
 

@@ -747,6 +747,7 @@ EXEMPT: dict[str, str] = {
     "gaussmix._files:TensorRecord": "its classes are registered: mixture, counts",
     "gaussmix.cli:main": "opens the null device",
     "gaussmix.cli:_drop_unwritten": "opens the null device",
+    "gaussmix.cli.demo:_join": "pictures that the demo drew, whole or absent",
     "gaussmix.data.decode:_to_rgb": "a picture that its callers opened",
     "gaussmix.data.cache:recall": "a digest, of which only the length matters: another one is read anew",
     "gaussmix.data.readers.avatars:_render": "a picture that was just drawn",
