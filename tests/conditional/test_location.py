@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression
 
 from gaussmix.conditional import kernel_ridge
 from gaussmix.conditional.folds import make_folds
-from gaussmix.conditional.location import InUnits, _balanced_samples, _error_products, _least_error, fit_location
+from gaussmix.conditional.location import InUnits, _error_products, _least_error, fit_location
 from gaussmix.conditional.scale import fit_scale
 
 
@@ -20,7 +20,10 @@ def test_leave_one_out_of_the_kernel_is_what_leaving_out_gives() -> None:
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, (40, 2))
     y = np.sin(3 * X[:, 0]) + 0.1 * rng.normal(size=40)
-    model, left_out = kernel_ridge.fit_kernel_ridge(X, y, np.ones(40), np.ones(2), np.random.default_rng(1))
+    folds = make_folds(40, rng)
+    model, left_out, without_fold = kernel_ridge.fit_kernel_ridge(
+        X, y, np.ones(40), np.ones(2), folds, np.random.default_rng(1)
+    )
     Z = model._units(X)
     B = model.landmarks
     C = np.linalg.cholesky(kernel_ridge._kernel(B, B) + 1e-6 * np.eye(len(B)))
@@ -32,10 +35,16 @@ def test_leave_one_out_of_the_kernel_is_what_leaving_out_gives() -> None:
         residual[ridge] = np.abs(P @ solved + model.offset - model.predict(X)).max()
     ridge = min(residual, key=lambda each: residual[each])
     assert residual[ridge] < 1e-6
-    for i in range(0, 40, 7):
-        rest = np.arange(40) != i
+
+    def without(rows: list[int]) -> np.ndarray:
+        rest = np.setdiff1d(np.arange(40), rows)
         solved = np.linalg.solve(P[rest].T @ P[rest] + ridge * np.eye(len(B)), P[rest].T @ t[rest])
-        assert left_out[i] == pytest.approx(P[i] @ solved + model.offset, abs=1e-5)
+        return P[rows] @ solved + model.offset
+
+    for i in range(0, 40, 7):
+        assert left_out[i] == pytest.approx(without([i])[0], abs=1e-5)
+    for fold in folds:
+        np.testing.assert_allclose(without_fold[fold.test], without(fold.test.tolist()), atol=1e-5)
 
 
 def test_members_do_not_know_their_own_row() -> None:
@@ -69,14 +78,6 @@ def test_errors_of_many_members_are_foreseen_from_two_halves() -> None:
     common = np.sqrt(0.5) * rng.normal(size=n)
     halves = (common + rng.normal(size=(2, n)))[:, :, None]
     assert _error_products(halves, np.ones(n), members)[0, 0] == pytest.approx(0.5 + 1 / members, rel=0.02)
-
-
-def test_trees_leave_all_rows_out_about_as_often() -> None:
-    samples = _balanced_samples(100, 80, 50, np.random.default_rng(0))
-    out = 50 - np.bincount(np.concatenate(samples), minlength=100)
-    assert all(len(each) == 80 for each in samples)
-    assert out.min() >= 5
-    assert out.mean() == pytest.approx(10)
 
 
 def test_the_scale_finds_where_errors_are_large_or_stays_constant() -> None:

@@ -122,7 +122,7 @@ def learn(
     tell("location")
     found = fit_location(X, y, weight, folds, rng, fast=fast, regressor=regressor, n_jobs=n_jobs)
     error, m = found.shrink * (y - found.out_of_fold), found.out_of_fold
-    Xa = np.column_stack([X, m])
+    Xa = np.column_stack([X, found.feature])
     tell("scale")
     typical = max(float(np.average(np.abs(error), weights=weight)), half / 4, 1e-9)
     if np.abs(error).max() <= max(1e-9, half / 4):

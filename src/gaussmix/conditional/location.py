@@ -6,6 +6,9 @@ C_pq the mean product of the errors of p and q at rows that they did not learn f
 committee and a row of the data few. The product of errors of M members averaged is A + B / M (Krogh and Vedelsby 1995);
 two halves of what a row heard give A and B, C is taken for all members, and ``shrink`` says how much narrower errors of
 new rows are than those of the data.
+
+Whoever learns with m(x) as a feature must have it without the row's whole fold. Left out alone, a row's m is a little
+lower than that of its neighbours where its y is high, which trees find: with two branches of y they learn which one.
 """
 
 from __future__ import annotations
@@ -37,7 +40,6 @@ _BOOSTING: dict[str, Any] = {
 _ROUNDS, _EVERY = 300, 10
 _FAST_ROUNDS, _FAST_RATE = 140, 0.2
 _TREES = 150
-_SEEN = 0.8  # share of the rows that a tree learns from
 MOST_TREE_ROWS = 20_000
 
 
@@ -85,10 +87,14 @@ class Location:
 
 @dataclass(frozen=True)
 class LocationFit:
-    """A location, what it says of its own rows without having seen them (N,), and how much narrower errors get."""
+    """A location, what it says of its own rows without having seen them (N,), and how much narrower errors get.
+
+    ``feature`` (N,) is what it says of them without having seen their folds.
+    """
 
     location: Location
     out_of_fold: FloatArray
+    feature: FloatArray
     shrink: float
 
 
@@ -108,19 +114,21 @@ def fit_location(
         return _fit_regressor(X, y, weight, folds, regressor, n_jobs)
     repeats = [list(folds), make_folds(len(X), rng)]
     boosting, halves = _fit_boosting(X, y, weight, repeats, rng, fast, n_jobs)
-    trees, tree_halves, importance = _fit_extra_trees(X, y, weight, rng, 30 if fast else _TREES, n_jobs)
-    columns = [halves, tree_halves]
+    trees, tree_halves, importance = _fit_extra_trees(X, y, weight, repeats, rng, 30 if fast else _TREES, n_jobs)
+    columns, without_fold = [halves, tree_halves], [halves.mean(0), tree_halves.mean(0)]
     kernel = None
     if not fast:
-        kernel, left_out = fit_kernel_ridge(X, y, weight, importance, rng)
+        kernel, left_out, folded = fit_kernel_ridge(X, y, weight, importance, folds, rng)
         columns.append(np.stack([left_out, left_out]))
+        without_fold.append(folded)
     halves = np.stack(columns, axis=2)  # (2, N, P)
     products = _error_products(halves - y[:, None], weight, 2 * len(repeats[0]))
     blend = _least_error(products)
     out_of_fold = halves.mean(0) @ blend
     heard = float(np.average((out_of_fold - y) ** 2, weights=weight))
     shrink = math.sqrt(min(max(float(blend @ products @ blend) / heard, 0.25), 1.0)) if heard > 0 else 1.0
-    return LocationFit(Location(blend, boosting, trees, kernel), out_of_fold, shrink)
+    feature = np.column_stack(without_fold) @ blend
+    return LocationFit(Location(blend, boosting, trees, kernel), out_of_fold, feature, shrink)
 
 
 def _error_products(errors: FloatArray, weight: FloatArray, members: int) -> FloatArray:
@@ -170,45 +178,37 @@ def _fit_boosting(
 
 
 def _fit_extra_trees(
-    X: FloatArray, y: FloatArray, weight: FloatArray, rng: np.random.Generator, n_trees: int, n_jobs: int | None
+    X: FloatArray,
+    y: FloatArray,
+    weight: FloatArray,
+    repeats: Sequence[Sequence[Fold]],
+    rng: np.random.Generator,
+    n_trees: int,
+    n_jobs: int | None,
 ) -> tuple[Trees, FloatArray, FloatArray]:
-    """Extremely randomised trees (Geurts et al. 2006) on subsamples; (2, N) what each half of them says unseen."""
-    n, X32 = len(X), X.astype(np.float32)
-    size = max(1, min(int(_SEEN * n), MOST_TREE_ROWS))
-    samples = _balanced_samples(n, size, n_trees, rng)
+    """Extremely randomised trees (Geurts et al. 2006), each without a fold; (2, N) what each repeat says unseen."""
+    X32 = X.astype(np.float32)
 
     def fit(rows: Any, seed: int) -> Any:
         tree: Any = ExtraTreeRegressor(random_state=seed)
         return tree.fit(X32[rows], y[rows], some_weights(weight, rows))
 
-    work = [partial(fit, rows, int(rng.integers(1 << 31))) for rows in samples]
+    unseen = [(r, fold) for r, folds in enumerate(repeats) for fold in folds]
+    unseen = [unseen[t % len(unseen)] for t in range(n_trees)]
+    work = []
+    for _, fold in unseen:
+        rows = fold.train
+        if len(rows) > MOST_TREE_ROWS:
+            rows = np.sort(rng.choice(rows, MOST_TREE_ROWS, replace=False))
+        work.append(partial(fit, rows, int(rng.integers(1 << 31))))
     models = run_each(work, n_jobs)
     trees = Trees.from_sklearn([model.tree_ for model in models]).scaled(1 / n_trees)
-    sums, times = np.zeros((2, n)), np.zeros((2, n))
-    for t, leaf in enumerate(trees.leaves(_single(X)).T):
-        unseen = np.ones(n, bool)
-        unseen[samples[t]] = False
-        sums[t % 2, unseen] += trees.values[leaf[unseen]] * n_trees
-        times[t % 2, unseen] += 1
-    halves = np.where(times > 0, sums / np.maximum(times, 1), np.average(y, weights=weight))
+    sums, times = np.zeros((2, len(X))), np.zeros((2, len(X)))
+    for (r, fold), leaf in zip(unseen, trees.leaves(_single(X)).T, strict=True):
+        sums[r, fold.test] += trees.values[leaf[fold.test]] * n_trees
+        times[r, fold.test] += 1
     importance = np.mean([model.feature_importances_ for model in models], axis=0)
-    return trees, halves, importance / max(importance.sum(), np.finfo(float).tiny)
-
-
-def _balanced_samples(n: int, size: int, n_trees: int, rng: np.random.Generator) -> list[Any]:
-    """Rows that each tree sees; the others follow each other in a shuffled order, so that all are left out as often."""
-    out, order, at = [], rng.permutation(n), 0
-    left_out = n - size
-    if left_out == 0:
-        return [np.arange(n)] * n_trees
-    for t in range(n_trees):
-        if (t % 2 == 0 and at + left_out > n) or left_out * 2 > n:
-            order, at = rng.permutation(n), 0
-        kept = np.ones(n, bool)
-        kept[np.take(order, np.arange(at, at + left_out), mode="wrap")] = False
-        out.append(np.flatnonzero(kept))
-        at = (at + left_out) % n
-    return out
+    return trees, sums / times, importance / max(importance.sum(), np.finfo(float).tiny)
 
 
 def _single(X: FloatArray) -> FloatArray:
@@ -230,4 +230,4 @@ def _fit_regressor(
     out = np.empty(len(y))
     for model, fold in zip(models, folds, strict=True):
         out[fold.test] = model.predict(X[fold.test])
-    return LocationFit(Location(np.ones(1), None, None, None, models), out, 1.0)
+    return LocationFit(Location(np.ones(1), None, None, None, models), out, out, 1.0)
