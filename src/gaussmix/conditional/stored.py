@@ -24,6 +24,7 @@ from gaussmix.conditional.kernel_ridge import KernelRidge
 from gaussmix.conditional.learning import PARTS, Parts
 from gaussmix.conditional.location import Location
 from gaussmix.conditional.model import ConditionalModel
+from gaussmix.conditional.pooling import SHARPEST
 from gaussmix.conditional.scale import Scale
 from gaussmix.conditional.trees import Trees
 
@@ -92,7 +93,11 @@ def read(path: str | Path) -> tuple[ConditionalModel, dict[str, Any], list[str] 
 
 
 def _parts_to_tensors(parts: Parts) -> Tensors:
-    out: Tensors = {"shares": parts.shares, "location.weights": parts.location.weights}
+    out: Tensors = {
+        "shares": parts.shares,
+        "sharpness": np.array([parts.sharpness]),
+        "location.weights": parts.location.weights,
+    }
     for name in ("boosting", "extra_trees", "kernel"):
         part = getattr(parts.location, name)
         if part is not None:
@@ -144,6 +149,9 @@ def _parts_from_tensors(tensors: Tensors, n_features: int) -> Parts:
     shares = _finite(tensors["shares"])
     if shares.shape != (len(PARTS),) or not (shares.min() >= 0 and abs(shares.sum() - 1) < 1e-9):
         raise ValueError(f"its shares are {shares.tolist()}")
+    sharpness = float(_positive(tensors["sharpness"])[0])
+    if not 1 <= sharpness <= SHARPEST:
+        raise ValueError(f"its sharpness is {sharpness}")
     return Parts(
         found,
         Scale(constant, scales, least),
@@ -153,6 +161,7 @@ def _parts_from_tensors(tensors: Tensors, n_features: int) -> Parts:
         forests[0],
         forests[1],
         shares,
+        sharpness,
     )
 
 
