@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression
 
 from gaussmix.conditional import kernel_ridge
 from gaussmix.conditional.folds import make_folds
-from gaussmix.conditional.location import InUnits, _error_products, _least_error, fit_location
+from gaussmix.conditional.location import InUnits, _balanced_samples, _error_products, _least_error, fit_location
 from gaussmix.conditional.scale import fit_scale
 
 
@@ -78,6 +78,14 @@ def test_errors_of_many_members_are_foreseen_from_two_halves() -> None:
     common = np.sqrt(0.5) * rng.normal(size=n)
     halves = (common + rng.normal(size=(2, n)))[:, :, None]
     assert _error_products(halves, np.ones(n), members)[0, 0] == pytest.approx(0.5 + 1 / members, rel=0.02)
+
+
+def test_trees_leave_all_rows_out_about_as_often() -> None:
+    samples = _balanced_samples(100, 80, 50, np.random.default_rng(0))
+    out = 50 - np.bincount(np.concatenate(samples), minlength=100)
+    assert all(len(each) == 80 for each in samples)
+    assert out.min() >= 5
+    assert out.mean() == pytest.approx(10)
 
 
 def test_the_scale_finds_where_errors_are_large_or_stays_constant() -> None:

@@ -40,6 +40,7 @@ _BOOSTING: dict[str, Any] = {
 _ROUNDS, _EVERY = 300, 10
 _FAST_ROUNDS, _FAST_RATE = 140, 0.2
 _TREES = 150
+_SEEN = 0.8  # share of the rows that a tree learns from
 MOST_TREE_ROWS = 20_000
 
 
@@ -114,7 +115,7 @@ def fit_location(
         return _fit_regressor(X, y, weight, folds, regressor, n_jobs)
     repeats = [list(folds), make_folds(len(X), rng)]
     boosting, halves = _fit_boosting(X, y, weight, repeats, rng, fast, n_jobs)
-    trees, tree_halves, importance = _fit_extra_trees(X, y, weight, repeats, rng, 30 if fast else _TREES, n_jobs)
+    trees, tree_halves, importance = _fit_extra_trees(X, y, weight, rng, 30 if fast else _TREES, n_jobs)
     columns, without_fold = [halves, tree_halves], [halves.mean(0), tree_halves.mean(0)]
     kernel = None
     if not fast:
@@ -178,37 +179,45 @@ def _fit_boosting(
 
 
 def _fit_extra_trees(
-    X: FloatArray,
-    y: FloatArray,
-    weight: FloatArray,
-    repeats: Sequence[Sequence[Fold]],
-    rng: np.random.Generator,
-    n_trees: int,
-    n_jobs: int | None,
+    X: FloatArray, y: FloatArray, weight: FloatArray, rng: np.random.Generator, n_trees: int, n_jobs: int | None
 ) -> tuple[Trees, FloatArray, FloatArray]:
-    """Extremely randomised trees (Geurts et al. 2006), each without a fold; (2, N) what each repeat says unseen."""
-    X32 = X.astype(np.float32)
+    """Extremely randomised trees (Geurts et al. 2006) on subsamples; (2, N) what each half of them says unseen."""
+    n, X32 = len(X), X.astype(np.float32)
+    size = max(1, min(int(_SEEN * n), MOST_TREE_ROWS))
+    samples = _balanced_samples(n, size, n_trees, rng)
 
     def fit(rows: Any, seed: int) -> Any:
         tree: Any = ExtraTreeRegressor(random_state=seed)
         return tree.fit(X32[rows], y[rows], some_weights(weight, rows))
 
-    unseen = [(r, fold) for r, folds in enumerate(repeats) for fold in folds]
-    unseen = [unseen[t % len(unseen)] for t in range(n_trees)]
-    work = []
-    for _, fold in unseen:
-        rows = fold.train
-        if len(rows) > MOST_TREE_ROWS:
-            rows = np.sort(rng.choice(rows, MOST_TREE_ROWS, replace=False))
-        work.append(partial(fit, rows, int(rng.integers(1 << 31))))
+    work = [partial(fit, rows, int(rng.integers(1 << 31))) for rows in samples]
     models = run_each(work, n_jobs)
     trees = Trees.from_sklearn([model.tree_ for model in models]).scaled(1 / n_trees)
-    sums, times = np.zeros((2, len(X))), np.zeros((2, len(X)))
-    for (r, fold), leaf in zip(unseen, trees.leaves(_single(X)).T, strict=True):
-        sums[r, fold.test] += trees.values[leaf[fold.test]] * n_trees
-        times[r, fold.test] += 1
+    sums, times = np.zeros((2, n)), np.zeros((2, n))
+    for t, leaf in enumerate(trees.leaves(_single(X)).T):
+        unseen = np.ones(n, bool)
+        unseen[samples[t]] = False
+        sums[t % 2, unseen] += trees.values[leaf[unseen]] * n_trees
+        times[t % 2, unseen] += 1
+    halves = np.where(times > 0, sums / np.maximum(times, 1), np.average(y, weights=weight))
     importance = np.mean([model.feature_importances_ for model in models], axis=0)
-    return trees, sums / times, importance / max(importance.sum(), np.finfo(float).tiny)
+    return trees, halves, importance / max(importance.sum(), np.finfo(float).tiny)
+
+
+def _balanced_samples(n: int, size: int, n_trees: int, rng: np.random.Generator) -> list[Any]:
+    """Rows that each tree sees; the others follow each other in a shuffled order, so that all are left out as often."""
+    out, order, at = [], rng.permutation(n), 0
+    left_out = n - size
+    if left_out == 0:
+        return [np.arange(n)] * n_trees
+    for t in range(n_trees):
+        if (t % 2 == 0 and at + left_out > n) or left_out * 2 > n:
+            order, at = rng.permutation(n), 0
+        kept = np.ones(n, bool)
+        kept[np.take(order, np.arange(at, at + left_out), mode="wrap")] = False
+        out.append(np.flatnonzero(kept))
+        at = (at + left_out) % n
+    return out
 
 
 def _single(X: FloatArray) -> FloatArray:
