@@ -18,6 +18,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from gaussmix import ConditionalGMMExpansion
 from gaussmix.conditional import conformal_level
 from gaussmix.conditional.calibration import coverage, crps_samples, ks_uniform
+from gaussmix.conditional.model import far_out
 
 WEIGHTS_ARE_NOT_ROWS = {
     "check_sample_weight_equivalence_on_dense_data": "rows that repeat fall into different folds, a weight into one",
@@ -65,6 +66,32 @@ def test_the_report_is_what_new_rows_will_show() -> None:
     X, y = bent(4000, seed=9)
     assert model.report_.log_likelihood == pytest.approx(model.score(X, y), abs=0.08)
     assert model.report_.crps == pytest.approx(model.predict_distribution(X).crps(y).mean(), rel=0.08)
+
+
+@pytest.mark.parametrize("wild", [[1e3], [1e4, -1e3, 1e5, 1e8, -1e6]])
+def test_a_few_wild_numbers_leave_the_others_theirs(wild: list[float], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 2))
+    y = X[:, 0] + rng.normal(size=1000)
+    z = y.copy()
+    z[: len(wild)] = wild
+    model = ConditionalGMMExpansion("fast", random_state=0).fit(X, z)
+    law, plain = (m.predict_distribution(X) for m in (model, ConditionalGMMExpansion("fast", random_state=0).fit(X, y)))
+    away = np.abs(law.median() - plain.median())  # in standard deviations; another seed alone makes .40 and .074
+    assert away.max() < 0.5
+    assert away.mean() < 0.08
+    ordinary = np.abs(y - X[:, 0]) < 2
+    assert np.exp(np.mean(law.logpdf(y)[ordinary] - plain.logpdf(y)[ordinary])) == pytest.approx(1, abs=0.06)
+    assert (law.logpdf(z)[: len(wild)] > -40).all()
+    model.save(tmp_path / "m.gmx")
+    np.testing.assert_array_equal(ConditionalGMMExpansion.load(tmp_path / "m.gmx").predict(X), model.predict(X))
+
+
+def test_heavy_tails_are_no_wild_numbers() -> None:
+    rng = np.random.default_rng(0)
+    assert not far_out(np.exp(2 * rng.normal(size=10_000))).any()
+    assert not far_out(rng.standard_t(2, 10_000)).any()
+    assert far_out(np.append(rng.normal(size=99), 1e3)).nonzero()[0].tolist() == [99]
 
 
 def test_shapes_and_seeds(fitted: ConditionalGMMExpansion) -> None:

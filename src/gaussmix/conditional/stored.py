@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from gaussmix.conditional.forest import ForestExpansion
 from gaussmix.conditional.kernel_ridge import KernelRidge
 from gaussmix.conditional.learning import PARTS, Parts
 from gaussmix.conditional.location import Location
-from gaussmix.conditional.model import ConditionalModel
+from gaussmix.conditional.model import ConditionalModel, Units
 from gaussmix.conditional.pooling import SHARPEST
 from gaussmix.conditional.scale import Scale
 from gaussmix.conditional.trees import Trees
@@ -43,7 +43,7 @@ def write(path: str | Path, learned: ConditionalModel, parameters: dict[str, Any
 
     Raises ValueError for one with a regressor of the user's, which only its library can save.
     """
-    tensors: Tensors = {"pit": learned.pit, "units": np.array([learned.center, learned.spread])}
+    tensors: Tensors = {"pit": learned.pit, "units": np.array(astuple(learned.units))}
     if learned.parts is not None:
         if learned.parts.location.regressors:
             kind = type(learned.parts.location.regressors[0].regressor).__name__
@@ -71,17 +71,16 @@ def read(path: str | Path) -> tuple[ConditionalModel, dict[str, Any], list[str] 
         if not isinstance(parameters, dict) or (names is not None and names != list(features.names)):
             raise ValueError("its names of columns are not those of its features")
         parts = _part(tensors, "parts.")
-        center, spread = (float(each) for each in tensors["units"])
-        if not (max(abs(center), spread) < _LARGEST and spread > 1 / _LARGEST):
-            raise ValueError(f"its units are {center} and {spread}")
+        units = Units(*(float(each) for each in _finite(tensors["units"])))
+        if not (min(units.spread, units.far_std) > 1 / _LARGEST and 0 <= units.far < 1):
+            raise ValueError(f"its units are {units}")
         pit = np.asarray(tensors["pit"], np.float64)
         if pit.ndim != 1 or not (len(pit) and ((pit >= 0) & (pit <= 1)).all()):
             raise ValueError("its transforms are not between 0 and 1")
         learned = ConditionalModel(
             features,
             _parts_from_tensors(parts, max(len(features.kept), 1)) if parts else None,
-            center,
-            spread,
+            units,
             _atoms(_part(tensors, "atoms."), max(len(features.kept), 1)),
             _lattice(json.loads(about["lattice"])),
             ConditionalReport.from_dict(json.loads(about["report"])),
