@@ -120,6 +120,15 @@ def test_predict_prints_and_widens(folder: Path, capsys) -> None:
     np.testing.assert_allclose(plain["q0.05"], plain["low"])
 
 
+def test_bounds_are_kept(folder: Path, tmp_path: Path, capsys) -> None:
+    words = ["fit", folder / "t.csv", "--target", "price", "--rule", "fast", "-o", tmp_path / "m.gmx"]
+    said(capsys, 0, *words, "--bounds", 0, "inf")
+    model = ConditionalGMMExpansion.load(tmp_path / "m.gmx")
+    assert model.bounds == (0, np.inf)
+    assert model.predict_distribution(table()[model.feature_names_in_]).cdf(0.0).max() == 0
+    assert "beyond bounds=(0, 10)" in said(capsys, 2, *words, "--bounds", 0, 10)
+
+
 def test_a_lattice_is_written_in_whole_numbers(tmp_path: Path, capsys) -> None:
     rng = np.random.default_rng(0)
     x = rng.random(200)

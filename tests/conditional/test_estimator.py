@@ -94,6 +94,31 @@ def test_heavy_tails_are_no_wild_numbers() -> None:
     assert far_out(np.append(rng.normal(size=99), 1e3)).nonzero()[0].tolist() == [99]
 
 
+def test_prices_have_no_mass_below_zero(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    y = np.exp(0.7 * X[:, 0] + 0.5 * rng.normal(size=300))
+    plain = ConditionalGMMExpansion("fast", random_state=0).fit(X, y)
+    model = ConditionalGMMExpansion("fast", bounds=(0, None), random_state=0).fit(X, y)
+    law, free = model.predict_distribution(X), plain.predict_distribution(X)
+    outside = free.cdf(0.0)
+    assert outside.max() > 0.003
+    assert law.cdf(0.0).max() == 0
+    assert law.support == (0, np.inf)
+    np.testing.assert_allclose(law.cdf(y), (free.cdf(y) - outside) / (1 - outside), atol=1e-12)
+    assert model.sample(X, 20, random_state=0).min() >= 0
+    assert model.score(X, y) > plain.score(X, y)
+    model.save(tmp_path / "m.gmx")
+    loaded = ConditionalGMMExpansion.load(tmp_path / "m.gmx")
+    assert loaded.get_params() == model.get_params()
+    np.testing.assert_array_equal(loaded.predict_quantiles(X, [0.01, 0.5]), model.predict_quantiles(X, [0.01, 0.5]))
+    for wrong in ((1, 0), (0,), 3 * [1], ("a", None), (0, 0)):
+        with pytest.raises(ValueError, match=r"give \(low, high\)"):
+            ConditionalGMMExpansion(bounds=wrong).fit(X, y)
+    with pytest.raises(ValueError, match="beyond bounds"):
+        ConditionalGMMExpansion(bounds=(0.1, 5)).fit(X, y)
+
+
 def test_shapes_and_seeds(fitted: ConditionalGMMExpansion) -> None:
     X, _ = bent(7, seed=2)
     assert fitted.predict(X).shape == (7,)

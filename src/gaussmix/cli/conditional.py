@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _Target = Annotated[str, tyro.conf.arg(metavar="COLUMN")]
 _Columns = Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN ...")]
 
+_Ends = Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="LOW HIGH")]
+
 _PICTURES = (".png", ".svg", ".pdf")
 _AT_ONCE = 1 << 13  # rows that are predicted and written at a time
 _FAN = 240  # places along a feature
@@ -63,6 +65,8 @@ class FitConditional:
     """auto is the most accurate, fast takes a third of the time."""
     discrete: Literal["auto", "yes", "no"] = "auto"
     """Probabilities of values in place of a density: auto where the target repeats on a lattice of few values."""
+    bounds: _Ends = None
+    """Where the target ends by nature, such as 0 inf for prices: nothing is said to lie outside."""
     seed: int = 0
     """The same seed learns the same model."""
     threads: int = 1
@@ -87,6 +91,7 @@ class FitConditional:
                 self.rule,
                 categorical_features=list(self.categories) or None,
                 discrete=discrete,
+                bounds=self.bounds,
                 random_state=self.seed,
                 n_jobs=self.threads,
                 verbose=sys.stderr.isatty(),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.conditional.atoms import AtomProbabilities, fit_atoms
 from gaussmix.conditional.bases import Basis, Lattice
+from gaussmix.conditional.bounded import BoundedMixture
 from gaussmix.conditional.calibration import ConditionalReport, coverage, crps_samples, ks_uniform
 from gaussmix.conditional.distribution import ConditionalMixture
 from gaussmix.conditional.features import TableFeatures
@@ -43,6 +44,7 @@ class ConditionalModel:
     features: TableFeatures
     parts: Parts | None
     units: Units
+    bounds: tuple[float, float]
     atoms: AtomProbabilities | None
     lattice: Lattice | None
     report: ConditionalReport
@@ -52,7 +54,7 @@ class ConditionalModel:
         """Distributions of y at features (N, D)."""
         atoms = None if self.atoms is None else self.atoms.basis(self.atoms.predict(X))
         law = None if self.parts is None else self.parts.predict(X)
-        return _in_units(law, self.units, atoms, self.lattice)
+        return _in_units(law, self.units, atoms, self.lattice, self.bounds)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Options:
     regressor: Any
     discrete: bool | str
     n_jobs: int | None
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
 
 def learn_model(
@@ -77,6 +80,9 @@ def learn_model(
     """Learn the distribution of y (N,) from columns (N,) of numbers or categories; rows weigh ``weight`` (N,)."""
     if not np.abs(y).max() < _LARGEST:
         raise ValueError(f"y reaches to {np.abs(y).max():g}, beyond {_LARGEST:g}; divide it by a large number")
+    low, high = options.bounds
+    if y.min() < low or y.max() > high:
+        raise ValueError(f"y runs from {y.min():g} to {y.max():g}, beyond bounds=({low:g}, {high:g}); widen them")
     step, lattice, positions = kind_of(y, options.discrete)
     folds = make_folds(len(y), rng)
     kind = np.where(np.isin(y, positions), np.searchsorted(positions, y), len(positions))
@@ -109,17 +115,15 @@ def learn_model(
         )
     rows = _judged(learnt, smooth, len(y), rng)
     law = learnt and learnt.distribution
-    if learnt is not None and len(rows) > len(
-        learnt.rows
-    ):  # point masses and what is far out, of which no density has learnt
+    if learnt is not None and len(rows) > len(learnt.rows):  # of point masses and of what is far out
         law = learnt.distribution.joined(learnt.parts.predict(X[rows[len(learnt.rows) :]]))
-    law = _in_units(law, units, atoms and atoms.basis(p[rows]), lattice)
+    law = _in_units(law, units, atoms and atoms.basis(p[rows]), lattice, options.bounds)
     if np.ptp(weight) > 0:  # rows as often as they weigh: all that is said of them is weighted then
         some = np.sort(rng.choice(len(rows), len(rows), p=weight[rows] / weight[rows].sum()))
         law, rows = law[some], rows[some]
     pit = law.pit(y[rows])
     report = _report(law, y[rows], pit, options.rule, learnt, n=len(y), n_features=X.shape[1], step=step)
-    return ConditionalModel(features, learnt and learnt.parts, units, atoms, lattice, report, pit)
+    return ConditionalModel(features, learnt and learnt.parts, units, options.bounds, atoms, lattice, report, pit)
 
 
 def far_out(y: FloatArray) -> NDArray[np.bool_]:
@@ -203,7 +207,11 @@ def _report(
 
 
 def _in_units(
-    law: ConditionalMixture | None, units: Units, atoms: Basis | None, lattice: Lattice | None
+    law: ConditionalMixture | None,
+    units: Units,
+    atoms: Basis | None,
+    lattice: Lattice | None,
+    bounds: tuple[float, float],
 ) -> ConditionalMixture:
     """Standard units to those of y; what atoms leave is shared as before. ``law`` is None where they leave nothing."""
     if law is None:
@@ -219,4 +227,5 @@ def _in_units(
     if atoms is not None:
         rest = np.maximum(1 - atoms.weights.sum(1, keepdims=True), 0.0)
         moved, fixed = moved.times(rest), fixed.times(rest)
-    return ConditionalMixture(moved, fixed, law.loc * spread + center, law.scale * spread, atoms=atoms, lattice=lattice)
+    law = ConditionalMixture(moved, fixed, law.loc * spread + center, law.scale * spread, atoms=atoms, lattice=lattice)
+    return law if lattice is not None or bounds == (-math.inf, math.inf) else BoundedMixture(law, bounds)

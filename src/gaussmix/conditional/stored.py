@@ -44,6 +44,7 @@ def write(path: str | Path, learned: ConditionalModel, parameters: dict[str, Any
     Raises ValueError for one with a regressor of the user's, which only its library can save.
     """
     tensors: Tensors = {"pit": learned.pit, "units": np.array(astuple(learned.units))}
+    tensors["bounds"] = np.array(learned.bounds)
     if learned.parts is not None:
         if learned.parts.location.regressors:
             kind = type(learned.parts.location.regressors[0].regressor).__name__
@@ -71,9 +72,13 @@ def read(path: str | Path) -> tuple[ConditionalModel, dict[str, Any], list[str] 
         if not isinstance(parameters, dict) or (names is not None and names != list(features.names)):
             raise ValueError("its names of columns are not those of its features")
         parts = _part(tensors, "parts.")
-        units = Units(*(float(each) for each in _finite(tensors["units"])))
-        if not (min(units.spread, units.far_std) > 1 / _LARGEST and 0 <= units.far < 1):
-            raise ValueError(f"its units are {units}")
+        units = Units(*(float(each) for each in tensors["units"]))
+        small = (units.spread, units.far_std)
+        if not all(1 / _LARGEST < each < _LARGEST for each in (*small, abs(units.center) + 1)):
+            raise ValueError(f"its units are {units.center} and {units.spread}")
+        low, high = (float(each) for each in tensors["bounds"])
+        if not (low < high and 0 <= units.far < 1):
+            raise ValueError(f"its bounds are {low} and {high}")
         pit = np.asarray(tensors["pit"], np.float64)
         if pit.ndim != 1 or not (len(pit) and ((pit >= 0) & (pit <= 1)).all()):
             raise ValueError("its transforms are not between 0 and 1")
@@ -81,6 +86,7 @@ def read(path: str | Path) -> tuple[ConditionalModel, dict[str, Any], list[str] 
             features,
             _parts_from_tensors(parts, max(len(features.kept), 1)) if parts else None,
             units,
+            (low, high),
             _atoms(_part(tensors, "atoms."), max(len(features.kept), 1)),
             _lattice(json.loads(about["lattice"])),
             ConditionalReport.from_dict(json.loads(about["report"])),
