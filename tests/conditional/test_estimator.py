@@ -232,6 +232,18 @@ def test_any_regressor_becomes_distributional(tmp_path: Path) -> None:
         model.save(tmp_path / "m.gmx")
 
 
+def test_the_last_step_of_a_pipeline_learns_with_the_weights() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 1))
+    wrong = rng.random(400) < 0.5
+    y = np.where(wrong, 5.0, X[:, 0]) + 0.1 * rng.normal(size=400)
+    pipeline = make_pipeline(StandardScaler(), LinearRegression())
+    model = ConditionalGMMExpansion("fast", regressor=pipeline, random_state=0)
+    model.fit(X, pd.Series(y, name="cost"), np.where(wrong, 1e-6, 1.0))
+    np.testing.assert_allclose(model.predict([[-1.0], [1.0]]), [-1, 1], atol=0.2)
+    assert model.target_name_ == "cost"
+
+
 def test_weights_of_zero_are_rows_that_are_not_there() -> None:
     X, y = bent(120)
     weight = np.ones(120)

@@ -63,6 +63,8 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         Probability integral transforms of at most 2 000 rows out of fold, for calibration plots.
     n_features_in_, feature_names_in_
         As in scikit-learn.
+    target_name_ : str or None
+        The name that y had, as a column of a data frame has one.
 
     Examples
     --------
@@ -130,6 +132,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
             Something is neither a number nor a category.
         """
         self._validate_params()
+        name = getattr(y, "name", None)
         y = self._targets(y)
         table, names = self._table(X, reset=True)
         check_consistent_length(table[0], y)
@@ -145,6 +148,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
             rng = np.random.default_rng(check_random_state(rng).randint(2**31, size=4))
         with progress_bar("learning y given x", len(STAGES), self.verbose) as advance:
             options = Options(self.rule, self.regressor, self.discrete, self.n_jobs, _ends(self.bounds))
+            self.target_name_ = name if isinstance(name, str) else None
             self._learned = learn_model(table, names, y, weight, options, rng, lambda stage: advance(1))
         return self
 
@@ -243,18 +247,21 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         if self.categorical_features is not None:
             parameters["categorical_features"] = self._categorical()
         names = getattr(self, "feature_names_in_", None)
-        stored.write(path, learned, parameters, None if names is None else [str(name) for name in names])
+        stored.write(
+            path, learned, parameters, None if names is None else [str(name) for name in names], self.target_name_
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote. Raises ValueError, naming the file, for one that is damaged or of another kind."""
-        learned, parameters, names = stored.read(path)
+        learned, parameters, names, target = stored.read(path)
         with stored.usable(path):
             if isinstance(parameters.get("bounds"), list):
                 parameters["bounds"] = tuple(parameters["bounds"])
             model = cls(**parameters)
             model._validate_params()
             model._learned, model.n_features_in_ = learned, len(learned.features.names)
+            model.target_name_ = target
             if names is not None:
                 vars(model)["feature_names_in_"] = np.array(names, dtype=object)
             model._require_answers()

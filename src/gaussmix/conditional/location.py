@@ -23,6 +23,7 @@ import numpy as np
 from scipy.optimize import nnls
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.pipeline import Pipeline
 from sklearn.tree import ExtraTreeRegressor
 
 from gaussmix._typing import FloatArray
@@ -52,9 +53,11 @@ class InUnits:
     center: float
     spread: float
 
-    def fit(self, X: FloatArray, y: FloatArray, **weights: Any) -> InUnits:
-        """A clone, fitted."""
+    def fit(self, X: FloatArray, y: FloatArray, weight: FloatArray | None) -> InUnits:
+        """A clone, fitted; of a pipeline the last step learns with the weights."""
         model: Any = clone(self.regressor)
+        name = f"{model.steps[-1][0]}__sample_weight" if isinstance(model, Pipeline) else "sample_weight"
+        weights = {} if weight is None else {name: weight}
         return InUnits(model.fit(X, y * self.spread + self.center, **weights), self.center, self.spread)
 
     def predict(self, X: FloatArray) -> FloatArray:
@@ -229,11 +232,9 @@ def _fit_regressor(
     X: FloatArray, y: FloatArray, weight: FloatArray, folds: Sequence[Fold], regressor: InUnits, n_jobs: int | None
 ) -> LocationFit:
     """The user's regressor, cloned for each fold; nothing is known of how its errors shrink."""
-    even = bool(np.all(weight == weight[0]))
 
     def fit(fold: Fold) -> Any:
-        weights = {} if even else {"sample_weight": weight[fold.train]}
-        return regressor.fit(X[fold.train], y[fold.train], **weights)
+        return regressor.fit(X[fold.train], y[fold.train], some_weights(weight, fold.train))
 
     models = tuple(run_each([partial(fit, fold) for fold in folds], n_jobs))
     out = np.empty(len(y))

@@ -38,7 +38,13 @@ def usable(path: str | Path) -> AbstractContextManager[None]:
     return reading(path, "holds no usable conditional model", "; fit and save it again")
 
 
-def write(path: str | Path, learned: ConditionalModel, parameters: dict[str, Any], names: list[str] | None) -> None:
+def write(
+    path: str | Path,
+    learned: ConditionalModel,
+    parameters: dict[str, Any],
+    names: list[str] | None,
+    target: str | None = None,
+) -> None:
     """Write a model with a location of our own.
 
     Raises ValueError for one with a regressor of the user's, which only its library can save.
@@ -59,11 +65,12 @@ def write(path: str | Path, learned: ConditionalModel, parameters: dict[str, Any
         "lattice": json.dumps(learned.lattice and asdict(learned.lattice)),
         "report": json.dumps(learned.report.to_dict()),
         "names": json.dumps(names),
+        "target": json.dumps(target),
     }
     write_tensors(path, tensors, KIND, about)
 
 
-def read(path: str | Path) -> tuple[ConditionalModel, dict[str, Any], list[str] | None]:
+def read(path: str | Path) -> tuple[ConditionalModel, dict[str, Any], list[str] | None, str | None]:
     """What `write` wrote. Raises ValueError, naming the file, for one that is damaged or of another kind."""
     with usable(path):
         tensors, about = read_tensors(path, KIND)
@@ -71,6 +78,9 @@ def read(path: str | Path) -> tuple[ConditionalModel, dict[str, Any], list[str] 
         parameters, names = json.loads(about["parameters"]), json.loads(about["names"])
         if not isinstance(parameters, dict) or (names is not None and names != list(features.names)):
             raise ValueError("its names of columns are not those of its features")
+        target = json.loads(about["target"])
+        if not (target is None or isinstance(target, str)):
+            raise ValueError(f"its target is {target!r:.40}")
         parts = _part(tensors, "parts.")
         units = Units(*(float(each) for each in tensors["units"]))
         small = (units.spread, units.far_std)
@@ -94,7 +104,7 @@ def read(path: str | Path) -> tuple[ConditionalModel, dict[str, Any], list[str] 
         )
         if learned.parts is None and learned.atoms is None:
             raise ValueError("it has neither densities nor point masses")
-        return learned, parameters, names
+        return learned, parameters, names, target
 
 
 def _parts_to_tensors(parts: Parts) -> Tensors:
