@@ -120,6 +120,15 @@ def test_predict_prints_and_widens(folder: Path, capsys) -> None:
     np.testing.assert_allclose(plain["q0.05"], plain["low"])
 
 
+def test_bounds_are_kept(folder: Path, tmp_path: Path, capsys) -> None:
+    words = ["fit", folder / "t.csv", "--target", "price", "--rule", "fast", "-o", tmp_path / "m.gmx"]
+    said(capsys, 0, *words, "--bounds", 0, "inf")
+    model = ConditionalGMMExpansion.load(tmp_path / "m.gmx")
+    assert model.bounds == (0, np.inf)
+    assert model.predict_distribution(table()[model.feature_names_in_]).cdf(0.0).max() == 0
+    assert "beyond bounds=(0, 10)" in said(capsys, 2, *words, "--bounds", 0, 10)
+
+
 def test_a_lattice_is_written_in_whole_numbers(tmp_path: Path, capsys) -> None:
     rng = np.random.default_rng(0)
     x = rng.random(200)
@@ -137,7 +146,8 @@ def test_a_lattice_is_written_in_whole_numbers(tmp_path: Path, capsys) -> None:
 def test_evaluate_scores(folder: Path, capsys) -> None:
     model, known = ConditionalGMMExpansion.load(folder / "m.gmx"), table().dropna(subset="price")
     law, y = model.predict_distribution(known[model.feature_names_in_]), known["price"].to_numpy()
-    words = ["evaluate", folder / "m.gmx", folder / "t.csv", "--target", "price"]
+    words = ["evaluate", folder / "m.gmx", folder / "t.csv"]
+    assert said(capsys, 0, *words) == said(capsys, 0, *words, "--target", "price")
     facts = json.loads(said(capsys, 0, *words, "--json"))
     assert facts["nll"] == pytest.approx(-model.score(known[model.feature_names_in_], y))
     assert facts["crps"] == pytest.approx(law.crps(y).mean())
@@ -173,12 +183,19 @@ def test_evaluate_scores(folder: Path, capsys) -> None:
         ("predict m.gmx t.csv --conformal", "give --interval 0.9"),
         ("predict m.gmx text.csv", "text.csv: area held numbers when the model was fitted, and now categories"),
         ("predict t.csv t.csv", "t.csv is not a whole safetensors file"),
-        ("plot m.gmx t.csv", "say which column of the table is the target: --target COLUMN"),
+        (
+            "evaluate unnamed.gmx t.csv",
+            "does not know its target's name; say which column it is: --target COLUMN",
+        ),
+        ("predict nothing.gmx t.csv", "No such file or directory"),
+        ("evaluate m.gmx nothing.csv", "No such file or directory"),
         ("plot m.gmx -o p.bmp", "cannot write the picture as 'p.bmp'"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(folder: Path, capsys, monkeypatch, words: str, message: str) -> None:
     monkeypatch.chdir(folder)
+    X = np.arange(6.0)[:, None]
+    ConditionalGMMExpansion("fast").fit(X, X[:, 0] ** 2).save("unnamed.gmx")
     Path("few.csv").write_text("x,y\n1,2\n3,\n")
     Path("none.csv").write_text("x,y\n1,\n3,\n")
     Path("infinite.csv").write_text("x,y\n1,1\n3,2\ninf,3\n")

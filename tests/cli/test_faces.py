@@ -302,7 +302,7 @@ def test_what_is_no_picture_is_named(reader, tmp_path, capsys):
     (tmp_path / "note.png").write_text("no picture")
     assert run(f"edit {tmp_path}/note.png {reader} --with Bald".split()) == 2
     assert "note.png is not an image (JPEG, PNG" in capsys.readouterr().err
-    assert run(f"edit {tmp_path}/nothing.png {reader} --with Bald".split()) == 1
+    assert run(f"edit {tmp_path}/nothing.png {reader} --with Bald".split()) == 2
     assert f"gaussmix: No such file or directory: {tmp_path}/nothing.png" in capsys.readouterr().err
 
 

@@ -102,7 +102,7 @@ def test_a_terminal_without_boxes_gets_the_same_line():
 
 
 def test_words_after_two_dashes_are_no_flags(capsys):
-    assert cli.main(["density", "info", "--", "--mode"]) == 1
+    assert cli.main(["density", "info", "--", "--mode"]) == 2
     assert "No such file or directory: --mode" in capsys.readouterr().err
 
 
@@ -183,7 +183,7 @@ def test_warnings_of_ours_and_errors_are_one_line_each(capsys, monkeypatch):
 
     for error, status, line in (
         (ValueError("a\n  b"), 2, "gaussmix: a b"),
-        (FileNotFoundError(2, "No such file", "x"), 1, "gaussmix: No such file: x"),
+        (FileNotFoundError(2, "No such file", "x"), 2, "gaussmix: No such file: x"),
         (ImportError("install it"), 1, "gaussmix: install it"),
         (ModuleNotFoundError("no", name="dask.array"), 1, "which is not installed: pip install 'gaussmix[dask]'"),
         (KeyboardInterrupt(), 130, "gaussmix: interrupted"),

@@ -20,7 +20,10 @@ def test_leave_one_out_of_the_kernel_is_what_leaving_out_gives() -> None:
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, (40, 2))
     y = np.sin(3 * X[:, 0]) + 0.1 * rng.normal(size=40)
-    model, left_out = kernel_ridge.fit_kernel_ridge(X, y, np.ones(40), np.ones(2), np.random.default_rng(1))
+    folds = make_folds(40, rng)
+    model, left_out, without_fold = kernel_ridge.fit_kernel_ridge(
+        X, y, np.ones(40), np.ones(2), folds, np.random.default_rng(1)
+    )
     Z = model._units(X)
     B = model.landmarks
     C = np.linalg.cholesky(kernel_ridge._kernel(B, B) + 1e-6 * np.eye(len(B)))
@@ -32,10 +35,16 @@ def test_leave_one_out_of_the_kernel_is_what_leaving_out_gives() -> None:
         residual[ridge] = np.abs(P @ solved + model.offset - model.predict(X)).max()
     ridge = min(residual, key=lambda each: residual[each])
     assert residual[ridge] < 1e-6
-    for i in range(0, 40, 7):
-        rest = np.arange(40) != i
+
+    def without(rows: list[int]) -> np.ndarray:
+        rest = np.setdiff1d(np.arange(40), rows)
         solved = np.linalg.solve(P[rest].T @ P[rest] + ridge * np.eye(len(B)), P[rest].T @ t[rest])
-        assert left_out[i] == pytest.approx(P[i] @ solved + model.offset, abs=1e-5)
+        return P[rows] @ solved + model.offset
+
+    for i in range(0, 40, 7):
+        assert left_out[i] == pytest.approx(without([i])[0], abs=1e-5)
+    for fold in folds:
+        np.testing.assert_allclose(without_fold[fold.test], without(fold.test.tolist()), atol=1e-5)
 
 
 def test_members_do_not_know_their_own_row() -> None:

@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(_said_of(error, words), file=sys.stderr)
         _drop_unwritten()
-        return 2 if isinstance(error, ValueError) else 1
+        return 2 if isinstance(error, ValueError | FileNotFoundError) else 1
 
 
 def _said_of(error: Exception, words: Sequence[str]) -> str:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _Target = Annotated[str, tyro.conf.arg(metavar="COLUMN")]
 _Columns = Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN ...")]
 
+_Ends = Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="LOW HIGH")]
+
 _PICTURES = (".png", ".svg", ".pdf")
 _AT_ONCE = 1 << 13  # rows that are predicted and written at a time
 _FAN = 240  # places along a feature
@@ -63,6 +65,8 @@ class FitConditional:
     """auto is the most accurate, fast takes a third of the time."""
     discrete: Literal["auto", "yes", "no"] = "auto"
     """Probabilities of values in place of a density: auto where the target repeats on a lattice of few values."""
+    bounds: _Ends = None
+    """Where the target ends by nature, such as 0 inf for prices: nothing is said to lie outside."""
     seed: int = 0
     """The same seed learns the same model."""
     threads: int = 1
@@ -87,10 +91,12 @@ class FitConditional:
                 self.rule,
                 categorical_features=list(self.categories) or None,
                 discrete=discrete,
+                bounds=self.bounds,
                 random_state=self.seed,
                 n_jobs=self.threads,
                 verbose=sys.stderr.isatty(),
             ).fit(columns, y)
+        model.target_name_ = rows.target_name
         self.output.parent.mkdir(parents=True, exist_ok=True)
         model.save(self.output)
         facts = {"target": rows.target_name, "columns": list(columns), "n_without_target": missing}
@@ -182,8 +188,8 @@ class EvaluateConditional:
     """A table, as for `fit`, with the target."""
     more: Positional[tuple[Path, ...]] = ()
     """More files of the same table."""
-    target: _Target = field(kw_only=True)
-    """Name or 0-based number of the column that was predicted."""
+    target: _Target = ""
+    """Name or 0-based number of the column that was predicted; that of `fit` if not given."""
     max_nll: float | None = None
     """The most that the negative log-likelihood a row may be, in nats."""
     max_crps: float | None = None
@@ -195,7 +201,9 @@ class EvaluateConditional:
 
     def __call__(self) -> None:
         model = _load(self.model)
-        rows = read_rows((self.file, *self.more), self.target, columns=_names(model), missing=self.missing)
+        rows = read_rows(
+            (self.file, *self.more), _target(model, self.target), columns=_names(model), missing=self.missing
+        )
         columns, y, missing = rows.labelled()
         facts = {"model": str(self.model), "n_without_target": missing, **_scores(model, columns, y, rows.label)}
         if self.json:
@@ -222,7 +230,7 @@ class PlotConditional:
     files: Positional[tuple[Path, ...]] = ()
     """A table, as for `fit`, with the target."""
     target: _Target = ""
-    """Name or 0-based number of the column that was predicted; needed with a table."""
+    """Name or 0-based number of the column that was predicted; that of `fit` if not given."""
     output: Output = Path("calibration.png")
     """The picture to write."""
     title: str | None = None
@@ -232,12 +240,10 @@ class PlotConditional:
 
     def __call__(self) -> None:
         check_suffix(self.output, "picture", *_PICTURES)
-        if self.files and not self.target:
-            raise ValueError("say which column of the table is the target: --target COLUMN")
         model = _load(self.model)
         rows = None
         if self.files:
-            rows = read_rows(self.files, self.target, columns=_names(model), missing=self.missing)
+            rows = read_rows(self.files, _target(model, self.target), columns=_names(model), missing=self.missing)
         pit, fan, about, ylabel = model.pit_, None, "rows out of fold", ""
         if rows is not None:
             columns, y, _ = rows.labelled()
@@ -267,6 +273,14 @@ def _load(path: Path) -> ConditionalGMMExpansion:
     from gaussmix.conditional.estimator import ConditionalGMMExpansion
 
     return ConditionalGMMExpansion.load(path)
+
+
+def _target(model: ConditionalGMMExpansion, given: str) -> str:
+    """The column that was predicted: the one that is given, or that of the fit."""
+    name = given or model.target_name_
+    if not name:
+        raise ValueError("the model does not know its target's name; say which column it is: --target COLUMN")
+    return name
 
 
 def _names(model: ConditionalGMMExpansion) -> list[str]:

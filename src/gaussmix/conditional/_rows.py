@@ -14,6 +14,7 @@ _ROOT_2PI = math.sqrt(2 * math.pi)
 _STEPS = 100
 _CLOSE, _NEAR = 1e-12, 1e-6
 _HALVINGS = 24
+_LEAST_PARABOLA = 1e-9
 
 
 @kernel
@@ -67,6 +68,66 @@ def _interpolated(x, places, values):
             high = middle
     share = (x - places[low]) / (places[high] - places[low])
     return values[low] + share * (values[high] - values[low])
+
+
+@kernel
+def _walk(x, at, places, values):
+    """Between the values at ascending places, from place ``at`` on, and where that was; constant beyond the ends."""
+    last = places.size - 1
+    while at < last and places[at + 1] <= x:
+        at += 1
+    if x < places[0] or at == last:
+        return (0.0 if x < places[0] else values[last]), at
+    share = (x - places[at]) / (places[at + 1] - places[at])
+    return values[at] + share * (values[at + 1] - values[at]), at
+
+
+@kernel
+def sharpen_rows(
+    loc,
+    scale,
+    middles,
+    still_middles,
+    order,
+    still_order,
+    places,
+    values,
+    still_places,
+    still_values,
+    power,
+    weights,
+    still_weights,
+):
+    """Multiply weights (N, K) and (N, L) by (F (1 - F))^power, F = P(X_i <= c) at each Gaussian's middle c.
+
+    Middles ascend and have the columns ``order``; values (N, G) are distribution functions of the two bases, times
+    their masses, at places (G,). The first that lies still keeps its weight, the others the sum of theirs.
+    """
+    for i in range(loc.size):
+        m, s, before, after = loc[i], scale[i], 0.0, 0.0
+        first, second = 0, 0
+        for k in range(middles.size):
+            w = weights[i, order[k]]
+            if w > 0:
+                p, first = _walk(middles[k], first, places, values[i])
+                q, second = _walk(m + s * middles[k], second, still_places, still_values[i])
+                new = w * max((p + q) * (1 - p - q), _LEAST_PARABOLA) ** power
+                before, after = before + w, after + new
+                weights[i, order[k]] = new
+        first, second = 0, 0
+        for k in range(still_middles.size):
+            w = still_weights[i, still_order[k]]
+            if w > 0 and still_order[k] > 0:
+                p, first = _walk((still_middles[k] - m) / s, first, places, values[i])
+                q, second = _walk(still_middles[k], second, still_places, still_values[i])
+                new = w * max((p + q) * (1 - p - q), _LEAST_PARABOLA) ** power
+                before, after = before + w, after + new
+                still_weights[i, still_order[k]] = new
+        rest = before / after if after > 0 else 1.0
+        for k in range(weights.shape[1]):
+            weights[i, k] *= rest
+        for k in range(1, still_weights.shape[1]):
+            still_weights[i, k] *= rest
 
 
 @kernel

@@ -39,6 +39,10 @@ class Basis:
         """The same Gaussians, the weights of some rows."""
         return replace(self, weights=self.weights[some])
 
+    def times(self, factor: Any) -> Basis:
+        """The same Gaussians, weights times a number or (N, 1)."""
+        return replace(self, weights=self.weights * factor)
+
     def beside(self, other: Basis) -> Basis:
         """The Gaussians of both."""
         return Basis(

@@ -210,14 +210,17 @@ class ConditionalMixture:
         """
         y = self._each(y)
         upto = self.cdf(y)
-        own = np.zeros(len(self))
-        if self.lattice is not None:
-            own = np.where(np.isnan(self.lattice.numbers(y)), 0.0, self.pdf(y))
-        elif self.atoms is not None:
-            own = (self.atoms.weights * (y[:, None] == self.atoms.means)).sum(1)
-        return np.clip(upto - own * np.random.default_rng(random_state).random(len(self)), 0.0, 1.0)
+        return np.clip(upto - self._step(y) * np.random.default_rng(random_state).random(len(self)), 0.0, 1.0)
 
     # -- inside
+
+    def _step(self, y: FloatArray) -> FloatArray:
+        """P(Y = y), (N,)."""
+        if self.lattice is not None:
+            return np.where(np.isnan(self.lattice.numbers(y)), 0.0, self.pdf(y))
+        if self.atoms is not None:
+            return (self.atoms.weights * (y[:, None] == self.atoms.means)).sum(1)
+        return np.zeros(len(self))
 
     def _each(self, y: ArrayLike) -> FloatArray:
         y = np.asarray(y, np.float64)

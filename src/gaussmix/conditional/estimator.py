@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -44,6 +45,9 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         Whether distributions are on the lattice of y: draws and quantiles are values that y can have, and the mean
         may lie between. "auto": where y repeats on a lattice of at most 512 values. True: an error if it does not.
         False: densities; likelihoods in learning still know that y was rounded.
+    bounds : tuple of float or None, optional
+        Where y ends by nature: (low, high) with None for an open side, as (0, None) for prices; data outside are an
+        error. Rows are cut off there and divided by what lies inside; nothing is learnt differently.
     random_state : int, Generator or RandomState, optional
         The same seed learns the same model.
     n_jobs : int, optional
@@ -59,6 +63,8 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         Probability integral transforms of at most 2 000 rows out of fold, for calibration plots.
     n_features_in_, feature_names_in_
         As in scikit-learn.
+    target_name_ : str or None
+        The name that y had, as a column of a data frame has one.
 
     Examples
     --------
@@ -78,6 +84,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         "regressor": [HasMethods(["fit", "predict"]), None],
         "categorical_features": ["array-like", None],
         "discrete": ["boolean", StrOptions({"auto"})],
+        "bounds": [tuple, list, None],
         "random_state": ["random_state", np.random.Generator],
         "n_jobs": [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None],
         "verbose": ["boolean"],
@@ -90,6 +97,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         regressor: Any = None,
         categorical_features: Sequence[str | int] | None = None,
         discrete: bool | str = "auto",
+        bounds: tuple[float | None, float | None] | None = None,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool = False,
@@ -98,6 +106,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         self.regressor = regressor
         self.categorical_features = categorical_features
         self.discrete = discrete
+        self.bounds = bounds
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -123,6 +132,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
             Something is neither a number nor a category.
         """
         self._validate_params()
+        name = getattr(y, "name", None)
         y = self._targets(y)
         table, names = self._table(X, reset=True)
         check_consistent_length(table[0], y)
@@ -137,7 +147,8 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         if not isinstance(rng, np.random.Generator):
             rng = np.random.default_rng(check_random_state(rng).randint(2**31, size=4))
         with progress_bar("learning y given x", len(STAGES), self.verbose) as advance:
-            options = Options(self.rule, self.regressor, self.discrete, self.n_jobs)
+            options = Options(self.rule, self.regressor, self.discrete, self.n_jobs, _ends(self.bounds))
+            self.target_name_ = name if isinstance(name, str) else None
             self._learned = learn_model(table, names, y, weight, options, rng, lambda stage: advance(1))
         return self
 
@@ -236,16 +247,21 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         if self.categorical_features is not None:
             parameters["categorical_features"] = self._categorical()
         names = getattr(self, "feature_names_in_", None)
-        stored.write(path, learned, parameters, None if names is None else [str(name) for name in names])
+        stored.write(
+            path, learned, parameters, None if names is None else [str(name) for name in names], self.target_name_
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote. Raises ValueError, naming the file, for one that is damaged or of another kind."""
-        learned, parameters, names = stored.read(path)
+        learned, parameters, names, target = stored.read(path)
         with stored.usable(path):
+            if isinstance(parameters.get("bounds"), list):
+                parameters["bounds"] = tuple(parameters["bounds"])
             model = cls(**parameters)
             model._validate_params()
             model._learned, model.n_features_in_ = learned, len(learned.features.names)
+            model.target_name_ = target
             if names is not None:
                 vars(model)["feature_names_in_"] = np.array(names, dtype=object)
             model._require_answers()
@@ -261,9 +277,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
             raise ValueError(f"its categories are {self.categorical_features!r:.60}")
         width = max(len(learned.features.kept), 1)
         law = learned.predict(np.array([[np.nan], [0.0]]) * np.ones(width)).continuous
-        if not (
-            np.isfinite(law.mean()).all() and np.isfinite(law.var()).all() and all(len(each.weights) for each in law)
-        ):
+        if not (np.isfinite(law.mean()).all() and np.isfinite(law.var()).all() and len(list(law))):
             raise ValueError("its distributions are not finite")
 
     def _fitted(self) -> ConditionalModel:
@@ -325,6 +339,18 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
             column = table[int(each)]
             table[int(each)] = np.array([as_level(v) for v in column.tolist()], dtype=object)
         return table, [str(name) for name in getattr(self, "feature_names_in_", range(len(table)))]
+
+
+def _ends(bounds: Any) -> tuple[float, float]:
+    """Two numbers, infinite for None."""
+    try:
+        low, high = (None, None) if bounds is None else bounds
+        ends = -math.inf if low is None else float(low), math.inf if high is None else float(high)
+    except (TypeError, ValueError):
+        ends = math.nan, math.nan
+    if not ends[0] < ends[1]:
+        raise ValueError(f"bounds is {bounds!r}; give (low, high), the first below the second, None for an open side")
+    return ends
 
 
 def _weights(sample_weight: ArrayLike, n: int) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Kernel ridge regression on landmarks, with its leave-one-out errors in closed form.
+"""Kernel ridge regression on landmarks, with its errors out of fold in closed form.
 
 With landmarks Z, the Matern-3/2 kernel k(x, z) = (1 + sqrt(3) r) exp(-sqrt(3) r), r = |W (x - z)| / l, and
 K_ZZ = C C^T,
@@ -6,23 +6,25 @@ K_ZZ = C C^T,
     P = K_XZ C^-T = Q diag(e^1/2) V^T,    f = P (P^T P + lambda)^-1 P^T y,    loo_i = y_i - (y_i - f_i) / (1 - h_ii),
 
 h_ii the diagonal of the smoother (Nystrom; Williams and Seeger 2001). Length scale l, the power with which features are
-weighed by their importance (the diagonal of W) and lambda are those with the least leave-one-out error.
+weighed by their importance (the diagonal of W) and lambda are those with the least leave-one-out error. Without the
+rows S of a fold f_S = P_S (P^T P - P_S^T P_S + lambda)^-1 (P^T y - P_S^T y_S).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, eigh, solve_triangular
+from scipy.linalg import cholesky, eigh, solve, solve_triangular
 
 from gaussmix._files import TensorRecord
-from gaussmix._typing import FloatArray
+from gaussmix._typing import FloatArray, IntArray
+from gaussmix.conditional.folds import Fold
 
 LANDMARKS, SCOUTS = 2_000, 700  # of the model, and while length and power are looked for
 MOST_ROWS = 20_000  # that are learnt from; the others are predicted as new ones are
@@ -81,9 +83,14 @@ def _kernel(A: FloatArray, B: FloatArray) -> FloatArray:
 
 
 def fit_kernel_ridge(
-    X: FloatArray, y: FloatArray, weight: FloatArray, importance: FloatArray, rng: np.random.Generator
-) -> tuple[KernelRidge, FloatArray]:
-    """A kernel ridge regression of y (N,) on X (N, D), and its leave-one-out predictions (N,).
+    X: FloatArray,
+    y: FloatArray,
+    weight: FloatArray,
+    importance: FloatArray,
+    folds: Sequence[Fold],
+    rng: np.random.Generator,
+) -> tuple[KernelRidge, FloatArray, FloatArray]:
+    """A kernel ridge regression of y (N,) on X (N, D), and its predictions (N,) without the row and without its fold.
 
     Rows weigh ``weight`` (N,), features ``importance`` (D,) to a power that is chosen. Of more than `MOST_ROWS` rows as
     many are learnt from; predictions of the others are plain.
@@ -96,7 +103,7 @@ def fit_kernel_ridge(
     offset = float(np.average(y, weights=weight))
     importance = importance / max(importance.mean(), np.finfo(float).tiny)
     known, target, root = X[rows], y[rows] - offset, np.sqrt(weight[rows] / weight[rows].mean())
-    best: tuple[float, KernelRidge, FloatArray] | None = None
+    best: tuple[float, KernelRidge, FloatArray, tuple[FloatArray, FloatArray]] | None = None
     tried: dict[tuple[float, float], float] = {}
 
     def attempt(power: float, length: float, most: int) -> None:
@@ -116,8 +123,7 @@ def fit_kernel_ridge(
         seen = P.T @ (target * root)
         g = 1 / (np.maximum(values, 0)[:, None] + np.array(_RIDGES))
         fitted = P @ (g * seen[:, None])
-        P *= P
-        left = np.maximum(1 - P @ g, _LEAST_LEFT)
+        left = np.maximum(1 - (P * P) @ g, _LEAST_LEFT)
         errors = (target[:, None] - fitted / root[:, None]) / left
         means = np.average(errors**2, axis=0, weights=root**2)
         r = int(np.argmin(means))
@@ -125,7 +131,7 @@ def fit_kernel_ridge(
         if best is None or means[r] < best[0]:
             solved = solve_triangular(C, V @ (g[:, r] * seen), lower=True, trans=1)
             found = KernelRidge(center, model.factor, model.reach, B, solved, offset)
-            best = float(means[r]), found, target - errors[:, r]
+            best = float(means[r]), found, target - errors[:, r], (P, values + _RIDGES[r])
 
     for power, length in itertools.product(_POWERS, _LENGTHS):
         attempt(power, length, SCOUTS)
@@ -134,10 +140,29 @@ def fit_kernel_ridge(
     if len(rows) > SCOUTS:
         attempt(*min(tried, key=lambda key: tried[key]), LANDMARKS)
     assert best is not None
-    _, model, left_out = best
-    predictions = np.empty(n)
-    predictions[rows] = left_out + offset
+    _, model, left_out, (P, spectrum) = best
     others = np.ones(n, bool)
     others[rows] = False
-    predictions[others] = model.predict(X[others])
-    return model, predictions
+    plain = model.predict(X[others])
+    fold_of = np.empty(n, np.int64)
+    for k, fold in enumerate(folds):
+        fold_of[fold.test] = k
+    without_fold = _without_folds(P, spectrum, target * root, fold_of[rows]) / root
+    out = []
+    for found in (left_out, without_fold):
+        predictions = np.empty(n)
+        predictions[rows], predictions[others] = found + offset, plain
+        out.append(predictions)
+    return model, out[0], out[1]
+
+
+def _without_folds(P: FloatArray, spectrum: FloatArray, target: FloatArray, fold_of: IntArray) -> FloatArray:
+    """Predictions (n,) by all rows but those of the fold; P (n, m) has P^T P + lambda = diag(``spectrum``)."""
+    out, seen = np.empty(len(P)), P.T @ target
+    for k in np.unique(fold_of):
+        test = fold_of == k
+        own = P[test]
+        system = -(own.T @ own)
+        system[np.diag_indices_from(system)] += np.maximum(spectrum, _RIDGES[0])
+        out[test] = own @ solve(system, seen - own.T @ target[test], assume_a="pos")
+    return out

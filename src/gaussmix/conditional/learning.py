@@ -2,7 +2,8 @@
 
     y = m(x) + s(x) u,    u ~ b_1 GMM + b_2 GMM(boosting(x)) + b_3 GMM(forest(x)),    or    y ~ GMM(forest(x)),
 
-all on fixed bases whose weights alone depend on x; b by stacking, with a wide guard.
+all on fixed bases whose weights alone depend on x; b by stacking, with a wide guard. What the pool is too wide is taken
+back (`gaussmix.conditional.pooling`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from gaussmix.conditional.distribution import ConditionalMixture
 from gaussmix.conditional.folds import Fold, make_folds
 from gaussmix.conditional.forest import CountForest, Expanded, ForestExpansion, expand
 from gaussmix.conditional.location import Location, fit_location
+from gaussmix.conditional.pooling import choose_sharpness, sharpen
 from gaussmix.conditional.scale import Scale, fit_scale
 from gaussmix.conditional.stacking import stack_parts
 from gaussmix.density.binning import choose_axis, take_sample
@@ -52,6 +54,7 @@ class Parts:
     residual_forest: ForestExpansion | None
     value_forest: ForestExpansion | None
     shares: FloatArray  # (5,), as `PARTS`
+    sharpness: float = 1.0  # what takes back that a pool is wider than its parts
 
     def predict(self, X: FloatArray) -> ConditionalMixture:
         """Rows of mixtures, in standard units."""
@@ -89,7 +92,7 @@ class Parts:
             fixed_stds.append(self.value_forest.stds)
         moved = Basis(np.hstack(columns), np.concatenate(moved_means), np.concatenate(moved_stds))
         still = Basis(np.hstack(fixed), np.concatenate(fixed_means), np.concatenate(fixed_stds))
-        return ConditionalMixture(moved, still, loc, scale)
+        return sharpen(ConditionalMixture(moved, still, loc, scale), self.sharpness)
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def learn(
     tell("location")
     found = fit_location(X, y, weight, folds, rng, fast=fast, regressor=regressor, n_jobs=n_jobs)
     error, m = found.shrink * (y - found.out_of_fold), found.out_of_fold
-    Xa = np.column_stack([X, m])
+    Xa = np.column_stack([X, found.feature])
     tell("scale")
     typical = max(float(np.average(np.abs(error), weights=weight)), half / 4, 1e-9)
     if np.abs(error).max() <= max(1e-9, half / 4):
@@ -171,8 +174,9 @@ def learn(
         for name, forest in (("residual forest", residual_forest), ("value forest", value_forest))
     ]
     parts = Parts(found.location, scale, residuals, basis, boosted, kept[0], kept[1], shares)
-    distribution = parts.rows(m[rows], s[rows] / found.shrink, said)
-    return Learnt(parts, rows, distribution, gap, found.shrink)
+    pool = parts.rows(m[rows], s[rows] / found.shrink, said)
+    sharpness = choose_sharpness(pool, y[rows], half, weight[rows])
+    return Learnt(replace(parts, sharpness=sharpness), rows, sharpen(pool, sharpness), gap, found.shrink)
 
 
 def expand_residuals(

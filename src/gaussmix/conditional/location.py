@@ -6,6 +6,9 @@ C_pq the mean product of the errors of p and q at rows that they did not learn f
 committee and a row of the data few. The product of errors of M members averaged is A + B / M (Krogh and Vedelsby 1995);
 two halves of what a row heard give A and B, C is taken for all members, and ``shrink`` says how much narrower errors of
 new rows are than those of the data.
+
+Whoever learns with m(x) as a feature must have it without the row's whole fold. Left out alone, a row's m is a little
+lower than that of its neighbours where its y is high, which trees find: with two branches of y they learn which one.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 from scipy.optimize import nnls
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.pipeline import Pipeline
 from sklearn.tree import ExtraTreeRegressor
 
 from gaussmix._typing import FloatArray
@@ -49,9 +53,11 @@ class InUnits:
     center: float
     spread: float
 
-    def fit(self, X: FloatArray, y: FloatArray, **weights: Any) -> InUnits:
-        """A clone, fitted."""
+    def fit(self, X: FloatArray, y: FloatArray, weight: FloatArray | None) -> InUnits:
+        """A clone, fitted; of a pipeline the last step learns with the weights."""
         model: Any = clone(self.regressor)
+        name = f"{model.steps[-1][0]}__sample_weight" if isinstance(model, Pipeline) else "sample_weight"
+        weights = {} if weight is None else {name: weight}
         return InUnits(model.fit(X, y * self.spread + self.center, **weights), self.center, self.spread)
 
     def predict(self, X: FloatArray) -> FloatArray:
@@ -85,10 +91,14 @@ class Location:
 
 @dataclass(frozen=True)
 class LocationFit:
-    """A location, what it says of its own rows without having seen them (N,), and how much narrower errors get."""
+    """A location, what it says of its own rows without having seen them (N,), and how much narrower errors get.
+
+    ``feature`` (N,) is what it says of them without having seen their folds.
+    """
 
     location: Location
     out_of_fold: FloatArray
+    feature: FloatArray
     shrink: float
 
 
@@ -109,18 +119,20 @@ def fit_location(
     repeats = [list(folds), make_folds(len(X), rng)]
     boosting, halves = _fit_boosting(X, y, weight, repeats, rng, fast, n_jobs)
     trees, tree_halves, importance = _fit_extra_trees(X, y, weight, rng, 30 if fast else _TREES, n_jobs)
-    columns = [halves, tree_halves]
+    columns, without_fold = [halves, tree_halves], [halves.mean(0), tree_halves.mean(0)]
     kernel = None
     if not fast:
-        kernel, left_out = fit_kernel_ridge(X, y, weight, importance, rng)
+        kernel, left_out, folded = fit_kernel_ridge(X, y, weight, importance, folds, rng)
         columns.append(np.stack([left_out, left_out]))
+        without_fold.append(folded)
     halves = np.stack(columns, axis=2)  # (2, N, P)
     products = _error_products(halves - y[:, None], weight, 2 * len(repeats[0]))
     blend = _least_error(products)
     out_of_fold = halves.mean(0) @ blend
     heard = float(np.average((out_of_fold - y) ** 2, weights=weight))
     shrink = math.sqrt(min(max(float(blend @ products @ blend) / heard, 0.25), 1.0)) if heard > 0 else 1.0
-    return LocationFit(Location(blend, boosting, trees, kernel), out_of_fold, shrink)
+    feature = np.column_stack(without_fold) @ blend
+    return LocationFit(Location(blend, boosting, trees, kernel), out_of_fold, feature, shrink)
 
 
 def _error_products(errors: FloatArray, weight: FloatArray, members: int) -> FloatArray:
@@ -220,14 +232,12 @@ def _fit_regressor(
     X: FloatArray, y: FloatArray, weight: FloatArray, folds: Sequence[Fold], regressor: InUnits, n_jobs: int | None
 ) -> LocationFit:
     """The user's regressor, cloned for each fold; nothing is known of how its errors shrink."""
-    even = bool(np.all(weight == weight[0]))
 
     def fit(fold: Fold) -> Any:
-        weights = {} if even else {"sample_weight": weight[fold.train]}
-        return regressor.fit(X[fold.train], y[fold.train], **weights)
+        return regressor.fit(X[fold.train], y[fold.train], some_weights(weight, fold.train))
 
     models = tuple(run_each([partial(fit, fold) for fold in folds], n_jobs))
     out = np.empty(len(y))
     for model, fold in zip(models, folds, strict=True):
         out[fold.test] = model.predict(X[fold.test])
-    return LocationFit(Location(np.ones(1), None, None, None, models), out, 1.0)
+    return LocationFit(Location(np.ones(1), None, None, None, models), out, out, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.conditional.atoms import AtomProbabilities, fit_atoms
 from gaussmix.conditional.bases import Basis, Lattice
+from gaussmix.conditional.bounded import BoundedMixture
 from gaussmix.conditional.calibration import ConditionalReport, coverage, crps_samples, ks_uniform
 from gaussmix.conditional.distribution import ConditionalMixture
 from gaussmix.conditional.features import TableFeatures
@@ -23,6 +24,17 @@ from gaussmix.density.binning import point_masses, rounding_step
 
 MOST_CELLS, MOST_ASKED = 512, 4096  # of a lattice: unasked, and with discrete=True
 _LARGEST = 1e150  # numbers whose squares are finite
+_FAR, _TAME, _FEWEST = 100.0, 0.99, 20  # what is far out: beyond so many times the distance of that share of the rows
+
+
+@dataclass(frozen=True)
+class Units:
+    """What standard units are in those of y, and a wide Gaussian there for the share of y that is far out."""
+
+    center: float = 0.0
+    spread: float = 1.0
+    far: float = 0.0
+    far_std: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -31,8 +43,8 @@ class ConditionalModel:
 
     features: TableFeatures
     parts: Parts | None
-    center: float
-    spread: float
+    units: Units
+    bounds: tuple[float, float]
     atoms: AtomProbabilities | None
     lattice: Lattice | None
     report: ConditionalReport
@@ -42,7 +54,7 @@ class ConditionalModel:
         """Distributions of y at features (N, D)."""
         atoms = None if self.atoms is None else self.atoms.basis(self.atoms.predict(X))
         law = None if self.parts is None else self.parts.predict(X)
-        return _in_units(law, self.center, self.spread, atoms, self.lattice)
+        return _in_units(law, self.units, atoms, self.lattice, self.bounds)
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,7 @@ class Options:
     regressor: Any
     discrete: bool | str
     n_jobs: int | None
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
 
 def learn_model(
@@ -67,21 +80,28 @@ def learn_model(
     """Learn the distribution of y (N,) from columns (N,) of numbers or categories; rows weigh ``weight`` (N,)."""
     if not np.abs(y).max() < _LARGEST:
         raise ValueError(f"y reaches to {np.abs(y).max():g}, beyond {_LARGEST:g}; divide it by a large number")
+    low, high = options.bounds
+    if y.min() < low or y.max() > high:
+        raise ValueError(f"y runs from {y.min():g} to {y.max():g}, beyond bounds=({low:g}, {high:g}); widen them")
     step, lattice, positions = kind_of(y, options.discrete)
     folds = make_folds(len(y), rng)
-    features, X = TableFeatures.learn(table, names, y, weight, folds)
     kind = np.where(np.isin(y, positions), np.searchsorted(positions, y), len(positions))
     smooth = np.flatnonzero(kind == len(positions))
+    away = far_out(y[smooth]) if lattice is None else np.zeros(len(smooth), bool)
+    tame, far, smooth = np.delete(y, smooth[away]), smooth[away], smooth[~away]
+    features, X = TableFeatures.learn(table, names, np.clip(y, tame.min(), tame.max()), weight, folds)
     atoms, p = None, np.zeros((len(y), 0))
     if len(positions):
         tell("point masses")
         atoms, p = fit_atoms(X, kind, positions, weight, folds, rng, options.n_jobs)
-    learnt, center, spread = None, 0.0, 1.0
+    learnt, units = None, Units()
     if len(smooth):
         v, w = y[smooth], weight[smooth] / weight[smooth].mean()
-        center = float(np.average(v, weights=w))
-        away = float(np.abs(v - center).max())
-        spread = away * float(np.sqrt(np.average(((v - center) / away) ** 2, weights=w)))
+        units = _units(v, w)
+        center, spread = units.center, units.spread
+        if len(far):
+            share = float(weight[far].sum() / (weight[far].sum() + weight[smooth].sum()))
+            units = replace(units, far=share, far_std=_scale(y[far] - center, weight[far]))
         learnt = learn(
             X[smooth],
             (v - center) / spread,
@@ -95,15 +115,38 @@ def learn_model(
         )
     rows = _judged(learnt, smooth, len(y), rng)
     law = learnt and learnt.distribution
-    if learnt is not None and len(rows) > len(learnt.rows):  # point masses, of which no density has learnt
+    if learnt is not None and len(rows) > len(learnt.rows):  # of point masses and of what is far out
         law = learnt.distribution.joined(learnt.parts.predict(X[rows[len(learnt.rows) :]]))
-    law = _in_units(law, center, spread, atoms and atoms.basis(p[rows]), lattice)
+    law = _in_units(law, units, atoms and atoms.basis(p[rows]), lattice, options.bounds)
     if np.ptp(weight) > 0:  # rows as often as they weigh: all that is said of them is weighted then
         some = np.sort(rng.choice(len(rows), len(rows), p=weight[rows] / weight[rows].sum()))
         law, rows = law[some], rows[some]
     pit = law.pit(y[rows])
     report = _report(law, y[rows], pit, options.rule, learnt, n=len(y), n_features=X.shape[1], step=step)
-    return ConditionalModel(features, learnt and learnt.parts, center, spread, atoms, lattice, report, pit)
+    return ConditionalModel(features, learnt and learnt.parts, units, options.bounds, atoms, lattice, report, pit)
+
+
+def far_out(y: FloatArray) -> NDArray[np.bool_]:
+    """Which numbers (N,) are so far out that units of the others say nothing of them, as a slip of the keyboard.
+
+    At most one in a hundred, beyond `_FAR` times the distance from the median that the rest keeps.
+    """
+    if len(y) < _FEWEST:
+        return np.zeros(len(y), bool)
+    away = np.abs(y - np.median(y))
+    usual = float(np.quantile(away, _TAME, method="lower"))
+    return (away > _FAR * usual) if usual > 0 else np.zeros(len(y), bool)
+
+
+def _units(y: FloatArray, weight: FloatArray) -> Units:
+    center = float(np.average(y, weights=weight))
+    return Units(center, _scale(y - center, weight))
+
+
+def _scale(away: FloatArray, weight: FloatArray) -> float:
+    """The root of the mean square, whatever its size."""
+    most = float(np.abs(away).max())
+    return most * float(np.sqrt(np.average((away / most) ** 2, weights=weight)))
 
 
 def kind_of(y: FloatArray, discrete: bool | str) -> tuple[float, Lattice | None, FloatArray]:
@@ -164,7 +207,11 @@ def _report(
 
 
 def _in_units(
-    law: ConditionalMixture | None, center: float, spread: float, atoms: Basis | None, lattice: Lattice | None
+    law: ConditionalMixture | None,
+    units: Units,
+    atoms: Basis | None,
+    lattice: Lattice | None,
+    bounds: tuple[float, float],
 ) -> ConditionalMixture:
     """Standard units to those of y; what atoms leave is shared as before. ``law`` is None where they leave nothing."""
     if law is None:
@@ -172,9 +219,13 @@ def _in_units(
         n = len(atoms.weights)
         empty = Basis(np.empty((n, 0), np.float32), np.empty(0), np.empty(0))
         return ConditionalMixture(empty, empty, np.zeros(n), np.ones(n), atoms=atoms)
-    moved, fixed = law.moved, law.fixed
+    center, spread = units.center, units.spread
+    moved, fixed = law.moved, Basis(law.fixed.weights, law.fixed.means * spread + center, law.fixed.stds * spread)
+    if units.far > 0:
+        far = Basis(np.full((len(law), 1), units.far, np.float32), np.array([center]), np.array([units.far_std]))
+        moved, fixed = moved.times(1 - units.far), fixed.times(1 - units.far).beside(far)
     if atoms is not None:
         rest = np.maximum(1 - atoms.weights.sum(1, keepdims=True), 0.0)
-        moved, fixed = (Basis(each.weights * rest, each.means, each.stds) for each in (moved, fixed))
-    fixed = Basis(fixed.weights, fixed.means * spread + center, fixed.stds * spread)
-    return ConditionalMixture(moved, fixed, law.loc * spread + center, law.scale * spread, atoms=atoms, lattice=lattice)
+        moved, fixed = moved.times(rest), fixed.times(rest)
+    law = ConditionalMixture(moved, fixed, law.loc * spread + center, law.scale * spread, atoms=atoms, lattice=lattice)
+    return law if lattice is not None or bounds == (-math.inf, math.inf) else BoundedMixture(law, bounds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from gaussmix.conditional.forest import ForestExpansion
 from gaussmix.conditional.kernel_ridge import KernelRidge
 from gaussmix.conditional.learning import PARTS, Parts
 from gaussmix.conditional.location import Location
-from gaussmix.conditional.model import ConditionalModel
+from gaussmix.conditional.model import ConditionalModel, Units
+from gaussmix.conditional.pooling import SHARPEST
 from gaussmix.conditional.scale import Scale
 from gaussmix.conditional.trees import Trees
 
@@ -37,12 +38,19 @@ def usable(path: str | Path) -> AbstractContextManager[None]:
     return reading(path, "holds no usable conditional model", "; fit and save it again")
 
 
-def write(path: str | Path, learned: ConditionalModel, parameters: dict[str, Any], names: list[str] | None) -> None:
+def write(
+    path: str | Path,
+    learned: ConditionalModel,
+    parameters: dict[str, Any],
+    names: list[str] | None,
+    target: str | None = None,
+) -> None:
     """Write a model with a location of our own.
 
     Raises ValueError for one with a regressor of the user's, which only its library can save.
     """
-    tensors: Tensors = {"pit": learned.pit, "units": np.array([learned.center, learned.spread])}
+    tensors: Tensors = {"pit": learned.pit, "units": np.array(astuple(learned.units))}
+    tensors["bounds"] = np.array(learned.bounds)
     if learned.parts is not None:
         if learned.parts.location.regressors:
             kind = type(learned.parts.location.regressors[0].regressor).__name__
@@ -57,11 +65,12 @@ def write(path: str | Path, learned: ConditionalModel, parameters: dict[str, Any
         "lattice": json.dumps(learned.lattice and asdict(learned.lattice)),
         "report": json.dumps(learned.report.to_dict()),
         "names": json.dumps(names),
+        "target": json.dumps(target),
     }
     write_tensors(path, tensors, KIND, about)
 
 
-def read(path: str | Path) -> tuple[ConditionalModel, dict[str, Any], list[str] | None]:
+def read(path: str | Path) -> tuple[ConditionalModel, dict[str, Any], list[str] | None, str | None]:
     """What `write` wrote. Raises ValueError, naming the file, for one that is damaged or of another kind."""
     with usable(path):
         tensors, about = read_tensors(path, KIND)
@@ -69,18 +78,25 @@ def read(path: str | Path) -> tuple[ConditionalModel, dict[str, Any], list[str] 
         parameters, names = json.loads(about["parameters"]), json.loads(about["names"])
         if not isinstance(parameters, dict) or (names is not None and names != list(features.names)):
             raise ValueError("its names of columns are not those of its features")
+        target = json.loads(about["target"])
+        if not (target is None or isinstance(target, str)):
+            raise ValueError(f"its target is {target!r:.40}")
         parts = _part(tensors, "parts.")
-        center, spread = (float(each) for each in tensors["units"])
-        if not (max(abs(center), spread) < _LARGEST and spread > 1 / _LARGEST):
-            raise ValueError(f"its units are {center} and {spread}")
+        units = Units(*(float(each) for each in tensors["units"]))
+        small = (units.spread, units.far_std)
+        if not all(1 / _LARGEST < each < _LARGEST for each in (*small, abs(units.center) + 1)):
+            raise ValueError(f"its units are {units.center} and {units.spread}")
+        low, high = (float(each) for each in tensors["bounds"])
+        if not (low < high and 0 <= units.far < 1):
+            raise ValueError(f"its bounds are {low} and {high}")
         pit = np.asarray(tensors["pit"], np.float64)
         if pit.ndim != 1 or not (len(pit) and ((pit >= 0) & (pit <= 1)).all()):
             raise ValueError("its transforms are not between 0 and 1")
         learned = ConditionalModel(
             features,
             _parts_from_tensors(parts, max(len(features.kept), 1)) if parts else None,
-            center,
-            spread,
+            units,
+            (low, high),
             _atoms(_part(tensors, "atoms."), max(len(features.kept), 1)),
             _lattice(json.loads(about["lattice"])),
             ConditionalReport.from_dict(json.loads(about["report"])),
@@ -88,11 +104,15 @@ def read(path: str | Path) -> tuple[ConditionalModel, dict[str, Any], list[str] 
         )
         if learned.parts is None and learned.atoms is None:
             raise ValueError("it has neither densities nor point masses")
-        return learned, parameters, names
+        return learned, parameters, names, target
 
 
 def _parts_to_tensors(parts: Parts) -> Tensors:
-    out: Tensors = {"shares": parts.shares, "location.weights": parts.location.weights}
+    out: Tensors = {
+        "shares": parts.shares,
+        "sharpness": np.array([parts.sharpness]),
+        "location.weights": parts.location.weights,
+    }
     for name in ("boosting", "extra_trees", "kernel"):
         part = getattr(parts.location, name)
         if part is not None:
@@ -144,6 +164,9 @@ def _parts_from_tensors(tensors: Tensors, n_features: int) -> Parts:
     shares = _finite(tensors["shares"])
     if shares.shape != (len(PARTS),) or not (shares.min() >= 0 and abs(shares.sum() - 1) < 1e-9):
         raise ValueError(f"its shares are {shares.tolist()}")
+    sharpness = float(_positive(tensors["sharpness"])[0])
+    if not 1 <= sharpness <= SHARPEST:
+        raise ValueError(f"its sharpness is {sharpness}")
     return Parts(
         found,
         Scale(constant, scales, least),
@@ -153,6 +176,7 @@ def _parts_from_tensors(tensors: Tensors, n_features: int) -> Parts:
         forests[0],
         forests[1],
         shares,
+        sharpness,
     )
 
 
