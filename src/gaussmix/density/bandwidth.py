@@ -125,6 +125,6 @@ def choose_bandwidth(
         tried = dataclasses.replace(basis, bandwidth=float(t))
         rows = rules.density_rows(tried, SUB_BINS)[used]
         for others, guard, held in folds:
-            density = (1 - guard) * rows.times(_WEIGHTS[rule](others, tried)) + guard / basis.n_components
+            density = (1 - guard) * (rows @ _WEIGHTS[rule](others, tried)) + guard / basis.n_components
             held_out[i] += float(held @ np.log(density / basis.spacing) / held.sum()) / len(folds)
     return float(grid[np.argmax(held_out)]), grid, held_out

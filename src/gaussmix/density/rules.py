@@ -15,14 +15,14 @@ by the bound's derivative (E Eq. 7, E Eq. 8); M holds those derivatives, s is th
 On a warped basis the first four work in u = asinh((x - center) / scale), where the centres are equally spaced. Points
 outside the basis's axis are not seen here: counts hold them apart.
 
-The last two see the components of a basis on the bins of its axis as a matrix with few different rows. With
+The last two see the components of a basis on the bins of its axis as a banded matrix. With
 v = (u - start) / r, component k stands at v = k with standard deviation t, bin j of S a cell covers
 [j/S - 1/2, (j+1)/S - 1/2), and
 
     A[j, k] = (probability of bin j under component k) / (width of the bin),   in 1/spacings,
 
-depends on j only through its place in the cell. Reflection at bounds adds mirror images, so bins near a bound have rows
-of their own. A component counts as zero beyond `REACH` standard deviations.
+which depends on j - S k alone but for the mirror images that reflection at bounds adds. A component counts as zero
+beyond `REACH` standard deviations.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import csr_array
 from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.interior_point import BandedRows, MaximumLikelihood, maximum_likelihood_weights
+from gaussmix.density.interior_point import MaximumLikelihood, maximum_likelihood_weights
 from gaussmix.density.reflection import finite_or_not, reflections
 
 REACH = 8.0  # exp(-REACH^2 / 2) = 1e-14 of the peak
@@ -134,9 +135,9 @@ def kernel_weights(counts: BinnedCounts, basis: GaussianBasis) -> FloatArray:
     mass = bin_masses(counts, basis)
     if counts.exact and basis.bandwidth >= TAYLOR_FROM:
         sums = zip(moment_rows(basis, SUB_BINS), [mass, *counts.moments], strict=True)
-        total = np.sum([A.transposed_times(m) for A, m in sums], axis=0)
+        total = np.sum([A.T @ m for A, m in sums], axis=0)
     else:
-        total = component_rows(basis, SUB_BINS).transposed_times(mass)
+        total = component_rows(basis, SUB_BINS).T @ mass
     return total / total.sum()
 
 
@@ -157,8 +158,8 @@ def ml_weights(counts: BinnedCounts, basis: GaussianBasis, tol: float = 1e-8, ma
     mass = mass.reshape(-1, SUB_BINS // bins_per_cell).sum(1)
     used = np.flatnonzero(mass)
     rows = density_rows(basis, bins_per_cell)[used]
-    wide = 2 * rows.table.shape[1] > basis.n_components
-    best = maximum_likelihood_weights(rows.dense() if wide else rows, mass[used], tol=tol, max_iter=max_iter)
+    wide = 2 * np.diff(rows.indptr).max() > basis.n_components
+    best = maximum_likelihood_weights(rows.toarray() if wide else rows, mass[used], tol=tol, max_iter=max_iter)
     if best.gap > tol:
         warnings.warn(
             f"ml stopped after {best.n_iter} steps with an optimality gap of {best.gap:.1e} nats a point, not {tol:g}",
@@ -207,13 +208,13 @@ def interval(a: ArrayLike, b: ArrayLike) -> FloatArray:
     return ndtr(np.where(flip, -a, b)) - ndtr(np.where(flip, -b, a))
 
 
-def component_rows(basis: GaussianBasis, bins_per_cell: int) -> BandedRows:
+def component_rows(basis: GaussianBasis, bins_per_cell: int) -> csr_array:
     """A, with every component a Gaussian in u, the basis's own axis."""
     t, half = basis.bandwidth, 0.5 / bins_per_cell
     return _rows(basis, bins_per_cell, lambda v: interval((v - half) / t, (v + half) / t) * bins_per_cell, 1)
 
 
-def moment_rows(basis: GaussianBasis, bins_per_cell: int) -> list[BandedRows]:
+def moment_rows(basis: GaussianBasis, bins_per_cell: int) -> list[csr_array]:
     """Matrices A_m, m = 0..4, with sum_d phi(x_d; mu_k, sigma) = sum_m (A_m^T M_m)_k / r by Taylor's series.
 
     M_m are the sums of ((v - bin centre) / bin width)^m over the points of each bin.
@@ -228,7 +229,7 @@ def moment_rows(basis: GaussianBasis, bins_per_cell: int) -> list[BandedRows]:
     return [_rows(basis, bins_per_cell, derivative(m), (-1) ** m) for m in range(5)]
 
 
-def density_rows(basis: GaussianBasis, bins_per_cell: int) -> BandedRows:
+def density_rows(basis: GaussianBasis, bins_per_cell: int) -> csr_array:
     """A of the mixture as it is: on a warped basis a component is a Gaussian in x, and every row is full."""
     if basis.scale is None:
         return component_rows(basis, bins_per_cell)
@@ -239,31 +240,26 @@ def density_rows(basis: GaussianBasis, bins_per_cell: int) -> BandedRows:
     for sign, offset, shift, _ in reflections(*finite_or_not(basis.bounds), REACH * float(basis.stds.max())):
         ends = (sign * edges + (offset + shift) - basis.centers) / basis.stds
         total += interval(np.minimum(ends[:-1], ends[1:]), np.maximum(ends[:-1], ends[1:]))
-    return BandedRows(total * bins_per_cell, np.arange(len(total)), np.zeros(len(total), dtype=np.int64), n)
+    return csr_array(total * bins_per_cell)
 
 
-def _rows(basis: GaussianBasis, bins_per_cell: int, kernel: Kernel, parity: int) -> BandedRows:
+def _rows(basis: GaussianBasis, bins_per_cell: int, kernel: Kernel, parity: int) -> csr_array:
     """Rows of kernel(v_j - k) and its mirror images (times ``parity``) for the bins with centres v_j."""
     n, S = basis.n_components, bins_per_cell
-    axis = basis.axis()
     reach = REACH * basis.bandwidth + 0.5
     K = min(n - 1, math.ceil(reach))
-    offsets = np.arange(-K, K + 1)
-    place = (np.arange(S) + 0.5) / S - 0.5
-    table = kernel(place[:, None] - offsets)
-    cell, row = np.divmod(np.arange(n * S), S)
+    cell, place = np.divmod(np.arange(n * S), S)
+    offsets, v = np.arange(-K, K + 1), cell + (place + 0.5) / S - 0.5
+    values = kernel(v[:S, None] - offsets)[place]
+    axis = basis.axis()
     low, high = ((float(axis.transform(end)) - basis.start) / basis.spacing for end in finite_or_not(basis.bounds))
-    images = reflections(low, high, reach)
-    mirrored = [(sign, offset + shift) for sign, offset, shift, _ in images if (sign, shift) != (1, 0)]
-    if mirrored:
-        v = cell + place[row]
-        near = np.zeros(n * S, dtype=bool)
-        for sign, shift in mirrored:
-            near |= (sign * v + shift > -reach) & (sign * v + shift < n - 1 + reach)
-        own = table[row[near]]
-        for sign, shift in mirrored:
-            image = sign * v[near] + shift - cell[near]
-            own = own + (parity if sign < 0 else 1) * kernel(image[:, None] - offsets)
-        row[near] = S + np.arange(len(own))
-        table = np.concatenate([table, own])
-    return BandedRows(table, row, cell - K, n)
+    for sign, offset, shift, _ in reflections(low, high, reach):
+        image = sign * v + offset + shift
+        near = np.flatnonzero((image > -reach) & (image < n - 1 + reach))
+        if (sign, shift) != (1, 0):
+            away = (image - cell)[near, None] - offsets
+            values[near] += (parity if sign < 0 else 1) * kernel(away)
+    columns = cell[:, None] + offsets
+    inside = (columns >= 0) & (columns < n)
+    ends = np.append(0, np.cumsum(inside.sum(axis=1)))
+    return csr_array((values[inside], columns[inside], ends), shape=(n * S, n))
