@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -34,10 +35,10 @@ _TO_THE_WALL = 0.995  # share of the step at which the first weight would reach 
 _Block = tuple[slice, slice, FloatArray]  # rows, columns and the values there; every row lies in one block
 
 
-def _blocks(A: csr_array) -> Iterator[_Block]:
+def _blocks(A: csr_array, n: int) -> Iterator[_Block]:
     """A banded matrix in full pieces along its diagonal, somewhat wider than its band."""
     first, width = A.indices[A.indptr[:-1]], int(np.diff(A.indptr).max())
-    start, n = 0, np.shape(A)[1]
+    start = 0
     while start < first.size:
         stop = int(np.searchsorted(first, first[start] + max(_COLUMNS, width // 2)))
         columns = slice(int(first[start]), min(int(first[stop - 1]) + width, n))
@@ -106,7 +107,7 @@ def maximum_likelihood_weights(
     if not (np.isfinite(b).all() and b.min() >= 0):
         raise ValueError(f"background runs from {b.min()} to {b.max()}; it must be finite and >= 0")
     if isinstance(A, csr_array):
-        m, n = np.shape(A)
+        m, n = cast(tuple[int, int], A.shape)
         if m != w.size:
             raise ValueError(f"A has {m} rows and w has {w.size} values; they must be as many")
     else:
@@ -127,7 +128,7 @@ def maximum_likelihood_weights(
     if not w.all():
         seen = np.flatnonzero(w)
         A, w, b = A[seen], w[seen], b[seen]
-    blocks = list(_blocks(A)) if isinstance(A, csr_array) else [(slice(None), slice(0, n), A)]
+    blocks = list(_blocks(A, n)) if isinstance(A, csr_array) else [(slice(None), slice(0, n), A)]
     return _solve(blocks, w / total, b, tol, max_iter, pi)
 
 
