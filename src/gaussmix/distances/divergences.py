@@ -40,6 +40,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gaussmix._typing import FloatArray
 from gaussmix.density._mixture import exact
+from gaussmix.density._mixture.quadrature import REACH, features, integral, panels
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.discrete import LatticeMixture1D
 from gaussmix.density.mixture import GaussianMixture1D
@@ -57,7 +58,6 @@ from gaussmix.distances._inputs import (
 )
 from gaussmix.distances._lattice import row_distances
 from gaussmix.distances._mixtures.absolute import absolute_difference
-from gaussmix.distances._mixtures.quadrature import REACH, features, integral, panels
 from gaussmix.distances._mixtures.signed import atom_difference
 
 STEPS = 2  # of the trapezoidal rule in a standard deviation, at first

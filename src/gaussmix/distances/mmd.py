@@ -26,10 +26,10 @@ import numpy as np
 from scipy.special import factorial
 
 from gaussmix._typing import FloatArray
+from gaussmix.density._mixture.quadrature import panels, rule
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances._difference import TO_LEGENDRE, Difference
 from gaussmix.distances._inputs import Law, Weights, as_law, hint_at_names, is_lattice, shaped, weight_rows
-from gaussmix.distances._mixtures.quadrature import panels, rule
 from gaussmix.distances.toeplitz import check_sigma, kernel_product
 
 _FINE = math.sqrt(8.0)

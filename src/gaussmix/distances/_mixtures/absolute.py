@@ -20,12 +20,12 @@ from numpy.polynomial import chebyshev
 from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray, IntArray
+from gaussmix.density._mixture.quadrature import spread
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import Law, Sample
 from gaussmix.distances._mixtures import polynomials as poly
 from gaussmix.distances._mixtures.cells import Leaves, leaves
 from gaussmix.distances._mixtures.polynomials import EPS, N_TERMS
-from gaussmix.distances._mixtures.quadrature import spread
 from gaussmix.distances._mixtures.signed import SignedPart, difference, running_sums
 
 ACCURACY = 1e-10  # largest error relative to the integral, unless rounding alone is more

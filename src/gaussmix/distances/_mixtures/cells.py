@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr
 
 from gaussmix._typing import FloatArray, IntArray
+from gaussmix.density._mixture.quadrature import spread, union
 from gaussmix.distances._mixtures import polynomials as poly
 from gaussmix.distances._mixtures.polynomials import EPS, N_NODES
-from gaussmix.distances._mixtures.quadrature import spread, union
 from gaussmix.distances._mixtures.signed import SignedPart
 
 WIDTH = 3.0  # of a Gaussian's cells, in standard deviations, at most
