@@ -57,7 +57,7 @@ def read_rows(
 
     from gaussmix._progress import progress_bar
     from gaussmix.density.files import open_table
-    from gaussmix.density.lattice import concatenated
+    from gaussmix.density.quantity import concatenated
 
     label = name_files(files)
     wanted = None if columns is None else [*columns, *([] if target is None else [target])]

@@ -15,6 +15,12 @@ by the bound's derivative (E Eq. 7, E Eq. 8); M holds those derivatives, s is th
 On a warped basis the first four work in u = asinh((x - center) / scale), where the centres are equally spaced. Points
 outside the basis's axis are not seen here: counts hold them apart.
 
+The bandwidth t by held-out likelihood: each bin's count is split at random into K parts, multinomial with probabilities
+1/K: the parts are the counts of K random folds of the data, without a second pass over it. For every fold the weights
+are fitted to the other folds and the mean log-density of the fold's points is taken; the bandwidth with the best mean
+over folds wins. Of the density that judges a point, the share 0.2 / (points fitted) is uniform on the basis's axis, so
+that a lone point far from all others costs some nats and not infinitely many.
+
 The last two see the components of a basis on the bins of its axis as a banded matrix. With
 v = (u - start) / r, component k stands at v = k with standard deviation t, bin j of S a cell covers
 [j/S - 1/2, (j+1)/S - 1/2), and
@@ -27,6 +33,7 @@ beyond `REACH` standard deviations.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable
@@ -41,11 +48,35 @@ from gaussmix.density.basis import SUB_BINS, GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.interior_point import MaximumLikelihood, maximum_likelihood_weights
 from gaussmix.density.reflection import finite_or_not, reflections
+from gaussmix.density.standard_units import GUARD_POINTS
 
+N_FOLDS = 5
+ML_TOLERANCE = 1e-5  # nats a point; differences between bandwidths are far larger
 REACH = 8.0  # exp(-REACH^2 / 2) = 1e-14 of the peak
 TAYLOR_FROM = 0.25  # least t at which a series of four moments a bin serves; to 1e-8 from t = 1/2
 
 Kernel = Callable[[FloatArray], FloatArray]
+
+
+def basis_weights(
+    rule: str, counts: BinnedCounts, basis: GaussianBasis, tol: float = 1e-8
+) -> tuple[FloatArray, dict[str, float]]:
+    """The weights of a rule by its name, and what there is to say of them; ``tol`` is that of "ml".
+
+    Raises ValueError for a rule that takes no basis, and as the rules do.
+    """
+    match rule:
+        case "histogram":
+            return histogram_weights(counts, basis), {}
+        case "kernel":
+            return kernel_weights(counts, basis), {}
+        case "algorithm1" | "algorithm2":
+            weights, clipped = (algorithm1_weights if rule == "algorithm1" else algorithm2_weights)(counts, basis)
+            return weights, {"clipped_mass": clipped}
+        case "ml":
+            best = ml_weights(counts, basis, tol)
+            return best.weights, {"optimality_gap": best.gap}
+    raise ValueError(f"the rule {rule!r} takes no basis")
 
 
 def histogram_weights(counts: BinnedCounts, basis: GaussianBasis) -> FloatArray:
@@ -149,7 +180,7 @@ def ml_weights(counts: BinnedCounts, basis: GaussianBasis, tol: float = 1e-8, ma
     if ``max_iter`` steps did not.
 
     Not in the papers, whose rules stop at or before one step of EM. Overfits below t = 5 or so, unless t was chosen by
-    held-out likelihood (`gaussmix.density.bandwidth`).
+    held-out likelihood (`choose_bandwidth`).
     """
     mass = bin_masses(counts, basis)
     bins_per_cell = SUB_BINS
@@ -166,6 +197,44 @@ def ml_weights(counts: BinnedCounts, basis: GaussianBasis, tol: float = 1e-8, ma
             stacklevel=2,
         )
     return best
+
+
+def choose_bandwidth(
+    counts: BinnedCounts, basis: GaussianBasis, rule: str, *, rng: np.random.Generator | int = 0
+) -> tuple[float, FloatArray, FloatArray]:
+    """The bandwidth t of ``basis`` (sigma = t r) that predicts held-out points best under ``rule``.
+
+    After it those that were tried, (T,): 1/2 to 32 in steps of sqrt(2), at most n/4; and the mean log-densities of
+    held-out points, (T,), in nats a point per unit of the basis's axis. The counts lie on ``basis.axis()``; points
+    outside the axis have no say. ``rng`` is a generator or a seed for the split.
+
+    Raises ValueError for counts on another axis, and too few points to split.
+    """
+    grid = 2 ** np.arange(-1, 5.5, 0.5)
+    grid = grid[grid <= max(1.0, basis.n_components / 4)]
+    mass, number = bin_masses(counts, basis), counts.counts
+    used = np.flatnonzero(number)
+    parts = np.random.default_rng(rng).multinomial(number, np.full(N_FOLDS, 1 / N_FOLDS))[used].T
+    centers, per_point = counts.axis.centers[used], mass[used] / number[used]  # importance weights go with the points
+    folds: list[tuple[BinnedCounts, float, FloatArray]] = []
+    for held in parts:
+        fitted = number[used] - held
+        if held.any() and fitted.any():
+            others = BinnedCounts(counts.axis).add(centers, sample_weight=fitted * per_point)
+            folds.append((others, GUARD_POINTS / (GUARD_POINTS + int(fitted.sum())), held * per_point))
+    if not folds:
+        raise ValueError(f"{counts.n} points cannot be split into {N_FOLDS} folds; give the bandwidth as a number")
+    held_out = np.zeros(grid.size)
+    for i, t in enumerate(grid):
+        tried = dataclasses.replace(basis, bandwidth=float(t))
+        rows = density_rows(tried, SUB_BINS)[used]
+        for others, guard, held in folds:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                weights, _ = basis_weights(rule, others, tried, tol=ML_TOLERANCE)
+            density = (1 - guard) * (rows @ weights) + guard / basis.n_components
+            held_out[i] += float(held @ np.log(density / basis.spacing) / held.sum()) / len(folds)
+    return float(grid[np.argmax(held_out)]), grid, held_out
 
 
 def bin_masses(counts: BinnedCounts, basis: GaussianBasis) -> FloatArray:
