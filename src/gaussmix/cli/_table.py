@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaussmix._files import whole_file
 from gaussmix.cli._column import name_files
 
 if TYPE_CHECKING:
@@ -102,43 +101,13 @@ def check_table_suffix(path: Path) -> None:
 
 def write_rows(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
     """Write columns, batch by batch, as CSV or Parquet by the suffix; ``-`` prints CSV."""
+    from gaussmix.density.files import write_batches, write_csv
+
     if str(path) == "-":
-        _write_csv(sys.stdout, batches)
+        write_csv(sys.stdout, batches)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as aside:
-        if path.suffix.lower() == ".csv":
-            with aside.open("w", newline="") as file:
-                _write_csv(file, batches)
-            return
-        try:
-            _write_parquet(aside, batches)
-        except ImportError as error:
-            raise ImportError(f"writing {path} needs pyarrow: pip install 'gaussmix[parquet]'") from error
-
-
-def _write_csv(file: Any, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
-    from gaussmix.density.quantity import as_text
-
-    for number, batch in enumerate(batches):
-        if number == 0:
-            file.write(",".join(batch) + "\n")
-        file.writelines(",".join(cells) + "\n" for cells in zip(*map(as_text, batch.values()), strict=True))
-
-
-def _write_parquet(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    writer: Any = None
-    try:
-        for batch in batches:
-            table = pa.table(dict(batch))
-            writer = writer or pq.ParquetWriter(path, table.schema)
-            writer.write_table(table)
-    finally:
-        if writer is not None:
-            writer.close()
+    write_batches(path, batches)
 
 
 def _find(name: str, names: Sequence[str], label: str) -> str:

@@ -242,7 +242,7 @@ class SampleModel:
                 sys.stdout.writelines(f"{line}\n" for line in as_text(values))
         else:
             self.output.parent.mkdir(parents=True, exist_ok=True)
-            write_batches(self.output, batches, self.count)
+            write_batches(self.output, ({"x": values} for values in batches), self.count)
             print(f"{self.count} {quantity}: {self.output}")
 
     def _drawn(self, law: GaussianMixture1D, quantity: Quantity) -> Iterator[NDArray[Any]]:

@@ -12,22 +12,20 @@ import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._files import whole_file
 from gaussmix._guard import reading
-from gaussmix.density.cells import find_style
 from gaussmix.density.columns import BATCH_ROWS
 from gaussmix.density.quantity import NUMBER, OF_INTEGERS, Quantity, as_text, holds_integers, marked_integers
-from gaussmix.density.table_file import LEAST_ROWS, Batches, EmptyFileError, TableFile, gathered
+from gaussmix.density.table_file import LEAST_ROWS, EmptyFileError, TableFile, WithFolders, gathered
 
 TEXT, LINES = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson")
 ARROW = {".parquet": "parquet", ".pq": "parquet", ".feather": "Arrow", ".arrow": "Arrow", ".ipc": "Arrow"}
@@ -35,6 +33,7 @@ SUFFIXES = (".npy", *TEXT, ".parquet", ".feather", ".arrow", ".jsonl")
 PACKED = (".gz", ".zst")
 
 PathLike = str | os.PathLike[str]
+Source = PathLike | Sequence[PathLike]
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class SourceFile:
         """The table in it. Raises ValueError for one that is damaged or of no known kind, EmptyFileError."""
         with reading(self.label, "cannot be read"):
             table = self._open(missing)
-        return _WithFolders(table, self.constants) if self.constants else table
+        return WithFolders(table, self.constants) if self.constants else table
 
     def _open(self, missing: Collection[str]) -> TableFile:
         if self.path is None:
@@ -134,49 +133,6 @@ def _pairs(parts: Sequence[str]) -> Iterator[tuple[str, str]]:
         name, equals, value = part.partition("=")
         if equals:
             yield name, value
-
-
-class _WithFolders(TableFile):
-    """A table with more columns, of one value each; a name that the table has itself is not made again."""
-
-    def __init__(self, table: TableFile, constants: Sequence[tuple[str, str]]):
-        self._table = table
-        self._constants = [(name, value) for name, value in constants if name not in table.names]
-        self.label, self.total, self.has_types = table.label, table.total, table.has_types
-        self.names = [*table.names, *(name for name, _ in self._constants)]
-
-    def _own(self, j: int) -> str | None:
-        """The value that folders give column j."""
-        j -= len(self._table.names)
-        return self._constants[j][1] if j >= 0 else None
-
-    def quantity(self, j: int) -> Quantity | None:
-        value = self._own(j)
-        if value is None:
-            return self._table.quantity(j)
-        return NUMBER if find_style([value]).kind == "plain" else None
-
-    def note(self, j: int) -> str:
-        return self._table.note(j) if self._own(j) is None else ""
-
-    def require_readable(self, j: int) -> None:
-        if self._own(j) is None:
-            self._table.require_readable(j)
-        elif self.quantity(j) is None:
-            raise ValueError(f"{self.label}, column {self.names[j]} is {self._own(j)!r}; numbers are needed")
-
-    def batches(self, chosen: Sequence[int], batch_rows: int) -> Batches:
-        inside = [j for j in chosen if self._own(j) is None]
-        for columns, done in self._table.batches(inside or [0], batch_rows):
-            n, rest = len(columns[0]), iter(columns)
-            yield [next(rest) if self._own(j) is None else self._repeated(j, n) for j in chosen], done
-
-    def _repeated(self, j: int, n: int) -> Any:
-        value = self._own(j)
-        return np.full(n, value, object) if self.quantity(j) is None else np.full(n, find_style([]).read([value])[0])
-
-
-Source = PathLike | Sequence[PathLike]
 
 
 class TableSource(AbstractContextManager):
@@ -358,51 +314,53 @@ def open_column(
     return ColumnSource(TableSource(find_files(sources), [column], batch_rows, missing, numbers_only=True))
 
 
-def write_column(path: PathLike, values: NDArray[Any], name: str = "x") -> None:
-    """Write numbers or dates (N,) as a .npy file, or as the column ``name`` of a .csv or .parquet file.
+def write_batches(path: PathLike, batches: Iterable[Mapping[str, NDArray[Any]]], total: int = 0) -> None:
+    """Write columns (n,) by name, one batch at a time, as .csv or .parquet; or one of ``total`` numbers as .npy.
 
     Raises ValueError for another suffix, ImportError for parquet without pyarrow.
     """
-    write_batches(path, [values], len(values), name)
-
-
-def write_batches(path: PathLike, batches: Iterable[NDArray[Any]], total: int, name: str = "x") -> None:
-    """`write_column` of ``total`` values that come in batches, of which one at a time is held."""
-    path, remaining = Path(path), iter(batches)
-    first = next(remaining)
-    write = {".npy": _write_npy, ".csv": _write_csv, ".parquet": _write_parquet}.get(path.suffix)
+    path = Path(path)
+    write = {".npy": _write_npy, ".csv": write_csv, ".parquet": _write_parquet, ".pq": _write_parquet}.get(
+        path.suffix.lower()
+    )
     if write is None:
         raise ValueError(f"{path} is none of .npy, .csv, .parquet")
     with whole_file(path) as aside:
         try:
-            write(aside, chain([first], remaining), first.dtype, total, name)
+            write(aside, batches, total)
         except ImportError as error:
             raise ImportError(f"writing {path} needs pyarrow: pip install 'gaussmix[parquet]'") from error
 
 
-def _write_npy(path: Path, batches: Iterable[NDArray[Any]], dtype: np.dtype[Any], total: int, name: str) -> None:
+def _write_npy(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]], total: int) -> None:
     with path.open("wb") as file:
-        about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (total,)}
-        np.lib.format.write_array_header_1_0(file, about)
-        for values in batches:
+        for number, batch in enumerate(batches):
+            (values,) = batch.values()
+            if number == 0:
+                about = {"descr": np.lib.format.dtype_to_descr(values.dtype), "fortran_order": False, "shape": (total,)}
+                np.lib.format.write_array_header_1_0(file, about)
             file.write(np.ascontiguousarray(values).tobytes())
 
 
-def _write_csv(path: Path, batches: Iterable[NDArray[Any]], dtype: np.dtype[Any], total: int, name: str) -> None:
-    with path.open("w") as file:
-        file.write(f"{name}\n")
-        for values in batches:
-            file.writelines(f"{line}\n" for line in as_text(values))
+def write_csv(path: Path | TextIO, batches: Iterable[Mapping[str, NDArray[Any]]], total: int = 0) -> None:
+    """`write_batches` as text, also to an open file."""
+    with nullcontext(path) if not isinstance(path, Path) else path.open("w", newline="") as file:
+        for number, batch in enumerate(batches):
+            if number == 0:
+                file.write(",".join(batch) + "\n")
+            file.writelines(",".join(cells) + "\n" for cells in zip(*map(as_text, batch.values()), strict=True))
 
 
-def _write_parquet(path: Path, batches: Iterable[NDArray[Any]], dtype: np.dtype[Any], total: int, name: str) -> None:
+def _write_parquet(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]], total: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.table({name: np.empty(0, dtype)}).schema
-    with pq.ParquetWriter(path, schema) as writer:
-        for values in batches:
-            writer.write_table(pa.table({name: values}, schema=schema))
+    with ExitStack() as stack:
+        writer: Any = None
+        for batch in batches:
+            table = pa.table(dict(batch))
+            writer = writer or stack.enter_context(pq.ParquetWriter(path, table.schema))
+            writer.write_table(table)
 
 
 def _is_float(mark: str) -> bool:

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._guard import reading, shown
+from gaussmix.density.cells import find_style
 from gaussmix.density.columns import arrow_values, is_readable, series_values
-from gaussmix.density.quantity import Quantity, concatenated
+from gaussmix.density.quantity import NUMBER, Quantity, concatenated
 
 LEAST_ROWS = 1 << 14  # of a batch, however wide the table
 
@@ -94,6 +95,46 @@ def _joined(parts: list[list[NDArray[Any]]]) -> list[NDArray[Any]]:
 BUFFER = 1 << 18  # bytes
 _THREADS_END = 0.5  # seconds after an error of Polars within a table, by which its other threads have ended
 BLOCK = 1 << 24  # bytes of whole rows that are read at a time
+
+
+class WithFolders(TableFile):
+    """A table with more columns, of one value each; a name that the table has itself is not made again."""
+
+    def __init__(self, table: TableFile, constants: Sequence[tuple[str, str]]):
+        self._table = table
+        self._constants = [(name, value) for name, value in constants if name not in table.names]
+        self.label, self.total, self.has_types = table.label, table.total, table.has_types
+        self.names = [*table.names, *(name for name, _ in self._constants)]
+
+    def _own(self, j: int) -> str | None:
+        """The value that folders give column j."""
+        j -= len(self._table.names)
+        return self._constants[j][1] if j >= 0 else None
+
+    def quantity(self, j: int) -> Quantity | None:
+        value = self._own(j)
+        if value is None:
+            return self._table.quantity(j)
+        return NUMBER if find_style([value]).kind == "plain" else None
+
+    def note(self, j: int) -> str:
+        return self._table.note(j) if self._own(j) is None else ""
+
+    def require_readable(self, j: int) -> None:
+        if self._own(j) is None:
+            self._table.require_readable(j)
+        elif self.quantity(j) is None:
+            raise ValueError(f"{self.label}, column {self.names[j]} is {self._own(j)!r}; numbers are needed")
+
+    def batches(self, chosen: Sequence[int], batch_rows: int) -> Batches:
+        inside = [j for j in chosen if self._own(j) is None]
+        for columns, done in self._table.batches(inside or [0], batch_rows):
+            n, rest = len(columns[0]), iter(columns)
+            yield [next(rest) if self._own(j) is None else self._repeated(j, n) for j in chosen], done
+
+    def _repeated(self, j: int, n: int) -> Any:
+        value = self._own(j)
+        return np.full(n, value, object) if self.quantity(j) is None else np.full(n, find_style([]).read([value])[0])
 
 
 class NpyFile(TableFile):
