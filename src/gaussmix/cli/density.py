@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from gaussmix.cli._column import (
+from gaussmix.cli._flags import CommandError, Limits, Names, Output, check_at_least, check_limits, check_suffix
+from gaussmix.cli._tables import (
     QUANTILES,
     as_json,
     facts_of,
@@ -29,7 +30,6 @@ from gaussmix.cli._column import (
     spread_of,
     summary,
 )
-from gaussmix.cli._flags import CommandError, Limits, Names, Output, check_at_least, check_limits, check_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
