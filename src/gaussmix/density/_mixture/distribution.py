@@ -102,34 +102,15 @@ class Distribution1D:
 
     atoms: Atoms
 
-    # -- what a class says: of the continuous part alone
-
-    def _log_density(self, x: FloatArray) -> FloatArray:
-        raise NotImplementedError
-
-    def _mass_outside(self, x: FloatArray, upper: bool) -> FloatArray:
-        raise NotImplementedError
-
-    def _log_mass_outside(self, x: FloatArray, upper: bool) -> FloatArray:
-        raise NotImplementedError
-
-    def _mass_between(self, low: float, high: float) -> float:
-        raise NotImplementedError
-
-    def _quantiles_outside(self, q: FloatArray, upper: bool) -> FloatArray:
-        raise NotImplementedError
-
-    @cached_property
-    def _pieces(self) -> Pieces:
-        raise NotImplementedError
-
-    @cached_property
-    def _ends(self) -> tuple[float, float]:
-        raise NotImplementedError
-
-    @cached_property
-    def _without_guard(self) -> Distribution1D:
-        raise NotImplementedError
+    # what a class says: of the continuous part alone
+    _log_density: Callable[[FloatArray], FloatArray]
+    _mass_outside: Callable[[FloatArray, bool], FloatArray]
+    _log_mass_outside: Callable[[FloatArray, bool], FloatArray]
+    _mass_between: Callable[[float, float], float]
+    _quantiles_outside: Callable[[FloatArray, bool], FloatArray]
+    _pieces: cached_property[Pieces]
+    _ends: cached_property[tuple[float, float]]
+    _without_guard: cached_property[Any]
 
     # -- what it has
 
