@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import norm
 
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances.toeplitz import kernel_matrix
+from gaussmix.distances.mmd import kernel_matrix
 from gaussmix.ngmg import negative_gaussian_mixture_gradient
 from reproduction.diffusion.pairs import RANGE, draw_weights
 from reproduction.page import Measured

@@ -20,7 +20,6 @@ from scipy.stats import norm, t
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.interior_point import BandedRows
 from gaussmix.density.rules import clip, interval
 
 Kind = Literal["normal", "t", "uniform"]
@@ -127,6 +126,7 @@ def algorithm1_about_points(counts: BinnedCounts, basis: GaussianBasis) -> tuple
     side_plus = interval((offset + 1 - d) / t, (offset + 1) / t)
     place = ((np.arange(SUB_BINS) + 0.5) / SUB_BINS - 0.5)[:, None]
     side_minus = interval((offset + place - 1) / t, (offset + place - 1 + d) / t)
-    cell, row = np.divmod(np.arange(n * SUB_BINS), SUB_BINS)
-    A = BandedRows(mid - (side_plus + side_minus) / 2, row, cell - (n - 1), n)
-    return clip(1 / n + A.transposed_times(counts.mass))
+    moves = mid - (side_plus + side_minus) / 2
+    masses = counts.mass.reshape(n, SUB_BINS)
+    total = np.sum([masses[i] @ moves[:, n - 1 - i : 2 * n - 1 - i] for i in range(n)], axis=0)
+    return clip(1 / n + total)

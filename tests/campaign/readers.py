@@ -93,7 +93,7 @@ _TEXT = "gaussmix.density.text:TextInput"
 @register(
     "npy",
     "a.npy b.npy",
-    "gaussmix.density.binary:NpyFile",
+    "gaussmix.density.table_file:NpyFile",
     cost=3,
     read=lambda f: (_either(f, "a.npy"), _either(f, "b.npy")),
 )
@@ -161,7 +161,9 @@ def _jsonl(folder: Path) -> None:
     (folder / "a.jsonl").write_text("".join(f'{{"a": {x}, "b": "{i}"}}\n' for i, x in enumerate(_X[:120])))
 
 
-@register("parquet", "a.parquet", "gaussmix.density.binary:ArrowFile", read=fit_column("a.parquet", "--column", "a"))
+@register(
+    "parquet", "a.parquet", "gaussmix.density.table_file:ArrowFile", read=fit_column("a.parquet", "--column", "a")
+)
 def _parquet(folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -170,7 +172,7 @@ def _parquet(folder: Path) -> None:
 
 
 @register(
-    "feather", "a.arrow", "gaussmix.density.binary:ArrowFile", cost=3, read=fit_column("a.arrow", "--column", "a")
+    "feather", "a.arrow", "gaussmix.density.table_file:ArrowFile", cost=3, read=fit_column("a.arrow", "--column", "a")
 )
 def _feather(folder: Path) -> None:
     import pyarrow as pa
@@ -181,14 +183,14 @@ def _feather(folder: Path) -> None:
 
 
 @register(
-    "parquet by Polars", "a.parquet", "gaussmix.density.binary:PolarsFile", read=lambda folder: _by_polars(folder)
+    "parquet by Polars", "a.parquet", "gaussmix.density.table_file:PolarsFile", read=lambda folder: _by_polars(folder)
 )
 def _polars(folder: Path) -> None:
     _parquet(folder)
 
 
 def _by_polars(folder: Path) -> None:
-    from gaussmix.density.binary import PolarsFile
+    from gaussmix.density.table_file import PolarsFile
 
     for _ in PolarsFile(folder / "a.parquet", "parquet").batches([0], 1000):
         pass

@@ -115,7 +115,7 @@ def test_what_the_threads_of_polars_print_is_not_shown(capfd: pytest.CaptureFixt
     """They panic beside the error; what others print there while a whole file is read is shown."""
     import polars as pl
 
-    from gaussmix.density.binary import PolarsFile, _panics_unsaid
+    from gaussmix.density.table_file import PolarsFile, _panics_unsaid
 
     with pytest.raises(ValueError, match=r"panic-a\.parquet, column a, after row 0: parquet: "):
         list(PolarsFile(CASES / "panic-a.parquet", "parquet").batches([0], 50))

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from gaussmix import GaussianMixture1D, GMMExpansion, LatticeMixture1D
-from gaussmix.density.lattice import ColumnKind, common_step
 from gaussmix.density.model import DensityModel
+from gaussmix.density.quantity import ColumnKind, common_step
 
 NORMAL = GaussianMixture1D([1.0], [1.0], [2.0], tail=(1e-4, 1.0, 2.0))
 HALVES = LatticeMixture1D(NORMAL, [-0.5, 0.5, 1.0], [0.2, 0.5, 0.3], step=0.5)

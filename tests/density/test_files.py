@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from gaussmix.density.files import open_column, write_column
+from gaussmix.density.files import open_column, write_batches
 
 TABLE = np.column_stack([np.linspace(-3, 3, 1000), np.arange(1000) / 7, np.full(1000, 2.5)])
 
@@ -267,7 +267,7 @@ def test_parquet_needs_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ImportError, match=r"pip install 'gaussmix\[parquet\]'"):
         open_column(path)
     with pytest.raises(ImportError, match=r"pip install 'gaussmix\[parquet\]'"):
-        write_column(tmp_path / "y.parquet", TABLE[:, 1])
+        write_batches(tmp_path / "y.parquet", [{"x": TABLE[:, 1]}], len(TABLE[:, 1]))
 
 
 def test_batches_have_many_rows_however_wide_the_table(tmp_path: Path) -> None:
@@ -329,13 +329,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".npy", ".csv", ".parquet"])
 def test_written_columns_are_read_back(tmp_path: Path, suffix: str) -> None:
-    write_column(tmp_path / f"x{suffix}", TABLE[:, 1])
+    write_batches(tmp_path / f"x{suffix}", [{"x": TABLE[:, 1]}], len(TABLE[:, 1]))
     np.testing.assert_array_equal(read(tmp_path / f"x{suffix}"), TABLE[:, 1])
 
 
 def test_columns_are_not_written_to_other_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none of \.npy, \.csv, \.parquet"):
-        write_column(tmp_path / "x.xlsx", TABLE[:, 1])
+        write_batches(tmp_path / "x.xlsx", [{"x": TABLE[:, 1]}], len(TABLE[:, 1]))
 
 
 # -- memory
@@ -387,7 +387,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_old_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.npy"
-    write_column(path, np.arange(3.0))
+    write_batches(path, [{"x": np.arange(3.0)}], len(np.arange(3.0)))
 
     def full(file: Any, about: object) -> None:
         file.write(b"half")
@@ -395,6 +395,6 @@ def test_a_failed_write_leaves_the_old_numbers(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
     with pytest.raises(OSError, match="No space left"):
-        write_column(path, np.arange(9.0))
+        write_batches(path, [{"x": np.arange(9.0)}], len(np.arange(9.0)))
     np.testing.assert_array_equal(np.load(path), np.arange(3.0))
     assert [each.name for each in tmp_path.iterdir()] == ["x.npy"]

@@ -39,7 +39,7 @@ def counted(basis: GaussianBasis, x: FloatArray, exact: bool = False) -> BinnedC
 def log_likelihood(counts: BinnedCounts, basis: GaussianBasis, weights: FloatArray) -> float:
     """Sum over the counted points of the log of the density averaged over a point's bin."""
     used = np.flatnonzero(counts.mass)
-    return float(counts.mass[used] @ np.log(density_rows(basis, SUB_BINS)[used].times(weights) / basis.spacing))
+    return float(counts.mass[used] @ np.log(density_rows(basis, SUB_BINS)[used] @ weights / basis.spacing))
 
 
 def two_bumps(basis: GaussianBasis, n_points: int, seed: int = 0) -> BinnedCounts:
@@ -223,7 +223,7 @@ def test_ml_beats_two_thousand_steps_of_em(t: float) -> None:
     basis = GaussianBasis.spanning(-3, 4, 80, t)
     counts = two_bumps(basis, 1500)
     used = np.flatnonzero(counts.mass)
-    A, w = density_rows(basis, 16)[used].dense() / basis.spacing, counts.mass[used]
+    A, w = density_rows(basis, 16)[used].toarray() / basis.spacing, counts.mass[used]
     em = expansion.em(A, w, 2000)
     assert log_likelihood(counts, basis, ml_weights(counts, basis).weights) > w @ np.log(A @ em)
 
@@ -232,7 +232,7 @@ def test_ml_agrees_with_a_general_optimiser() -> None:
     basis = GaussianBasis(-1, 1, 3, 0.8)
     counts = counted(basis, np.array([-1.2, -0.7, 0.3, 0.31, 1.1]))
     used = np.flatnonzero(counts.mass)
-    A, w = density_rows(basis, 16)[used].dense() / basis.spacing, counts.mass[used]
+    A, w = density_rows(basis, 16)[used].toarray() / basis.spacing, counts.mass[used]
 
     def loss(free: FloatArray) -> float:
         pi = np.exp(free - free.max())
@@ -312,7 +312,7 @@ def test_rows_are_bin_probabilities_of_the_mixture(bandwidth: float, bounds: Bou
     assert inside.sum() > 30
     weights = np.random.default_rng(0).dirichlet(np.ones(12))
     probability = np.diff(basis.mixture(weights).cdf(np.clip(edges, low, high)))
-    ours = density_rows(basis, 4).times(weights) / 4
+    ours = density_rows(basis, 4) @ weights / 4
     np.testing.assert_allclose(ours[inside], probability[inside], atol=1e-12)
 
 
@@ -325,13 +325,13 @@ def test_moment_rows_sum_the_points(bounds: Bounds) -> None:
     bins = place.astype(int)
     moments = [np.bincount(bins, (place - bins - 0.5) ** m, axis.n_bins).astype(np.float64) for m in range(5)]
     rows = moment_rows(basis, SUB_BINS)
-    ours = sum(A.transposed_times(m) for A, m in zip(rows, moments, strict=True)) / basis.spacing
+    ours = sum(A.T @ m for A, m in zip(rows, moments, strict=True)) / basis.spacing
     expected = [sum(norm.pdf(images(x, bounds), mu, basis.stds[0]).sum(1)) for mu in basis.centers]
     np.testing.assert_allclose(ours, expected, rtol=1e-7)
 
 
 def test_far_entries_are_zero() -> None:
-    A = component_rows(GaussianBasis(0, 1, 100, 1.0), 2).dense()
+    A = component_rows(GaussianBasis(0, 1, 100, 1.0), 2).toarray()
     full = norm.pdf(np.linspace(-0.25, 99.25, 200)[:, None] - np.arange(100))
     assert (A == 0).mean() > 0.7
     assert full[A == 0].max() < 1e-14

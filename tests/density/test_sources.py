@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gaussmix.density.files import open_column, open_table, write_column
+from gaussmix.density.files import open_column, open_table, write_batches
 
 N = 3000
 RNG = np.random.default_rng(0)
@@ -158,7 +158,7 @@ def test_files_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
             open_column([tmp_path / "a.csv", tmp_path / f"{name}.csv"]) as source,
         ):
             list(source)
-    write_column(tmp_path / "e.npy", np.arange(3.0))
+    write_batches(tmp_path / "e.npy", [{"x": np.arange(3.0)}], len(np.arange(3.0)))
     with pytest.raises(ValueError, match="several formats, 4 csv and 1 npy"):
         open_table(tmp_path)
     with pytest.raises(ValueError, match="no file matches"):
@@ -242,7 +242,7 @@ def test_dates_and_durations_are_written_and_read_back(tmp_path: Path, suffix: s
         if suffix == ".parquet" and values.dtype == "M8[D]":
             pq.write_table(pa.table({"x": values}), tmp_path / "x.parquet")
         else:
-            write_column(tmp_path / f"x{suffix}", values)
+            write_batches(tmp_path / f"x{suffix}", [{"x": values}], len(values))
         with open_column(tmp_path / f"x{suffix}") as source:
             np.testing.assert_array_equal(np.concatenate(list(source)), values)
 

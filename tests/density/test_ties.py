@@ -12,8 +12,7 @@ from KDEpy import FFTKDE
 from scipy import stats
 
 from gaussmix import GMMExpansion
-from gaussmix.density.heaping import find_heaping, without_heaps
-from gaussmix.density.ties import resolve, spread
+from gaussmix.density.ties import find_heaping, resolve, spread, without_heaps
 
 # --- spreading
 

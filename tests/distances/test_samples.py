@@ -16,7 +16,7 @@ from scipy.stats import wasserstein_distance as scipy_wasserstein
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances import _samples, wasserstein_distance
+from gaussmix.distances import wasserstein_distance
 from gaussmix.distances._inputs import Sample
 from gaussmix.distances._samples import distance_of_samples
 
@@ -36,14 +36,6 @@ def literal(x: FloatArray, y: FloatArray) -> float:
     return float(area)
 
 
-@pytest.fixture
-def cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small samples go through cells, of which there are few: several rounds, outliers, full and empty cells."""
-    monkeypatch.setattr(_samples, "SORT_BELOW", 50)
-    monkeypatch.setattr(_samples, "N_CELLS", 256)
-    monkeypatch.setattr(_samples, "N_LOOKED_AT", 64)
-
-
 LAWS = {
     "other law": lambda rng, n, m: (rng.normal(size=n), rng.normal(0.2, 1.3, m)),
     "same law": lambda rng, n, m: (rng.normal(size=n), rng.normal(size=m)),
@@ -61,7 +53,7 @@ LAWS = {
 
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("sizes", [(1, 1), (40, 40), (400, 400), (500, 173)])
-def test_w1_is_exact(cells: None, law: str, sizes: tuple[int, int]) -> None:
+def test_w1_is_exact(law: str, sizes: tuple[int, int]) -> None:
     x, y = (np.asarray(values, float) for values in LAWS[law](np.random.default_rng(0), *sizes))
     scale = 1e-15 * max(np.abs(x).max(), np.abs(y).max())  # a sample is not known better
     assert distance_of_samples(sample(x), sample(y), 1) == pytest.approx(literal(x, y), rel=1e-12, abs=scale)
@@ -69,7 +61,7 @@ def test_w1_is_exact(cells: None, law: str, sizes: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("weighted", [(True, False), (True, True)])
-def test_w1_with_weights(cells: None, law: str, weighted: tuple[bool, bool]) -> None:
+def test_w1_with_weights(law: str, weighted: tuple[bool, bool]) -> None:
     rng = np.random.default_rng(1)
     x, y = LAWS[law](rng, 700, 300)
     u, v = (rng.random(size) if weigh else None for size, weigh in zip((700, 300), weighted, strict=True))
@@ -81,28 +73,10 @@ def test_w1_with_weights(cells: None, law: str, weighted: tuple[bool, bool]) -> 
 
 @pytest.mark.parametrize("law", ["other law", "same law", "outlier"])
 def test_large_samples(law: str) -> None:
-    """With the cells that are used."""
     rng = np.random.default_rng(2)
     x, y = LAWS[law](rng, 60_000, 50_000)
     at_once = distance_of_samples(sample(x), sample(y), 1)
     assert at_once == pytest.approx(scipy_wasserstein(x, y), rel=1e-9 if law == "outlier" else 1e-12)
-
-
-def test_few_points_are_left() -> None:
-    """Of two laws that differ: the cells' means, and points near the crossings and far out."""
-    rng = np.random.default_rng(3)
-    x, y = rng.normal(size=300_000), rng.normal(0.1, 1.1, 200_000)
-    few = _samples._collapsed(x, y)
-    assert few is not None
-    for points, whole in zip(few, (x, y), strict=True):
-        assert points.values.size < 0.3 * whole.size
-        assert points.masses @ points.values / points.masses.sum() == pytest.approx(whole.mean(), rel=1e-10)
-
-
-def test_cells_that_spare_nothing_are_left_alone() -> None:
-    x = np.random.default_rng(3).normal(size=100_000)
-    assert _samples._collapsed(x, x + 1e-9) is None
-    assert _samples._collapsed(np.zeros(100_000), np.append(np.zeros(50_000), 1e-310)) is None
 
 
 @pytest.mark.parametrize("p", [1, 1.5, 2, 3, 7])
@@ -156,14 +130,14 @@ def test_large_p_neither_overflows_nor_vanishes() -> None:
     assert distance_of_samples(x, y, 2) == pytest.approx(1e200 * math.sqrt(2.5), rel=1e-12)
 
 
-def test_equal_samples_are_at_distance_0(cells: None) -> None:
+def test_equal_samples_are_at_distance_0() -> None:
     x = np.random.default_rng(5).normal(size=1000)
     assert distance_of_samples(sample(x), sample(x), 1) == 0
     assert distance_of_samples(sample(x), sample(x[::-1]), 1) == 0
     assert distance_of_samples(sample(x, np.ones(1000)), sample(x, np.ones(1000)), 1) == 0
 
 
-def test_near_the_ends_of_what_can_be_written(cells: None) -> None:
+def test_near_the_ends_of_what_can_be_written() -> None:
     x = np.random.default_rng(6).normal(size=300)
     tiny = distance_of_samples(sample(1e-300 * x), sample(2e-300 * x), 1)
     assert tiny == pytest.approx(1e-300 * np.abs(x).mean(), rel=1e-12)

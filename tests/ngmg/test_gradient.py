@@ -11,7 +11,7 @@ from oracles import ngmg as oracle
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
-from gaussmix.distances.toeplitz import DENSE_UP_TO, kernel_matrix
+from gaussmix.distances.mmd import DENSE_UP_TO, kernel_matrix
 from gaussmix.ngmg import negative_gaussian_mixture_gradient as ngmg
 
 Problem = tuple[GaussianBasis, FloatArray, FloatArray, float]

@@ -7,7 +7,7 @@ import pytest
 
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances.means import mean_difference_bound
-from gaussmix.distances.toeplitz import kernel_matrix
+from gaussmix.distances.mmd import kernel_matrix
 from gaussmix.ngmg.gradient import inverted_ngmg_distance
 
 BASES = {

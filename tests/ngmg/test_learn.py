@@ -15,7 +15,7 @@ from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.rules import histogram_weights, kernel_weights
-from gaussmix.distances.toeplitz import kernel_matrix
+from gaussmix.distances.mmd import kernel_matrix
 from gaussmix.ngmg import (
     WeightPath,
     learn_weights,

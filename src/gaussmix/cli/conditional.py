@@ -15,7 +15,7 @@ import tyro
 from tyro.conf import Positional
 
 from gaussmix.cli._flags import CommandError, Names, Output, check_at_least, check_suffix
-from gaussmix.cli._table import WholeTable, check_table_suffix, naming, read_rows, write_rows
+from gaussmix.cli._tables import WholeTable, check_table_suffix, naming, read_rows, write_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

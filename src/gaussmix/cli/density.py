@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from gaussmix.cli._column import (
+from gaussmix.cli._flags import CommandError, Limits, Names, Output, check_at_least, check_limits, check_suffix
+from gaussmix.cli._tables import (
     QUANTILES,
     as_json,
     facts_of,
@@ -29,7 +30,6 @@ from gaussmix.cli._column import (
     spread_of,
     summary,
 )
-from gaussmix.cli._flags import CommandError, Limits, Names, Output, check_at_least, check_limits, check_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -242,7 +242,7 @@ class SampleModel:
                 sys.stdout.writelines(f"{line}\n" for line in as_text(values))
         else:
             self.output.parent.mkdir(parents=True, exist_ok=True)
-            write_batches(self.output, batches, self.count)
+            write_batches(self.output, ({"x": values} for values in batches), self.count)
             print(f"{self.count} {quantity}: {self.output}")
 
     def _drawn(self, law: GaussianMixture1D, quantity: Quantity) -> Iterator[NDArray[Any]]:

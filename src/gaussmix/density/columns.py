@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix.density.counts import BinnedCounts, add_columns
-from gaussmix.density.lattice import OF_INTEGERS
-from gaussmix.density.quantity import NUMBER, Quantity
+from gaussmix.density.quantity import NUMBER, OF_INTEGERS, Quantity
 
 BATCH_ROWS = 1 << 19
 FIRST_ROWS = 100_000  # of a Dask collection

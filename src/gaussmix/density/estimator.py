@@ -20,9 +20,8 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.columns import count_dask, first_rows, is_dask, read_columns, spread_rows, stream_batches
-from gaussmix.density.lattice import ColumnKind, integer_columns
 from gaussmix.density.model import DensityModel
-from gaussmix.density.quantity import NUMBER, format_number
+from gaussmix.density.quantity import NUMBER, ColumnKind, format_number, integer_columns
 from gaussmix.density.reflection import finite_or_not
 from gaussmix.density.report import RULES
 

@@ -1,18 +1,22 @@
 """Tables and columns of files, in batches, whatever their size: .npy, .csv, .tsv, .txt, .jsonl, .parquet, .feather.
 
-Several files, patterns and folders are one table; ``-`` is the standard input. Text may be packed (.gz, .zst). Missing
-values become NaN or NaT; `GMMExpansion` still knows that the others are integers. Text has no types: numbers that are
-whole throughout are integers.
+Several files, patterns and folders are one table; ``-`` is the standard input. A folder is all files of one format
+below it; a folder below it such as ``year=2024`` gives its files a column ``year`` (as Hive, Spark and Arrow write
+them). Text may be packed (.gz, .zst). Missing values become NaN or NaT; `GMMExpansion` still knows that the others are
+integers. Text has no types: numbers that are whole throughout are integers.
 """
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from itertools import chain
+import sys
+from collections import Counter
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +24,115 @@ from numpy.typing import NDArray
 from gaussmix._files import whole_file
 from gaussmix._guard import reading
 from gaussmix.density.columns import BATCH_ROWS
-from gaussmix.density.lattice import OF_INTEGERS, holds_integers, marked_integers
-from gaussmix.density.quantity import NUMBER, Quantity, as_text
-from gaussmix.density.sources import SourceFile, find_files
-from gaussmix.density.table_file import LEAST_ROWS, EmptyFileError, TableFile, gathered
+from gaussmix.density.quantity import NUMBER, OF_INTEGERS, Quantity, as_text, holds_integers, marked_integers
+from gaussmix.density.table_file import LEAST_ROWS, EmptyFileError, TableFile, WithFolders, gathered
+
+TEXT, LINES = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson")
+ARROW = {".parquet": "parquet", ".pq": "parquet", ".feather": "Arrow", ".arrow": "Arrow", ".ipc": "Arrow"}
+SUFFIXES = (".npy", *TEXT, ".parquet", ".feather", ".arrow", ".jsonl")
+PACKED = (".gz", ".zst")
 
 PathLike = str | os.PathLike[str]
 Source = PathLike | Sequence[PathLike]
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file, or the standard input (None); and the columns that its folders give it, by name."""
+
+    path: Path | None
+    constants: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What errors call it."""
+        return "stdin" if self.path is None else str(self.path)
+
+    @property
+    def size(self) -> int:
+        """In bytes; 0 of the standard input."""
+        return 0 if self.path is None else self.path.stat().st_size
+
+    def open(self, missing: Collection[str] = ()) -> TableFile:
+        """The table in it. Raises ValueError for one that is damaged or of no known kind, EmptyFileError."""
+        with reading(self.label, "cannot be read"):
+            table = self._open(missing)
+        return WithFolders(table, self.constants) if self.constants else table
+
+    def _open(self, missing: Collection[str]) -> TableFile:
+        if self.path is None:
+            from gaussmix.density.text import DelimitedFile, TextInput
+
+            return DelimitedFile(TextInput(None, sys.stdin.buffer), missing)
+        kind = _kind(self.path)
+        if kind is None:
+            raise ValueError(
+                f"{self.path} is none of {', '.join(SUFFIXES)} (text also .gz and .zst): convert it to one"
+            )
+        if self.size == 0:
+            raise EmptyFileError(f"{self.path} is empty")
+        if kind in TEXT or kind in LINES:
+            from gaussmix.density.text import DelimitedFile, JsonLines, TextInput
+
+            source = TextInput(self.path)
+            return JsonLines(source, missing) if kind in LINES else DelimitedFile(source, missing, kind == ".csv")
+        from gaussmix.density.table_file import NpyFile, open_arrow
+
+        return NpyFile(self.path) if kind == ".npy" else open_arrow(self.path, ARROW[kind])
+
+
+def find_files(sources: PathLike | Sequence[PathLike]) -> list[SourceFile]:
+    """What is meant, at least one. Raises ValueError for a pattern or folder without files, FileNotFoundError."""
+    named = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+    if not named:
+        raise ValueError("no file was named")
+    found: list[SourceFile] = []
+    for name in [os.fspath(each) for each in named]:
+        if name == "-":
+            found.append(SourceFile(None))
+        elif os.path.isdir(name):
+            found += _below(Path(name))
+        elif glob.has_magic(name) and not os.path.exists(name):
+            matches = [path for path in sorted(glob.glob(name, recursive=True)) if os.path.isfile(path)]
+            if not matches:
+                raise ValueError(f"no file matches {name}")
+            found += [SourceFile(Path(path)) for path in matches]
+        else:
+            os.stat(name)  # raises for one that is absent
+            found.append(SourceFile(Path(name)))
+    return found
+
+
+def _kind(path: Path) -> str | None:
+    """Its suffix, below that of a packed file; None for what cannot be read."""
+    suffix, packed = path.suffix.lower(), path.suffix.lower() in PACKED
+    if packed:
+        suffix = path.with_suffix("").suffix.lower()
+    known = suffix in TEXT or suffix in LINES or (not packed and (suffix == ".npy" or suffix in ARROW))
+    return suffix if known else None
+
+
+def _below(folder: Path) -> list[SourceFile]:
+    """All files of the one known format in a folder, hidden ones and those that begin with _ left out."""
+    inside = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    named = {path: path.relative_to(folder).parts for path in inside}
+    files = [path for path in inside if _kind(path) and not any(part[0] in "._" for part in named[path])]
+    formats = Counter(ARROW.get(kind, kind) for path in files if (kind := _kind(path)))
+    if not files:
+        raise ValueError(f"{folder} holds no file that can be read: {', '.join(SUFFIXES)} (text also .gz and .zst)")
+    if len(formats) > 1:
+        kinds = " and ".join(f"{number} {kind.removeprefix('.')}" for kind, number in formats.most_common())
+        raise ValueError(
+            f"{folder} holds files of several formats, {kinds}: name them by a pattern, {folder}/*.csv, say"
+        )
+    return [SourceFile(path, tuple(_pairs(named[path][:-1]))) for path in files]
+
+
+def _pairs(parts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for part in parts:
+        name, equals, value = part.partition("=")
+        if equals:
+            yield name, value
 
 
 class TableSource(AbstractContextManager):
@@ -208,51 +314,53 @@ def open_column(
     return ColumnSource(TableSource(find_files(sources), [column], batch_rows, missing, numbers_only=True))
 
 
-def write_column(path: PathLike, values: NDArray[Any], name: str = "x") -> None:
-    """Write numbers or dates (N,) as a .npy file, or as the column ``name`` of a .csv or .parquet file.
+def write_batches(path: PathLike, batches: Iterable[Mapping[str, NDArray[Any]]], total: int = 0) -> None:
+    """Write columns (n,) by name, one batch at a time, as .csv or .parquet; or one of ``total`` numbers as .npy.
 
     Raises ValueError for another suffix, ImportError for parquet without pyarrow.
     """
-    write_batches(path, [values], len(values), name)
-
-
-def write_batches(path: PathLike, batches: Iterable[NDArray[Any]], total: int, name: str = "x") -> None:
-    """`write_column` of ``total`` values that come in batches, of which one at a time is held."""
-    path, remaining = Path(path), iter(batches)
-    first = next(remaining)
-    write = {".npy": _write_npy, ".csv": _write_csv, ".parquet": _write_parquet}.get(path.suffix)
+    path = Path(path)
+    write = {".npy": _write_npy, ".csv": write_csv, ".parquet": _write_parquet, ".pq": _write_parquet}.get(
+        path.suffix.lower()
+    )
     if write is None:
         raise ValueError(f"{path} is none of .npy, .csv, .parquet")
     with whole_file(path) as aside:
         try:
-            write(aside, chain([first], remaining), first.dtype, total, name)
+            write(aside, batches, total)
         except ImportError as error:
             raise ImportError(f"writing {path} needs pyarrow: pip install 'gaussmix[parquet]'") from error
 
 
-def _write_npy(path: Path, batches: Iterable[NDArray[Any]], dtype: np.dtype[Any], total: int, name: str) -> None:
+def _write_npy(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]], total: int) -> None:
     with path.open("wb") as file:
-        about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (total,)}
-        np.lib.format.write_array_header_1_0(file, about)
-        for values in batches:
+        for number, batch in enumerate(batches):
+            (values,) = batch.values()
+            if number == 0:
+                about = {"descr": np.lib.format.dtype_to_descr(values.dtype), "fortran_order": False, "shape": (total,)}
+                np.lib.format.write_array_header_1_0(file, about)
             file.write(np.ascontiguousarray(values).tobytes())
 
 
-def _write_csv(path: Path, batches: Iterable[NDArray[Any]], dtype: np.dtype[Any], total: int, name: str) -> None:
-    with path.open("w") as file:
-        file.write(f"{name}\n")
-        for values in batches:
-            file.writelines(f"{line}\n" for line in as_text(values))
+def write_csv(path: Path | TextIO, batches: Iterable[Mapping[str, NDArray[Any]]], total: int = 0) -> None:
+    """`write_batches` as text, also to an open file."""
+    with nullcontext(path) if not isinstance(path, Path) else path.open("w", newline="") as file:
+        for number, batch in enumerate(batches):
+            if number == 0:
+                file.write(",".join(batch) + "\n")
+            file.writelines(",".join(cells) + "\n" for cells in zip(*map(as_text, batch.values()), strict=True))
 
 
-def _write_parquet(path: Path, batches: Iterable[NDArray[Any]], dtype: np.dtype[Any], total: int, name: str) -> None:
+def _write_parquet(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]], total: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.table({name: np.empty(0, dtype)}).schema
-    with pq.ParquetWriter(path, schema) as writer:
-        for values in batches:
-            writer.write_table(pa.table({name: values}, schema=schema))
+    with ExitStack() as stack:
+        writer: Any = None
+        for batch in batches:
+            table = pa.table(dict(batch))
+            writer = writer or stack.enter_context(pq.ParquetWriter(path, table.schema))
+            writer.write_table(table)
 
 
 def _is_float(mark: str) -> bool:

@@ -12,18 +12,18 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 
 from gaussmix._typing import FloatArray
-from gaussmix.density import bandwidth, rules
+from gaussmix.density import rules
 from gaussmix.density.auto.modes import Smoothness
 from gaussmix.density.auto.rule import find_edges, fit_automatic, fit_fast
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.density.report import BASIS_RULES, FittedDensity, Rule
+from gaussmix.density.report import FittedDensity, Rule
 from gaussmix.density.standard_units import GUARD_POINTS, Bounds, read_counts, settled
 
 Components = tuple[FloatArray, FloatArray, FloatArray]
@@ -64,7 +64,6 @@ def fit_counts(
         )
     within = given != (None, None)
     if basis is not None:
-        rule = cast(bandwidth.Rule, rule)
         components, details = _on_basis(rest, replace(basis, bounds=given), rule, cross_validate)
     else:
         if bounds == "auto":
@@ -82,32 +81,18 @@ def fit_counts(
 
 
 def _on_basis(
-    rest: BinnedCounts, basis: GaussianBasis, rule: bandwidth.Rule, cross_validate: bool
+    rest: BinnedCounts, basis: GaussianBasis, rule: str, cross_validate: bool
 ) -> tuple[Components, dict[str, Any]]:
     if cross_validate:
-        basis = replace(basis, bandwidth=bandwidth.choose_bandwidth(rest, basis, rule)[0])
+        basis = replace(basis, bandwidth=rules.choose_bandwidth(rest, basis, rule)[0])
     elif rule == "ml" and basis.bandwidth < MIN_ML_BANDWIDTH:
         warnings.warn(
             f"maximum likelihood overfits at bandwidth={basis.bandwidth:g} spacings, often to less than a histogram's "
             f"accuracy: use bandwidth='cv', or at least {MIN_ML_BANDWIDTH:g}",
             stacklevel=2,
         )
-    details: dict[str, Any] = {"bandwidth": basis.bandwidth}
-    match rule:
-        case "histogram":
-            weights = rules.histogram_weights(rest, basis)
-        case "kernel":
-            weights = rules.kernel_weights(rest, basis)
-        case "algorithm1":
-            weights, details["clipped_mass"] = rules.algorithm1_weights(rest, basis)
-        case "algorithm2":
-            weights, details["clipped_mass"] = rules.algorithm2_weights(rest, basis)
-        case "ml":
-            best = rules.ml_weights(rest, basis)
-            weights, details["optimality_gap"] = best.weights, best.gap
-        case _:
-            raise ValueError(f"the rule {rule!r} takes no basis; those that do are {', '.join(BASIS_RULES)}")
-    return (weights, basis.centers, basis.stds), details
+    weights, details = rules.basis_weights(rule, rest, basis)
+    return (weights, basis.centers, basis.stds), {"bandwidth": basis.bandwidth, **details}
 
 
 def _point_masses(positions: FloatArray, masses: FloatArray, guard: float, bounds: Bounds) -> GaussianMixture1D:

@@ -18,100 +18,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import cast
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided, sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import ArrayLike
 from scipy.linalg.lapack import dpbtrf, dpbtrs  # pyright: ignore[reportAttributeAccessIssue]
+from scipy.sparse import csr_array
 
-from gaussmix._typing import FloatArray, IntArray
+from gaussmix._typing import FloatArray
 
 _COLUMNS = 16  # of a full piece of a banded matrix beyond its band
-_AT_ONCE = 1 << 21  # entries of tables
 _TO_THE_WALL = 0.995  # share of the step at which the first weight would reach zero
 
 
-@dataclass(frozen=True)
-class BandedRows:
-    """A matrix whose row j is zero but for ``table[row[j]]``, which starts at column ``first[j]``.
-
-    Entries left of column 0 or right of the last column do not count. The rows of a lattice share few tables: with 16
-    sub-bins a cell there are 16 of them, whatever the number of components.
-    """
-
-    table: FloatArray  # (S, width); entries >= 0 where they are densities
-    row: IntArray  # (m,), indices into ``table``
-    first: IntArray  # (m,), ascending; may be negative
-    n_columns: int
-
-    def __getitem__(self, rows: IntArray) -> BandedRows:
-        """The matrix of these rows, ascending."""
-        return BandedRows(self.table, self.row[rows], self.first[rows], self.n_columns)
-
-    @cached_property
-    def _starts(self) -> IntArray:
-        """Where runs of rows with one first column start, and m at the end."""
-        return np.append(np.flatnonzero(np.diff(self.first, prepend=self.first[:1] - 1)), self.row.size)
-
-    def blocks(self) -> Iterator[_Block]:
-        """The matrix in full pieces along its diagonal, somewhat wider than its band."""
-        width, n, starts = self.table.shape[1], self.n_columns, self._starts
-        left = self.first[starts[:-1]]
-        at = 0
-        while at < left.size:
-            after = int(np.searchsorted(left, left[at] + max(_COLUMNS, width // 2)))
-            start, stop, origin = int(starts[at]), int(starts[after]), int(left[at])
-            values = np.zeros((stop - start, int(left[after - 1]) - origin + width))
-            for k in range(at, after):
-                rows, column = slice(starts[k], starts[k + 1]), left[k] - origin
-                values[rows.start - start : rows.stop - start, column : column + width] = self.table[self.row[rows]]
-            low = max(origin, 0)
-            high = max(low, min(origin + values.shape[1], n))
-            yield slice(start, stop), slice(low, high), values[:, low - origin : high - origin]
-            at = after
-
-    def _runs(self) -> Iterator[tuple[slice, IntArray, IntArray]]:
-        """Some rows at a time, the first columns (C,) of the runs that they make, and the number of every row's run."""
-        starts, step = self._starts, max(1, _AT_ONCE // len(self.table))
-        for at in range(0, starts.size - 1, step):
-            some = starts[at : at + step + 1]
-            yield slice(some[0], some[-1]), self.first[some[:-1]], np.repeat(np.arange(some.size - 1), np.diff(some))
-
-    @property
-    def _around(self) -> tuple[int, int]:
-        """From the least to after the greatest of all columns, those that do not count among them."""
-        return min(int(self.first[0]), 0), max(int(self.first[-1]) + self.table.shape[1], self.n_columns)
-
-    def times(self, pi: FloatArray) -> FloatArray:
-        """A pi, (m,)."""
-        low, high = self._around
-        padded, p = np.zeros(high - low), np.empty(self.row.size)
-        padded[-low : self.n_columns - low] = pi
-        windows = sliding_window_view(padded, self.table.shape[1])
-        for rows, first, run in self._runs():
-            p[rows] = (windows[first - low] @ self.table.T)[run, self.row[rows]]
-        return p
-
-    def transposed_times(self, u: FloatArray) -> FloatArray:
-        """A^T u, (n,)."""
-        low, high = self._around
-        S, g = len(self.table), np.zeros(high - low)
-        for rows, first, run in self._runs():
-            sums = np.bincount(run * S + self.row[rows], u[rows], first.size * S).reshape(-1, S) @ self.table
-            for c, column in enumerate(sums.T):
-                g[first - low + c] += column
-        return g[-low : self.n_columns - low]
-
-    def dense(self) -> FloatArray:
-        """(m, n)."""
-        out = np.zeros((self.row.size, self.n_columns))
-        for rows, columns, values in self.blocks():
-            out[rows, columns] = values
-        return out
-
-
 _Block = tuple[slice, slice, FloatArray]  # rows, columns and the values there; every row lies in one block
+
+
+def _blocks(A: csr_array, n: int) -> Iterator[_Block]:
+    """A banded matrix in full pieces along its diagonal, somewhat wider than its band."""
+    first, width = A.indices[A.indptr[:-1]], int(np.diff(A.indptr).max())
+    start = 0
+    while start < first.size:
+        stop = int(np.searchsorted(first, first[start] + max(_COLUMNS, width // 2)))
+        columns = slice(int(first[start]), min(int(first[stop - 1]) + width, n))
+        yield slice(start, stop), columns, A[start:stop, columns].toarray()
+        start = stop
 
 
 def _times(blocks: Iterable[_Block], pi: FloatArray) -> FloatArray:
@@ -146,7 +78,7 @@ class MaximumLikelihood:
 
 
 def maximum_likelihood_weights(
-    A: ArrayLike | BandedRows,
+    A: ArrayLike | csr_array,
     w: ArrayLike,
     background: ArrayLike = 0.0,
     *,
@@ -156,10 +88,11 @@ def maximum_likelihood_weights(
 ) -> MaximumLikelihood:
     """The weights that maximise sum_j w_j log((A pi)_j + background_j) - sum pi over pi >= 0.
 
-    ``A`` (m, n) holds the densities >= 0 of components at m data or cells, as an array or as `BandedRows`; ``w`` (m,)
-    shares or counts >= 0, scaled to sum 1, where zeros have no influence; ``background``, a number or (m,), a density
-    >= 0 that is already there and not scaled. The search starts near the weights ``start`` (n,), or from equal ones,
-    and ends once the certified gap is at most ``tol``, in nats a unit of weight, or after ``max_iter`` Newton steps.
+    ``A`` (m, n) holds the densities >= 0 of components at m data or cells, as an array, or sparse and banded: the first
+    columns of its rows ascend, and none is empty. ``w`` (m,) are shares or counts >= 0, scaled to sum 1, where zeros
+    have no influence; ``background``, a number or (m,), is a density >= 0 that is already there and not scaled. The
+    search starts near the weights ``start`` (n,), or from equal ones, and ends once the certified gap is at most
+    ``tol``, in nats a unit of weight, or after ``max_iter`` Newton steps.
 
     Raises ValueError where shapes do not fit, an entry is negative or not finite, all of w is zero, or a row with w > 0
     has neither a component nor background.
@@ -173,10 +106,10 @@ def maximum_likelihood_weights(
         raise ValueError(f"w has minimum {w.min(initial=np.inf)} and sum {total}; all must be >= 0 and some > 0")
     if not (np.isfinite(b).all() and b.min() >= 0):
         raise ValueError(f"background runs from {b.min()} to {b.max()}; it must be finite and >= 0")
-    if isinstance(A, BandedRows):
-        if A.row.shape != w.shape or A.first.shape != w.shape:
-            raise ValueError(f"A has {A.row.size} rows and w has {w.size} values; they must be as many")
-        n = A.n_columns
+    if isinstance(A, csr_array):
+        m, n = cast(tuple[int, int], A.shape)
+        if m != w.size:
+            raise ValueError(f"A has {m} rows and w has {w.size} values; they must be as many")
     else:
         A = np.asarray(A, dtype=np.float64)
         if A.ndim != 2 or A.shape[0] != w.size or A.shape[1] < 1:
@@ -195,7 +128,7 @@ def maximum_likelihood_weights(
     if not w.all():
         seen = np.flatnonzero(w)
         A, w, b = A[seen], w[seen], b[seen]
-    blocks = list(A.blocks()) if isinstance(A, BandedRows) else [(slice(None), slice(0, n), A)]
+    blocks = list(_blocks(A, n)) if isinstance(A, csr_array) else [(slice(None), slice(0, n), A)]
     return _solve(blocks, w / total, b, tol, max_iter, pi)
 
 

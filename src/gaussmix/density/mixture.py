@@ -24,7 +24,7 @@ from scipy.special import comb
 
 from gaussmix._files import TensorRecord
 from gaussmix._typing import FloatArray
-from gaussmix.density._mixture import components, exact, moments, picture, quadrature, sampling, shape, table
+from gaussmix.density._mixture import components, exact, picture, quadrature, shape, table
 from gaussmix.density._mixture.components import Tail
 from gaussmix.density._mixture.distribution import Atoms, Distribution1D, elementwise
 from gaussmix.density._mixture.simplify import Simplified, simplify
@@ -392,13 +392,13 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
         return exact.expand(self.weights, self.means, self.stds, self.bounds, self.tail)
 
     @cached_property
-    def _components(self) -> sampling.Components:
+    def _chooser(self) -> components.Chooser:
         positions, masses = self.atoms
         rest = 1 - masses.sum()
         gaussians = rest * (1 - self.tail.mass) * self.weights
         probability = np.concatenate([gaussians, masses, [rest * self.tail.mass]])
         mean = np.concatenate([self.means, positions, [math.nan]])
-        return sampling.components(probability, mean, np.concatenate([self.stds, 0 * masses, [math.nan]]))
+        return components.chooser(probability, mean, np.concatenate([self.stds, 0 * masses, [math.nan]]))
 
     @cached_property
     def _without_guard(self) -> GaussianMixture1D:
@@ -407,7 +407,7 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
         return GaussianMixture1D(self.weights, self.means, self.stds, bounds=self.bounds, atoms=self.atoms)
 
     def _mean_and_variance(self) -> tuple[float, float]:
-        mean, variance = moments.mean_and_variance(self._pieces)
+        mean, variance = quadrature.mean_and_variance(self._pieces)
         positions, masses = self.atoms
         total = float(masses @ positions) + self._rest * mean
         return total, float(masses @ (positions - total) ** 2) + self._rest * (variance + (mean - total) ** 2)
@@ -425,7 +425,7 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
         """The mean, and the moments about it up to ``order``, of a mixture without guard."""
         mean = self.mean()
         away = (self.atoms.positions - mean) ** np.arange(order + 1)[:, None]
-        return mean, away @ self.atoms.masses + self._rest * moments.central_moments(order, mean, self._pieces)
+        return mean, away @ self.atoms.masses + self._rest * quadrature.central_moments(order, mean, self._pieces)
 
     @cached_property
     def _profile(self) -> tuple[FloatArray, FloatArray]:
@@ -469,14 +469,8 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
             found = exact.quantiles(q, self._pieces, upper)
         return found if self.tail.mass else np.clip(found, *self.bounds)  # rounding may lead out
 
-    def _continuous_entropy(self) -> float:
-        return moments.entropy(self._pieces, self._table)
-
     def _draw(self, size: int, rng: np.random.Generator) -> FloatArray:
-        return sampling.draw(size, self._components, self.bounds, self.tail, rng)
-
-    def _knots(self, low: float, high: float) -> FloatArray:
-        return quadrature.knots(self._pieces, self._table, low, high)
+        return components.draw(size, self._chooser, self.bounds, self.tail, rng)
 
     def _responsibilities(self, x: FloatArray) -> FloatArray:
         found = components.responsibilities(x, self.weights, self.means, self.stds, self._pieces)

@@ -26,15 +26,14 @@ from gaussmix.density.basis import GaussianBasis, check_range
 from gaussmix.density.binning import Layout, Warp, frequencies
 from gaussmix.density.columns import is_empty, read_columns
 from gaussmix.density.counts import BinnedCounts, add_columns, as_real
-from gaussmix.density.lattice import ColumnKind, integer_columns
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.density.quantity import Quantity, format_number
+from gaussmix.density.quantity import ColumnKind, Quantity, format_number, integer_columns
 from gaussmix.density.reflection import Bounds, finite_or_not
 from gaussmix.density.report import BASIS_RULES, RULES, FitReport, FittedDensity, Rule, make_report
 from gaussmix.density.stored import StoredModel
 
 if TYPE_CHECKING:
-    from gaussmix.density.modes import Mode
+    from gaussmix.density.auto.modes import Mode
 
 Smoothness = Literal["auto", "few_modes"] | float
 
@@ -212,7 +211,7 @@ class DensityModel:
             worth some nats, more of them the more points there are; of those that chance can make, "auto" and "fast"
             draw none (``smoothness``).
         """
-        from gaussmix.density.modes import find_modes
+        from gaussmix.density.auto.modes import find_modes
 
         fit = self._only(self._fits(), "distributions_")
         return find_modes(self.counts_[0], fit.distribution)

@@ -28,8 +28,8 @@ from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.auto.scoring import sparse_probabilities
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.discrete import LatticeMixture1D, count_values
-from gaussmix.density.lattice import MOST_CELLS, ColumnKind
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.density.quantity import MOST_CELLS, ColumnKind
 from gaussmix.density.reflection import Bounds, finite_or_not
 from gaussmix.density.report import FittedDensity
 

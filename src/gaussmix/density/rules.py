@@ -15,36 +15,68 @@ by the bound's derivative (E Eq. 7, E Eq. 8); M holds those derivatives, s is th
 On a warped basis the first four work in u = asinh((x - center) / scale), where the centres are equally spaced. Points
 outside the basis's axis are not seen here: counts hold them apart.
 
-The last two see the components of a basis on the bins of its axis as a matrix with few different rows. With
+The bandwidth t by held-out likelihood: each bin's count is split at random into K parts, multinomial with probabilities
+1/K: the parts are the counts of K random folds of the data, without a second pass over it. For every fold the weights
+are fitted to the other folds and the mean log-density of the fold's points is taken; the bandwidth with the best mean
+over folds wins. Of the density that judges a point, the share 0.2 / (points fitted) is uniform on the basis's axis, so
+that a lone point far from all others costs some nats and not infinitely many.
+
+The last two see the components of a basis on the bins of its axis as a banded matrix. With
 v = (u - start) / r, component k stands at v = k with standard deviation t, bin j of S a cell covers
 [j/S - 1/2, (j+1)/S - 1/2), and
 
     A[j, k] = (probability of bin j under component k) / (width of the bin),   in 1/spacings,
 
-depends on j only through its place in the cell. Reflection at bounds adds mirror images, so bins near a bound have rows
-of their own. A component counts as zero beyond `REACH` standard deviations.
+which depends on j - S k alone but for the mirror images that reflection at bounds adds. A component counts as zero
+beyond `REACH` standard deviations.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import csr_array
 from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import SUB_BINS, GaussianBasis
 from gaussmix.density.counts import BinnedCounts
-from gaussmix.density.interior_point import BandedRows, MaximumLikelihood, maximum_likelihood_weights
+from gaussmix.density.interior_point import MaximumLikelihood, maximum_likelihood_weights
 from gaussmix.density.reflection import finite_or_not, reflections
+from gaussmix.density.standard_units import GUARD_POINTS
 
+N_FOLDS = 5
+ML_TOLERANCE = 1e-5  # nats a point; differences between bandwidths are far larger
 REACH = 8.0  # exp(-REACH^2 / 2) = 1e-14 of the peak
 TAYLOR_FROM = 0.25  # least t at which a series of four moments a bin serves; to 1e-8 from t = 1/2
 
 Kernel = Callable[[FloatArray], FloatArray]
+
+
+def basis_weights(
+    rule: str, counts: BinnedCounts, basis: GaussianBasis, tol: float = 1e-8
+) -> tuple[FloatArray, dict[str, float]]:
+    """The weights of a rule by its name, and what there is to say of them; ``tol`` is that of "ml".
+
+    Raises ValueError for a rule that takes no basis, and as the rules do.
+    """
+    match rule:
+        case "histogram":
+            return histogram_weights(counts, basis), {}
+        case "kernel":
+            return kernel_weights(counts, basis), {}
+        case "algorithm1" | "algorithm2":
+            weights, clipped = (algorithm1_weights if rule == "algorithm1" else algorithm2_weights)(counts, basis)
+            return weights, {"clipped_mass": clipped}
+        case "ml":
+            best = ml_weights(counts, basis, tol)
+            return best.weights, {"optimality_gap": best.gap}
+    raise ValueError(f"the rule {rule!r} takes no basis")
 
 
 def histogram_weights(counts: BinnedCounts, basis: GaussianBasis) -> FloatArray:
@@ -134,9 +166,9 @@ def kernel_weights(counts: BinnedCounts, basis: GaussianBasis) -> FloatArray:
     mass = bin_masses(counts, basis)
     if counts.exact and basis.bandwidth >= TAYLOR_FROM:
         sums = zip(moment_rows(basis, SUB_BINS), [mass, *counts.moments], strict=True)
-        total = np.sum([A.transposed_times(m) for A, m in sums], axis=0)
+        total = np.sum([A.T @ m for A, m in sums], axis=0)
     else:
-        total = component_rows(basis, SUB_BINS).transposed_times(mass)
+        total = component_rows(basis, SUB_BINS).T @ mass
     return total / total.sum()
 
 
@@ -148,7 +180,7 @@ def ml_weights(counts: BinnedCounts, basis: GaussianBasis, tol: float = 1e-8, ma
     if ``max_iter`` steps did not.
 
     Not in the papers, whose rules stop at or before one step of EM. Overfits below t = 5 or so, unless t was chosen by
-    held-out likelihood (`gaussmix.density.bandwidth`).
+    held-out likelihood (`choose_bandwidth`).
     """
     mass = bin_masses(counts, basis)
     bins_per_cell = SUB_BINS
@@ -157,14 +189,52 @@ def ml_weights(counts: BinnedCounts, basis: GaussianBasis, tol: float = 1e-8, ma
     mass = mass.reshape(-1, SUB_BINS // bins_per_cell).sum(1)
     used = np.flatnonzero(mass)
     rows = density_rows(basis, bins_per_cell)[used]
-    wide = 2 * rows.table.shape[1] > basis.n_components
-    best = maximum_likelihood_weights(rows.dense() if wide else rows, mass[used], tol=tol, max_iter=max_iter)
+    wide = 2 * np.diff(rows.indptr).max() > basis.n_components
+    best = maximum_likelihood_weights(rows.toarray() if wide else rows, mass[used], tol=tol, max_iter=max_iter)
     if best.gap > tol:
         warnings.warn(
             f"ml stopped after {best.n_iter} steps with an optimality gap of {best.gap:.1e} nats a point, not {tol:g}",
             stacklevel=2,
         )
     return best
+
+
+def choose_bandwidth(
+    counts: BinnedCounts, basis: GaussianBasis, rule: str, *, rng: np.random.Generator | int = 0
+) -> tuple[float, FloatArray, FloatArray]:
+    """The bandwidth t of ``basis`` (sigma = t r) that predicts held-out points best under ``rule``.
+
+    After it those that were tried, (T,): 1/2 to 32 in steps of sqrt(2), at most n/4; and the mean log-densities of
+    held-out points, (T,), in nats a point per unit of the basis's axis. The counts lie on ``basis.axis()``; points
+    outside the axis have no say. ``rng`` is a generator or a seed for the split.
+
+    Raises ValueError for counts on another axis, and too few points to split.
+    """
+    grid = 2 ** np.arange(-1, 5.5, 0.5)
+    grid = grid[grid <= max(1.0, basis.n_components / 4)]
+    mass, number = bin_masses(counts, basis), counts.counts
+    used = np.flatnonzero(number)
+    parts = np.random.default_rng(rng).multinomial(number, np.full(N_FOLDS, 1 / N_FOLDS))[used].T
+    centers, per_point = counts.axis.centers[used], mass[used] / number[used]  # importance weights go with the points
+    folds: list[tuple[BinnedCounts, float, FloatArray]] = []
+    for held in parts:
+        fitted = number[used] - held
+        if held.any() and fitted.any():
+            others = BinnedCounts(counts.axis).add(centers, sample_weight=fitted * per_point)
+            folds.append((others, GUARD_POINTS / (GUARD_POINTS + int(fitted.sum())), held * per_point))
+    if not folds:
+        raise ValueError(f"{counts.n} points cannot be split into {N_FOLDS} folds; give the bandwidth as a number")
+    held_out = np.zeros(grid.size)
+    for i, t in enumerate(grid):
+        tried = dataclasses.replace(basis, bandwidth=float(t))
+        rows = density_rows(tried, SUB_BINS)[used]
+        for others, guard, held in folds:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                weights, _ = basis_weights(rule, others, tried, tol=ML_TOLERANCE)
+            density = (1 - guard) * (rows @ weights) + guard / basis.n_components
+            held_out[i] += float(held @ np.log(density / basis.spacing) / held.sum()) / len(folds)
+    return float(grid[np.argmax(held_out)]), grid, held_out
 
 
 def bin_masses(counts: BinnedCounts, basis: GaussianBasis) -> FloatArray:
@@ -207,13 +277,13 @@ def interval(a: ArrayLike, b: ArrayLike) -> FloatArray:
     return ndtr(np.where(flip, -a, b)) - ndtr(np.where(flip, -b, a))
 
 
-def component_rows(basis: GaussianBasis, bins_per_cell: int) -> BandedRows:
+def component_rows(basis: GaussianBasis, bins_per_cell: int) -> csr_array:
     """A, with every component a Gaussian in u, the basis's own axis."""
     t, half = basis.bandwidth, 0.5 / bins_per_cell
     return _rows(basis, bins_per_cell, lambda v: interval((v - half) / t, (v + half) / t) * bins_per_cell, 1)
 
 
-def moment_rows(basis: GaussianBasis, bins_per_cell: int) -> list[BandedRows]:
+def moment_rows(basis: GaussianBasis, bins_per_cell: int) -> list[csr_array]:
     """Matrices A_m, m = 0..4, with sum_d phi(x_d; mu_k, sigma) = sum_m (A_m^T M_m)_k / r by Taylor's series.
 
     M_m are the sums of ((v - bin centre) / bin width)^m over the points of each bin.
@@ -228,7 +298,7 @@ def moment_rows(basis: GaussianBasis, bins_per_cell: int) -> list[BandedRows]:
     return [_rows(basis, bins_per_cell, derivative(m), (-1) ** m) for m in range(5)]
 
 
-def density_rows(basis: GaussianBasis, bins_per_cell: int) -> BandedRows:
+def density_rows(basis: GaussianBasis, bins_per_cell: int) -> csr_array:
     """A of the mixture as it is: on a warped basis a component is a Gaussian in x, and every row is full."""
     if basis.scale is None:
         return component_rows(basis, bins_per_cell)
@@ -239,31 +309,26 @@ def density_rows(basis: GaussianBasis, bins_per_cell: int) -> BandedRows:
     for sign, offset, shift, _ in reflections(*finite_or_not(basis.bounds), REACH * float(basis.stds.max())):
         ends = (sign * edges + (offset + shift) - basis.centers) / basis.stds
         total += interval(np.minimum(ends[:-1], ends[1:]), np.maximum(ends[:-1], ends[1:]))
-    return BandedRows(total * bins_per_cell, np.arange(len(total)), np.zeros(len(total), dtype=np.int64), n)
+    return csr_array(total * bins_per_cell)
 
 
-def _rows(basis: GaussianBasis, bins_per_cell: int, kernel: Kernel, parity: int) -> BandedRows:
+def _rows(basis: GaussianBasis, bins_per_cell: int, kernel: Kernel, parity: int) -> csr_array:
     """Rows of kernel(v_j - k) and its mirror images (times ``parity``) for the bins with centres v_j."""
     n, S = basis.n_components, bins_per_cell
-    axis = basis.axis()
     reach = REACH * basis.bandwidth + 0.5
     K = min(n - 1, math.ceil(reach))
-    offsets = np.arange(-K, K + 1)
-    place = (np.arange(S) + 0.5) / S - 0.5
-    table = kernel(place[:, None] - offsets)
-    cell, row = np.divmod(np.arange(n * S), S)
+    cell, place = np.divmod(np.arange(n * S), S)
+    offsets, v = np.arange(-K, K + 1), cell + (place + 0.5) / S - 0.5
+    values = kernel(v[:S, None] - offsets)[place]
+    axis = basis.axis()
     low, high = ((float(axis.transform(end)) - basis.start) / basis.spacing for end in finite_or_not(basis.bounds))
-    images = reflections(low, high, reach)
-    mirrored = [(sign, offset + shift) for sign, offset, shift, _ in images if (sign, shift) != (1, 0)]
-    if mirrored:
-        v = cell + place[row]
-        near = np.zeros(n * S, dtype=bool)
-        for sign, shift in mirrored:
-            near |= (sign * v + shift > -reach) & (sign * v + shift < n - 1 + reach)
-        own = table[row[near]]
-        for sign, shift in mirrored:
-            image = sign * v[near] + shift - cell[near]
-            own = own + (parity if sign < 0 else 1) * kernel(image[:, None] - offsets)
-        row[near] = S + np.arange(len(own))
-        table = np.concatenate([table, own])
-    return BandedRows(table, row, cell - K, n)
+    for sign, offset, shift, _ in reflections(low, high, reach):
+        image = sign * v + offset + shift
+        near = np.flatnonzero((image > -reach) & (image < n - 1 + reach))
+        if (sign, shift) != (1, 0):
+            away = (image - cell)[near, None] - offsets
+            values[near] += (parity if sign < 0 else 1) * kernel(away)
+    columns = cell[:, None] + offsets
+    inside = (columns >= 0) & (columns < n)
+    ends = np.append(0, np.cumsum(inside.sum(axis=1)))
+    return csr_array((values[inside], columns[inside], ends), shape=(n * S, n))

@@ -19,9 +19,8 @@ from gaussmix._guard import reading
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.discrete import LatticeMixture1D
-from gaussmix.density.lattice import ColumnKind
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.density.quantity import Quantity
+from gaussmix.density.quantity import ColumnKind, Quantity
 from gaussmix.density.report import RULES, FitReport
 
 _KINDS = {("number", ""), *((kind, unit) for kind in ("datetime", "duration") for unit in ("D", "s"))}

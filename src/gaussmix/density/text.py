@@ -72,11 +72,6 @@ class TextInput:
         self.head = bytes(head)
 
     @property
-    def is_stream(self) -> bool:
-        """Whether this can be read once only."""
-        return self._path is None
-
-    @property
     def _packing(self) -> str:
         return {".gz": "gzip", ".zst": "zstd"}.get(self._path.suffix if self._path else "", "text")
 
@@ -100,18 +95,6 @@ class TextInput:
         """Something whose ``tell()`` says how much has been read, None of a stream; and what is read."""
         with self._opened(self.head) as both:
             yield both
-
-    @contextmanager
-    def opened_by_arrow(self) -> Iterator[tuple[Any, Any]]:
-        """The same as Arrow's own files: its threads may outlive Python's, and must not call it. Not of a stream."""
-        import pyarrow as pa
-
-        with pa.OSFile(str(self._path)) as raw:
-            if self._packing == "text":
-                yield raw, raw
-            else:
-                with pa.CompressedInputStream(raw, self._packing) as unpacked:
-                    yield raw, unpacked
 
     def first_lines(self) -> list[str]:
         """Of the head, without one that it may have cut."""
@@ -189,11 +172,8 @@ class DelimitedFile(_TextFile):
 
     def batches(self, chosen: Sequence[int], batch_rows: int) -> Batches:
         styles, done = [self.style(j) for j in chosen], 0
-        read, opened = self._plainly, self._source.opened
-        if self._delimiter is not None and find_spec("pyarrow"):
-            read = self._with_arrow
-            opened = self._source.opened if self._source.is_stream else self._source.opened_by_arrow
-        with opened() as (raw, file):
+        read = self._with_arrow if self._delimiter is not None and find_spec("pyarrow") else self._plainly
+        with self._source.opened() as (raw, file):
             try:
                 for columns in read(file, chosen, batch_rows):
                     values = []
@@ -213,9 +193,8 @@ class DelimitedFile(_TextFile):
 
     def _failed(self, error: Exception, chosen: Sequence[int], done: int) -> ValueError:
         """What pyarrow or the disk said, with pyarrow's rows, which count the header, as ours."""
-        text, skipped = str(error) or type(error).__name__, int(self._header)
-        if self._source.is_stream and done:  # where each block is read by itself
-            skipped = -done
+        text = str(error) or type(error).__name__
+        skipped = -done if done else int(self._header)  # each block is read by itself
         if found := re.search(r"column #(\d+): Row #(\d+): .*invalid value '(.*)'", text, re.DOTALL):
             cell = CellError(0, found[3])
             return self.bad_cell(int(found[1]), int(found[2]) - skipped, cell)
@@ -242,11 +221,11 @@ class DelimitedFile(_TextFile):
             lines.detach()  # it is not ours to close
 
     def _with_arrow(self, file: IO[bytes], chosen: Sequence[int], batch_rows: int) -> Iterator[list[Any]]:
-        """Plain columns as numbers, others as cells, in blocks in which a row must fit."""
+        """Plain columns as numbers, others as cells."""
         import pyarrow as pa
         import pyarrow.csv as pc
 
-        names, skipped = [str(j) for j in range(len(self.names))], int(self._header)
+        names = [str(j) for j in range(len(self.names))]
         plain = [self.style(j).kind == "plain" for j in chosen]
         types = {names[j]: pa.float64() if simple else pa.string() for j, simple in zip(chosen, plain, strict=True)}
         size, parse = max(BUFFER, self._least), pc.ParseOptions(delimiter=self._delimiter)
@@ -254,21 +233,12 @@ class DelimitedFile(_TextFile):
             include_columns=[names[j] for j in chosen], column_types=types, null_values=list(self._missing)
         )
 
-        def options(block_size: int, skipped: int) -> Any:
-            return pc.ReadOptions(use_threads=False, block_size=block_size, column_names=names, skip_rows=skipped)
-
-        def batches() -> Iterator[Any]:
-            if not self._source.is_stream:
-                with pc.open_csv(file, options(size, skipped), parse, convert) as reader:
-                    yield from reader
-                return
-            for number, block in enumerate(_blocks_of_lines(file, size, self.label)):
-                read = options(len(block) + 1, 0 if number else skipped)
-                yield from pc.read_csv(pa.BufferReader(block), read, parse, convert).to_batches()
-
-        for batch in batches():
-            columns = zip(plain, batch.columns, strict=True)
-            yield [arrow_values(column) if simple else column.to_pylist() for simple, column in columns]
+        for number, block in enumerate(_blocks_of_lines(file, size, self.label)):
+            skipped = 0 if number else int(self._header)
+            read = pc.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names, skip_rows=skipped)
+            for batch in pc.read_csv(pa.BufferReader(block), read, parse, convert).to_batches():
+                columns = zip(plain, batch.columns, strict=True)
+                yield [arrow_values(column) if simple else column.to_pylist() for simple, column in columns]
 
 
 def _blocks_of_lines(file: IO[bytes], size: int, label: str) -> Iterator[bytes]:
@@ -276,7 +246,7 @@ def _blocks_of_lines(file: IO[bytes], size: int, label: str) -> Iterator[bytes]:
     rest = b""
     while data := file.read(size):
         data = rest + data
-        end = data.rfind(b"\n") + 1
+        end = (data.rfind(b"\n") if b"\n" in data else data.rfind(b"\r")) + 1
         rest = data[end:]
         if len(rest) > MOST_LINE:
             raise _too_long(label)

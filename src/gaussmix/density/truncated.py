@@ -170,6 +170,3 @@ class TruncatedMixture1D(Distribution1D):
         x = np.clip(x, *self._ends)
         first, last = self._ends[::-1] if upper else self._ends
         return np.select([q == 0, q == 1, (q > 0) & (q < 1)], [first, last, x], math.nan)
-
-    def _knots(self, low: float, high: float) -> FloatArray:
-        return self.mixture._knots(max(low, self._ends[0]), min(high, self._ends[1]))

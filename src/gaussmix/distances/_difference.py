@@ -31,8 +31,8 @@ from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray
 from gaussmix.density._mixture import exact
+from gaussmix.density._mixture.quadrature import Features
 from gaussmix.distances._inputs import Law, Sample, continuous_share
-from gaussmix.distances._mixtures.quadrature import Features
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _ROWS = 128  # points at a time

@@ -122,11 +122,10 @@ def weight_rows(
     b_weights: Weights = None,
     *,
     names: tuple[str, str] = ("a", "b"),
-    checked: bool = True,
 ) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
     """Weights (..., n) on a basis, broadcast against each other: both as contiguous (B, n), and the shape before n.
 
-    If not ``checked``, only shapes are looked at. Raises, with the arguments' ``names``, ValueError for another n, for
+    Raises, with the arguments' ``names``, ValueError for another n, for
     shapes that do not broadcast and what are no weights, TypeError for no numbers and for weights of samples.
     """
     if a_weights is not None or b_weights is not None:
@@ -134,9 +133,7 @@ def weight_rows(
     if not isinstance(basis, GaussianBasis):
         raise TypeError(f"basis is a {type(basis).__name__}; give the GaussianBasis that the weights belong to")
     first, second, shape = broadcast_rows(a, b, basis.n_components, "with basis=, give weights", names)
-    if checked:
-        first, second = check_weight_rows(first, names[0]), check_weight_rows(second, names[1])
-    return first, second, shape
+    return check_weight_rows(first, names[0]), check_weight_rows(second, names[1]), shape
 
 
 def broadcast_rows(

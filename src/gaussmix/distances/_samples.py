@@ -7,11 +7,6 @@ Point masses x (N,) and y (M,) with distribution functions F and G, and quantile
 Masses are whole numbers, M for each of x and N for each of y over their greatest common divisor, so that F - G is
 exact. Weights are summed from the left up to the middle of the probability, and from the right beyond it, so that
 little mass far out keeps its digits.
-
-Large samples are not sorted for W_1. Points go into cells. Within a cell F and G only rise: where F - G at the left end
-is at least what G rises, or at most -(what F rises), it keeps its sign, and neither changes it, nor its integral, if
-all points of x in the cell move to their mean, and those of y to theirs. What remains are means and the points of other
-cells; only these are sorted.
 """
 
 from __future__ import annotations
@@ -20,21 +15,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray
 from gaussmix.distances._inputs import Sample
 
-N_CELLS = 2**15
-"""Where most points are; one more on either side holds what lies outside."""
-SORT_BELOW = 2**15
-"""So many points, of both samples together, are sorted."""
-N_LOOKED_AT = 2**11
-"""How many points of each sample tell where most points are."""
-OUTSIDE = 1 / 128
-"""The share of these beyond either end: heavy tails must not make the cells wide."""
-CHUNK = 2**14
-"""Points at a time go through their cells' numbers, which then stay in the cache."""
 LARGEST_EXPONENT = 900
 """Of 2: numbers beyond, or all below its inverse, are first brought near 1, where neither sums nor powers overflow.
 Powers of 2 do not round."""
@@ -57,10 +41,6 @@ def distance_of_samples(x: Sample, y: Sample, p: float) -> float:
         return float(np.ldexp(distance_of_samples(x, y, p), exponent))
     n, m = x.values.size, y.values.size
     weighted = x.masses is not None or y.masses is not None
-    if not weighted and p == 1 and n + m >= SORT_BELOW:
-        few = _collapsed(x.values, y.values)
-        if few is not None:
-            return _area(*few)
     if not weighted and n == m:
         moves = np.abs(np.sort(x.values) - np.sort(y.values))
         return float(moves.mean()) if p == 1 else _norm(np.array([1 / n]), moves, p)
@@ -134,46 +114,3 @@ def _moves(x: Points, y: Points) -> tuple[FloatArray, FloatArray]:
         lengths.append(length / whole)
         gaps.append(np.abs(x.values[::side][i] - y.values[::side][j]))
     return np.concatenate(lengths), np.concatenate(gaps)
-
-
-def _collapsed(x: FloatArray, y: FloatArray) -> tuple[Points, Points] | None:
-    """Point masses with the same integral |F - G|, of which there are fewer; None where cells do not spare half."""
-    few = np.sort(np.concatenate([values[:: max(values.size // N_LOOKED_AT, 1)] for values in (x, y)]))
-    outside = int(OUTSIDE * few.size)
-    low, high = few[outside], few[-1 - outside]
-    width = (high - low) / N_CELLS
-    if width < np.finfo(float).tiny:
-        return None
-    common = math.gcd(x.size, y.size)
-    cells = [_cells(values, low, 1 / width) for values in (x, y)]
-    x_count, y_count = (np.bincount(cell, minlength=N_CELLS + 2) for cell in cells)
-    x_mass, y_mass = x_count * (y.size // common), y_count * (x.size // common)
-    before = np.cumsum(x_mass - y_mass) - (x_mass - y_mass)
-    certain = (before >= y_mass) | (-before >= x_mass)
-    certain[[0, -1]] = False
-    if x_count[certain].sum() + y_count[certain].sum() < 0.5 * (x.size + y.size):
-        return None
-    points = []
-    for values, cell, count, other in ((x, cells[0], x_count, y), (y, cells[1], y_count, x)):
-        means = certain & (count > 0)
-        sums = np.bincount(cell, values, N_CELLS + 2)
-        each, rest = other.size // common, np.sort(values[~certain[cell]])
-        merged = np.concatenate([sums[means] / count[means], rest])
-        masses = np.concatenate([each * count[means], np.full(rest.size, each)]).astype(np.float64)
-        order = np.argsort(merged, kind="stable")
-        points.append(Points(merged[order], masses[order]))
-    return points[0], points[1]
-
-
-def _cells(values: FloatArray, low: float, per_width: float) -> NDArray[np.int32]:
-    """1..N_CELLS, or 0 and N_CELLS + 1 outside."""
-    cells, scaled = np.empty(values.size, np.int32), np.empty(CHUNK)
-    for start in range(0, values.size, CHUNK):
-        part = values[start : start + CHUNK]
-        here = scaled[: part.size]
-        np.subtract(part, low, out=here)
-        np.multiply(here, per_width, out=here)
-        np.add(here, 1.0, out=here)
-        np.clip(here, 0.0, N_CELLS + 1.0, out=here)
-        cells[start : start + CHUNK] = here
-    return cells

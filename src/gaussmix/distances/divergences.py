@@ -14,7 +14,7 @@ The total variation distance, how much of the probability has to move, is
     TV(a, b) = 1/2 int |f_a - f_b| dx + 1/2 sum_j |a_j - b_j|  =  max over sets S of |P_a(S) - P_b(S)|,
 
 f: densities of the continuous parts, a_j, b_j: masses of the atoms. The integral is that of the cdfs' differences, on
-panels of one sign or zero (`_mixtures.absolute`; `_lattice.rows` for weights on one basis).
+panels of one sign or zero (`_absolute`; `_lattice` for weights on one basis).
 
 Of probability vectors, component by component,
 
@@ -40,9 +40,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from gaussmix._typing import FloatArray
 from gaussmix.density._mixture import exact
+from gaussmix.density._mixture.quadrature import REACH, features, integral, panels
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.discrete import LatticeMixture1D
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.distances._absolute import absolute_difference, atom_difference
 from gaussmix.distances._inputs import (
     Weights,
     as_densities,
@@ -55,10 +57,7 @@ from gaussmix.distances._inputs import (
     weight_rows,
     with_values_of,
 )
-from gaussmix.distances._lattice.rows import row_distances
-from gaussmix.distances._mixtures.absolute import absolute_difference
-from gaussmix.distances._mixtures.quadrature import REACH, features, integral, panels
-from gaussmix.distances._mixtures.signed import atom_difference
+from gaussmix.distances._lattice import row_distances
 
 STEPS = 2  # of the trapezoidal rule in a standard deviation, at first
 AGREEMENT = 1e-9

@@ -27,12 +27,12 @@ from scipy.linalg import matmul_toeplitz, toeplitz
 from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray
+from gaussmix.density._mixture.quadrature import panels, rule
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.distances._difference import TO_LEGENDRE, Difference
 from gaussmix.distances._inputs import Law, Sample, Weights, as_law, hint_at_names, is_lattice, shaped, weight_rows
-from gaussmix.distances._mixtures.quadrature import panels, rule
 from gaussmix.distances._samples import difference_of_cdfs, in_order, running_sums
-from gaussmix.distances.toeplitz import DENSE_UP_TO
+from gaussmix.distances.mmd import DENSE_UP_TO
 
 WIDTH = 1.0  # of a panel, in standard deviations: there a polynomial of degree 15 is a distribution function to 1e-16
 _ORDERS = np.arange(16)

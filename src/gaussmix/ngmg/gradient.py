@@ -29,7 +29,7 @@ from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import shaped, weight_rows
 from gaussmix.distances.means import cdf_integrals, whole_interval
-from gaussmix.distances.toeplitz import kernel_matrix, kernel_product
+from gaussmix.distances.mmd import kernel_matrix, kernel_product
 
 
 def common_basis(given: GaussianBasis | None, **values: ArrayLike | GMMExpansion | None) -> GaussianBasis:

@@ -47,7 +47,7 @@ from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.rules import histogram_weights
 from gaussmix.distances._inputs import Sample, as_law, weight_rows
-from gaussmix.distances.toeplitz import kernel_product
+from gaussmix.distances.mmd import kernel_product
 from gaussmix.ngmg.gradient import basis_sigma, common_basis, smoothed, weights_of
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracles.mixtures import MIXTURES
 from scipy.stats import chi2, ks_2samp, kstest
 
-from gaussmix.density._mixture import sampling
+from gaussmix.density._mixture import components
 from gaussmix.density.mixture import GaussianMixture1D
 
 N = 100_000
@@ -108,9 +108,9 @@ class EvenlySpaced:
 def test_evenly_spaced_uniforms_choose_components_in_their_shares(values: list[float]):
     probability, n = np.array(values) / sum(values), 1000
     numbers = np.arange(probability.size)
-    chooser = sampling.components(probability, numbers.astype(float), np.ones(probability.size))
+    chooser = components.chooser(probability, numbers.astype(float), np.ones(probability.size))
     chosen = np.empty(n)
-    loop: Any = sampling.place_numbers
+    loop: Any = components.place_numbers
     loop.function(*chooser, -np.inf, np.inf, EvenlySpaced(n), chosen)
     assert np.all(abs(np.bincount(chosen.astype(int), minlength=numbers.size) - n * probability) <= 1 + 1e-9)
     assert np.all(probability[chosen.astype(int)] > 0)

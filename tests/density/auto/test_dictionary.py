@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from gaussmix.density.auto.dictionary import MAX_CELLS, SUPPORT, Dictionary, build_dictionary, cell_boundaries
 from gaussmix.density.auto.scoring import cell_probabilities
+from gaussmix.density.auto.selection import MAX_CELLS, SUPPORT, Dictionary, build_dictionary, cell_boundaries
 
 OPEN = (-math.inf, math.inf)
 

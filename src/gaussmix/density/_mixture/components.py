@@ -1,6 +1,11 @@
-"""The components of a mixture: what values they may have, and which of them a point came from.
+"""The components of a mixture: what values they may have, which of them a point came from, and numbers drawn from them.
 
 r_i(x) = (1 - g) pi_i N_fold(x; mu_i, sigma_i^2) / p(x),    the posterior probabilities of the components
+
+The component of a random number is the first whose cumulative probability is above a uniform number; a guide to equally
+spaced ones leads to it or just before. Gaussians are folded back at the bounds; an atom is a component of standard
+deviation 0, which is not; the guard, if there is one, is a component of standard deviation NaN, whose numbers are drawn
+last.
 """
 
 from __future__ import annotations
@@ -9,8 +14,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
 
+from gaussmix._compiled import kernel
 from gaussmix._typing import FloatArray
 from gaussmix.density._mixture.distribution import Atoms
 from gaussmix.density._mixture.exact import Pieces, guard_log_density
@@ -130,3 +137,48 @@ def checked_atoms(atoms: tuple[ArrayLike, ArrayLike] | None) -> Atoms:
     if not (masses > 0).all() or masses.sum() > 1 + SUM_TOLERANCE:
         raise ValueError(f"atoms have masses {masses}; each must be positive, their sum {masses.sum():.6g} at most 1")
     return Atoms(frozen(positions), frozen(masses / max(masses.sum(), 1.0)))
+
+
+Chooser = tuple[FloatArray, NDArray[np.int32], FloatArray, FloatArray]
+
+
+def chooser(probability: FloatArray, mean: FloatArray, std: FloatArray) -> Chooser:
+    """The (K,) components of positive probability: cumulative probabilities, guide (G,), means, standard deviations.
+
+    Entry k of the guide is the first component whose cumulative probability is above k / G.
+    """
+    used = probability > 0
+    cumulative = np.cumsum(probability[used])
+    cumulative /= cumulative[-1]
+    size = max(4096, 1 << (8 * cumulative.size).bit_length())
+    guide = np.searchsorted(cumulative, np.arange(size) / size, side="right")
+    return cumulative, guide.astype(np.int32), mean[used], std[used]
+
+
+@kernel
+def place_numbers(cumulative, guide, mean, std, low, high, rng, out):
+    """Fill ``out`` with independent numbers, NaN for the guard's."""
+    period = 2 * (high - low)
+    for k in range(out.size):
+        u = rng.random()
+        i = guide[int(u * guide.size)]
+        while cumulative[i] <= u:
+            i += 1
+        x = mean[i] + std[i] * rng.standard_normal()
+        if not low <= x <= high and std[i] > 0:
+            below = x < low
+            away = (low - x if below else x - high) % period
+            away = min(away, period - away)
+            x = min(low + away, high) if below else max(high - away, low)
+        out[k] = x
+
+
+def draw(size: int, c: Chooser, bounds: tuple[float, float], tail: tuple[float, ...], rng: Generator) -> FloatArray:
+    """``size`` independent numbers; ``tail``: the guard's mass, location and scale."""
+    out = np.empty(size)
+    with rng.bit_generator.lock:
+        place_numbers(*c, *bounds, rng, out)
+    if tail[0] > 0:
+        guarded = np.flatnonzero(np.isnan(out))
+        out[guarded] = tail[1] + tail[2] * rng.standard_t(3, guarded.size)
+    return out

@@ -1,7 +1,12 @@
 """What distributions of a continuous part and point masses have in common: the methods of SciPy's frozen distributions.
 
 A class says what its continuous part is, at arrays (N,): log-density, mass outside on either side and its log,
-quantiles, and what lies between two numbers. Point masses (`gaussmix.density._mixture.atoms`) are laid over it here.
+quantiles, and what lies between two numbers. Point masses are laid over it here:
+
+    P(X <= x) = (1 - A) F(x) + sum over y_j <= x of a_j,    A = sum_j a_j
+
+F is the continuous part's. Quantiles are generalised inverses: the smallest x with P(X <= x) >= q. At the atoms both
+tails are kept as numbers, so that a quantile of P(X <= y_j) is y_j itself.
 """
 
 from __future__ import annotations
@@ -12,13 +17,71 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
 from gaussmix._typing import FloatArray
 from gaussmix.density._mixture import quadrature
-from gaussmix.density._mixture.atoms import AtomOverlay
 from gaussmix.density._mixture.exact import Pieces
+
+
+class AtomOverlay:
+    """Atoms at increasing positions (A,) with masses (A,); ``below`` and ``above`` are F and 1 - F there, (A,)."""
+
+    def __init__(self, positions: FloatArray, masses: FloatArray, below: FloatArray, above: FloatArray):
+        self.positions, self.masses = positions, masses
+        self.continuous = max(0.0, 1 - float(masses.sum()))
+        before = np.append(0.0, np.cumsum(masses))
+        after = np.append(np.cumsum(masses[::-1])[::-1], 0.0)
+        self._before, self._after = before, after
+        self._up_to = np.minimum(self.continuous * below + before[1:], 1.0)
+        self._beyond = np.minimum(self.continuous * above + after[1:], 1.0)
+
+    def log_density(self, x: FloatArray, continuous: FloatArray) -> FloatArray:
+        """log of the density with respect to length plus counting measure, given the continuous part's at x."""
+        share = math.log(self.continuous) if self.continuous > 0 else -math.inf
+        nearest, is_atom = self._find(x)
+        return np.where(is_atom, np.log(self.masses)[nearest], share + continuous)
+
+    def outside(self, x: FloatArray, continuous: FloatArray, upper: bool) -> FloatArray:
+        """P(X > x) if ``upper``, else P(X <= x), given the continuous part's."""
+        nearest, is_atom = self._find(x)
+        passed = np.searchsorted(self.positions, x, "right")
+        sums, at_atoms = (self._after, self._beyond) if upper else (self._before, self._up_to)
+        return np.where(is_atom, at_atoms[nearest], np.minimum(self.continuous * continuous + sums[passed], 1.0))
+
+    def log_outside(self, x: FloatArray, continuous: FloatArray, upper: bool) -> FloatArray:
+        """log of `outside` where that underflows, given the log of the continuous part's."""
+        passed = np.searchsorted(self.positions, x, "right")
+        sums = (self._after if upper else self._before)[passed]
+        with np.errstate(divide="ignore"):
+            return np.logaddexp(np.log(sums), np.log(self.continuous) + continuous)
+
+    def quantiles(self, q: FloatArray, continuous: Callable[[FloatArray, bool], FloatArray], upper: bool) -> FloatArray:
+        """The smallest x with at least q (N,) at or below it; if ``upper``, with at most q above it."""
+        if upper:
+            positions, sums = self.positions[::-1], self._after[::-1]
+            start, end = self._beyond[::-1], (self._beyond + self.masses)[::-1]
+        else:
+            positions, sums = self.positions, self._before
+            start, end = self._up_to - self.masses, self._up_to
+        passed = np.searchsorted(end, q, "left")
+        candidate = np.minimum(passed, positions.size - 1)
+        in_atom = (passed < positions.size) & (q >= start[candidate]) & (q <= end[candidate]) & (q >= 0)
+        if self.continuous > 0:
+            rest = np.clip((q - sums[passed]) / self.continuous, 0.0, 1.0)
+            between = continuous(np.where((q >= 0) & (q <= 1), rest, math.nan), upper)
+            ends = np.concatenate([[math.inf if upper else -math.inf], positions, [-math.inf if upper else math.inf]])
+            sides = np.sort([ends[passed], ends[passed + 1]], axis=0)
+            between = np.clip(between, *sides)  # where rounding leaves a mass of 0 or 1 beside an atom
+        else:
+            between = np.where((q >= 0) & (q <= 1), positions[candidate], math.nan)
+        return np.where(in_atom, positions[candidate], between)
+
+    def _find(self, x: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        nearest = np.minimum(np.searchsorted(self.positions, x), self.positions.size - 1)
+        return nearest, self.positions[nearest] == x
+
 
 _UNDERFLOWS = 1e-290  # probabilities below are summed in logs
 
@@ -39,37 +102,15 @@ class Distribution1D:
 
     atoms: Atoms
 
-    # -- what a class says: of the continuous part alone
-
-    def _log_density(self, x: FloatArray) -> FloatArray:
-        raise NotImplementedError
-
-    def _mass_outside(self, x: FloatArray, upper: bool) -> FloatArray:
-        raise NotImplementedError
-
-    def _log_mass_outside(self, x: FloatArray, upper: bool) -> FloatArray:
-        raise NotImplementedError
-
-    def _mass_between(self, low: float, high: float) -> float:
-        raise NotImplementedError
-
-    def _quantiles_outside(self, q: FloatArray, upper: bool) -> FloatArray:
-        raise NotImplementedError
-
-    @cached_property
-    def _pieces(self) -> Pieces:
-        raise NotImplementedError
-
-    @cached_property
-    def _ends(self) -> tuple[float, float]:
-        raise NotImplementedError
-
-    def _knots(self, low: float, high: float) -> FloatArray:
-        raise NotImplementedError
-
-    @cached_property
-    def _without_guard(self) -> Distribution1D:
-        raise NotImplementedError
+    # what a class says: of the continuous part alone
+    _log_density: Callable[[FloatArray], FloatArray]
+    _mass_outside: Callable[[FloatArray, bool], FloatArray]
+    _log_mass_outside: Callable[[FloatArray, bool], FloatArray]
+    _mass_between: Callable[[float, float], float]
+    _quantiles_outside: Callable[[FloatArray, bool], FloatArray]
+    _pieces: cached_property[Pieces]
+    _ends: cached_property[tuple[float, float]]
+    _without_guard: cached_property[Any]
 
     # -- what it has
 
@@ -181,7 +222,7 @@ class Distribution1D:
         positions, masses = (values[inside] for values in self.atoms)
         total = float(masses @ quadrature.evaluate(function, positions)) if masses.size else 0.0
         if self._rest > 0:
-            total += self._rest * quadrature.integrate(function, self._log_density, self._knots(*ends))
+            total += self._rest * quadrature.expectation(function, self._log_density, self._pieces, *ends)
         if conditional:
             probability = self._probability(low, high)
             if not probability > 0:
@@ -194,7 +235,8 @@ class Distribution1D:
         of_atoms = -float(xlogy(self.atoms.masses, self.atoms.masses).sum())
         if self._rest <= 0:
             return of_atoms
-        return of_atoms + self._rest * (self._continuous_entropy() - math.log(self._rest))
+        continuous = quadrature.entropy(self._log_density, self._pieces, *self._ends)
+        return of_atoms + self._rest * (continuous - math.log(self._rest))
 
     def rvs(
         self,
@@ -216,9 +258,6 @@ class Distribution1D:
         return self._draw(math.prod(shape), rng).reshape(shape)[()]
 
     # -- inside
-
-    def _continuous_entropy(self) -> float:
-        return quadrature.integrate(lambda x: -self._log_density(x), self._log_density, self._knots(*self._ends))
 
     def _draw(self, size: int, rng: np.random.Generator) -> FloatArray:
         return self._quantiles(rng.random(size), False)

@@ -18,6 +18,7 @@ from scipy.special import erfc, log_ndtr, ndtr, ndtri
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.reflection import NEGLIGIBLE, UNIFORM_FROM, mirror_images
 
+_OVER = 60.0  # standard deviations from the means, beyond which a guard is all that counts
 REACH = 10.0  # standard deviations from the means, beyond which there is next to no mass
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _SQRT_3 = math.sqrt(3.0)
@@ -111,8 +112,8 @@ def log_densities(x: FloatArray, p: Pieces) -> FloatArray:
     """log of the density at x (N,)."""
     out = guard_log_density(x - p.guard_loc, p)
     out[np.isnan(x)] = math.nan
-    inside = np.flatnonzero((p.low <= x) & (x <= p.high))
-    for rows in blocks(inside, p):
+    low, high = extent(p, _OVER) if p.guard_mass > 0 else (p.low, p.high)
+    for rows in blocks(np.flatnonzero((low <= x) & (x <= high)), p):
         terms = np.subtract.outer(x[rows], p.mean)
         terms *= p.inverse_std * math.sqrt(0.5)
         np.subtract(p.log_height, np.square(terms, out=terms), out=terms)
@@ -195,9 +196,9 @@ def _masses_between(x: FloatArray, end: float, p: Pieces) -> FloatArray:
     return out
 
 
-def extent(p: Pieces) -> tuple[float, float]:
-    """The bounds, or `REACH` standard deviations beyond the means."""
-    reach = REACH / p.inverse_std
+def extent(p: Pieces, stds: float = REACH) -> tuple[float, float]:
+    """The bounds, or so many standard deviations beyond the means."""
+    reach = stds / p.inverse_std
     low = (p.mean - reach).min(initial=p.low if p.flat else math.inf)
     high = (p.mean + reach).max(initial=p.high if p.flat else -math.inf)
     return max(p.low, low), min(p.high, high)

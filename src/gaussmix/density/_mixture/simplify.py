@@ -5,10 +5,10 @@ Pairs of Gaussians are merged, mean and variance kept, the cheapest pair first. 
     B_ij = [ (w_i + w_j) log s_ij^2 - w_i log s_i^2 - w_j log s_j^2 ] / 2,
 
 a bound on what it adds to the Kullback-Leibler divergence, here times 1 + (s_ij / spread)^2, so that far tails, which
-count for Wasserstein distances, are not merged first. Some steps of EM and of Fisher scoring then bring the Gaussians
-that are left nearer to the original,
+count for Wasserstein distances, are not merged first. Some steps of Fisher scoring (`auto.scoring`) then bring the
+Gaussians that are left nearer to the original,
 
-    max over w, m, s of  sum_j p_j log q(x_j),      x_j, p_j: nodes and masses of a quadrature of the original.
+    max over w, m, s of  sum_j p_j log q_j,      p_j, q_j: probabilities of cells under the original and under them.
 
 How far that is from the original is not hoped for but bounded: F and G rise, so that between x_j and x_(j+1)
 
@@ -26,20 +26,22 @@ import numpy as np
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density._mixture import exact
 from gaussmix.density._mixture.distribution import Distribution1D
-from gaussmix.density._mixture.table import PolynomialTable
 from gaussmix.density.reflection import reflect
 
 if TYPE_CHECKING:
+    from gaussmix.density.auto.scoring import Likelihood
     from gaussmix.density.mixture import GaussianMixture1D
 
 MOST_PAIRED = 2048  # Gaussians of which all pairs are looked at; of more, neighbours are merged first
-_EM_STEPS, _SCORING_STEPS, _FEWEST_STEPS = 5, 12, 3
-_SCORING_WORK = 2e7  # nodes times squared number of Gaussians, up to which all steps are taken
-_MOST_NODES = 4096
+_SCORING_STEPS, _FEWEST_STEPS = 30, 3
+_SCORING_WORK = 1e7  # cells times squared number of Gaussians, up to which all steps are taken
+_CELLS = 1024
+_MANY = 1e9  # points: steps end where they gain less than 1e-11 nats a point
 _REFINED = 3  # searches for fewer once enough are known, and these are many
 _FIRST, _POWER = 24, 2.5  # Gaussians that are tried first; distances fall about as the number to this power
 _LEAST_WEIGHT = 1e-14
-_FAR_BELOW = -200.0  # logs of shares that are none
+_BACKGROUND = 1e-20  # of the points, where there are no Gaussians yet
+_LEAST_STD = 1e-3  # of what it was
 _COARSE, _FINE = 1 << 15, 1 << 17  # panels of a certificate
 _SMALLEST = 1e-75  # unit of data that are simplified as they are
 _ROUNDING = 1e-12  # of values of distribution functions
@@ -57,19 +59,14 @@ class Simplified(NamedTuple):
     distance: float
 
 
-class Nodes(NamedTuple):
-    """A quadrature of a density: points (N,) and their masses, with sum 1."""
+def cells_of(law: GaussianMixture1D) -> Likelihood:
+    """A mixture without bounds as `_MANY` points in cells, half of them even, half of equal probability."""
+    from gaussmix.density.auto.scoring import Likelihood
 
-    x: FloatArray
-    mass: FloatArray
-
-
-def nodes(t: PolynomialTable) -> Nodes:
-    """Two Gauss-Legendre points in each cell of the table, or one where these are too many."""
-    cells = t.logs[np.isfinite(t.logs[:, 1])]
-    half, at = 1 / cells[:, 1:2], np.array([-1.0, 1.0] if 2 * len(cells) <= _MOST_NODES else [0.0]) / math.sqrt(3)
-    mass = half * np.exp(np.polynomial.polynomial.polyval(at, cells[:, 2:].T))
-    return Nodes((cells[:, :1] + half * at).ravel(), mass.ravel() / mass.sum())
+    even = np.linspace(*exact.extent(law._pieces), _CELLS // 2)
+    edges = np.unique(np.concatenate([even, law.ppf(np.linspace(0, 1, _CELLS // 2)[1:-1])]))
+    counts = _MANY * np.maximum(np.diff(law.cdf(edges)), 0.0)  # rounding may lead below
+    return Likelihood(edges, counts, _BACKGROUND * counts, (-math.inf, math.inf))
 
 
 def merge_order(g: Gaussians, spread: float) -> list[tuple[int, int]]:
@@ -147,56 +144,17 @@ def merge(g: Gaussians, order: list[tuple[int, int]], k: int) -> Gaussians:
     return weight, mean, np.bincount(label, w * (v + (m - mean[label]) ** 2)) / weight
 
 
-def polish(g: Gaussians, at: Nodes) -> Gaussians:
-    """Gaussians of a greater likelihood at the nodes: EM, then Fisher scoring with Levenberg's damping."""
+def polish(g: Gaussians, target: Likelihood) -> Gaussians:
+    """Gaussians of a greater likelihood of the target's cells, by Fisher scoring."""
+    from gaussmix.density.auto.scoring import Mixture, refine  # SciPy's linear algebra takes long to load
+
     w, m, v = g
-    for _ in range(_EM_STEPS):
-        share = _shares(w, m, v, at.x)[0]
-        share *= at.mass[:, None]
-        w = share.sum(0) + 1e-300
-        m = share.T @ at.x / w
-        away = at.x[:, None] - m
-        v = np.maximum(np.einsum("jk,jk,jk->k", away, away, share) / w, 1e-6 * v)
-    damping, root_mass = 1e-2, np.sqrt(at.mass)[:, None]
-    share, z, log_q = _shares(w, m, v, at.x)
-    steps = _SCORING_STEPS * _SCORING_WORK / (at.x.size * w.size**2)
-    for _ in range(round(min(max(steps, _FEWEST_STEPS), _SCORING_STEPS))):
-        by_mean = share * z
-        slopes = np.concatenate([share - w, by_mean, by_mean * z - share], axis=1)
-        gradient, before = at.mass @ slopes, float(at.mass @ log_q)
-        slopes *= root_mass
-        information = slopes.T @ slopes
-        diagonal = np.diag(information)
-        while damping < 1e6:
-            damped = information + np.diag(damping * diagonal + 1e-14)
-            step = np.clip(np.linalg.solve(damped, gradient), -1.0, 1.0).reshape(3, -1)
-            raised = w * np.exp(step[0])
-            new = raised / raised.sum(), m + np.sqrt(v) * step[1], v * np.exp(2 * step[2])
-            share, z, log_q = _shares(*new, at.x)
-            if float(at.mass @ log_q) > before:
-                break
-            damping *= 4
-        else:
-            break
-        (w, m, v), damping = new, damping / 4
-    used = w > _LEAST_WEIGHT
-    return w[used] / w[used].sum(), m[used], v[used]
-
-
-@np.errstate(divide="ignore")
-def _shares(w: FloatArray, m: FloatArray, v: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Of x (N,): the Gaussians' shares in the density and deviations z, (N, k), and its log up to a constant."""
-    z = x[:, None] - m
-    z *= 1 / np.sqrt(v)
-    shares = z * z
-    shares *= -0.5
-    shares += np.log(w) - 0.5 * np.log(v)
-    top = shares.max(1, keepdims=True)
-    shares -= top
-    np.exp(np.maximum(shares, _FAR_BELOW, out=shares), out=shares)  # exp is slow where it underflows
-    total = shares.sum(1, keepdims=True)
-    shares /= total
-    return shares, z, (np.log(total) + top)[:, 0]
+    stds = np.sqrt(v)
+    steps = _SCORING_STEPS * _SCORING_WORK / (target.counts.size * w.size**2)
+    steps = round(min(max(steps, _FEWEST_STEPS), _SCORING_STEPS))
+    found, _ = refine(target, Mixture(w, m, stds, _LEAST_STD * stds), steps)
+    used = found.weights > _LEAST_WEIGHT
+    return found.weights[used] / found.weights[used].sum(), found.means[used], found.stds[used] ** 2
 
 
 def bound_distance(first: Distribution1D, second: Distribution1D, ends: tuple[float, float], panels: int) -> float:
@@ -237,10 +195,10 @@ def simplify(law: GaussianMixture1D, k: int | None, tolerance: float | None) -> 
     make, n = type(law), w.size
     original, unfolded = make(w, m, np.sqrt(v), bounds=law.bounds), make(w, m, np.sqrt(v))
     spread = float(np.subtract(*unfolded.ppf([0.95, 0.05]))) / SPREAD
-    order, at = merge_order((w, m, v), spread), nodes(unfolded._table)
+    order, target = merge_order((w, m, v), spread), cells_of(unfolded)
 
     def candidate(k: int) -> GaussianMixture1D:
-        weights, means, variances = polish(merge((w, m, v), order, k), at)
+        weights, means, variances = polish(merge((w, m, v), order, k), target)
         centre = weights @ means
         scale = math.sqrt(unfolded.var() / (weights @ (variances + (means - centre) ** 2)))
         means, stds = unfolded.mean() + scale * (means - centre), scale * np.sqrt(variances)

@@ -1,5 +1,5 @@
 """The automatic rules, "auto" and "fast": densities from counts alone, without a number to choose."""
 
-from gaussmix.density.auto.rule import AutomaticFit, fit_automatic, fit_fast
+from gaussmix._lazy import face
 
-__all__ = ["AutomaticFit", "fit_automatic", "fit_fast"]
+__getattr__, __dir__, __all__ = face(__name__, {"rule": ["AutomaticFit", "fit_automatic", "fit_fast"]})

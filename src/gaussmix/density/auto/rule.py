@@ -45,9 +45,8 @@ from threadpoolctl import ThreadpoolController
 
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.density.auto import averaging, fast, modes
-from gaussmix.density.auto.dictionary import MAX_CELLS, build_dictionary, cell_boundaries
 from gaussmix.density.auto.scoring import Interval, Likelihood, Mixture
-from gaussmix.density.auto.selection import select_components
+from gaussmix.density.auto.selection import MAX_CELLS, build_dictionary, cell_boundaries, select_components
 from gaussmix.density.reflection import reflect
 from gaussmix.density.standard_units import GUARD_POINTS, Bounds, StandardCounts
 

@@ -14,9 +14,8 @@ from scipy.special import stdtr
 from scipy.stats import norm, t
 
 from gaussmix._typing import FloatArray
-from gaussmix.distances._mixtures import cells
-from gaussmix.distances._mixtures.cells import Leaves, leaves
-from gaussmix.distances._mixtures.signed import SignedPart
+from gaussmix.distances import _cells as cells
+from gaussmix.distances._cells import Leaves, SignedPart, leaves
 
 T = np.linspace(-1, 1, 41)[1:-1]
 NONE = np.empty((0, 3))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances.toeplitz import DENSE_UP_TO, kernel_matrix, kernel_product, kernel_row
+from gaussmix.distances.mmd import DENSE_UP_TO, kernel_matrix, kernel_product, kernel_row
 
 LATTICE = GaussianBasis(-3.0, 0.25, 23)
 WARPED = GaussianBasis(-3.0, 0.25, 23, center=1.0, scale=0.5)

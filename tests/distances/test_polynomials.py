@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.polynomial import chebyshev, polynomial
 
-from gaussmix.distances._mixtures import polynomials as poly
-from gaussmix.distances._mixtures.polynomials import LEFT, N_NODES, N_TERMS, RIGHT, absolute_integral
+from gaussmix.distances import _polynomials as poly
+from gaussmix.distances._polynomials import LEFT, N_NODES, N_TERMS, RIGHT, absolute_integral
 
 T = np.linspace(-1, 1, 41)
 seeds = st.integers(0, 2**32 - 1)

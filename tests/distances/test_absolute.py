@@ -15,9 +15,9 @@ from oracles import distances as oracle
 from oracles.mixtures import MIXTURES
 
 from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.distances import _cells as cells
+from gaussmix.distances._absolute import ACCURACY, absolute_difference
 from gaussmix.distances._inputs import Sample
-from gaussmix.distances._mixtures import cells
-from gaussmix.distances._mixtures.absolute import ACCURACY, absolute_difference
 
 LAWS: dict[str, dict[str, Any]] = {
     name: MIXTURES[name]

@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.distances._mixtures import polynomials as poly
-from gaussmix.distances._mixtures.polynomials import EPS, N_NODES
-from gaussmix.distances._mixtures.quadrature import spread, union
-from gaussmix.distances._mixtures.signed import SignedPart
+from gaussmix.density._mixture.quadrature import spread, union
+from gaussmix.distances import _polynomials as poly
+from gaussmix.distances._polynomials import EPS, N_NODES
 
 WIDTH = 3.0  # of a Gaussian's cells, in standard deviations, at most
 WINDOW = 8.0  # standard deviations from its mean beyond which a Gaussian is over: 1e-15 of its mass
@@ -40,6 +39,19 @@ _PHI_0 = 1 / math.sqrt(2 * math.pi)
 _MISSED = 1.0866 * _PHI_0 / math.sqrt(math.factorial(N_NODES)) / 2 ** (N_NODES - 1)
 
 Exponents = NDArray[np.intc]  # of 2, as ldexp takes them everywhere
+
+
+class SignedPart(NamedTuple):
+    """What lives between the same bounds: Gaussians (n,), guards, and what is uniform."""
+
+    low: float
+    high: float
+    coefficient: FloatArray
+    mean: FloatArray
+    inverse_std: FloatArray
+    guards: FloatArray  # (0..2, 3) mass, location, scale
+    flat: float  # the density of what is uniform
+    mass: float  # of all but guards
 
 
 class Leaves(NamedTuple):

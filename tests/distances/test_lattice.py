@@ -13,8 +13,9 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray
-from gaussmix.distances._lattice.cells import tables
-from gaussmix.distances._lattice.rows import absolute_integrals
+from gaussmix.density.basis import GaussianBasis
+from gaussmix.distances import wasserstein_distance
+from gaussmix.distances._lattice import absolute_integrals, cells
 
 Kind = Literal["cdf", "density"]
 root: Any = brentq
@@ -66,26 +67,23 @@ def rows(seed: int, n: int, shape: str) -> tuple[FloatArray, FloatArray]:
     return out[0], out[1]
 
 
-@pytest.mark.parametrize("many", [1, 10**9])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", ["smooth", "rough", "sparse"])
 @pytest.mark.parametrize("t", [0.05, 0.5, 1.0, 2.0, 7.3, 50.0])
-def test_against_quadrature(kind: Kind, shape: str, t: float, many: int) -> None:
-    """With the compiled loop and without."""
+def test_against_quadrature(kind: Kind, shape: str, t: float) -> None:
     a, b = rows(1, 60, shape)
-    values, errors = absolute_integrals(a, b, 1.0, t, kind, many)
+    values, errors = absolute_integrals(a, b, 1.0, t, kind)
     for row in range(4):
         expected = oracle(a[row], b[row], t, kind)
         assert abs(values[row] - expected) <= errors[row] + 1e-14, row
         assert errors[row] <= 1e-9 * expected + 1e-9
 
 
-@pytest.mark.parametrize("many", [1, 10**9])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", [1, 2, 3, 64, 129])
-def test_any_number_of_components(kind: Kind, n: int, many: int) -> None:
+def test_any_number_of_components(kind: Kind, n: int) -> None:
     a, b = rows(2, n, "rough")
-    values, errors = absolute_integrals(a, b, 1.0, 2.0, kind, many)
+    values, errors = absolute_integrals(a, b, 1.0, 2.0, kind)
     for row in range(4):
         assert abs(values[row] - oracle(a[row], b[row], 2.0, kind)) <= errors[row] + 1e-14
 
@@ -125,18 +123,17 @@ def test_equal_rows_have_no_distance(kind: Kind) -> None:
     st.integers(2, 90),
     st.sampled_from([0.3, 1.0, 2.0, 4.7]),
     st.sampled_from(["rough", "sparse"]),
-    st.sampled_from([1, 10**9]),
 )
-def test_properties(seed: int, n: int, t: float, shape: str, many: int) -> None:
+def test_properties(seed: int, n: int, t: float, shape: str) -> None:
     """Symmetry, the triangle inequality, mirroring, the atoms' upper and the means' lower bound."""
     (a, b), (c, _) = rows(seed, n, shape), rows(seed + 1, n, shape)
     for kind in KINDS:
-        ab, error = absolute_integrals(a, b, 1.0, t, kind, many)
+        ab, error = absolute_integrals(a, b, 1.0, t, kind)
         slack = 3 * error + 1e-13
-        assert np.all(np.abs(ab - absolute_integrals(b, a, 1.0, t, kind, many)[0]) <= slack)
-        mirrored = absolute_integrals(a[:, ::-1].copy(), b[:, ::-1].copy(), 1.0, t, kind, many)[0]
+        assert np.all(np.abs(ab - absolute_integrals(b, a, 1.0, t, kind)[0]) <= slack)
+        mirrored = absolute_integrals(a[:, ::-1].copy(), b[:, ::-1].copy(), 1.0, t, kind)[0]
         assert np.all(np.abs(ab - mirrored) <= slack)
-        others = absolute_integrals(a, c, 1.0, t, kind, many), absolute_integrals(c, b, 1.0, t, kind, many)
+        others = absolute_integrals(a, c, 1.0, t, kind), absolute_integrals(c, b, 1.0, t, kind)
         assert np.all(ab <= sum(value for value, _ in others) + 3 * sum(wrong for _, wrong in others) + slack)
         atoms = np.abs(np.cumsum(a - b, 1) if kind == "cdf" else a - b).sum(1)
         means = np.abs((a - b) @ np.arange(n)) if kind == "cdf" else 0
@@ -157,23 +154,21 @@ def test_smoothing_lessens_what_is_rough() -> None:
     assert wide < 0.1
 
 
-@pytest.mark.parametrize("many", [1, 10**9])
-def test_weights_that_are_not_quite_normalised(many: int) -> None:
+BASIS = GaussianBasis(0.0, 1.0, 50)
+
+
+def test_weights_that_are_not_quite_normalised() -> None:
     a, b = rows(4, 50, "rough")
-    exact = absolute_integrals(a, b, 1.0, 2.0, "cdf", many)[0]
-    np.testing.assert_allclose(
-        absolute_integrals(a * (1 - 8e-7), b * (1 + 8e-7), 1.0, 2.0, "cdf", many)[0], exact, rtol=1e-12
-    )
+    exact = wasserstein_distance(a, b, basis=BASIS)
+    np.testing.assert_allclose(wasserstein_distance(a * (1 - 8e-7), b * (1 + 8e-7), basis=BASIS), exact, rtol=1e-12)
 
 
-@pytest.mark.parametrize("many", [1, 10**9])
-def test_signed_zeros_are_zeros(many: int) -> None:
+def test_signed_zeros_are_zeros() -> None:
     a, b = rows(5, 50, "sparse")
-    exact = absolute_integrals(a, b, 1.0, 2.0, "cdf", many)[0]
-    np.testing.assert_array_equal(absolute_integrals(np.where(a == 0, -0.0, a), b, 1.0, 2.0, "cdf", many)[0], exact)
+    exact = absolute_integrals(a, b, 1.0, 2.0, "cdf")[0]
+    np.testing.assert_array_equal(absolute_integrals(np.where(a == 0, -0.0, a), b, 1.0, 2.0, "cdf")[0], exact)
 
 
-@pytest.mark.parametrize("many", [1, 10**9])
 @pytest.mark.parametrize(
     ("spoil", "match"),
     [
@@ -184,12 +179,12 @@ def test_signed_zeros_are_zeros(many: int) -> None:
         ((0, 2e-6), "a has weights that sum to"),
     ],
 )
-def test_what_is_no_weight(spoil: tuple[int, float], match: str, many: int) -> None:
+def test_what_is_no_weight(spoil: tuple[int, float], match: str) -> None:
     which, value = spoil
     pair = rows(6, 50, "rough")
     pair[which][2, 17] = value if abs(value) < 1e-20 else pair[which][2, 17] + value
     with pytest.raises(ValueError, match=match):
-        absolute_integrals(*pair, 1.0, 2.0, "cdf", many)
+        wasserstein_distance(*pair, basis=BASIS)
 
 
 def test_no_rows() -> None:
@@ -206,16 +201,17 @@ def test_the_oracle_tells_a_wrong_kernel() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("t", [0.3, 2.0, 11.0])
-def test_certified_zeros_and_cells_agree(kind: Kind, t: float) -> None:
+def test_bounds_of_errors_are_narrow(kind: Kind, t: float) -> None:
     """Also where the weights are close to each other, and where they end abruptly."""
-    a, b = (np.concatenate(parts) for parts in zip(*(rows(seed, 120, "smooth") for seed in range(30)), strict=True))
+    a, b = (np.concatenate(parts) for parts in zip(*(rows(seed, 120, "smooth") for seed in range(10)), strict=True))
     b[::2] = (1 - 1e-6) * a[::2] + 1e-6 * b[::2]
     b[::3, :50] = 0
     b /= b.sum(1, keepdims=True)
-    zeros, cells = (absolute_integrals(a, b, 1.0, t, kind, many) for many in (1, 10**9))
-    assert np.all(np.abs(zeros[0] - cells[0]) <= zeros[1] + cells[1])
-    assert np.all(zeros[1] <= 1e-10 * zeros[0] + 2e-13)  # the weights are rounded
+    values, errors = absolute_integrals(a, b, 1.0, t, kind)
+    assert np.all(errors <= 1e-10 * values + 2e-13)  # the weights are rounded
+    for row in range(0, 40, 7):
+        assert abs(values[row] - oracle(a[row], b[row], t, kind)) <= errors[row] + 1e-14
 
 
 def test_tables_are_kept() -> None:
-    assert tables(2.0, "cdf") is tables(2.0, "cdf")
+    assert cells(2.0, "cdf") is cells(2.0, "cdf")
