@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._progress import progress_bar
+from gaussmix.metrics.detail import measure_detail
 from gaussmix.metrics.distances import frechet_distance, kernel_distance
 from gaussmix.metrics.manifolds import manifold_scores, nearest_pictures, pairwise_diversity
 
@@ -56,6 +57,8 @@ class QualityScores:
         255; NaN without training pictures.
     close_to_training : float
         Share of pictures nearer to a training picture than all but 5 % of the real ones; NaN likewise.
+    detail, spectrum, seams : float
+        Of the pixels themselves: see `gaussmix.metrics.detail`.
     """
 
     frechet_distance: float
@@ -69,6 +72,9 @@ class QualityScores:
     diversity: float
     nearest_training: float = math.nan
     close_to_training: float = math.nan
+    detail: float = math.nan
+    spectrum: float = math.nan
+    seams: float = math.nan
 
 
 _ROWS = {  # field -> heading, number format, what a good generator has
@@ -82,6 +88,9 @@ _ROWS = {  # field -> heading, number format, what a good generator has
     "diversity": ("diversity", ".3f", "as real"),
     "nearest_training": ("nearest training picture", ".2f", "as real"),
     "close_to_training": ("close to a training picture", ".3f", "as real"),
+    "detail": ("detail: ghosts, blur, grain", ".3f", "about 0"),
+    "spectrum": ("spectrum, dB", ".2f", "about 0"),
+    "seams": ("seams between patches", ".2f", "about 1"),
 }
 
 
@@ -229,11 +238,15 @@ def measure_quality(
     sets = [generated, real] if control is None else [generated, real, control]
     made, true, *rest = _features(extractor, sets, progress)
     if control is None:
-        first, second = np.array_split(true[np.random.default_rng(seed).permutation(len(true))], 2)
-        reference = _scores(first, second, k, diversity=pairwise_diversity(true))
+        one, other = np.array_split(np.random.default_rng(seed).permutation(len(true)), 2)
+        reference = _scores(true[one], true[other], k, diversity=pairwise_diversity(true))
+        detail = measure_detail(real[other], real[one])
     else:
         reference = _scores(true, rest[0], k, diversity=pairwise_diversity(rest[0]))
+        detail = measure_detail(control, real)
+    reference = replace(reference, **detail._asdict())
     scores = _scores(true, made, k, diversity=pairwise_diversity(made))
+    scores = replace(scores, **measure_detail(generated, real)._asdict())
     if training is not None:
         near = [nearest_pictures(images, training) for images in (generated, real if control is None else control)]
         limit = np.quantile(near[1], CLOSE)
