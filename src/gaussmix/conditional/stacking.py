@@ -6,9 +6,9 @@ f_p is judged on rows that it did not learn from. The problem is concave, and th
 `gaussmix.density.interior_point` certifies its answer. A wide guard has at least `GUARD`, so that no observation costs
 infinitely much.
 
-Parts of which each is calibrated have a mean that is not: it is too wide (Gneiting and Ranjan 2013). The beta-transformed
-pool (Ranjan and Gneiting 2010) takes that back. With f and F the density and the distribution
-function of the pool, and B the Beta(a, a) distribution function,
+Parts of which each is calibrated have a mean that is not: it is too wide (Gneiting and Ranjan 2013). The
+beta-transformed pool (Ranjan and Gneiting 2010) takes that back. With f and F the density and the distribution function
+of the pool, and B the Beta(a, a) distribution function,
 
     G(y) = B(F(y)),    g(y) = f(y) B'(F(y)),    a >= 1,
 
