@@ -106,7 +106,7 @@ def distances(basis: Basis) -> FloatArray:
 def table(basis: Basis) -> tuple[FloatArray, FloatArray]:
     """Places (G,) where Gaussians lie close, and each Gaussian's distribution function there, (K, G)."""
     if len(basis.means) == 0:
-        return np.array([0.0, 1.0]), np.zeros((0, 2))
+        return np.array([0.0, 1.0]), np.zeros((0, 2), np.float32)
     around = np.linspace(-3, 3, 13)
     near = np.add.outer(basis.means, 0 * around) + np.multiply.outer(basis.stds, around)
     mass = np.repeat(basis.weights.mean(0, dtype=np.float64), len(around))
@@ -115,7 +115,7 @@ def table(basis: Basis) -> tuple[FloatArray, FloatArray]:
     chosen = np.searchsorted(heaped, heaped[-1] * (np.arange(_PLACES) + 0.5) / _PLACES)
     ends = (basis.means - 6 * basis.stds).min(), (basis.means + 6 * basis.stds).max()
     places = np.unique(np.append(near.ravel()[order[chosen.clip(max=order.size - 1)]], ends))
-    return places, ndtr(np.subtract.outer(places, basis.means) / basis.stds).T
+    return places, ndtr(np.subtract.outer(places, basis.means) / basis.stds).T.astype(np.float32)
 
 
 def likelihoods(v: FloatArray, half: FloatArray | None, means: FloatArray, stds: FloatArray) -> FloatArray:

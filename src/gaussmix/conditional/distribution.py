@@ -286,8 +286,8 @@ class ConditionalMixture:
         inner = np.clip(levels, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
         for part, rows in self._parts():
             found = np.empty((len(part), levels.shape[1]))
-            moved = part.moved.weights @ moved_table
-            fixed = part.fixed.weights @ fixed_table
+            moved = part.moved.weights.astype(np.float32) @ moved_table
+            fixed = part.fixed.weights.astype(np.float32) @ fixed_table
             some = np.ascontiguousarray(inner[rows])
             _rows.quantile_rows(
                 *part._components, some, part.loc, part.scale, moved_places, moved, fixed_places, fixed, found

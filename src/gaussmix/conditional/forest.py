@@ -24,6 +24,7 @@ from scipy.sparse import csr_matrix
 from sklearn.tree import DecisionTreeRegressor
 
 from gaussmix._typing import FloatArray, IntArray
+from gaussmix.conditional import _rows
 from gaussmix.conditional.bases import TINY, mixture_likelihoods
 from gaussmix.conditional.folds import run_each, some_weights
 from gaussmix.conditional.trees import Trees
@@ -214,11 +215,14 @@ class Expanded:
 
 def _mean_rows(leaves: NDArray[np.int32], table: Sparse) -> FloatArray:
     """The mean over trees of the table's rows, (N, C)."""
-    n, t = leaves.shape
-    pick: Sparse = csr_matrix(
-        (np.full(n * t, 1 / t), leaves.ravel(), np.arange(0, n * t + 1, t)), shape=(n, table.shape[0])
-    )
-    return (pick @ table).toarray()
+    return _sum_rows(leaves, np.broadcast_to(1 / leaves.shape[1], leaves.shape), table)
+
+
+def _sum_rows(leaves: NDArray[np.int32], share: FloatArray, table: Sparse) -> FloatArray:
+    """The sum over trees of the table's rows times their shares (N, T), (N, C)."""
+    out = np.zeros((len(leaves), table.shape[1]))
+    _rows.add_leaves(leaves, share, table.indptr, table.indices, table.data, out)
+    return out
 
 
 @dataclass(frozen=True)
@@ -335,12 +339,11 @@ def _left_out(
     weight: FloatArray,
 ) -> FloatArray:
     """Weights (n, C) of rows that were counted: means over trees that did not learn from them, they themselves out."""
-    n, t = leaves.shape
+    n = len(leaves)
     left = totals[leaves] - weight[:, None]
     heard = ~seen.T & (left > 0.5 * weight[:, None])
     share = np.divide(1.0, left, out=np.zeros_like(left), where=heard)
-    pick: Sparse = csr_matrix((share.ravel(), leaves.ravel(), np.arange(0, n * t + 1, t)), shape=(n, counts.shape[0]))
-    out = (pick @ counts).toarray()
+    out = _sum_rows(leaves, share, counts)
     out[np.arange(n), cell] = np.maximum(out[np.arange(n), cell] - share.sum(1) * weight, 0.0)
     times = heard.sum(1)
     unheard = times == 0

@@ -3,7 +3,7 @@
     y = m(x) + s(x) u,    u ~ b_1 GMM + b_2 GMM(boosting(x)) + b_3 GMM(forest(x)),    or    y ~ GMM(forest(x)),
 
 all on fixed bases whose weights alone depend on x; b by stacking, with a wide guard. What the pool is too wide is taken
-back (`gaussmix.conditional.pooling`).
+back (`gaussmix.conditional.stacking`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from gaussmix.conditional.distribution import ConditionalMixture
 from gaussmix.conditional.folds import Fold, make_folds
 from gaussmix.conditional.forest import CountForest, Expanded, ForestExpansion, expand
 from gaussmix.conditional.location import Location, fit_location
-from gaussmix.conditional.pooling import choose_sharpness, sharpen
 from gaussmix.conditional.scale import Scale, fit_scale
-from gaussmix.conditional.stacking import stack_parts
+from gaussmix.conditional.stacking import choose_sharpness, sharpen, stack_parts
 from gaussmix.density.binning import choose_axis, take_sample
 from gaussmix.density.estimator import GMMExpansion
 

@@ -24,8 +24,8 @@ from gaussmix.conditional.kernel_ridge import KernelRidge
 from gaussmix.conditional.learning import PARTS, Parts
 from gaussmix.conditional.location import Location
 from gaussmix.conditional.model import ConditionalModel, Units
-from gaussmix.conditional.pooling import SHARPEST
 from gaussmix.conditional.scale import Scale
+from gaussmix.conditional.stacking import SHARPEST
 from gaussmix.conditional.trees import Trees
 
 KIND = "ConditionalGMMExpansion"

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from gaussmix.conditional.bases import Basis
 from gaussmix.conditional.distribution import ConditionalMixture
-from gaussmix.conditional.pooling import choose_sharpness, sharpen
+from gaussmix.conditional.stacking import choose_sharpness, sharpen
 
 GUARD = 0.002
 
