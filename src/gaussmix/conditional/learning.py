@@ -128,7 +128,6 @@ def learn(
     """Learn from standardised y (N,) at X (N, D); numbers were rounded to cells of +-``half``, 0 if they were not."""
     n = len(y)
     fast, network = rule == "fast", rule == "network"
-    trees = 40 if fast else 100
     folds = make_folds(n, rng)
     tell("location")
     found = fit_location(X, y, weight, folds, rng, fast=fast, network=network, regressor=regressor, n_jobs=n_jobs)
@@ -148,14 +147,14 @@ def learn(
     tell("residuals")
     residuals = expand_residuals(u, half_u, weight, rng)
     p: dict[str, FloatArray] = {"residuals": mixture_likelihoods(u, half_u, *residuals) / s}
-    boosted = basis = None
+    boosted = basis = networks = None
     if not fast:
         tell("boosted weights")
         prior, *gaussians = _boosting_basis(residuals, u, weight)
         basis = (gaussians[0], gaussians[1])
         boosted, likelihood = fit_boosted_weights(Xa, u, half_u, weight, (prior, *basis), folds, rng, n_jobs)
         p["boosting"] = likelihood / s
-    grow = partial(_grow, Xa, weight=weight, rng=rng, n_trees=trees, n_jobs=n_jobs)
+    grow = partial(_grow, Xa, weight=weight, rng=rng, n_trees=40 if fast else 100, n_jobs=n_jobs)
     tell("residual forest")
     rank = (rankdata(u) - 0.5) / n - 0.5
     root = np.sign(error) * np.sqrt(np.abs(error) / typical)
@@ -165,7 +164,6 @@ def learn(
     rank = (rankdata(y) - 0.5) / n
     cosines = np.column_stack([np.cos(np.pi * j * rank) / math.sqrt(j) for j in range(1, _COSINES + 1)])
     value_forest, p["value forest"] = grow(y, half_y, cosines, 2 * half * _LEAST_SPREAD)
-    networks = None
     if network:
         tell("network")
         gaussians = value_forest.expansion.means, value_forest.expansion.stds
@@ -191,9 +189,7 @@ def learn(
         forest.expansion if name in said else None
         for name, forest in (("residual forest", residual_forest), ("value forest", value_forest))
     ]
-    parts = Parts(
-        found.location, scale, residuals, basis, boosted, kept[0], kept[1], shares, network=networks
-    )
+    parts = Parts(found.location, scale, residuals, basis, boosted, kept[0], kept[1], shares, network=networks)
     pool = parts.rows(m[rows], s[rows] / found.shrink, said)
     sharpness = choose_sharpness(pool, y[rows], half, weight[rows])
     return Learnt(replace(parts, sharpness=sharpness), rows, sharpen(pool, sharpness), gap, found.shrink)
