@@ -1,6 +1,6 @@
 """The methods of the conditional benchmark and the laws that they predict.
 
-    ours             ConditionalGMMExpansion with its defaults; fast: with rule="fast"
+    ours             ConditionalGMMExpansion with its defaults; fast, network: with these rules
     quantile-forest  RandomForestQuantileRegressor, 100 trees
     lightgbm         LGBMRegressor(objective="quantile"), a model of 100 trees for each of the 30 levels
     catboost         CatBoostRegressor(loss_function="RMSEWithUncertainty"), 1 000 trees: a Gaussian
@@ -156,6 +156,10 @@ def fast(X: Array, y: Array) -> Callable[[Array], Law]:
     return ours(X, y, "fast")
 
 
+def network(X: Array, y: Array) -> Callable[[Array], Law]:
+    return ours(X, y, "network")
+
+
 def quantile_forest(X: Array, y: Array) -> Callable[[Array], Law]:
     model = import_module("quantile_forest").RandomForestQuantileRegressor(random_state=0, n_jobs=1).fit(X, y)
     many = ((np.arange(200) + 0.5) / 200).tolist()
@@ -278,9 +282,10 @@ METHODS: dict[str, Method] = {
     "ensemble": ensemble,
     "ngboost-stopped": ngboost_stopped,
     "fast": fast,
+    "network": network,
     "treeffuser": treeffuser,
 }
-OURS = ("ours", "fast")
+OURS = ("ours", "fast", "network")
 
 
 def has_density(law: Law) -> DensityLaw | None:

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-OURS = "ours"
+OURS, RULES = "ours", ("fast", "network")
 TRUTHS = {"inverse": "inverse problem", "gamma": "skewed gamma", "modes": "number of modes", "zeros": "zero-inflated"}
 TITLES = {
     "ours": "ours",
     "fast": "ours, fast",
+    "network": "ours, network",
     "quantile-forest": "quantile forest",
     "lightgbm": "LightGBM quantiles",
     "catboost": "CatBoost uncertainty",
@@ -156,7 +157,7 @@ def behind(scored: Scored, measure: str, sets: Sequence[str]) -> list[tuple[str,
     for name in sets:
         for peer in scored.methods:
             mean, error, n = scored.paired(name, peer, measure)
-            if peer not in (OURS, "fast") and n and mean > (2 * error if n > 1 else 0):
+            if peer not in (OURS, *RULES) and n and mean > (2 * error if n > 1 else 0):
                 found.append((name, peer, mean, error, n))
     return sorted(found, key=lambda each: -each[2] / each[3] if each[4] > 1 else 0.0)
 
@@ -295,7 +296,7 @@ more than two standard errors.
 
 def _against_best(scored: Scored, name: str, measure: str) -> str:
     """Ours over the peer that is best on average, both on the splits that both have."""
-    means = {m: list(scored.of(name, m, measure).values()) for m in scored.methods if m not in (OURS, "fast")}
+    means = {m: list(scored.of(name, m, measure).values()) for m in scored.methods if m not in (OURS, *RULES)}
     means = {m: float(np.mean(values)) for m, values in means.items() if values}
     if not means or not scored.of(name, OURS, measure):
         return ""

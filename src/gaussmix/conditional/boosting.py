@@ -53,6 +53,10 @@ class BoostedWeights:
         out /= np.float32(len(self.members))
         return out
 
+    def member(self, k: int) -> BoostedWeights:
+        """The k-th alone."""
+        return BoostedWeights(self.log_prior, self.members[k : k + 1])
+
 
 def _softmax(logits: FloatArray) -> FloatArray:
     p = np.exp(logits - logits.max(1, keepdims=True))

@@ -29,13 +29,15 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
     """The distribution of y given x as a Gaussian mixture for each row: y ~ GMM(f(x)).
 
     Differs from E section 1, which names the aim and learns no f: bases are fixed there as here, but here they move
-    with a location and a scale, and f is boosting and forests of counts, stacked by the likelihood of rows that they
-    did not see. Nothing needs tuning.
+    with a location and a scale, and f is boosting, forests of counts and networks, stacked by the likelihood of rows
+    that they did not see. Nothing needs tuning.
 
     Parameters
     ----------
-    rule : {"auto", "fast"}
-        "auto": the most accurate. "fast": a third of its time, without kernel regression and boosted weights.
+    rule : {"auto", "fast", "network"}
+        "auto": the most accurate on most tables. "fast": a third of its time, without kernel regression and boosted
+        weights. "network": all of "auto", and committees of small networks for the location and the weights, up to
+        twice its time; where y is a smooth function of many features, or has several values at one x. NumPy suffices.
     regressor : estimator, optional
         A regressor with scikit-learn's ``fit`` and ``predict`` that gives the location in place of our own, as
         ``LGBMRegressor()``: it becomes distributional. It is cloned for each fold.
@@ -80,7 +82,7 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "rule": [StrOptions({"auto", "fast"})],
+        "rule": [StrOptions({"auto", "fast", "network"})],
         "regressor": [HasMethods(["fit", "predict"]), None],
         "categorical_features": ["array-like", None],
         "discrete": ["boolean", StrOptions({"auto"})],

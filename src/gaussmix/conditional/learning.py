@@ -1,6 +1,7 @@
 """From rows of features and standardised y to the parts of a conditional density, and what they say out of fold.
 
-    y = m(x) + s(x) u,    u ~ b_1 GMM + b_2 GMM(boosting(x)) + b_3 GMM(forest(x)),    or    y ~ GMM(forest(x)),
+    y = m(x) + s(x) u,    u ~ b_1 GMM + b_2 GMM(boosting(x)) + b_3 GMM(forest(x)),    or
+    y ~ b_4 GMM(forest(x)) + b_5 GMM(network(x)),
 
 all on fixed bases whose weights alone depend on x; b by stacking, with a wide guard. What the pool is too wide is taken
 back (`gaussmix.conditional.stacking`).
@@ -24,13 +25,14 @@ from gaussmix.conditional.distribution import ConditionalMixture
 from gaussmix.conditional.folds import Fold, make_folds
 from gaussmix.conditional.forest import CountForest, Expanded, ForestExpansion, expand
 from gaussmix.conditional.location import Location, fit_location
+from gaussmix.conditional.network import NetworkWeights, feature_importance, fit_network_weights
 from gaussmix.conditional.scale import Scale, fit_scale
 from gaussmix.conditional.stacking import choose_sharpness, sharpen, stack_parts
 from gaussmix.density.binning import choose_axis, take_sample
 from gaussmix.density.estimator import GMMExpansion
 
-PARTS = ("residuals", "boosting", "residual forest", "value forest", "guard")
-STAGES = ("location", "scale", "residuals", "boosted weights", "residual forest", "value forest")
+PARTS = ("residuals", "boosting", "residual forest", "value forest", "network", "guard")
+STAGES = ("location", "scale", "residuals", "boosted weights", "residual forest", "value forest", "network")
 JUDGED = 2_000  # rows on which a report is made
 GUARD_WIDTH = 2.0  # standard deviations of y
 _GRID, _REACH = 41, 4.0  # Gaussians that are added to the residuals' own, over so many standard deviations
@@ -52,8 +54,9 @@ class Parts:
     boosting: BoostedWeights | None
     residual_forest: ForestExpansion | None
     value_forest: ForestExpansion | None
-    shares: FloatArray  # (5,), as `PARTS`
+    shares: FloatArray  # (6,), as `PARTS`
     sharpness: float = 1.0  # what takes back that a pool is wider than its parts
+    network: NetworkWeights | None = None  # on the basis of the value forest
 
     def predict(self, X: FloatArray) -> ConditionalMixture:
         """Rows of mixtures, in standard units."""
@@ -66,6 +69,8 @@ class Parts:
             said["residual forest"] = self.residual_forest.weights(Xa)
         if self.value_forest is not None:
             said["value forest"] = self.value_forest.weights(Xa)
+        if self.network is not None:
+            said["network"] = self.network.weights(X)
         return self.rows(loc, self.scale.predict(Xa), said)
 
     def rows(self, loc: FloatArray, scale: FloatArray, said: dict[str, Any]) -> ConditionalMixture:
@@ -85,10 +90,13 @@ class Parts:
             moved_stds.append(self.residual_forest.stds)
         fixed = [np.full((n, 1), share["guard"], np.float32)]
         fixed_means, fixed_stds = [np.zeros(1)], [np.full(1, GUARD_WIDTH)]
-        if self.value_forest is not None:
-            fixed.append(share["value forest"] * said["value forest"])
-            fixed_means.append(self.value_forest.means)
-            fixed_stds.append(self.value_forest.stds)
+        values = self.value_forest or self.network
+        if values is not None:
+            fixed.append(
+                np.add.reduce([share[each] * said[each] for each in ("value forest", "network") if each in said])
+            )
+            fixed_means.append(values.means)
+            fixed_stds.append(values.stds)
         moved = Basis(np.hstack(columns), np.concatenate(moved_means), np.concatenate(moved_stds))
         still = Basis(np.hstack(fixed), np.concatenate(fixed_means), np.concatenate(fixed_stds))
         return sharpen(ConditionalMixture(moved, still, loc, scale), self.sharpness)
@@ -118,11 +126,10 @@ def learn(
 ) -> Learnt:
     """Learn from standardised y (N,) at X (N, D); numbers were rounded to cells of +-``half``, 0 if they were not."""
     n = len(y)
-    fast = rule == "fast"
-    trees = 40 if fast else 100
+    fast, network = rule == "fast", rule == "network"
     folds = make_folds(n, rng)
     tell("location")
-    found = fit_location(X, y, weight, folds, rng, fast=fast, regressor=regressor, n_jobs=n_jobs)
+    found = fit_location(X, y, weight, folds, rng, fast=fast, network=network, regressor=regressor, n_jobs=n_jobs)
     error, m = found.shrink * (y - found.out_of_fold), found.out_of_fold
     Xa = np.column_stack([X, found.feature])
     tell("scale")
@@ -139,14 +146,14 @@ def learn(
     tell("residuals")
     residuals = expand_residuals(u, half_u, weight, rng)
     p: dict[str, FloatArray] = {"residuals": mixture_likelihoods(u, half_u, *residuals) / s}
-    boosted = basis = None
+    boosted = basis = networks = None
     if not fast:
         tell("boosted weights")
         prior, *gaussians = _boosting_basis(residuals, u, weight)
         basis = (gaussians[0], gaussians[1])
         boosted, likelihood = fit_boosted_weights(Xa, u, half_u, weight, (prior, *basis), folds, rng, n_jobs)
         p["boosting"] = likelihood / s
-    grow = partial(_grow, Xa, weight=weight, rng=rng, n_trees=trees, n_jobs=n_jobs)
+    grow = partial(_grow, Xa, weight=weight, rng=rng, n_trees=40 if fast else 100, n_jobs=n_jobs)
     tell("residual forest")
     rank = (rankdata(u) - 0.5) / n - 0.5
     root = np.sign(error) * np.sqrt(np.abs(error) / typical)
@@ -156,6 +163,11 @@ def learn(
     rank = (rankdata(y) - 0.5) / n
     cosines = np.column_stack([np.cos(np.pi * j * rank) / math.sqrt(j) for j in range(1, _COSINES + 1)])
     value_forest, p["value forest"] = grow(y, half_y, cosines, 2 * half * _LEAST_SPREAD)
+    if network:
+        tell("network")
+        gaussians = value_forest.expansion.means, value_forest.expansion.stds
+        importance = feature_importance(X, cosines, weight, rng)
+        networks, p["network"] = fit_network_weights(X, y, half_y, weight, gaussians, importance, folds, rng, n_jobs)
     p["guard"] = mixture_likelihoods(y, half_y, np.ones(1), np.zeros(1), np.full(1, GUARD_WIDTH))
     shares, gap = stack_parts(p, PARTS, weight)
     b: dict[str, float] = dict(zip(PARTS, shares.tolist(), strict=True))
@@ -165,6 +177,10 @@ def learn(
         said["boosting"] = _unseen_weights(boosted, Xa, rows, folds)
     else:
         boosted = basis = None
+    if networks is not None and b["network"] > 0:
+        said["network"] = _unseen_weights(networks, X, rows, folds)
+    else:
+        networks = None
     for name, forest in (("residual forest", residual_forest), ("value forest", value_forest)):
         if b[name] > 0:
             said[name] = forest.left_out(rows)
@@ -172,7 +188,7 @@ def learn(
         forest.expansion if name in said else None
         for name, forest in (("residual forest", residual_forest), ("value forest", value_forest))
     ]
-    parts = Parts(found.location, scale, residuals, basis, boosted, kept[0], kept[1], shares)
+    parts = Parts(found.location, scale, residuals, basis, boosted, kept[0], kept[1], shares, network=networks)
     pool = parts.rows(m[rows], s[rows] / found.shrink, said)
     sharpness = choose_sharpness(pool, y[rows], half, weight[rows])
     return Learnt(replace(parts, sharpness=sharpness), rows, sharpen(pool, sharpness), gap, found.shrink)
@@ -238,10 +254,12 @@ def _grow(
     return expanded, expanded.likelihood
 
 
-def _unseen_weights(boosted: BoostedWeights, X: FloatArray, rows: IntArray, folds: Sequence[Fold]) -> FloatArray:
+def _unseen_weights(
+    learned: BoostedWeights | NetworkWeights, X: FloatArray, rows: IntArray, folds: Sequence[Fold]
+) -> FloatArray:
     """Weights (R, K) by the member that did not learn from a row."""
-    out = np.empty((len(rows), len(boosted.log_prior)))
+    out = np.empty((len(rows), len(learned.log_prior)))
     for k, fold in enumerate(folds):
         mine = np.isin(rows, fold.test)
-        out[mine] = BoostedWeights(boosted.log_prior, boosted.members[k : k + 1]).weights(X[rows[mine]])
+        out[mine] = learned.member(k).weights(X[rows[mine]])
     return out

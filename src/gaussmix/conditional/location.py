@@ -1,6 +1,7 @@
-"""The location m(x): three regressions, each out of fold, blended by non-negative least squares.
+"""The location m(x): regressions, each out of fold, blended by non-negative least squares.
 
-    m(x) = a_1 boosting(x) + a_2 extra_trees(x) + a_3 kernel_ridge(x),    a >= 0, sum a = 1, minimises a^T C a,
+    m(x) = a_1 boosting(x) + a_2 extra_trees(x) + a_3 kernel_ridge(x) + a_4 networks(x),
+    a >= 0, sum a = 1, minimises a^T C a,
 
 C_pq the mean product of the errors of p and q at rows that they did not learn from. A new row hears all members of a
 committee and a row of the data few. The product of errors of M members averaged is A + B / M (Krogh and Vedelsby 1995);
@@ -29,6 +30,7 @@ from sklearn.tree import ExtraTreeRegressor
 from gaussmix._typing import FloatArray
 from gaussmix.conditional.folds import Fold, make_folds, run_each, some_weights, staged_out_of_fold
 from gaussmix.conditional.kernel_ridge import KernelRidge, fit_kernel_ridge
+from gaussmix.conditional.network import Networks, fit_regressions
 from gaussmix.conditional.trees import Trees
 
 _BOOSTING: dict[str, Any] = {
@@ -73,6 +75,7 @@ class Location:
     boosting: Trees | None
     extra_trees: Trees | None
     kernel: KernelRidge | None
+    networks: Networks | None = None
     regressors: tuple[Any, ...] = ()  # the user's own, one a fold, in place of all
 
     def predict(self, X: FloatArray) -> FloatArray:
@@ -86,6 +89,8 @@ class Location:
             columns.append(self.extra_trees.sums(_single(X)))
         if self.kernel is not None:
             columns.append(self.kernel.predict(X))
+        if self.networks is not None:
+            columns.append(self.networks.predict(X))
         return np.stack(columns, axis=1) @ self.weights
 
 
@@ -110,6 +115,7 @@ def fit_location(
     rng: np.random.Generator,
     *,
     fast: bool = False,
+    network: bool = False,
     regressor: InUnits | None = None,
     n_jobs: int | None = None,
 ) -> LocationFit:
@@ -120,11 +126,17 @@ def fit_location(
     boosting, halves = _fit_boosting(X, y, weight, repeats, rng, fast, n_jobs)
     trees, tree_halves, importance = _fit_extra_trees(X, y, weight, rng, 30 if fast else _TREES, n_jobs)
     columns, without_fold = [halves, tree_halves], [halves.mean(0), tree_halves.mean(0)]
-    kernel = None
+    kernel = networks = None
     if not fast:
         kernel, left_out, folded = fit_kernel_ridge(X, y, weight, importance, folds, rng)
         columns.append(np.stack([left_out, left_out]))
         without_fold.append(folded)
+    if network:
+        networks_at, staged = fit_regressions(X, y, weight, repeats, rng, n_jobs)
+        best = _best_stage(staged - y, weight, 2 * len(repeats[0]))
+        networks = networks_at(best)
+        columns.append(staged[:, best])
+        without_fold.append(columns[-1].mean(0))
     halves = np.stack(columns, axis=2)  # (2, N, P)
     products = _error_products(halves - y[:, None], weight, 2 * len(repeats[0]))
     blend = _least_error(products)
@@ -132,7 +144,7 @@ def fit_location(
     heard = float(np.average((out_of_fold - y) ** 2, weights=weight))
     shrink = math.sqrt(min(max(float(blend @ products @ blend) / heard, 0.25), 1.0)) if heard > 0 else 1.0
     feature = np.column_stack(without_fold) @ blend
-    return LocationFit(Location(blend, boosting, trees, kernel), out_of_fold, feature, shrink)
+    return LocationFit(Location(blend, boosting, trees, kernel, networks), out_of_fold, feature, shrink)
 
 
 def _error_products(errors: FloatArray, weight: FloatArray, members: int) -> FloatArray:
@@ -142,6 +154,12 @@ def _error_products(errors: FloatArray, weight: FloatArray, members: int) -> Flo
     across = (across + across.T) / 2
     within = np.einsum("hnp,hnq,n->pq", errors, errors, share) / 2
     return across + (within - across) / members
+
+
+def _best_stage(errors: FloatArray, weight: FloatArray, members: int) -> int:
+    """The stage with the least error of ``members`` averaged, from those of two halves (2, stages, N)."""
+    across = (errors[0] * errors[1]) @ weight
+    return int(np.argmin(across + ((errors**2).mean(0) @ weight - across) / members))
 
 
 def _least_error(products: FloatArray) -> FloatArray:
@@ -173,9 +191,7 @@ def _fit_boosting(
     models = run_each(work, n_jobs)
     k = len(repeats[0])
     staged = np.stack([staged_out_of_fold(models[r * k : r * k + k], X, repeats[r], _EVERY) for r in range(2)])
-    errors = staged - y
-    across = (errors[0] * errors[1]) @ weight
-    best = int(np.argmin(across + ((errors**2).mean(0) @ weight - across) / len(models)))
+    best = _best_stage(staged - y, weight, len(models))
     kept = (best + 1) * _EVERY
     parts = [Trees.from_boosting(model, kept).scaled(1 / len(models)) for model in models]
     return Trees.joined(parts), staged[:, best]
@@ -240,4 +256,4 @@ def _fit_regressor(
     out = np.empty(len(y))
     for model, fold in zip(models, folds, strict=True):
         out[fold.test] = model.predict(X[fold.test])
-    return LocationFit(Location(np.ones(1), None, None, None, models), out, out, 1.0)
+    return LocationFit(Location(np.ones(1), None, None, None, regressors=models), out, out, 1.0)

@@ -1,4 +1,4 @@
-"""A conditional model's file: trees, kernels and weights as safetensors, the rest as JSON; nothing is unpickled."""
+"""A conditional model's file: arrays of all parts as safetensors, the rest as JSON; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from gaussmix.conditional.kernel_ridge import KernelRidge
 from gaussmix.conditional.learning import PARTS, Parts
 from gaussmix.conditional.location import Location
 from gaussmix.conditional.model import ConditionalModel, Units
+from gaussmix.conditional.network import Networks, NetworkWeights
 from gaussmix.conditional.scale import Scale
 from gaussmix.conditional.stacking import SHARPEST
 from gaussmix.conditional.trees import Trees
@@ -113,7 +114,7 @@ def _parts_to_tensors(parts: Parts) -> Tensors:
         "sharpness": np.array([parts.sharpness]),
         "location.weights": parts.location.weights,
     }
-    for name in ("boosting", "extra_trees", "kernel"):
+    for name in ("boosting", "extra_trees", "kernel", "networks"):
         part = getattr(parts.location, name)
         if part is not None:
             _add(out, f"location.{name}.", part.to_tensors())
@@ -129,6 +130,8 @@ def _parts_to_tensors(parts: Parts) -> Tensors:
         forest: ForestExpansion | None = getattr(parts, name)
         if forest is not None:
             _add(out, f"{name}.", forest.to_tensors())
+    if parts.network is not None:
+        _add(out, "network.", parts.network.to_tensors())
     return out
 
 
@@ -136,11 +139,15 @@ def _parts_from_tensors(tensors: Tensors, n_features: int) -> Parts:
     location = _part(tensors, "location.")
     boosting = _trees(_part(location, "boosting."), n_features)
     extra_trees = _trees(_part(location, "extra_trees."), n_features)
-    kernel = _part(location, "kernel.")
+    kernel, networks = _part(location, "kernel."), _part(location, "networks.")
     found = Location(
-        _finite(location["weights"]), boosting, extra_trees, KernelRidge.from_tensors(kernel) if kernel else None
+        _finite(location["weights"]),
+        boosting,
+        extra_trees,
+        KernelRidge.from_tensors(kernel) if kernel else None,
+        Networks.from_tensors(networks, n_features, 1) if networks else None,
     )
-    if len(found.weights) != sum(each is not None for each in (boosting, extra_trees, found.kernel)):
+    if len(found.weights) != sum(each is not None for each in (boosting, extra_trees, found.kernel, found.networks)):
         raise ValueError("its location has more weights than members")
     (scales,) = _members(_part(tensors, "scale.members."), n_features + 1) or ((),)
     basis = weights = None
@@ -159,6 +166,7 @@ def _parts_from_tensors(tensors: Tensors, n_features: int) -> Parts:
         forests.append(ForestExpansion.from_tensors(forest) if forest else None)
         if forests[-1] is not None:
             forests[-1].trees.check_features(n_features + 1)
+    network = _part(tensors, "network.")
     constant, least = (float(each) for each in _positive(tensors["scale.constant"]))
     residuals = tuple(_finite(tensors[f"residuals.{name}"]) for name in ("weights", "means", "stds"))
     shares = _finite(tensors["shares"])
@@ -177,6 +185,7 @@ def _parts_from_tensors(tensors: Tensors, n_features: int) -> Parts:
         forests[1],
         shares,
         sharpness,
+        NetworkWeights.from_tensors(network, n_features) if network else None,
     )
 
 
