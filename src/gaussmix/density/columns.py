@@ -33,11 +33,6 @@ class _Column(NamedTuple):
     zone: str | None = None
 
 
-def as_columns(X: Any) -> NDArray[Any]:
-    """The array of `read_columns`."""
-    return read_columns(X)[0]
-
-
 def read_columns(X: Any, known: Sequence[Quantity] = ()) -> tuple[NDArray[Any], Quantities]:
     """Columns of anything that narwhals takes or that speaks Arrow, of arrays and lists; and what their numbers are.
 

@@ -176,8 +176,11 @@ class BinnedCounts(TensorRecord):
 
     def empty_like(self) -> BinnedCounts:
         """Return counts of nothing yet, on the same axis with the same settings."""
+        return self._empty(self.atoms)
+
+    def _empty(self, atoms: FloatArray) -> BinnedCounts:
         settings: Any = {name: getattr(self, name) for name in SETTINGS}
-        return BinnedCounts(self.axis, atoms=self.atoms, **settings)
+        return BinnedCounts(self.axis, atoms=atoms, **settings)
 
     def copy(self) -> BinnedCounts:
         """Return an independent copy."""
@@ -196,8 +199,7 @@ class BinnedCounts(TensorRecord):
 
     def with_atoms(self, which: NDArray[np.bool_]) -> BinnedCounts:
         """Return a copy with ``which`` (A,) of the atoms; the points of the others are in the bins alone."""
-        settings: Any = {name: getattr(self, name) for name in SETTINGS}
-        some = BinnedCounts(self.axis, atoms=self.atoms[which], **settings)
+        some = self._empty(self.atoms[which])
         for name in ("_extremes", "_held", "_moments", "_squares"):
             getattr(some, name)[:] = getattr(self, name)
         kept = np.append(np.ones(self._bins.stop + 1, bool), which)
@@ -212,8 +214,7 @@ class BinnedCounts(TensorRecord):
 
     def relaid(self, empty: BinnedCounts) -> BinnedCounts:
         """What these counts hold, all of it on atoms, on the bins of ``empty``, and atoms of both."""
-        settings: Any = {name: getattr(empty, name) for name in SETTINGS}
-        out = BinnedCounts(empty.axis, atoms=np.union1d(empty.atoms, self.atoms), **settings)
+        out = empty._empty(np.union1d(empty.atoms, self.atoms))
         out.add(self.atoms, self.atom_counts)
         out._table[NAN] += self._table[NAN]
         if self._importance is not None:

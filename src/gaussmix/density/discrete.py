@@ -111,10 +111,6 @@ class LatticeMixture1D(GaussianMixture1D):
         """
         return super().logpdf(x)
 
-    def pdf(self, x: ArrayLike) -> FloatArray:
-        """Return exp(logpdf(x))."""
-        return super().pdf(x)
-
     def mode(self) -> float:
         """Return the most probable value, the first of several."""
         return float(self.values[np.argmax(self.probabilities)])

@@ -94,26 +94,17 @@ def maximum_likelihood_weights(
     search starts near the weights ``start`` (n,), or from equal ones, and ends once the certified gap is at most
     ``tol``, in nats a unit of weight, or after ``max_iter`` Newton steps.
 
-    Raises ValueError where shapes do not fit, an entry is negative or not finite, all of w is zero, or a row with w > 0
-    has neither a component nor background.
+    Raises ValueError where an entry of A or w is negative or not finite, all of w is zero, or a row with w > 0 has
+    neither a component nor background.
     """
     w = np.ascontiguousarray(w, dtype=np.float64)
-    if w.ndim != 1:
-        raise ValueError(f"w has shape {w.shape}; one value a row of A is needed")
-    b = np.broadcast_to(np.asarray(background, dtype=np.float64), w.shape)
-    total = w.sum()
+    b, total = np.broadcast_to(np.asarray(background, dtype=np.float64), w.shape), w.sum()
     if not (np.isfinite(total) and total > 0 and w.min() >= 0):
         raise ValueError(f"w has minimum {w.min(initial=np.inf)} and sum {total}; all must be >= 0 and some > 0")
-    if not (np.isfinite(b).all() and b.min() >= 0):
-        raise ValueError(f"background runs from {b.min()} to {b.max()}; it must be finite and >= 0")
     if isinstance(A, csr_array):
-        m, n = cast(tuple[int, int], A.shape)
-        if m != w.size:
-            raise ValueError(f"A has {m} rows and w has {w.size} values; they must be as many")
+        _, n = cast(tuple[int, int], A.shape)
     else:
         A = np.asarray(A, dtype=np.float64)
-        if A.ndim != 2 or A.shape[0] != w.size or A.shape[1] < 1:
-            raise ValueError(f"A has shape {A.shape}; with {w.size} values in w it must be ({w.size}, n >= 1)")
         scale = np.maximum(A.max(1), b)  # each row in its own unit, so that no power of it overflows
         if not (np.isfinite(scale).all() and A.min() >= 0):
             raise ValueError("A has entries that are negative or not finite; densities are needed")
@@ -122,8 +113,6 @@ def maximum_likelihood_weights(
     pi = np.full(n, 1.0 / n)
     if start is not None:
         given = np.asarray(start, dtype=np.float64)
-        if given.shape != (n,) or not (np.isfinite(given).all() and given.min() >= 0 and given.sum() > 0):
-            raise ValueError(f"start must be {n} finite weights >= 0 that are not all zero; got shape {given.shape}")
         pi = 0.9 * given / given.sum() + 0.1 / n
     if not w.all():
         seen = np.flatnonzero(w)

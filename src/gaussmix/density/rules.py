@@ -90,16 +90,12 @@ def histogram_weights(counts: BinnedCounts, basis: GaussianBasis) -> FloatArray:
     return _cells(mass) / mass.sum()
 
 
-def algorithm1_weights(
-    counts: BinnedCounts, basis: GaussianBasis, half_width: float | None = None
-) -> tuple[FloatArray, float]:
+def algorithm1_weights(counts: BinnedCounts, basis: GaussianBasis) -> tuple[FloatArray, float]:
     """E Algorithm 1 in closed form: (weights, clipped mass).
 
     Each point adds, to every weight k, the probability under component k of mid = (mu_i - d, mu_i + d] less the mean of
     those of side+ = (mu_i + r - d, mu_i + r] and side- = (mu_i - r, mu_i - r + d], where mu_i is its nearest centre
-    (E Eq. 7, E Eq. 8).
-
-    ``half_width`` is d in spacings; sigma/4 (E's first example) if not given.
+    (E Eq. 7, E Eq. 8), and d = sigma/4, E's first example.
 
     As the paper: mid of half-width d (E Eq. 7; E Eq. 3 and E Eq. 4 say d/2). Differs from the paper: E prints
     side- = (x_j - r, x_j - r + d], about the point and not about its centre as in Eq. 7 and in side+; here it is about
@@ -108,7 +104,7 @@ def algorithm1_weights(
     """
     mass = bin_masses(counts, basis)
     n, t = basis.n_components, basis.bandwidth
-    d = _half_width(half_width, t)
+    d = t / 4
     offset = np.arange(1 - n, n)  # mu_i - mu_k in spacings
     mid = interval((offset - d) / t, (offset + d) / t)
     sides = interval((offset + 1 - d) / t, (offset + 1) / t) + interval((offset - 1) / t, (offset - 1 + d) / t)
@@ -116,20 +112,22 @@ def algorithm1_weights(
     return clip(pi)
 
 
-def algorithm2_weights(
-    counts: BinnedCounts, basis: GaussianBasis, half_width: float | None = None, step: float | None = None
-) -> tuple[FloatArray, float]:
+def algorithm2_weights(counts: BinnedCounts, basis: GaussianBasis) -> tuple[FloatArray, float]:
     """E Algorithm 2 in closed form, as printed: (weights, clipped mass).
 
-    Each point adds dL to the weight of its nearest centre and takes dL / n from all others. ``step`` is dL; if not
-    given it is the paper's P(mid) - P(side) under the component itself (E Eq. 7), mid = (mu - d, mu + d] and
-    side = (mu + r - d, mu + r]. ``half_width`` is d in spacings; sigma/4 if not given.
+    Each point adds dL to the weight of its nearest centre and takes dL / n from all others. dL is the paper's P(mid) -
+    P(side) under the component itself (E Eq. 7), mid = (mu - d, mu + d] and side = (mu + r - d, mu + r], d = sigma/4.
 
     As the paper. With its own dL most weights are negative as soon as N dL is much above 1: those with
     c_i < (N dL - 1) / (dL (n + 1)). They are set to zero, the rest is normalised, and a UserWarning says so;
-    `histogram_weights` is the reading that reproduces E's tables (``step=1/N``).
+    `histogram_weights` is the reading that reproduces E's tables (dL = 1/N).
     """
-    pi = unclipped_algorithm2(counts, basis, half_width, step)
+    mass = bin_masses(counts, basis)
+    c, t = _cells(mass), basis.bandwidth
+    d = t / 4
+    step = float(interval(-d / t, d / t) - interval((1 - d) / t, 1 / t))
+    pi = 1 / c.size + step * c - step * (mass.sum() - c) / c.size
+    pi /= pi.sum()
     weights, clipped = clip(pi)
     if clipped > 0:
         warnings.warn(
@@ -138,22 +136,6 @@ def algorithm2_weights(
             stacklevel=2,
         )
     return weights, clipped
-
-
-def unclipped_algorithm2(
-    counts: BinnedCounts, basis: GaussianBasis, half_width: float | None = None, step: float | None = None
-) -> FloatArray:
-    """What `algorithm2_weights` clips: (n,) of sum 1 and any sign."""
-    mass = bin_masses(counts, basis)
-    n, t = basis.n_components, basis.bandwidth
-    d = _half_width(half_width, t)
-    if step is None:
-        step = float(interval(-d / t, d / t) - interval((1 - d) / t, 1 / t))
-    elif not (math.isfinite(step) and step > 0):
-        raise ValueError(f"step is {step}; it must be a positive number (1/N reproduces the paper's tables)")
-    c = _cells(mass)
-    pi = 1 / n + step * c - step * (mass.sum() - c) / n
-    return pi / pi.sum()
 
 
 def kernel_weights(counts: BinnedCounts, basis: GaussianBasis) -> FloatArray:
@@ -251,14 +233,6 @@ def bin_masses(counts: BinnedCounts, basis: GaussianBasis) -> FloatArray:
 def _cells(mass: FloatArray) -> FloatArray:
     """(n,) weight nearest to each centre."""
     return mass.reshape(-1, SUB_BINS).sum(1)
-
-
-def _half_width(given: float | None, t: float) -> float:
-    """d in spacings."""
-    d = t / 4 if given is None else given
-    if not (math.isfinite(d) and d > 0):
-        raise ValueError(f"half_width is {given}; it must be a positive number of spacings (the papers: t/4 or t/6)")
-    return d
 
 
 def clip(pi: FloatArray) -> tuple[FloatArray, float]:

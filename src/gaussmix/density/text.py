@@ -58,9 +58,9 @@ class TextInput:
         self.label = "stdin" if path is None else str(path)
         self.total = 0 if path is None else path.stat().st_size
         self._path, self._stream = path, stream
-        head, ended = bytearray(), False
+        self.head, head, ended = b"", bytearray(), False
         try:
-            with reading(self.label, f"is not a whole {self._packing} file"), self._opened(b"") as (_, file):
+            with reading(self.label, f"is not a whole {self._packing} file"), self.opened() as (_, file):
                 while (len(head) < BUFFER or not ended) and (more := file.read(1 << 13)):
                     head += more
                     ended = ended or b"\n" in more or b"\r" in more
@@ -76,9 +76,10 @@ class TextInput:
         return {".gz": "gzip", ".zst": "zstd"}.get(self._path.suffix if self._path else "", "text")
 
     @contextmanager
-    def _opened(self, head: bytes) -> Iterator[tuple[Any, IO[bytes]]]:
+    def opened(self) -> Iterator[tuple[Any, IO[bytes]]]:
+        """Something whose ``tell()`` says how much has been read, None of a stream; and what is read."""
         if self._path is None:
-            yield None, io.BufferedReader(_Replayed(head, self._stream), BUFFER)
+            yield None, io.BufferedReader(_Replayed(self.head, self._stream), BUFFER)
             return
         with self._path.open("rb") as raw:
             if self._packing == "gzip":
@@ -89,12 +90,6 @@ class TextInput:
                     yield raw, unpacked  # pyright: ignore[reportReturnType]
             else:
                 yield raw, raw
-
-    @contextmanager
-    def opened(self) -> Iterator[tuple[Any, IO[bytes]]]:
-        """Something whose ``tell()`` says how much has been read, None of a stream; and what is read."""
-        with self._opened(self.head) as both:
-            yield both
 
     def first_lines(self) -> list[str]:
         """Of the head, without one that it may have cut."""
@@ -287,7 +282,7 @@ class JsonLines(_TextFile):
         self.label, self.total, self._source = source.label, source.total, source
         self._missing = frozenset((*MISSING, *missing))
         lines = [line for line in source.first_lines() if line.strip()][:LOOKED_AT]
-        self._sample = list(self._objects(lines, 0))
+        self._sample = list(self._objects(lines))
         self.names = list(dict.fromkeys(chain.from_iterable(self._sample)))
 
     def style(self, j: int) -> Style:
@@ -298,7 +293,7 @@ class JsonLines(_TextFile):
         styles, done = [self.style(j) for j in chosen], 0
         with self._source.opened() as (raw, file):
             lines = (line.decode("utf-8-sig", "replace") for line in _lines_of(file, self.label))
-            objects = self._objects((line for line in lines if line.strip()), 0)
+            objects = self._objects(line for line in lines if line.strip())
             while batch := list(islice(objects, min(batch_rows, PLAIN_ROWS))):
                 values = []
                 for j, style in zip(chosen, styles, strict=True):
@@ -314,8 +309,8 @@ class JsonLines(_TextFile):
                 done += len(batch)
                 yield values, 0 if raw is None else raw.tell()
 
-    def _objects(self, lines: Iterable[str], done: int) -> Iterator[dict[str, Any]]:
-        for row, line in enumerate(lines, done + 1):
+    def _objects(self, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+        for row, line in enumerate(lines, 1):
             try:
                 found = json.loads(line)
             except (ValueError, RecursionError) as error:

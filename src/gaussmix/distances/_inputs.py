@@ -245,14 +245,4 @@ def _places(law: Law) -> FloatArray:
 
 def _moved(law: Law, origin: float) -> Law:
     """The law of X - origin."""
-    if isinstance(law, Sample):
-        return law._replace(values=law.values - origin)
-    (low, high), (mass, loc, scale) = law.bounds, law.tail
-    return GaussianMixture1D(
-        law.weights,
-        law.means - origin,
-        law.stds,
-        bounds=(low - origin, high - origin),
-        tail=(mass, loc - origin, scale) if mass else None,
-        atoms=(law.atoms.positions - origin, law.atoms.masses),
-    )
+    return law._replace(values=law.values - origin) if isinstance(law, Sample) else law.affine(1.0, -origin)

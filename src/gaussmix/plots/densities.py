@@ -31,7 +31,6 @@ _SPIKE = 3.0  # a line may rise above the highest bar by this factor before it i
 _MARGIN = 0.03  # beside two distributions, in lengths of both: one of them may be a point
 _HEADROOM = 1.25  # above the highest curve, for the legend
 _DOTS = 60  # values up to which a stem has a dot on it
-_GUARD_ONLY = 0.98  # mass of atoms from which, without counts, the rest is taken for the guard of a discrete column
 
 
 def plot_density(
@@ -124,7 +123,7 @@ def _draw_probabilities(
         label = f"shares of {number} numbers"
         axes.bar(values[0] + step * counted[0], counted[1] / counts.total_mass, 0.8 * step, color=BARS, label=label)
     smooth = distribution.continuous
-    if smooth.atoms.masses.sum() < _GUARD_ONLY:
+    if not only_points(smooth):
         x = line_points(smooth, low, high)
         axes.plot(x, step * smooth.pdf(x), color=INK, linewidth=0.8, label="smooth density, times the step")
     label = f"probabilities of {len(values)} values" if len(values) > 1 else "probability of 1 value"

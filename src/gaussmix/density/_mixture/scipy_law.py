@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,30 +34,6 @@ class MixtureLaw(rv_continuous):
     def _updated_ctor_param(self) -> dict[str, Any]:
         return super()._updated_ctor_param() | {"mixture": self.mixture}
 
-    def _pdf(self, x: ArrayLike) -> FloatArray:
-        return self.mixture.pdf(x)
-
-    def _logpdf(self, x: ArrayLike) -> FloatArray:
-        return self.mixture.logpdf(x)
-
-    def _cdf(self, x: ArrayLike) -> FloatArray:
-        return self.mixture.cdf(x)
-
-    def _sf(self, x: ArrayLike) -> FloatArray:
-        return self.mixture.sf(x)
-
-    def _logcdf(self, x: ArrayLike) -> FloatArray:
-        return self.mixture.logcdf(x)
-
-    def _logsf(self, x: ArrayLike) -> FloatArray:
-        return self.mixture.logsf(x)
-
-    def _ppf(self, q: ArrayLike) -> FloatArray:
-        return self.mixture.ppf(q)
-
-    def _isf(self, q: ArrayLike) -> FloatArray:
-        return self.mixture.isf(q)
-
     def _rvs(self, size: Any = None, random_state: Any = None) -> FloatArray:
         return self.mixture.rvs(size, random_state)
 
@@ -68,6 +45,17 @@ class MixtureLaw(rv_continuous):
 
     def _entropy(self) -> float:
         return self.mixture.entropy()
+
+
+def _passed_on(name: str) -> Callable[[MixtureLaw, ArrayLike], FloatArray]:
+    def method(self: MixtureLaw, x: ArrayLike) -> FloatArray:
+        return getattr(self.mixture, name)(x)
+
+    return method
+
+
+for _name in ("pdf", "logpdf", "cdf", "sf", "logcdf", "logsf", "ppf", "isf"):
+    setattr(MixtureLaw, f"_{_name}", _passed_on(_name))
 
 
 def freeze(mixture: GaussianMixture1D) -> rv_continuous_frozen:

@@ -104,11 +104,9 @@ def jacobian(likelihood: Likelihood, mixture: Mixture) -> tuple[FloatArray, Floa
     return p, (mixture.weights[:, None] * parts).reshape(-1, p.size)
 
 
-def refine(
-    likelihood: Likelihood, mixture: Mixture, steps: int, tol: float = 0.01, damping: float = 0.01
-) -> tuple[Mixture, float]:
+def refine(likelihood: Likelihood, mixture: Mixture, steps: int, tol: float = 0.01) -> tuple[Mixture, float]:
     """At most ``steps`` scoring steps, until one gains less than ``tol`` nats; the mixture and its log-likelihood."""
-    n, k = likelihood.n, len(mixture)
+    n, k, damping = likelihood.n, len(mixture), 0.01
     p, parts, value = _evaluate(likelihood, mixture)
     for _ in range(steps):
         p, weight = np.maximum(p, _TINY), np.tile(mixture.weights, 3)
