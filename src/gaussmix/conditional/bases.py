@@ -106,7 +106,7 @@ def distances(basis: Basis) -> FloatArray:
 def table(basis: Basis) -> tuple[FloatArray, FloatArray]:
     """Places (G,) where Gaussians lie close, and each Gaussian's distribution function there, (K, G)."""
     if len(basis.means) == 0:
-        return np.array([0.0, 1.0]), np.zeros((0, 2), np.float32)
+        return np.array([0.0, 1.0]), np.zeros((0, 2))
     around = np.linspace(-3, 3, 13)
     near = np.add.outer(basis.means, 0 * around) + np.multiply.outer(basis.stds, around)
     mass = np.repeat(basis.weights.mean(0, dtype=np.float64), len(around))

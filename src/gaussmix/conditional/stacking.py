@@ -23,6 +23,7 @@ a has the greatest likelihood of rows out of fold. F is read off tables of both 
 from __future__ import annotations
 
 import math
+from typing import Any
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -99,7 +100,8 @@ def sharpen(law: ConditionalMixture, a: float) -> ConditionalMixture:
         for (places, values), own in zip(tables, weights, strict=True):
             known += [places, own[some] @ values]
         own = [each[some] for each in weights]
-        _rows.sharpen_rows(law.loc[some], law.scale[some], *middles, *orders, *known, a - 1, *own)
+        given: Any = (law.loc[some], law.scale[some], *middles, *orders, *known, a - 1, *own)
+        _rows.sharpen_rows(*given)
     moved, fixed = (Basis(own, basis.means, basis.stds) for own, basis in zip(weights, bases, strict=True))
     return ConditionalMixture(moved, fixed, law.loc, law.scale, lattice=law.lattice)
 
