@@ -112,7 +112,8 @@ def test_prices_have_no_mass_below_zero(tmp_path: Path) -> None:
     loaded = ConditionalGMMExpansion.load(tmp_path / "m.gmx")
     assert loaded.get_params() == model.get_params()
     np.testing.assert_array_equal(loaded.predict_quantiles(X, [0.01, 0.5]), model.predict_quantiles(X, [0.01, 0.5]))
-    for wrong in ((1, 0), (0,), 3 * [1], ("a", None), (0, 0)):
+    refused: Any = ((1, 0), (0,), 3 * [1], ("a", None), (0, 0))
+    for wrong in refused:
         with pytest.raises(ValueError, match=r"give \(low, high\)"):
             ConditionalGMMExpansion(bounds=wrong).fit(X, y)
     with pytest.raises(ValueError, match="beyond bounds"):

@@ -23,8 +23,8 @@ a has the greatest likelihood of rows out of fold. F is read off tables of both 
 from __future__ import annotations
 
 import math
-from typing import Any
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
