@@ -297,6 +297,35 @@ def test_saved_models_draw_the_same(tmp_path):
     assert np.array_equal(draw(pipe, wanted, steps=3)[0], draw(again, wanted, steps=3)[0])
 
 
+def test_a_compact_model_has_a_third_of_the_bytes_and_nearly_the_same_numbers(tmp_path):
+    pipe = make_pipeline(awake(small(width=64)))
+    pipe.save_pretrained(tmp_path / "whole")
+    pipe.save_compact(tmp_path / "compact")
+    sizes = [
+        sum(path.stat().st_size for path in (tmp_path / name).rglob("*.safetensors")) for name in ("whole", "compact")
+    ]
+    assert sizes[1] < sizes[0] / 3
+    again = AttributeDiffusionPipeline.load(tmp_path / "compact")
+    for name, right in pipe.network.state_dict().items():
+        found = again.network.state_dict()[name]
+        assert found.dtype == torch.float32
+        limit = float(right.abs().max()) / 200
+        assert torch.allclose(found, right, atol=limit), name
+
+
+def test_scales_of_another_shape_are_refused(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    make_pipeline(small()).save_compact(tmp_path)
+    path = tmp_path / "transformer" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    name = next(name for name in tensors if name.endswith(".int8_scale"))
+    tensors[name] = torch.ones(3, dtype=torch.float16)
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match=r"\.int8_scale is \[3\], for numbers of"):
+        AttributeDiffusionPipeline.load(tmp_path)
+
+
 def test_a_model_without_a_network_is_refused(tmp_path):
     make_pipeline(small()).save_pretrained(tmp_path)
     index = (tmp_path / "model_index.json").read_text()

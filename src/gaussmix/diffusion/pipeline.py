@@ -37,6 +37,7 @@ from gaussmix.diffusion.schedulers import set_steps
 from gaussmix.diffusion.transformer import AttributeTransformer
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.latents.attributes import AttributeLatents
+from gaussmix.training.saved import save_compact
 
 Generators = torch.Generator | list[torch.Generator] | None
 
@@ -168,6 +169,21 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         if options.keys() - {"local_files_only"}:
             raise ValueError(f"from_pretrained takes no {', '.join(options)}; load the model, then change it")
         return cls.load(folder)
+
+    def save_compact(self, folder: str | Path) -> None:
+        """Save in a quarter of the bytes, tables of numbers as int8: `load` reads it, diffusers does not.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Where to.
+        """
+        folder = Path(folder)
+        self.save_config(folder)
+        self.scheduler.save_config(folder / "scheduler")
+        for name in ("unet", "transformer", "encoder"):
+            if (part := getattr(self, name)) is not None:
+                save_compact(part, folder / name)
 
     def known_rows(self) -> NDArray[np.uint8]:
         """Return the attribute rows of training pictures that came with the model, ``(M, K)``; M may be 0."""

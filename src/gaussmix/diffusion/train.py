@@ -291,7 +291,7 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
             )
         grid, numbers = config.tokens
         shared = "overlap", "power", "linear_mean", "width", "depth", "heads", "timesteps"
-        own = {"sample_size": config.size, "grid": grid, "numbers": numbers}
+        own: dict[str, Any] = {"sample_size": config.size, "grid": grid, "numbers": numbers}
         own |= {name: getattr(config, name) for name in shared}
         network = AttributeTransformer(condition=batches.condition, **own)
         if self.newest is None:  # a checkpoint has it all

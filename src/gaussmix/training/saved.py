@@ -7,6 +7,9 @@ module that lay in the folder.)
 
 A network is built without memory first; what its file holds is compared with that before anything is allocated. Loads
 torch when a network is read.
+
+A file may hold a table in bytes, ``name`` int8 and ``name.int8_scale`` float16, which stand for their product: a quarter
+of the size, at a rounding of 1/254 of the largest number of a row or column (`save_compact`).
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ Kind = Callable[[Any], bool]
 Kinds = Mapping[str, Kind]
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+_SCALE, _TABLE = ".int8_scale", 1024  # the ending of a table's scales, and how many numbers make one
 _LARGEST = 1 << 16  # of a size or a count in settings
 _WRITTEN_BY = ("_diffusers_version", "_name_or_path")  # notes of diffusers
 
@@ -145,14 +149,22 @@ def load_network(make: type[NetworkT], folder: Path, kinds: Kinds, needed: Colle
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
-            odd = sorted(names ^ wanted.keys())
+            scales = {name + _SCALE for name in wanted if name + _SCALE in names}
+            odd = sorted((names - scales) ^ wanted.keys())
             if odd:
                 raise ValueError(f"{odd[0]} is {'unknown' if odd[0] in names else 'missing'}")
             for name, like in wanted.items():
                 shape = file.get_slice(name).get_shape()
                 if shape != list(like.shape):
                     raise ValueError(f"{name} is {shape}, not {list(like.shape)}")
+            for name in scales:
+                size, of = file.get_slice(name).get_shape(), list(wanted[name.removesuffix(_SCALE)].shape)
+                if len(size) != len(of) or any(n not in (1, m) for n, m in zip(size, of, strict=True)):
+                    raise ValueError(f"{name} is {size}, for numbers of {of}")
             weights = {name: file.get_tensor(name) for name in wanted}
+            for name in scales:
+                of = name.removesuffix(_SCALE)
+                weights[of] = weights[of].float() * file.get_tensor(name).float()
     except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} does not hold the weights of this network: {error}") from error
     for name, like in wanted.items():
@@ -164,3 +176,41 @@ def load_network(make: type[NetworkT], folder: Path, kinds: Kinds, needed: Colle
     network.load_state_dict(weights, assign=True)
     assert not any(each.is_meta for each in network.buffers()), "a buffer that is not saved needs a value"
     return network.float().eval()
+
+
+def save_compact(network: Any, folder: Path) -> None:
+    """Write a network of diffusers' so that `load_network` reads it, tables of numbers in bytes, the rest in float16.
+
+    Parameters
+    ----------
+    network : ModelMixin
+        What is written.
+    folder : Path
+        Where to; it is made.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    network.save_config(folder)
+    kept: dict[str, torch.Tensor] = {}
+    for name, each in network.state_dict().items():
+        if not each.is_floating_point():
+            kept[name] = each.contiguous()
+        elif each.ndim < 2 or each.numel() < _TABLE:
+            small = each.numel() < _TABLE  # a few hundred numbers are not worth their rounding
+            kept[name] = each.float().contiguous() if small else each.half()
+        else:
+            kept[name], kept[name + _SCALE] = min(
+                (_in_bytes(each.float(), axis) for axis in (0, each.ndim - 1)),
+                key=lambda found: float((found[0].float() * found[1].float() - each.float()).square().sum()),
+            )
+    save_file(kept, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def _in_bytes(table: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Numbers from -127 to 127 and, for each place along an axis, their scale."""
+    import torch
+
+    others = [dim for dim in range(table.ndim) if dim != axis]
+    scale = (table.abs().amax(others, keepdim=True) / 127).clamp(min=1e-7).half()
+    return (table / scale.float()).round().clamp(-127, 127).to(torch.int8).contiguous(), scale.contiguous()
