@@ -754,7 +754,7 @@ EXEMPT: dict[str, str] = {
     "gaussmix.data.cache:recall": "a digest, of which only the length matters: another one is read anew",
     "gaussmix.data.readers.avatars:_render": "a picture that was just drawn",
     "gaussmix.density.files:TableSource": "opens what `SourceFile` opens, whose kinds are registered",
-    "gaussmix.diffusion.train:TrainingBatches": "arrays of the dataset",
+    "gaussmix.diffusion.batches:TrainingBatches": "arrays of the dataset",
     "gaussmix.diffusion.train:DiffusionTrainer": "`--init` opens a model folder, which is registered",
     "gaussmix.metrics.features:_read_entry": "an entry of the cache, with a hash: trained anew if that does not fit",
     "gaussmix.metrics.features:InceptionFeatures": "TorchScript is a program, which only a trusted file may be",

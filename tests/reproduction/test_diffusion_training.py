@@ -23,7 +23,8 @@ from tiny import NAMES, squares_dataset, tiny_config
 from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.schedulers import angle_weights, make_betas
-from gaussmix.diffusion.train import DiffusionTrainer, TrainingBatches
+from gaussmix.diffusion.batches import TrainingBatches
+from gaussmix.diffusion.train import DiffusionTrainer
 from gaussmix.metrics.classifier import AttributeClassifier
 from reproduction import runs as training_runs
 from reproduction.diffusion import conditions, fig7, fig9

@@ -8,8 +8,8 @@ module that lay in the folder.)
 A network is built without memory first; what its file holds is compared with that before anything is allocated. Loads
 torch when a network is read.
 
-A file may hold a table in bytes, ``name`` int8 and ``name.int8_scale`` float16, which stand for their product: a quarter
-of the size, at a rounding of 1/254 of the largest number of a row or column (`save_compact`).
+A file may hold a table in bytes, ``name`` int8 and ``name.int8_scale`` float16, which stand for their product: a
+quarter of the size, at a rounding of 1/254 of the largest number of a row or column (`save_compact`).
 """
 
 from __future__ import annotations
