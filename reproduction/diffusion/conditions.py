@@ -31,10 +31,10 @@ from gaussmix._typing import FloatArray
 from gaussmix.data.base import AttributeDataset
 from gaussmix.data.cache import digest
 from gaussmix.data.load import load_dataset
+from gaussmix.diffusion.batches import TrainingBatches
 from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import angle_weights, make_betas
-from gaussmix.diffusion.batches import TrainingBatches
 from gaussmix.metrics.classifier import STEPS, AttributeClassifier, balanced_accuracy, load_or_train_classifier
 from gaussmix.metrics.distances import frechet_distance, kernel_distance
 from gaussmix.metrics.manifolds import manifold_scores

@@ -21,9 +21,9 @@ from scipy import stats
 from tiny import NAMES, squares_dataset, tiny_config
 
 from gaussmix.data.base import AttributeDataset
+from gaussmix.diffusion.batches import TrainingBatches
 from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.schedulers import angle_weights, make_betas
-from gaussmix.diffusion.batches import TrainingBatches
 from gaussmix.diffusion.train import DiffusionTrainer
 from gaussmix.metrics.classifier import AttributeClassifier
 from reproduction import runs as training_runs
