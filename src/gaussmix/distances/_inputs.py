@@ -122,10 +122,11 @@ def weight_rows(
     b_weights: Weights = None,
     *,
     names: tuple[str, str] = ("a", "b"),
+    checked: bool = True,
 ) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
     """Weights (..., n) on a basis, broadcast against each other: both as contiguous (B, n), and the shape before n.
 
-    Raises, with the arguments' ``names``, ValueError for another n, for
+    If not ``checked``, only shapes are looked at. Raises, with the arguments' ``names``, ValueError for another n, for
     shapes that do not broadcast and what are no weights, TypeError for no numbers and for weights of samples.
     """
     if a_weights is not None or b_weights is not None:
@@ -133,7 +134,9 @@ def weight_rows(
     if not isinstance(basis, GaussianBasis):
         raise TypeError(f"basis is a {type(basis).__name__}; give the GaussianBasis that the weights belong to")
     first, second, shape = broadcast_rows(a, b, basis.n_components, "with basis=, give weights", names)
-    return check_weight_rows(first, names[0]), check_weight_rows(second, names[1]), shape
+    if checked:
+        first, second = check_weight_rows(first, names[0]), check_weight_rows(second, names[1])
+    return first, second, shape
 
 
 def broadcast_rows(

@@ -14,7 +14,7 @@ The total variation distance, how much of the probability has to move, is
     TV(a, b) = 1/2 int |f_a - f_b| dx + 1/2 sum_j |a_j - b_j|  =  max over sets S of |P_a(S) - P_b(S)|,
 
 f: densities of the continuous parts, a_j, b_j: masses of the atoms. The integral is that of the cdfs' differences, on
-panels of one sign or zero (`_absolute`; `_lattice` for weights on one basis).
+panels of one sign or zero (`_absolute`; `_lattice.rows` for weights on one basis).
 
 Of probability vectors, component by component,
 
@@ -57,7 +57,7 @@ from gaussmix.distances._inputs import (
     weight_rows,
     with_values_of,
 )
-from gaussmix.distances._lattice import row_distances
+from gaussmix.distances._lattice.rows import row_distances
 
 STEPS = 2  # of the trapezoidal rule in a standard deviation, at first
 AGREEMENT = 1e-9

@@ -4,7 +4,7 @@
     W_1(a, b) = int |F_a(x) - F_b(x)| dx;  on one basis int |sum_i (pi_i - pi'_i) F_i| dx     D Eq. 3, Eq. 4
 
 F: cdfs, Q: quantiles. W_1 is integrated from antiderivatives on panels of one sign or zero (`_absolute`;
-`_lattice` for weights on one basis), between samples all are exact (`_samples`). W_p with a mixture is
+`_lattice.rows` for weights on one basis), between samples all are exact (`_samples`). W_p with a mixture is
 integrated here, over u in the lower half and over 1 - u in the upper one, so that both tails are accurate; v is either.
 On a panel [v_1, v_2] stands Lobatto's rule of 4 points inside Kronrod's of 7 (Gander and Gautschi 2000), in log v.
 Panels start at the masses beyond `STARTS` of every component. They are halved where Q_a - Q_b changes sign, and until
@@ -30,7 +30,7 @@ from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._absolute import absolute_difference
 from gaussmix.distances._inputs import Law, Sample, Weights, as_law, continuous_share, hint_at_names, near_zero, shaped
-from gaussmix.distances._lattice import row_distances
+from gaussmix.distances._lattice.rows import row_distances
 from gaussmix.distances._samples import distance_of_samples
 
 LARGEST_ORDER = 100  # p of W_p with a mixture: quadrature is not trusted beyond

@@ -1,45 +1,31 @@
-"""integral |F_a - F_b| and integral |f_a - f_b| of pairs of mixtures on one lattice of components, to rounding.
+"""integral |g| whatever the number of zeros: by polynomials on cells about as wide as a standard deviation.
 
-Components of standard deviation sigma = t r lie at mu_i = i r and have the weights a_i and b_i. In spacings r from mu_0
-both integrals are those of |g|, g(x) = sum_i c_i kappa(x - i), i = 0..n-1:
+On a cell g is a Taylor series p to a known error e, so that |integral |g| - integral |p|| is at most e times the width.
+integral |p| is exact where p has one sign, or falls or rises steadily and has one zero, by its coefficients; other
+polynomials are cut in halves, until what they hold does not matter.
 
-    "cdf"      r times it, c = running sums of a - b, kappa = Phi((y + 1/2) / t) - Phi((y - 1/2) / t), moved by 1/2
-    "density"  c = a - b, kappa = phi_t
-
-With h = sum_i |c_i| kappa(x - i), whose integral is sum_i |c_i|, |g| = h wherever all c_i within reach have one sign:
-
-    integral |g| = sum_i |c_i| - sum over the other cells of (integral h - integral |g|).
-
-On a cell, about as wide as a standard deviation, g is a Taylor series p to a known error e, so that |integral |g| -
-integral |p|| is at most e times the width. integral |p| is exact where p has one sign, or falls or rises steadily and
-has one zero, by its coefficients; other polynomials are cut in halves, until what they hold does not matter. Windows
-hold the taps y = q / F - k, k = -(K-1)..K, for offsets q / F from a lattice point.
+As in `rows`, g(x) = sum_i c_i kappa(x - i) with kappa = the density phi_t ("density"), or a unit step smoothed by it,
+Phi((y + 1/2) / t) - Phi((y - 1/2) / t) ("cdf"). Windows hold the taps y = q / F - k, k = -(K-1)..K, for offsets q / F
+from a lattice point.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.polynomial.polynomial import polyval
-from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 from gaussmix._typing import FloatArray
-from gaussmix.density.basis import GaussianBasis
-from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.distances._inputs import is_lattice, weight_rows
 
 Kind = Literal["cdf", "density"]
 
-LATTICE = (0.01, 100.0)  # bandwidths, in spacings, for which the tables are small
-AT_ONCE = 2**15  # cells, to stay in the cache
 REACH = 8.0
 """Half-width of the window that sums run over, in standard deviations: a normal has 1e-15 of its mass outside."""
+PER_STD = 128  # offsets in one standard deviation, at least, for which there is a table
 NEGLIGIBLE = 1e-16  # coefficients up to this share of sum |c| are rounding, and have no sign
 UNIT = 0.5**53
 DEGREE = 19  # of a series: on a cell half a standard deviation wide to either side it leaves out 1e-15
@@ -54,49 +40,6 @@ _HALVES = [
     for side in (-1.0, 1.0)
 ]
 """From coefficients in u to those in 2 u + 1 and 2 u - 1."""
-
-
-def row_distances(
-    a: ArrayLike,
-    b: ArrayLike,
-    basis: GaussianBasis,
-    point_weights: tuple[ArrayLike | None, ArrayLike | None],
-    kind: Kind | None,
-    of_pair: Callable[[GaussianMixture1D, GaussianMixture1D], tuple[float, float]],
-) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
-    """Values (B,), errors (B,) and the shape that B stands for, for weights a, b (..., n) on a basis.
-
-    The integrals of this module if a kind is given and the basis is a lattice, else those of each pair of mixtures.
-    Raises as `weight_rows`.
-    """
-    first, second, shape = weight_rows(a, b, basis, *point_weights)
-    if kind is not None and is_lattice(basis) and LATTICE[0] <= basis.bandwidth <= LATTICE[1]:
-        return *absolute_integrals(first, second, basis.spacing, basis.bandwidth, kind), shape
-    pairs = [of_pair(basis.mixture(x), basis.mixture(y)) for x, y in zip(first, second, strict=True)]
-    values, errors = np.array(pairs, float).reshape(-1, 2).T
-    return values, errors, shape
-
-
-def absolute_integrals(
-    a: FloatArray, b: FloatArray, spacing: float, bandwidth: float, kind: Kind
-) -> tuple[FloatArray, FloatArray]:
-    """(values (B,), errors (B,)) for weights a, b (B, n) with sum 1; spacing r in data units, bandwidth t in r.
-
-    "cdf": the Wasserstein-1 distance, in data units. "density": twice the total variation. Each error bounds the
-    difference from the true integral.
-    """
-    n_rows, n = a.shape
-    here, scale = cells(float(bandwidth), kind), spacing if kind == "cdf" else 1.0
-    values, errors = np.empty((2, n_rows))
-    at_once = max(1, AT_ONCE * here.stride // n)
-    for start in range(0, n_rows, at_once):
-        rows = slice(start, start + at_once)
-        c = a[rows] - b[rows]
-        if kind == "cdf":
-            c = np.cumsum(c, axis=1)[:, :-1]  # the last one is 0 but for rounding
-        values[rows], errors[rows] = integrals_by_cells(c, here)
-        errors[rows] += UNIT * (5 * n * np.abs(c).sum(axis=1) + 8 * n)
-    return scale * values, scale * errors
 
 
 class Cells(NamedTuple):
@@ -117,35 +60,38 @@ def cells(bandwidth: float, kind: Kind) -> Cells:
     width = stride / fractions
     half = 0.5 * width
     reach = math.ceil(REACH * t + half + 0.5)
-    y = np.arange(fractions)[:, None] / fractions - np.arange(1 - reach, 1 + reach)
+    y = taps(reach, fractions)
     values = [derivative(y, t, m, kind) * half**m / math.factorial(m) for m in range(DEGREE + 1)]
     table = np.stack(values, axis=-1).transpose(1, 0, 2).reshape(2 * reach, -1)
     left_out = sum_at_most(t, DEGREE + 1, kind) * half ** (DEGREE + 1) / math.factorial(DEGREE + 1)
-    rounding = UNIT * ((2 * reach + 4 * DEGREE + 24) * sum_at_most(t, 0, kind) + 16 * (t + 1))  # of sum and table
-    return Cells(table, stride, width, left_out + 2 * rounding, 4 * float(ndtr(-(reach - half - 0.5) / t)))
+    outside = abs(float(derivative(np.array(reach - half), t, -1, kind)))
+    return Cells(table, stride, width, left_out + 2 * rounding(t, 0, 2 * reach + 4 * DEGREE, kind), 4 * outside)
 
 
 def integrals_by_cells(c: FloatArray, here: Cells) -> tuple[FloatArray, FloatArray]:
-    """integral |g| (B,) and its error (B,) for coefficients c (B, n)."""
+    """integral |g| (B,) and its error (B,) for coefficients c (B, n).
+
+    Where all coefficients in a window have one sign, g has it, too.
+    """
     n_rows, n = c.shape
     n_taps, fractions = len(here.table), here.table.shape[1] // (DEGREE + 1)
     total, top = np.abs(c).sum(axis=1), np.abs(c).max(axis=1, initial=0.0)
     n_windows = -(-(n + n_taps) // here.stride)  # from a whole one before the first coefficient to one after the last
     padded = np.zeros((n_rows, n_windows * here.stride + n_taps - 1))
     padded[:, n_taps : n_taps + n] = np.where(np.abs(c) > NEGLIGIBLE * total[:, None], c, 0.0)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, n_taps, axis=1)[:, :: here.stride]
     at = np.arange(n_windows) * here.stride
-    before = [np.cumsum(sign, axis=1, dtype=np.int32) for sign in (padded > 0, padded < 0)]
+    before = [np.cumsum(sign, axis=1) for sign in (padded > 0, padded < 0)]
     both = np.logical_and(*(count[:, at + n_taps - 1] > count[:, at - (at > 0)] for count in before))
-    windows = sliding_window_view(padded, n_taps, axis=1)[:, :: here.stride][both]
-    row = np.repeat(np.nonzero(both)[0], fractions)
-    series = (windows @ here.table).reshape(-1, DEGREE + 1)
-    found, doubt = _integrals(series, np.maximum(TINY * total / here.width, here.error * top)[row])
     wholes = here.table.reshape(n_taps, fractions, DEGREE + 1) @ _WHOLE
-    lost = np.bincount(row, (np.abs(windows) @ wholes).ravel() - found, n_rows)
-    length = 2 * both.sum(axis=1) * fractions * here.width
+    found, doubt = np.zeros((2, n_rows, n_windows))
+    found[~both] = np.abs(windows[~both] @ wholes).sum(axis=1)
+    small = np.repeat(np.maximum(TINY * total / here.width, here.error * top)[np.nonzero(both)[0]], fractions)
+    of_cells = _integrals((windows[both] @ here.table).reshape(-1, DEGREE + 1), small)
+    found[both], doubt[both] = (part.reshape(-1, fractions).sum(axis=1) for part in of_cells)
+    length = both.sum(axis=1) * fractions * here.width
     left_out = length * here.error * top + (here.outside + n * NEGLIGIBLE + (4 * n_taps + 64) * UNIT) * total
-    errors = 0.5 * here.width * np.bincount(row, doubt, n_rows) + left_out
-    return np.maximum(total - 0.5 * here.width * lost, 0.0), errors
+    return 0.5 * here.width * found.sum(axis=1), 0.5 * here.width * doubt.sum(axis=1) + left_out
 
 
 def _integrals(p: FloatArray, small: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -188,15 +134,56 @@ def _with_a_zero(p: FloatArray, left: FloatArray, right: FloatArray) -> tuple[Fl
     return np.abs(middle - start) + np.abs(end - middle), 4 * np.abs(polyval(z, p, tensor=False))
 
 
+class Tables(NamedTuple):
+    """``values[q, m + 1]`` (2 K,) is the m-th derivative of kappa over m!, m = 0..3, at the taps of q; ``values[q, 0]``
+    the integral of kappa up to there, less 1 for k <= 0: what the running sum up to k = 0 leaves of g's integral."""
+
+    values: FloatArray  # (F, 5, 2 K)
+    variance: float  # of kappa
+    second: float  # sup of sum_i |kappa^(2)(x - i)|
+    fourth: float  # sup of sum_i |kappa^(4)(x - i)|
+    noise: FloatArray  # (3,) errors of g's integral, g and g' at an offset where |c| <= 1: rounding
+    outside: FloatArray  # (3,) the same where the |c| outside the window have the sum 1
+
+
+@lru_cache(maxsize=64)
+def tables(bandwidth: float, kind: Kind) -> Tables:
+    """For a standard deviation ``bandwidth``."""
+    t, half = bandwidth, 0.5 if kind == "cdf" else 0.0
+    fractions = max(1, math.ceil(PER_STD / t))
+    reach = math.ceil(REACH * t + half)
+    y = taps(reach, fractions)
+    values = [derivative(y, t, order, kind) / math.factorial(max(order, 0)) for order in range(-1, 4)]
+    return Tables(
+        np.ascontiguousarray(np.stack(values, axis=1)),
+        t * t + half / 6,
+        sum_at_most(t, 2, kind),
+        sum_at_most(t, 4, kind),
+        np.array([rounding(t, order, 2 * reach, kind) for order in (-1, 0, 1)]),
+        np.abs([float(derivative(np.array(float(reach)), t, order, kind)) for order in (-1, 0, 1)]),
+    )
+
+
+def taps(reach: int, fractions: int) -> FloatArray:
+    """(F, 2 K)."""
+    return np.arange(fractions)[:, None] / fractions - np.arange(1 - reach, 1 + reach)
+
+
 def derivative(y: FloatArray, t: float, order: int, kind: Kind) -> FloatArray:
-    """The derivative of this order of kappa."""
+    """The derivative of this order of kappa; order -1: its integral up to y, less 1 where y >= 0."""
     if kind == "density":
-        return _normal_derivative(y / t, order) / t ** (order + 1)
+        z = y / t
+        if order < 0:
+            return np.where(z >= 0, -ndtr(-z), ndtr(z))
+        return _normal_derivative(z, order) / t ** (order + 1)
     upper, lower = (y + 0.5) / t, (y - 0.5) / t
     if order > 0:
         return (_normal_derivative(upper, order - 1) - _normal_derivative(lower, order - 1)) / t**order
     far, near = np.where(y > 0, -lower, upper), np.where(y > 0, -upper, lower)  # on the side without cancellation
-    return ndtr(far) - ndtr(near)
+    if order == 0:
+        return ndtr(far) - ndtr(near)
+    tail = t * (_integral_of_cdf(far) - _integral_of_cdf(near))
+    return np.where(y > 0, -tail, np.where(y == 0, -0.5, tail))
 
 
 def sum_at_most(t: float, order: int, kind: Kind) -> float:
@@ -208,6 +195,20 @@ def sum_at_most(t: float, order: int, kind: Kind) -> float:
     z = np.linspace(0, 16, 16_001)
     orders = (order, order + 1) if kind == "density" else (order,)
     return float(sum(2.00002 * np.trapezoid(np.abs(_normal_derivative(z, m)), z) / t**m for m in orders))
+
+
+def rounding(t: float, order: int, n_terms: int, kind: Kind) -> float:
+    """What rounding does to a sum of so many terms c times the derivative of kappa, |c| <= 1: in the sum and the table.
+
+    |kappa|'s own integral, order -1, adds up to less than t + 1 over the taps.
+    """
+    size = sum_at_most(t, order, kind) if order >= 0 else t + 1
+    return UNIT * ((n_terms + 24) * size + 16 * (t + 1) * t**-order)
+
+
+def _integral_of_cdf(z: FloatArray) -> FloatArray:
+    """integral of Phi up to z."""
+    return z * ndtr(z) + _normal_derivative(z, 0)
 
 
 def _normal_derivative(z: FloatArray, order: int) -> FloatArray:
