@@ -60,6 +60,7 @@ VARIANTS: dict[str, tuple[str, DiffusionConfig]] = {
     "low rate": ("learning rate .0015", dataclasses.replace(TRANSFORMER, learning_rate=1.5e-3)),
     "muon": ("Muon for the blocks' matrices", TRANSFORMER),
     "unet": ("the pixel U-Net, preset `unet`", UNET),
+    "unet mean": ("the same around the linear mean", dataclasses.replace(UNET, linear_mean=True)),
 }  # fmt: skip
 CONTROLS = {
     "no network": "the Gaussian around the linear mean, before the first step",

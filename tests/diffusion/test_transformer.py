@@ -18,7 +18,7 @@ from gaussmix.diffusion.sampling import draw
 from gaussmix.diffusion.schedulers import make_betas, make_scheduler, set_steps, switch_scheduler
 from gaussmix.diffusion.train import DiffusionTrainer, train
 from gaussmix.diffusion.transformer import AttributeTransformer
-from gaussmix.diffusion.unet import ConditionConfig
+from gaussmix.diffusion.unet import AttributeUNet, ConditionConfig
 from gaussmix.latents.attributes import AttributeLatents
 
 SMALL = {"network": "transformer", "grid": 2, "numbers": 6, "width": 16, "depth": 1, "heads": 2}
@@ -100,17 +100,21 @@ def test_weights_of_pixels_become_weights_of_numbers(overlap):
     assert float(weights.mean()) == pytest.approx(1, abs=0.1)
 
 
+ANGLES = (0.2, 0.8, 1.4)
+
+
 @pytest.fixture
 def world() -> tuple[LinearPreconditioner, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Numbers that are linear in the condition, and noise of standard deviation .5 around."""
     latents, generator = AttributeLatents(2, 2, 3, base_token=True), torch.Generator().manual_seed(0)
     a = torch.randint(0, 2, (4000, 2), generator=generator).float()
     z = latents.draw(4000, generator)
-    known = LinearPreconditioner(latents, (3, 1, 1))
+    known = LinearPreconditioner(latents, (3, 1, 1), len(ANGLES))
     slopes = torch.randn(3, 2, generator=generator)
     mean = a @ slopes.T + a[:, :1] * z[:, 0, :1] * torch.tensor([1.0, 0.0, -1.0])
     x = mean - mean.mean(0) + 0.5 * torch.randn(4000, 3, generator=generator)
-    known.fit(x.view(-1, 3, 1, 1), a, z, redraw=0.0, ridge=1.0, generator=generator)
+    levels = torch.tensor([math.cos(angle) ** 2 for angle in ANGLES])
+    known.fit(x.view(-1, 3, 1, 1), a, z, levels, effort=torch.ones(3), redraw=0.0, ridge=1.0)
     return known, x, a, z
 
 
@@ -125,13 +129,13 @@ def test_linear_denoising_is_the_best_there_is_for_gaussians(world):
     """x0 behind v with answer 0: regressing x0 on x_t and mu cannot do better, and ``spread`` says what is left."""
     known, x, a, z = world
     generator = torch.Generator().manual_seed(1)
-    for angle in (0.2, 0.8, 1.4):
-        cos, sin = torch.full((len(x),), math.cos(angle)), torch.full((len(x),), math.sin(angle))
-        noisy = cos[:, None] * x + sin[:, None] * torch.randn(x.shape, generator=generator)
+    for step, angle in enumerate(ANGLES):
+        cos, sin = math.cos(angle), math.sin(angle)
+        noisy = cos * x + sin * torch.randn(x.shape, generator=generator)
         mean = known.mean(a, z)
-        out = known(noisy.view(-1, 3, 1, 1), cos, sin, mean)
-        guess = cos[:, None] * noisy - sin[:, None] * out.velocity.flatten(1)  # x0 = cos x_t - sin v
-        left = (sin[:, None] * out.spread.flatten(1))[0]
+        out = known(noisy.view(-1, 3, 1, 1), step, a, z)
+        guess = cos * noisy - sin * out.velocity.flatten(1)  # x0 = cos x_t - sin v
+        left = (sin * out.spread.flatten(1)).mean(0)
         assert torch.allclose((x - guess).std(0), left, rtol=0.05)
         for k in range(3):
             design = np.stack([noisy[:, k], mean[:, k, 0, 0], np.ones(len(x))], 1)
@@ -143,14 +147,13 @@ def test_linear_denoising_is_the_best_there_is_for_gaussians(world):
 
 def test_dropped_conditions_have_no_mean_and_all_of_the_variance(world):
     known, x, a, z = world
-    noisy, cos, sin = x[:4].view(-1, 3, 1, 1), torch.full((4,), 0.6), torch.full((4,), 0.8)
-    dropped = torch.tensor([True, False, True, False])
-    out, bare = known(noisy, cos, sin, known.mean(a[:4], z[:4]), dropped), known(noisy, cos, sin, 0 * noisy)
-    total = known.total.view(3, 1, 1)
-    assert torch.allclose(out.spread[0], (total / (0.36 * total + 0.64)).sqrt())
-    assert torch.allclose(out.velocity[::2], (0.8 * 0.6 * (1 - total) / (0.36 * total + 0.64)) * noisy[::2])
-    assert torch.equal(out.spread[1], bare.spread[1])
-    assert not torch.equal(out.velocity[1], bare.velocity[1])
+    noisy, dropped = x[:4].view(-1, 3, 1, 1), torch.tensor([True, False, True, False])
+    out, seen = known(noisy, 1, a[:4], z[:4], dropped), known(noisy, 1, a[:4], z[:4])
+    cos, sin, total = math.cos(ANGLES[1]), math.sin(ANGLES[1]), known.total.view(3, 1, 1)
+    assert torch.allclose(out.spread[0], (total / (cos**2 * total + sin**2)).sqrt())
+    assert torch.allclose(out.velocity[::2], sin * cos * (1 - total) / (cos**2 * total + sin**2) * noisy[::2])
+    assert torch.equal(out.velocity[1::2], seen.velocity[1::2])
+    assert not torch.allclose(out.velocity[::2], seen.velocity[::2])
 
 
 def small(seed: int = 0, **settings) -> AttributeTransformer:
@@ -184,8 +187,7 @@ def shown() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def test_it_begins_as_the_conditional_gaussian(shown):
     network = small()
     x, z, a = shown
-    cos, sin = network.alpha_bar[7].sqrt().expand(3), (1 - network.alpha_bar[7]).sqrt().expand(3)
-    linear = network.known(x, cos, sin, network.known.mean(a, z))
+    linear = network.known(x, 7, a, z)
     assert torch.equal(network(x, 7, z, a).sample, linear.velocity)
     assert not torch.equal(awake(network)(x, 7, z, a).sample, linear.velocity)
 
@@ -206,16 +208,37 @@ def test_loss_weights_are_those_of_the_answers_own_error(shown):
     network, (x, z, a) = awake(small()), shown
     steps, dropped = torch.tensor([0, 9, 19]), torch.tensor([True, False, False])
     weights = network.loss_weights(steps, dropped)
-    cos, sin = network.alpha_bar[steps].sqrt(), (1 - network.alpha_bar[steps]).sqrt()
-    spread = network.known(x, cos, sin, network.known.mean(a, z), dropped).spread
-    assert torch.allclose(weights * spread**2, network.weight.view(1, 6, 2, 2).expand(3, -1, -1, -1), rtol=1e-4)
-    assert float(network.weight.mean()) == pytest.approx(1, rel=1e-5)
+    spread, weight = network.known(x, steps, a, z, dropped).spread, network.known.weight
+    assert torch.allclose(weights * spread**2, weight.view(1, 6, 2, 2).expand(3, -1, -1, -1), rtol=1e-4)
+    assert float(weight.mean()) == pytest.approx(1, rel=1e-5)
 
 
 def test_without_the_linear_mean_only_variances_are_known(shown):
     network, (x, z, a) = small(linear_mean=False), shown
     assert torch.equal(network.known.left, network.known.total)
     assert torch.equal(network(x, 3, z, a).sample, network(x, 3, z, 1 - a).sample)
+
+
+def test_a_unet_begins_as_the_conditional_gaussian_too(tmp_path):
+    config = tiny_config(tmp_path, steps=3, linear_mean=True, latent_dim=4, redraw_details=0.3, detail_weight=2.0)
+    trainer = DiffusionTrainer(config, squares_dataset())
+    network = trainer.network
+    assert isinstance(network, AttributeUNet)
+    assert network.known is not None
+    generator = torch.Generator().manual_seed(0)
+    x, z, a = torch.randn(3, 3, 8, 8, generator=generator), torch.randn(3, 4, 4, generator=generator), torch.eye(3)
+    assert torch.equal(network(x, 7, z, a).sample, network.known(x, 7, a, z).velocity)
+    assert torch.allclose(network.known.alpha_bar, torch.from_numpy(np.cumprod(1 - trainer.diffusion.betas)).float())
+    losses = [float(each.total) for each, _ in trainer.steps()]
+    assert all(map(math.isfinite, losses))
+    assert not torch.equal(network(x, 7, z, a).sample, network.known(x, 7, a, z).velocity)
+    trainer.pipeline().save_pretrained(tmp_path / "saved")
+    again = AttributeDiffusionPipeline.load(tmp_path / "saved").network
+    averaged = trainer.pipeline().network
+    assert torch.allclose(again(x, 7, z, a).sample, averaged(x, 7, z, a).sample, atol=1e-5)
+    for settings in ({"classifier_weight": 0.1}, {"objective": "epsilon"}):
+        with pytest.raises(ValueError, match="--linear-mean needs"):
+            tiny_config(tmp_path, linear_mean=True, **settings)
 
 
 @pytest.mark.parametrize(

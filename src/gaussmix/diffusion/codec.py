@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 from torch import Tensor, nn
 
-_MOST_ROWS = 20_000  # pictures that a PCA looks at
 _LEAST = 1e-6  # variance of a number, as a share of the largest, below which it is noise of rounding
 
 
@@ -104,13 +103,8 @@ class PatchCodec(nn.Module):
         return self.numbers, self.grid, self.grid
 
     @torch.no_grad()
-    def fit(self, images: NDArray[np.uint8], seed: int = 0) -> Tensor:
-        """Find means and axes of the patches of pictures ``(N, S, S, 3)``; return the numbers' variances ``(n, G, G)``.
-
-        Of more than 20 000 pictures, that many chosen at random are looked at.
-        """
-        if len(images) > _MOST_ROWS:
-            images = images[np.sort(np.random.default_rng(seed).permutation(len(images))[:_MOST_ROWS])]
+    def fit(self, images: NDArray[np.uint8]) -> Tensor:
+        """Find means and axes of the patches of pictures ``(N, S, S, 3)``; return the variances ``(n, G, G)``."""
         patches = self._cut(to_pixels(np.ascontiguousarray(images)))
         self.mean.copy_(patches.mean(0))
         for p in range(self.grid**2):

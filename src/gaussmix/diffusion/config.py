@@ -80,8 +80,8 @@ class DiffusionConfig(RunConfig):
     """Pixels by which patches reach into each other, at most half a patch."""
     power: float = 0.5
     """Of the numbers' variances: below 1, small components weigh more than in the picture."""
-    linear_mean: bool = True
-    """The transformer starts from the linear mean of the numbers given A and Z."""
+    linear_mean: bool | None = None
+    """Start from the linear mean of what is noised given A and Z; a transformer does if not given, a U-Net not."""
     width: int = 192
     """Channels of the transformer."""
     depth: int = 4
@@ -147,6 +147,8 @@ class DiffusionConfig(RunConfig):
         self._check("above 0", "power")
         if self.network == "transformer":
             self._check_transformer()
+        elif self.linear_mean and (self.classifier_weight or self.objective != "v_prediction"):
+            raise ValueError("--linear-mean needs --objective v_prediction, and no classifier")
         if not self.channels or min(self.channels) < 1:
             raise ValueError(f"--channels is {self.channels}; give at least one level, each of at least 1 channel")
         for name in ("detail_weight", "redraw_details"):

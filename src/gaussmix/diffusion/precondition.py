@@ -30,6 +30,7 @@ from gaussmix.latents.attributes import AttributeLatents
 
 _FOLDS, _COPIES = 4, 2
 _LEAST = 1e-8  # variance of a number
+_MOST_ROWS = 20_000
 
 
 class Known(NamedTuple):
@@ -51,13 +52,17 @@ class LinearPreconditioner(nn.Module):
         The distribution of Z.
     shape : tuple of int
         Of the numbers of a picture.
+    timesteps : int
+        T, noise levels.
     """
 
     coefficients: Tensor  # (F, M), M numbers
     left: Tensor  # (M,), r^2
     total: Tensor  # (M,), v
+    weight: Tensor  # (M,), of the numbers in the loss
+    alpha_bar: Tensor  # (T,)
 
-    def __init__(self, latents: AttributeLatents, shape: tuple[int, ...]):
+    def __init__(self, latents: AttributeLatents, shape: tuple[int, ...], timesteps: int = 100):
         super().__init__()
         self.latents, self.shape = latents, shape
         count = int(torch.Size(shape).numel())
@@ -65,6 +70,8 @@ class LinearPreconditioner(nn.Module):
         self.register_buffer("coefficients", torch.zeros(self.n_features, count))
         self.register_buffer("left", torch.ones(count))
         self.register_buffer("total", torch.ones(count))
+        self.register_buffer("weight", torch.ones(count))
+        self.register_buffer("alpha_bar", torch.linspace(0.999, 0.001, timesteps))
 
     def features(self, attributes: Tensor, latents: Tensor) -> Tensor:
         """Return ``(B, F)``: of each active token 1, its Z and the probabilities of its components; else 0."""
@@ -80,7 +87,17 @@ class LinearPreconditioner(nn.Module):
 
     @torch.no_grad()
     def fit(
-        self, numbers: Tensor, attributes: Tensor, latents: Tensor, *, redraw: float, ridge: float, generator: Generator
+        self,
+        numbers: Tensor,
+        attributes: Tensor,
+        latents: Tensor,
+        alpha_bar: Tensor,
+        *,
+        effort: Tensor,
+        redraw: float = 0.3,
+        ridge: float = 3.0,
+        linear_mean: bool = True,
+        seed: int = 0,
     ) -> None:
         """Learn from the numbers ``(N, *shape)`` of pictures with A ``(N, K)`` and Z ``(N, T, N)``.
 
@@ -88,13 +105,21 @@ class LinearPreconditioner(nn.Module):
         ----------
         numbers, attributes, latents : tensor
             Of the pictures.
+        alpha_bar : tensor
+            ``(T,)``, the noise levels.
+        effort : tensor
+            ``(M,)``, weights of the numbers in the loss, before they are multiplied by the share that is left.
         redraw : float
             Share of details of Z that are drawn anew, as in training.
         ridge : float
             In pictures: so many more, without a mean, would pull the coefficients to 0 as much.
-        generator : torch.Generator
+        linear_mean : bool
+            Otherwise the mean stays 0, and variances alone are known.
+        seed : int
             Of the details.
         """
+        self.alpha_bar.copy_(alpha_bar)
+        generator = Generator().manual_seed(seed)
         numbers = numbers.flatten(1)
         self.total.copy_(numbers.var(0).clamp(min=_LEAST))
         fold = torch.arange(len(numbers)) % _FOLDS
@@ -112,22 +137,50 @@ class LinearPreconditioner(nn.Module):
         errors = []
         for f, (view, y) in enumerate(views):  # out of fold
             errors.append(y - view @ torch.linalg.solve(gram - grams[f], product - products[f]).float())
-        self.coefficients.copy_(torch.linalg.solve(gram, product))
-        self.left.copy_(torch.minimum(torch.cat(errors).pow(2).mean(0).clamp(min=_LEAST), self.total))
+        self.left.copy_(self.total)
+        if linear_mean:
+            self.coefficients.copy_(torch.linalg.solve(gram, product))
+            self.left.copy_(torch.minimum(torch.cat(errors).pow(2).mean(0).clamp(min=_LEAST), self.total))
+        weight = effort * self.left / self.total
+        self.weight.copy_(weight / weight.mean())
 
-    def forward(self, noisy: Tensor, cos: Tensor, sin: Tensor, mean: Tensor, dropped: Tensor | None = None) -> Known:
-        """Return what is known of x_t ``(B, *shape)``.
+    def loss_weights(self, timestep: Tensor, dropped: Tensor) -> Tensor:
+        """Return the weights ``(B, *shape)`` of squared errors of v: those of the answers' own errors.
 
         Parameters
         ----------
-        noisy, mean : tensor
-            x_t and mu ``(B, *shape)``.
-        cos, sin : tensor
-            Of the angles, ``(B,)``.
+        timestep, dropped : tensor
+            ``(B,)``, and ``(B,)`` bool, pictures that see no condition.
+        """
+        alpha_bar = self.alpha_bar[timestep].view(-1, 1)
+        left = torch.where(dropped.view(-1, 1), self.total, self.left)
+        return (self.weight * (alpha_bar * left + 1 - alpha_bar) / left).unflatten(1, self.shape)
+
+    def forward(
+        self,
+        noisy: Tensor,
+        timestep: Tensor | int,
+        attributes: Tensor,
+        latents: Tensor,
+        dropped: Tensor | None = None,
+    ) -> Known:
+        """Return what is known of x_t ``(B, *shape)``; in full precision, under autocast too.
+
+        Parameters
+        ----------
+        noisy, timestep : tensor, tensor or int
+            x_t, and one step for all or ``(B,)``.
+        attributes, latents : tensor
+            A ``(B, K)`` and Z ``(B, T, N)``.
         dropped : tensor, optional
             ``(B,)`` bool, pictures that see no condition.
         """
-        cos, sin = (each.view(-1, *[1] * len(self.shape)) for each in (cos, sin))
+        with torch.autocast(noisy.device.type, enabled=False):
+            alpha_bar = self.alpha_bar[torch.as_tensor(timestep, device=noisy.device).expand(len(noisy))]
+            return self._known(noisy, alpha_bar, self.mean(attributes, latents), dropped)
+
+    def _known(self, noisy: Tensor, alpha_bar: Tensor, mean: Tensor, dropped: Tensor | None) -> Known:
+        cos, sin = (each.sqrt().view(-1, *[1] * len(self.shape)) for each in (alpha_bar, 1 - alpha_bar))
         left, total = self.left.view(self.shape), self.total.view(self.shape)
         if dropped is not None:
             hidden = dropped.view(cos.shape)
@@ -137,6 +190,11 @@ class LinearPreconditioner(nn.Module):
         velocity = sin * (cos * (1 - left) / spread * rest - mean)
         plain = noisy / (cos**2 * total + sin**2).sqrt()
         return Known(velocity, (left / spread).sqrt(), plain, rest / spread.sqrt())
+
+
+def some_rows(count: int, seed: int) -> Tensor:
+    """Places of at most 20 000 of so many pictures, at random, in order: enough to learn linear formulas from."""
+    return torch.randperm(count, generator=Generator().manual_seed(seed))[:_MOST_ROWS].sort().values
 
 
 def redraw_details(distribution: AttributeLatents, latents: Tensor, share: float, generator: Generator) -> Tensor:

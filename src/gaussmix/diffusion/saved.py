@@ -20,6 +20,7 @@ from gaussmix.training.saved import Kind, list_of, number, one_of, optional, rec
 
 SCHEDULERS = ("DDIMScheduler", "DDPMScheduler", "DPMSolverMultistepScheduler", "RenoiseScheduler")
 _OURS = "gaussmix.diffusion"
+_MOST_LEVELS = 100_000  # T
 _PARTS = {
     "unet": [[f"{_OURS}.unet", "AttributeUNet"], [None, None]],
     "transformer": [[f"{_OURS}.transformer", "AttributeTransformer"], [None, None]],
@@ -61,8 +62,9 @@ _UNET: dict[str, Kind] = {
     "scale_shift": yes_or_no,
     "classifier": yes_or_no,
     "classifier_pass": one_of("same", "unconditioned"),
+    "linear_mean": yes_or_no,
+    "timesteps": whole(most=_MOST_LEVELS),
 }
-_MOST_LEVELS = 100_000  # T
 _TRANSFORMER: dict[str, Kind] = {
     "condition": _CONDITION,
     "sample_size": whole(most=1 << 14),

@@ -164,13 +164,14 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
             self.batches = TrainingBatches(dataset, config, config.output / "latents.safetensors", self.images_per_step)
         maps = self.batches.maps if config.detail_weight else None
         weights = None if maps is None else detail_weights(maps, config.detail_weight, config.size)
-        of_pixels = None if config.network == "transformer" else weights
-        self.diffusion = ForwardProcess(config, self.accelerator.device, of_pixels)
+        plain = config.network == "unet" and not config.linear_mean  # others weigh numbers by themselves
+        self.diffusion = ForwardProcess(config, self.accelerator.device, weights if plain else None)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.network = self._make_network(weights)
+            self.network = self._make_network()
+            self._fit_network(weights)
         self.network.to(self.accelerator.device)
-        self.draws_untrained = isinstance(self.network, AttributeTransformer)
+        self.draws_untrained = self.network.known is not None
         # use_ema_warmup raises the decay as 1 - (1 + step)^(-3/4) towards its end value.
         own = list(self.network.parameters())
         self.ema = EMAModel(own, decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
@@ -182,8 +183,8 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
         if known is not None:
             self._start_from(known)
 
-    def _make_network(self, weights: Tensor | None) -> Network:
-        """As the settings say, with what a transformer finds in closed form; ``weights`` are those of pixels."""
+    def _make_network(self) -> Network:
+        """As the settings say."""
         config, batches = self.config, self.batches
         if config.network == "unet":
             return AttributeUNet(
@@ -194,19 +195,24 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
                 scale_shift=config.scale_shift,
                 classifier=config.classifier_weight > 0,
                 classifier_pass=config.classifier_pass,
+                linear_mean=bool(config.linear_mean),
+                timesteps=config.timesteps,
             )
         grid, numbers = config.tokens
-        shared = "overlap", "power", "linear_mean", "width", "depth", "heads", "timesteps"
+        shared = "overlap", "power", "width", "depth", "heads", "timesteps"
         own: dict[str, Any] = {"sample_size": config.size, "grid": grid, "numbers": numbers}
         own |= {name: getattr(config, name) for name in shared}
-        network = AttributeTransformer(condition=batches.condition, **own)
-        if self.newest is None:  # a checkpoint has it all
+        return AttributeTransformer(condition=batches.condition, linear_mean=config.linear_mean is not False, **own)
+
+    def _fit_network(self, weights: Tensor | None) -> None:
+        """Finds what the network takes in closed form; a checkpoint has it."""
+        config, batches, network = self.config, self.batches, self.network
+        if self.newest is None and network.known is not None:  # a checkpoint has it all
             alpha_bar = torch.from_numpy(np.cumprod(1 - self.diffusion.betas)).float()
             latents = batches.training_latents(Generator().manual_seed(config.seed))
             images, attributes = batches.dataset.images[batches.positions], torch.from_numpy(batches.attributes).float()
             options = {"pixel_weights": weights, "redraw": config.redraw_details, "seed": config.seed}
             network.fit(images, attributes, latents, alpha_bar, **options)
-        return network
 
     def _start_from(self, known: AttributeDiffusionPipeline) -> None:
         """Begins at the weights of a model of the same attributes and the same network; its pictures' size may differ.

@@ -33,11 +33,11 @@ from diffusers import ModelMixin
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.utils.outputs import BaseOutput
 from numpy.typing import NDArray
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from gaussmix.diffusion.codec import PatchCodec, to_pixels
-from gaussmix.diffusion.precondition import LinearPreconditioner
+from gaussmix.diffusion.precondition import LinearPreconditioner, some_rows
 from gaussmix.diffusion.unet import ConditionConfig
 
 _FREQUENCIES, _HIGHEST = 32, 100.0  # of the embedding of the angle
@@ -74,9 +74,6 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
         For sizes that do not go together, and another conditioning.
     """
 
-    alpha_bar: Tensor  # (T,)
-    weight: Tensor  # (n G^2,), of the numbers in the loss
-
     @register_to_config
     def __init__(
         self,
@@ -106,9 +103,7 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
             raise ValueError(f"{heads} heads do not divide {width} channels")
         self.latent_distribution = self.condition.latents()
         self.codec = PatchCodec(sample_size, grid, numbers, overlap=overlap, power=power, channels=in_channels)
-        self.known = LinearPreconditioner(self.latent_distribution, self.codec.shape)
-        self.register_buffer("alpha_bar", torch.linspace(0.999, 0.001, timesteps))
-        self.register_buffer("weight", torch.ones(numbers * grid**2))
+        self.known = LinearPreconditioner(self.latent_distribution, self.codec.shape, timesteps)
         self.told = _Condition(self.condition, self.latent_distribution.n_tokens, width)
         self.enter = nn.Linear(2 * numbers, width)
         self.place = nn.Parameter(0.5 * torch.randn(grid**2, width))
@@ -157,21 +152,15 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
         redraw, ridge, seed : float, float, int
             Of the linear mean: see `LinearPreconditioner.fit`.
         """
-        chosen = torch.randperm(len(images), generator=Generator().manual_seed(seed))[:_MOST_ROWS].sort().values
+        chosen = some_rows(len(images), seed)
         images, attributes, latents = images[chosen.numpy()], attributes[chosen], latents[chosen]
-        variances = self.codec.fit(images, seed).flatten()
+        variances = self.codec.fit(images).flatten()
         parts = [self.codec.encode(to_pixels(images[i : i + 1024])) for i in range(0, len(images), 1024)]
-        generator = Generator().manual_seed(seed)
-        self.known.fit(torch.cat(parts), attributes, latents, redraw=redraw, ridge=ridge, generator=generator)
-        if not self.config["linear_mean"]:
-            self.known.coefficients.zero_()
-            self.known.left.copy_(self.known.total)
-        # v^(1/2) in the variance of pixels, whatever power the numbers have, times the share that is left
-        spread = variances ** (0.5 / self.codec.power) * self.known.left / self.known.total
+        effort = variances ** (0.5 / self.codec.power)  # v^(1/2) in the variance of pixels, whatever the power
         if pixel_weights is not None:
-            spread = spread * self.codec.weights(pixel_weights).flatten()
-        self.weight.copy_(spread / spread.mean())
-        self.alpha_bar.copy_(alpha_bar)
+            effort = effort * self.codec.weights(pixel_weights).flatten()
+        options = {"redraw": redraw, "ridge": ridge, "linear_mean": self.config["linear_mean"], "seed": seed}
+        self.known.fit(torch.cat(parts), attributes, latents, alpha_bar, effort=effort, **options)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Return what is noised, ``(B, n, G, G)``, of pictures ``(B, C, S, S)`` in [-1, 1]."""
@@ -189,9 +178,7 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
         timestep, dropped : tensor
             ``(B,)``, and ``(B,)`` bool, pictures that see no condition.
         """
-        alpha_bar = self.alpha_bar[timestep].view(-1, 1)
-        left = torch.where(dropped.view(-1, 1), self.known.total, self.known.left)
-        return (self.weight * (alpha_bar * left + 1 - alpha_bar) / left).unflatten(1, self.state_shape)
+        return self.known.loss_weights(timestep, dropped)
 
     def forward(
         self,
@@ -219,13 +206,11 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
             Otherwise a tuple ``(sample,)``.
         """
         del unconditioned_logits
-        steps = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
-        with torch.autocast(sample.device.type, enabled=False):
-            cos, sin = self.alpha_bar[steps].sqrt(), (1 - self.alpha_bar[steps]).sqrt()
-            mean = self.known.mean(attributes, attribute_latents)
-            known = self.known(sample, cos, sin, mean, dropped)
+        known = self.known(sample, timestep, attributes, attribute_latents, dropped)
         seen = torch.cat([known.plain, known.rest], 1).flatten(2).transpose(1, 2)
-        told = self.told(torch.atan2(sin, cos), attributes, attribute_latents, dropped)
+        steps = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
+        angle = torch.arccos(self.known.alpha_bar[steps].sqrt())
+        told = self.told(angle, attributes, attribute_latents, dropped)
         answer = self._answer(seen, told).transpose(1, 2).unflatten(2, self.state_shape[1:])
         velocity = known.velocity - known.spread * answer.to(sample.dtype)
         return AttributeTransformerOutput(sample=velocity) if return_dict else (velocity,)
@@ -304,6 +289,3 @@ def _zero(layer: nn.Linear) -> nn.Linear:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
-
-
-_MOST_ROWS = 20_000  # pictures that codec and linear mean are learnt from

@@ -36,12 +36,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
+import numpy as np
 import torch
 from diffusers import ModelMixin, UNet2DConditionModel, UNet2DModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.utils.outputs import BaseOutput
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gaussmix.diffusion.codec import to_pixels
+from gaussmix.diffusion.precondition import LinearPreconditioner, some_rows
 from gaussmix.latents.attributes import AttributeLatents
 
 Conditioning = Literal["gated", "cross_attention", "concat", "multi_hot"]
@@ -120,11 +124,16 @@ class AttributeUNet(ModelMixin, ConfigMixin):
     classifier_pass : {"same", "unconditioned"}
         What the classifier is trained on, and a part of what `classifier_leaks` says: the bottleneck of the pass that
         denoises, or of one whose condition is dropped.
+    linear_mean : bool
+        Precondition with the linear mean of the pixels given A and Z (`gaussmix.diffusion.precondition`): the network
+        sees two views of x_t and answers with the scaled remainder; it predicts v. Not with a classifier.
+    timesteps : int
+        T, noise levels, with a linear mean.
 
     Raises
     ------
     ValueError
-        For an unknown choice, and a size that the levels do not divide.
+        For an unknown choice, a size that the levels do not divide, and a classifier beside a linear mean.
     """
 
     @register_to_config
@@ -141,8 +150,12 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         scale_shift: bool = True,
         classifier: bool = False,
         classifier_pass: ClassifierPass = "same",
+        linear_mean: bool = False,
+        timesteps: int = 100,
     ):
         super().__init__()
+        if linear_mean and classifier:
+            raise ValueError("a classifier would see the linear mean of the condition; use one of the two")
         _check_choice("classifier_pass", classifier_pass, get_args(ClassifierPass))
         stride = 2 ** (len(block_out_channels) - 1)
         if sample_size % stride:
@@ -157,13 +170,19 @@ class AttributeUNet(ModelMixin, ConfigMixin):
             tuple(block_out_channels),
             attention_head_dim,
             sample_size=sample_size,
-            in_channels=in_channels,
+            in_channels=2 * in_channels if linear_mean else in_channels,
             out_channels=in_channels,
             layers_per_block=layers_per_block,
             norm_num_groups=norm_num_groups,
             resnet_time_scale_shift="scale_shift" if scale_shift else "default",
         )
         self._make_condition(4 * block_out_channels[0])
+        self.known: LinearPreconditioner | None = None
+        if linear_mean:
+            shape = (in_channels, sample_size, sample_size)
+            self.known = LinearPreconditioner(self.latent_distribution, shape, timesteps)
+            nn.init.zeros_(self.unet.conv_out.weight)
+            nn.init.zeros_(cast(Tensor, self.unet.conv_out.bias))
         self.head: nn.Module | None = None
         if classifier:  # made last, so that one seed gives the other weights with and without it
             width = block_out_channels[-1]
@@ -225,9 +244,39 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         return state
 
     def loss_weights(self, timestep: Tensor, dropped: Tensor) -> Tensor:
-        """Return the weights of squared errors: 1, of any ``timestep`` ``(B,)`` and ``dropped`` ``(B,)``."""
-        del dropped
-        return torch.ones((), device=timestep.device)
+        """Return the weights of squared errors, those of the answers' own errors; 1 without a linear mean.
+
+        Parameters
+        ----------
+        timestep, dropped : tensor
+            ``(B,)``, and ``(B,)`` bool, pictures that see no condition.
+        """
+        if self.known is None:
+            return torch.ones((), device=timestep.device)
+        return self.known.loss_weights(timestep, dropped)
+
+    def fit(
+        self,
+        images: NDArray,
+        attributes: Tensor,
+        latents: Tensor,
+        alpha_bar: Tensor,
+        *,
+        pixel_weights: Tensor | None = None,
+        redraw: float = 0.3,
+        ridge: float = 3.0,
+        seed: int = 0,
+    ) -> None:
+        """Find the linear mean, if the network has one: see `AttributeTransformer.fit`."""
+        if self.known is None:
+            return
+        chosen = some_rows(len(images), seed)
+        pixels = to_pixels(np.ascontiguousarray(images[chosen.numpy()]))
+        effort = pixels.flatten(1).std(0)
+        if pixel_weights is not None:
+            effort = effort * pixel_weights.expand(1, *pixels.shape[1:]).flatten()
+        options = {"redraw": redraw, "ridge": ridge, "seed": seed}
+        self.known.fit(pixels, attributes[chosen], latents[chosen], alpha_bar, effort=effort, **options)
 
     def tokens(self, attribute_latents: Tensor) -> Tensor:
         """Return the ungated tokens ``(B, T, token_dim)`` of Z ``(B, T, N)``."""
@@ -265,6 +314,10 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         """
         time = self._time(sample, timestep)
         shown = self._condition(time, attribute_latents, attributes, dropped)
+        known = None
+        if self.known is not None:
+            known = self.known(sample, timestep, attributes, attribute_latents, dropped)
+            sample = torch.cat([known.plain, known.rest], 1)
         bottleneck, skips = self._way_down(sample, time, shown)
         logits = None
         if self.head is not None:
@@ -277,6 +330,8 @@ class AttributeUNet(ModelMixin, ConfigMixin):
             state = _through(block, shown, state, res_hidden_states_tuple=skips[-n_skips:])
             skips = skips[:-n_skips]
         answer = unet.conv_out(unet.conv_act(unet.conv_norm_out(state)))
+        if known is not None:
+            answer = known.velocity - known.spread * answer.to(known.velocity.dtype)
         if return_dict:
             return AttributeUNetOutput(sample=answer, logits=logits)
         return (answer,) if logits is None else (answer, logits)
