@@ -81,3 +81,10 @@ def test_without_a_second_patch_there_are_no_seams():
     assert math.isnan(measure_detail(OTHER, REAL, patch=32).seams)
     with pytest.raises(ValueError, match=r"pictures of \(16, 32, 3\) and of \(32, 32, 3\); give one size"):
         measure_detail(OTHER[:, :16], REAL)
+
+
+def test_pictures_without_a_difference_are_no_error():
+    plain = np.full((9, 32, 32, 3), 100, np.uint8)
+    assert math.isnan(measure_detail(plain, plain).detail)
+    assert math.isnan(measure_detail(OTHER, plain).seams)
+    assert measure_detail(plain, REAL).detail == pytest.approx(1)

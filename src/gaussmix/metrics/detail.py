@@ -65,13 +65,18 @@ def measure_detail(generated: NDArray[np.uint8], real: NDArray[np.uint8], *, pat
         return DetailScores(
             float(np.mean([_detail(first, second, cell) for cell in _CELLS if cell < first.shape[1]])),
             float(np.sqrt(np.mean((10 * np.log10(_rings(first) / _rings(second))) ** 2))),
-            float(_step_at_borders(first, patch) / _step_at_borders(second, patch)),
+            _ratio(_step_at_borders(first, patch), _step_at_borders(second, patch)),
         )
+
+
+def _ratio(a: float, b: float) -> float:
+    """NaN where there is nothing to divide by."""
+    return a / b if b else float("nan")
 
 
 def _detail(first: NDArray[np.float32], second: NDArray[np.float32], cell: int) -> float:
     a, b = (np.concatenate([each.ravel() for each in _steps(_pooled(images, cell))]) for images in (first, second))
-    return wasserstein_distance(a, b) / float(b.mean())
+    return _ratio(wasserstein_distance(a, b), float(b.mean()))
 
 
 def _steps(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -101,4 +106,4 @@ def _step_at_borders(images: NDArray[np.float32], patch: int) -> float:
     right, down = _steps(images)
     across = np.concatenate([right[:, :, at_border].ravel(), down[:, at_border].ravel()])
     within = np.concatenate([right[:, :, ~at_border].ravel(), down[:, ~at_border].ravel()])
-    return float(across.mean() / within.mean()) if across.size and within.size else float("nan")
+    return _ratio(float(across.mean()), float(within.mean())) if across.size and within.size else float("nan")
