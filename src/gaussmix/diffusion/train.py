@@ -195,8 +195,7 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
                 scale_shift=config.scale_shift,
                 classifier=config.classifier_weight > 0,
                 classifier_pass=config.classifier_pass,
-                linear_mean=bool(config.linear_mean),
-                timesteps=config.timesteps,
+                **({"linear_mean": True, "timesteps": config.timesteps} if config.linear_mean else {}),
             )
         grid, numbers = config.tokens
         shared = "overlap", "power", "width", "depth", "heads", "timesteps"
