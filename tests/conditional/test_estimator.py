@@ -386,3 +386,16 @@ def test_where_numbers_end_is_said() -> None:
         ConditionalGMMExpansion().fit(X, np.datetime64("2024-01-01") + np.arange(40))
     with pytest.raises(TypeError, match="data frame"):
         ConditionalGMMExpansion().fit((np.datetime64("2024-01-01") + np.arange(40))[:, None], X[:, 0])
+
+
+def test_a_wild_value_does_not_move_expectations_within_bounds(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 1))
+    y = np.exp(0.3 * X[:, 0] + 0.1 * rng.normal(size=120))
+    y[7] = 1e9
+    model = ConditionalGMMExpansion("fast", bounds=(0, np.float32(1e12)), random_state=0).fit(X, y)
+    free = ConditionalGMMExpansion("fast", random_state=0).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), free.predict(X), rtol=0.1)
+    assert np.isfinite(model.predict_distribution(X).logpdf(y)).all()
+    model.save(tmp_path / "m.gmx")  # bounds of NumPy's types too
+    np.testing.assert_array_equal(ConditionalGMMExpansion.load(tmp_path / "m.gmx").predict(X), model.predict(X))

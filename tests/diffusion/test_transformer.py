@@ -70,8 +70,9 @@ def test_numbers_are_a_projection_with_the_variances_that_power_says():
     variances = {}
     for power in (1.0, 0.5):
         codec = PatchCodec(16, 2, 27, power=power, overlap=2)
-        variances[power] = codec.fit(images)
+        codec.fit(images)
         numbers = codec.encode(to_pixels(images))
+        variances[power] = numbers.var(0)
         assert numbers.shape == (60, *codec.shape) == (60, 27, 2, 2)
         assert torch.allclose(numbers.mean(0), torch.zeros(codec.shape), atol=1e-4)
         assert torch.allclose(codec.encode(codec.decode(numbers)), numbers, atol=1e-4)
@@ -400,8 +401,13 @@ def test_a_trained_model_is_edited_and_untouched_detail_stays(tmp_path):
         ({"objective": "epsilon"}, "--objective is epsilon; with --network transformer it is v_prediction"),
         ({"conditioning": "concat"}, "it is gated or multi_hot"),
         ({"classifier_weight": 1.0}, "--classifier-weight is 1.0"),
-        ({"grid": 3}, "--grid must divide --size, .*; there are 3 patches a side"),
-        ({"overlap": 3}, "--overlap is 3; it is at most 2, half a patch"),
+        ({"grid": 3}, "--grid is 3; it must divide --size, which is 8"),
+        ({"heads": 3}, "--heads is 3; it must divide --width, which is 16"),
+        ({"power": 9.0}, "--power is 9.0; it must be from 0.1 to 2.0"),
+        (
+            {"pairing": "fresh", "detail_weight": 4.0},
+            "--detail-weight is 4.0 and --redraw-details is 0.3; it must be 0",
+        ),
     ],
 )
 def test_what_a_transformer_does_not_know_is_said_first(tmp_path, settings, message):
@@ -411,7 +417,61 @@ def test_what_a_transformer_does_not_know_is_said_first(tmp_path, settings, mess
 
 @pytest.mark.parametrize(
     ("settings", "tokens"),
-    [({"size": 32}, (4, 32)), ({"size": 64}, (8, 32)), ({"size": 8}, (1, 32)), ({"size": 32, "grid": 16}, (16, 12))],
+    [
+        ({"size": 32}, (4, 32, 4)),
+        ({"size": 64}, (8, 32, 4)),
+        ({"size": 30}, (3, 32, 4)),
+        ({"size": 8}, (1, 32, 4)),
+        ({"size": 31}, (1, 32, 4)),
+        ({"size": 32, "grid": 16}, (16, 12, 1)),
+    ],
 )
-def test_patches_of_eight_pixels_with_no_more_numbers_than_values(tmp_path, settings, tokens):
-    assert tiny_config(tmp_path, network="transformer", **settings).tokens == tokens
+def test_patches_are_near_eight_pixels_and_the_rest_follows(tmp_path, settings, tokens):
+    found = tiny_config(tmp_path, network="transformer", overlap=4, **settings).tokens
+    assert tuple(found[name] for name in ("grid", "numbers", "overlap")) == tokens
+
+
+def test_a_run_that_starts_from_a_model_keeps_its_codec_and_learns_its_own_mean(tmp_path):
+    data = squares_dataset()
+    first = train(tiny_config(tmp_path / "a", steps=3, latent_dim=4, **SMALL), data, progress=False, sheet=False)
+    config = tiny_config(tmp_path / "b", steps=1, latent_dim=4, init=str(first.model), seed=1, **SMALL)
+    with pytest.warns(UserWarning, match="Z is matched anew"):
+        trainer = DiffusionTrainer(config, data)
+    known = AttributeDiffusionPipeline.load(first.model).network
+    fresh = DiffusionTrainer(dataclasses.replace(config, output=tmp_path / "c", init=""), data).network
+    assert isinstance(trainer.network, AttributeTransformer)
+    assert torch.equal(trainer.network.codec.axes, known.codec.axes)  # pyright: ignore
+    assert torch.equal(trainer.network.enter.weight, known.enter.weight)  # pyright: ignore
+    assert not torch.equal(trainer.network.known.coefficients, known.known.coefficients)  # pyright: ignore
+    assert torch.allclose(trainer.network.known.left, fresh.known.left, rtol=1e-3)  # pyright: ignore
+    larger = dataclasses.replace(config, output=tmp_path / "d", size=16, grid=2)
+    doubled = dataclasses.replace(data, images=data.images.repeat(2, 1).repeat(2, 2))
+    with pytest.raises(ValueError, match=r"is another network: .*sample_size 8 there and 16 here"):
+        DiffusionTrainer(larger, doubled)
+
+
+def test_pictures_that_are_all_the_same_are_refused(tmp_path):
+    data = squares_dataset()
+    plain = dataclasses.replace(data, images=np.full_like(data.images, 90))
+    with pytest.raises(ValueError, match="all pictures are the same"):
+        DiffusionTrainer(tiny_config(tmp_path, pairing="fixed", **{**SMALL, "redraw_details": 0.0}), plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("codec.axes", math.nan, "codec.axes holds numbers that are not finite"),
+        ("known.left", 0.0, "variances or noise levels are out of range"),
+        ("known.alpha_bar", 5.0, "variances or noise levels are out of range"),
+    ],
+)
+def test_damaged_tables_are_named(tmp_path, name, value, says):
+    from safetensors.torch import load_file, save_file
+
+    make_pipeline(small()).save_pretrained(tmp_path)
+    path = tmp_path / "transformer" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    tensors[name].fill_(value)
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match=says):
+        AttributeDiffusionPipeline.load(tmp_path)

@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gaussmix.cli._flags import CommandError, Output, TorchCommand, check_at_least, run_training
+
+if TYPE_CHECKING:
+    from gaussmix.diffusion.config import DiffusionConfig
 
 _COLUMNS, _PLACE = 2, (900, 840)  # of the common sheet, and pixels of a part on it
 _STYLE = """
@@ -38,7 +41,8 @@ class RunDemo(TorchCommand):
     """See what gaussmix does: a density, faces on request, a model trained from nothing, new digits.
 
     Four minutes of a processor. Each part leaves its picture in the folder, samples.png has them all, and index.html
-    shows them and what to type next. Ctrl-C keeps what there is; the same command goes on.
+    shows them and what to type next. Ctrl-C keeps what there is; the same command goes on. What is there is not made
+    again: name another folder for other settings.
     """
 
     output: Output = Path("runs/demo")
@@ -58,6 +62,7 @@ class RunDemo(TorchCommand):
         parts = self.parts()
         for number, part in enumerate(parts, 1):
             if part.picture.is_file():
+                print(f"{number} of {len(parts)}: {part.title}: already there, {part.picture}")
                 continue
             print(f"{number} of {len(parts)}: {part.title}", flush=True)
             self._write_page(parts)
@@ -148,15 +153,18 @@ class RunDemo(TorchCommand):
 
     def _train(self) -> None:
         from gaussmix.data.load import load_dataset
-        from gaussmix.diffusion.config import PRESETS
         from gaussmix.diffusion.train import train
 
-        settings = {"output": self.output / "faces", "resume": True, "seed": self.seed, "reader_steps": 0}
-        config = dataclasses.replace(PRESETS["transformer"], **settings)
-        if self.steps is not None:
-            config = dataclasses.replace(config, steps=self.steps)
+        config = self._faces_config()
         dataset = load_dataset(config.data, size=config.size, count=config.count, seed=config.seed)
         run_training(train, config, dataset)
+
+    def _faces_config(self) -> DiffusionConfig:
+        from gaussmix.diffusion.config import PRESETS
+
+        usual = PRESETS["transformer"]
+        settings = {"output": self.output / "faces", "resume": True, "seed": self.seed, "reader_steps": 0}
+        return dataclasses.replace(usual, steps=self.steps or usual.steps, **settings)
 
     def _digits(self) -> None:
         from gaussmix.autoencoder.config import PRESETS
@@ -193,17 +201,18 @@ class RunDemo(TorchCommand):
             aside.write_text(page, "utf-8")
 
     def _on_the_way(self, part: Part) -> str:
-        """The first and the newest picture of a training run, side by side."""
-        pictures = sorted((part.picture.parent / "samples").glob("step-*.png"))
-        shown = dict.fromkeys([*pictures[:1], *pictures[-1:]])
-        if part.picture.parent == self.output or not shown:
+        """Pictures of a training run as they come."""
+        if part.run != self._train:
             return ""
-        figures = [
-            f'<figure><img src="{html.escape(path.relative_to(self.output).as_posix())}" alt="{path.stem}">'
-            f"<figcaption>after {int(path.stem.removeprefix('step-')):,} steps</figcaption></figure>"
-            for path in shown
-        ]
-        return f'<details><summary>On the way</summary><div class="row">{"".join(figures)}</div></details>'
+        config, figures = self._faces_config(), []
+        for step in range(0, config.steps + 1, config.sample_every or config.steps):
+            source = f"faces/samples/step-{step:08d}.png"
+            figures.append(
+                f'<figure><img src="{source}" alt="" onerror="this.parentElement.remove()">'
+                f"<figcaption>after {step:,} steps</figcaption></figure>"
+            )
+        shown = "" if part.picture.is_file() else " open"  # pictures that are not there yet take no room
+        return f'<details{shown}><summary>On the way</summary><div class="row">{"".join(figures)}</div></details>'
 
 
 def _join(pictures: list[Path], path: Path) -> None:

@@ -155,13 +155,17 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X: Any) -> FloatArray:
-        """Return the expectation of y (N,) at X (N, D)."""
-        return self.predict_distribution(X).mean()
+        """Return the expectation of y (N,) at X (N, D); of values far out, if there were any, it knows nothing."""
+        check_is_fitted(self)
+        return self._learned.predict(self._features(X), far=False).mean()
 
     def predict_distribution(self, X: Any) -> ConditionalMixture:
         """Return the distributions of y at X (N, D), with SciPy's names: `ConditionalMixture`."""
         check_is_fitted(self)
-        return self._learned.predict(self._learned.features.transform(self._table(X, reset=False)[0]))
+        return self._learned.predict(self._features(X))
+
+    def _features(self, X: Any) -> FloatArray:
+        return self._learned.features.transform(self._table(X, reset=False)[0])
 
     def predict_quantiles(self, X: Any, q: ArrayLike) -> FloatArray:
         """Return quantiles of y, (N, Q).
@@ -248,6 +252,8 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         parameters["random_state"] = int(seed) if isinstance(seed, Integral) else None
         if self.categorical_features is not None:
             parameters["categorical_features"] = self._categorical()
+        if self.bounds is not None:
+            parameters["bounds"] = [None if end is None else float(end) for end in self.bounds]
         names = getattr(self, "feature_names_in_", None)
         stored.write(
             path, learned, parameters, None if names is None else [str(name) for name in names], self.target_name_

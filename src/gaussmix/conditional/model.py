@@ -50,11 +50,12 @@ class ConditionalModel:
     report: ConditionalReport
     pit: FloatArray  # of rows out of fold
 
-    def predict(self, X: FloatArray) -> ConditionalMixture:
-        """Distributions of y at features (N, D)."""
+    def predict(self, X: FloatArray, *, far: bool = True) -> ConditionalMixture:
+        """Distributions of y at features (N, D), without ``far`` of what is not far out."""
         atoms = None if self.atoms is None else self.atoms.basis(self.atoms.predict(X))
         law = None if self.parts is None else self.parts.predict(X)
-        return _in_units(law, self.units, atoms, self.lattice, self.bounds)
+        units = self.units if far else replace(self.units, far=0.0)
+        return _in_units(law, units, atoms, self.lattice, self.bounds)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 from torch import Tensor, nn
 
-_LEAST = 1e-6  # variance of a number, as a share of the largest, below which it is noise of rounding
+_LEAST = 1e-6  # variance of a number, as a share of the largest of a picture, below which it is noise of rounding
 
 
 def to_pixels(images: NDArray[np.uint8] | Tensor) -> Tensor:
@@ -103,20 +103,20 @@ class PatchCodec(nn.Module):
         return self.numbers, self.grid, self.grid
 
     @torch.no_grad()
-    def fit(self, images: NDArray[np.uint8]) -> Tensor:
-        """Find means and axes of the patches of pictures ``(N, S, S, 3)``; return the variances ``(n, G, G)``."""
+    def fit(self, images: NDArray[np.uint8]) -> None:
+        """Find means and axes of the patches of pictures ``(N, S, S, 3)``."""
         patches = self._cut(to_pixels(np.ascontiguousarray(images)))
         self.mean.copy_(patches.mean(0))
+        found = torch.zeros(self.grid**2, self.numbers, dtype=torch.float64)
         for p in range(self.grid**2):
             rest = (patches[:, p] - self.mean[p]).double()
             variances, axes = torch.linalg.eigh(rest.T @ rest / len(rest))
-            variances, axes = variances.flip(0)[: self.numbers], axes.flip(1)[:, : self.numbers]
+            axes = axes.flip(1)[:, : self.numbers]
             # eigenvectors come with any sign; the larger end up, so that machines agree
-            axes = axes * torch.sign(axes.gather(0, axes.abs().argmax(0, keepdim=True)))
-            variances = variances.clamp(min=_LEAST * max(float(variances[0]), 1e-12))
-            self.axes[p] = axes
-            self.scale[p] = variances ** ((self.power - 1) / 2)
-        return self.encode_patches(patches).var(0)
+            self.axes[p] = axes * torch.sign(axes.gather(0, axes.abs().argmax(0, keepdim=True)))
+            found[p] = variances.flip(0)[: self.numbers]
+        found = found.clamp(min=_LEAST * max(float(found.max()), 1e-12))
+        self.scale.copy_(found ** ((self.power - 1) / 2))
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Return the numbers ``(B, n, G, G)`` of pictures ``(B, C, S, S)`` in [-1, 1]."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from gaussmix.training.run import RunConfig, flag
 
+_PATCH = 8  # pixels
+_LEAST_POWER, _MOST_POWER = 0.1, 2.0
 BUILT_IN_MODEL = Path(__file__).parents[1] / "models" / "avatars32"
 """The folder of the avatars model that comes with the package."""
 
@@ -30,7 +33,7 @@ def find_model(folder: str | Path | None = None) -> Path:
 
 @dataclass(frozen=True)
 class DiffusionConfig(RunConfig):
-    """Settings of one training run of an `AttributeUNet`; every field is a flag of the command line.
+    """Settings of one training run of the diffusion model; every field is a flag of the command line.
 
     Raises
     ------
@@ -77,7 +80,7 @@ class DiffusionConfig(RunConfig):
     numbers: int = 32
     """Numbers a token: principal components of its patch, at most all."""
     overlap: int = 0
-    """Pixels by which patches reach into each other, at most half a patch."""
+    """Pixels by which patches reach into each other, at most half of one."""
     power: float = 0.5
     """Of the numbers' variances: below 1, small components weigh more than in the picture."""
     linear_mean: bool | None = None
@@ -139,21 +142,23 @@ class DiffusionConfig(RunConfig):
         super().__post_init__()
         self._check("at least 1", "size", "count", "accumulate", "timesteps", "latent_dim", "n_components")
         self._check("at least 1", "layers_per_block", "grid", "numbers", "width", "depth", "heads")
-        self._check("0 or more", "reader_steps", "classifier_weight", "detail_weight", "weight_decay", "separation")
+        self._check(
+            "0 or more", "overlap", "reader_steps", "classifier_weight", "detail_weight", "weight_decay", "separation"
+        )
         self._check("0 or more, below 1", "condition_dropout")
         self._check("from 0 to 1", "redraw_details")
         self._check("above 0, below 1", "ema_decay", "beta", "beta_start", "beta_end", "beta2")
         self._check("finite", "guidance")
-        self._check("above 0", "power")
         if self.network == "transformer":
             self._check_transformer()
         elif self.linear_mean and (self.classifier_weight or self.objective != "v_prediction"):
             raise ValueError("--linear-mean needs --objective v_prediction, and no classifier")
         if not self.channels or min(self.channels) < 1:
             raise ValueError(f"--channels is {self.channels}; give at least one level, each of at least 1 channel")
-        for name in ("detail_weight", "redraw_details"):
-            if getattr(self, name) > 0 and self.pairing != "matched":
-                raise ValueError(f"{flag(name)} is {getattr(self, name)}; it must be 0 unless --pairing is matched")
+        of_matched = [name for name in ("detail_weight", "redraw_details") if getattr(self, name) > 0]
+        if of_matched and self.pairing != "matched":
+            given = " and ".join(f"{flag(name)} is {getattr(self, name)}" for name in of_matched)
+            raise ValueError(f"{given}; it must be 0 unless --pairing is matched")
         if self.reader_steps and self.pairing == "matched" and self.size < 8:  # said before the training, not after
             raise ValueError(f"--size is {self.size}; reading needs at least 8 pixels, or --reader-steps 0")
         if not self.classifier_weight and (self.classifier_loss, self.classifier_pass) != ("bce", "same"):
@@ -166,18 +171,23 @@ class DiffusionConfig(RunConfig):
             if getattr(self, name) not in choices:
                 given = f"{flag(name)} is {getattr(self, name)}"
                 raise ValueError(f"{given}; with --network transformer it is {' or '.join(map(str, choices))}")
-        grid, _ = self.tokens
-        if self.size % grid or self.width % self.heads:
-            raise ValueError(f"--grid must divide --size, and --heads --width; there are {grid} patches a side")
-        patch = self.size // grid
-        if not 0 <= 2 * self.overlap <= patch:
-            raise ValueError(f"--overlap is {self.overlap}; it is at most {patch // 2}, half a patch")
+        if self.grid is not None and self.size % self.grid:
+            raise ValueError(f"--grid is {self.grid}; it must divide --size, which is {self.size}")
+        if self.width % self.heads:
+            raise ValueError(f"--heads is {self.heads}; it must divide --width, which is {self.width}")
+        if not _LEAST_POWER <= self.power <= _MOST_POWER:
+            raise ValueError(f"--power is {self.power}; it must be from {_LEAST_POWER} to {_MOST_POWER}")
 
     @property
-    def tokens(self) -> tuple[int, int]:
-        """Patches a side, and numbers a patch, of a transformer."""
-        grid = self.grid or max(1, min(self.size // 2, round(self.size / 8)))
-        return grid, min(self.numbers, 3 * (self.size // grid) ** 2)
+    def tokens(self) -> dict[str, int]:
+        """What a transformer's codec cuts: ``grid``, ``numbers`` and ``overlap``, as large as the patches allow.
+
+        If no grid is given, patches are as near to 8 pixels as the size allows.
+        """
+        divisors = [grid for grid in range(1, self.size + 1) if self.size % grid == 0]
+        grid = self.grid or min(divisors, key=lambda grid: abs(math.log(self.size / grid / _PATCH)))
+        patch = self.size // grid
+        return {"grid": grid, "numbers": min(self.numbers, 3 * patch**2), "overlap": min(self.overlap, patch // 2)}
 
 
 # What D says, or what its time did by default, of both of its models: one U-Net conditioned through tokens, epsilon,

@@ -118,6 +118,8 @@ class LinearPreconditioner(nn.Module):
         seed : int
             Of the details.
         """
+        if not bool((effort > 0).any()):
+            raise ValueError("all pictures are the same; there is nothing to learn from them")
         self.alpha_bar.copy_(alpha_bar)
         generator = Generator().manual_seed(seed)
         numbers = numbers.flatten(1)
@@ -143,6 +145,12 @@ class LinearPreconditioner(nn.Module):
             self.left.copy_(torch.minimum(torch.cat(errors).pow(2).mean(0).clamp(min=_LEAST), self.total))
         weight = effort * self.left / self.total
         self.weight.copy_(weight / weight.mean())
+
+    def check(self) -> None:
+        """Raise ValueError for variances and noise levels that cannot be, as a damaged file may hold."""
+        within = (self.alpha_bar > 0).all() and (self.alpha_bar < 1).all()
+        if not bool(within and (self.left > 0).all() and (self.total > 0).all()):
+            raise ValueError("its variances or noise levels are out of range")
 
     def loss_weights(self, timestep: Tensor, dropped: Tensor) -> Tensor:
         """Return the weights ``(B, *shape)`` of squared errors of v: those of the answers' own errors.

@@ -136,6 +136,11 @@ def load_parts(folder: Path) -> dict[str, Any]:
     for name, make, kinds in (("unet", AttributeUNet, _UNET), ("transformer", AttributeTransformer, _TRANSFORMER)):
         there = index.get(name, [None, None]) != [None, None]
         parts[name] = saved.load_network(make, folder / name, kinds, ["condition"]) if there else None
+        if there and parts[name].known is not None:
+            try:
+                parts[name].known.check()
+            except ValueError as error:
+                raise ValueError(f"{folder / name / saved.WEIGHTS} is damaged: {error}") from error
     parts["scheduler"] = _load_scheduler(folder / "scheduler" / "scheduler_config.json", index["scheduler"][1])
     if index.get("encoder", [None, None]) != [None, None]:
         parts["encoder"] = saved.load_network(AttributeEncoder, folder / "encoder", _ENCODER, _ENCODER)

@@ -40,7 +40,7 @@ from gaussmix.diffusion.conditions import MAX_ROWS, pack_rows
 from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.encoder import train_encoder
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.sampling import draw_sheet
+from gaussmix.diffusion.sampling import default_steps, draw_sheet
 from gaussmix.diffusion.schedulers import angle_weights, make_betas, make_scheduler
 from gaussmix.diffusion.transformer import AttributeTransformer
 from gaussmix.diffusion.unet import AttributeUNet
@@ -169,6 +169,7 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.network = self._make_network()
+            self.pixel_weights = weights
             self._fit_network(weights)
         self.network.to(self.accelerator.device)
         self.draws_untrained = self.network.known is not None
@@ -197,20 +198,18 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
                 classifier_pass=config.classifier_pass,
                 **({"linear_mean": True, "timesteps": config.timesteps} if config.linear_mean else {}),
             )
-        grid, numbers = config.tokens
-        shared = "overlap", "power", "width", "depth", "heads", "timesteps"
-        own: dict[str, Any] = {"sample_size": config.size, "grid": grid, "numbers": numbers}
-        own |= {name: getattr(config, name) for name in shared}
+        own: dict[str, Any] = {"sample_size": config.size, **config.tokens}
+        own |= {name: getattr(config, name) for name in ("power", "width", "depth", "heads", "timesteps")}
         return AttributeTransformer(condition=batches.condition, linear_mean=config.linear_mean is not False, **own)
 
-    def _fit_network(self, weights: Tensor | None) -> None:
+    def _fit_network(self, weights: Tensor | None, **options: Any) -> None:
         """Finds what the network takes in closed form; a checkpoint has it."""
         config, batches, network = self.config, self.batches, self.network
         if self.newest is None and network.known is not None:  # a checkpoint has it all
             alpha_bar = torch.from_numpy(np.cumprod(1 - self.diffusion.betas)).float()
             latents = batches.training_latents(Generator().manual_seed(config.seed))
             images, attributes = batches.dataset.images[batches.positions], torch.from_numpy(batches.attributes).float()
-            options = {"pixel_weights": weights, "redraw": config.redraw_details, "seed": config.seed}
+            options |= {"pixel_weights": weights, "redraw": config.redraw_details, "seed": config.seed}
             network.fit(images, attributes, latents, alpha_bar, **options)
 
     def _start_from(self, known: AttributeDiffusionPipeline) -> None:
@@ -244,6 +243,8 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
                 stacklevel=3,
             )
         self.network.load_state_dict(known.network.state_dict())
+        if self.network.known is not None:  # of this run's Z, around the codec that the weights know
+            self._fit_network(self.pixel_weights, keep_codec=True)
         with torch.no_grad():
             for shadow, parameter in zip(self.ema.shadow_params, self.network.parameters(), strict=True):
                 shadow.copy_(parameter)
@@ -305,7 +306,8 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
 
     def _draw(self, path: Path, pipeline: AttributeDiffusionPipeline | None = None) -> None:
         config, pipeline = self.config, pipeline or self.pipeline()
-        draw_sheet(pipeline, path, guidance=config.guidance, seed=config.seed, step=self.step)
+        steps = default_steps("dpm++", config.timesteps)
+        draw_sheet(pipeline, path, guidance=config.guidance, seed=config.seed, step=self.step, num_steps=steps)
 
     def _finish(self, progress: bool, sheet: bool) -> tuple[Path, Path | None]:
         batches, pipeline, steps = self.batches, self.pipeline(), self.config.reader_steps
@@ -328,7 +330,8 @@ def _flat(network: Network) -> dict[str, Any]:
     settings = json.loads(
         json.dumps({name: value for name, value in network.config.items() if not name.startswith("_")})
     )
-    del settings["sample_size"]
+    if network.known is None:  # convolutions take pictures of any size
+        del settings["sample_size"]
     return settings | settings.pop("condition")
 
 

@@ -138,6 +138,7 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
         redraw: float = 0.3,
         ridge: float = 3.0,
         seed: int = 0,
+        keep_codec: bool = False,
     ) -> None:
         """Find the codec, the linear mean and the weights of the loss, all in closed form.
 
@@ -151,16 +152,25 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
             ``(1, 1, S, S)`` of mean 1, of the pixels in the loss; all 1 if not given.
         redraw, ridge, seed : float, float, int
             Of the linear mean: see `LinearPreconditioner.fit`.
+        keep_codec : bool
+            Leave the codec as it is.
+
+        Raises
+        ------
+        ValueError
+            For pictures that are all the same.
         """
         chosen = some_rows(len(images), seed)
         images, attributes, latents = images[chosen.numpy()], attributes[chosen], latents[chosen]
-        variances = self.codec.fit(images).flatten()
-        parts = [self.codec.encode(to_pixels(images[i : i + 1024])) for i in range(0, len(images), 1024)]
+        if not keep_codec:
+            self.codec.fit(images)
+        numbers = torch.cat([self.codec.encode(to_pixels(images[i : i + 1024])) for i in range(0, len(images), 1024)])
+        variances = numbers.flatten(1).var(0)
         effort = variances ** (0.5 / self.codec.power)  # v^(1/2) in the variance of pixels, whatever the power
         if pixel_weights is not None:
             effort = effort * self.codec.weights(pixel_weights).flatten()
         options = {"redraw": redraw, "ridge": ridge, "linear_mean": self.config["linear_mean"], "seed": seed}
-        self.known.fit(torch.cat(parts), attributes, latents, alpha_bar, effort=effort, **options)
+        self.known.fit(numbers, attributes, latents, alpha_bar, effort=effort, **options)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Return what is noised, ``(B, n, G, G)``, of pictures ``(B, C, S, S)`` in [-1, 1]."""

@@ -266,8 +266,10 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         redraw: float = 0.3,
         ridge: float = 3.0,
         seed: int = 0,
+        keep_codec: bool = True,
     ) -> None:
-        """Find the linear mean, if the network has one: see `AttributeTransformer.fit`."""
+        """Find the linear mean, if the network has one: see `AttributeTransformer.fit`; there is no codec."""
+        del keep_codec
         if self.known is None:
             return
         chosen = some_rows(len(images), seed)

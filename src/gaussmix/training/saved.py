@@ -170,8 +170,8 @@ def load_network(make: type[NetworkT], folder: Path, kinds: Kinds, needed: Colle
     for name, like in wanted.items():
         if weights[name].is_floating_point() != like.is_floating_point():
             raise ValueError(f"{path} does not hold the weights of this network: {name} is {weights[name].dtype}")
-    for name, _ in network.named_parameters():
-        if not bool(weights[name].isfinite().all()):
+    for name, like in wanted.items():
+        if like.is_floating_point() and not bool(weights[name].isfinite().all()):
             raise ValueError(f"{path} is damaged: {name} holds numbers that are not finite")
     network.load_state_dict(weights, assign=True)
     assert not any(each.is_meta for each in network.buffers()), "a buffer that is not saved needs a value"
@@ -179,7 +179,7 @@ def load_network(make: type[NetworkT], folder: Path, kinds: Kinds, needed: Colle
 
 
 def save_compact(network: Any, folder: Path) -> None:
-    """Write a network of diffusers' so that `load_network` reads it, tables of numbers in bytes, the rest in float16.
+    """Write a network of diffusers' so that `load_network` reads it, tables of numbers in bytes.
 
     Parameters
     ----------
@@ -196,9 +196,8 @@ def save_compact(network: Any, folder: Path) -> None:
     for name, each in network.state_dict().items():
         if not each.is_floating_point():
             kept[name] = each.contiguous()
-        elif each.ndim < 2 or each.numel() < _TABLE:
-            small = each.numel() < _TABLE  # a few hundred numbers are not worth their rounding
-            kept[name] = each.float().contiguous() if small else each.half()
+        elif each.ndim < 2 or each.numel() < _TABLE:  # not worth their rounding
+            kept[name] = each.float().contiguous()
         else:
             kept[name], kept[name + _SCALE] = min(
                 (_in_bytes(each.float(), axis) for axis in (0, each.ndim - 1)),
