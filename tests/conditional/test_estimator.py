@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -393,7 +393,7 @@ def test_a_wild_value_does_not_move_expectations_within_bounds(tmp_path: Path) -
     X = rng.normal(size=(120, 1))
     y = np.exp(0.3 * X[:, 0] + 0.1 * rng.normal(size=120))
     y[7] = 1e9
-    model = ConditionalGMMExpansion("fast", bounds=(0, np.float32(1e12)), random_state=0).fit(X, y)
+    model = ConditionalGMMExpansion("fast", bounds=(0, cast(float, np.float32(1e12))), random_state=0).fit(X, y)
     free = ConditionalGMMExpansion("fast", random_state=0).fit(X, y)
     np.testing.assert_allclose(model.predict(X), free.predict(X), rtol=0.1)
     assert np.isfinite(model.predict_distribution(X).logpdf(y)).all()
