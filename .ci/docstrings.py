@@ -62,7 +62,7 @@ def told_elsewhere(name: str) -> bool:
     module, _, class_name = name.rpartition(".")
     thing = getattr(sys.modules.get(module), class_name, None)
     if not dataclasses.is_dataclass(thing):
-        return inspect.isclass(thing) and not thing.__init__.__module__.startswith("gaussmix")
+        return inspect.isclass(thing) and not getattr(thing.__init__, "__module__", "").startswith("gaussmix")
     said: set[str] = set()
     for each in inspect.getmro(thing):
         body = ast.parse(inspect.getsource(each)).body[0].body if dataclasses.is_dataclass(each) else []

@@ -66,8 +66,8 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
 
     Parameters
     ----------
-    unet, transformer : AttributeUNet, AttributeTransformer
-        The network, one of the two.
+    unet : AttributeUNet or None
+        The network, unless that is a transformer.
     scheduler : scheduler
         Any of `gaussmix.diffusion.schedulers.make_scheduler`.
     attribute_names : list of str, optional
@@ -80,6 +80,8 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         What the model was trained on, for the record and for the evaluation.
     encoder : AttributeEncoder, optional
         What reads attributes and Z off pictures, for `gaussmix.diffusion.edit`.
+    transformer : AttributeTransformer, optional
+        The network, in place of ``unet``.
     """
 
     unet: AttributeUNet | None

@@ -268,7 +268,15 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         seed: int = 0,
         keep_codec: bool = True,
     ) -> None:
-        """Find the linear mean, if the network has one: see `AttributeTransformer.fit`; there is no codec."""
+        """Find the linear mean, if the network has one.
+
+        Parameters
+        ----------
+        images, attributes, latents, alpha_bar, pixel_weights, redraw, ridge, seed : ndarray, tensors, floats, int
+            As those of `AttributeTransformer.fit`.
+        keep_codec : bool
+            Of no effect: there is no codec.
+        """
         del keep_codec
         if self.known is None:
             return

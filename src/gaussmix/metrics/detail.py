@@ -30,7 +30,17 @@ _CELLS = (1, 2, 4)
 
 
 class DetailScores(NamedTuple):
-    """How far pictures are from real ones in their detail; real against real is near (0, 0, 1)."""
+    """How far pictures are from real ones in their detail; real against real is near (0, 0, 1).
+
+    Parameters
+    ----------
+    detail : float
+        W1 of the sizes of differences, as a share of the mean size.
+    spectrum : float
+        Root mean square over rings of frequency, in decibel.
+    seams : float
+        Ratio of the steps at patches' borders, 1 for none.
+    """
 
     detail: float
     spectrum: float
