@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ def faces() -> Iterator[Any]:
         yield importlib.import_module("faces")
 
 
-def test_rows_are_made_once_and_the_page_has_them(faces: Any, tmp_path: Path) -> None:
+def test_rows_are_made_once_and_the_page_has_them(faces: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = partial(faces.load_or_train_classifier, steps=20, cache=tmp_path)  # its verdicts do not matter here
+    monkeypatch.setattr(faces, "load_or_train_classifier", judge)
     variants = ("transformer", "muon", "no network", "diffusers")
-    settings = {"variants": variants, "cpu": (0.3,), "seeds": (0,), "count": 30, "faces": 300}
+    settings = {"variants": variants, "cpu": (0.3,), "seeds": (0,), "count": 12, "faces": 300}
     rows = faces.main(**settings, out=tmp_path / "faces.json", docs=tmp_path)
     assert [row["variant"] for row in rows] == list(variants)
     assert rows[2]["steps"] == rows[2]["cpu"] == 0
