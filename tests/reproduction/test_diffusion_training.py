@@ -259,7 +259,7 @@ class Constant:
 
 def stub_pipeline(factor: float) -> Any:
     unet = Constant(factor)
-    return SimpleNamespace(unet=unet, draw_attribute_latents=lambda count, generator: torch.zeros(count, 3, 2))
+    return SimpleNamespace(network=unet, draw_attribute_latents=lambda count, generator: torch.zeros(count, 3, 2))
 
 
 def test_held_out_loss_of_networks_that_know_nothing() -> None:
@@ -281,7 +281,7 @@ def test_held_out_loss_shows_the_pictures_own_z() -> None:
     latents = torch.arange(360.0).view(60, 3, 2)
     pipeline = stub_pipeline(0)
     one = held_out_loss(pipeline, DiffusionConfig(), images, conditions, 0, latents)
-    assert torch.equal(torch.cat(pipeline.unet.shown), latents)
+    assert torch.equal(torch.cat(pipeline.network.shown), latents)
     assert one == held_out_loss(stub_pipeline(0), DiffusionConfig(), images, conditions, 0), "the same levels and noise"
     assert one != held_out_loss(stub_pipeline(0), DiffusionConfig(), images, conditions, 1)
 
