@@ -166,7 +166,11 @@ def small(seed: int = 0, **settings) -> AttributeTransformer:
     data = squares_dataset()
     z = network.latent_distribution.draw(40, torch.Generator().manual_seed(0))
     alpha_bar = torch.from_numpy(np.cumprod(1 - make_betas("cosine", 20))).float()
-    network.fit(data.images, torch.from_numpy(data.attributes).float(), z, alpha_bar)
+    network.codec.fit(data.images)
+    numbers, attributes = network.encode(to_pixels(data.images)), torch.from_numpy(data.attributes).float()
+    effort = network.effort(numbers.flatten(1).var(0), torch.ones(1, 1, 8, 8))
+    mean = settings.get("linear_mean", True)
+    network.known.fit(numbers, attributes, z, alpha_bar, effort=effort, linear_mean=mean)
     return network
 
 

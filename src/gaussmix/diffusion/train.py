@@ -36,10 +36,12 @@ from torch import Generator, Tensor, nn
 from gaussmix._progress import progress_bar
 from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion.batches import TrainingBatches
+from gaussmix.diffusion.codec import to_pixels
 from gaussmix.diffusion.conditions import MAX_ROWS, pack_rows
 from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.encoder import train_encoder
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+from gaussmix.diffusion.precondition import some_rows
 from gaussmix.diffusion.sampling import default_steps, draw_sheet
 from gaussmix.diffusion.schedulers import angle_weights, make_betas, make_scheduler
 from gaussmix.diffusion.transformer import AttributeTransformer
@@ -66,6 +68,7 @@ def detail_weights(maps: NDArray[np.float32], strength: float, size: int) -> Ten
     return weights / weights.mean()
 
 
+_AT_ONCE = 1024  # pictures that are encoded
 Network = AttributeUNet | AttributeTransformer
 
 
@@ -171,7 +174,6 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
             self.network = self._make_network()
             self.pixel_weights = weights
             self._fit_network(weights)
-        self.network.to(self.accelerator.device)
         self.draws_untrained = self.network.known is not None
         # use_ema_warmup raises the decay as 1 - (1 + step)^(-3/4) towards its end value.
         own = list(self.network.parameters())
@@ -202,20 +204,31 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
         own |= {name: getattr(config, name) for name in ("power", "width", "depth", "heads", "timesteps")}
         return AttributeTransformer(condition=batches.condition, linear_mean=config.linear_mean is not False, **own)
 
-    def _fit_network(self, weights: Tensor | None, **options: Any) -> None:
-        """Finds what the network takes in closed form; a checkpoint has it."""
-        config, batches, network = self.config, self.batches, self.network
-        if self.newest is None and network.known is not None:  # a checkpoint has it all
-            alpha_bar = torch.from_numpy(np.cumprod(1 - self.diffusion.betas)).float()
+    def _fit_network(self, weights: Tensor | None, keep_codec: bool = False) -> None:
+        """Finds what the network takes in closed form: the codec, then the linear mean; a checkpoint has them."""
+        config, batches, network = self.config, self.batches, self.network.cpu()
+        if self.newest is None and network.known is not None:
             latents = batches.training_latents(Generator().manual_seed(config.seed))
-            images, attributes = batches.dataset.images[batches.positions], torch.from_numpy(batches.attributes).float()
-            options |= {"pixel_weights": weights, "redraw": config.redraw_details, "seed": config.seed}
-            network.fit(images, attributes, latents, alpha_bar, **options)
+            rows = some_rows(len(latents), config.seed)
+            images = np.ascontiguousarray(batches.dataset.images[batches.positions[rows.numpy()]])
+            attributes = torch.from_numpy(batches.attributes[rows.numpy()]).float()
+            if isinstance(network, AttributeTransformer) and not keep_codec:
+                network.codec.fit(images)
+            chunks = [images[i : i + _AT_ONCE] for i in range(0, len(images), _AT_ONCE)]
+            numbers = torch.cat([network.encode(to_pixels(chunk)) for chunk in chunks])
+            even = torch.ones(1, 1, config.size, config.size)
+            effort = network.effort(numbers.flatten(1).var(0), even if weights is None else weights)
+            alpha_bar = torch.from_numpy(np.cumprod(1 - self.diffusion.betas)).float()
+            mean, redraw = config.linear_mean is not False, config.redraw_details
+            options = {"effort": effort, "linear_mean": mean, "redraw": redraw, "seed": config.seed}
+            network.known.fit(numbers, attributes, latents[rows], alpha_bar, **options)
+        network.to(self.accelerator.device)
 
     def _start_from(self, known: AttributeDiffusionPipeline) -> None:
-        """Begins at the weights of a model of the same attributes and the same network; its pictures' size may differ.
+        """Begins at the weights of a model of the same attributes and the same network.
 
-        The distribution of Z is this run's own. Raises ValueError for another network or other attributes.
+        The distribution of Z is this run's own, and so is the linear mean; a U-Net without one may have learnt from
+        pictures of another size. Raises ValueError for another network or other attributes.
         """
         init, names = f"--init {self.config.init}", tuple(self.batches.dataset.attribute_names)
         if known.attribute_names != names:

@@ -32,12 +32,11 @@ import torch
 from diffusers import ModelMixin
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.utils.outputs import BaseOutput
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gaussmix.diffusion.codec import PatchCodec, to_pixels
-from gaussmix.diffusion.precondition import LinearPreconditioner, some_rows
+from gaussmix.diffusion.codec import PatchCodec
+from gaussmix.diffusion.precondition import LinearPreconditioner
 from gaussmix.diffusion.unet import ConditionConfig
 
 _FREQUENCIES, _HIGHEST = 32, 100.0  # of the embedding of the angle
@@ -127,50 +126,16 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
         """Whether what is noised lies in [-1, 1]."""
         return False
 
-    def fit(
-        self,
-        images: NDArray,
-        attributes: Tensor,
-        latents: Tensor,
-        alpha_bar: Tensor,
-        *,
-        pixel_weights: Tensor | None = None,
-        redraw: float = 0.3,
-        ridge: float = 3.0,
-        seed: int = 0,
-        keep_codec: bool = False,
-    ) -> None:
-        """Find the codec, the linear mean and the weights of the loss, all in closed form.
+    def effort(self, variances: Tensor, pixel_weights: Tensor) -> Tensor:
+        """Return the weights ``(n G^2,)`` of the numbers in the loss, before the share that the linear mean leaves.
 
         Parameters
         ----------
-        images, attributes, latents : ndarray, tensor, tensor
-            Training pictures ``(N, S, S, 3)`` uint8, their A ``(N, K)`` and Z ``(N, T, N)``.
-        alpha_bar : tensor
-            ``(T,)``, the noise levels.
-        pixel_weights : tensor, optional
-            ``(1, 1, S, S)`` of mean 1, of the pixels in the loss; all 1 if not given.
-        redraw, ridge, seed : float, float, int
-            Of the linear mean: see `LinearPreconditioner.fit`.
-        keep_codec : bool
-            Leave the codec as it is.
-
-        Raises
-        ------
-        ValueError
-            For pictures that are all the same.
+        variances, pixel_weights : tensor
+            Of the numbers, ``(n G^2,)``, and of the pixels, ``(1, 1, S, S)``.
         """
-        chosen = some_rows(len(images), seed)
-        images, attributes, latents = images[chosen.numpy()], attributes[chosen], latents[chosen]
-        if not keep_codec:
-            self.codec.fit(images)
-        numbers = torch.cat([self.codec.encode(to_pixels(images[i : i + 1024])) for i in range(0, len(images), 1024)])
-        variances = numbers.flatten(1).var(0)
-        effort = variances ** (0.5 / self.codec.power)  # v^(1/2) in the variance of pixels, whatever the power
-        if pixel_weights is not None:
-            effort = effort * self.codec.weights(pixel_weights).flatten()
-        options = {"redraw": redraw, "ridge": ridge, "linear_mean": self.config["linear_mean"], "seed": seed}
-        self.known.fit(numbers, attributes, latents, alpha_bar, effort=effort, **options)
+        # v^(1/2) in the variance of pixels, whatever power the numbers have
+        return variances ** (0.5 / self.codec.power) * self.codec.weights(pixel_weights).flatten()
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Return what is noised, ``(B, n, G, G)``, of pictures ``(B, C, S, S)`` in [-1, 1]."""

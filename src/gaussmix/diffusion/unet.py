@@ -36,16 +36,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
-import numpy as np
 import torch
 from diffusers import ModelMixin, UNet2DConditionModel, UNet2DModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.utils.outputs import BaseOutput
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gaussmix.diffusion.codec import to_pixels
-from gaussmix.diffusion.precondition import LinearPreconditioner, some_rows
+from gaussmix.diffusion.precondition import LinearPreconditioner
 from gaussmix.latents.attributes import AttributeLatents
 
 Conditioning = Literal["gated", "cross_attention", "concat", "multi_hot"]
@@ -255,38 +252,15 @@ class AttributeUNet(ModelMixin, ConfigMixin):
             return torch.ones((), device=timestep.device)
         return self.known.loss_weights(timestep, dropped)
 
-    def fit(
-        self,
-        images: NDArray,
-        attributes: Tensor,
-        latents: Tensor,
-        alpha_bar: Tensor,
-        *,
-        pixel_weights: Tensor | None = None,
-        redraw: float = 0.3,
-        ridge: float = 3.0,
-        seed: int = 0,
-        keep_codec: bool = True,
-    ) -> None:
-        """Find the linear mean, if the network has one.
+    def effort(self, variances: Tensor, pixel_weights: Tensor) -> Tensor:
+        """Return the weights ``(C S^2,)`` of the pixels in the loss, before the share that a linear mean leaves.
 
         Parameters
         ----------
-        images, attributes, latents, alpha_bar, pixel_weights, redraw, ridge, seed : ndarray, tensors, floats, int
-            As those of `AttributeTransformer.fit`.
-        keep_codec : bool
-            Of no effect: there is no codec.
+        variances, pixel_weights : tensor
+            Of the pixels, ``(C S^2,)``, and ``(1, 1, S, S)``.
         """
-        del keep_codec
-        if self.known is None:
-            return
-        chosen = some_rows(len(images), seed)
-        pixels = to_pixels(np.ascontiguousarray(images[chosen.numpy()]))
-        effort = pixels.flatten(1).std(0)
-        if pixel_weights is not None:
-            effort = effort * pixel_weights.expand(1, *pixels.shape[1:]).flatten()
-        options = {"redraw": redraw, "ridge": ridge, "seed": seed}
-        self.known.fit(pixels, attributes[chosen], latents[chosen], alpha_bar, effort=effort, **options)
+        return variances.sqrt() * pixel_weights.expand(1, *self.state_shape).flatten()
 
     def tokens(self, attribute_latents: Tensor) -> Tensor:
         """Return the ungated tokens ``(B, T, token_dim)`` of Z ``(B, T, N)``."""
