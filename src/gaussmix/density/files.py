@@ -143,6 +143,8 @@ class TableSource(AbstractContextManager):
 
     columns: dict[str, Quantity | None]
     """What the numbers of each column stand for, by name; None of text."""
+    booleans: set[str]
+    """Columns whose numbers are 0 for false and 1 for true."""
     notes: list[str]
     """Which cell is read as what, of each column where that is not plain."""
     total: int
@@ -167,6 +169,7 @@ class TableSource(AbstractContextManager):
         repeated = {name for name in first.names if first.names.count(name) > 1} if len(chosen) > 1 else set()
         self._names = [str(j) if first.names[j] in repeated else first.names[j] for j in chosen]
         self.columns = {name: first.quantity(j) for name, j in zip(self._names, chosen, strict=True)}
+        self.booleans = {name for name, j in zip(self._names, chosen, strict=True) if first.is_boolean(j)}
         self.total, self.done, self.notes = sum(file.size for file in files), 0, []
         for name, j in zip(self._names, chosen, strict=True):
             if numbers_only:
