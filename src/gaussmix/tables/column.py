@@ -21,94 +21,13 @@ from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.quantity import DAYS, NUMBER, ColumnKind, Quantity
 from gaussmix.density.report import FitReport, make_report
-from gaussmix.tables.values import LevelCounts, ValueCounts, keys_of, values_of
+from gaussmix.tables.counting import DAY, ColumnCounts
+from gaussmix.tables.values import ValueCounts, keys_of, values_of
 
 Kind = Literal["number", "integer", "date", "duration", "boolean", "category"]
 
-DAY = 86_400.0
-MOST_LEVELS = 10_000
 _TRUE, _FALSE = {"true", "yes"}, {"false", "no"}
 _LIKELY_ATOM = 2 / SAMPLE  # share of the points that one value must hold to be looked at as a point mass
-
-
-class ColumnCounts:
-    """What is counted of a column in each of ``n_groups`` groups: `ValueCounts` or `LevelCounts`, once there are any.
-
-    ``missing`` (G,) is the weight of what is missing; ``quantity`` what numbers stand for: dates and durations come in
-    seconds.
-    """
-
-    def __init__(self, most: int, n_groups: int = 1):
-        self.most, self.missing = most, np.zeros(n_groups)
-        self.quantity: Quantity | None = None
-        self.values: ValueCounts | None = None
-        self.levels: LevelCounts | None = None
-
-    def grow(self, n_groups: int) -> None:
-        """Make room for more groups."""
-        self.missing = np.append(self.missing, np.zeros(max(n_groups - len(self.missing), 0)))
-        for part in (self.values, self.levels):
-            if part is not None:
-                part.grow(n_groups)
-
-    def add_numbers(self, x: FloatArray, quantity: Quantity, groups: Any = None, weights: Any = None) -> None:
-        """Count numbers (N,); those that are not finite are missing."""
-        finite = np.isfinite(x)
-        if not finite.all():
-            self._miss(~finite, groups, weights)
-            x, groups, weights = x[finite], *(None if each is None else each[finite] for each in (groups, weights))
-        if len(x) == 0:
-            return
-        if self.levels is not None:
-            raise ValueError(f"holds {quantity}; in earlier rows it held text")
-        if self.quantity is not None and not self.quantity.fits(quantity):
-            raise ValueError(f"holds {quantity}; in earlier rows it held {self.quantity}")
-        if self.values is None:
-            unit = DAY if quantity.kind == "datetime" else 1.0
-            self.values, self.quantity = ValueCounts(self.most, len(self.missing), unit), quantity
-        self.values.add(x, groups, weights)
-
-    def add_levels(self, names: list[str], codes: NDArray[Any], groups: Any = None, weights: Any = None) -> None:
-        """Count categories ``names[codes]`` (N,); codes below 0 are missing."""
-        known = codes >= 0
-        if not known.all():
-            self._miss(~known, groups, weights)
-            codes, groups, weights = (
-                codes[known],
-                *(None if each is None else each[known] for each in (groups, weights)),
-            )
-        if len(codes) == 0:
-            return
-        if self.values is not None:
-            raise ValueError(f"holds text, such as {names[int(codes[0])]!r}; in earlier rows it held {self.quantity}")
-        if self.levels is None:
-            self.levels = LevelCounts(min(self.most, MOST_LEVELS), len(self.missing))
-        self.levels.add(names, codes, groups, weights)
-
-    def _miss(self, gone: NDArray[np.bool_], groups: Any, weights: Any) -> None:
-        places = np.zeros(int(gone.sum()), np.int8) if groups is None else groups[gone]
-        self.missing += np.bincount(places, None if weights is None else weights[gone], len(self.missing))
-
-    def require_fits(self, other: ColumnCounts) -> None:
-        """Raises ValueError where the other holds something else."""
-        for mine, theirs in ((self.values, other.levels), (self.levels, other.values)):
-            if mine is not None and theirs is not None:
-                raise ValueError("holds text in one of the tables and numbers in the other")
-        if self.quantity is not None and other.quantity is not None and not self.quantity.fits(other.quantity):
-            raise ValueError(f"holds {other.quantity} in one of the tables and {self.quantity} in the other")
-
-    def merge(self, other: ColumnCounts, places: Any = None) -> None:
-        """Add what others counted, whose group g is ``places[g]`` here."""
-        self.require_fits(other)
-        at = np.arange(len(other.missing)) if places is None else np.asarray(places)
-        self.missing[at] += other.missing
-        self.quantity = self.quantity or other.quantity
-        if other.values is not None:
-            self.values = self.values or ValueCounts(other.values.most, len(self.missing), other.values.unit)
-            self.values.merge(other.values, at)
-        if other.levels is not None:
-            self.levels = self.levels or LevelCounts(other.levels.most, len(self.missing))
-            self.levels.merge(other.levels, at)
 
 
 class ColumnDensity:
@@ -182,6 +101,10 @@ class ColumnDensity:
             fit = with_probabilities(counts, fit, kind, asked=False, bounds=(None, None))
         report = dataclasses.replace(make_report(self._rule, counts, fit), quantity=self.quantity)
         return fit.distribution, report
+
+    def set_fit(self, density: GaussianMixture1D, report: FitReport) -> None:
+        """What was fitted to the same counts before."""
+        self._fit = density, report
 
     @property
     def density(self) -> GaussianMixture1D | None:

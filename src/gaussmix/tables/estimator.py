@@ -9,23 +9,26 @@ a small table to learn: the command line uses this class too.
 from __future__ import annotations
 
 import inspect
+import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gaussmix.density.columns import is_dask
-from gaussmix.density.counts import check_weights
-from gaussmix.tables.column import ColumnCounts, ColumnDensity
-from gaussmix.tables.reading import Batch, Cells, batches_of
+from gaussmix._files import Tensors, read_tensors, tensor_bytes, tensors_of, write_tensors
+from gaussmix._guard import reading
+from gaussmix.density.columns import is_dask, stream_batches
+from gaussmix.density.report import FitReport
+from gaussmix.density.stored import check_facts, check_report, read_mixture
+from gaussmix.tables.column import ColumnDensity
+from gaussmix.tables.counting import GroupKey, Layout, TableCounts
+from gaussmix.tables.reading import batches_of, is_files
 
-GroupKey = str | tuple[str, ...]
-
-NO_GROUP = "(missing)"
+_MOST_BYTES = 1 << 29  # of one that was packed
 
 
 class TableDensity:
@@ -63,6 +66,8 @@ class TableDensity:
         With ``by``: by the group's value, or values of several columns; of missing ones "(missing)".
     n_rows_ : float
         Rows, or their weight.
+    counts_ : TableCounts
+        All that is kept of the table.
     feature_names_in_, n_features_in_
         As in scikit-learn.
     """
@@ -112,7 +117,7 @@ class TableDensity:
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_whole")
+        return hasattr(self, "counts_")
 
     def __repr__(self) -> str:
         usual = type(self)().get_params()
@@ -136,17 +141,19 @@ class TableDensity:
             Integers are frequencies, floats importance weights; of tables that are read in batches ``weights`` names a
             column instead.
         """
-        fresh = self._empty()._count_all(X, sample_weight)
-        vars(self).update({name: value for name, value in vars(fresh).items() if name not in self.get_params()})
-        return self
+        counts = self._counted(X, sample_weight)
+        if not counts.whole:
+            raise ValueError("the table has no rows: there is nothing to learn from")
+        self.counts_ = counts
+        return self._forget()
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Count more rows: in what order they come changes nothing. After an error nothing has changed."""
-        more = self._empty()._count_all(X, sample_weight)
-        if not hasattr(self, "_whole"):
-            vars(self).update({name: value for name, value in vars(more).items() if name not in self.get_params()})
-            return self
-        return self.merge(more)
+        more = self._counted(X, sample_weight)
+        if not hasattr(self, "counts_"):
+            self.counts_ = TableCounts(more.layout)
+        self.counts_.merge(more)
+        return self._forget()
 
     def merge(self, other: TableDensity) -> Self:
         """Add what another has counted: of other rows of the same table, by the same groups.
@@ -157,19 +164,7 @@ class TableDensity:
             raise TypeError(f"cannot merge {type(other).__name__}; it takes another TableDensity")
         other._require_fitted()
         self._require_fitted()
-        for name in ("by", "weights", "max_cells", "max_group_cells"):
-            if (mine := getattr(self, name)) != (theirs := getattr(other, name)):
-                raise ValueError(f"cannot merge tables whose {name} differ: {mine!r} and {theirs!r}")
-        self._check_names(list(other._whole))
-        for name, counts in self._whole.items():
-            _naming(name, counts.require_fits, other._whole[name])
-        places = self._places(list(other._keys))
-        for mine, theirs, at in ((self._whole, other._whole, None), (self._groups, other._groups, places)):
-            for name, counts in mine.items():
-                counts.merge(theirs[name], at)
-        self.n_rows_ += other.n_rows_
-        if self.by is not None:
-            self._group_rows[places] += other._group_rows
+        self.counts_.merge(other.counts_)
         return self._forget()
 
     # -- what was learnt
@@ -179,9 +174,8 @@ class TableDensity:
         """One a column, of all rows."""
         self._require_fitted()
         if self._made is None:
-            self._made = {
-                name: ColumnDensity(name, each, self.n_rows_, self.rule) for name, each in self._whole.items()
-            }
+            rows, whole = self.counts_.rows, self.counts_.whole
+            self._made = {name: ColumnDensity(name, each, rows, self.rule) for name, each in whole.items()}
         return self._made
 
     @property
@@ -191,20 +185,26 @@ class TableDensity:
         if self.by is None:
             raise AttributeError("there are no groups: give by='a column'")
         if self._made_groups is None:
-            self._made_groups = _Groups(self)
+            self._made_groups = _Groups(self.counts_, self.rule)
         return self._made_groups
+
+    @property
+    def n_rows_(self) -> float:
+        """Rows, or their weight."""
+        self._require_fitted()
+        return self.counts_.rows
 
     @property
     def feature_names_in_(self) -> NDArray[np.object_]:
         """(D,) names of the columns."""
         self._require_fitted()
-        return np.array(list(self._whole), object)
+        return np.array(list(self.counts_.whole), object)
 
     @property
     def n_features_in_(self) -> int:
         """How many columns there are."""
         self._require_fitted()
-        return len(self._whole)
+        return len(self.counts_.whole)
 
     def sample(
         self, n_samples: int = 1, random_state: Any = None, where: Mapping[str, Any] | None = None
@@ -226,193 +226,165 @@ class TableDensity:
         rng = given if isinstance(given, np.random.Generator) else np.random.default_rng(_seed(given))
         return {name: column.sample(n_samples, rng) for name, column in self.columns_.items()}
 
+    # -- on disk, and between machines
+
+    def to_bytes(self) -> bytes:
+        """Return what was counted as a small string of bytes, for `from_bytes` anywhere, and then `merge`."""
+        self._require_fitted()
+        return zlib.compress(tensor_bytes(self.counts_.to_tensors(), "TableCounts", self._written()))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Make what gave `to_bytes`. Raises ValueError for other bytes."""
+        with reading("these bytes", "hold no counts of a table"):
+            work = zlib.decompressobj()
+            whole = work.decompress(data, _MOST_BYTES)
+            if not work.eof:
+                raise ValueError("they end too early, or are too many")
+            return cls._made_of(*tensors_of(whole, "TableCounts", "these bytes"))
+
+    def save(self, path: str | Path) -> None:
+        """Write counts and densities as one safetensors file; `partial_fit` and `merge` go on after `load`.
+
+        Raises OSError where the file cannot be written; an older file of that name is then still whole.
+        """
+        self._require_fitted()
+        tensors, reports = self.counts_.to_tensors(), {}
+        for j, column in enumerate(self.columns_.values()):
+            if column.density is not None and column.report is not None:
+                tensors |= {f"{j}.mixture.{name}": value for name, value in column.density.to_tensors().items()}
+                reports[column.name] = column.report.to_dict()
+        write_tensors(path, tensors, "TableDensity", {**self._written(), "reports": json.dumps(reports)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote. Raises ValueError, naming the file, for one that is damaged or written by another."""
+        with reading(path, "holds no usable table", "; fit and save it again"):
+            tensors, about = read_tensors(path, "TableDensity")
+            table = cls._made_of(tensors, about)
+            reports = json.loads(about["reports"])
+            for j, column in enumerate(table.columns_.values()):
+                if (column.counts is None) != (column.name not in reports):
+                    raise ValueError(f"column {column.name!r} has counts and no density, or a density alone")
+                if column.counts is not None:
+                    check_facts(reports[column.name])
+                    report = FitReport.from_dict(reports[column.name])
+                    mixture = read_mixture(tensors, f"{j}.mixture.")
+                    check_report(report, column.counts, mixture)
+                    column.set_fit(mixture, report)
+        return table
+
+    def _written(self) -> dict[str, str]:
+        """Parameters that are not in the layout of the counts."""
+        seed = self.random_state if isinstance(self.random_state, int) else None
+        own = {
+            "rule": self.rule,
+            "dependence": self.dependence,
+            "missing": list(self.missing or ()),
+            "random_state": seed,
+        }
+        return {"parameters": json.dumps(own)}
+
+    @classmethod
+    def _made_of(cls, tensors: Tensors, about: dict[str, str]) -> Self:
+        counts, own = TableCounts.from_tensors(tensors), json.loads(about["parameters"])
+        layout = counts.layout
+        if not all(isinstance(mark, str) for mark in own["missing"]) or not isinstance(own["random_state"], int | None):
+            raise ValueError("its parameters are not those of a table")
+        table = cls(
+            rule=own["rule"],
+            dependence=own["dependence"],
+            by=list(layout.by) if layout.several else layout.by[0] if layout.by else None,
+            columns=None if layout.columns is None else list(layout.columns),
+            categories=list(layout.categories) or None,
+            weights=layout.weights,
+            missing=own["missing"] or None,
+            random_state=own["random_state"],
+            max_cells=layout.cells,
+            max_group_cells=layout.group_cells,
+        )
+        table._layout()  # which checks the parameters
+        table.counts_ = counts
+        return table._forget()
+
     # -- inside
 
     def _require_fitted(self) -> None:
-        if not hasattr(self, "_whole"):
+        if not hasattr(self, "counts_"):
             from sklearn.exceptions import NotFittedError
 
             raise NotFittedError("this TableDensity has counted nothing yet: call fit")
 
-    def _by(self) -> list[str]:
-        return [] if self.by is None else [self.by] if isinstance(self.by, str) else list(self.by)
-
-    def _empty(self) -> Self:
-        """One with the same parameters, nothing counted."""
-        if self.rule not in ("auto", "fast"):
-            raise ValueError(f"rule is {self.rule!r}; choose from auto, fast")
-        return type(self)(**self.get_params())
+    def _layout(self) -> Layout:
+        """Raises ValueError for parameters that are none."""
+        for name, allowed in (("rule", ("auto", "fast")), ("dependence", ("independent", "copula"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; choose from {', '.join(allowed)}")
+        if self.n_jobs == 0:
+            raise ValueError("n_jobs is 0; give a number of threads from 1 on, or -1 for all processors")
+        for name in ("max_cells", "max_group_cells"):
+            if not isinstance(getattr(self, name), int | np.integer) or getattr(self, name) < 16:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a whole number of at least 16")
+        for name in ("columns", "categories", "missing"):
+            if isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} is a word; it takes a list of them: [{getattr(self, name)!r}]")
+        return Layout(
+            by=() if self.by is None else (self.by,) if isinstance(self.by, str) else tuple(self.by),
+            several=self.by is not None and not isinstance(self.by, str),
+            columns=None if self.columns is None else tuple(self.columns),
+            categories=tuple(self.categories or ()),
+            weights=self.weights,
+            cells=int(self.max_cells),
+            group_cells=int(self.max_group_cells),
+        )
 
     def _forget(self) -> Self:
+        """What was made from older counts."""
         self._made: dict[str, ColumnDensity] | None = None
         self._made_groups: Any = None
         return self
 
-    def _count_all(self, X: Any, sample_weight: Any) -> Self:
+    def _counted(self, X: Any, sample_weight: Any) -> TableCounts:
+        """The counts of a table."""
+        layout = self._layout()
         if is_dask(X):
-            return self._count_dask(X, sample_weight)
-        for batch in batches_of(X, self.missing or (), self._wanted()):
-            self._count(batch, sample_weight)
-        if not hasattr(self, "_whole"):
-            raise ValueError("the table has no rows: there is nothing to learn from")
-        return self._forget()
-
-    def _wanted(self) -> list[str] | None:
-        """The columns to read of files; None for all."""
-        if self.columns is None:
-            return None
-        extra = [*self._by(), *([self.weights] if self.weights else [])]
-        return [*self.columns, *(name for name in dict.fromkeys(extra) if name not in self.columns)]
-
-    def _count(self, batch: Batch, sample_weight: Any = None) -> None:
-        """Count the rows of a batch."""
-        n = len(next(iter(batch.values()))) if batch else 0
-        for name, cells in batch.items():
-            if len(cells) != n:
-                raise ValueError(f"column {name!r} has {len(cells)} rows; the first has {n}")
-        if n == 0:
-            return
-        by, given = self._by(), sample_weight
-        for name in (*by, *(self.columns or ()), *(self.categories or ()), *([self.weights] if self.weights else [])):
-            if name not in batch:
-                raise ValueError(f"the table has no column {name!r}; it has {', '.join(list(batch)[:20])}")
-        if self.weights is not None:
-            cells = batch[self.weights]
-            if cells.numbers is None or np.isnan(cells.numbers).any():
-                raise ValueError(f"column {self.weights!r} holds weights: a number is needed in each row")
-            given = cells.numbers.astype(np.int64) if cells.integers else cells.numbers
-        weights = None if given is None else check_weights(given, n)
-        forced = set(self.categories or ())
-        columns = {
-            name: cells.as_categories() if name in forced else cells
-            for name, cells in batch.items()
-            if name != self.weights and (self.columns is None or name in self.columns)
-        }
-        if not columns:
-            raise ValueError("there is no column to learn")
-        keys = [batch[name].as_categories() for name in by]
-        if weights is not None and (weights == 0).any():
-            some = weights != 0
-            weights, columns, keys = (
-                weights[some],
-                {k: c.take(some) for k, c in columns.items()},
-                [c.take(some) for c in keys],
-            )
-            n = len(weights)
-        if not hasattr(self, "_whole"):
-            self._start(columns)
-        self._check_names(list(columns))
-        groups = self._grouped(keys, weights) if by else None
-        self.n_rows_ += float(n if weights is None else weights.sum())
-        jobs = [(self._whole[name], name, cells, None, weights) for name, cells in columns.items()]
-        jobs += [
-            (self._groups[name], name, cells, groups, weights)
-            for name, cells in columns.items()
-            if name in self._groups
-        ]
-        threads = (
-            1
-            if self.n_jobs is None
-            else self.n_jobs
-            if self.n_jobs > 0
-            else max((os.cpu_count() or 1) + 1 + self.n_jobs, 1)
-        )
-        if threads == 1:
-            for job in jobs:
-                _count_column(*job)
-            return
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda job: _count_column(*job), jobs))
-
-    def _start(self, columns: Iterable[str]) -> None:
-        self.n_rows_ = 0.0
-        self._keys: dict[GroupKey, int] = {}
-        self._group_rows = np.zeros(0)
-        by = self._by()
-        self._whole = {name: ColumnCounts(self.max_cells) for name in columns}
-        self._groups = {name: ColumnCounts(self.max_group_cells, 0) for name in columns if by and name not in by}
-
-    def _check_names(self, names: Collection[str]) -> None:
-        if {*names} != {*self._whole}:
-            odd = sorted({*names} ^ {*self._whole})
-            raise ValueError(f"the columns differ from those of earlier rows: {', '.join(odd[:5])}")
-
-    def _grouped(self, keys: list[Cells], weights: Any) -> NDArray[np.int32]:
-        """(N,) numbers of the rows' groups."""
-        code, radix = np.zeros(len(keys[0]), np.int64), 1
-        for cells in keys:
-            radix *= len(cells.names) + 1
-            if radix > 1 << 62:
-                raise ValueError("by has too many columns: group by fewer")
-            code = code * (len(cells.names) + 1) + cells.codes + 1
-        if radix <= 1 << 20:
-            seen = np.flatnonzero(np.bincount(code, minlength=radix))
-            places = np.zeros(radix, np.int64)
-            places[seen] = np.arange(len(seen))
-            inverse = places[code]
-        else:
-            seen, inverse = np.unique(code, return_inverse=True)
-        parts: list[list[str]] = []
-        for cells in reversed(keys):
-            seen, last = np.divmod(seen, len(cells.names) + 1)
-            names = [NO_GROUP, *cells.names]
-            parts.append([names[k] for k in last.tolist()])
-        found = list(zip(*reversed(parts), strict=True))
-        here = self._places([each[0] for each in found] if isinstance(self.by, str) else found)
-        self._group_rows += np.bincount(here[inverse], weights, len(self._keys))
-        return here[inverse].astype(np.int32)
-
-    def _places(self, keys: Iterable[Any]) -> NDArray[np.int64]:
-        """Numbers of groups, new ones too."""
-        places = np.array([self._keys.setdefault(key, len(self._keys)) for key in keys], np.int64)
-        more = len(self._keys) - len(self._group_rows)
-        if more:
-            self._group_rows = np.append(self._group_rows, np.zeros(more))
-            for counts in self._groups.values():
-                counts.grow(len(self._keys))
-        return places
-
-    def _count_dask(self, X: Any, sample_weight: Any) -> Self:
-        """Each partition where it lies; counts travel, merged as a tree."""
-        import dask
-
-        if sample_weight is not None:
-            raise ValueError("sample_weight is not taken together with a Dask collection: weights='a column' is")
-        if getattr(X, "numblocks", (0, 1))[1:] not in ((), (1,)):
-            X = X.rechunk({1: -1})  # rows in one piece
-        parts = [dask.delayed(_count_part)(self, part) for part in np.ravel(X.to_delayed())]
-        while len(parts) > 1:
-            parts = [dask.delayed(_merge_parts)(parts[i : i + 8]) for i in range(0, len(parts), 8)]
-        (total,) = dask.compute(*parts)
-        if total is None:
-            raise ValueError("the table has no rows: there is nothing to learn from")
-        return total
+            if sample_weight is not None:
+                raise ValueError("sample_weight is not taken together with a Dask collection: weights='a column' is")
+            return _count_dask(X, layout)
+        if sample_weight is not None and (is_files(X) or stream_batches(X) is not None):
+            raise ValueError("sample_weight is not taken with what is read in batches: name a column, weights=")
+        counts, threads = TableCounts(layout), self.n_jobs or 1
+        threads = threads if threads > 0 else max((os.cpu_count() or 1) + 1 + threads, 1)
+        for batch in batches_of(X, self.missing or (), layout.wanted):
+            counts.count(batch, sample_weight, threads)
+        return counts
 
 
-def _count_part(empty: TableDensity, part: Any) -> TableDensity | None:
-    return empty._empty()._count_all(part, None) if len(part) else None
+def _count_dask(X: Any, layout: Layout) -> TableCounts:
+    """Each partition where it lies; counts travel, merged as a tree."""
+    import dask
+
+    if getattr(X, "numblocks", (0, 1))[1:] not in ((), (1,)):
+        X = X.rechunk({1: -1})  # rows in one piece
+    parts = [dask.delayed(_count_part)(part, layout) for part in np.ravel(X.to_delayed())]
+    while len(parts) > 1:
+        parts = [dask.delayed(_merge_parts)(parts[i : i + 8]) for i in range(0, len(parts), 8)]
+    (total,) = dask.compute(*parts)
+    return total
 
 
-def _merge_parts(parts: Sequence[TableDensity | None]) -> TableDensity | None:
-    found = [part for part in parts if part is not None]
-    for part in found[1:]:
-        found[0].merge(part)
-    return found[0] if found else None
+def _count_part(part: Any, layout: Layout) -> TableCounts:
+    counts = TableCounts(layout)
+    for batch in batches_of(part):
+        counts.count(batch)
+    return counts
 
 
-def _count_column(counts: ColumnCounts, name: str, cells: Cells, groups: Any, weights: Any) -> None:
-    if cells.numbers is None:
-        _naming(name, counts.add_levels, cells.names, cells.codes, groups, weights)
-    else:
-        _naming(name, counts.add_numbers, cells.numbers, cells.quantity, groups, weights)
-
-
-def _naming(name: str, call: Any, *arguments: Any) -> None:
-    """A ValueError names the column."""
-    try:
-        call(*arguments)
-    except ValueError as error:
-        raise ValueError(f"column {name!r} {error}") from None
+def _merge_parts(parts: Sequence[TableCounts]) -> TableCounts:
+    total = TableCounts(parts[0].layout)
+    for part in parts:
+        total.merge(part)
+    return total
 
 
 def _seed(random_state: Any) -> Any:
@@ -422,19 +394,19 @@ def _seed(random_state: Any) -> Any:
 class _Groups(Mapping[GroupKey, dict[str, ColumnDensity]]):
     """The columns of each group, made when they are asked for."""
 
-    def __init__(self, table: TableDensity):
-        self._table = table
+    def __init__(self, counts: TableCounts, rule: str):
+        self._counts, self._rule = counts, rule
 
     def __getitem__(self, key: GroupKey) -> dict[str, ColumnDensity]:
-        g, table = self._table._keys[key], self._table
-        rows = float(table._group_rows[g])
-        return {name: ColumnDensity(name, each, rows, table.rule, g) for name, each in table._groups.items()}
+        counts, g = self._counts, self._counts.keys[key]
+        rows = float(counts.group_rows[g])
+        return {name: ColumnDensity(name, each, rows, self._rule, g) for name, each in counts.groups.items()}
 
     def __iter__(self) -> Iterator[GroupKey]:
-        return iter(self._table._keys)
+        return iter(self._counts.keys)
 
     def __len__(self) -> int:
-        return len(self._table._keys)
+        return len(self._counts.keys)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._table._keys
+        return key in self._counts.keys

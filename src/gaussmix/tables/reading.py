@@ -182,7 +182,7 @@ def _read_series(series: Any, name: Any) -> Cells:
     if kind == nw.Boolean:
         codes = series.cast(nw.Int8).fill_null(-1).to_numpy() if series.null_count() else series.to_numpy()
         return Cells(None, NUMBER, ("false", "true"), codes.astype(np.int64))
-    if kind.is_numeric() or kind.is_temporal() and kind != nw.Time:
+    if kind.is_numeric() or (kind.is_temporal() and kind != nw.Time):
         return numbers_of(*series_values(series.to_native()))
     if kind == nw.Object or kind == nw.Unknown or not _has_arrow():
         return _coded(series.to_list(), name)

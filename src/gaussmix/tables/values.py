@@ -17,11 +17,12 @@ smallest of equals), and how often just that came: point masses stay exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gaussmix._files import Tensors
 from gaussmix._typing import FloatArray, IntArray
 
 _WAITING = 1 << 17  # values that wait to be merged at least
@@ -132,7 +133,9 @@ class ValueCounts:
             weighed = any(part[2].mass is not None for part in parts)
             sums = [part[2].weighed() if weighed else part[2] for part in parts]
             groups, values = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
-            joined = Sums(*(None if column[0] is None else np.concatenate(column) for column in zip(*sums)))  # pyright: ignore
+            joined = Sums(
+                *(None if column[0] is None else np.concatenate(column) for column in zip(*sums, strict=True))
+            )  # pyright: ignore
             order = np.argsort(values, kind="stable")
             if self.n_groups > 1:
                 kind = np.uint16 if self.n_groups <= _RADIX else np.int32
@@ -168,6 +171,54 @@ class ValueCounts:
         )
         one.extremes, one.squares = self.extremes[:, g : g + 1], self.squares[g : g + 1]
         return one
+
+    OF_CELLS = ("values", "number", "number_at", "mass", "mass_at")
+
+    def to_tensors(self) -> Tensors:
+        """Return everything as arrays by name: of cells, and of groups, ``sizes`` their numbers of cells."""
+        self.settle()
+        sizes = np.bincount(self.groups, minlength=self.n_groups)
+        cells = {name: part for name, part in self.sums._asdict().items() if part is not None}
+        of_groups = {"levels": self.levels, "whole": self.whole.astype(np.uint8), "squares": self.squares}
+        low, high = self.extremes
+        return {"sizes": sizes, "low": low, "high": high, **of_groups, "values": self.values, **cells}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors, most: int, unit: float) -> Self:
+        """Make what `to_tensors` described. Raises ValueError for what no data can give."""
+        sizes, values = tensors["sizes"].astype(np.int64), tensors["values"].astype(np.float64)
+        found = cls(most, len(sizes), unit)
+        found.groups, found.values = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes), values
+        whole = [tensors[name].astype(np.int64) for name in ("number", "number_at")]
+        mass = [tensors[name].astype(np.float64) if name in tensors else None for name in ("mass", "mass_at")]
+        found.sums, found.levels = Sums(*whole, *mass), tensors["levels"].astype(np.int8)
+        found.whole, found.squares = tensors["whole"] == 1, tensors["squares"].astype(np.float64)
+        found.extremes = np.stack([tensors["low"], tensors["high"]]).astype(np.float64)
+        level = found.levels[found.groups]
+        same, cell = found.groups[1:] == found.groups[:-1], keys_of(values) >> level
+        low, high = (values_of((cell + up) << level) for up in (0, 1))
+        least, greatest = found.extremes[0, found.groups], found.extremes[1, found.groups]
+        ordered = np.isfinite(values).all() and (cell[1:] > cell[:-1])[same].all() and (values <= greatest).all()
+        if not ordered or (values < least).any() or (sizes > most).any() or not (found.levels >= 0).all():
+            raise ValueError("its values do not ascend, or lie beyond their extremes")
+        first = np.flatnonzero(np.append(True, ~same))[: len(values)]
+        last = np.append(first[1:], len(values))[: len(first)] - 1
+        if (least[first] < low[first]).any() or (greatest[last] > high[last]).any() or (found.levels > 63).any():
+            raise ValueError("its extremes lie where nothing was counted")
+        number, number_at = whole
+        if (number < 1).any() or (number_at < 0).any() or (number_at > number).any() or float(number.sum()) > 2.0**62:
+            raise ValueError("it counts a value less than once, or too often")
+        for part in (*mass, found.squares):
+            if part is not None:
+                check_amounts("a weight", part, len(part))
+        return found
+
+
+def check_amounts(name: str, amounts: NDArray[Any], n: int) -> FloatArray:
+    """Amounts (n,) that are finite and not negative. Raises ValueError for others."""
+    if amounts.shape != (n,) or not (np.isfinite(amounts).all() and amounts.min(initial=0) >= 0):
+        raise ValueError(f"{name} of shape {amounts.shape} is not {n} amounts, finite and not negative")
+    return amounts.astype(np.float64, copy=False)
 
 
 def _starts(fresh: NDArray[np.bool_]) -> IntArray:
@@ -275,7 +326,7 @@ class LevelCounts:
     def _prune(self, most: int) -> None:
         """Leave out the rarest of groups that have more than ``most``, and names that are then in none."""
         groups = self.pairs >> 32
-        if np.bincount(groups).max() <= most:
+        if np.bincount(groups, minlength=1).max() <= most:
             return
         names = list(self.names)
         by_name = np.argsort(np.argsort(names))[self.pairs & 0xFFFF_FFFF]
@@ -299,3 +350,28 @@ class LevelCounts:
         }
         ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))
         return dict(ranked[: self.most]), float(self.other[g]) + sum(weight for _, weight in ranked[self.most :])
+
+    OF_CELLS = ("codes", "weight")
+
+    def to_tensors(self) -> Tensors:
+        """Return what there is beside the names, as arrays by name."""
+        self._prune(self.most)
+        sizes = np.bincount(self.pairs >> 32, minlength=len(self.other))
+        return {"sizes": sizes, "other": self.other, "codes": self.pairs & 0xFFFF_FFFF, "weight": self.weight}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors, names: Sequence[str], most: int) -> Self:
+        """Make what `to_tensors` described. Raises ValueError for what no data can give."""
+        found = cls(most, len(tensors["other"]))
+        found.names = {name: k for k, name in enumerate(names)}
+        groups, codes = np.repeat(np.arange(len(found.other)), tensors["sizes"]), tensors["codes"].astype(np.int64)
+        found.pairs, found.other = (
+            (groups << 32) | codes,
+            check_amounts("other", tensors["other"], len(found.other)).copy(),
+        )
+        found.weight = check_amounts("weight", tensors["weight"], len(codes)).copy()
+        if len(found.names) < len(names) or not all(isinstance(name, str) for name in names):
+            raise ValueError("its names of categories repeat, or are no names")
+        if codes.max(initial=-1) >= len(names) or (np.diff(found.pairs) <= 0).any():
+            raise ValueError("its categories do not ascend, or have no names")
+        return found
