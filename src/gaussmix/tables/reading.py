@@ -118,6 +118,8 @@ def file_batches(source: TableSource) -> Iterator[Batch]:
 def read_batch(X: Any) -> Batch:
     """The columns of a data frame, an Arrow table, a mapping of arrays or an array (N,) or (N, D)."""
     library = type(X).__module__.partition(".")[0]
+    if hasattr(X, "tocsr"):
+        raise TypeError("sparse input is not supported: a table is dense, X.toarray()")
     if isinstance(X, Mapping):
         return _named([(name, _read_array(np.asarray(values), None, name)) for name, values in X.items()])
     if library in ("numpy", "builtins"):
@@ -142,8 +144,6 @@ def read_batch(X: Any) -> Batch:
 
 def _read_matrix(X: Any) -> Batch:
     """An array (N, D), or one whose fields have names; its columns are called 0, 1, ..."""
-    if hasattr(X, "tocsr"):
-        raise TypeError("sparse input is not supported: a table is dense, X.toarray()")
     table = np.ma.filled(X.astype(np.float64), np.nan) if np.ma.isMaskedArray(X) else np.asarray(X)
     if table.dtype.names:
         return _named([(name, _read_array(table[name], None, name)) for name in table.dtype.names])
