@@ -32,7 +32,7 @@ _MOST_NAME, _MOST_LEVELS = 24, 20
 
 def commands(words: list[str]) -> dict[str, Any]:
     """Commands by name."""
-    return {"fit": FitTable, "info": ShowTable, "quantiles": ShowQuantiles, "plot": PlotTable}
+    return {"fit": FitTable, "info": ShowTable, "quantiles": ShowTableQuantiles, "plot": PlotTable}
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class FitTable:
             missing=list(self.missing) or None,
             n_jobs=self.threads,
         )
-        with open_table(files, table.columns_to_read(), missing=self.missing) as source:
+        with open_table(files, table.layout().wanted, missing=self.missing) as source:
             total = source.total or None
             with naming(label), progress_bar(f"reading {label}", total, show=sys.stderr.isatty()) as show:
                 table.fit(source.watched(show))
@@ -120,7 +120,7 @@ class ShowTable:
 
 
 @dataclass(frozen=True)
-class ShowQuantiles:
+class ShowTableQuantiles:
     """Print quantiles of each column: the values below which given shares lie."""
 
     model: Positional[Path]
