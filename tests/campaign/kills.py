@@ -130,6 +130,7 @@ def _density(folder: Path) -> None:
     data = folder / "a.npy"
     np.save(data, np.random.default_rng(0).normal(size=500))
     assert main(["density", "fit", str(data), "-o", str(folder / "a.safetensors")]) == 0
+    assert main(["table", "fit", str(data), "-o", str(folder / "a.gmx")]) == 0
 
 
 def _style(folder: Path) -> None:
@@ -161,7 +162,7 @@ SCENARIOS = {
         inspect=_model_loads,
     ),
     "autoencoder": Scenario(_autoencoder, "autoencoder.digits gaussmix.autoencoder.train", inspect=whole_checkpoints),
-    "density": Scenario(_density, "gaussmix.cli.density", warm=True),
+    "density": Scenario(_density, "gaussmix.cli.density gaussmix.cli.table", warm=True),
     "style": Scenario(_style, "gaussmix.cli.style gaussmix.style.expansion gaussmix.style.vgg", prepare=_style_inputs),
 }
 
