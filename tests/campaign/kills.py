@@ -77,6 +77,10 @@ def _diffusion(folder: Path, steps: int = 6, **settings: Any) -> None:
     train(tiny_config(folder, steps=steps, resume=True, **settings), squares_dataset(), progress=False, sheet=False)
 
 
+def _transformer(folder: Path) -> None:
+    _diffusion(folder, network="transformer", grid=2, numbers=8, overlap=2, width=16, heads=2, depth=1)
+
+
 def _model_loads(folder: Path, step: int) -> None:
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 
@@ -155,6 +159,7 @@ def _style_inputs(folder: Path) -> None:
 SCENARIOS = {
     "stores": Scenario(_stores, "gaussmix.training.checkpoints", inspect=_stores_left),
     "diffusion": Scenario(_diffusion, "tiny gaussmix.diffusion.train", inspect=whole_checkpoints),
+    "transformer": Scenario(_transformer, "tiny gaussmix.diffusion.train", inspect=whole_checkpoints),
     "more-steps": Scenario(
         _diffusion,
         "tiny gaussmix.diffusion.train",
