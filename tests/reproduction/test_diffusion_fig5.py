@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from reproduction.diffusion.model import FaceSampler, PageConfig
 from tiny import NAMES, tiny_unet
 
 from gaussmix.diffusion.conditions import pack_rows
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import make_betas, make_scheduler
 from reproduction.diffusion.fig5 import VarianceParts, crossed, derived, share_error, variance_parts
-from reproduction.diffusion.model import FaceSampler, PageConfig
 
 
 def effects(rng: np.random.Generator, shape: tuple[int, int, int], parts: tuple[float, ...], pixels: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from data.layouts import write_image_folder
+from reproduction.diffusion.model import JudgedModel
 from tiny import TINY, tiny_unet
 
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
@@ -18,7 +19,6 @@ from gaussmix.diffusion.schedulers import make_betas, make_scheduler
 from gaussmix.metrics.classifier import AttributeClassifier
 from reproduction.diffusion import fig6
 from reproduction.diffusion.fig6 import KEPT, SHOWN, Config, Sampling, UnseenFaces, draw_pictures, score
-from reproduction.diffusion.model import JudgedModel
 
 NAMES = ["odd", "all"]
 ASKED = np.array([[0, 1], [1, 1], [0, 0], [1, 0]], np.uint8)

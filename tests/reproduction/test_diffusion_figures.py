@@ -6,16 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import NAMES, squares_dataset, tiny_unet
-
-from gaussmix.diffusion.conditions import pack_rows
-from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.schedulers import make_betas, make_scheduler
-from gaussmix.metrics.classifier import AttributeClassifier
-from gaussmix.metrics.manifolds import pairwise_diversity
-from reproduction.diffusion import appendix as diffusion_appendix
-from reproduction.diffusion import fig1 as diffusion_fig1
-from reproduction.diffusion import fig4 as diffusion_fig4
 from reproduction.diffusion.model import (
     D_LISTS,
     OUR_LISTS,
@@ -27,6 +17,16 @@ from reproduction.diffusion.model import (
     load_subject,
     words,
 )
+from tiny import NAMES, squares_dataset, tiny_unet
+
+from gaussmix.diffusion.conditions import pack_rows
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+from gaussmix.diffusion.schedulers import make_betas, make_scheduler
+from gaussmix.metrics.classifier import AttributeClassifier
+from gaussmix.metrics.manifolds import pairwise_diversity
+from reproduction.diffusion import appendix as diffusion_appendix
+from reproduction.diffusion import fig1 as diffusion_fig1
+from reproduction.diffusion import fig4 as diffusion_fig4
 
 
 def tiny_pipeline(names: list[str] = NAMES) -> AttributeDiffusionPipeline:
