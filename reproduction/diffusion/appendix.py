@@ -58,8 +58,14 @@ def lists(run: Run) -> dict[str, Row]:
     for figure in FIGURES:
         pictures = drawn_for(run, figure)
         found[figure] = list_measures(run.study, figure, pictures)
-        kept_arrays(run.file(f"list-{figure}", "npz"), lambda x=pictures: {"images": x[: _ROWS * _COLUMNS]})
+        _sheet(run, figure, lambda x=pictures: x)
     return found
+
+
+def _sheet(run: Run, figure: str, pictures: Callable[[], Pictures]) -> Pictures:
+    """The first of the pictures that a run draws for a list, which are kept."""
+    file = run.file(f"list-{figure}", "npz")
+    return kept_arrays(file, lambda: {"images": pictures()[: _ROWS * _COLUMNS]})["images"]
 
 
 def real_lists(study: Study) -> dict[str, Row]:
@@ -104,11 +110,8 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     """Return how well the faces of each list show it, and the faces."""
     with study_of(config) as study:
         found = study.table("lists", lists, config.arms, progress(config, on_step))
-        real, run = study.real("lists", real_lists), study.first("matched")
-        sheets = {}
-        for figure in FIGURES:
-            with np.load(run.file(f"list-{figure}", "npz")) as kept:
-                sheets[figure] = kept["images"]
+        real, run = study.real("lists", real_lists), study.first("matched", "fixed")
+        sheets = {figure: _sheet(run, figure, lambda f=figure: drawn_for(run, f)) for figure in FIGURES}
     ours = {
         figure: {
             **summaries({arm: {seed: each[figure] for seed, each in found[arm].items()} for arm in config.arms}),

@@ -175,13 +175,13 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     with study_of(config) as study:
         table = study.table("judged", judged, config.arms, progress(config, on_step))
         found = study.table("kinds", kinds, MATCHED)
-        run = study.first("matched")
+        run = study.first("matched", "fixed")
         sheet = {name: _sheet(run, name) for name in _SHOWN}
         real = study.real("quality", real_quality)
+    names = "value", "chance", "clusters"
     cases = {
-        arm: summaries({case.label: {seed: one["cases"][case.label] for seed, one in rows.items()} for case in CASES})
+        arm: summaries({c.label: {seed: each["cases"][c.label] for seed, each in rows.items()} for c in CASES}, names)
         for arm, rows in found.items()
-        if rows
     }
     apart = {arm: {seed: one["independence"] for seed, one in rows.items()} for arm, rows in found.items()}
     ours = {
@@ -189,7 +189,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
         "claims": claims(table),
         "real": real,
         "kinds": cases,
-        "independence": summaries(apart),
+        "independence": summaries(apart, ["correlation", "told"]),
     }
     return Measured(ours, PAPER, {"sheet": sheet})
 
@@ -223,9 +223,9 @@ def draw_information(found: Mapping[str, Mapping[str, Any]]) -> Figure:
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     axes = figure.add_subplot()
     for i, each in enumerate(found.values()):
-        value, chance, clusters = (each[name]["mean"] for name in ("value", "chance", "clusters"))
+        value, chance, clusters = (each[name]["mean"] or 0.0 for name in ("value", "chance", "clusters"))
         axes.barh(-i, clusters, 0.8, color=_CLUSTERS, label=None if i else "clusters of the training faces")
-        half = float(np.nan_to_num(each["value"]["half"]))
+        half = float(np.nan_to_num(each["value"]["half"] or 0.0))
         axes.barh(-i, value, 0.4, xerr=half, color=_DRAWN, ecolor="#333333", capsize=2)
         axes.plot([chance] * 2, [-i - 0.4, -i + 0.4], color=_CHANCE, linewidth=1.5)
     axes.barh(0, 0, color=_DRAWN, label="drawn faces")

@@ -113,7 +113,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
         values = study.table("judged", judged, config.arms, progress(config, on_step))
         more = study.table("beside", beside, config.arms)
         real = study.real("quality", real_quality) | study.real("beside", lambda s: beside_real(s, s.faces.asked))
-        faces, wanted, run = study.faces, OUR_LISTS["1"], study.first("matched")
+        faces, wanted, run = study.faces, OUR_LISTS["1"], study.first("matched", "fixed")
         chosen = nearest_to(faces, wanted, _ROWS * _COLUMNS)
         rows = faces.attributes[chosen].copy()
         rows[:, find_attributes(wanted, faces.names)] = 1

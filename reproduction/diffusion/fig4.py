@@ -121,7 +121,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     """Compare sets of faces and components, and draw some to show."""
     with study_of(config) as study:
         values = study.table("variety", variety, config.arms, progress(config, on_step))
-        run = study.first("matched")
+        run = study.first("matched", "fixed")
         seen = {
             "faces": sets(run, _ROWS * _COLUMNS),
             "sheets": {name: by_component(run, name, 1, _NOISES)[0] for name in _SHOWN},

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from reproduction.diffusion.faces import FaceBlock, Pictures, draw_faces, draw_numbered
 from reproduction.diffusion.study import Run, StudyConfig, progress, study_of
 from reproduction.page import Measured
-from reproduction.statistics import Row, Table, compare, interval, summaries, verdict
+from reproduction.statistics import Row, Table, below, compare, summaries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -135,10 +135,8 @@ MEASURES = {"variance": (Config.arms, variance)}
 
 def claims(table: Table) -> dict[str, Any]:
     """D's: what varies for one Z is subtle, by arm. Ours: Z that describe their pictures decide more."""
-    subtle = {}
-    for arm in ("fixed", "matched"):
-        left = np.array([row["left to noise"] for row in table[arm].values()])
-        subtle[arm] = {**interval(left)._asdict(), "verdict": verdict(left - SUBTLE, -1)} if len(left) else None
+    arms = "fixed", "matched"
+    subtle = {arm: below([row["left to noise"] for row in table[arm].values()], SUBTLE) for arm in arms}
     return {
         "subtle": subtle,
         "matched decides more": compare(table, "matched", "fixed", "share", 1),
@@ -155,7 +153,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     with study_of(config) as study:
         table = study.table("variance", variance, config.arms, progress(config, on_step))
         one = study.faces.attributes[:1]
-        shown = crossed(study.first("matched"), one, _SHOWN_LATENTS, _SHOWN_NOISES)[0]
+        shown = crossed(study.first("matched", "fixed"), one, _SHOWN_LATENTS, _SHOWN_NOISES)[0]
         examples = {
             arm: crossed(run, one, n_noises=_SHOWN_OF_OTHERS)[0]
             for arm, seed, run in study.runs(list(_TITLES))

@@ -13,19 +13,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import numpy as np
 
+from gaussmix._typing import FloatArray
 from gaussmix.diffusion.sampling import draw_batches
 from gaussmix.diffusion.schedulers import SchedulerName, switch_scheduler
 from gaussmix.metrics.classifier import balanced_accuracy
 from gaussmix.metrics.distances import frechet_distance
-from reproduction.diffusion import study as studied
 from reproduction.diffusion.faces import FaceBlock, draw_faces
-from reproduction.diffusion.study import Faces, Images, Run, StudyConfig, kept_arrays, progress, quality, real_quality
+from reproduction.diffusion.study import Faces, Images, Run, StudyConfig, progress, quality, real_quality, study_of
 from reproduction.page import Measured
-from reproduction.statistics import Row, Table, compare, interval, summaries, verdict
+from reproduction.statistics import Row, Table, below, compare, summaries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,6 +45,7 @@ LOOKS = {
 }
 SAMPLERS = ("renoise 100", "dpm++ 10", "dpm++ 5", "dpm++ 20", "renoise 10", "ddim 20", "ddpm 100")
 """Name and number of steps. The first is the paper's: it is shown step by step, and the others are held to it."""
+GUIDED = "dpm++ 10, guidance 2"
 _GREY = "#555555"
 _TICKS = [digit * 10**power for power in range(5) for digit in (1, 2, 5)]
 
@@ -67,9 +69,9 @@ class Drawn(NamedTuple):
     seconds: float
 
 
-def sample(run: Run, sampler: str, guidance: float = 1.0) -> Drawn:
-    """Draw the asked-for faces with one of `SAMPLERS`; x0* only with the first."""
-    name, steps = sampler.split()
+def sample(run: Run, sampler: str, count: int | None = None) -> Drawn:
+    """Draw ``count`` of the asked-for faces, or all, with one of `SAMPLERS`, or `GUIDED`; x0* only with the first."""
+    (name, steps), guidance = sampler.partition(",")[0].split(), 2.0 if sampler == GUIDED else 1.0
     config, pipeline = run.study.config, run.pipeline
     share = min(1.0, config.sampling_steps / 10)  # below 1 in a quick run
     before, pipeline.scheduler = pipeline.scheduler, switch_scheduler(pipeline.scheduler, cast(SchedulerName, name))
@@ -97,17 +99,19 @@ def estimate_quality(faces: Faces, images: Images) -> Row:
 
 
 def samplers(run: Run) -> dict[str, dict[str, Row]]:
-    """Of a run: quality and time by sampler, quality of x0* by step, and the quality with guidance 2."""
-    faces, by_sampler, by_step = run.study.faces, {}, {}
-    for sampler in SAMPLERS:
-        drawn = sample(run, sampler)
-        by_sampler[sampler] = {**quality(faces, drawn.images), "seconds": drawn.seconds}
-        if len(drawn.estimates):
-            by_step = {str(n): estimate_quality(faces, x) for n, x in zip(SHOWN, drawn.estimates, strict=True)}
-            kept_arrays(run.file("estimates", "npz"), lambda e=drawn.estimates: {"estimates": e[:, : studied.SHOWN]})
-    guided = sample(run, "dpm++ 10", guidance=2.0)
-    by_sampler["dpm++ 10, guidance 2"] = {**quality(faces, guided.images), "seconds": guided.seconds}
-    return {"samplers": by_sampler, "steps": by_step}
+    """Of a run: quality and time by sampler, and quality of x0* by step; each sampler is kept by itself."""
+    parts = {name: run.kept(f"sampler {name}", partial(_one_sampler, sampler=name)) for name in (*SAMPLERS, GUIDED)}
+    return {"samplers": {name: part["quality"] for name, part in parts.items()}, "steps": parts[SAMPLERS[0]]["steps"]}
+
+
+def _one_sampler(run: Run, sampler: str) -> dict[str, Any]:
+    """Quality, time, and where there are x0* their quality."""
+    faces = run.study.faces
+    drawn = sample(run, sampler)
+    found: dict[str, Any] = {"quality": {**quality(faces, drawn.images), "seconds": drawn.seconds}}
+    if len(drawn.estimates):
+        found["steps"] = {str(n): estimate_quality(faces, x) for n, x in zip(SHOWN, drawn.estimates, strict=True)}
+    return found
 
 
 MEASURES = {"samplers": (Config.arms, samplers)}
@@ -115,18 +119,16 @@ MEASURES = {"samplers": (Config.arms, samplers)}
 
 def turned(found: Mapping[int, Mapping[str, Any]], part: str) -> Table:
     """By sampler or step, by seed, of what `samplers` gave by seed."""
-    names = next((list(each[part]) for each in found.values()), [])
+    names = (*SAMPLERS, GUIDED) if part == "samplers" else tuple(map(str, SHOWN))
     return {name: {seed: each[part][name] for seed, each in found.items()} for name in names}
 
 
 def claims(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """D's: x0* of step 80 is as good as the last. Ours: few steps of another sampler are as good as 100 of Eq. 10."""
     steps, by_sampler = turned(found, "steps"), turned(found, "samplers")
-    similar = {}
-    for step in map(str, SHOWN[:-1]):
-        last = np.array([row["FD"] for row in steps["100"].values()])
-        apart = np.abs(np.array([row["FD"] for row in steps[step].values()]) / last - 1)
-        similar[step] = {**interval(apart)._asdict(), "verdict": verdict(apart - SIMILAR, -1)}
+    last = np.array([row["FD"] for row in steps["100"].values()])
+    apart = {name: np.abs(np.array([row["FD"] for row in rows.values()]) / last - 1) for name, rows in steps.items()}
+    similar = {name: below(values, SIMILAR) for name, values in apart.items() if name != "100"}
     beyond = {
         name: {key: compare(by_sampler, name, SAMPLERS[0], key, sign) for key, sign in (("FD", -1), ("accuracy", 1))}
         for name in by_sampler
@@ -137,15 +139,13 @@ def claims(found: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
 
 def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     """Draw with every sampler, and score the pictures, those along the way, and real faces."""
-    with studied.study_of(config) as study:
+    with study_of(config) as study:
         found = study.table("samplers", samplers, config.arms, progress(config, on_step))["matched"]
-        run = study.first("matched")
-        with np.load(run.file("estimates", "npz")) as kept:
-            estimates = kept["estimates"][:, :FACES]
+        estimates = sample(study.first("matched", "fixed"), SAMPLERS[0], FACES).estimates
         real = study.real("quality", real_quality)
     ours = {
-        "samplers": summaries(turned(found, "samplers")),
-        "steps": summaries(turned(found, "steps")),
+        "samplers": summaries(turned(found, "samplers"), [*real, "seconds"]),
+        "steps": summaries(turned(found, "steps"), ["FD", "accuracy"]),
         "claims": claims(found),
         "real": real,
         "similar": SIMILAR,
@@ -166,7 +166,7 @@ def _draw_quality(ours: Mapping[str, Any]) -> Figure:
 
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     by_steps, by_time, on_the_way = figure.subplots(1, 3)
-    ms = {name: 1000 * ours["samplers"][name]["seconds"]["mean"] for name in SAMPLERS}
+    ms = {name: 1000 * (ours["samplers"][name]["seconds"]["mean"] or 0.001) for name in SAMPLERS}
     steps = {name: int(name.split()[1]) for name in SAMPLERS}
     for look, (label, color) in LOOKS.items():
         mine = sorted((name for name in SAMPLERS if name.startswith(look)), key=steps.__getitem__)
@@ -196,8 +196,7 @@ def _draw_quality(ours: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _means(rows: Mapping[str, Any], names: Sequence[str]) -> tuple[list[float], list[float]]:
-    """Means and half intervals of the Frechet distance, 0 where there is no interval."""
-    return [rows[name]["FD"]["mean"] for name in names], [
-        float(np.nan_to_num(rows[name]["FD"]["half"])) for name in names
-    ]
+def _means(rows: Mapping[str, Any], names: Sequence[str]) -> FloatArray:
+    """Means and half intervals of the Frechet distance ``(2, M)``; NaN where there is no run, 0 without an interval."""
+    found = np.array([[rows[name]["FD"]["mean"], rows[name]["FD"]["half"]] for name in names], float).T
+    return np.stack([found[0], np.nan_to_num(found[1])])

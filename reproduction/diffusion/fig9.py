@@ -116,9 +116,8 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
         for arm in WITH
         for level in LEVELS
     }
-    ours = {"runs": summaries(table), "claims": claims(table, leaks)}
-    if any(flat.values()):
-        ours["leak"] = summaries(flat)
+    names = "right", "image", "condition", "agreement"
+    ours = {"runs": summaries(table), "claims": claims(table, leaks), "leak": summaries(flat, names)}
     return Measured(ours, PAPER, {"curves": curves})
 
 
@@ -223,7 +222,8 @@ def draw_curves(curves: Mapping[str, list[Curve]]) -> Figure:
     for axes, size in ((left, 8), (right, 7)):
         axes.set_xlabel("training step")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=size)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=size)
     return figure
 
 

@@ -17,7 +17,7 @@ from reproduction.statistics import summaries
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PAGES = (fig7, fig5, fig9, components, fig6, fig4, fig1, appendix)
+PAGES = (fig7, fig5, fig9, fig4, fig1, appendix, components, fig6)
 _COLORS = {"real": "#555555", "run": "#1f5fa8"}
 
 
@@ -55,7 +55,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
                 "components": components.claims(table),
                 "fig5": fig5.claims(study.table("variance", fig5.variance, fig5.Config.arms)),
                 "fig9": fig9.claims(steady, study.table("leak", fig9.leak, fig9.WITH)),
-                "fig6": fig6.claims(sampled) if sampled else None,
+                "fig6": fig6.claims(sampled),
             },
         }
     return Measured(ours, {}, {})

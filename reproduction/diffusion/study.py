@@ -222,11 +222,13 @@ class Study:
                 if self.config.train_missing or run.finished:
                     yield arm, seed, run
 
-    def first(self, arm: str) -> Run:
-        """The run of the first seed. Raises ValueError if it is not there and may not be trained."""
-        for _, _, run in self.runs([arm]):
-            return run
-        raise ValueError(f"no run of {arm!r} is finished under {self.folder}; leave out --no-training")
+    def first(self, *arms: str) -> Run:
+        """The run of the first seed, of the first of these arms that there is. Raises ValueError if there is none, and
+        none may be trained."""
+        for arm in arms:
+            for _, _, run in self.runs([arm]):
+                return run
+        raise ValueError(f"no run of {' or '.join(arms)} is finished under {self.folder}; leave out --no-training")
 
     def table(
         self, name: str, measure: Callable[[Run], Any], arms: Sequence[str], one_more: Callable[[], None] | None = None
