@@ -25,6 +25,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gaussmix.diffusion.conditions import find_attributes
+from gaussmix.diffusion.sampling import draw as draw_pictures
+from gaussmix.metrics.classifier import balanced_accuracy
 from gaussmix.metrics.manifolds import nearest_pictures, pairwise_diversity
 from gaussmix.metrics.quality import CLOSE
 from reproduction.diffusion.faces import OUR_LISTS, FaceBlock, Pictures, draw_faces, draw_numbered, nearest_to, words
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 PAPER = {"claim": "no generated images that are clearly unrecognizable, and face features are well assembled"}
 FOLDS, SPLITS = 5, 5
+GUIDANCE = 2.0
 CELLS = 8
 """A side of the grid on which fine detail is averaged."""
 _ROWS, _COLUMNS = 4, 6
@@ -103,7 +106,16 @@ def beside(run: Run) -> Row:
     return beside_real(run.study, run.pictures)
 
 
-MEASURES = {"judged": (Config.arms, judged), "beside": (Config.arms, beside)}
+def guided(run: Run) -> Row:
+    """Of a run: the accuracy of the first quarter of the asked-for faces with guidance, `GUIDANCE`."""
+    faces, config = run.study.faces, run.study.config
+    asked = run.asked[: max(1, len(run.asked) // 4)]
+    images = draw_pictures(run.pipeline, asked, seed=config.seed, steps=config.sampling_steps, guidance=GUIDANCE)[0]
+    accuracy = balanced_accuracy(faces.judge.predict(images), faces.attributes[: len(asked)])
+    return {"guided accuracy": float(np.nanmean(accuracy)), "guided worst": float(np.nanmin(accuracy))}
+
+
+MEASURES = {"judged": (Config.arms, judged), "beside": (Config.arms, beside), "guided": (Config.arms, guided)}
 """By name: the arms that a page measures so, and how."""
 
 
@@ -111,7 +123,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     """Return the numbers of drawn and of real faces, and faces to show."""
     with study_of(config) as study:
         values = study.table("judged", judged, config.arms, progress(config, on_step))
-        more = study.table("beside", beside, config.arms)
+        more = [study.table(name, how, config.arms) for name, how in (("beside", beside), ("guided", guided))]
         real = study.real("quality", real_quality) | study.real("beside", lambda s: beside_real(s, s.faces.asked))
         faces, wanted, run = study.faces, OUR_LISTS["1"], study.first("matched", "fixed")
         chosen = nearest_to(faces, wanted, _ROWS * _COLUMNS)
@@ -125,9 +137,13 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
             "drawn": draw_numbered(run, rows),
             "nearest": np.stack([closest, np.stack([_nearest(face, training) for face in closest])]),
         }
-    runs = {arm: each | summaries(more)[arm] for arm, each in summaries(values).items()}
+    runs = summaries(values)
+    for arm, each in [pair for part in more for pair in summaries(part).items()]:
+        runs[arm] |= each
     return Measured(
-        {"runs": runs, "real": real, "asked": words(wanted), "features": faces.features.shape[1]}, PAPER, seen
+        {"runs": runs, "real": real, "asked": words(wanted), "features": faces.features.shape[1], "guidance": GUIDANCE},
+        PAPER,
+        seen,
     )
 
 
