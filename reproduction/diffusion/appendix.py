@@ -86,7 +86,7 @@ def list_measures(study: Study, figure: str, pictures: Pictures) -> Row:
     columns = find_attributes(OUR_LISTS[figure], faces.names)
     seen = faces.judge.predict(pictures)[:, columns]
     chosen = with_attributes(faces, OUR_LISTS[figure])
-    theirs = faces.judge.features(faces.asked)
+    theirs = study.asked_features
     enough = len(chosen) >= _FEW and len(pictures) >= _FEW
     others = np.setdiff1d(np.arange(len(theirs)), chosen)
     near, far = (

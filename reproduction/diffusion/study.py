@@ -208,6 +208,11 @@ class Study:
             "features": conditions.features(names),
         }
 
+    @cached_property
+    def asked_features(self) -> NDArray[np.float32]:
+        """The judge's features of the asked-for faces."""
+        return self.faces.judge.features(self.faces.asked)
+
     def run(self, arm: str, seed: int) -> Run:
         """One arm with one seed; trained, or read, when its model is asked for."""
         rule = self.rules[ARMS[arm].told]
