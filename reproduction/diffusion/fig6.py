@@ -78,7 +78,9 @@ def sample(run: Run, sampler: str, count: int | None = None) -> Drawn:
     along, taken = sampler == SAMPLERS[0], max(1, round(int(steps) * share))
     images, estimates, times = [], [], [time.process_time()]
     positions = [max(1, round(step * share)) - 1 for step in SHOWN]
-    for batch in draw_batches(pipeline, run.asked, seed=config.seed, steps=taken, guidance=guidance, trajectory=along):
+    for batch in draw_batches(
+        pipeline, run.asked[:count], seed=config.seed, steps=taken, guidance=guidance, trajectory=along
+    ):
         times.append(time.process_time())
         images.append(batch.images)
         if batch.trajectory is not None:

@@ -21,7 +21,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -176,11 +176,15 @@ class Faces(NamedTuple):
 
 def avatar_faces(config: StudyConfig) -> Faces:
     """Built-in faces; those measured against are of a seed that no run uses."""
-    count, n = config.pictures + config.reference, config.pictures
-    dataset = load_dataset("avatars", size=SIZE, count=config.avatars, seed=config.seed, progress=False)
-    others = load_dataset("avatars", size=SIZE, count=count, seed=config.seed + 1000, progress=False)
+    return _avatar_faces(config.seed, config.avatars, config.pictures, config.reference, config.judge_steps)
+
+
+@lru_cache(maxsize=1)
+def _avatar_faces(seed: int, avatars: int, pictures: int, reference: int, judge_steps: int) -> Faces:
+    dataset = load_dataset("avatars", size=SIZE, count=avatars, seed=seed, progress=False)
+    others = load_dataset("avatars", size=SIZE, count=pictures + reference, seed=seed + 1000, progress=False)
     images = np.array(others.images)
-    return gather(dataset, images[:n], others.attributes[:n], images[n:], config.judge_steps)
+    return gather(dataset, images[:pictures], others.attributes[:pictures], images[pictures:], judge_steps)
 
 
 def gather(dataset: AttributeDataset, asked: Images, attributes: Rows, reference: Images, judge_steps: int) -> Faces:
