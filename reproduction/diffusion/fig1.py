@@ -141,7 +141,14 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     for arm, each in [pair for part in more for pair in summaries(part).items()]:
         runs[arm] |= each
     return Measured(
-        {"runs": runs, "real": real, "asked": words(wanted), "features": faces.features.shape[1], "guidance": GUIDANCE},
+        {
+            "runs": runs,
+            "real": real,
+            "asked": words(wanted),
+            "features": faces.features.shape[1],
+            "guidance": GUIDANCE,
+            "shown": run.arm,
+        },
         PAPER,
         seen,
     )

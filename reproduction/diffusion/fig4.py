@@ -132,7 +132,9 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
         }
         for space in ("features", "pixels")
     }
-    return Measured({"runs": summaries(values), "within": within, "asked": words(OUR_LISTS["1"])}, PAPER, seen)
+    return Measured(
+        {"runs": summaries(values), "within": within, "asked": words(OUR_LISTS["1"]), "shown": run.arm}, PAPER, seen
+    )
 
 
 def within_runs(rows: dict[int, Row], first: str, second: str, sign: int = 1) -> dict[str, object]:

@@ -153,14 +153,15 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     with study_of(config) as study:
         table = study.table("variance", variance, config.arms, progress(config, on_step))
         one = study.faces.attributes[:1]
-        shown = crossed(study.first("matched", "fixed"), one, _SHOWN_LATENTS, _SHOWN_NOISES)[0]
+        run = study.first("matched", "fixed")
+        shown = crossed(run, one, _SHOWN_LATENTS, _SHOWN_NOISES)[0]
         examples = {
-            arm: crossed(run, one, n_noises=_SHOWN_OF_OTHERS)[0]
-            for arm, seed, run in study.runs(list(_TITLES))
+            arm: crossed(other, one, n_noises=_SHOWN_OF_OTHERS)[0]
+            for arm, seed, other in study.runs(list(_TITLES))
             if seed == config.seed
         }
         real = _root(float(study.faces.asked.var(0, dtype=np.float64).mean()))
-    ours = {"runs": summaries(table), "claims": claims(table), "real": real, "subtle": SUBTLE}
+    ours = {"runs": summaries(table), "claims": claims(table), "real": real, "subtle": SUBTLE, "shown": run.arm}
     return Measured(ours, PAPER, {"model": shown, "pairings": examples})
 
 

@@ -143,7 +143,8 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     """Draw with every sampler, and score the pictures, those along the way, and real faces."""
     with study_of(config) as study:
         found = study.table("samplers", samplers, config.arms, progress(config, on_step))["matched"]
-        estimates = sample(study.first("matched", "fixed"), SAMPLERS[0], FACES).estimates
+        run = study.first("matched", "fixed")
+        estimates = sample(run, SAMPLERS[0], FACES).estimates
         real = study.real("quality", real_quality)
     ours = {
         "samplers": summaries(turned(found, "samplers"), [*real, "seconds"]),
@@ -152,6 +153,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
         "real": real,
         "similar": SIMILAR,
         "seeds": len(found),
+        "shown": run.arm,
     }
     return Measured(ours, PAPER, {"estimates": estimates})
 
