@@ -124,7 +124,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
         "claim": "Generations correctly match our conditioning features",
         "lists": {figure: words(D_LISTS[figure]) for figure in FIGURES},
     }
-    return Measured(ours, paper, {"sheets": sheets})
+    return Measured({**ours, "shown": run.arm}, paper, {"sheets": sheets})
 
 
 def draw(measured: Measured) -> dict[str, Figure]:

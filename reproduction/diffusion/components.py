@@ -188,6 +188,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
         "runs": summaries(table),
         "claims": claims(table),
         "real": real,
+        "shown": run.arm,
         "kinds": cases,
         "independence": summaries(apart, ["correlation", "told"]),
     }
