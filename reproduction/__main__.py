@@ -32,7 +32,7 @@ NAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "expansion-fig3-7": ("expansion.fig3_7", {}),
     **{f"expansion-fig{n}": (f"expansion.fig{n}", {}) for n in range(8, 14)},
     **{f"diffusion-fig{n}": (f"diffusion.fig{n}", {}) for n in (1, 4, 5, 6, 7, 9, 10, 11, 12)},
-    **{f"diffusion-{name}": (f"diffusion.{name}", {}) for name in ("appendix", "components", "eq6", "eq15")},
+    **{f"diffusion-{name}": (f"diffusion.{name}", {}) for name in ("appendix", "components", "eq6", "eq15", "studies")},
 }
 """Name of a page -> module, and the settings by which it differs from others of that module."""
 
@@ -42,8 +42,7 @@ class Arguments:
     """Run tables and figures of the papers, and write our numbers beside the paper's.
 
     Writes results/NAME.json, docs/reproduction/NAME.md and its pictures. Data that may not be passed on stay outside:
-    GAUSSMIX_CELEBA, GAUSSMIX_CIFAR10, GAUSSMIX_MNIST, GAUSSMIX_FASHION_MNIST and GAUSSMIX_VGG19 say where they lie,
-    GAUSSMIX_MODEL names another model than the one in the package.
+    GAUSSMIX_CELEBA, GAUSSMIX_CIFAR10, GAUSSMIX_MNIST, GAUSSMIX_FASHION_MNIST and GAUSSMIX_VGG19 say where they lie.
     """
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="list|all|NAME...")] = ("list",)
@@ -56,6 +55,8 @@ class Arguments:
     """Another seed than the one that the pages in docs were made with."""
     pages_only: bool = False
     """Only write the pages anew, from the results that are there."""
+    training: bool = True
+    """Train the diffusion models that a page lacks; with --no-training it rests on those that are finished."""
 
 
 def find(name: str) -> tuple[ModuleType, Any]:
@@ -74,7 +75,9 @@ def title(name: str) -> str:
     return (PAGES / f"{name}.md").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
 
 
-def reproduce(name: str, out: Path, *, quick: bool = False, seed: int | None = None) -> list[Path]:
+def reproduce(
+    name: str, out: Path, *, quick: bool = False, seed: int | None = None, training: bool = True
+) -> list[Path]:
     """Measure, draw and write one page under ``out``; returns the paths, results first."""
     module, config = find(name)
     if "diffusers" in sys.modules:  # a page with networks: its own bar is enough
@@ -84,6 +87,8 @@ def reproduce(name: str, out: Path, *, quick: bool = False, seed: int | None = N
     config = config.quick() if quick else config
     if seed is not None:
         config = dataclasses.replace(config, seed=seed)
+    if not training and hasattr(config, "train_missing"):
+        config = dataclasses.replace(config, train_missing=False)
     out.mkdir(parents=True, exist_ok=True)  # a wrong folder is said before the work, not after
 
     from gaussmix._progress import progress_bar
@@ -115,7 +120,7 @@ def main(args: list[str] | None = None) -> int:
             paths = (
                 [write_page(name, out)]
                 if given.pages_only
-                else reproduce(name, out, quick=given.quick, seed=given.seed)
+                else reproduce(name, out, quick=given.quick, seed=given.seed, training=given.training)
             )
             print("\n".join(map(str, paths)))
     except (ValueError, OSError) as error:

@@ -2,12 +2,13 @@
 
 A run lies in ``<folder>/<digest>``, the digest taken over the settings in which it differs from the defaults of its
 kind, `DiffusionConfig` or `AutoencoderConfig`, and over the data. So two pages that ask for the same run share it.
-Pictures drawn from it are kept there too.
+What was measured of it may be kept there too.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,6 @@ from gaussmix.data.base import AttributeDataset
 from gaussmix.data.cache import digest
 from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.sampling import draw
 from gaussmix.diffusion.train import TrainResult, train
 from gaussmix.training.run import RunConfig
 
@@ -125,17 +125,10 @@ def _check_settings(config: RunConfig, out: Path) -> None:
         raise ValueError(f"{out} holds a run with other settings ({pairs}); remove it to train anew")
 
 
-def drawn(
-    pipeline: AttributeDiffusionPipeline, attributes: Rows, out: Path, *, seed: int, steps: int, guidance: float
-) -> NDArray[np.uint8]:
-    """Pictures ``(M, H, W, 3)`` for conditions ``(M, K)``, kept under ``out``, the run's folder."""
-    asked = digest("pictures", attributes.shape, attributes.tobytes().hex(), seed, steps, guidance)
-    file = out / "pictures" / f"{asked[:16]}.npz"
-
-    def images() -> dict[str, Any]:
-        return {"images": draw(pipeline, attributes, seed=seed, steps=steps, guidance=guidance)[0]}
-
-    return kept_arrays(file, images)["images"]
+def given_folder(path: str) -> Path | None:
+    """The folder of a setting that may name an environment variable; None if that is not set."""
+    expanded = os.path.expandvars(path)
+    return Path(expanded).expanduser() if expanded and "$" not in expanded else None
 
 
 def kept_arrays(file: Path, make: Callable[[], Mapping[str, Any]]) -> dict[str, NDArray[Any]]:

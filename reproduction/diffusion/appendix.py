@@ -8,100 +8,131 @@ The kernel distance is unbiased for few faces too; the Frechet distance is not, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gaussmix.diffusion.conditions import find_attributes
 from gaussmix.metrics.distances import kernel_distance
-from reproduction.diffusion import model
+from reproduction.diffusion.faces import (
+    D_LISTS,
+    OUR_LISTS,
+    FaceBlock,
+    Pictures,
+    draw_faces,
+    draw_numbered,
+    with_attributes,
+    words,
+)
+from reproduction.diffusion.study import Run, Study, StudyConfig, kept_arrays, progress, study_of
 from reproduction.page import Measured
+from reproduction.statistics import Row, summaries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES = tuple(figure for figure in model.D_LISTS if figure != "1")
+FIGURES = tuple(figure for figure in D_LISTS if figure != "1")
 _ROWS, _COLUMNS = 4, 10
 _FEW = 4  # faces that a kernel distance needs
-_UNKNOWN = {"value": None, "standard_error": None}
+_FACES = 10  # for each row of the settings, drawn for a list
 
 
-@dataclass(frozen=True)
-class Config(model.PageConfig):
+class Config(StudyConfig):
     """Settings of Appendix A."""
 
-    pictures: int = 300
-    """Faces drawn for each list; the sheets show the first."""
+    arms = ("matched", "fixed")
 
-    @property
-    def n_steps(self) -> int:
-        """Faces to draw."""
-        return self.pictures * len(FIGURES)
 
-    def quick(self) -> Config:
-        return replace(self, pictures=_ROWS * _COLUMNS, **model.QUICK)
+def drawn_for(run: Run, figure: str) -> Pictures:
+    """Random faces of a list, each with a Z and a noise of its own; what is not listed follows the data."""
+    count = max(_ROWS * _COLUMNS, _FACES * run.study.config.rows)
+    rows = run.pipeline.choose_attributes(OUR_LISTS[figure], count=count, seed=run.study.config.seed + int(figure))
+    first = count * FIGURES.index(figure)
+    numbers = range(first, first + count)
+    return draw_numbered(run, rows, latents=numbers, noises=numbers)
+
+
+def lists(run: Run) -> dict[str, Row]:
+    """Of a run: `list_measures` of each list; the first faces are kept for the sheets."""
+    found = {}
+    for figure in FIGURES:
+        pictures = drawn_for(run, figure)
+        found[figure] = list_measures(run.study, figure, pictures)
+        _sheet(run, figure, lambda x=pictures: x)
+    return found
+
+
+def _sheet(run: Run, figure: str, pictures: Callable[[], Pictures]) -> Pictures:
+    """The first of the pictures that a run draws for a list, which are kept."""
+    file = run.file(f"list-{figure}", "npz")
+    return kept_arrays(file, lambda: {"images": pictures()[: _ROWS * _COLUMNS]})["images"]
+
+
+def real_lists(study: Study) -> dict[str, Row]:
+    """The same of the unseen faces that have the list, and how many these are."""
+    found = {}
+    for figure in FIGURES:
+        chosen = with_attributes(study.faces, OUR_LISTS[figure])
+        own = list_measures(study, figure, study.faces.asked[chosen]) if len(chosen) else {}
+        found[figure] = {"count": len(chosen), "seen": own.get("seen"), "all seen": own.get("all seen")}
+    return found
+
+
+def list_measures(study: Study, figure: str, pictures: Pictures) -> Row:
+    """Of pictures drawn for a list: ``seen``, the share of its attributes that the judge sees; ``all seen``, that of
+    pictures in which it sees all; ``KID`` to unseen faces with the list; and ``KID of others``, of those without it,
+    which ignoring the list would give. NaN for want of real faces."""
+    faces = study.faces
+    columns = find_attributes(OUR_LISTS[figure], faces.names)
+    seen = faces.judge.predict(pictures)[:, columns]
+    chosen = with_attributes(faces, OUR_LISTS[figure])
+    theirs = study.asked_features
+    enough = len(chosen) >= _FEW and len(pictures) >= _FEW
+    others = np.setdiff1d(np.arange(len(theirs)), chosen)
+    near, far = (
+        kernel_distance(each, theirs[chosen]) if enough else None
+        for each in (faces.judge.features(pictures), theirs[others])
+    )
+    nan = float("nan")
+    return {
+        "seen": float(seen.mean()),
+        "all seen": float(seen.all(1).mean()),
+        "KID": near.value if near else nan,
+        "KID error": near.standard_error if near else nan,
+        "KID of others": far.value if far else nan,
+    }
+
+
+MEASURES = {"lists": (Config.arms, lists)}
 
 
 def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     """Return how well the faces of each list show it, and the faces."""
-    subject = model.load_subject(config)
-    sampler = model.FaceSampler(config, on_step)
-    found = {figure: measure_list(subject, sampler, figure, config) for figure in FIGURES}
-    rows = {figure: row for figure, (row, _) in found.items()}
-    lists = {figure: model.words(model.D_LISTS[figure]) for figure in FIGURES}
-    paper = {"claim": "Generations correctly match our conditioning features", "lists": lists}
-    return Measured({**rows, "all": over_all(rows), "model": subject.facts}, paper, found)
-
-
-def measure_list(
-    subject: model.JudgedModel, sampler: model.FaceSampler, figure: str, config: Config
-) -> tuple[dict[str, Any], model.Pictures]:
-    """Draw faces for one list, and return numbers and faces; what cannot be said for want of real faces is None.
-
-    ``seen`` is the share of the list's attributes that the judge sees, ``all_seen`` the share of faces in which it sees
-    all of them. ``kernel`` is the distance of drawn faces to held-out ones with the list, ``kernel_others`` that of the
-    other held-out faces: what ignoring the list would give.
-    """
-    wanted = subject.wanted(figure)
-    rows = subject.pipeline.choose_attributes(wanted, count=config.pictures, seed=config.seed + int(figure))
-    offset = config.pictures * FIGURES.index(figure)
-    numbers = range(offset, offset + config.pictures)
-    pictures = sampler.draw(subject.pipeline, rows, latents=numbers, noises=numbers)
-    columns = find_attributes(wanted, subject.names)
-    seen = subject.predict(pictures)[:, columns]
-    real = subject.with_attributes(wanted)
-    seen_real = subject.predict(subject.images[real])[:, columns]
-    features, theirs = subject.judge.features(pictures), subject.judge.features(subject.images[real])
-    others = subject.judge.features(subject.images[np.setdiff1d(subject.held_out, real)])
-    enough = len(real) >= _FEW
-    return {
-        "wanted": wanted,
-        "asked": model.words(wanted),
-        "n_real": len(real),
-        "seen": float(seen.mean()),
-        "seen_real": float(seen_real.mean()) if len(real) else None,
-        "all_seen": float(seen.all(1).mean()),
-        "all_seen_real": float(seen_real.all(1).mean()) if len(real) else None,
-        "kernel": kernel_distance(features, theirs)._asdict() if enough else _UNKNOWN,
-        "kernel_others": kernel_distance(others, theirs)._asdict() if enough else _UNKNOWN,
-    }, pictures
-
-
-def over_all(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return how many distances are within two errors of 0, and the largest as a share of that of the other faces."""
-    pairs = [(row["kernel"], row["kernel_others"]["value"]) for row in rows.values()]
-    known = [(kernel, others) for kernel, others in pairs if others is not None]
-    return {
-        "within_two_errors": sum(kernel["value"] <= 2 * kernel["standard_error"] for kernel, _ in known),
-        "largest_share_of_others": max((max(0.0, kernel["value"] / others) for kernel, others in known), default=None),
+    with study_of(config) as study:
+        found = study.table("lists", lists, config.arms, progress(config, on_step))
+        real, run = study.real("lists", real_lists), study.first("matched", "fixed")
+        sheets = {figure: _sheet(run, figure, lambda f=figure: drawn_for(run, f)) for figure in FIGURES}
+    ours = {
+        figure: {
+            **summaries({arm: {seed: each[figure] for seed, each in found[arm].items()} for arm in config.arms}),
+            "real": real[figure],
+            "asked": words(OUR_LISTS[figure]),
+        }
+        for figure in FIGURES
     }
+    paper = {
+        "claim": "Generations correctly match our conditioning features",
+        "lists": {figure: words(D_LISTS[figure]) for figure in FIGURES},
+    }
+    return Measured({**ours, "shown": run.arm}, paper, {"sheets": sheets})
 
 
 def draw(measured: Measured) -> dict[str, Figure]:
     """Return a sheet of the first faces of each list."""
-    sheets = {}
-    for figure, (row, pictures) in measured.seen.items():
-        block = pictures[: _ROWS * _COLUMNS].reshape(_ROWS, _COLUMNS, *pictures.shape[1:])
-        sheets[f"-{figure}"] = model.draw_faces(f"As Figure {figure}: {row['asked']}", model.FaceBlock("", block))
-    return sheets
+    return {
+        f"-{figure}": draw_faces(
+            f"As Figure {figure}: {measured.ours[figure]['asked']}",
+            FaceBlock("", pictures.reshape(_ROWS, _COLUMNS, *pictures.shape[1:])),
+        )
+        for figure, pictures in measured.seen["sheets"].items()
+    }

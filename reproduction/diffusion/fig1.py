@@ -1,4 +1,4 @@
-"""D Figure 1 "Real vs. Fake": held-out faces beside drawn ones, and whether one can tell them apart.
+"""D Figure 1 "Real vs. Fake": unseen faces beside drawn ones, and whether one can tell them apart.
 
 D shows 64 faces and has no number; here are the accuracy of the attributes, the distances and manifold scores of
 `gaussmix.metrics`, the distance to the nearest training picture, each beside the same of real faces, and the
@@ -15,8 +15,7 @@ with s^2 the variance over folds, is too small for the variance of the mean. Wit
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,38 +25,31 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gaussmix.diffusion.conditions import find_attributes
+from gaussmix.diffusion.sampling import draw as draw_pictures
 from gaussmix.metrics.classifier import balanced_accuracy
-from gaussmix.metrics.distances import frechet_distance, kernel_distance
-from gaussmix.metrics.manifolds import manifold_scores, nearest_pictures, pairwise_diversity
+from gaussmix.metrics.manifolds import nearest_pictures, pairwise_diversity
 from gaussmix.metrics.quality import CLOSE
-from reproduction.diffusion import model
+from reproduction.diffusion.faces import OUR_LISTS, FaceBlock, Pictures, draw_faces, draw_numbered, nearest_to, words
+from reproduction.diffusion.study import Run, Study, StudyConfig, judged, progress, real_quality, study_of
 from reproduction.page import Measured
+from reproduction.statistics import Row, summaries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAPER = {"claim": "no generated images that are clearly unrecognizable, and face features are well assembled"}
 FOLDS, SPLITS = 5, 5
+GUIDANCE = 2.0
 CELLS = 8
 """A side of the grid on which fine detail is averaged."""
 _ROWS, _COLUMNS = 4, 6
 _NEAREST = 10
 
 
-@dataclass(frozen=True)
-class Config(model.PageConfig):
+class Config(StudyConfig):
     """Settings of Figure 1."""
 
-    pictures: int = 1200
-    """Faces drawn for the attributes of as many held-out ones, or of half of these if there are fewer."""
-
-    @property
-    def n_steps(self) -> int:
-        """Faces to draw, at most."""
-        return self.pictures + _ROWS * _COLUMNS
-
-    def quick(self) -> Config:
-        return replace(self, pictures=20, **model.QUICK)
+    arms = ("matched", "fixed")
 
 
 class Separability(NamedTuple):
@@ -78,7 +70,7 @@ def tell_apart(real: NDArray, other: NDArray, seed: int) -> Separability:
     return Separability(float(right.mean()), float(np.sqrt(shared * right.var(ddof=1))))
 
 
-def fine_detail(images: model.Pictures) -> NDArray[np.float64]:
+def fine_detail(images: Pictures) -> NDArray[np.float64]:
     """Return the absolute Laplacian of the grey pictures, averaged over squares: ``(N, CELLS^2)``, without a rim."""
     grey = images.astype(np.float64).mean(-1)
     inner = 4 * grey[:, 1:-1, 1:-1] - grey[:, :-2, 1:-1] - grey[:, 2:, 1:-1] - grey[:, 1:-1, :-2] - grey[:, 1:-1, 2:]
@@ -88,94 +80,93 @@ def fine_detail(images: model.Pictures) -> NDArray[np.float64]:
     return kept.reshape(len(images), cells, side, cells, side).mean((2, 4)).reshape(len(images), -1)
 
 
+def beside_real(study: Study, pictures: Pictures) -> Row:
+    """Of pictures of the asked-for faces: how well they are told from reference faces, how near they are to training
+    ones, in levels of 255, and how varied."""
+    faces, seed = study.faces, study.config.seed
+    features = faces.judge.features(pictures)
+    seen = tell_apart(faces.features, features, seed)
+    fine = tell_apart(fine_detail(faces.reference), fine_detail(pictures), seed)
+    training = np.asarray(faces.dataset.images[faces.dataset.indices("train")])
+    near, real = (nearest_pictures(each, training) for each in (pictures, faces.asked))
+    return {
+        "told by features": seen.accuracy,
+        "told by features, error": seen.error,
+        "told by detail": fine.accuracy,
+        "told by detail, error": fine.error,
+        "nearest": float(np.median(near)),
+        "least": float(near.min()),
+        "close": float((near < np.quantile(real, CLOSE)).mean()),
+        "diversity": pairwise_diversity(features),
+    }
+
+
+def beside(run: Run) -> Row:
+    """`beside_real` of a run's pictures."""
+    return beside_real(run.study, run.pictures)
+
+
+def guided(run: Run) -> Row:
+    """Of a run: the accuracy of the first quarter of the asked-for faces with guidance, `GUIDANCE`."""
+    faces, config = run.study.faces, run.study.config
+    asked = run.asked[: max(1, len(run.asked) // 4)]
+    images = draw_pictures(run.pipeline, asked, seed=config.seed, steps=config.sampling_steps, guidance=GUIDANCE)[0]
+    accuracy = balanced_accuracy(faces.judge.predict(images), faces.attributes[: len(asked)])
+    return {"guided accuracy": float(np.nanmean(accuracy)), "guided worst": float(np.nanmin(accuracy))}
+
+
+MEASURES = {"judged": (Config.arms, judged), "beside": (Config.arms, beside), "guided": (Config.arms, guided)}
+"""By name: the arms that a page measures so, and how."""
+
+
 def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     """Return the numbers of drawn and of real faces, and faces to show."""
-    subject = model.load_subject(config)
-    sampler = model.FaceSampler(config, on_step)
-    held = np.random.default_rng(config.seed).permutation(subject.held_out)
-    asked, others = np.array_split(held[: 2 * config.pictures], 2)
-    truth = subject.attributes[asked]
-    drawn, real = sampler.draw(subject.pipeline, truth), subject.images[asked]
-    training = subject.images[subject.training]
-    distances = [nearest_pictures(faces, training) for faces in (drawn, real)]
-    limit = float(np.quantile(distances[1], CLOSE))
-    ours = {
-        kind: _numbers(subject, faces, truth, subject.images[others], config.seed) | {"near": _nearness(near, limit)}
-        for kind, faces, near in zip(("drawn", "real"), (drawn, real), distances, strict=True)
-    }
-    closest = drawn[np.argsort(distances[0])[:_NEAREST]]
-    originals = np.stack([_nearest(face, training) for face in closest])
-
-    wanted = subject.wanted("1")
-    shown = subject.nearest_to(wanted, _ROWS * _COLUMNS, config.seed)
-    rows = subject.attributes[shown].copy()
-    rows[:, find_attributes(wanted, subject.names)] = 1
-    accuracy = balanced_accuracy(subject.predict(drawn), truth)
-    worst = int(np.argmin(np.where(np.isnan(accuracy), np.inf, accuracy)))
+    with study_of(config) as study:
+        values = study.table("judged", judged, config.arms, progress(config, on_step))
+        more = [study.table(name, how, config.arms) for name, how in (("beside", beside), ("guided", guided))]
+        real = study.real("quality", real_quality) | study.real("beside", lambda s: beside_real(s, s.faces.asked))
+        faces, wanted, run = study.faces, OUR_LISTS["1"], study.first("matched", "fixed")
+        chosen = nearest_to(faces, wanted, _ROWS * _COLUMNS)
+        rows = faces.attributes[chosen].copy()
+        rows[:, find_attributes(wanted, faces.names)] = 1
+        training = np.asarray(faces.dataset.images[faces.dataset.indices("train")])
+        drawn = run.shown
+        closest = drawn[np.argsort(nearest_pictures(drawn, training))[:_NEAREST]]
+        seen = {
+            "real": faces.asked[chosen],
+            "drawn": draw_numbered(run, rows),
+            "nearest": np.stack([closest, np.stack([_nearest(face, training) for face in closest])]),
+        }
+    runs = summaries(values)
+    for arm, each in [pair for part in more for pair in summaries(part).items()]:
+        runs[arm] |= each
     return Measured(
         {
-            **ours,
-            "accuracy": dict(zip(subject.names, accuracy, strict=True)),
-            "worst": {"attribute": model.words([subject.names[worst]]), "accuracy": accuracy[worst]},
-            "faces": len(drawn),
-            "other_faces": len(others),
-            "features": subject.judge.features(real[:1]).shape[1],
-            "attributes": list(wanted),
-            "asked": model.words(wanted),
-            "shown": len(shown),
-            "shown_with_all": min(len(shown), len(subject.with_attributes(wanted))),
-            "model": subject.facts,
+            "runs": runs,
+            "real": real,
+            "asked": words(wanted),
+            "features": faces.features.shape[1],
+            "guidance": GUIDANCE,
+            "shown": run.arm,
         },
         PAPER,
-        {
-            "asked": model.words(wanted),
-            "real": subject.images[shown],
-            "drawn": sampler.draw(subject.pipeline, rows),
-            "nearest": np.stack([closest, originals]),
-        },
+        seen,
     )
 
 
-def _numbers(
-    subject: model.JudgedModel, faces: model.Pictures, truth: NDArray[np.uint8], others: model.Pictures, seed: int
-) -> dict[str, Any]:
-    """Of ``faces`` with attributes ``truth`` (M, K), against held-out faces ``others``."""
-    features, theirs = subject.judge.features(faces), subject.judge.features(others)
-    return {
-        "accuracy": float(np.nanmean(balanced_accuracy(subject.predict(faces), truth))),
-        "frechet": frechet_distance(features, theirs),
-        "kernel": kernel_distance(features, theirs)._asdict(),
-        "manifold": manifold_scores(theirs, features)._asdict(),
-        "diversity": pairwise_diversity(features),
-        "told": {
-            "features of the judge": tell_apart(theirs, features, seed)._asdict(),
-            "fine detail": tell_apart(fine_detail(others), fine_detail(faces), seed)._asdict(),
-        },
-    }
-
-
-def _nearness(near: NDArray[np.float64], limit: float) -> dict[str, float]:
-    """Of distances to the nearest training picture, in levels of 255: those below ``limit`` are close."""
-    return {"median": float(np.median(near)), "least": float(near.min()), "close": float((near < limit).mean())}
-
-
-def _nearest(face: model.Pictures, training: model.Pictures) -> model.Pictures:
+def _nearest(face: Pictures, training: Pictures) -> Pictures:
     """The training picture with the least squared difference of pixels."""
-    gaps = [
-        np.square(part.astype(np.int32) - face).sum((1, 2, 3))
-        for part in np.array_split(training, len(training) // 1000 + 1)
-    ]
-    return training[int(np.concatenate(gaps).argmin())]
+    return training[int(np.square(training.astype(np.int32) - face).sum((1, 2, 3)).argmin())]
 
 
 def draw(measured: Measured) -> dict[str, Figure]:
-    """Return real faces beside drawn ones, and the drawn faces that are nearest to a training picture."""
+    """Return real faces beside drawn ones, and drawn faces above the nearest training pictures."""
     seen = measured.seen
     grid = (_ROWS, _COLUMNS, *seen["real"].shape[1:])
-    real = model.FaceBlock("real, held out", seen["real"].reshape(grid))
-    drawn = model.FaceBlock("drawn", seen["drawn"].reshape(grid))
-    pairs = model.FaceBlock("", seen["nearest"], ["drawn", "nearest in training"])
+    real = FaceBlock("real, unseen", seen["real"].reshape(grid))
+    drawn = FaceBlock("drawn", seen["drawn"].reshape(grid))
+    pairs = FaceBlock("", seen["nearest"], ["drawn", "nearest in training"])
     return {
-        "": model.draw_faces(seen["asked"], real, drawn),
-        "-nearest": model.draw_faces("Nearest training pictures", pairs),
+        "": draw_faces(measured.ours["asked"], real, drawn),
+        "-nearest": draw_faces("Nearest training pictures", pairs),
     }

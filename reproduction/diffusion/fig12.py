@@ -25,10 +25,9 @@ from gaussmix._typing import FloatArray
 from gaussmix.data.base import AttributeDataset
 from gaussmix.data.load import load_dataset
 from gaussmix.nn.losses import KernelBrierLoss, KernelGradientLoss, NGMGEntropyLoss
-from reproduction.diffusion.model import given_folder
 from reproduction.diffusion.networks import ErrorCurves, Loss, Split, TrainingGrid, finite, train, tune
 from reproduction.page import Measured
-from reproduction.runs import counted
+from reproduction.runs import counted, given_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

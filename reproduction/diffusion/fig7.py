@@ -3,27 +3,37 @@
     defect rate = 1 - precision = share of drawn pictures outside the manifold of real ones
 
 D compares a model of CelebA, told features, with one of CIFAR-10, told classes: other pictures, another size, another
-T, other parameters. Here one small network is trained on the same pictures in the same order with the same noise, and
-only what it is told differs. Where the folders are given, the two data sets of D are compared as well.
+T, other parameters. Here one network is trained on the same pictures in the same order with the same noise, and only
+what it is told differs. Where the folders are given, the two data sets of D are compared as well.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gaussmix.data.base import AttributeDataset
 from gaussmix.data.load import load_dataset
-from reproduction.diffusion import conditions
-from reproduction.diffusion.conditions import EvaluationFaces, MeasuredRun, SmallModelStudy, Values, Variant
-from reproduction.diffusion.model import FaceBlock, draw_faces
+from reproduction.diffusion.conditions import entropy
+from reproduction.diffusion.faces import FaceBlock, draw_faces
+from reproduction.diffusion.study import (
+    ARMS,
+    SIZE,
+    Faces,
+    Study,
+    StudyConfig,
+    gather,
+    judged,
+    progress,
+    real_quality,
+    study_of,
+)
 from reproduction.page import Measured
-from reproduction.runs import counted, runs_under
+from reproduction.runs import given_folder
+from reproduction.statistics import Table, compare, summaries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,12 +43,11 @@ LABELS = {
     "category": "classes: one property",
     "clusters": "classes: groups",
     "multi_hot": "features, no Z",
-    "one_gaussian": "features, one Gaussian",
-    "features": "features, three Gaussians (D)",
-    "fresh": "features, fresh Z",
+    "fixed": "features, fixed Z (D)",
     "matched": "features, matched Z",
 }
-ELSEWHERE = {"celeba": ("nothing", "clusters", "features"), "cifar10": ("features",)}
+CLASSES = ("category", "clusters")
+ELSEWHERE = {"celeba": ("nothing", "clusters", "fixed"), "cifar10": ("fixed",)}
 """What is told of D's data sets; CIFAR-10's features are its classes."""
 PAPER = {
     "claim": "the model trained on Cifar clearly underperformed the model trained on CelebA; loss from Cifar10 is also "
@@ -46,14 +55,16 @@ PAPER = {
     "celeba": {"size": 64, "parameters": 60e6, "steps": 400_000, "batch_size": 16, "T": 100},
     "cifar10": {"size": 32, "parameters": 70e6, "steps": 400_000, "batch_size": 16, "T": 1000},
 }
-_COLORS = ("#8c8c8c", "#d9822b", "#c2402a", "#7f9fc6", "#4b9b5f", "#1f5fa8", "#8a5fa8", "#1b1b1b")
+_COLORS = ("#8c8c8c", "#d9822b", "#c2402a", "#7f9fc6", "#1f5fa8", "#1b1b1b")
 _GREY = "#555555"
 _COLUMNS = 8
 
 
 @dataclass(frozen=True)
-class Config(conditions.SmallModelConfig):
+class Config(StudyConfig):
     """Settings of Figure 7."""
+
+    arms = tuple(LABELS)
 
     celeba: str = "$GAUSSMIX_CELEBA"
     """A folder in CelebA's official layout; left out where the variable is not set."""
@@ -63,100 +74,81 @@ class Config(conditions.SmallModelConfig):
     @property
     def folders(self) -> dict[str, Path]:
         """The data sets of D that are given."""
-        given = {name: os.path.expandvars(getattr(self, name)) for name in ELSEWHERE}
-        return {name: Path(path).expanduser() for name, path in given.items() if path and "$" not in path}
+        given = {name: given_folder(getattr(self, name)) for name in ELSEWHERE}
+        return {name: path for name, path in given.items() if path is not None}
 
-    @property
-    def n_steps(self) -> int:
-        """Runs."""
-        return self.repetitions * (len(LABELS) + sum(len(ELSEWHERE[name]) for name in self.folders))
-
-    def quick(self) -> Config:
-        return replace(self, celeba="", cifar10="", **conditions.QUICK)
+    def quick(self) -> Self:
+        """Seconds instead of hours."""
+        return replace(super().quick(), celeba="", cifar10="")
 
 
-def variants(faces: EvaluationFaces, seed: int) -> dict[str, Variant]:
-    """What a network may be told of the built-in faces, by the names of `LABELS`; also trained for Figure 5."""
-    rows, names = _training_rows(faces.dataset), faces.dataset.attribute_names
-    features = conditions.features(names)
+MEASURES = {"judged": (Config.arms, judged)}
+
+
+def claims(table: Table) -> dict[str, Any]:
+    """D's: with features there are fewer defects, no more of the real faces are reached, and the loss is lower."""
+    signs = {"defect rate": -1, "recall": -1, "held-out loss": -1, "FD": -1, "accuracy": 1, "coverage": -1}
+    ways = [
+        (told, *pair) for told in ("fixed", "multi_hot", "matched") for pair in ((c,) for c in (*CLASSES, "nothing"))
+    ]
+    pairs = [*ways, ("fixed", "multi_hot"), ("matched", "multi_hot"), ("matched", "fixed")]
     return {
-        "nothing": Variant(conditions.nothing()),
-        "category": Variant(conditions.categories(rows, names)),
-        "clusters": Variant(conditions.clusters(rows, rows.shape[1], seed)),
-        "multi_hot": Variant(features, {"conditioning": "multi_hot"}),
-        "one_gaussian": Variant(features, {"n_components": 1}),
-        "features": Variant(features),
-        "fresh": Variant(features, {"pairing": "fresh"}),
-        "matched": Variant(features, {"pairing": "matched"}),
+        f"{arm} minus {control}": {name: compare(table, arm, control, name, sign) for name, sign in signs.items()}
+        for arm, control in pairs
     }
 
 
 def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
-    """Train all networks, measure their pictures and losses, and compare them to D's, seed by seed."""
-    one_more = counted(on_step)
-    faces = conditions.avatar_faces(config)
-    told = variants(faces, config.seed)
-    with runs_under(config.runs) as folder:
-        runs = SmallModelStudy(config, faces, folder).measure_all(told, one_more)
-        elsewhere = {
-            name: _measure_elsewhere(name, path, config, folder, one_more) for name, path in config.folders.items()
+    """Train all networks, measure their pictures and losses, and compare features with classes, seed by seed."""
+    with study_of(config) as study:
+        table = study.table("judged", judged, config.arms, progress(config, on_step))
+        ours = {
+            "real": study.real("quality", real_quality),
+            "told": {arm: _told(study, arm) for arm in config.arms},
+            "classes": ", ".join(study.rules["category"].names),
+            "runs": summaries(table),
+            "claims": claims(table),
+            "elsewhere": {
+                name: summaries(
+                    Study(config, _faces_of(path, config), study.folder).table("judged", judged, ELSEWHERE[name])
+                )
+                for name, path in config.folders.items()
+            },
         }
-    values = conditions.by_measure(runs)
-    every = [one for part in (runs, *elsewhere.values()) for each in part.values() for one in each]
-    ours = {
-        "real": conditions.quality(faces, faces.asked),
-        **derived(told, faces.dataset, values),
-        "runs": conditions.summaries(values),
-        "elsewhere": {name: conditions.summaries(conditions.by_measure(part)) for name, part in elsewhere.items()},
-        "training_cpu_seconds": round(sum(one.curve.cpu_seconds for one in every), 1),
-    }
-    pictures = {name: each[0].pictures for name, each in runs.items()}
-    return Measured(ours, PAPER, {"faces": faces.asked, "pictures": pictures})
+        pictures = {
+            LABELS[arm]: run.shown[:_COLUMNS] for arm, seed, run in study.runs(config.arms) if seed == config.seed
+        }
+        asked = study.faces.asked[:_COLUMNS]
+    return Measured(ours, PAPER, {"pictures": {"unseen faces": asked, **pictures}})
 
 
-def derived(told: Mapping[str, Variant], dataset: AttributeDataset, values: Values) -> dict[str, Any]:
-    """What is told of the training pictures, and the measures of all minus those of D's features, seed by seed."""
-    given = {name: variant.conditioning.apply(_training_rows(dataset)) for name, variant in told.items()}
-    return {
-        "told": {
-            name: {
-                "columns": rows.shape[1],
-                "distinct": len(np.unique(rows, axis=0)),
-                "entropy_bits": conditions.entropy(rows),
-            }
-            for name, rows in given.items()
-        },
-        "minus_features": conditions.differences(values, {name: "features" for name in told if name != "features"}),
-    }
+def _told(study: Study, arm: str) -> dict[str, float]:
+    """What a network of this arm is told of the training pictures."""
+    rows = study.rules[ARMS[arm].told].apply(study.faces.training)
+    return {"columns": rows.shape[1], "distinct": len(np.unique(rows, axis=0)), "entropy_bits": entropy(rows)}
 
 
-def _training_rows(dataset: AttributeDataset) -> conditions.Rows:
-    return dataset.attributes[dataset.indices("train")]
-
-
-def _measure_elsewhere(
-    name: str, path: Path, config: Config, folder: Path, one_more: Callable[[], None]
-) -> dict[str, list[MeasuredRun]]:
-    """The study on one of D's data sets."""
-    dataset = load_dataset(path, size=conditions.SIZE, progress=False)
+def _faces_of(path: Path, config: Config) -> Faces:
+    """Those of one of D's data sets: its held-out pictures are asked for and compared with."""
+    dataset = load_dataset(path, size=SIZE, progress=False)
     held = np.setdiff1d(np.arange(len(dataset)), dataset.indices("train"))
     held = np.random.default_rng(config.seed).permutation(held)
     asked, reference = np.split(held[: config.pictures + config.reference], [min(config.pictures, len(held) // 4)])
     images = [np.asarray(dataset.images[rows]) for rows in (asked, reference)]
-    faces = conditions.gather(dataset, images[0], dataset.attributes[asked], images[1], config.judge_steps)
-    told = variants(faces, config.seed)
-    return SmallModelStudy(config, faces, folder).measure_all({key: told[key] for key in ELSEWHERE[name]}, one_more)
+    return gather(dataset, images[0], dataset.attributes[asked], images[1], config.judge_steps)
 
 
 def draw(measured: Measured) -> dict[str, Figure]:
     """Return faces by what the network was told, and the measures with their intervals."""
-    pictures = {LABELS[name]: images for name, images in measured.seen["pictures"].items()}
-    rows = {"held-out faces": measured.seen["faces"], **pictures}
-    shown = np.stack([images[:_COLUMNS] for images in rows.values()])
+    rows = measured.seen["pictures"]
+    block = FaceBlock("", np.stack(list(rows.values())), list(rows))
     return {
-        "": draw_faces("The same faces asked for, by what the network was told", FaceBlock("", shown, list(rows))),
+        "": draw_faces("The same faces asked for, by what the network was told", block),
         "-measures": _draw_measures(measured.ours["runs"], measured.ours["real"]),
     }
+
+
+_DRAWN = "defect rate", "recall", "FD"
 
 
 def _draw_measures(runs: Mapping[str, Any], real: Mapping[str, float]) -> Figure:
@@ -166,7 +158,9 @@ def _draw_measures(runs: Mapping[str, Any], real: Mapping[str, float]) -> Figure
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
     for i, (color, each) in enumerate(zip(_COLORS, runs.values(), strict=True)):
-        defects, recall, distance = (each[name] for name in ("defect rate", "recall", "FD"))
+        if not each["seeds"]:
+            continue
+        defects, recall, distance = ({**each[name], "half": np.nan_to_num(each[name]["half"])} for name in _DRAWN)
         bars = {"color": color, "fmt": "o", "markersize": 5, "linewidth": 1, "capsize": 2}
         left.errorbar(recall["mean"], 1 - defects["mean"], defects["half"], recall["half"], **bars)
         right.errorbar(distance["mean"], -i, xerr=distance["half"], **bars)

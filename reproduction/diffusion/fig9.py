@@ -6,10 +6,10 @@ Figure 9 shows one training run of each kind, and does not say which loss it plo
 compared, on the same batches with the same noise and starting weights, several seeds each.
 
 D's classifier (Figure 8) sits behind blocks that have seen the condition, and may read the answer back. The form that
-cannot, with the condition in the up blocks only, is compared with a network of that form without a classifier. And does
-a classifier read the image or the condition? Noisy images x_t are shown with a wrong condition, the attributes and Z of
-another image, and only those entries (image, attribute) count in which the two disagree. There a decision names either
-the image or the condition, so that with balanced accuracies
+cannot looks at a second pass, whose condition is dropped. And does a classifier read the image or the condition? Noisy
+images x_t are shown with a wrong condition, the attributes and Z of another image, and only those entries (image,
+attribute) count in which the two disagree. There a decision names either the image or the condition, so that with
+balanced accuracies
 
     image accuracy + condition accuracy = 1.
 
@@ -21,7 +21,6 @@ condition back has one near 0; 1/2 is a guess.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,26 +28,28 @@ import torch
 from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray
+from gaussmix.diffusion.codec import to_pixels
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.metrics.classifier import balanced_accuracy
-from reproduction.diffusion import conditions
-from reproduction.diffusion.conditions import SmallModelConfig, SmallModelStudy, Values, Variant
+from reproduction.diffusion.study import Run, StudyConfig, judged, progress, study_of
 from reproduction.page import Measured
-from reproduction.runs import Curve, counted, runs_under
-from reproduction.statistics import interval
+from reproduction.runs import Curve
+from reproduction.statistics import Row, Table, compare, interval, summaries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LABELS = {
-    "none": "no classifier",
+    "fixed": "no classifier",
     "seen_bce": "D's classifier, cross-entropy",
     "seen_ngmg": "D's classifier, NGMG entropy",
-    "up": "condition in the up blocks, no classifier",
-    "up_bce": "condition in the up blocks, classifier",
+    "blind_bce": "pass without the condition, cross-entropy",
+    "blind_ngmg": "pass without the condition, NGMG entropy",
 }
-CONTROLS = {"seen_bce": "none", "seen_ngmg": "none", "up_bce": "up"}
-"""With a classifier, and what it is compared with."""
+CONTROL = "fixed"
+WITH = tuple(arm for arm in LABELS if arm != CONTROL)
+LEVELS = (5, 30, 60)
+"""Noise levels t of 100 at which the classifiers are shown wrong conditions."""
 LEAK_SEED = 7
 """Of the noise, of the Z that are drawn, and of who gets whose condition."""
 PAPER = {
@@ -56,74 +57,68 @@ PAPER = {
     "steps": 200_000,
     "batch_size": 16,
 }
-_LINES = ("#d9822b", "#1f5fa8", "#4b9b5f", "#8c8c8c", "#8a5fa8")
+_LINES = ("#8c8c8c", "#d9822b", "#c2402a", "#1f5fa8", "#4b9b5f")
 _GREY = "#555555"
 _BATCH = 64
 
 
-@dataclass(frozen=True)
-class Config(SmallModelConfig):
+class Config(StudyConfig):
     """Settings of Figure 9."""
 
-    weight: float = 0.1
-    """Of the classification in the loss."""
-    leak_levels: tuple[int, ...] = (0, 5, 20)
-    """Noise levels at which the classifiers are shown wrong conditions."""
-
-    @property
-    def n_steps(self) -> int:
-        """Runs."""
-        return self.repetitions * len(LABELS)
-
-    def quick(self) -> Config:
-        return replace(self, **conditions.QUICK)
+    arms = tuple(LABELS)
 
 
-def variants(names: tuple[str, ...], weight: float) -> dict[str, Variant]:
-    """How the networks are trained, by the names of `LABELS`; all are told features with fixed Z, as D."""
-    changes: dict[str, dict[str, Any]] = {
-        "none": {},
-        "seen_bce": {"classifier_weight": weight},
-        "seen_ngmg": {"classifier_weight": weight, "classifier_loss": "ngmg"},
-        "up": {"injection": "up"},
-        "up_bce": {"injection": "up", "classifier_weight": weight},
+def training(run: Run) -> Row:
+    """Of a run: how fast and how steadily it went."""
+    return curve_measures(run.model[1])
+
+
+def leak(run: Run) -> dict[str, Row]:
+    """Of a run with a classifier: what it names at each of `LEVELS`."""
+    faces = run.study.faces
+    return {str(level): measure_leak(run.pipeline, faces.asked, run.asked, level) for level in LEVELS}
+
+
+MEASURES = {"judged": (Config.arms, judged), "training": (Config.arms, training), "leak": (WITH, leak)}
+
+
+def claims(table: Table, leaks: Mapping[str, Mapping[int, Mapping[str, Row]]]) -> dict[str, Any]:
+    """D's: with a classifier the loss is lower, falls faster, and training is steadier; NGMG beats cross-entropy."""
+    signs = {"held-out loss": -1, "training loss": -1, "first half": -1, "step to step": -1, "gradient spread": -1}
+    signs |= {"FD": -1, "accuracy": 1}
+    read = {
+        level: {arm: {seed: found[level] for seed, found in leaks[arm].items()} for arm in WITH}
+        for level in map(str, LEVELS)
     }
-    return {name: Variant(conditions.features(names), each) for name, each in changes.items()}
+    return {
+        "with minus without": {
+            arm: {name: compare(table, arm, CONTROL, name, sign) for name, sign in signs.items()} for arm in WITH
+        },
+        "NGMG minus BCE": {
+            level: {form: compare(each, f"{form}_ngmg", f"{form}_bce", "right", 1) for form in ("seen", "blind")}
+            for level, each in read.items()
+        },
+    }
 
 
 def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     """Train all networks, and compare those with a classifier to those without, seed by seed."""
-    faces = conditions.avatar_faces(config)
-    forms = variants(faces.dataset.attribute_names, config.weight)
-    with runs_under(config.runs) as folder:
-        study = SmallModelStudy(config, faces, folder)
-        runs = study.measure_all(forms, counted(on_step), draws=False)
-        leaks = [
-            {"form": name, "level": level, **_mean_leak(study, forms[name], level)}
-            for name in CONTROLS
-            for level in config.leak_levels
-        ]
-    values = conditions.by_measure(runs, lambda run: run.values | curve_measures(run.curve))
-    curves = {name: [one.curve for one in each] for name, each in runs.items()}
-    ours = {
-        "runs": conditions.summaries(values),
-        **derived(values),
-        "leak": leaks,
-        "training_cpu_seconds": round(sum(curve.cpu_seconds for each in curves.values() for curve in each), 1),
+    with study_of(config) as study:
+        table = study.table("judged", judged, config.arms, progress(config, on_step))
+        for arm, rows in study.table("training", training, config.arms).items():
+            table[arm] = {seed: {**table[arm][seed], **row} for seed, row in rows.items()}
+        leaks = study.table("leak", leak, WITH)
+        curves = {arm: [] for arm in config.arms}
+        for arm, _, run in study.runs(config.arms):
+            curves[arm].append(Curve.read(run.out))
+    flat = {
+        f"{arm}, {level}": {seed: each[str(level)] for seed, each in leaks[arm].items()}
+        for arm in WITH
+        for level in LEVELS
     }
+    names = "right", "image", "condition", "agreement"
+    ours = {"runs": summaries(table), "claims": claims(table, leaks), "leak": summaries(flat, names)}
     return Measured(ours, PAPER, {"curves": curves})
-
-
-def derived(values: Values) -> dict[str, Any]:
-    """With a classifier minus without, and the standard deviations of the held-out loss over the seeds."""
-    return {
-        "with_minus_without": conditions.differences(values, CONTROLS),
-        "spread_of_held_out_loss": {name: _spread(each["held-out loss"]) for name, each in values.items()},
-    }
-
-
-def _spread(values: FloatArray) -> float | None:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def curve_measures(curve: Curve) -> dict[str, float]:
@@ -136,16 +131,6 @@ def curve_measures(curve: Curve) -> dict[str, float]:
         "gradient": float(norm.mean()),
         "gradient spread": float(norm.std() / norm.mean()),
     }
-
-
-# --- the leak
-
-
-def _mean_leak(study: SmallModelStudy, variant: Variant, level: int) -> dict[str, float]:
-    """What a form's classifiers name at a noise level, means over the seeds."""
-    pipelines, faces = [study.train(variant, seed)[0] for seed in study.config.seeds], study.faces
-    leaks = [measure_leak(pipeline, faces.asked, faces.attributes, level) for pipeline in pipelines]
-    return {key: float(np.mean([leak[key] for leak in leaks])) for key in leaks[0]}
 
 
 @torch.no_grad()
@@ -161,8 +146,8 @@ def measure_leak(
     the right condition, which is 1 if the condition is not seen. An attribute that differs in one direction only is
     left out. Raises ValueError if all are.
     """
-    unet, generator = pipeline.network, torch.Generator().manual_seed(LEAK_SEED)
-    with_condition = unet.config["classifier_pass"] != "unconditioned"  # the pass that it was trained on
+    network, generator = pipeline.network, torch.Generator().manual_seed(LEAK_SEED)
+    with_condition = network.config["classifier_pass"] != "unconditioned"  # the pass that it was trained on
     latents = pipeline.draw_attribute_latents(len(attributes), generator)
     circle = np.random.default_rng(LEAK_SEED).permutation(len(attributes))
     other = np.empty_like(circle)
@@ -173,11 +158,11 @@ def measure_leak(
     right, wrong = [], []
     for start in range(0, len(images), _BATCH):
         rows = slice(start, start + _BATCH)
-        clean = torch.from_numpy(np.ascontiguousarray(images[rows])).permute(0, 3, 1, 2).float() / 127.5 - 1
+        clean = network.encode(to_pixels(np.ascontiguousarray(images[rows])))
         noisy = alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * torch.randn(clean.shape, generator=generator)
         for decisions, whose in ((right, np.arange(len(attributes))[rows]), (wrong, other[rows])):
             shown = latents[whose].to(noisy), torch.from_numpy(attributes[whose]).to(noisy)
-            logits = unet.classify(noisy, timestep, *(shown if with_condition else ()))
+            logits = network.classify(noisy, timestep, *(shown if with_condition else ()))
             decisions.append((logits.sigmoid().double() > share).numpy())
     right, wrong = np.concatenate(right), np.concatenate(wrong)
 
@@ -208,17 +193,20 @@ def draw_curves(curves: Mapping[str, list[Curve]]) -> Figure:
     """Denoising loss by step with the range of the seeds, and the difference to the control with its interval."""
     from matplotlib.figure import Figure
 
+    curves = {name: each for name, each in curves.items() if each}
     steps = next(iter(curves.values()))[0].steps
     window = max(1, len(steps) // 20)
     losses = {name: smoothed(np.stack([one.denoising for one in each]), window) for name, each in curves.items()}
     centre = steps[: len(steps) - window + 1] + (window - 1) / 2
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for color, (name, each) in zip(_LINES, losses.items(), strict=True):
+    for name, each in losses.items():
+        color = _LINES[list(LABELS).index(name)]
         left.plot(centre, each.mean(0), color=color, linewidth=1.2, label=LABELS[name])
         left.fill_between(centre, each.min(0), each.max(0), color=color, alpha=0.15, linewidth=0)
-        if name in CONTROLS:
-            gap = each - losses[CONTROLS[name]]
+        if name != CONTROL and CONTROL in losses:
+            count = min(len(each), len(losses[CONTROL]))
+            gap = each[:count] - losses[CONTROL][:count]
             middle, half = zip(*(interval(column) for column in gap.T), strict=True)
             right.plot(centre, middle, color=color, linewidth=1.2, label=LABELS[name])
             low, high = np.subtract(middle, half), np.add(middle, half)
@@ -234,7 +222,8 @@ def draw_curves(curves: Mapping[str, list[Curve]]) -> Figure:
     for axes, size in ((left, 8), (right, 7)):
         axes.set_xlabel("training step")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=size)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=size)
     return figure
 
 

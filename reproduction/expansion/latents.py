@@ -26,7 +26,7 @@ from gaussmix.autoencoder.train import train
 from gaussmix.data.base import DataError
 from gaussmix.data.load import load_labelled
 from gaussmix.metrics.classifier import STEPS, load_or_train_label_classifier
-from reproduction.diffusion.model import FaceBlock, draw_faces
+from reproduction.diffusion.faces import FaceBlock, draw_faces
 from reproduction.runs import finish, run_folder, runs_under
 from reproduction.statistics import interval
 

@@ -34,7 +34,7 @@ from gaussmix.style.grams import GramLayout, Rows, crop_grams
 from gaussmix.style.images import fit_size, read_picture, resize, to_tensor
 from gaussmix.style.transfer import StyleTransfer, Target
 from gaussmix.style.vgg import CONTENT_LAYERS, STYLE_LAYERS, VARIABLE, VGG19Features, gram_matrix
-from reproduction.diffusion.model import FaceBlock, draw_faces
+from reproduction.diffusion.faces import FaceBlock, draw_faces
 from reproduction.runs import counted
 
 Picture = NDArray[np.uint8]

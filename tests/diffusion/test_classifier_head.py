@@ -11,11 +11,13 @@ import pytest
 import torch
 from tiny import NAMES, squares_dataset, tiny_config, tiny_unet
 
+from gaussmix.diffusion.codec import to_pixels
 from gaussmix.diffusion.config import DiffusionConfig
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import PredictionType, make_betas, make_scheduler
 from gaussmix.diffusion.train import DiffusionTrainer, ForwardProcess, train
-from gaussmix.diffusion.unet import AttributeUNet
+from gaussmix.diffusion.transformer import AttributeTransformer
+from gaussmix.diffusion.unet import AttributeUNet, ConditionConfig
 from gaussmix.metrics.classifier import balanced_accuracy
 from gaussmix.nn import NGMGEntropyLoss
 from gaussmix.training.checkpoints import CheckpointStore
@@ -118,7 +120,80 @@ def test_wrong_requests_are_refused():
         tiny_unet(classifier_pass="second")
 
 
+# --- the transformer
+
+
+def told_transformer(classifier_pass: str = "same", *, classifier: bool = True) -> AttributeTransformer:
+    """One whose condition matters: an untrained one does not heed it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = AttributeTransformer(
+            condition=ConditionConfig(n_attributes=3), sample_size=8, grid=2, numbers=6, width=16, depth=3, heads=2,
+            timesteps=20, classifier=classifier, classifier_pass=classifier_pass,
+        )  # fmt: skip
+        torch.manual_seed(1)
+        for parameter in (*network.modulation.parameters(), *network.leave.parameters()):
+            torch.nn.init.normal_(parameter, std=0.3)
+        network.known.coefficients.normal_()
+    return network.eval()
+
+
+def numbers() -> tuple[torch.Tensor, ...]:
+    _, timestep, latents, attributes = inputs()
+    return torch.randn(4, 6, 2, 2, generator=torch.Generator().manual_seed(3)), timestep, latents, attributes
+
+
+@pytest.mark.parametrize("classifier_pass", ["same", "unconditioned"])
+@torch.no_grad()
+def test_a_transformers_second_pass_does_not_see_the_condition(classifier_pass):
+    network, arguments = told_transformer(classifier_pass), numbers()
+    assert network.classifier_leaks == (classifier_pass == "same")
+    sample, timestep, latents, attributes = arguments
+    out = network(*arguments)
+    assert torch.equal(out.logits, network.classify(*arguments))
+    other = network(sample, timestep, latents, 1 - attributes)
+    assert not torch.allclose(out.logits, other.logits, atol=1e-4), "the pass that denoises knows the condition"
+    second = network(*arguments, unconditioned_logits=True)
+    assert torch.equal(second.sample, out.sample)
+    assert torch.equal(second.logits, network(sample, timestep, latents, 1 - attributes, None, True).logits)
+    assert torch.equal(second.logits, network.classify(sample, timestep))
+    alone = network(*arguments, torch.ones(4, dtype=torch.bool)).logits
+    assert torch.allclose(second.logits, alone, atol=1e-6)
+    assert not torch.allclose(second.logits, network.classify(sample.flip(0), timestep), atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_transformers_head_by_hand_behind_half_of_the_blocks(tmp_path):
+    network, seen = told_transformer(), []
+    network.blocks[0].register_forward_hook(lambda _m, _i, out: seen.append(out))
+    logits = network(*numbers()).logits
+    h = seen[0].double()
+    h = (h - h.mean(2, keepdim=True)) / (h.var(2, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    pooled = (h / (1 + (-h).exp())).mean(1)
+    assert network.head is not None
+    w1, b1, w2, b2 = (p.double() for p in network.head.parameters())
+    middle = pooled @ w1.T + b1
+    assert torch.allclose(logits.double(), middle / (1 + (-middle).exp()) @ w2.T + b2, atol=1e-5)
+
+    without = told_transformer(classifier=False)
+    assert torch.equal(network(*numbers()).sample, without(*numbers()).sample)
+    assert without(*numbers()).logits is None
+    with pytest.raises(ValueError, match="no classifier; train one with --classifier-weight"):
+        without.classify(*numbers()[:2])
+    with pytest.raises(ValueError, match="give both or neither"):
+        network.classify(*numbers()[:3])
+    network.save_pretrained(tmp_path)
+    again = AttributeTransformer.from_pretrained(tmp_path).eval()
+    assert torch.equal(network.classify(*numbers()), again.classify(*numbers()))
+
+
 # --- training
+
+
+TRANSFORMER = {
+    "network": "transformer", "grid": 2, "numbers": 24, "width": 32, "depth": 2, "heads": 2, "beta_schedule": "cosine",
+    "beta": None,
+}  # fmt: skip
 
 
 def first_losses(out, **settings):
@@ -127,10 +202,19 @@ def first_losses(out, **settings):
     return losses, trainer
 
 
-@pytest.mark.parametrize("how", [{}, {"injection": "up"}, {"classifier_pass": "unconditioned"}])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"injection": "up"},
+        {"classifier_pass": "unconditioned"},
+        TRANSFORMER,
+        {**TRANSFORMER, "classifier_pass": "unconditioned"},
+    ],
+)
 def test_the_first_denoising_loss_is_that_of_a_run_without_classifier(tmp_path, how):
-    injection = {name: value for name, value in how.items() if name == "injection"}
-    plain, _ = first_losses(tmp_path / "a", **injection)
+    of_the_network = {name: value for name, value in how.items() if not name.startswith("classifier")}
+    plain, _ = first_losses(tmp_path / "a", **of_the_network)
     losses, _ = first_losses(tmp_path / "b", classifier_weight=0.5, **how)
     assert plain.classification is None
     assert losses.denoising == plain.denoising == plain.total
@@ -158,6 +242,21 @@ def test_classification_loss(kind, oracle):
     losses = diffusion.loss(answer, images, attributes, torch.zeros(6, 3, 8), g)  # pyright: ignore
     assert losses.classification is not None
     assert float(losses.classification) == pytest.approx(float(oracle(logits, attributes)), rel=1e-5)
+
+
+def test_a_transformers_classifier_learns_the_image(tmp_path):
+    how = {**TRANSFORMER, "classifier_pass": "unconditioned", "batch_size": 16, "learning_rate": 6e-3}
+    trainer = DiffusionTrainer(tiny_config(tmp_path, steps=120, classifier_weight=1.0, **how), squares_dataset())
+    for _ in trainer.steps():
+        pass
+    images, truth = stripes(200)  # not trained on
+    with torch.no_grad():
+        found = trainer.network.classify(trainer.network.encode(to_pixels(images)), 0) > 0
+    assert balanced_accuracy(found, truth).mean() > 0.8
+    pipe = trainer.pipeline()
+    assert pipe.network.head is not None
+    pipe.set_progress_bar_config(disable=True)
+    pipe(truth[:2], num_inference_steps=2, classifier_scale=1.0, output_type="np")  # may guide, as it knows the image
 
 
 @pytest.mark.parametrize("how", [{"injection": "up"}, {"classifier_pass": "unconditioned"}])

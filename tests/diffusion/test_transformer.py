@@ -404,7 +404,6 @@ def test_a_trained_model_is_edited_and_untouched_detail_stays(tmp_path):
     [
         ({"objective": "epsilon"}, "--objective is epsilon; with --network transformer it is v_prediction"),
         ({"conditioning": "concat"}, "it is gated or multi_hot"),
-        ({"classifier_weight": 1.0}, "--classifier-weight is 1.0"),
         ({"grid": 3}, "--grid is 3; it must divide --size, which is 8"),
         ({"heads": 3}, "--heads is 3; it must divide --width, which is 16"),
         ({"power": 9.0}, "--power is 9.0; it must be from 0.1 to 2.0"),

@@ -167,7 +167,7 @@ class DiffusionConfig(RunConfig):
     def _check_transformer(self) -> None:
         """Raises ValueError for settings that it does not know, and sizes that do not go together."""
         known = {"objective": ("v_prediction",), "conditioning": ("gated", "multi_hot"), "injection": ("all",)}
-        for name, choices in {**known, "classifier_weight": (0,)}.items():
+        for name, choices in known.items():
             if getattr(self, name) not in choices:
                 given = f"{flag(name)} is {getattr(self, name)}"
                 raise ValueError(f"{given}; with --network transformer it is {' or '.join(map(str, choices))}")

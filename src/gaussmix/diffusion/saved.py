@@ -75,6 +75,8 @@ _TRANSFORMER: dict[str, Kind] = {
     **dict.fromkeys(("power", "mlp_ratio"), number(1e-3, 1e3)),
     "linear_mean": yes_or_no,
     "timesteps": whole(most=_MOST_LEVELS),
+    "classifier": yes_or_no,
+    "classifier_pass": one_of("same", "unconditioned"),
 }
 _ENCODER: dict[str, Kind] = {
     "attribute_names": list_of(text, least=1),

@@ -202,6 +202,8 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
             )
         own: dict[str, Any] = {"sample_size": config.size, **config.tokens}
         own |= {name: getattr(config, name) for name in ("power", "width", "depth", "heads", "timesteps")}
+        if config.classifier_weight:  # networks without one keep the settings that older files have
+            own |= {"classifier": True, "classifier_pass": config.classifier_pass}
         return AttributeTransformer(condition=batches.condition, linear_mean=config.linear_mean is not False, **own)
 
     def _fit_network(self, weights: Tensor | None, keep_codec: bool = False) -> None:

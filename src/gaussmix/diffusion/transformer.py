@@ -16,9 +16,15 @@ are normalised. All blocks share one map from c to their scales and shifts, to w
 (Chen et al. 2023): a third of the parameters, and of the file, goes.
 
 It stands for `gaussmix.diffusion.unet.AttributeUNet` wherever that does: `forward` takes the same condition and
-predicts the same v, of numbers ``(B, n, G, G)`` that `encode` makes of pictures and `decode` makes pictures of. What
-it does not have is a classifier on a bottleneck, and it wants pictures that are aligned, as faces are: the tokens of a
-place have means and axes of their own.
+predicts the same v, of numbers ``(B, n, G, G)`` that `encode` makes of pictures and `decode` makes pictures of. It
+wants pictures that are aligned, as faces are: the tokens of a place have means and axes of their own.
+
+A classifier (D Sec. 3.3, Fig. 8) may look at what the first half of the blocks puts out, ``h``:
+
+    logits = W2 silu(W1 m + b1) + b2,   m = mean over tokens of silu(normalise(h))
+
+In the pass that denoises, the linear mean and the scales have told ``h`` the condition, which it may read back; a
+second pass through that half, with the condition dropped, knows the picture alone.
 """
 
 from __future__ import annotations
@@ -26,7 +32,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from diffusers import ModelMixin
@@ -36,17 +42,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gaussmix.diffusion.codec import PatchCodec
-from gaussmix.diffusion.precondition import LinearPreconditioner
-from gaussmix.diffusion.unet import ConditionConfig
+from gaussmix.diffusion.precondition import Known, LinearPreconditioner
+from gaussmix.diffusion.unet import ClassifierPass, ConditionConfig, check_choice
 
 _FREQUENCIES, _HIGHEST = 32, 100.0  # of the embedding of the angle
 
 
 @dataclass
 class AttributeTransformerOutput(BaseOutput):
-    """``sample``: ``(B, n, G, G)``, the predicted velocity."""
+    """``sample``: ``(B, n, G, G)``, the predicted velocity; ``logits``: ``(B, K)``, with a classifier."""
 
     sample: Tensor
+    logits: Tensor | None = None
 
 
 class AttributeTransformer(ModelMixin, ConfigMixin):
@@ -66,6 +73,10 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
         Precondition with the linear mean of the condition; otherwise with variances alone.
     timesteps : int
         T, noise levels that it is told.
+    classifier : bool
+        Put a classifier of the attributes behind the first half of the blocks.
+    classifier_pass : {"same", "unconditioned"}
+        What the classifier is trained on: the pass that denoises, or one whose condition is dropped.
 
     Raises
     ------
@@ -90,8 +101,11 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
         mlp_ratio: float = 4.0,
         linear_mean: bool = True,
         timesteps: int = 100,
+        classifier: bool = False,
+        classifier_pass: ClassifierPass = "same",
     ):
         super().__init__()
+        check_choice("classifier_pass", classifier_pass, get_args(ClassifierPass))
         self.condition = condition if isinstance(condition, ConditionConfig) else ConditionConfig(**condition)
         self.register_to_config(condition=asdict(self.condition))
         if self.condition.conditioning not in ("gated", "multi_hot"):
@@ -111,10 +125,14 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
         self.last_modulation = _zero(nn.Linear(width, 2 * width))
         self.leave = _zero(nn.Linear(width, numbers))
         self.bias = nn.Parameter(torch.zeros(grid**2, numbers))
+        self.head: nn.Module | None = None
+        if classifier:  # made last, so that one seed gives the other weights with and without it
+            self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, self.condition.n_attributes))
 
-    head = None
-    """It has no classifier."""
-    classifier_leaks = False
+    @property
+    def classifier_leaks(self) -> bool:
+        """Whether the classifier was trained where the condition shows, so that it may read that and not the image."""
+        return self.config["classifier_pass"] == "same"
 
     @property
     def state_shape(self) -> tuple[int, int, int]:
@@ -165,7 +183,7 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
         unconditioned_logits: bool = False,
         return_dict: bool = True,
     ) -> AttributeTransformerOutput | tuple[Tensor, ...]:
-        """Predict the velocity.
+        """Predict the velocity, and with a classifier the logits of the attributes.
 
         Parameters
         ----------
@@ -176,28 +194,79 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
         dropped : tensor, optional
             ``(B,)`` bool, pictures that see no condition.
         unconditioned_logits : bool
-            Of no effect: there is no classifier.
+            Classify a second pass through the first half of the blocks, whose condition is dropped.
         return_dict : bool
-            Otherwise a tuple ``(sample,)``.
+            Otherwise a tuple: ``(sample,)`` or, with a classifier, ``(sample, logits)``, logits ``(B, K)``.
         """
-        del unconditioned_logits
-        known = self.known(sample, timestep, attributes, attribute_latents, dropped)
+        known, state, told = self._first_half(sample, timestep, attribute_latents, attributes, dropped)
+        logits = None
+        if self.head is not None:
+            logits = self.classify(sample, timestep) if unconditioned_logits else self._logits(state)
+        modulation = self.modulation(told)
+        for block in self.blocks[self._half :]:
+            state = block(state, modulation)
+        scale, shift = self.last_modulation(told)[:, None].chunk(2, -1)
+        answer = self.leave(_normed(state) * (1 + scale) + shift) + self.bias
+        answer = answer.transpose(1, 2).unflatten(2, self.state_shape[1:])
+        velocity = known.velocity - known.spread * answer.to(sample.dtype)
+        if return_dict:
+            return AttributeTransformerOutput(sample=velocity, logits=logits)
+        return (velocity,) if logits is None else (velocity, logits)
+
+    def classify(
+        self,
+        sample: Tensor,
+        timestep: Tensor | int,
+        attribute_latents: Tensor | None = None,
+        attributes: Tensor | None = None,
+    ) -> Tensor:
+        """Return logits ``(B, K)`` for noisy numbers, of a pass with the condition if one is given.
+
+        Parameters
+        ----------
+        sample, timestep, attribute_latents, attributes : tensor
+            As in `forward`; the last two both or neither.
+
+        Raises
+        ------
+        ValueError
+            Without a classifier, and for half a condition.
+        """
+        if self.head is None:
+            raise ValueError("the model has no classifier; train one with --classifier-weight 0.1")
+        if (attribute_latents is None) != (attributes is None):
+            raise ValueError("a condition has attribute_latents and attributes; give both or neither")
+        dropped = None
+        if attribute_latents is None or attributes is None:
+            count, latents = len(sample), self.latent_distribution
+            attribute_latents = sample.new_zeros(count, latents.n_tokens, latents.latent_dim)
+            attributes = sample.new_zeros(count, latents.n_attributes)
+            dropped = torch.ones(count, dtype=torch.bool, device=sample.device)
+        return self._logits(self._first_half(sample, timestep, attribute_latents, attributes, dropped)[1])
+
+    @property
+    def _half(self) -> int:
+        """How many blocks the classifier looks behind."""
+        return max(1, len(self.blocks) // 2)
+
+    def _first_half(
+        self, sample: Tensor, timestep: Tensor | int, latents: Tensor, attributes: Tensor, dropped: Tensor | None
+    ) -> tuple[Known, Tensor, Tensor]:
+        """What is known, the tokens ``(B, G^2, width)`` after half of the blocks, and the condition ``(B, width)``."""
+        known = self.known(sample, timestep, attributes, latents, dropped)
         seen = torch.cat([known.plain, known.rest], 1).flatten(2).transpose(1, 2)
         steps = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
         angle = torch.arccos(self.known.alpha_bar[steps].sqrt())
-        told = self.told(angle, attributes, attribute_latents, dropped)
-        answer = self._answer(seen, told).transpose(1, 2).unflatten(2, self.state_shape[1:])
-        velocity = known.velocity - known.spread * answer.to(sample.dtype)
-        return AttributeTransformerOutput(sample=velocity) if return_dict else (velocity,)
-
-    def _answer(self, seen: Tensor, told: Tensor) -> Tensor:
-        """The scaled remainder ``(B, G^2, n)`` of tokens ``(B, G^2, 2 n)`` and their condition ``(B, width)``."""
-        told = functional.silu(told)
+        told = functional.silu(self.told(angle, attributes, latents, dropped))
         state, modulation = self.enter(seen) + self.place, self.modulation(told)
-        for block in self.blocks:
+        for block in self.blocks[: self._half]:
             state = block(state, modulation)
-        scale, shift = self.last_modulation(told)[:, None].chunk(2, -1)
-        return self.leave(_normed(state) * (1 + scale) + shift) + self.bias
+        return known, state, told
+
+    def _logits(self, state: Tensor) -> Tensor:
+        """Of tokens ``(B, G^2, width)``."""
+        assert self.head is not None
+        return self.head(functional.silu(_normed(state)).mean(1))
 
 
 class _Condition(nn.Module):

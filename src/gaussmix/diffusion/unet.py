@@ -75,8 +75,8 @@ class ConditionConfig:
     token_dim: int = 64
 
     def __post_init__(self):
-        _check_choice("conditioning", self.conditioning, get_args(Conditioning))
-        _check_choice("injection", self.injection, get_args(Injection))
+        check_choice("conditioning", self.conditioning, get_args(Conditioning))
+        check_choice("injection", self.injection, get_args(Injection))
 
     def latents(self) -> AttributeLatents:
         """Return the distribution of Z, with equal shares of the components."""
@@ -153,7 +153,7 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         super().__init__()
         if linear_mean and classifier:
             raise ValueError("a classifier would see the linear mean of the condition; use one of the two")
-        _check_choice("classifier_pass", classifier_pass, get_args(ClassifierPass))
+        check_choice("classifier_pass", classifier_pass, get_args(ClassifierPass))
         stride = 2 ** (len(block_out_channels) - 1)
         if sample_size % stride:
             raise ValueError(
@@ -400,6 +400,7 @@ def _through(block: Any, shown: _Shown, state: Tensor, **skips: Any) -> Any:
     return block(hidden_states=state, temb=shown.embedding, **skips, **tokens)
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise ValueError for a value that is none of the choices."""
     if value not in choices:
         raise ValueError(f"{name} is {value!r}; choose {', '.join(choices[:-1])} or {choices[-1]}")
