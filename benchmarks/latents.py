@@ -63,7 +63,7 @@ def sampler(way: str, z: Any, y: Any, seed: int) -> LatentSampler:
         from sklearn.mixture import GaussianMixture
 
         def information(k: int) -> float:
-            each = (z[y == label] for label in np.unique(y))
+            each = (z[y == label].astype(float) for label in np.unique(y))
             return sum(GaussianMixture(k, random_state=seed).fit(own).bic(own) for own in each)
 
         return EMSampler(min((k for k in (1, 2, 5, 10, 20) if k < fewest), key=information), random_state=seed)
