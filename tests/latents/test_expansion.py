@@ -152,6 +152,18 @@ def test_covariances_of_small_clusters_are_shrunk_as_far_as_held_out_rows_say() 
     assert best > max(np.median(rival.score_samples(held)) for rival in (own, one)) + 0.5
 
 
+def test_a_cluster_of_one_row() -> None:
+    """It has the spread that is within the others."""
+    rng = np.random.default_rng(0)
+    z = np.concatenate([rng.standard_normal((400, 4)), [[90.0, 0.0, 0.0, 0.0]]])
+    sampler = ExpansionSampler(n_clusters=2, shrinkage=4, random_state=0).fit(z)
+    alone = min(sampler.parts_[0], key=lambda term: term.weight)
+    assert alone.weight == pytest.approx(1 / 401)
+    assert [marginal.std() for marginal in alone.marginals] == pytest.approx([1] * 4, abs=0.15)
+    with_twins = ExpansionSampler(n_clusters=10, random_state=0).fit(np.repeat(z[:20], 2, axis=0))
+    assert np.isfinite(with_twins.sample(100, random_state=0)).all()
+
+
 def test_shrunk_covariances_are_those_of_the_formula() -> None:
     rng = np.random.default_rng(0)
     rows, cluster = rng.standard_normal((9, 3)), np.array([0, 0, 0, 0, 1, 1, 1, 2, 2])

@@ -8,7 +8,7 @@ The covariance of a cluster of n rows with scatter C about its centre is shrunk 
 
 as if s rows of S had been seen with it (the mean of an inverse Wishart prior; Friedman 1989 for discriminants): its
 axes are those of S_k, and the expansions of its scores have the variances of S_k. The expansions' shapes are its own
-from twice as many rows as dimensions on; smaller clusters share those of all their scores, in standard units.
+from twice as many rows as dimensions on; smaller clusters take those of the scores of all, in standard units.
 Directions without variance hold a point: they are drawn as it, and a row off it has log-density minus infinity; the
 density is that of the other directions.
 
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
-from scipy.special import logsumexp
+from scipy.special import logsumexp, ndtri
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
@@ -70,9 +70,10 @@ class Term:
         return log
 
     def draw(self, count: int, truncation: float | None, rng: np.random.RandomState) -> FloatArray:
-        """``(count, D)``."""
+        """``(count, D)``: without the tails that keep densities of far rows from being 0, and were never seen."""
         scores = np.empty((count, len(self.marginals)))
-        for r, marginal in enumerate(self.marginals):
+        for r, whole in enumerate(self.marginals):
+            marginal = GaussianMixture1D(whole.weights, whole.means, whole.stds, bounds=whole.bounds, atoms=whole.atoms)
             if truncation is None:
                 scores[:, r] = marginal.rvs(count, random_state=rng)
             else:
@@ -112,11 +113,13 @@ def parts_of_clusters(
         axes.append(np.ascontiguousarray(vectors[:, ::-1]))
         variances.append(found[::-1])
         scores.append(clusters.centred(k) @ axes[k] / np.sqrt(found[::-1]))
-    shared = np.concatenate([scores[k] for k in np.flatnonzero(small)]) if small.any() else None
+    shared = np.concatenate(scores)
     for k, size in enumerate(clusters.sizes):
-        shape = shared if shared is not None and small[k] else scores[k]
-        standard = shape / np.sqrt((shape**2).mean(0))
-        marginals = _expansions(standard * np.sqrt(variances[k]), expansion)
+        shape = shared if small[k] else scores[k]
+        square = (shape**2).mean(0)
+        normal = ndtri((np.arange(len(shape)) + 0.5) / len(shape))  # of an axis that no row has left its centre along
+        shape = np.where(square > _FLAT, shape / np.sqrt(np.maximum(square, _FLAT)), normal[:, None])
+        marginals = _expansions(shape * np.sqrt(variances[k]), expansion)
         yield Term(size / len(rows), clusters.centres[k], np.ascontiguousarray(clusters.wide @ axes[k]), marginals)
 
 
