@@ -14,7 +14,7 @@ from scipy.stats import ks_2samp
 from sklearn.mixture import GaussianMixture
 
 from gaussmix.density.estimator import GMMExpansion
-from gaussmix.latents._parts import _expansions
+from gaussmix.latents._parts import _expansions, parts_of_clusters
 from gaussmix.latents.expansion import COUPLINGS, Coupling, ExpansionSampler
 
 
@@ -101,8 +101,8 @@ def test_a_constant_dimension_is_drawn_as_it_is(coupling: Coupling) -> None:
 @pytest.mark.parametrize("coupling", ["pca", "cluster-pca"])
 def test_a_row_off_the_data_has_no_density(coupling: Coupling) -> None:
     z = np.column_stack([correlated(400), np.full(400, 5.0)])
-    sampler = ExpansionSampler(coupling, n_clusters=2, random_state=0).fit(z)
-    flat = ExpansionSampler(coupling, n_clusters=2, random_state=0).fit(z[:, :2])
+    sampler = ExpansionSampler(coupling, n_clusters=2, shrinkage=4, random_state=0).fit(z)
+    flat = ExpansionSampler(coupling, n_clusters=2, shrinkage=4, random_state=0).fit(z[:, :2])
     np.testing.assert_allclose(sampler.score_samples(z[:9]), flat.score_samples(z[:9, :2]), atol=1e-6)
     assert np.isneginf(sampler.score_samples(z[:9] + np.array([0.0, 0.0, 0.1]))).all()
     point = ExpansionSampler("pca").fit(np.full((4, 2), 3.0))
@@ -130,9 +130,51 @@ def test_small_clusters_share_their_shape() -> None:
     rng = np.random.default_rng(0)
     z, held = rng.standard_normal((60, 10)), rng.standard_normal((200, 10))
     sampler = ExpansionSampler(n_clusters=6, random_state=0).fit(z)
-    assert len({id(part.marginals) for part in sampler.parts_[0]}) == 1
+    one, other = (part.marginals[0] for part in sampler.parts_[0][:2])
+    standard = [each.ppf([0.1, 0.5, 0.9]) / each.std() for each in (one, other)]
+    np.testing.assert_allclose(standard[0], standard[1], atol=1e-3)
     assert np.isfinite(sampler.score_samples(held)).all()
     assert sampler.sample(4000, random_state=0).var(0).mean() == pytest.approx(1, abs=0.2)
+
+
+def test_covariances_of_small_clusters_are_shrunk_as_far_as_held_out_rows_say() -> None:
+    """Six clusters of fifteen rows in ten dimensions, of one covariance: neither their own nor no clusters are best."""
+    rng = np.random.default_rng(1)
+    axes = rng.standard_normal((10, 10)) * np.linspace(1, 0.05, 10)
+    centres = 9 * rng.standard_normal((6, 10))
+    z, held = (centres[np.arange(n) % 6] + rng.standard_normal((n, 10)) @ axes.T for n in (90, 600))
+    chosen = ExpansionSampler(random_state=0).fit(z)
+    assert chosen.n_clusters_ in (5, 10)
+    assert chosen.shrinkage_ >= 40  # four rows a dimension and more
+    own = ExpansionSampler(n_clusters=chosen.n_clusters_, shrinkage=0.1, random_state=0).fit(z)
+    one = ExpansionSampler(n_clusters=1, random_state=0).fit(z)
+    best = np.median(chosen.score_samples(held))
+    assert best > max(np.median(rival.score_samples(held)) for rival in (own, one)) + 0.5
+
+
+def test_a_cluster_of_one_row() -> None:
+    """It has the spread that is within the others."""
+    rng = np.random.default_rng(0)
+    z = np.concatenate([rng.standard_normal((400, 4)), [[90.0, 0.0, 0.0, 0.0]]])
+    sampler = ExpansionSampler(n_clusters=2, shrinkage=4, random_state=0).fit(z)
+    alone = min(sampler.parts_[0], key=lambda term: term.weight)
+    assert alone.weight == pytest.approx(1 / 401)
+    assert [marginal.std() for marginal in alone.marginals] == pytest.approx([1] * 4, abs=0.15)
+    with_twins = ExpansionSampler(n_clusters=10, random_state=0).fit(np.repeat(z[:20], 2, axis=0))
+    assert np.isfinite(with_twins.sample(100, random_state=0)).all()
+
+
+def test_shrunk_covariances_are_those_of_the_formula() -> None:
+    rng = np.random.default_rng(0)
+    rows, cluster = rng.standard_normal((9, 3)), np.array([0, 0, 0, 0, 1, 1, 1, 2, 2])
+    own = [rows[cluster == k] for k in range(3)]
+    scatters = [(each - each.mean(0)).T @ (each - each.mean(0)) for each in own]
+    terms = list(parts_of_clusters(rows, cluster, GMMExpansion("histogram", bounds=None), 5.0))
+    for term, each, scatter in zip(terms, own, scatters, strict=True):
+        expected = (scatter + 5 * sum(scatters) / 6) / (len(each) - 1 + 5)
+        variances = np.array([marginal.var() for marginal in term.marginals])
+        found = term.axes * variances @ term.axes.T
+        np.testing.assert_allclose(found, expected, rtol=0.1, atol=0.1 * np.trace(expected))
 
 
 def test_damaged_and_foreign_files(tmp_path: Path) -> None:
@@ -166,6 +208,7 @@ def test_number_of_clusters_by_held_out_rows() -> None:
         ({}, np.ones((3, 2)), [0, 1], r"labels have shape \(2,\)"),
         ({"coupling": "copula"}, np.ones((3, 2)), None, "coupling is 'copula'"),
         ({"n_clusters": 0}, np.ones((3, 2)), None, "n_clusters is 0"),
+        ({"shrinkage": 0}, np.ones((3, 2)), None, "shrinkage is 0; give a number above 0"),
     ],
 )
 def test_bad_input_is_named(settings: dict[str, Any], z: Any, y: Any, message: str) -> None:

@@ -22,7 +22,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,9 @@ class Judge(FeatureExtractor, Protocol):
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]: ...
 
 
-def samplers(n_clusters: int = 20, n_components: int = 10, seed: int = 0) -> dict[str, LatentSampler]:
+def samplers(
+    n_clusters: int | Literal["auto"] = "auto", n_components: int = 10, seed: int = 0
+) -> dict[str, LatentSampler]:
     """What is compared: the paper's reading, Algorithm 2 as printed, ours in ``n_clusters``, rivals' mixtures."""
     return {
         "independent": ExpansionSampler("independent"),

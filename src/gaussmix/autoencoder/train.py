@@ -49,7 +49,6 @@ from gaussmix.training.schedule import ShuffledBatches
 __all__ = ["AutoencoderTrainer", "TrainResult", "TrainingError", "train"]
 
 _LATENTS, _KIND = "latents.safetensors", "autoencoder_latents"
-_CLUSTERS, _ROWS_A_CLUSTER = 20, 20
 
 
 class AutoencoderLosses(NamedTuple):
@@ -211,15 +210,8 @@ def train(
 
 
 def fit_sampler(z: NDArray[np.float32], y: IntArray, *, seed: int = 0) -> ExpansionSampler:
-    """A distribution of latents ``(M, d)`` for each label: `ExpansionSampler`, with 20 clusters a class if the
-    smallest class has 400 rows, else fewer."""
-    return ExpansionSampler(n_clusters=fitting_clusters(y), random_state=seed).fit(z, y)
-
-
-def fitting_clusters(y: IntArray) -> int:
-    """How many clusters a class has in `fit_sampler`, by labels ``(M,)``."""
-    smallest = int(np.unique(y, return_counts=True)[1].min())
-    return min(_CLUSTERS, max(1, smallest // _ROWS_A_CLUSTER))
+    """A distribution of latents ``(M, d)`` for each label: `ExpansionSampler`, which chooses its clusters."""
+    return ExpansionSampler(random_state=seed).fit(z, y)
 
 
 def load_latents(folder: str | Path) -> tuple[NDArray[np.float32], IntArray]:

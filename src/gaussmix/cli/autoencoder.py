@@ -198,7 +198,7 @@ class EvaluateSamplers(TorchCommand):
     """What to compare, separated by commas: independent (the paper's), algorithm2 (as printed), pca, cluster-pca (the
     default of gaussmix), gaussian, em, sliced-wasserstein; or all."""
     clusters: int | None = None
-    """Parts of a class for cluster-pca; those of the run's own distributions if not given."""
+    """Parts of a class for cluster-pca; chosen by held-out likelihood if not given."""
     components: int = 10
     """Gaussians of a class for em and sliced-wasserstein."""
     count: int | None = None
@@ -215,12 +215,12 @@ class EvaluateSamplers(TorchCommand):
         from gaussmix._progress import progress_bar
         from gaussmix.autoencoder.evaluate import Reference, check_test_images, evaluate_samplers, samplers
         from gaussmix.autoencoder.model import ClassConditionalAutoencoder
-        from gaussmix.autoencoder.train import fitting_clusters, load_latents
+        from gaussmix.autoencoder.train import load_latents
         from gaussmix.data.load import load_labelled
         from gaussmix.metrics.classifier import load_or_train_label_classifier
 
         model, latents = ClassConditionalAutoencoder.load(self.run), load_latents(self.run)
-        known = samplers(self.clusters or fitting_clusters(latents[1]), self.components, self.seed)
+        known = samplers(self.clusters or "auto", self.components, self.seed)
         names = list(known) if self.samplers == ("all",) else list(self.samplers)
         for name in names:
             if name not in known:

@@ -2,8 +2,13 @@
 
     p(z) = sum_k w_k prod_r g_kr(a_kr . (z - m_k))
 
-A cluster with fewer rows than twice its dimensions does not show its own axes: such clusters share those, and the
-expansions, of their rows about their centres, widened by ``sqrt(n / (n - k))`` for the k centres taken out.
+The covariance of a cluster of n rows with scatter C about its centre is shrunk towards that within all clusters,
+
+    S_k = (C_k + s S) / (n_k - 1 + s),     S = sum_k C_k / sum_k (n_k - 1)
+
+as if s rows of S had been seen with it (the mean of an inverse Wishart prior; Friedman 1989 for discriminants): its
+axes are those of S_k, and the expansions of its scores have the variances of S_k. The expansions' shapes are its own
+from twice as many rows as dimensions on; smaller clusters take those of the scores of all, in standard units.
 Directions without variance hold a point: they are drawn as it, and a row off it has log-density minus infinity; the
 density is that of the other directions.
 
@@ -18,7 +23,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
+from scipy.linalg import solve_triangular
+from scipy.special import logsumexp, ndtri
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
@@ -29,7 +35,7 @@ from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.rules import histogram_weights
 from gaussmix.density.standard_units import GUARD_POINTS
 
-OWN_AXES = 2  # a cluster has axes of its own from this many rows a dimension
+OWN_SHAPES = 2  # a cluster has expansions of its own from this many rows a dimension
 _FLAT = 1e-12  # share of the largest variance below which a direction holds a point
 _QUANTILES = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)  # as `gaussmix.density.binning.summarise`
 _ROOM = 1e-12  # beyond the extremes, of the range: they lie in bins and not on edges
@@ -64,9 +70,10 @@ class Term:
         return log
 
     def draw(self, count: int, truncation: float | None, rng: np.random.RandomState) -> FloatArray:
-        """``(count, D)``."""
+        """``(count, D)``: without the tails that keep densities of far rows from being 0, and were never seen."""
         scores = np.empty((count, len(self.marginals)))
-        for r, marginal in enumerate(self.marginals):
+        for r, whole in enumerate(self.marginals):
+            marginal = GaussianMixture1D(whole.weights, whole.means, whole.stds, bounds=whole.bounds, atoms=whole.atoms)
             if truncation is None:
                 scores[:, r] = marginal.rvs(count, random_state=rng)
             else:
@@ -91,29 +98,66 @@ class Terms(tuple[Term, ...]):
         return drawn
 
 
-def parts_of_clusters(rows: FloatArray, cluster: NDArray[np.intp], expansion: GMMExpansion) -> Iterator[Term]:
-    """Of rows ``(N, D)`` in clusters ``(N,)``, small ones last; ``expansion`` is fitted anew to the scores of each."""
-    names, sizes = np.unique(cluster, return_counts=True)
-    own = sizes >= OWN_AXES * rows.shape[1] if len(names) > 1 else np.array([True])
-    centres = {name: rows[cluster == name].mean(0) for name in names}
-    for name, size in zip(names[own], sizes[own], strict=True):
-        axes, marginals = _shape(rows[cluster == name] - centres[name], expansion)
-        yield Term(size / len(rows), centres[name], axes, marginals)
-    if own.all():
-        return
-    small = np.concatenate([rows[cluster == name] - centres[name] for name in names[~own]])
-    freedom = max(1, len(small) - int((~own).sum()))
-    axes, marginals = _shape(small * np.sqrt(len(small) / freedom), expansion)
-    for name, size in zip(names[~own], sizes[~own], strict=True):
-        yield Term(size / len(rows), centres[name], axes, marginals)
+def parts_of_clusters(
+    rows: FloatArray, cluster: NDArray[np.intp], expansion: GMMExpansion, shrinkage: float
+) -> Iterator[Term]:
+    """Of rows ``(N, D)`` in clusters ``(N,)``; ``expansion`` is fitted anew to the scores of each.
+
+    ``shrinkage``: s, above 0, also infinite.
+    """
+    clusters = Clusters(rows, cluster)
+    small = clusters.sizes < (OWN_SHAPES * rows.shape[1] if len(clusters.sizes) > 1 else 0)
+    scores, variances, axes = [], [], []
+    for k, covariance in enumerate(clusters.covariances(shrinkage)):
+        found, vectors = np.linalg.eigh(covariance)
+        axes.append(np.ascontiguousarray(vectors[:, ::-1]))
+        variances.append(found[::-1])
+        scores.append(clusters.centred(k) @ axes[k] / np.sqrt(found[::-1]))
+    shared = np.concatenate(scores)
+    for k, size in enumerate(clusters.sizes):
+        shape = shared if small[k] else scores[k]
+        square = (shape**2).mean(0)
+        normal = ndtri((np.arange(len(shape)) + 0.5) / len(shape))  # of an axis that no row has left its centre along
+        shape = np.where(square > _FLAT, shape / np.sqrt(np.maximum(square, _FLAT)), normal[:, None])
+        marginals = _expansions(shape * np.sqrt(variances[k]), expansion)
+        yield Term(size / len(rows), clusters.centres[k], np.ascontiguousarray(clusters.wide @ axes[k]), marginals)
 
 
-def _shape(centred: FloatArray, expansion: GMMExpansion) -> tuple[FloatArray, tuple[GaussianMixture1D, ...]]:
-    """Principal axes ``(D, R)`` with variance, and the expansions of the scores."""
-    variance, axes = np.linalg.eigh(centred.T @ centred / len(centred))
-    wide = variance > _FLAT * max(float(variance[-1]), np.finfo(float).tiny)
-    axes = np.ascontiguousarray(axes[:, wide][:, ::-1])
-    return axes, _expansions(centred @ axes, expansion)
+class Clusters:
+    """Rows ``(N, D)`` in clusters ``(N,)``: ``sizes`` ``(K,)``, ``centres`` ``(K, D)``, what is within them.
+
+    ``wide`` ``(D, R)`` is a basis of the directions with variance within clusters.
+    """
+
+    def __init__(self, rows: FloatArray, cluster: NDArray[np.intp]):
+        names, self._place, self.sizes = np.unique(cluster, return_inverse=True, return_counts=True)
+        self.centres = np.stack([rows[self._place == k].mean(0) for k in range(len(names))])
+        rest = rows - self.centres[self._place]
+        variance, axes = np.linalg.eigh(rest.T @ rest / len(rows))
+        self.wide = axes[:, variance > _FLAT * max(float(variance[-1]), np.finfo(float).tiny)]
+        self._rest = rest @ self.wide
+        scatters = [self.centred(k).T @ self.centred(k) for k in range(len(names))]
+        self._scatters = np.reshape(scatters, (len(names), self.wide.shape[1], self.wide.shape[1]))
+
+    def centred(self, k: int) -> FloatArray:
+        """Rows of cluster k about its centre, in the basis ``wide``: ``(n_k, R)``."""
+        return self._rest[self._place == k]
+
+    def covariances(self, shrinkage: float) -> FloatArray:
+        """S_k ``(K, R, R)``."""
+        within = self._scatters.sum(0) / max(1, int(self.sizes.sum()) - len(self.sizes))
+        if np.isinf(shrinkage):
+            return np.broadcast_to(within, self._scatters.shape)
+        return (self._scatters + shrinkage * within) / (self.sizes - 1 + shrinkage)[:, None, None]
+
+    def logpdf(self, rows: FloatArray, shrinkage: float) -> FloatArray:
+        """Log-densities ``(M,)`` of rows ``(M, D)`` with Gaussians N(m_k, S_k) in place of expansions."""
+        logs = np.empty((len(self.sizes), len(rows)))
+        for k, covariance in enumerate(self.covariances(shrinkage)):
+            factor = np.linalg.cholesky(covariance)
+            standard = solve_triangular(factor, ((rows - self.centres[k]) @ self.wide).T, lower=True)
+            logs[k] = np.log(self.sizes[k]) - np.log(np.diag(factor)).sum() - (standard**2).sum(0) / 2
+        return np.asarray(logsumexp(logs, axis=0)) - np.log(self.sizes.sum())
 
 
 def _expansions(scores: FloatArray, expansion: GMMExpansion) -> tuple[GaussianMixture1D, ...]:

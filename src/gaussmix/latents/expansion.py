@@ -30,13 +30,15 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.report import Rule, basis_options
 from gaussmix.latents._base import ClassSampler, of_class
-from gaussmix.latents._parts import Term, Terms, parts_from_tensors, parts_of_clusters, parts_to_tensors
+from gaussmix.latents._parts import Clusters, Term, Terms, parts_from_tensors, parts_of_clusters, parts_to_tensors
 
 Coupling = Literal["independent", "pca", "cluster-pca"]
 
 COUPLINGS: tuple[Coupling, ...] = ("independent", "pca", "cluster-pca")
 CLUSTERS_TRIED = (1, 2, 5, 10, 20, 40)  # numbers of clusters that ``n_clusters="auto"`` chooses from
-_HELD_OUT = 0.25
+SHRINKAGES_TRIED = (0.25, 1.0, 4.0, 16.0)  # likewise, rows a dimension
+_FOLDS, _FAR = 4, 0.02  # share of the held-out rows, those of the lowest density, that must not decide
+_MANY = 1000  # rows of the smallest class from which one fold is held out, not each in turn
 _KIND = "expansion_sampler"
 _SHARES_OFF = 1e-6  # how far the sum of shares may be from 1
 
@@ -48,9 +50,13 @@ class ExpansionSampler(ClassSampler):
     ----------
     coupling : {"independent", "pca", "cluster-pca"}, default "cluster-pca"
         Of the dimensions; "independent" is the paper's. See `gaussmix.latents.expansion`.
-    n_clusters : int or "auto", default 20
-        Of each class, for "cluster-pca"; "auto" takes the number of 1, 2, 5, 10, 20 and 40 with the highest median
-        log-density of held-out rows (a quarter; the median, as a single far row must not decide).
+    n_clusters : int or "auto", default "auto"
+        Of each class, for "cluster-pca"; "auto" takes the number of 1, 2, 5, 10, 20 and 40 with the highest mean
+        log-density of held-out rows (but the lowest 2 %), of Gaussians in place of the expansions. Each quarter is
+        held out in turn, of 1 000 rows and more in the smallest class one of them.
+    shrinkage : float or "auto", default "auto"
+        Rows' worth of the covariance within all clusters of a class that is added to that of each cluster, above 0;
+        infinite: all are alike. "auto" chooses in the same way from 1/4, 1, 4 and 16 rows a dimension.
     rule : str, default "histogram"
         Of the expansions, as in `gaussmix.GMMExpansion`.
     n_components : int, default 100
@@ -70,6 +76,8 @@ class ExpansionSampler(ClassSampler):
         By class, a tuple of the terms of its density.
     n_clusters_ : int
         Clusters of each class; 1 unless "cluster-pca".
+    shrinkage_ : float
+        What was chosen; infinite unless "cluster-pca".
     n_features_in_ : int
         D.
 
@@ -86,14 +94,17 @@ class ExpansionSampler(ClassSampler):
 
     coupling: Coupling
     n_clusters: int | Literal["auto"]
+    shrinkage: float | Literal["auto"]
     rule: Rule
     n_clusters_: int
+    shrinkage_: float
 
     def __init__(
         self,
         coupling: Coupling = "cluster-pca",
         *,
-        n_clusters: int | Literal["auto"] = 20,
+        n_clusters: int | Literal["auto"] = "auto",
+        shrinkage: float | Literal["auto"] = "auto",
         rule: Rule = "histogram",
         n_components: int = 100,
         bandwidth: float = 2.0,
@@ -101,6 +112,7 @@ class ExpansionSampler(ClassSampler):
     ):
         self.coupling = coupling
         self.n_clusters = n_clusters
+        self.shrinkage = shrinkage
         self.rule = rule
         self.n_components = n_components
         self.bandwidth = bandwidth
@@ -136,7 +148,8 @@ class ExpansionSampler(ClassSampler):
         }
         labels = [None] if self.classes_[0] is None else self.classes_.tolist()
         about = {"classes": json.dumps(labels), "settings": json.dumps({**self.get_params(), "random_state": None})}
-        write_tensors(path, tensors, _KIND, {**about, "n_clusters": str(self.n_clusters_)})
+        chosen = {"n_clusters": str(self.n_clusters_), "shrinkage": str(self.shrinkage_)}
+        write_tensors(path, tensors, _KIND, about | chosen)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ExpansionSampler:
@@ -146,6 +159,7 @@ class ExpansionSampler(ClassSampler):
             sampler = cls(**json.loads(about["settings"]))
             sampler.classes_ = np.array(json.loads(about["classes"]))
             sampler.n_clusters_ = int(about["n_clusters"])
+            sampler.shrinkage_ = float(about.get("shrinkage", "inf"))
             sampler.shares_ = tensors["shares"]
             parts, last = parts_from_tensors(tensors), np.cumsum(tensors["n_parts"])
             sampler.parts_ = [Terms(parts[i - n : i]) for n, i in zip(tensors["n_parts"], last, strict=True)]
@@ -172,40 +186,55 @@ class ExpansionSampler(ClassSampler):
             raise ValueError(f"coupling is {self.coupling!r}; choose from {', '.join(COUPLINGS)}")
         if self.n_clusters != "auto" and self.n_clusters < 1:
             raise ValueError(f"n_clusters is {self.n_clusters}; give at least 1, or 'auto'")
+        if self.shrinkage != "auto" and not self.shrinkage > 0:
+            raise ValueError(f"shrinkage is {self.shrinkage}; give a number above 0, also inf, or 'auto'")
         return 2
 
     def _fit_classes(self, by_class: list[FloatArray]) -> list[Terms]:
-        self.n_clusters_ = self._choose_clusters(by_class)
+        self.n_clusters_, self.shrinkage_ = self._choose(by_class)
         for label, own in zip(self.classes_, by_class, strict=True):
             if len(own) < self.n_clusters_:
                 counts = f"{len(own)} rows for {self.n_clusters_} clusters"
                 raise ValueError(f"{of_class(label)}{counts}; ask for fewer, or n_clusters='auto'")
-        return [self._fit_class(own, self.n_clusters_) for own in by_class]
+        return [self._fit_class(own) for own in by_class]
 
-    def _choose_clusters(self, by_class: list[FloatArray]) -> int:
+    def _choose(self, by_class: list[FloatArray]) -> tuple[int, float]:
+        """Number of clusters and shrinkage with the highest mean log-density of rows held out."""
         if self.coupling != "cluster-pca":
-            return 1
-        if self.n_clusters != "auto":
-            return self.n_clusters
-        rng = check_random_state(self.random_state)
-        split = [np.split(rng.permutation(own), [-max(1, round(_HELD_OUT * len(own)))]) for own in by_class]
-        most = min(len(known) for known, _ in split)
+            return 1, np.inf
+        d = by_class[0].shape[1]
+        shrinkages = [s * d for s in SHRINKAGES_TRIED] if self.shrinkage == "auto" else [self.shrinkage]
+        if self.n_clusters == 1 or (self.n_clusters != "auto" and len(shrinkages) == 1):
+            return int(self.n_clusters), shrinkages[-1]
+        rng, smallest = check_random_state(self.random_state), min(map(len, by_class))
+        folds = [np.array_split(rng.permutation(own), min(_FOLDS, len(own))) for own in by_class]
+        turns = 1 if smallest >= _MANY else min(map(len, folds))
+        most = min(len(own) - len(parts[0]) for own, parts in zip(by_class, folds, strict=True))
+        tried = [n for n in CLUSTERS_TRIED if n <= most] if self.n_clusters == "auto" else [min(self.n_clusters, most)]
+        held: list[list[FloatArray]] = [[] for _ in tried]
+        for turn in range(turns):
+            for parts in folds:
+                known = np.concatenate(parts[:turn] + parts[turn + 1 :])
+                for logs, n_clusters in zip(held, tried, strict=True):
+                    clusters = Clusters(known, self._clustered(known, n_clusters))
+                    logs.append(np.stack([clusters.logpdf(parts[turn], s) for s in shrinkages]))
+        scores = np.sort([np.concatenate(logs, axis=1) for logs in held], axis=2)
+        mean = scores[:, :, int(_FAR * scores.shape[2]) :].mean(2)
+        best, s = np.unravel_index(np.argmax(mean), mean.shape)
+        return tried[best] if self.n_clusters == "auto" else self.n_clusters, shrinkages[s]
 
-        def held_out(n_clusters: int) -> float:
-            logs = [self._fit_class(known, n_clusters).logpdf(held) for known, held in split]
-            return float(np.median(np.concatenate(logs)))
-
-        return max((n for n in CLUSTERS_TRIED if n <= most), key=held_out)
-
-    def _fit_class(self, rows: FloatArray, n_clusters: int) -> Terms:
+    def _fit_class(self, rows: FloatArray) -> Terms:
         if self.coupling == "independent":
             d = rows.shape[1]
             return Terms([Term(1.0, np.zeros(d), np.eye(d), self._expansion().fit(rows).distributions_)])
-        cluster: Any = np.zeros(len(rows), np.intp)
-        if n_clusters > 1:
-            seed = check_random_state(self.random_state).randint(2**31 - 1)
-            cluster = KMeans(n_clusters, n_init=1, random_state=seed).fit_predict(rows)  # pyright: ignore[reportArgumentType]
-        return Terms(parts_of_clusters(rows, cluster, self._expansion()))
+        cluster = self._clustered(rows, self.n_clusters_)
+        return Terms(parts_of_clusters(rows, cluster, self._expansion(), self.shrinkage_))
+
+    def _clustered(self, rows: FloatArray, n_clusters: int) -> Any:
+        if n_clusters == 1:
+            return np.zeros(len(rows), np.intp)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        return KMeans(n_clusters, n_init=1, random_state=seed).fit_predict(rows)  # pyright: ignore[reportArgumentType]
 
     def _expansion(self) -> GMMExpansion:
         return GMMExpansion(self.rule, bounds=None, **basis_options(self.rule, self.n_components, self.bandwidth))
