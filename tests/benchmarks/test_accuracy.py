@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
