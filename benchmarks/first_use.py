@@ -69,7 +69,7 @@ def command(words: str) -> tuple[str, ...]:
 
 def readme_lines() -> str:
     """README's Python of densities and distances."""
-    page = (ROOT / "README.md").read_text().partition("\n## Predictions")[0]
+    page = (ROOT / "README.md").read_text().partition("\n## A whole table")[0]
     return "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
 
 

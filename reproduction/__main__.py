@@ -32,6 +32,7 @@ NAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "expansion-fig3-7": ("expansion.fig3_7", {}),
     **{f"expansion-fig{n}": (f"expansion.fig{n}", {}) for n in range(8, 14)},
     **{f"diffusion-fig{n}": (f"diffusion.fig{n}", {}) for n in (1, 4, 5, 6, 7, 9, 10, 11, 12)},
+    **{f"diffusion-fig{n}": ("diffusion.schematics", {"figure": n}) for n in (2, 3, 8)},
     **{f"diffusion-{name}": (f"diffusion.{name}", {}) for name in ("appendix", "components", "eq6", "eq15", "studies")},
 }
 """Name of a page -> module, and the settings by which it differs from others of that module."""
