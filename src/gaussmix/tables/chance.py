@@ -218,7 +218,7 @@ def _shares(old: FloatArray, new: FloatArray, chance: Chance) -> dict[str, float
     middle = (old + new) / 2
     information = sum(float(p @ np.log(np.divide(p, middle, out=np.ones_like(p), where=p > 0))) for p in (old, new)) / 2
     return {
-        "total_variation": float(np.abs(old - new).sum()) / 2,
+        "total_variation": min(float(np.abs(old - new).sum()) / 2, 1.0),
         "total_variation_floor": chance.total_variation(chance.pooled(old, new)),
         "jensen_shannon": max(information, 0.0),
     }
