@@ -12,7 +12,7 @@ import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,6 +162,7 @@ class TableSource(AbstractContextManager):
         numbers_only: bool = False,
     ):
         self._files, self._batch_rows, self._numbers_only = files, batch_rows, numbers_only
+        self._show: Callable[[int], None] = lambda done: None
         self._missing = frozenset(missing)
         self._sentinels = np.array([float(mark) for mark in missing if _is_float(mark)])
         first, self._first = self._open_first()
@@ -181,10 +182,21 @@ class TableSource(AbstractContextManager):
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         for arrays, done in self._batches:
             self.done = done
+            self._show(done)
             yield dict(zip(self._names, arrays, strict=True))
 
     def __exit__(self, *error: object) -> None:
         self._batches.close()
+
+    def watched(self, show: Callable[[int], None]) -> TableSource:
+        """The same, which says after each batch how much of ``total`` has been read."""
+        self._show = show
+        return self
+
+    def sized(self, cells: int, least: int = LEAST_ROWS) -> TableSource:
+        """The same in batches of at most so many cells, and at least so many rows."""
+        self._batch_rows = min(self._batch_rows, max(cells // max(len(self.columns), 1), least))
+        return self
 
     def _open_first(self) -> tuple[TableFile, int]:
         """The first file that has rows, and its number; of a single file the error says what is wrong with it."""

@@ -188,6 +188,11 @@ class TableDensity:
             self._made_groups = _Groups(self.counts_, self.rule)
         return self._made_groups
 
+    def group_sizes(self) -> dict[GroupKey, float]:
+        """Return the rows, or their weight, of each group by its key."""
+        self._require_fitted()
+        return dict(zip(self.counts_.keys, self.counts_.group_rows.tolist(), strict=True))
+
     @property
     def n_rows_(self) -> float:
         """Rows, or their weight."""
@@ -314,6 +319,10 @@ class TableDensity:
             from sklearn.exceptions import NotFittedError
 
             raise NotFittedError("this TableDensity has counted nothing yet: call fit")
+
+    def columns_to_read(self) -> list[str] | None:
+        """Return the columns that a file must give; None for all."""
+        return self._layout().wanted
 
     def _layout(self) -> Layout:
         """Raises ValueError for parameters that are none."""

@@ -27,7 +27,11 @@ from gaussmix.density.columns import (
     series_values,
     stream_batches,
 )
+from gaussmix.density.files import TableSource, open_table
 from gaussmix.density.quantity import NUMBER, Quantity, holds_integers
+
+
+_BATCH_CELLS, _LEAST_ROWS = 1 << 20, 1 << 16  # of files: 8 MiB of numbers, but some ten thousand rows at least
 
 
 @dataclass(frozen=True)
@@ -65,27 +69,47 @@ Batch = dict[str, Cells]
 
 
 def is_files(X: Any) -> bool:
-    """Whether X names files."""
+    """Whether X names files, or is of open ones."""
+    if isinstance(X, TableSource):
+        return True
     named = X if isinstance(X, list | tuple) and X else [X]
     return all(isinstance(each, str | os.PathLike) for each in named)
 
 
 def batches_of(X: Any, missing: Collection[str] = (), columns: Sequence[str] | None = None) -> Iterator[Batch]:
     """The batches of a table; of files ``columns`` alone are read, and ``missing`` stands for what is missing."""
+    if isinstance(X, TableSource):
+        yield from file_batches(X)
+        return
     if is_files(X):
-        from gaussmix.density.files import open_table
-
         with open_table(X, columns, missing=missing) as source:
             yield from file_batches(source)
         return
     batches = stream_batches(X)
-    for batch in [X] if batches is None else batches:
+    for batch in [X] if batches is None else _gathered(batches):
         yield read_batch(batch)
 
 
-def file_batches(source: Any) -> Iterator[Batch]:
+def _gathered(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same; small Arrow tables together, so that none has few rows."""
+    waiting: list[Any] = []
+    for batch in batches:
+        if type(batch).__module__.partition(".")[0] != "pyarrow":
+            yield batch
+            continue
+        import pyarrow as pa
+
+        waiting.append(batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch]))
+        if sum(each.num_rows for each in waiting) >= _LEAST_ROWS:
+            yield pa.concat_tables(waiting) if len(waiting) > 1 else waiting[0]
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def file_batches(source: TableSource) -> Iterator[Batch]:
     """Those of an open `TableSource`."""
-    for columns in source:
+    for columns in source.sized(_BATCH_CELLS, _LEAST_ROWS):
         yield {
             name: _read_array(values, source.columns[name], name, name in source.booleans)
             for name, values in columns.items()
@@ -153,19 +177,20 @@ def _read_array(values: NDArray[Any], quantity: Quantity | None, name: Any, bool
 
 def _coded(values: list[Any], name: Any) -> Cells:
     """Python's objects: dates and numbers if all are, categories otherwise."""
-    given = [value for value in values if not is_missing(value)]
-    if given and all(isinstance(value, bool | np.bool_) for value in given):
-        codes = [-1 if is_missing(value) else int(value) for value in values]
-        return Cells(None, NUMBER, ("false", "true"), np.array(codes, np.int64))
-    if given and isinstance(given[0], Real | Decimal | datetime.date | datetime.timedelta | np.generic):
-        objects = np.empty(len(values), object)
-        objects[:] = values
-        with suppress(TypeError):  # several kinds are categories
-            return numbers_of(*from_objects(objects, name))
-    levels = values if {str, type(None)} >= {*map(type, values)} else [_level(value, name) for value in values]
-    names = sorted({*levels} - {None})  # pyright: ignore
+    if not {str, type(None)} >= {*map(type, values)}:
+        given = [value for value in values if not is_missing(value)]
+        if given and all(isinstance(value, bool | np.bool_) for value in given):
+            codes = [-1 if is_missing(value) else int(value) for value in values]
+            return Cells(None, NUMBER, ("false", "true"), np.array(codes, np.int64))
+        if given and isinstance(given[0], Real | Decimal | datetime.date | datetime.timedelta | np.generic):
+            objects = np.empty(len(values), object)
+            objects[:] = values
+            with suppress(TypeError):  # several kinds are categories
+                return numbers_of(*from_objects(objects, name))
+        values = [_level(value, name) for value in values]
+    names = sorted({*values} - {None})
     numbers = {None: -1, **{level: k for k, level in enumerate(names)}}
-    return Cells(None, NUMBER, names, np.fromiter(map(numbers.__getitem__, levels), np.int64, len(levels)))
+    return Cells(None, NUMBER, names, np.fromiter(map(numbers.__getitem__, values), np.int64, len(values)))
 
 
 def _level(value: Any, name: Any) -> str | None:
