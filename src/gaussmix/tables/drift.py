@@ -103,11 +103,6 @@ class ColumnDrift:
         return self.status != "compared" or bool(self.beyond)
 
     @property
-    def largest(self) -> Move | None:
-        """The quantile that moved most, of those beyond chance."""
-        return max((each for each in self.quantiles if each.beyond), key=lambda each: abs(each.change), default=None)
-
-    @property
     def effect(self) -> float:
         """The largest measure above its floor; of a column that did not move minus the largest multiple of a floor."""
         if self.beyond:
@@ -259,7 +254,7 @@ def compare_tables(
     ignore : sequence of str
         Columns to leave out, such as a date that moves by nature.
     names : (str, str), optional
-        What the tables are called; "old" and "new", or the files' names, if not given.
+        What the tables are called; "old" and "new" if not given.
     alpha : float
         The probability that any measure of a table that did not change is above its floor, at most. It supposes rows
         that do not depend on each other.
@@ -296,7 +291,7 @@ def compare_tables(
     return TableComparison(
         tuple(sorted(columns, key=_by_effect)),
         (float(tables[0].n_rows_), float(tables[1].n_rows_)),
-        names or (_title(old, "old"), _title(new, "new")),
+        names or ("old", "new"),
         by=keys,
         alpha=alpha,
         pairs=pairs,
@@ -310,8 +305,7 @@ def _names(by: str | Sequence[str] | None) -> tuple[str, ...]:
 
 def _learnt(old: Any, new: Any, by: tuple[str, ...], options: dict[str, Any]) -> tuple[TableDensity, TableDensity]:
     """Models of both tables. Raises ValueError for one that was learnt by other columns."""
-    are_files = [isinstance(each, str | Path) and Path(each).suffix in (".gmx", ".safetensors") for each in (old, new)]
-    given = [TableDensity.load(each) if is_file else each for each, is_file in zip((old, new), are_files, strict=True)]
+    given = [TableDensity.load(each) if _is_model(each) else each for each in (old, new)]
     models = [each for each in given if isinstance(each, TableDensity)]
     for model in models if by else ():
         if _names(model.by) != by:
@@ -322,8 +316,8 @@ def _learnt(old: Any, new: Any, by: tuple[str, ...], options: dict[str, Any]) ->
     return first, second
 
 
-def _title(table: Any, otherwise: str) -> str:
-    return Path(table).name if isinstance(table, str | Path) else otherwise
+def _is_model(table: Any) -> bool:
+    return isinstance(table, str | Path) and Path(table).suffix in (".gmx", ".safetensors")
 
 
 def _effective(table: TableDensity) -> float:

@@ -18,6 +18,7 @@ from gaussmix.density._mixture.picture import overlaid_svg
 
 _MOST_NAMED = 50  # categories that a column tells
 _MOST_OPEN, _MOST_DRAWN, _MOST_GROUPS, _MOST_BARS = 40, 80, 50, 10
+_PLAIN = str.maketrans({"→": "->", "−": "-", "∞": "inf"})  # a terminal may have no more
 _COLORS = ("var(--old)", "var(--new)")
 _MEASURES = {"share_of_spread": "W1 / spread", "total_variation": "total variation", "missing": "missing"}
 
@@ -40,7 +41,7 @@ def text(found: Any) -> str:
     for group in found.groups[:_MOST_GROUPS]:
         some = ", ".join(f"{shown(column.name, 40)} ({_most(column)})" for column in group.moved[:3])
         lines.append(f"{shown(found.group_name(group.key), 60)}: {some}")
-    return "\n".join(map(printable, lines))
+    return "\n".join(map(printable, lines)).translate(_PLAIN)
 
 
 def _tables(found: Any) -> str:
@@ -75,7 +76,7 @@ def _remarks(column: Any) -> list[str]:
         said.append(f"{column.status}: only the {'new' if column.status == 'appeared' else 'old'} table has it")
     elif column.kinds[0] != column.kinds[1]:
         said.append(f"was {column.kinds[0]}, is {column.kinds[1]}")
-    if move := column.largest:
+    if move := _largest(column):
         old, new = (_value(column, each) for each in (move.old, move.new))
         said.append(f"the {100 * move.at:.0f} % quantile moved most, {old} → {new} ({_signed(column, move)})")
     for what, moves in (("new", column.new_categories), ("vanished", column.vanished_categories)):
@@ -84,6 +85,11 @@ def _remarks(column: Any) -> list[str]:
             more = f" and {len(moves) - 3}{' or more' * (len(moves) == _MOST_NAMED)} others" if len(moves) > 3 else ""
             said.append(f"{what} {'category' if len(moves) == 1 else 'categories'}: {named}{more}")
     return said
+
+
+def _largest(column: Any) -> Any:
+    """The quantile that moved most, of those beyond chance."""
+    return max((each for each in column.quantiles if each.beyond), key=lambda each: abs(each.change), default=None)
 
 
 def _signed(column: Any, move: Any) -> str:
@@ -274,7 +280,7 @@ def _body(column: Any, pair: Any) -> str:
     picture = ""
     if pair:
         picture = f"<figure>{overlaid_svg(pair[0].density, pair[1].density, _COLORS, column.quantity)}</figure>"
-    most = column.largest
+    most = _largest(column)
     rows = []
     for move in column.quantiles:
         kind = "most" if move is most else "" if move.beyond else "still"
