@@ -30,6 +30,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from gaussmix._typing import FloatArray
+from gaussmix.density.quantity import NUMBER, Quantity
 from gaussmix.tables.column import DAY, ColumnDensity
 from gaussmix.tables.values import ValueCounts, keys_of
 
@@ -38,6 +39,7 @@ MOST_NAMED = 50  # categories, of each column
 QUANTILES = np.array([0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99])
 _OTHERS = "(rarer ones)"
 _LARGE = 1e3  # variance from which on the mean deviation of a binomial is that of a normal law
+_PARTS, _MOST_BARS, _LEAST_BAR, _HEAVY = 90, 40, 0.02, 3.0  # what is drawn: shares, and multiples of those beside
 _SKEWED = 0.1  # skewness times z from which on the normal quantile is not good enough
 
 
@@ -128,11 +130,13 @@ class Chance:
     def of_means(self, x: FloatArray, shares: FloatArray) -> float:
         """How far the means of values x (K,), with pooled ``shares`` (K,), come apart."""
         total, f = self.m + self.n, self.m / (self.m + self.n)
-        a = (x - shares @ x) * self.unit
-        sd = math.sqrt(total * f * (1 - f) * float(shares @ a**2))
+        a = x - shares @ x
+        largest = float(np.abs(a).max()) or 1.0
+        a /= largest  # whose square does not overflow
+        sd = self.unit * math.sqrt(total * f * (1 - f) * float(shares @ a**2))
         if not sd > 0:
             return 0.0
-        a /= sd
+        a, sd = a * (self.unit / sd), sd * largest
         skewness = total * f * (1 - f) * (1 - 2 * f) * float(shares @ a**3)
         if f * (1 - f) > 1 / 6 and abs(skewness) * self.z < _SKEWED:  # and tails lighter than those of a normal law
             return self.z * sd
@@ -184,11 +188,7 @@ def numbers_in(column: ColumnDensity) -> ValueCounts | None:
 
 def compare_numbers(old: ColumnDensity, new: ColumnDensity, z: float) -> dict[str, Any]:
     """What is measured of numbers, dates and durations."""
-    first, second = numbers_in(old), numbers_in(new)
-    assert first is not None
-    assert second is not None
-    quantity = old.quantity if old.quantity.unit != "D" else new.quantity  # seconds, if one of them is
-    cells = shared_cells(first, second, DAY if quantity.unit == "D" else 1.0)
+    cells, quantity = _cells_of(old, new)
     chance = Chance(old.size, new.size, z)
     places = [cells.quantiles(shares, QUANTILES) for shares in (cells.old, cells.new)]
     cumulated = [np.cumsum(shares)[np.searchsorted(cells.x, places[0])] for shares in (cells.old, cells.new)]
@@ -206,11 +206,23 @@ def compare_numbers(old: ColumnDensity, new: ColumnDensity, z: float) -> dict[st
     }
 
 
+def _cells_of(old: ColumnDensity, new: ColumnDensity) -> tuple[SharedCells, Quantity]:
+    """Cells of both and what their numbers stand for: seconds, if those of one of them do."""
+    first, second = numbers_in(old), numbers_in(new)
+    assert first is not None
+    assert second is not None
+    quantity = old.quantity if old.quantity.unit != "D" else new.quantity
+    return shared_cells(first, second, DAY if quantity.unit == "D" else 1.0), quantity
+
+
 def _spread(cells: SharedCells) -> float:
     """Of the old column, as `ColumnDrift` says."""
     low, q25, q75, high = cells.quantiles(cells.old, np.array([0.05, 0.25, 0.75, 0.95])).tolist()
-    off = cells.x - cells.old @ cells.x
-    return max((q75 - q25) / 1.349, (high - low) / 3.290) or math.sqrt(float(cells.old @ off**2))
+    off = np.abs(cells.x - cells.old @ cells.x)
+    largest = float(off.max()) or 1.0
+    return max((q75 - q25) / 1.349, (high - low) / 3.290) or largest * math.sqrt(
+        float(cells.old @ (off / largest) ** 2)
+    )
 
 
 def _shares(old: FloatArray, new: FloatArray, chance: Chance) -> dict[str, float]:
@@ -251,3 +263,78 @@ def compare_categories(old: ColumnDensity, new: ColumnDensity, chance: Chance) -
 def _first(moves: list[Move], key: Callable[[Move], float]) -> tuple[Move, ...]:
     """The largest."""
     return tuple(sorted(moves, key=lambda move: (-key(move), move.at))[:MOST_NAMED])
+
+
+def short(quantity: Quantity, said: str) -> str:
+    """A duration that was formatted, with three digits; others as they are."""
+    if quantity.kind != "duration":
+        return said
+    number, _, unit = said.partition(" ")
+    return f"{NUMBER.format(float(f'{float(number):.3g}'))} {unit}"
+
+
+class Shapes(NamedTuple):
+    """What is drawn of two columns from ``low`` to ``high``: old first, new second.
+
+    ``lines`` (2, P) are shares of equal parts, without those of ``bars`` (3, B): single values and their two shares,
+    ``step`` apart at least.
+    """
+
+    low: float
+    high: float
+    lines: FloatArray
+    bars: FloatArray
+    step: float
+
+    def ticks(self, quantity: Quantity) -> list[tuple[float, str]]:
+        """Places with room for their labels: round numbers, or sixths of dates and durations."""
+        low, high = self.low, self.high
+        if quantity.kind != "number":
+            places = np.linspace(low, high, 7)[1::2]
+        else:
+            step = 10.0 ** math.floor(math.log10((high - low) / 3))
+            step *= max(k for k in (1, 2, 5) if k * step <= (high - low) / 3)
+            places = step * np.arange(math.ceil(low / step + 0.1), math.floor(high / step - 0.1) + 1)
+        spread = (high - low) * (0.2 if quantity.kind == "duration" else 30)
+        return [(x, short(quantity, quantity.format(x, spread))) for x in places.tolist()]
+
+
+def shapes_of(old: ColumnDensity, new: ColumnDensity) -> Shapes:
+    """The middle of two columns of numbers, cut alike: two fitted densities may differ more than their data.
+
+    Of few values all are bars, else those that stand out from their neighbours. There are 2 n^(1/3) parts for n rows
+    (Rice's rule), `_PARTS` at most; where values lie on a lattice, each holds as many of its steps.
+    """
+    cells, _ = _cells_of(old, new)
+    both = (cells.old + cells.new) / 2
+    low, q05, middle, q95, high = cells.quantiles(both, np.array([0.001, 0.05, 0.5, 0.95, 0.999])).tolist()
+    if q95 > q05:  # long tails do not squeeze the middle
+        low, high = max(low, middle - 2.5 * (q95 - q05)), min(high, middle + 2.5 * (q95 - q05))
+    inside = (cells.x >= low) & (cells.x <= high)
+    x, shares = cells.x[inside], np.stack([cells.old, cells.new])[:, inside]
+    step = _step(x)
+    if len(x) <= _MOST_BARS:
+        return Shapes(x[0] - step, x[-1] + step, np.zeros((2, 0)), np.vstack([x, shares]), step)
+    n_parts = min(_PARTS, max(12, round(2 * (2 / (1 / old.size + 1 / new.size)) ** (1 / 3))))
+    n_steps = round((x[-1] - x[0]) / step) + 1 if step else 0
+    width = step * math.ceil(n_steps / n_parts) if step else (x[-1] - x[0]) / n_parts
+    edges = (
+        x[0] - (step or width) / 2 + width * np.arange(math.ceil(n_steps * step / width) + 1 if step else n_parts + 2)
+    )
+    part = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
+    total, n = shares.mean(0), len(edges) - 1
+    of_parts = np.bincount(part, total, n).astype(np.float64)
+    beside = np.convolve(of_parts, [0.5, 0.0, 0.5], "same")[part] + of_parts[part] - total
+    heavy = (total > _LEAST_BAR) & (total > _HEAVY * beside)
+    lines = np.array([np.bincount(part, np.where(heavy, 0.0, each), n) for each in shares], np.float64)
+    return Shapes(edges[0], edges[-1], lines, np.vstack([x, shares])[:, heavy], width)
+
+
+def _step(x: FloatArray) -> float:
+    """The step of the lattice on which increasing values lie, 0 for none; of a single value its size."""
+    gaps = np.diff(x)
+    if len(gaps) == 0:
+        return abs(float(x[0])) or 1.0
+    parts = gaps / gaps.min()
+    on_lattice = bool((np.abs(parts - np.rint(parts)) < 1e-3 * parts).all()) and parts.max() < 1e6
+    return float(gaps.min()) if on_lattice or len(x) <= _MOST_BARS else 0.0

@@ -77,7 +77,9 @@ class ColumnDrift:
 
     @property
     def share_of_spread_floor(self) -> float:
-        """The floor of W1 divided by the spread."""
+        """The floor of W1 divided by the spread; of a constant 0 if it moved beyond it."""
+        if not self.spread and self.wasserstein_1 > self.wasserstein_1_floor:
+            return 0.0
         return _ratio(self.wasserstein_1_floor, self.spread)
 
     @property

@@ -13,12 +13,16 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from gaussmix._guard import printable, shown
-from gaussmix.density._mixture.picture import overlaid_svg
+import numpy as np
 
-_MOST_NAMED = 50  # categories that a column tells
-_MOST_OPEN, _MOST_DRAWN, _MOST_GROUPS, _MOST_BARS = 40, 80, 50, 10
+from gaussmix._guard import printable, shown
+from gaussmix.density.quantity import Quantity
+from gaussmix.tables.chance import MOST_NAMED, Shapes, shapes_of, short
+
+_MOST_OPEN, _MOST_DRAWN, _MOST_GROUPS, _MOST_BARS = 40, 200, 50, 10
+_WIDTH, _HEIGHT, _PEAK = 280, 80, 4.0  # heights of the 98 % point of the lines by which a peak may stand above that
 _PLAIN = str.maketrans({"→": "->", "−": "-", "∞": "inf"})  # a terminal may have no more
+_DURATION = Quantity("duration")
 _COLORS = ("var(--old)", "var(--new)")
 _MEASURES = {"share_of_spread": "W1 / spread", "total_variation": "total variation", "missing": "missing"}
 
@@ -75,38 +79,46 @@ def _remarks(column: Any) -> list[str]:
     if column.status in ("appeared", "vanished"):
         said.append(f"{column.status}: only the {'new' if column.status == 'appeared' else 'old'} table has it")
     elif column.kinds[0] != column.kinds[1]:
-        said.append(f"was {column.kinds[0]}, is {column.kinds[1]}")
+        said.append(f"was {column.kinds[0]}, is {column.kinds[1]}".replace("empty", "empty, all missing"))
     if move := _largest(column):
         old, new = (_value(column, each) for each in (move.old, move.new))
-        said.append(f"the {100 * move.at:.0f} % quantile moved most, {old} → {new} ({_signed(column, move)})")
+        which = "median" if move.at == 0.5 else f"{100 * move.at:.0f} % quantile"
+        said.append(f"the {which} moved most, {old} → {new} ({_signed(column, move)})")
     for what, moves in (("new", column.new_categories), ("vanished", column.vanished_categories)):
         if moves:
             named = ", ".join(f"{shown(each.at, 40)} ({_percent(each.old or each.new)})" for each in moves[:3])
-            more = f" and {len(moves) - 3}{' or more' * (len(moves) == _MOST_NAMED)} others" if len(moves) > 3 else ""
+            more = f" and {len(moves) - 3}{' or more' * (len(moves) == MOST_NAMED)} others" if len(moves) > 3 else ""
             said.append(f"{what} {'category' if len(moves) == 1 else 'categories'}: {named}{more}")
     return said
 
 
 def _largest(column: Any) -> Any:
     """The quantile that moved most, of those beyond chance."""
-    return max((each for each in column.quantiles if each.beyond), key=lambda each: abs(each.change), default=None)
+    moved = [move for move in column.quantiles if move.beyond and move.change]
+    return max(moved, key=lambda move: abs(move.change), default=None)
 
 
 def _signed(column: Any, move: Any) -> str:
     sign = "+" if move.change > 0 else "−"
-    return f"{sign}{_length(column, abs(move.change))}" if move.change else "0"
+    length = _value if column.quantity.kind == "number" else _length
+    return f"{sign}{length(column, abs(move.change))}" if move.change else "0"
 
 
 def _value(column: Any, x: float) -> str:
     """A number to a hundredth of the column's spread or so, a date to what its spread asks for."""
-    if column.quantity.kind == "number" and 0 < column.spread < math.inf:
-        x = round(x, 2 - math.floor(math.log10(column.spread)))
-    return column.quantity.format(x, column.spread)
+    if column.quantity.kind != "number":
+        return short(column.quantity, column.quantity.format(x, column.spread))
+    decimals = 2 - math.floor(math.log10(column.spread)) if 0 < column.spread < math.inf else 99
+    fixed = 0 <= decimals <= 6 and "number" in column.kinds
+    said = f"{x:.{decimals}f}" if fixed else column.quantity.format(round(x, decimals), column.spread)
+    return f"−{said[1:]}" if said.startswith("-") else said
 
 
 def _length(column: Any, value: float) -> str:
     """To three digits."""
-    return column.quantity.format_length(float(f"{value:.3g}"))
+    if column.quantity.kind == "number":
+        return column.quantity.format_length(float(f"{value:.3g}"))
+    return short(_DURATION, column.quantity.format_length(value))
 
 
 def _about_groups(found: Any) -> str:
@@ -145,7 +157,13 @@ def _small(value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if 0.01 <= share < 1 else f"{100 * share:.2g} %" if share < 1 else "100 %"
+    return (
+        f"{100 * share:.1f} %"
+        if 0.01 <= share < 1
+        else f"{100 * share:#.2g} %"
+        if 0 < share < 1
+        else f"{100 * share:.0f} %"
+    )
 
 
 # -- HTML
@@ -279,13 +297,14 @@ def _body(column: Any, pair: Any) -> str:
         return ""
     picture = ""
     if pair:
-        picture = f"<figure>{overlaid_svg(pair[0].density, pair[1].density, _COLORS, column.quantity)}</figure>"
+        picture = f"<figure>{_picture(shapes_of(*pair), column.quantity)}</figure>"
     most = _largest(column)
     rows = []
     for move in column.quantiles:
         kind = "most" if move is most else "" if move.beyond else "still"
-        values = [_value(column, each) for each in (move.old, move.new)]
-        cells = "".join(f"<td>{escape(each)}</td>" for each in (*values, _signed(column, move)))
+        values = [escape(_value(column, each)) for each in (move.old, move.new)]
+        values = [each.replace(" ", "<br>") if column.quantity.kind == "datetime" else each for each in values]
+        cells = "".join(f"<td>{each}</td>" for each in (*values, escape(_signed(column, move))))
         rows.append(f'<tr class="{kind}"><td>{100 * move.at:.0f} %</td>{cells}</tr>')
     head = "<thead><tr><th>quantile</th><th>old</th><th>new</th><th>change</th></tr></thead>"
     return f'<div class="two">{picture}<table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
@@ -305,7 +324,7 @@ def _bars(moves: Iterable[Any]) -> str:
         )
     rest = len(moves) - _MOST_BARS
     more = (
-        f'<p class="soft">{rest}{" or more" * (len(moves) == _MOST_NAMED)} others changed less.</p>' if rest > 0 else ""
+        f'<p class="soft">{rest}{" or more" * (len(moves) == MOST_NAMED)} others changed less.</p>' if rest > 0 else ""
     )
     return f'<div class="bars">{"".join(rows)}</div>{more}'
 
@@ -319,8 +338,7 @@ def _unmoved(still: list[Any], found: Any, drawn: set[str]) -> str:
         name, kind, _, _, share, floor, variation, of_chance, missing = _row(column)
         picture = ""
         if column.quantiles and column.name in drawn:
-            old, new = found.pairs[column.name]
-            picture = overlaid_svg(old.density, new.density, _COLORS)
+            picture = _picture(shapes_of(*found.pairs[column.name]))
         cells = (share, f"<small>{floor}</small>", variation, f"<small>{of_chance}</small>", missing)
         rows.append(
             f'<tr><td>{escape(name)} <small>{kind}</small></td><td class="hide">{picture}</td>'
@@ -362,3 +380,30 @@ each.</p>
 above its floor in at most {100 * found.alpha:.3g} of 100 such pairs, if rows do not depend on each other.</p>
 <p>In pictures the old table is grey, the new one blue; bars are single values that hold a share of the rows. Quantiles
 and categories in full ink moved beyond chance, each by itself.</p></details>"""
+
+
+def _picture(shapes: Shapes, quantity: Any = None) -> str:
+    """Two lines and bars beside each other as SVG, with numbers along the axis if a quantity says how."""
+    low, high, lines, bars, step = shapes
+    scale, full, parts = _WIDTH / (high - low), _HEIGHT - 6, []
+    width = min(7.0, max(1.5, 0.38 * scale * step)) if not lines.size else 2.5
+    top = min(lines.max(), _PEAK * np.quantile(lines, 0.98)) or lines.max() if lines.size else 1.0
+    most = float(bars[1:].max(initial=0)) or 1.0
+    for k, color in enumerate(_COLORS):
+        if lines.size:
+            x = (np.arange(lines.shape[1]) + 0.5) / lines.shape[1] * _WIDTH
+            points = " ".join(
+                f"{a:.1f},{b:.1f}" for a, b in zip(x, _HEIGHT - full * np.minimum(lines[k] / top, 1), strict=True)
+            )
+            area = f"M0,{_HEIGHT} {points} {_WIDTH},{_HEIGHT}"
+            parts.append(f'<path d="{area}" fill="{color}" fill-opacity="{(0.45, 0.14)[k]}"/>')
+            parts += [f'<path d="M{points}" fill="none" stroke="{color}" stroke-width="1.5"/>'] * k
+        for x, share in bars[[0, k + 1]].T.tolist():
+            left, tall = (x - low) * scale + (k - 1) * width, full * share / most
+            place = f'x="{left:.1f}" y="{_HEIGHT - tall:.1f}" width="{width:.1f}" height="{tall:.1f}"'
+            parts.append(f'<rect {place} fill="{color}"/>')
+    parts.append(f'<path d="M0 {_HEIGHT}H{_WIDTH}" stroke="var(--soft)" stroke-opacity=".5"/>')
+    for x, said in [] if quantity is None else shapes.ticks(quantity):
+        parts.append(f'<text x="{(x - low) * scale:.1f}" y="{_HEIGHT + 12}" text-anchor="middle">{escape(said)}</text>')
+    size = f'viewBox="0 0 {_WIDTH} {_HEIGHT + (0 if quantity is None else 14)}"'
+    return f'<svg {size} role="img" aria-label="old and new density">{"".join(parts)}</svg>'

@@ -1,4 +1,4 @@
-"""The picture of a density: where a line has its points, on matplotlib's axes, and as a small SVG."""
+"""The picture of a density: where a line has its points, on matplotlib's axes, and as a small SVG in a notebook."""
 
 from __future__ import annotations
 
@@ -16,11 +16,8 @@ if TYPE_CHECKING:
 
     from gaussmix.density._mixture.distribution import Atoms
     from gaussmix.density.mixture import GaussianMixture1D
-    from gaussmix.density.quantity import Quantity
 
 WIDTH, HEIGHT = 280, 80
-_PARTS = 90  # that two laws are drawn in
-_MOST_BARS = 40  # values of two discrete laws; more of them are drawn as lines
 _PEAK = 4.0  # heights of the 98 % point of the line by which its peak may stand above that
 _BESIDE = 1e-13  # of an edge lie two points, in widths of the picture
 _GUARD_ONLY = 0.98  # mass of atoms from which the rest is taken for the guard of a discrete column
@@ -160,61 +157,3 @@ def _thinned(across: FloatArray, y: FloatArray) -> IntArray:
     first = np.flatnonzero(np.diff(pixel[order], prepend=-1))
     last = np.append(first[1:], pixel.size) - 1
     return np.unique(np.concatenate([order[first], order[last], [0, pixel.size - 1]]))
-
-
-def overlaid_svg(
-    a: GaussianMixture1D, b: GaussianMixture1D, colors: tuple[str, str], quantity: Quantity | None = None
-) -> str:
-    """Both densities over one span, in equal parts whose heights are mean densities, and bars for point masses.
-
-    Numbers stand along the axis if a ``quantity`` says how.
-    """
-    ends, steps = [span(law) for law in (a, b)], [step for law in (a, b) if (step := getattr(law, "step", 0.0))]
-    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
-    if steps:
-        low, high = low - steps[0] / 2, high + steps[0] / 2
-    n_values = max(len(law.atoms.positions) for law in (a, b))
-    laws = [getattr(law, "continuous", law) if n_values > _MOST_BARS else law for law in (a, b)]
-    edges = np.linspace(low, high, _PARTS + 1)
-    lines = [None if only_points(law) else np.diff(_cumulated(law, edges)) for law in laws]
-    drawn = np.array([line for line in lines if line is not None])
-    tops = np.minimum(drawn.max(1), _PEAK * np.quantile(drawn, 0.98, axis=1)) if drawn.size else np.ones(1)
-    most = max(float(law.atoms.masses.max(initial=0)) for law in laws) or 1.0
-    width = min(7.0, max(1.5, 0.38 * WIDTH * steps[0] / (high - low))) if steps else 2.5
-    base, full, parts = HEIGHT, HEIGHT - 6, []
-    for k, (law, line, color) in enumerate(zip(laws, lines, colors, strict=True)):
-        if line is not None:
-            across = (np.arange(_PARTS) + 0.5) / _PARTS * WIDTH
-            up = base - full * np.minimum(line / (tops.max() or 1.0), 1)
-            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, up, strict=True))
-            area = f"M0,{base} {points} {WIDTH},{base}"
-            parts.append(f'<path d="{area}" fill="{color}" fill-opacity="{(0.45, 0.14)[k]}"/>')
-            parts += [f'<path d="M{points}" fill="none" stroke="{color}" stroke-width="1.6"/>'] * k
-        inside = (law.atoms.positions >= low) & (law.atoms.positions <= high)
-        for x, mass in zip(*(each[inside].tolist() for each in law.atoms), strict=True):
-            left, tall = (x - low) / (high - low) * WIDTH + (k - 1) * width, full * mass / most
-            place = f'x="{left:.1f}" y="{base - tall:.1f}" width="{width:.1f}" height="{tall:.1f}"'
-            parts.append(f'<rect {place} fill="{color}"/>')
-    parts.append(f'<path d="M0 {base}H{WIDTH}" stroke="currentColor" stroke-opacity=".25"/>')
-    for x, said in [] if quantity is None else _ticks(low, high, quantity):
-        at = (x - low) / (high - low) * WIDTH
-        parts.append(f'<text x="{at:.1f}" y="{base + 12}" text-anchor="middle">{html.escape(said)}</text>')
-    size = f'viewBox="0 0 {WIDTH} {base + (0 if quantity is None else 14)}"'
-    return f'<svg {size} role="img" aria-label="two densities">{"".join(parts)}</svg>'
-
-
-def _cumulated(law: GaussianMixture1D, x: FloatArray) -> FloatArray:
-    """The distribution function without point masses."""
-    positions, masses = law.atoms
-    return law.cdf(x) - np.append(0.0, np.cumsum(masses))[np.searchsorted(positions, x, side="right")]
-
-
-def _ticks(low: float, high: float, quantity: Quantity) -> list[tuple[float, str]]:
-    """Places with room for their labels: round numbers, or sixths of dates and durations."""
-    if quantity.kind != "number":
-        places = np.linspace(low, high, 7)[1::2]
-    else:
-        step = 10.0 ** math.floor(math.log10((high - low) / 3))
-        step *= max(k for k in (1, 2, 5) if k * step <= (high - low) / 3)
-        places = step * np.arange(math.ceil(low / step + 0.1), math.floor(high / step - 0.1) + 1)
-    return [(x, quantity.format(x, 30 * (high - low))) for x in places.tolist()]
