@@ -153,6 +153,9 @@ class ColumnDensity:
             names = np.array(list(self.frequencies), object)
             weight = np.array(list(self.frequencies.values()))
             drawn = names[rng.choice(len(names), n, p=weight / weight.sum())]
+            if self.kind == "boolean":
+                drawn = drawn == "true"
+            drawn = drawn.astype(object) if gone.any() else drawn
             drawn[gone] = None
             return drawn
         if self.density is None:
