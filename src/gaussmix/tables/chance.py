@@ -191,10 +191,11 @@ def compare_numbers(old: ColumnDensity, new: ColumnDensity, z: float) -> dict[st
     cells, quantity = _cells_of(old, new)
     chance = Chance(old.size, new.size, z)
     places = [cells.quantiles(shares, QUANTILES) for shares in (cells.old, cells.new)]
-    cumulated = [np.cumsum(shares)[np.searchsorted(cells.x, places[0])] for shares in (cells.old, cells.new)]
-    pooled = chance.pooled(*cumulated)
-    reach = chance.deviations(pooled) + z * np.sqrt(chance.unit * pooled * (1 - pooled).clip(0.0))
-    beyond = np.abs(cumulated[0] - cumulated[1]) > reach
+    at = np.searchsorted(cells.x, places[0]) + np.array([[0], [1]])  # under the old quantile, and up to it
+    cumulated = [np.append(0.0, np.cumsum(shares))[at] for shares in (cells.old, cells.new)]
+    pooled = chance.pooled(*cumulated).clip(0.0, 1.0)
+    reach = chance.deviations(pooled) + z * np.sqrt(chance.unit * pooled * (1 - pooled))
+    beyond = (np.abs(cumulated[0] - cumulated[1]) > reach).any(0)
     moves = zip(*(each.tolist() for each in (QUANTILES, *places, beyond)), strict=True)
     return {
         "wasserstein_1": cells.wasserstein(),
