@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
+from gaussmix._guard import printable
 from gaussmix.cli._flags import CommandError, Names, Output, check_suffix
 from gaussmix.cli._tables import as_json, name_files, naming
 
@@ -226,7 +227,7 @@ class CompareTables:
         print(json.dumps(found.to_dict(), indent=2) if self.json else f"{found}{page}")
         if self.fail_above is not None and (above := found.above(self.fail_above)):
             above[_MOST_FAILED:] = [f"{len(above) - _MOST_FAILED} more"] * (len(above) > _MOST_FAILED)
-            raise CommandError(f"gaussmix: {'; '.join(above)} (--fail-above)", 3)
+            raise CommandError(f"gaussmix: {printable('; '.join(above))} (--fail-above)", 3)
 
 
 def _learn(table: TableDensity, files: Sequence[Path]) -> list[str]:
@@ -275,8 +276,6 @@ def _number(x: float) -> str:
 
 
 def _short(text: str, most: int = _MOST_NAME) -> str:
-    from gaussmix._guard import printable
-
     text = printable(text)
     return text if len(text) <= most else text[: most - 1] + "…"
 

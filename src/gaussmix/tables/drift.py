@@ -333,7 +333,6 @@ def _by_effect(column: ColumnDrift) -> tuple[bool, bool, float, str]:
 
 
 def _quantile(alpha: float, n_tests: int) -> float:
-    """How many standard deviations a normal law exceeds with probability alpha / n_tests."""
     return -NormalDist().inv_cdf(alpha / max(n_tests, 1))
 
 

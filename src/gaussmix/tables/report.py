@@ -157,13 +157,8 @@ def _small(value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return (
-        f"{100 * share:.1f} %"
-        if 0.01 <= share < 1
-        else f"{100 * share:#.2g} %"
-        if 0 < share < 1
-        else f"{100 * share:.0f} %"
-    )
+    kind = ".1f" if 0.01 <= share < 1 else "#.2g" if 0 < share < 1 else ".0f"
+    return f"{100 * share:{kind}} %"
 
 
 # -- HTML
@@ -295,9 +290,7 @@ def _body(column: Any, pair: Any) -> str:
         return _bars(column.categories)
     if not column.quantiles:
         return ""
-    picture = ""
-    if pair:
-        picture = f"<figure>{_picture(shapes_of(*pair), column.quantity)}</figure>"
+    picture = f"<figure>{_picture(shapes_of(*pair), column.quantity)}</figure>" if pair else ""
     most = _largest(column)
     rows = []
     for move in column.quantiles:
@@ -322,10 +315,8 @@ def _bars(moves: Iterable[Any]) -> str:
             f'<div><span>{escape(shown(move.at, 60))}</span><span class="pair">{bars}</span>'
             f'<span class="num{soft}">{_percent(move.old)} → {_percent(move.new)}</span></div>'
         )
-    rest = len(moves) - _MOST_BARS
-    more = (
-        f'<p class="soft">{rest}{" or more" * (len(moves) == MOST_NAMED)} others changed less.</p>' if rest > 0 else ""
-    )
+    rest, or_more = len(moves) - _MOST_BARS, " or more" * (len(moves) == MOST_NAMED)
+    more = f'<p class="soft">{rest}{or_more} others changed less.</p>' if rest > 0 else ""
     return f'<div class="bars">{"".join(rows)}</div>{more}'
 
 
@@ -392,9 +383,8 @@ def _picture(shapes: Shapes, quantity: Any = None) -> str:
     for k, color in enumerate(_COLORS):
         if lines.size:
             x = (np.arange(lines.shape[1]) + 0.5) / lines.shape[1] * _WIDTH
-            points = " ".join(
-                f"{a:.1f},{b:.1f}" for a, b in zip(x, _HEIGHT - full * np.minimum(lines[k] / top, 1), strict=True)
-            )
+            y = _HEIGHT - full * np.minimum(lines[k] / top, 1)
+            points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
             area = f"M0,{_HEIGHT} {points} {_WIDTH},{_HEIGHT}"
             parts.append(f'<path d="{area}" fill="{color}" fill-opacity="{(0.45, 0.14)[k]}"/>')
             parts += [f'<path d="M{points}" fill="none" stroke="{color}" stroke-width="1.5"/>'] * k
