@@ -161,7 +161,7 @@ class ValueCounts:
     def group(self, g: int) -> ValueCounts:
         """Those of one group alone."""
         self.settle()
-        low, high = np.searchsorted(self.groups, [g, g + 1])
+        low, high = np.searchsorted(self.groups, np.array([g, g + 1], self.groups.dtype))  # others convert all
         one = ValueCounts(self.most, 1, self.unit)
         one.groups, one.values = np.zeros(high - low, np.int32), self.values[low:high]
         one.sums, one.levels, one.whole = (
