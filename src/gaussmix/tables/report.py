@@ -242,13 +242,14 @@ def _key(found: Any) -> str:
 
 def _overview(moved: list[Any]) -> str:
     """Bars of the measures that stand out, and what chance stays below."""
-    rows = []
-    for k, column in enumerate(moved[:_MOST_OPEN] if len(moved) > 1 else []):
+    rows, listed = [], moved[:_MOST_OPEN] if len(moved) > 1 else []
+    whole = min(1.0, max((column.effect for column in listed if column.beyond), default=1.0))
+    for k, column in enumerate(listed):
         bar, said = "", f"<small>{column.status}</small>"
         if column.beyond:
             name = _strongest(column)
             value, floor = column.measures[name]
-            bar = f'<i style="width:{_width(value)}"></i><u style="left:{_width(floor)}"></u>'
+            bar = f'<i style="width:{_width(value / whole)}"></i><u style="left:{_width(floor / whole)}"></u>'
             said = f"{_small(value)} <small>{_MEASURES[name]}</small>"
         link = f'<a href="#c{k}">{escape(shown(column.name, 60))}</a>'
         rows.append(f'<div>{link}<span class="track">{bar}</span><span>{said}</span></div>')
@@ -291,8 +292,7 @@ def _body(column: Any, pair: Any) -> str:
     if not column.quantiles:
         return ""
     picture = f"<figure>{_picture(shapes_of(*pair), column.quantity)}</figure>" if pair else ""
-    most = _largest(column)
-    rows = []
+    most, rows = _largest(column), []
     for move in column.quantiles:
         kind = "most" if move is most else "" if move.beyond else "still"
         values = [escape(_value(column, each)) for each in (move.old, move.new)]
@@ -306,8 +306,7 @@ def _body(column: Any, pair: Any) -> str:
 def _bars(moves: Iterable[Any]) -> str:
     """Shares of categories in both tables, the largest changes first."""
     moves = list(moves)
-    most = max(max(move.old, move.new) for move in moves)
-    rows = []
+    most, rows = max(max(move.old, move.new) for move in moves), []
     for move in moves[:_MOST_BARS]:
         bars = "".join(f'<i style="width:{_width(share / most)}"></i>' for share in (move.old, move.new))
         soft = "" if move.beyond else " soft"
