@@ -33,7 +33,7 @@ _MOST_NAME, _MOST_LEVELS, _MOST_FAILED = 24, 20, 20
 
 def commands(words: list[str]) -> dict[str, Any]:
     """Commands by name."""
-    some: dict[str, Any] = {"fit": FitTable, "info": ShowTable, "quantiles": ShowQuantiles, "plot": PlotTable}
+    some: dict[str, Any] = {"fit": FitTable, "info": ShowTable, "quantiles": ShowTableQuantiles, "plot": PlotTable}
     return some | {"compare": CompareTables}
 
 
@@ -117,7 +117,7 @@ class ShowTable:
 
 
 @dataclass(frozen=True)
-class ShowQuantiles:
+class ShowTableQuantiles:
     """Print quantiles of each column: the values below which given shares lie."""
 
     model: Positional[Path]
@@ -237,7 +237,7 @@ def _learn(table: TableDensity, files: Sequence[Path]) -> list[str]:
     from gaussmix._progress import progress_bar
     from gaussmix.density.files import open_table
 
-    with open_table(files, table.columns_to_read(), missing=table.missing or ()) as source:
+    with open_table(files, table.layout().wanted, missing=table.missing or ()) as source:
         total = source.total or None
         with naming(label), progress_bar(f"reading {label}", total, show=sys.stderr.isatty()) as show:
             table.fit(source.watched(show))
