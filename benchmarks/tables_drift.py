@@ -59,7 +59,7 @@ def write_table(path: Path, n: int, seed: int, shift: float) -> None:
     table["day"] = pa.array(np.datetime64("2024-01-01") + rng.integers(0, 365, n).astype("m8[D]"))
     table["ok"] = pa.array(rng.random(n) < 0.3)
     for j, levels in enumerate((5, 20, 200)):
-        shares = rng.dirichlet(np.ones(levels)) if shift < 0 else np.arange(1, levels + 1) / (levels * (levels + 1) / 2)
+        shares = np.arange(1, levels + 1) / (levels * (levels + 1) / 2)
         table[f"c{j}"] = pa.array(np.array([f"level {k}" for k in range(levels)])[rng.choice(levels, n, p=shares)])
     table["rating"] = pa.array(rng.integers(1, 6, n))
     pq.write_table(pa.table(table), path)
