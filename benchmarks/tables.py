@@ -40,7 +40,7 @@ small = np.random.default_rng(0).standard_t(2, 3000)
 warm = TableDensity(max_cells=512).fit({{"a": small, "b": np.round(small, 1), "c": np.arange(3000)}})
 [column.report for column in warm.columns_.values()]
 """
-DUCKDB = "import duckdb\nconnection = duckdb.connect()\nconnection.execute('SET threads = 1')\n"
+DUCKDB = "import duckdb\nconnection = duckdb.connect()\nconnection.execute('SET threads = 1; SET enable_progress_bar = false')\n"
 CASES = {
     "count": (OURS, "TableDensity().fit({path!r})"),
     "fit": (OURS, "table = TableDensity().fit({path!r})\n[column.report for column in table.columns_.values()]"),
@@ -82,7 +82,7 @@ def run(name: str, path: Path) -> tuple[float, float]:
     setup, work = (part.format(path=str(path)) for part in CASES[name])
     code = RUN.format(setup=setup, work=work)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    spent, memory = json.loads(done.stdout)
+    spent, memory = json.loads(done.stdout.splitlines()[-1])
     return spent, memory
 
 

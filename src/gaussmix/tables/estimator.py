@@ -271,7 +271,7 @@ class TableDensity:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote. Raises ValueError, naming the file, for one that is damaged or written by another."""
+        """Read what `save` wrote. Raises ValueError, naming the file, for one that is damaged, or another's."""
         with reading(path, "holds no usable table", "; fit and save it again"):
             tensors, about = read_tensors(path, "TableDensity")
             table = cls._made_of(tensors, about)
@@ -290,13 +290,8 @@ class TableDensity:
     def _written(self) -> dict[str, str]:
         """Parameters that are not in the layout of the counts."""
         seed = self.random_state if isinstance(self.random_state, int) else None
-        own = {
-            "rule": self.rule,
-            "dependence": self.dependence,
-            "missing": list(self.missing or ()),
-            "random_state": seed,
-        }
-        return {"parameters": json.dumps(own)}
+        own = {"rule": self.rule, "dependence": self.dependence, "missing": list(self.missing or ())}
+        return {"parameters": json.dumps({**own, "random_state": seed})}
 
     @classmethod
     def _made_of(cls, tensors: Tensors, about: dict[str, str]) -> Self:
@@ -397,5 +392,5 @@ def _merge_parts(parts: Sequence[TableCounts]) -> TableCounts:
     return total
 
 
-def _seed(random_state: Any) -> Any:
-    return random_state.randint(2**31, size=4) if hasattr(random_state, "randint") else random_state
+def _seed(state: Any) -> Any:
+    return state.randint(2**31, size=4) if hasattr(state, "randint") else state
