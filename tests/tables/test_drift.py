@@ -108,7 +108,7 @@ def test_columns_that_come_and_go_and_change_their_kind() -> None:
     assert columns["age"].kinds == ("integer", "empty")
     assert columns["age"].beyond == ("missing",)
     assert all(columns[name].moved for name in ("visits", "extra", "price"))
-    assert columns["visits"].above(10) == ["vanished"]
+    assert columns["visits"]._above(10) == ["vanished"]
     assert not columns["visits"].measures
 
 
@@ -126,7 +126,7 @@ def test_constants() -> None:
     b, a = found.columns
     assert (a.wasserstein_1, a.share_of_spread, a.total_variation, a.moved) == (0, 0, 0, False)
     assert (b.wasserstein_1, b.share_of_spread, b.total_variation) == (1, np.inf, 1)
-    assert b.above(1e9) == ["share_of_spread"]
+    assert b._above(1e9) == ["share_of_spread"]
     json.dumps(found.to_dict(), allow_nan=False)
     assert "∞" in found.to_html()
 

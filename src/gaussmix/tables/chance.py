@@ -22,8 +22,9 @@ table, divided by the number of statistics it is tested with.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -184,6 +185,32 @@ def numbers_in(column: ColumnDensity) -> ValueCounts | None:
     """What was counted of numbers, if any."""
     cells = column._cells
     return None if cells is None or len(cells.values) == 0 else cells
+
+
+def count_tests(old: ColumnDensity | None, new: ColumnDensity | None) -> int:
+    """How many measures of two columns have a floor."""
+    if old is None or new is None:
+        return 0
+    both = numbers_in(old) is not None and numbers_in(new) is not None
+    return bool(old.missing or new.missing) + 2 * both + bool(old.frequencies and new.frequencies)
+
+
+def kind_of(column: ColumnDensity | None) -> str | None:
+    """That of its values; "empty" where all are missing."""
+    if column is None:
+        return None
+    return column.kind if column.frequencies or numbers_in(column) is not None else "empty"
+
+
+def effective_share(columns: Iterable[ColumnDensity]) -> float:
+    """How many rows tell as much as a unit of weight: 1 without weights; by Kish's sizes of the columns of numbers."""
+    found = [each.size / (each.n_rows - each.missing) for each in columns if numbers_in(each) is not None]
+    return float(np.median(found)) if found else 1.0
+
+
+def deviations_of(alpha: float, n_tests: int) -> float:
+    """How many standard deviations a normal law exceeds with probability alpha / n_tests."""
+    return -NormalDist().inv_cdf(alpha / max(n_tests, 1))
 
 
 def compare_numbers(old: ColumnDensity, new: ColumnDensity, z: float) -> dict[str, Any]:

@@ -6,13 +6,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 
 from gaussmix.density.quantity import NUMBER, Quantity
-from gaussmix.tables.chance import Chance, Move, compare_categories, compare_numbers, numbers_in
+from gaussmix.tables.chance import (
+    Chance,
+    Move,
+    compare_categories,
+    compare_numbers,
+    count_tests,
+    deviations_of,
+    effective_share,
+    kind_of,
+    numbers_in,
+)
 from gaussmix.tables.column import ColumnDensity
 from gaussmix.tables.estimator import TableDensity
 
@@ -25,9 +34,10 @@ Status = Literal["compared", "appeared", "vanished", "changed kind"]
 class ColumnDrift:
     """How far a column moved; floors are what chance stays below, in the whole table, with probability 1 - alpha.
 
-    Attributes
+    Parameters
     ----------
     name : str
+        Of the column.
     status : {"compared", "appeared", "vanished", "changed kind"}
         Whether both tables have the column, and in it what can be compared.
     kinds : (str or None, str or None)
@@ -111,7 +121,7 @@ class ColumnDrift:
             return max(self.measures[name][0] for name in self.beyond)
         return max((_ratio(*each) for each in self.measures.values()), default=0.0) - 2.0
 
-    def above(self, limit: float) -> list[str]:
+    def _above(self, limit: float) -> list[str]:
         """Names of the measures above a limit and their floor: of numbers W1, of categories the total variation."""
         if self.status != "compared":
             return [self.status]
@@ -140,7 +150,17 @@ def _ratio(value: float, unit: float) -> float:
 
 @dataclass(frozen=True)
 class GroupDrift:
-    """A group of both tables: its ``key``, ``n_rows`` of both, its columns that ``moved``, the most first."""
+    """A group of both tables in which something moved.
+
+    Parameters
+    ----------
+    key : tuple of str
+        The group's values of ``by``.
+    n_rows : (float, float)
+        Rows, or their weight.
+    moved : tuple of ColumnDrift
+        The columns that did, the most first.
+    """
 
     key: tuple[str, ...]
     n_rows: tuple[float, float]
@@ -155,20 +175,20 @@ class GroupDrift:
 class TableComparison:
     """How far the columns of two tables are apart; ``print`` gives a table, `to_html` a page.
 
-    Attributes
+    Parameters
     ----------
     columns : tuple of ColumnDrift
         Those that moved first, by `ColumnDrift.effect`.
+    n_rows : (float, float)
+        Rows, or their weight.
+    names : (str, str)
+        Of the tables.
     groups : tuple of GroupDrift
         Those of both tables in which a column moved beyond chance, by the first column's effect.
     n_groups : int
         How many groups were compared.
     new_groups, vanished_groups : tuple of (key, float)
         Groups of one table only and their rows, the largest first.
-    n_rows : (float, float)
-        Rows, or their weight.
-    names : (str, str)
-        Of the tables.
     by : tuple of str
         Columns that the groups were made by.
     alpha : float
@@ -195,17 +215,23 @@ class TableComparison:
         return f"{moved or 'none'} of {len(self.columns)} columns moved beyond chance"
 
     def above(self, limit: float) -> list[str]:
-        """Sentences that say what is above a limit and its floor, see `ColumnDrift.above`; of groups too."""
+        """Return sentences that say what is above a limit and its floor.
+
+        Parameters
+        ----------
+        limit : float
+            Of W1 as a share of its spread, of categories of the total variation, and of the change of missing shares.
+        """
         found = [("", column) for column in self.columns]
         found += [(f" where {self.group_name(group.key)}", column) for group in self.groups for column in group.moved]
         return [
             f"{column.name}{where}: " + (f"{name} {column.measures[name][0]:.3g}" if name in column.measures else name)
             for where, column in found
-            for name in column.above(limit)
+            for name in column._above(limit)
         ]
 
     def group_name(self, key: tuple[str, ...]) -> str:
-        """A group as text."""
+        """Return a group's ``key`` as text."""
         return ", ".join(f"{name}={each}" for name, each in zip(self.by, key, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
@@ -282,9 +308,10 @@ def compare_tables(
     if not first.keys() & second.keys():
         raise ValueError(f"the tables have no column in common: {', '.join(first)} and {', '.join(second)}")
     share = alpha / 2 if keys else alpha
-    sizes = (_effective(tables[0]), _effective(tables[1]))
+    known = [effective_share(table.columns_.values()) for table in tables]
+    sizes = (known[0], known[1])
     pairs = {name: (first.get(name), second.get(name)) for name in dict.fromkeys([*first, *second])}
-    z = _quantile(share, sum(_n_tests(*pair) for pair in pairs.values()))
+    z = deviations_of(share, sum(count_tests(*pair) for pair in pairs.values()))
     columns = [_compare(name, pair, sizes, z) for name, pair in pairs.items()]
     found: dict[str, Any] = {}
     if keys:
@@ -322,32 +349,14 @@ def _is_model(table: Any) -> bool:
     return isinstance(table, str | Path) and Path(table).suffix in (".gmx", ".safetensors")
 
 
-def _effective(table: TableDensity) -> float:
-    """How many rows tell as much as a unit of weight: 1 without weights; by Kish's sizes of the columns of numbers."""
-    columns = [each for each in table.columns_.values() if numbers_in(each) is not None]
-    return float(np.median([each.size / (each.n_rows - each.missing) for each in columns])) if columns else 1.0
-
-
 def _by_effect(column: ColumnDrift) -> tuple[bool, bool, float, str]:
     return column.status == "compared", not column.moved, -column.effect, column.name
-
-
-def _quantile(alpha: float, n_tests: int) -> float:
-    return -NormalDist().inv_cdf(alpha / max(n_tests, 1))
-
-
-def _n_tests(old: ColumnDensity | None, new: ColumnDensity | None) -> int:
-    """How many measures of two columns have a floor."""
-    if old is None or new is None:
-        return 0
-    both = numbers_in(old) is not None and numbers_in(new) is not None
-    return bool(old.missing or new.missing) + 2 * both + bool(old.frequencies and new.frequencies)
 
 
 def _compare(name: str, pair: Pair, sizes: tuple[float, float], z: float) -> ColumnDrift:
     """One column, whose floors are z standard deviations away."""
     old, new = pair
-    kinds = (_kind(old), _kind(new))
+    kinds = (kind_of(old), kind_of(new))
     if old is None or new is None:
         missing = (1.0 if old is None else old.share_missing, 1.0 if new is None else new.share_missing)
         return ColumnDrift(name, "appeared" if old is None else "vanished", kinds, missing)
@@ -368,20 +377,14 @@ def _compare(name: str, pair: Pair, sizes: tuple[float, float], z: float) -> Col
     return ColumnDrift(name, status, kinds, missing, floor, **facts)
 
 
-def _kind(column: ColumnDensity | None) -> str | None:
-    if column is None:
-        return None
-    return column.kind if column.frequencies or numbers_in(column) is not None else "empty"
-
-
 def _compare_groups(
     tables: tuple[TableDensity, TableDensity], names: list[str], sizes: tuple[float, float], alpha: float
 ) -> dict[str, Any]:
     """The groups of two tables, with one alpha."""
     keys = [{_names(key): key for key in table.groups_} for table in tables]
     both = [key for key in keys[0] if key in keys[1]]
-    n_tests = sum(_n_tests(*(table.columns_[name] for table in tables)) for name in names)
-    z, groups = _quantile(alpha, n_tests * len(both)), []
+    n_tests = sum(count_tests(*(table.columns_[name] for table in tables)) for name in names)
+    z, groups = deviations_of(alpha, n_tests * len(both)), []
     for key in both:
         old, new = (table.groups_[known[key]] for table, known in zip(tables, keys, strict=True))
         found = [_compare(name, (old[name], new[name]), sizes, z) for name in names]
