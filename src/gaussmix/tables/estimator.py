@@ -87,11 +87,8 @@ class TableDensity:
         max_cells: int = 1 << 15,
         max_group_cells: int = 512,
     ):
-        self.rule = rule
-        self.dependence = dependence
-        self.by = by
-        self.columns = columns
-        self.categories = categories
+        self.rule, self.dependence = rule, dependence
+        self.by, self.columns, self.categories = by, columns, categories
         self.weights = weights
         self.missing = missing
         self.random_state = random_state
@@ -156,7 +153,13 @@ class TableDensity:
         return self._forget()
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Count more rows: in what order they come changes nothing. After an error nothing has changed."""
+        """Count more rows: in what order they come changes nothing. After an error nothing has changed.
+
+        Parameters
+        ----------
+        X, y, sample_weight : object
+            As in `fit`.
+        """
         more = self._counted(X, sample_weight)
         if not hasattr(self, "counts_"):
             self.counts_ = TableCounts(more.layout)
