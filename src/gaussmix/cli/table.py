@@ -28,13 +28,13 @@ _PICTURES = (".png", ".svg", ".pdf")
 _SHOWN, _TOLD = (0.05, 0.5, 0.95), (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _BLOCKS, _PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", " .:-=+*#"
 _SHAPE = 16  # characters
-_MOST_NAME, _MOST_LEVELS, _MOST_FAILED = 24, 20, 20
+_MOST_NAME, _MOST_LEVELS = 24, 20
 
 
 def commands(words: list[str]) -> dict[str, Any]:
     """Commands by name."""
-    some: dict[str, Any] = {"fit": FitTable, "info": ShowTable, "quantiles": ShowTableQuantiles, "plot": PlotTable}
-    return some | {"compare": CompareTables}
+    found: dict[str, Any] = {"fit": FitTable, "info": ShowTable, "quantiles": ShowTableQuantiles, "plot": PlotTable}
+    return found | {"compare": CompareTables}
 
 
 @dataclass(frozen=True)
@@ -194,9 +194,8 @@ class CompareTables:
     html: Path | None = None
     """A page to write, with both densities of each column; it needs no other file."""
     fail_above: float | None = None
-    """End with exit status 3 where a column, also of a group, moved by more than that and by more than chance does: W1
-    as a share of its spread, the total variation of categories, the change of the share that is missing; or where a
-    column is in one table only or changed its kind."""
+    """End with exit status 3 where a column, also of a group, moved more than that and than chance does (W1 / spread,
+    total variation of categories, change of the missing share), is in one table only or changed its kind."""
     json: bool = False
     """Print JSON."""
 
@@ -223,23 +222,21 @@ class CompareTables:
             self.html.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(self.html) as path:
                 path.write_text(found.to_html(), encoding="utf-8")
-        page = "" if self.html is None else f"\n\npage: {self.html}"
-        print(json.dumps(found.to_dict(), indent=2) if self.json else f"{found}{page}")
+        said = f"{found}" if self.html is None else f"{found}\n\npage: {self.html}"
+        print(json.dumps(found.to_dict(), indent=2) if self.json else said)
         if self.fail_above is not None and (above := found.above(self.fail_above)):
-            above[_MOST_FAILED:] = [f"{len(above) - _MOST_FAILED} more"] * (len(above) > _MOST_FAILED)
+            above[20:] = [f"{len(above) - 20} more"] * (len(above) > 20)
             raise CommandError(f"gaussmix: {printable('; '.join(above))} (--fail-above)", 3)
 
 
 def _learn(table: TableDensity, files: Sequence[Path]) -> list[str]:
     """Learn files, and return what is to be said of them."""
-    label = name_files(files)
-
     from gaussmix._progress import progress_bar
     from gaussmix.density.files import open_table
 
+    label = name_files(files)
     with open_table(files, table.layout().wanted, missing=table.missing or ()) as source:
-        total = source.total or None
-        with naming(label), progress_bar(f"reading {label}", total, show=sys.stderr.isatty()) as show:
+        with naming(label), progress_bar(f"reading {label}", source.total or None, show=sys.stderr.isatty()) as show:
             table.fit(source.watched(show))
     return source.notes
 
@@ -367,15 +364,8 @@ def _screen(table: TableDensity, group: str | None, label: str) -> str:
         if column.density is not None:
             numeric.append([_short(name), column.kind, gone, *_said(column, _SHOWN), _shape(column, blocks)])
         else:
-            others.append(
-                [
-                    _short(name),
-                    column.kind,
-                    gone,
-                    _shape(column, blocks),
-                    _levels(column) if column.frequencies else "nothing but missing",
-                ]
-            )
+            told = _levels(column) if column.frequencies else "nothing but missing"
+            others.append([_short(name), column.kind, gone, _shape(column, blocks), told])
     of = "" if group is None else f", {group}"
     groups = f", {len(table.groups_)} groups" if table.by is not None and group is None else ""
     parts = [f"{label}{of}: {_number(n)} rows, {len(columns)} columns{groups}"]

@@ -211,8 +211,8 @@ class TableComparison:
     @property
     def summary(self) -> str:
         """What moved, in a sentence."""
-        moved = sum(column.moved for column in self.columns)
-        return f"{moved or 'none'} of {len(self.columns)} columns moved beyond chance"
+        n_moved = sum(column.moved for column in self.columns)
+        return f"{n_moved or 'none'} of {len(self.columns)} columns moved beyond chance"
 
     def above(self, limit: float) -> list[str]:
         """Return sentences that say what is above a limit and its floor.
@@ -308,15 +308,12 @@ def compare_tables(
     if not first.keys() & second.keys():
         raise ValueError(f"the tables have no column in common: {', '.join(first)} and {', '.join(second)}")
     share = alpha / 2 if keys else alpha
-    known = [effective_share(table.columns_.values()) for table in tables]
-    sizes = (known[0], known[1])
+    sizes = (effective_share(tables[0].columns_.values()), effective_share(tables[1].columns_.values()))
     pairs = {name: (first.get(name), second.get(name)) for name in dict.fromkeys([*first, *second])}
     z = deviations_of(share, sum(count_tests(*pair) for pair in pairs.values()))
     columns = [_compare(name, pair, sizes, z) for name, pair in pairs.items()]
-    found: dict[str, Any] = {}
-    if keys:
-        both = [name for name in first if name in second and name not in keys]
-        found = _compare_groups(tables, both, sizes, share)
+    both = [name for name in first if name in second and name not in keys]
+    found = _compare_groups(tables, both, sizes, share) if keys else {}
     return TableComparison(
         tuple(sorted(columns, key=_by_effect)),
         (float(tables[0].n_rows_), float(tables[1].n_rows_)),
@@ -395,8 +392,8 @@ def _compare_groups(
         rows = [(key, _rows(tables[k].groups_[known])) for key, known in keys[k].items() if key not in keys[1 - k]]
         alone.append(tuple(sorted(rows, key=lambda each: (-each[1], each[0]))))
     groups.sort(key=lambda group: _by_effect(group.moved[0]))
-    facts: dict[str, Any] = {"groups": tuple(groups), "n_groups": len(both)}
-    return facts | {"new_groups": alone[0], "vanished_groups": alone[1]}
+    facts: dict[str, Any] = {"new_groups": alone[0], "vanished_groups": alone[1]}
+    return facts | {"groups": tuple(groups), "n_groups": len(both)}
 
 
 def _rows(columns: Mapping[str, ColumnDensity]) -> float:
