@@ -8,12 +8,17 @@ from gaussmix._lazy import face
 
 if TYPE_CHECKING:
     from gaussmix.tables.column import ColumnDensity as ColumnDensity
+    from gaussmix.tables.drift import ColumnDrift as ColumnDrift
+    from gaussmix.tables.drift import GroupDrift as GroupDrift
+    from gaussmix.tables.drift import TableComparison as TableComparison
+    from gaussmix.tables.drift import compare_tables as compare_tables
     from gaussmix.tables.estimator import TableDensity as TableDensity
 
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "column": ["ColumnDensity"],
+        "drift": ["ColumnDrift", "GroupDrift", "TableComparison", "compare_tables"],
         "estimator": ["TableDensity"],
     },
 )
