@@ -31,6 +31,8 @@ from gaussmix._typing import FloatArray
 
 MOST_ROWS, MOST_CELLS = 2**16, 2**23  # kept of a table: correlations are then known to .004; at most 64 MB
 _TERMS = 200  # of Mehler's series: binary columns with a latent correlation of .98 are within .001
+_FEW_TERMS, _FEW_REACH = 40, 0.6  # terms that are enough for latent correlations up to that
+_SOLVED = 1e-7
 _CELLS = 256  # that the ranks of a column without ties are put into for it
 _LARGEST = 1 - 1e-7  # latent correlation
 _LEAST_EIGENVALUE = 1e-8  # of R; what is drawn of two equal columns then differs by 1e-4 standard deviations
@@ -182,8 +184,8 @@ def rank_correlations(ranks: Sequence[Ranks], weights: FloatArray) -> tuple[Floa
     return np.where(spread * spread.T > 1e-12, np.clip(np.nan_to_num(found), -1, 1), 0.0), total
 
 
-def latent_correlation(r: FloatArray, coefficients: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Solve r(rho) = r for latent correlations, and give dr/drho there.
+def latent_correlation(r: FloatArray, coefficients: FloatArray) -> FloatArray:
+    """Solve r(rho) = r for latent correlations.
 
     Parameters
     ----------
@@ -194,48 +196,56 @@ def latent_correlation(r: FloatArray, coefficients: FloatArray) -> tuple[FloatAr
 
     Returns
     -------
-    rho, slope : ndarray of shape (L, L)
-        rho within +-(1 - 1e-7), also where no rho gives as much as r.
+    ndarray of shape (L, L)
+        Within +-(1 - 1e-7), also where no rho gives as much as r.
     """
     norm = np.sqrt(np.sum(coefficients**2, axis=1, keepdims=True))
-    c = coefficients / np.where(norm > 0, norm, 1.0)
-    low, high = np.full_like(r, -_LARGEST), np.full_like(r, _LARGEST)
-    rho, slope = r.copy(), np.ones_like(r)
-    for _ in range(60):
-        value, slope = np.zeros_like(r), np.zeros_like(r)
-        for column in c.T[::-1]:  # Horner, of r(rho) / rho
+    c = (coefficients / np.where(norm > 0, norm, 1.0)).T
+    i, j = np.triu_indices(len(r), 1)
+    target, out = r[i, j], np.eye(len(r))
+    found = _solve(target, c[:_FEW_TERMS], i, j)
+    far = np.flatnonzero(np.abs(found) > _FEW_REACH)
+    found[far] = _solve(target[far], c, i[far], j[far])
+    out[i, j] = out[j, i] = np.where(target == 0, 0.0, found)
+    return out
+
+
+def _solve(target: FloatArray, c: FloatArray, i: NDArray[np.int64], j: NDArray[np.int64]) -> FloatArray:
+    """rho (P,) with sum_n c_ni c_nj rho^n = target: Newton's steps within brackets."""
+    low, high = np.full_like(target, -_LARGEST), np.full_like(target, _LARGEST)
+    rho = target.copy()
+    for _ in range(40):
+        value, slope = np.zeros_like(target), np.zeros_like(target)
+        for row in c[::-1]:  # Horner, of r(rho) / rho
             slope = slope * rho + value
-            value = value * rho + np.multiply.outer(column, column)
+            value = value * rho + row[i] * row[j]
         slope, value = slope * rho + value, value * rho
-        low, high = np.where(value < r, rho, low), np.where(value < r, high, rho)
-        step = rho + (r - value) / np.where(slope > 0, slope, 1.0)
+        low, high = np.where(value < target, rho, low), np.where(value < target, high, rho)
+        step = rho + (target - value) / np.where(slope > 0, slope, 1.0)
         before, rho = rho, np.where((step > low) & (step < high), step, (low + high) / 2)
-        if np.abs(rho - before).max(initial=0.0) < 1e-9:
+        if np.abs(rho - before).max(initial=0.0) < _SOLVED:
             break
-    rho = np.where(r == 0, 0.0, rho)
-    np.fill_diagonal(rho, 1.0)
-    return rho, slope
+    return rho
 
 
-def shrunk(rho: FloatArray, slope: FloatArray, size: FloatArray) -> FloatArray:
-    """Correlations (L, L) shrunk towards 0 by what chance makes of them.
+def shrunk(r: FloatArray, size: FloatArray) -> FloatArray:
+    """Rank correlations (L, L), each of ``size`` rows, shrunk towards 0 by what chance makes of them.
 
-    Each is multiplied by tau^2 / (tau^2 + v), where v is its variance, (1 - rho^2)^2 / (size - 1) over the squared
-    slope of its rank correlation, and tau^2 what is left of the squares of all of them: sum rho^2 / (tau^2 + v) is
-    their number (Paule and Mandel 1982). With equal v that is the intensity of Ledoit and Wolf (2003) and of Schaefer
-    and Strimmer (2005), sum v / sum rho^2; columns that are mostly missing or hardly ever vary have larger v.
+    Each is multiplied by tau^2 / (tau^2 + v), where v is its variance, (1 - r^2)^2 / (size - 1), and tau^2 what is left
+    of the squares of all of them: sum r^2 / (tau^2 + v) is their number (Paule and Mandel 1982). With equal v that is
+    the intensity of Ledoit and Wolf (2003) and of Schaefer and Strimmer (2005), sum v / sum r^2; columns that are
+    mostly missing have larger v.
     """
-    known = (slope > 0) & (size > 1) & (rho != 0) & ~np.eye(len(rho), dtype=bool)
-    squares, found = rho[known] ** 2, np.zeros(int(known.sum()))
-    noise = 1 / ((size[known] - 1) * slope[known] ** 2)
+    known = (size > 1) & (r != 0) & ~np.eye(len(r), dtype=bool)
+    squares, found = r[known] ** 2, np.zeros(int(known.sum()))
     for _ in range(2):  # first the variance where there is no correlation
-        v = np.maximum(noise * (1 - found**2) ** 2, 1e-15)
+        v = np.maximum((1 - found**2) ** 2 / (size[known] - 1), 1e-15)
         low, high = 0.0, 1.0
         for _ in range(50):
             tau2 = (low + high) / 2
             low, high = (tau2, high) if np.sum(squares / (tau2 + v)) > len(v) else (low, tau2)
-        found = rho[known] * high / (high + v)
-    out = np.eye(len(rho))
+        found = r[known] * high / (high + v)
+    out = np.eye(len(r))
     out[known] = found
     return out
 
@@ -291,9 +301,11 @@ def order_categories(
     places = [np.where(np.isnan(c), size, c).astype(np.int64) for c, size in zip(codes, sizes, strict=True)]
     fixed, axes = _standardised(numeric, weights), [_indicators(c, weights) for c in codes]
     found: list[tuple[NDArray[np.int64], Ranks]] = []
-    for _ in range(_ROUNDS):
+    for _ in range(_ROUNDS if codes else 0):
+        others = np.ascontiguousarray(np.column_stack([fixed, *axes]))
+        ends = fixed.shape[1] + np.cumsum([0, *(axis.shape[1] for axis in axes)])
         found = [
-            _order(place, size, np.column_stack([fixed, *axes[:c], *axes[c + 1 :]]), weights)
+            _order(place, size, others, slice(*ends[c : c + 2]), weights)
             for c, (place, size) in enumerate(zip(places, sizes, strict=True))
         ]
         axes = [_standardised(ranks.scores[:, None], weights) for _, ranks in found]
@@ -301,40 +313,33 @@ def order_categories(
 
 
 def _order(
-    place: NDArray[np.int64], size: int, others: FloatArray, weights: FloatArray
+    place: NDArray[np.int64], size: int, columns: FloatArray, own: slice, weights: FloatArray
 ) -> tuple[NDArray[np.int64], Ranks]:
     """The order of ``size`` categories by the first axis of their means, and ranks by the orders of halves."""
-    order, coefficients = np.arange(size), np.zeros(_TERMS)
     scores = np.where(place < size, 0.0, np.nan)
     if size < 2:
-        return order, Ranks(scores, coefficients)
-    means, mass = _level_means(others, place, weights, size)
-    values, axis = np.zeros(size), np.zeros(others.shape[1])
-    if len(axis):
-        axis = np.linalg.svd((means - mass @ means / mass.sum()) * np.sqrt(mass)[:, None], full_matrices=False)[2][0]
-        values = means @ axis * np.sign(axis[np.argmax(np.abs(axis))])
-    order = np.argsort(np.argsort(values, kind="stable"))
-    coefficients = ranks_of(np.append(order, np.nan)[place], weights).coefficients
-    first = np.arange(len(place)) % 2 == 0
-    for half in (first, ~first):
-        found, _ = _level_means(others[half], place[half], weights[half], size)
-        by_half = np.argsort(
-            found @ axis * np.sign(axis[np.argmax(np.abs(axis))]) if len(axis) else values, kind="stable"
-        )
-        shares = mass[by_half] / mass.sum()
-        middle = np.empty(size + 1)
-        middle[by_half], middle[size] = np.cumsum(shares) - shares / 2 - 0.5, np.nan
-        scores[~half] = middle[place[~half]]
-    return order, Ranks(scores, coefficients)
+        return np.arange(size), Ranks(scores, np.zeros(_TERMS))
+    half = np.arange(len(place)) % 2
+    cells = csr_array((weights, (2 * place + half, np.arange(len(place)))), shape=(2 * size + 2, len(place)))
+    sums = np.delete((cells @ columns)[: 2 * size].reshape(size, 2, -1), own, axis=2)
+    mass = np.bincount(2 * place + half, weights, 2 * size + 2)[: 2 * size].reshape(size, 2)
+    means, total = _ratio(sums.sum(axis=1), mass.sum(axis=1)), mass.sum(axis=1)
+    centred = (means - total @ means / total.sum()) * np.sqrt(total)[:, None]
+    axis = np.linalg.svd(centred, full_matrices=False)[2][0] if centred.size else np.zeros(0)
+    axis = axis * np.sign(axis[np.argmax(np.abs(axis))]) if len(axis) else axis
+    order = np.argsort(np.argsort(means @ axis, kind="stable"))
+    for h in range(2):  # the other half's order
+        by_half = np.argsort(_ratio(sums[:, 1 - h], mass[:, 1 - h]) @ axis, kind="stable")
+        shares = total[by_half] / total.sum()
+        middle = np.full(size + 1, np.nan)
+        middle[by_half] = np.cumsum(shares) - shares / 2 - 0.5
+        scores[half == h] = middle[place[half == h]]
+    return order, Ranks(scores, ranks_of(np.append(order, np.nan)[place], weights).coefficients)
 
 
-def _level_means(
-    others: FloatArray, place: NDArray[np.int64], weights: FloatArray, size: int
-) -> tuple[FloatArray, FloatArray]:
-    """Means (size, q) of columns over the rows of each category, 0 where there are none; and the weight of the rows."""
-    mass = np.bincount(place, weights, size + 1)[:size]
-    groups = csr_array((weights, (place, np.arange(len(place)))), shape=(size + 1, len(place)))
-    return (groups @ others)[:size] / np.where(mass > 0, mass, 1.0)[:, None], mass
+def _ratio(sums: FloatArray, mass: FloatArray) -> FloatArray:
+    """Means (K, q) of categories, 0 where there is no row."""
+    return sums / np.where(mass > 0, mass, 1.0)[:, None]
 
 
 def _standardised(columns: FloatArray, weights: FloatArray) -> FloatArray:
@@ -395,9 +400,9 @@ class Copula:
         partly = np.flatnonzero(absent.any(axis=0) & ~absent.all(axis=0))
         ranks += [ranks_of(1.0 - absent[:, j], weights) for j in partly]
         r, size = rank_correlations(ranks, weights)
-        rho, slope = latent_correlation(r, np.array([each.coefficients for each in ranks]))
+        rho = latent_correlation(shrunk(r, size), np.array([each.coefficients for each in ranks]))
         own = np.array([(j, len(names) + k) for k, j in enumerate(partly)], np.int64).reshape(-1, 2)
-        correlation = _completed(shrunk(rho, slope, size), own)
+        correlation = _completed(rho, own)
         return cls(tuple(names), tuple(names[j] for j in partly), orders, correlation)
 
 
