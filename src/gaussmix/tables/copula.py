@@ -36,7 +36,7 @@ _SOLVED = 1e-7
 _CELLS = 256  # that the ranks of a column without ties are put into for it
 _LARGEST = 1 - 1e-7  # latent correlation
 _LEAST_EIGENVALUE = 1e-8  # of R; what is drawn of two equal columns then differs by 1e-4 standard deviations
-_ROUNDS = 3  # of ordering categories, each by the orders of the last
+_ROUNDS = 2  # of ordering categories, each by the orders of the last
 _COMMON = 30  # categories of another column that count in the first of them
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
