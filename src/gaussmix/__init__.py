@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gaussmix.density.mixture import GaussianMixture1D as GaussianMixture1D
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline as AttributeDiffusionPipeline
     from gaussmix.style.transfer import StyleTransfer as StyleTransfer
+    from gaussmix.tables.estimator import TableDensity as TableDensity
 
 __getattr__, __dir__, __all__ = face(
     __name__,
@@ -45,6 +46,7 @@ __getattr__, __dir__, __all__ = face(
         "diffusion": ["AttributeDiffusionPipeline"],
         "autoencoder": ["LatentGenerator"],
         "style": ["StyleTransfer"],
+        "tables": ["TableDensity"],
     },
     extra={"nn": "diffusion"},
 )

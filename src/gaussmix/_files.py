@@ -163,6 +163,12 @@ def write_tensors(
 
     A file of that name is replaced once the new one is whole. Raises OSError where it cannot be written.
     """
+    with whole_file(path, durable=True) as aside:
+        aside.write_bytes(tensor_bytes(tensors, kind, about))
+
+
+def tensor_bytes(tensors: Mapping[str, NDArray[Any]], kind: str, about: dict[str, str] | None = None) -> bytes:
+    """The bytes of the file that `write_tensors` writes."""
     metadata = {"format": f"gaussmix.{kind}", "version": "1", **(about or {})}
     data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
     header, start = _header(data)
@@ -170,8 +176,7 @@ def write_tensors(
     # safetensors itself would write metadata in another order each time.
     text = json.dumps({"__metadata__": metadata, **header}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with whole_file(path, durable=True) as aside:
-        aside.write_bytes(b"".join([len(text).to_bytes(8, "little"), text, memoryview(data)[start:]]))
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(data)[start:]])
 
 
 def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[Tensors, dict[str, str]]:
@@ -180,7 +185,11 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[Tensors, dict
     Raises ValueError for a file that is cut short, damaged, of another format or another version, FileNotFoundError for
     none.
     """
-    data = Path(path).read_bytes()
+    return tensors_of(Path(path).read_bytes(), kind, str(path))
+
+
+def tensors_of(data: bytes, kind: str, path: str) -> tuple[Tensors, dict[str, str]]:
+    """`read_tensors` of the bytes of a file that errors call ``path``."""
     try:
         tensors = load(data)
         header, start = _header(data)

@@ -20,9 +20,10 @@ from gaussmix._typing import FloatArray
 from gaussmix.conditional import stored
 from gaussmix.conditional.calibration import ConditionalReport, conformal_level
 from gaussmix.conditional.distribution import ConditionalMixture
-from gaussmix.conditional.features import as_level, read_table
+from gaussmix.conditional.features import read_table
 from gaussmix.conditional.learning import STAGES
 from gaussmix.conditional.model import ConditionalModel, Options, learn_model
+from gaussmix.density.columns import as_level
 
 
 class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray
 from gaussmix.conditional.folds import Fold
-from gaussmix.density.columns import is_missing, series_values
+from gaussmix.density.columns import as_level, is_missing, series_values
 
 MOST_HOT = 12  # levels that have a column each
 _FAR = 100.0  # ranges from zero, from which on a column is moved there
@@ -186,14 +186,6 @@ def read_table(X: Any, categorical: Sequence[str | int]) -> tuple[list[NDArray[A
     read = _read_array if isinstance(frame, Mapping) else _read_series
     found = [read(each, name in chosen, name) for each, name in zip(columns, names, strict=True)]
     return found, [str(name) for name in names]
-
-
-def as_level(value: Any) -> str | None:
-    """A category's name; whole numbers are written as such, so that 3 and 3.0 are one, and no digit is lost."""
-    if is_missing(value):
-        return None
-    whole = isinstance(value, float | np.floating) and np.isfinite(value) and value == int(value)
-    return str(int(value)) if whole else str(value)
 
 
 def _read_array(values: Any, categorical: bool, name: Any) -> NDArray[Any]:

@@ -120,7 +120,7 @@ def _array_columns(X: Any, known: Sequence[Quantity]) -> tuple[NDArray[Any], Qua
     X = np.asarray(X)
     columns = [X] if X.ndim == 1 else list(X.T) if X.ndim == 2 else []
     if X.dtype.kind == "O" and any(map(_holds_dates, columns)):
-        return _stack([_Column(j, *_from_objects(column, j)) for j, column in enumerate(columns)], X.ndim == 1, known)
+        return _stack([_Column(j, *from_objects(column, j)) for j, column in enumerate(columns)], X.ndim == 1, known)
     if X.dtype.kind not in "mM":
         return _checked(X, known, range(len(columns)))
     return _stack([_Column(j, column) for j, column in enumerate(columns)], X.ndim == 1, known)
@@ -141,7 +141,7 @@ def _series_column(series: Any) -> _Column:
         zone = getattr(kind, "time_zone", None)
     values = series.to_numpy()
     if values.dtype.kind == "O":
-        values, zone = _from_objects(values, name)
+        values, zone = from_objects(values, name)
     elif values.dtype.kind not in "fiubmM" or (
         kind in (nw.String, nw.Categorical, nw.Enum) and values.dtype.kind == "U"
     ):
@@ -177,13 +177,21 @@ def is_missing(value: Any) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType", "MaskedConstant")
 
 
+def as_level(value: Any) -> str | None:
+    """A category's name; whole numbers are written as such, so that 3 and 3.0 are one, and no digit is lost."""
+    if is_missing(value):
+        return None
+    whole = isinstance(value, float | np.floating) and np.isfinite(value) and value == int(value)
+    return str(int(value)) if whole else str(value)
+
+
 def _holds_dates(values: NDArray[Any]) -> bool:
     """Whether the first object that is not missing is a date or a duration."""
     first = next((value for value in values if not is_missing(value)), None)
     return isinstance(first, datetime.date | datetime.timedelta | np.datetime64 | np.timedelta64)
 
 
-def _from_objects(values: NDArray[Any], name: Any) -> tuple[NDArray[Any], str | None]:
+def from_objects(values: NDArray[Any], name: Any) -> tuple[NDArray[Any], str | None]:
     """Numbers, datetime64 or timedelta64 of Python objects that are all of one kind, and the zone of dates."""
     given = [row for row, value in enumerate(values) if not is_missing(value)]
     first: Any = values[given[0]] if given else 0.0

@@ -453,7 +453,7 @@ def add_columns(
     if n_jobs == 0:
         raise ValueError("n_jobs is 0; give a number of threads from 1 on, or -1 for all processors")
     n_threads = 1 if n_jobs is None else n_jobs if n_jobs > 0 else max((os.cpu_count() or 1) + 1 + n_jobs, 1)
-    weights = None if sample_weight is None else _checked_weights(sample_weight, len(table))
+    weights = None if sample_weight is None else check_weights(sample_weight, len(table))
     if weights is not None and weights.dtype.kind == "i" and len(weights):
         _require_room(counts, float(weights.max()) * len(weights))
     n_rows = max(1, len(table)) if table.flags.f_contiguous else ROWS
@@ -513,7 +513,7 @@ def _require_room(counts: Sequence[BinnedCounts], more: float) -> None:
         raise ValueError(f"{more:g} more points would pass 2^62, the most that can be counted: use smaller frequencies")
 
 
-def _checked_weights(sample_weight: ArrayLike, n: int) -> NDArray[Any]:
+def check_weights(sample_weight: ArrayLike, n: int) -> NDArray[Any]:
     """Frequencies as int64 or importance weights as float64, (n,). Raises TypeError, ValueError."""
     if np.ma.is_masked(sample_weight):
         raise ValueError(

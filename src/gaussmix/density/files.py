@@ -12,7 +12,7 @@ import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +143,8 @@ class TableSource(AbstractContextManager):
 
     columns: dict[str, Quantity | None]
     """What the numbers of each column stand for, by name; None of text."""
+    booleans: set[str]
+    """Columns whose numbers are 0 for false and 1 for true."""
     notes: list[str]
     """Which cell is read as what, of each column where that is not plain."""
     total: int
@@ -160,6 +162,7 @@ class TableSource(AbstractContextManager):
         numbers_only: bool = False,
     ):
         self._files, self._batch_rows, self._numbers_only = files, batch_rows, numbers_only
+        self._show: Callable[[int], None] = lambda done: None
         self._missing = frozenset(missing)
         self._sentinels = np.array([float(mark) for mark in missing if _is_float(mark)])
         first, self._first = self._open_first()
@@ -167,6 +170,7 @@ class TableSource(AbstractContextManager):
         repeated = {name for name in first.names if first.names.count(name) > 1} if len(chosen) > 1 else set()
         self._names = [str(j) if first.names[j] in repeated else first.names[j] for j in chosen]
         self.columns = {name: first.quantity(j) for name, j in zip(self._names, chosen, strict=True)}
+        self.booleans = {name for name, j in zip(self._names, chosen, strict=True) if first.is_boolean(j)}
         self.total, self.done, self.notes = sum(file.size for file in files), 0, []
         for name, j in zip(self._names, chosen, strict=True):
             if numbers_only:
@@ -178,10 +182,21 @@ class TableSource(AbstractContextManager):
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         for arrays, done in self._batches:
             self.done = done
+            self._show(done)
             yield dict(zip(self._names, arrays, strict=True))
 
     def __exit__(self, *error: object) -> None:
         self._batches.close()
+
+    def watched(self, show: Callable[[int], None]) -> TableSource:
+        """The same, which says after each batch how much of ``total`` has been read."""
+        self._show = show
+        return self
+
+    def sized(self, cells: int, least: int = LEAST_ROWS) -> TableSource:
+        """The same in batches of at most so many cells, and at least so many rows."""
+        self._batch_rows = min(self._batch_rows, max(cells // max(len(self.columns), 1), least))
+        return self
 
     def _open_first(self) -> tuple[TableFile, int]:
         """The first file that has rows, and its number; of a single file the error says what is wrong with it."""

@@ -70,9 +70,7 @@ class StoredModel:
         reports, counts, mixtures = [FitReport.from_dict(facts) for facts in written], [], []
         for j, report in enumerate(reports):
             counts.append(BinnedCounts.from_tensors(_part(tensors, f"{j}.counts.")))
-            learnt = _part(tensors, f"{j}.mixture.")
-            kind = LatticeMixture1D if "probabilities" in learnt else GaussianMixture1D
-            mixtures.append(kind.from_tensors(learnt))
+            mixtures.append(read_mixture(tensors, f"{j}.mixture."))
             check_report(report, counts[-1], mixtures[-1])
         bases = tuple(basis and GaussianBasis(**_tupled(basis)) for basis in json.loads(about["bases"]))
         quantities = json.loads(about.get("quantities", "[]")) or [{}] * len(reports)
@@ -92,6 +90,13 @@ class StoredModel:
             tuple(Quantity(**facts) for facts in quantities),
             [str(name) for name in names],
         )
+
+
+def read_mixture(tensors: Tensors, prefix: str) -> GaussianMixture1D:
+    """The mixture whose arrays have names with that prefix. Raises ValueError."""
+    learnt = _part(tensors, prefix)
+    kind = LatticeMixture1D if "probabilities" in learnt else GaussianMixture1D
+    return kind.from_tensors(learnt)
 
 
 def _part(tensors: Tensors, prefix: str) -> Tensors:

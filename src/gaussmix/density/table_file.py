@@ -46,6 +46,10 @@ class TableFile:
         """What the numbers of column j stand for; None of text."""
         raise NotImplementedError
 
+    def is_boolean(self, j: int) -> bool:
+        """Whether the numbers of column j are 0 for false and 1 for true."""
+        return False
+
     def batches(self, chosen: Sequence[int], batch_rows: int) -> Batches:
         """Columns by their numbers, of about ``batch_rows`` rows. Raises ValueError for damage and wrong cells."""
         raise NotImplementedError
@@ -117,6 +121,9 @@ class WithFolders(TableFile):
             return self._table.quantity(j)
         return NUMBER if find_style([value]).kind == "plain" else None
 
+    def is_boolean(self, j: int) -> bool:
+        return self._own(j) is None and self._table.is_boolean(j)
+
     def note(self, j: int) -> str:
         return self._table.note(j) if self._own(j) is None else ""
 
@@ -154,6 +161,9 @@ class NpyFile(TableFile):
 
     def quantity(self, j: int) -> Quantity:
         return Quantity.of(self._dtype)
+
+    def is_boolean(self, j: int) -> bool:
+        return self._dtype.kind == "b"
 
     def batches(self, chosen: Sequence[int], batch_rows: int) -> Batches:
         width, size = len(self.names), self._dtype.itemsize
@@ -223,6 +233,9 @@ class ArrowFile(TableFile):
         example = arrow_values(_empty_array(kind))
         return Quantity.of(example.dtype, getattr(kind, "tz", None))
 
+    def is_boolean(self, j: int) -> bool:
+        return str(self._schema.field(j).type) == "bool"
+
     def require_readable(self, j: int) -> None:
         field = self._schema.field(j)
         if not is_readable(field.type):
@@ -237,10 +250,7 @@ class ArrowFile(TableFile):
             for batch in self._record_batches(chosen, batch_rows):
                 done += len(batch)
                 columns = [batch.column(name) for name in names]
-                yield (
-                    [arrow_values(c) if is_readable(c.type) else np.array(c.to_pylist(), object) for c in columns],
-                    done,
-                )
+                yield [arrow_values(c) if is_readable(c.type) else _objects(c) for c in columns], done
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.label}, column {said}, after row {done}: {shown(str(error), 400)}") from error
 
@@ -259,6 +269,21 @@ class ArrowFile(TableFile):
             for i in range(reader.num_record_batches):
                 batch = reader.get_batch(i)
                 yield from (batch.slice(start, batch_rows) for start in range(0, len(batch), batch_rows))
+
+
+def _objects(array: Any) -> NDArray[Any]:
+    """Python's objects; a text that repeats is made once."""
+    import pyarrow as pa
+
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        array = array.dictionary_encode()
+    if not pa.types.is_dictionary(array.type):
+        found = np.empty(len(array), object)
+        found[:] = array.to_pylist()
+        return found
+    names = np.array([*array.dictionary.to_pylist(), None], object)
+    codes = arrow_values(array.indices)
+    return names[np.where(np.isnan(codes), -1, codes).astype(np.int64) if codes.dtype.kind == "f" else codes]
 
 
 def _empty_array(kind: Any) -> Any:
@@ -297,6 +322,9 @@ class PolarsFile(TableFile):
 
     def quantity(self, j: int) -> Quantity | None:
         return self._quantities[j]
+
+    def is_boolean(self, j: int) -> bool:
+        return str(self._schema[self.names[j]]) == "Boolean"
 
     def require_readable(self, j: int) -> None:
         if self._quantities[j] is None:

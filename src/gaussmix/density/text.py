@@ -123,6 +123,9 @@ class _TextFile(TableFile):
         style = self.style(j)
         return None if style.kind == "text" else style.quantity
 
+    def is_boolean(self, j: int) -> bool:
+        return self.style(j).kind == "boolean"
+
     def note(self, j: int) -> str:
         return self.style(j).note
 

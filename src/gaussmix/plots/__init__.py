@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gaussmix.plots.densities import PAIR as PAIR
     from gaussmix.plots.densities import draw_density as draw_density
     from gaussmix.plots.densities import histogram_bars as histogram_bars
+    from gaussmix.plots.densities import plot_columns as plot_columns
     from gaussmix.plots.densities import plot_comparison as plot_comparison
     from gaussmix.plots.densities import plot_density as plot_density
     from gaussmix.plots.densities import save_figure as save_figure
@@ -35,6 +36,7 @@ __getattr__, __dir__, __all__ = face(
             "PAIR",
             "draw_density",
             "histogram_bars",
+            "plot_columns",
             "plot_comparison",
             "plot_density",
             "save_figure",

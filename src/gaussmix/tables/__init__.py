@@ -1,0 +1,19 @@
+"""Whole tables: what each column looks like, by group, learnt in one pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gaussmix._lazy import face
+
+if TYPE_CHECKING:
+    from gaussmix.tables.column import ColumnDensity as ColumnDensity
+    from gaussmix.tables.estimator import TableDensity as TableDensity
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "column": ["ColumnDensity"],
+        "estimator": ["TableDensity"],
+    },
+)

@@ -1,0 +1,246 @@
+"""Tables of whatever people hold, batch by batch, as columns of numbers and of categories.
+
+Data frames and arrays come whole, what has not been read yet and files in batches of some hundred thousand rows.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaussmix._typing import FloatArray
+from gaussmix.density.columns import (
+    arrow_values,
+    as_level,
+    from_objects,
+    is_missing,
+    is_readable,
+    series_values,
+    stream_batches,
+)
+from gaussmix.density.files import TableSource, open_table
+from gaussmix.density.quantity import NUMBER, Quantity, holds_integers
+
+
+_BATCH_CELLS, _LEAST_ROWS = 1 << 20, 1 << 16  # of files: 8 MiB of numbers, but some ten thousand rows at least
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A column (N,) of a batch: numbers, dates and durations in seconds; or categories ``names[codes]``, -1 missing."""
+
+    numbers: FloatArray | None
+    quantity: Quantity = NUMBER
+    names: Sequence[str] = ()
+    codes: Any = None
+    integers: bool = False
+
+    def as_categories(self) -> Cells:
+        """Of numbers too."""
+        if self.numbers is None:
+            return self
+        known = ~np.isnan(self.numbers)
+        found, codes = np.unique(self.numbers[known], return_inverse=True)
+        values = found.tolist() if self.quantity.kind == "number" else self.quantity.to_data(found).tolist()
+        places = np.full(len(self.numbers), -1)
+        places[known] = codes
+        return Cells(None, NUMBER, [as_level(value) or "" for value in values], places)
+
+    def take(self, rows: Any) -> Cells:
+        """Some of the rows."""
+        if self.numbers is None:
+            return replace(self, codes=self.codes[rows])
+        return replace(self, numbers=self.numbers[rows])
+
+    def __len__(self) -> int:
+        return len(self.codes if self.numbers is None else self.numbers)
+
+
+Batch = dict[str, Cells]
+
+
+def is_files(X: Any) -> bool:
+    """Whether X names files, or is of open ones."""
+    if isinstance(X, TableSource):
+        return True
+    named = X if isinstance(X, list | tuple) and X else [X]
+    return all(isinstance(each, str | os.PathLike) for each in named)
+
+
+def batches_of(X: Any, missing: Collection[str] = (), columns: Sequence[str] | None = None) -> Iterator[Batch]:
+    """The batches of a table; of files ``columns`` alone are read, and ``missing`` stands for what is missing."""
+    if isinstance(X, TableSource):
+        yield from file_batches(X)
+        return
+    if is_files(X):
+        with open_table(X, columns, missing=missing) as source:
+            yield from file_batches(source)
+        return
+    batches = stream_batches(X)
+    for batch in [X] if batches is None else _gathered(batches):
+        yield read_batch(batch)
+
+
+def _gathered(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same; small Arrow tables together, so that none has few rows."""
+    waiting: list[Any] = []
+    for batch in batches:
+        if type(batch).__module__.partition(".")[0] != "pyarrow":
+            yield batch
+            continue
+        import pyarrow as pa
+
+        waiting.append(batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch]))
+        if sum(each.num_rows for each in waiting) >= _LEAST_ROWS:
+            yield pa.concat_tables(waiting) if len(waiting) > 1 else waiting[0]
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def file_batches(source: TableSource) -> Iterator[Batch]:
+    """Those of an open `TableSource`."""
+    for columns in source.sized(_BATCH_CELLS, _LEAST_ROWS):
+        yield {
+            name: _read_array(values, source.columns[name], name, name in source.booleans)
+            for name, values in columns.items()
+        }
+
+
+def read_batch(X: Any) -> Batch:
+    """The columns of a data frame, an Arrow table, a mapping of arrays or an array (N,) or (N, D)."""
+    library = type(X).__module__.partition(".")[0]
+    if isinstance(X, Mapping):
+        return _named([(name, _read_array(np.asarray(values), None, name)) for name, values in X.items()])
+    if library in ("numpy", "builtins"):
+        table = np.ma.filled(X.astype(np.float64), np.nan) if np.ma.isMaskedArray(X) else np.asarray(X)
+        if table.dtype.names:
+            return _named([(name, _read_array(table[name], None, name)) for name in table.dtype.names])
+        table = table.reshape(-1, 1) if table.ndim == 1 else table
+        if table.ndim != 2:
+            raise ValueError(f"X has shape {table.shape}; a table is (N, D), or a data frame")
+        return {str(j): _read_array(table[:, j], None, str(j)) for j in range(table.shape[1])}
+    if library == "pyarrow" or (hasattr(X, "__arrow_c_stream__") and library not in ("pandas", "polars")):
+        import pyarrow as pa
+
+        table = pa.table(X)
+        return _named([(name, _read_arrow(table.column(j), name)) for j, name in enumerate(table.schema.names)])
+    import narwhals.stable.v2 as nw
+
+    if library == "pandas" and hasattr(X, "columns"):  # narwhals refuses names that repeat
+        series = [(X.columns[j], X.iloc[:, j]) for j in range(X.shape[1])]
+        return _named([(name, _read_series(nw.from_native(each, series_only=True), name)) for name, each in series])
+    frame = nw.from_native(X)
+    if isinstance(frame, nw.LazyFrame):
+        frame = frame.collect()
+    return _named([(name, _read_series(frame[:, j], name)) for j, name in enumerate(frame.columns)])
+
+
+def _named(columns: list[tuple[Any, Cells]]) -> Batch:
+    found = {str(name): cells for name, cells in columns}
+    if len(found) < len(columns):
+        names = [str(name) for name, _ in columns]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the table has several columns {twice!r}; give each its own name")
+    return found
+
+
+def numbers_of(values: NDArray[Any], zone: str | None = None) -> Cells:
+    """Numbers, datetime64 or timedelta64 (N,)."""
+    quantity = Quantity.of(values.dtype, zone)
+    if quantity.kind != "number":
+        quantity = Quantity(quantity.kind, "s", quantity.resolution if quantity.resolution != "D" else "s", zone)
+    return Cells(np.asarray(quantity.to_numbers(values), np.float64), quantity, integers=holds_integers(values))
+
+
+def _read_array(values: NDArray[Any], quantity: Quantity | None, name: Any, boolean: bool = False) -> Cells:
+    if values.ndim != 1:
+        raise ValueError(f"column {name!r} has shape {values.shape}; it must be (N,)")
+    if boolean:
+        values = np.where(np.isnan(values), -1, values).astype(np.int64) if values.dtype.kind == "f" else values
+        return Cells(None, NUMBER, ("false", "true"), values.astype(np.int64))
+    if values.dtype.kind == "b":
+        return Cells(None, NUMBER, ("false", "true"), values.astype(np.int64))
+    if values.dtype.kind in "fiumM":
+        return numbers_of(values, quantity.zone if quantity else None)
+    return _coded(values.tolist(), name)
+
+
+def _coded(values: list[Any], name: Any) -> Cells:
+    """Python's objects: dates and numbers if all are, categories otherwise."""
+    if not {str, type(None)} >= {*map(type, values)}:
+        given = [value for value in values if not is_missing(value)]
+        if given and all(isinstance(value, bool | np.bool_) for value in given):
+            codes = [-1 if is_missing(value) else int(value) for value in values]
+            return Cells(None, NUMBER, ("false", "true"), np.array(codes, np.int64))
+        if given and isinstance(given[0], Real | Decimal | datetime.date | datetime.timedelta | np.generic):
+            objects = np.empty(len(values), object)
+            objects[:] = values
+            with suppress(TypeError):  # several kinds are categories
+                return numbers_of(*from_objects(objects, name))
+        values = [_level(value, name) for value in values]
+    names = sorted({*values} - {None})
+    numbers = {None: -1, **{level: k for k, level in enumerate(names)}}
+    return Cells(None, NUMBER, names, np.fromiter(map(numbers.__getitem__, values), np.int64, len(values)))
+
+
+def _level(value: Any, name: Any) -> str | None:
+    if isinstance(value, list | dict | tuple | set | np.ndarray):
+        raise ValueError(f"column {name!r} holds a {type(value).__name__} a row; leave it out, or choose columns")
+    return as_level(value)
+
+
+def _read_series(series: Any, name: Any) -> Cells:
+    """Of narwhals."""
+    import narwhals.stable.v2 as nw
+
+    kind = series.dtype
+    if kind == nw.Boolean:
+        codes = series.cast(nw.Int8).fill_null(-1).to_numpy() if series.null_count() else series.to_numpy()
+        return Cells(None, NUMBER, ("false", "true"), codes.astype(np.int64))
+    if kind.is_numeric() or (kind.is_temporal() and kind != nw.Time):
+        return numbers_of(*series_values(series.to_native()))
+    if kind == nw.Object or kind == nw.Unknown or not _has_arrow():
+        return _coded(series.to_list(), name)
+    return _read_arrow(series.to_arrow(), name)
+
+
+def _has_arrow() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("pyarrow") is not None
+
+
+def _read_arrow(column: Any, name: Any) -> Cells:
+    """An Arrow array, whole or in pieces."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    pieces = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    if pa.types.is_boolean(kind):
+        parts = [pc.fill_null(piece.cast(pa.int8()), -1).to_numpy(zero_copy_only=False) for piece in pieces]
+        return Cells(None, NUMBER, ("false", "true"), np.concatenate([np.zeros(0, np.int64), *parts]))
+    if is_readable(kind):
+        parts = [arrow_values(piece) for piece in pieces]
+        values = parts[0] if len(parts) == 1 else np.concatenate(parts or [np.zeros(0)])
+        return numbers_of(values, getattr(kind, "tz", None))
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        return _coded([value for piece in pieces for value in piece.to_pylist()], name)
+    names: dict[str, int] = {}
+    parts = []
+    for piece in pieces:
+        coded = piece if pa.types.is_dictionary(piece.type) else piece.dictionary_encode()
+        known = [names.setdefault(each, len(names)) for each in coded.dictionary.to_pylist()]
+        codes = arrow_values(pc.fill_null(coded.indices, -1) if coded.indices.null_count else coded.indices)
+        parts.append(np.append(np.array(known, np.int64), -1)[codes])
+    return Cells(None, NUMBER, list(names), np.concatenate([np.zeros(0, np.int64), *parts]))
