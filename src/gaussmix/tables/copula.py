@@ -16,20 +16,21 @@ Inputs for this are the rows of a `RowSample`, which is bounded and the same for
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from scipy.special import ndtri
 
 from gaussmix._typing import FloatArray
+from gaussmix.tables.rows import RowSample
 
-MOST_ROWS, MOST_CELLS = 2**16, 2**23  # kept of a table: correlations are then known to .004; at most 64 MB
+if TYPE_CHECKING:
+    from gaussmix.tables.column import ColumnDensity
+
 _TERMS = 200  # of Mehler's series: binary columns with a latent correlation of .98 are within .001
 _FEW_TERMS, _FEW_REACH = 40, 0.6  # terms that are enough for latent correlations up to that
 _SOLVED = 1e-7
@@ -37,88 +38,8 @@ _CELLS = 256  # that the ranks of a column without ties are put into for it
 _LARGEST = 1 - 1e-7  # latent correlation
 _LEAST_EIGENVALUE = 1e-8  # of R; what is drawn of two equal columns then differs by 1e-4 standard deviations
 _ROUNDS = 2  # of ordering categories, each by the orders of the last
+_FOLDS = 5  # of rows, for that
 _COMMON = 30  # categories of another column that count in the first of them
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-# -- rows
-
-
-class RowSample:
-    """A uniform sample of the distinct rows of a table, with how often each occurs: those of least hash.
-
-    Which rows stay depends on what they hold, not on where they stand: chunks, files and partitions in any order give
-    the same sample. Rows are numbers, NaN where missing; those of categories are places in ``levels``.
-    """
-
-    def __init__(self, n_columns: int, limit: int | None = None):
-        self.limit = limit or max(1, min(MOST_ROWS, MOST_CELLS // max(n_columns, 1)))
-        self.keys = np.zeros(0, np.uint64)
-        self.rows = np.zeros((0, n_columns))
-        self.weights = np.zeros(0)
-        self.levels: list[list[str]] = [[] for _ in range(n_columns)]
-
-    def add(
-        self, columns: Sequence[NDArray[Any]], levels: Sequence[list[str] | None], weights: FloatArray | None = None
-    ) -> Self:
-        """Take in rows: a (N,) array a column, of numbers, or of places in its ``levels`` (-1 or NaN: missing)."""
-        n, keys = len(columns[0]), hash_rows(columns, levels)
-        weights = np.ones(n) if weights is None else np.asarray(weights, np.float64)
-        kept = weights > 0
-        if len(self.keys) == self.limit:
-            kept &= keys <= self.keys[-1]
-        elif n > self.limit:
-            kept &= keys <= np.partition(keys, self.limit - 1)[self.limit - 1]
-        chunk = RowSample(len(columns), self.limit)
-        chunk.keys, chunk.weights = keys[kept], weights[kept]
-        chunk.rows = np.column_stack([np.asarray(values)[kept].astype(np.float64) for values in columns])
-        for j, names in enumerate(levels):
-            if names is not None:
-                chunk.levels[j] = list(names)
-                chunk.rows[chunk.rows[:, j] < 0, j] = np.nan
-        return self.merge(chunk)
-
-    def merge(self, other: RowSample) -> Self:
-        """Take in another sample."""
-        rows = other.rows.copy()
-        for j, names in enumerate(other.levels):
-            if names != self.levels[j]:
-                place = {name: k for k, name in enumerate(self.levels[j])}
-                codes = np.array([place.setdefault(name, len(place)) for name in names] + [np.nan])
-                rows[:, j] = codes[np.where(np.isnan(rows[:, j]), len(names), rows[:, j]).astype(np.int64)]
-                self.levels[j] = list(place)
-        keys, first, inverse = np.unique(
-            np.concatenate([self.keys, other.keys]), return_index=True, return_inverse=True
-        )
-        weights = np.bincount(inverse, np.concatenate([self.weights, other.weights]), len(keys))
-        first = first[: self.limit]
-        self.keys, self.weights = keys[: self.limit], weights[: self.limit]
-        self.rows = np.concatenate([self.rows, rows])[first]
-        return self
-
-
-def hash_rows(columns: Sequence[NDArray[Any]], levels: Sequence[Sequence[str] | None]) -> NDArray[np.uint64]:
-    """64 bits (N,) of each row; the arguments are those of `RowSample.add`."""
-    keys = np.zeros(len(columns[0]), np.uint64)
-    for values, names in zip(columns, levels, strict=True):
-        keys = _mixed(keys * _GOLDEN + _hashes(np.asarray(values), names))
-    return keys
-
-
-def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def _hashes(values: NDArray[Any], names: Sequence[str] | None) -> NDArray[np.uint64]:
-    if names is not None:
-        of_names = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") for name in names]
-        codes = np.nan_to_num(values, nan=-1).astype(np.int64)
-        return np.array([*of_names, 1], np.uint64)[codes]  # the last one, -1, is missing
-    numbers = np.asarray(values, np.float64) + 0.0  # -0 is 0
-    return np.where(np.isnan(numbers), np.uint64(1), _mixed(numbers.view(np.uint64)))
 
 
 # -- correlations of ranks
@@ -294,8 +215,8 @@ def order_categories(
     Returns
     -------
     list of (ndarray of shape (K,), Ranks)
-        For each column the place of each category in its order; and ranks in which each half of the rows has the order
-        that the other half alone gives. So many rare categories do not seem associated with what they were ordered by.
+        For each column the place of each category in its order; and ranks in which each fifth of the rows has the order
+        that the others alone give. So many rare categories do not seem associated with what they were ordered by.
     """
     sizes = [int(np.nanmax(c, initial=-1)) + 1 for c in codes]
     places = [np.where(np.isnan(c), size, c).astype(np.int64) for c, size in zip(codes, sizes, strict=True)]
@@ -315,31 +236,35 @@ def order_categories(
 def _order(
     place: NDArray[np.int64], size: int, columns: FloatArray, own: slice, weights: FloatArray
 ) -> tuple[NDArray[np.int64], Ranks]:
-    """The order of ``size`` categories by the first axis of their means, and ranks by the orders of halves."""
+    """The order of ``size`` categories by the first axis of their means, and ranks by the orders of folds."""
     scores = np.where(place < size, 0.0, np.nan)
     if size < 2:
         return np.arange(size), Ranks(scores, np.zeros(_TERMS))
-    half = np.arange(len(place)) % 2
-    cells = csr_array((weights, (2 * place + half, np.arange(len(place)))), shape=(2 * size + 2, len(place)))
-    sums = np.delete((cells @ columns)[: 2 * size].reshape(size, 2, -1), own, axis=2)
-    mass = np.bincount(2 * place + half, weights, 2 * size + 2)[: 2 * size].reshape(size, 2)
-    means, total = _ratio(sums.sum(axis=1), mass.sum(axis=1)), mass.sum(axis=1)
+    from scipy.sparse import csr_array  # late: a table without a copula does without
+
+    fold = np.arange(len(place)) % _FOLDS
+    cell, n_cells = _FOLDS * place + fold, _FOLDS * size
+    groups = csr_array((weights, (cell, np.arange(len(place)))), shape=(n_cells + _FOLDS, len(place)))
+    sums = np.delete((groups @ columns)[:n_cells].reshape(size, _FOLDS, -1), own, axis=2)
+    mass = np.bincount(cell, weights, n_cells + _FOLDS)[:n_cells].reshape(size, _FOLDS)
+    all_sums, total = sums.sum(axis=1), mass.sum(axis=1)
+    means = _ratio(all_sums, total)
     centred = (means - total @ means / total.sum()) * np.sqrt(total)[:, None]
     axis = np.linalg.svd(centred, full_matrices=False)[2][0] if centred.size else np.zeros(0)
     axis = axis * np.sign(axis[np.argmax(np.abs(axis))]) if len(axis) else axis
     order = np.argsort(np.argsort(means @ axis, kind="stable"))
-    for h in range(2):  # the other half's order
-        by_half = np.argsort(_ratio(sums[:, 1 - h], mass[:, 1 - h]) @ axis, kind="stable")
-        shares = total[by_half] / total.sum()
+    for k in range(_FOLDS):
+        of_others = np.argsort(_ratio(all_sums - sums[:, k], total - mass[:, k]) @ axis, kind="stable")
+        shares = total[of_others] / total.sum()
         middle = np.full(size + 1, np.nan)
-        middle[by_half] = np.cumsum(shares) - shares / 2 - 0.5
-        scores[half == h] = middle[place[half == h]]
+        middle[of_others] = np.cumsum(shares) - shares / 2 - 0.5
+        scores[fold == k] = middle[place[fold == k]]
     return order, Ranks(scores, ranks_of(np.append(order, np.nan)[place], weights).coefficients)
 
 
 def _ratio(sums: FloatArray, mass: FloatArray) -> FloatArray:
-    """Means (K, q) of categories, 0 where there is no row."""
-    return sums / np.where(mass > 0, mass, 1.0)[:, None]
+    """Means (K, q) of categories, 0 where there is no row (or what rounding left of one)."""
+    return np.where(mass > 1e-9, 1.0, 0.0)[:, None] * sums / np.where(mass > 1e-9, mass, 1.0)[:, None]
 
 
 def _standardised(columns: FloatArray, weights: FloatArray) -> FloatArray:
@@ -378,32 +303,56 @@ class Copula:
     correlation: FloatArray
 
     @classmethod
-    def fit(cls, sample: RowSample, names: Sequence[str], categories: Sequence[bool]) -> Copula:
-        """Learn it from a sample of rows; ``categories`` says which columns are not numbers."""
-        rows, weights = sample.rows, sample.weights
-        ranks: list[Any] = [
-            None if category else ranks_of(column, weights) for column, category in zip(rows.T, categories, strict=True)
-        ]
-        numeric = np.column_stack([np.zeros((len(rows), 0)), *(each.scores for each in ranks if each is not None)])
-        coded, orders = [j for j, category in enumerate(categories) if category], {}
-        levels = [np.unique(rows[:, j][~np.isnan(rows[:, j])], return_inverse=True) for j in coded]
-        codes = []
-        for j, (_, inverse) in zip(coded, levels, strict=True):
+    def independent(cls, names: Sequence[str], missing: Sequence[str]) -> Copula:
+        """That of columns which have nothing to do with each other."""
+        return cls(tuple(names), tuple(missing), {}, np.eye(len(names) + len(missing)))
+
+    @classmethod
+    def fit(cls, sample: RowSample, columns: Mapping[str, ColumnDensity]) -> Copula:
+        """Learn it from a sample of rows, whose columns are these by name in alphabetical order."""
+        rows, weights, names = sample.rows, sample.weights, sorted(columns)
+        coded = [j for j, name in enumerate(names) if columns[name].frequencies is not None]
+        numbers = [j for j in range(len(names)) if j not in coded]
+        ranks: dict[int, Ranks] = {j: ranks_of(rows[:, j], weights) for j in numbers}
+        codes, levels, orders = [], [], {}
+        for j in coded:
+            present = ~np.isnan(rows[:, j])
+            found, inverse = np.unique(rows[present, j], return_inverse=True)
             codes.append(np.full(len(rows), np.nan))
-            codes[-1][~np.isnan(rows[:, j])] = inverse
-        for j, (present, _), (order, found) in zip(
-            coded, levels, order_categories(codes, numeric, weights), strict=True
-        ):
-            ranks[j] = found
-            orders[names[j]] = [sample.levels[j][int(present[k])] for k in np.argsort(order)]
+            codes[-1][present] = inverse
+            levels.append([sample.levels[j][int(place)] for place in found])
+        numeric = np.column_stack([np.zeros((len(rows), 0)), *(ranks[j].scores for j in numbers)])
+        for j, own, (order, found) in zip(coded, levels, order_categories(codes, numeric, weights), strict=True):
+            name_of = {word: name for name, word in columns[names[j]].words.items()}
+            ordered, known = [name_of.get(own[k], own[k]) for k in np.argsort(order)], columns[names[j]].frequencies
+            ranks[j], orders[names[j]] = found, [name for name in dict.fromkeys(ordered) if name in (known or ())]
         absent = np.isnan(rows)
         partly = np.flatnonzero(absent.any(axis=0) & ~absent.all(axis=0))
-        ranks += [ranks_of(1.0 - absent[:, j], weights) for j in partly]
-        r, size = rank_correlations(ranks, weights)
-        rho = latent_correlation(shrunk(r, size), np.array([each.coefficients for each in ranks]))
+        every = [ranks[j] for j in range(len(names))] + [ranks_of(1.0 - absent[:, j], weights) for j in partly]
+        r, size = rank_correlations(every, weights)
+        rho = latent_correlation(shrunk(r, size), np.array([each.coefficients for each in every]))
         own = np.array([(j, len(names) + k) for k, j in enumerate(partly)], np.int64).reshape(-1, 2)
-        correlation = _completed(rho, own)
-        return cls(tuple(names), tuple(names[j] for j in partly), orders, correlation)
+        return cls(tuple(names), tuple(names[j] for j in partly), orders, _completed(rho, own))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the correlation, with JSON's types."""
+        return {"names": list(self.names), "missing": list(self.missing), "orders": self.orders}
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any], correlation: FloatArray, columns: Collection[str]) -> Copula:
+        """What `to_dict` gave and a correlation, for columns of these names. Raises ValueError for anything else."""
+        names, missing, orders = facts["names"], facts["missing"], facts["orders"]
+        lists = [names, missing, *orders.values()]
+        if not all(isinstance(each, list) and all(isinstance(name, str) for name in each) for each in lists):
+            raise ValueError("its copula has no names")
+        if sorted(names) != sorted(columns) or not {*missing, *orders} <= {*names} or len({*missing}) < len(missing):
+            raise ValueError("its copula is of other columns")
+        R = np.asarray(correlation, np.float64)
+        if R.shape != (len(names) + len(missing),) * 2 or not np.allclose(R, R.T, atol=1e-9, rtol=0):
+            raise ValueError(f"its copula has a correlation of shape {R.shape}")
+        if not np.allclose(np.diag(R), 1.0, atol=1e-9) or np.linalg.eigvalsh(R)[0] < _LEAST_EIGENVALUE / 2:
+            raise ValueError("its copula has a correlation that is not positive definite")
+        return cls(tuple(names), tuple(missing), orders, R)
 
 
 def _completed(R: FloatArray, unknown: NDArray[np.int64]) -> FloatArray:

@@ -25,8 +25,9 @@ from gaussmix.density.columns import is_dask, stream_batches
 from gaussmix.density.report import FitReport
 from gaussmix.density.stored import check_facts, check_report, read_mixture
 from gaussmix.tables.column import ColumnDensity
+from gaussmix.tables.copula import Copula
 from gaussmix.tables.counting import GroupKey, Layout, TableCounts
-from gaussmix.tables.reading import batches_of, is_files
+from gaussmix.tables.reading import as_frame, batches_of, is_files, library_of
 
 _MOST_BYTES = 1 << 29  # of one that was packed
 
@@ -39,7 +40,9 @@ class TableDensity:
     rule : {"auto", "fast"}
         How densities are made of counts, as `GMMExpansion` does.
     dependence : {"independent", "copula"}
-        How columns hang together in `sample`.
+        How columns hang together in `sample`: not at all, or by a Gaussian copula. For that a sample of at most 65 536
+        rows is kept in memory while the table is learnt, never in a file: what was loaded draws rows, and counts no
+        more. Not together with ``by``.
     by : str or list of str, optional
         Columns by whose values rows are grouped: `groups_` then has the densities of each group.
     columns : list of str, optional
@@ -66,6 +69,8 @@ class TableDensity:
         With ``by``: by the group's value, or values of several columns; of missing ones "(missing)".
     n_rows_ : float
         Rows, or their weight.
+    copula_ : Copula
+        The dependence between columns; with "independent" there is none.
     counts_ : TableCounts
         All that is kept of the table.
     feature_names_in_, n_features_in_
@@ -144,14 +149,16 @@ class TableDensity:
         counts = self._counted(X, sample_weight)
         if not counts.whole:
             raise ValueError("the table has no rows: there is nothing to learn from")
-        self.counts_ = counts
+        self.counts_, self._library = counts, library_of(X)
         return self._forget()
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Count more rows: in what order they come changes nothing. After an error nothing has changed."""
+        self._require_rows("partial_fit")
         more = self._counted(X, sample_weight)
         if not hasattr(self, "counts_"):
             self.counts_ = TableCounts(more.layout)
+            self._library = library_of(X)
         self.counts_.merge(more)
         return self._forget()
 
@@ -164,6 +171,8 @@ class TableDensity:
             raise TypeError(f"cannot merge {type(other).__name__}; it takes another TableDensity")
         other._require_fitted()
         self._require_fitted()
+        self._require_rows("merge")
+        other._require_rows("merge")
         self.counts_.merge(other.counts_)
         return self._forget()
 
@@ -211,10 +220,24 @@ class TableDensity:
         self._require_fitted()
         return len(self.counts_.whole)
 
-    def sample(
-        self, n_samples: int = 1, random_state: Any = None, where: Mapping[str, Any] | None = None
-    ) -> dict[str, NDArray[Any]]:
-        """Draw rows: columns (n_samples,) by name, each of its own density, missing values among them.
+    @property
+    def copula_(self) -> Copula:
+        """The dependence between columns."""
+        self._require_fitted()
+        if self._copula is None:
+            columns = self.columns_
+            names = sorted(columns)
+            if self.counts_.sample is None:
+                partly = [name for name in names if 0 < columns[name].missing < columns[name].n_rows]
+                self._copula = Copula.independent(names, partly)
+            else:
+                self._copula = Copula.fit(self.counts_.sample, columns)
+        return self._copula
+
+    def sample(self, n_samples: int = 1, random_state: Any = None, where: Mapping[str, Any] | None = None) -> Any:
+        """Draw rows, missing values among them: a data frame of the library whose table was learnt first.
+
+        Integers, dates and categories are such as were learnt, and no number lies outside the range of its column.
 
         Parameters
         ----------
@@ -223,19 +246,38 @@ class TableDensity:
         random_state : int, Generator or RandomState, optional
             The same seed draws the same rows.
         where : mapping of str to value, optional
-            Values that columns shall have.
+            Conditions on columns, all of which are met: a value, (low, high) with None for an open end, a list of
+            categories, None for missing. Of numbers that is exact; of ranges and categories, where there are several,
+            so are the bounds, and the law within them to the accuracy of 30 sweeps of Gibbs sampling.
+
+        Returns
+        -------
+        DataFrame, Table or dict of ndarray
+            Of pandas, Polars or PyArrow; else, and of a table that was loaded, arrays (n_samples,) by name.
+
+        Raises
+        ------
+        ValueError
+            No row can meet the conditions, or only one in 1e12.
         """
         if n_samples < 1:
             raise ValueError(f"n_samples is {n_samples}; it must be at least 1")
         given = self.random_state if random_state is None else random_state
         rng = given if isinstance(given, np.random.Generator) else np.random.default_rng(_seed(given))
-        return {name: column.sample(n_samples, rng) for name, column in self.columns_.items()}
+        from gaussmix.tables.rows import sample_rows
+
+        return as_frame(getattr(self, "_library", ""), sample_rows(self.columns_, self.copula_, n_samples, rng, where))
 
     # -- on disk, and between machines
 
     def to_bytes(self) -> bytes:
-        """Return what was counted as a small string of bytes, for `from_bytes` anywhere, and then `merge`."""
+        """Return what was counted as a small string of bytes, for `from_bytes` anywhere, and then `merge`.
+
+        Raises ValueError with a copula: they hold no rows, so that the dependence could not be merged.
+        """
         self._require_fitted()
+        if self.dependence == "copula":
+            raise ValueError("bytes hold no rows, of which dependence='copula' is learnt: save the table, or merge it")
         return zlib.compress(tensor_bytes(self.counts_.to_tensors(), "TableCounts", self._written()))
 
     @classmethod
@@ -259,7 +301,10 @@ class TableDensity:
             if column.density is not None and column.report is not None:
                 tensors |= {f"{j}.mixture.{name}": value for name, value in column.density.to_tensors().items()}
                 reports[column.name] = column.report.to_dict()
-        write_tensors(path, tensors, "TableDensity", {**self._written(), "reports": json.dumps(reports)})
+        about = {**self._written(), "reports": json.dumps(reports)}
+        if self.dependence == "copula":
+            tensors["copula"], about["copula"] = self.copula_.correlation, json.dumps(self.copula_.to_dict())
+        write_tensors(path, tensors, "TableDensity", about)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -277,6 +322,8 @@ class TableDensity:
                     mixture = read_mixture(tensors, f"{j}.mixture.")
                     check_report(report, column.counts, mixture)
                     column.set_fit(mixture, report)
+            if table.dependence == "copula":
+                table._copula = Copula.from_dict(json.loads(about["copula"]), tensors["copula"], table.columns_)
         return table
 
     def _written(self) -> dict[str, str]:
@@ -320,6 +367,13 @@ class TableDensity:
 
             raise NotFittedError("this TableDensity has counted nothing yet: call fit")
 
+    def _require_rows(self, what: str) -> None:
+        if hasattr(self, "counts_") and self.dependence == "copula" and self.counts_.sample is None:
+            raise ValueError(
+                f"{what} needs rows to learn dependence='copula' from, and files keep none: fit anew, or merge "
+                "tables before they are saved"
+            )
+
     def columns_to_read(self) -> list[str] | None:
         """Return the columns that a file must give; None for all."""
         return self._layout().wanted
@@ -331,6 +385,8 @@ class TableDensity:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; choose from {', '.join(allowed)}")
         if self.n_jobs == 0:
             raise ValueError("n_jobs is 0; give a number of threads from 1 on, or -1 for all processors")
+        if self.by is not None and self.dependence == "copula":
+            raise ValueError("dependence='copula' is that of all rows: leave by out, or fit a table for each group")
         for name in ("max_cells", "max_group_cells"):
             if not isinstance(getattr(self, name), int | np.integer) or getattr(self, name) < 16:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a whole number of at least 16")
@@ -345,12 +401,14 @@ class TableDensity:
             weights=self.weights,
             cells=int(self.max_cells),
             group_cells=int(self.max_group_cells),
+            dependence=self.dependence == "copula",
         )
 
     def _forget(self) -> Self:
         """What was made from older counts."""
         self._made: dict[str, ColumnDensity] | None = None
         self._made_groups: Any = None
+        self._copula: Copula | None = None
         return self
 
     def _counted(self, X: Any, sample_weight: Any) -> TableCounts:

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gaussmix._typing import FloatArray
-from gaussmix.tables.copula import hash_rows, rank_correlations, ranks_of
+from gaussmix.tables.copula import rank_correlations, ranks_of
+from gaussmix.tables.rows import hash_rows
 
 _CLOSEST_OF, _CLOSEST_TO = 1000, 10_000  # rows whose distance to the closest of so many is measured
 

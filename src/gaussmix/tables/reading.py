@@ -30,7 +30,6 @@ from gaussmix.density.columns import (
 from gaussmix.density.files import TableSource, open_table
 from gaussmix.density.quantity import NUMBER, Quantity, holds_integers
 
-
 _BATCH_CELLS, _LEAST_ROWS = 1 << 20, 1 << 16  # of files: 8 MiB of numbers, but some ten thousand rows at least
 
 
@@ -244,3 +243,23 @@ def _read_arrow(column: Any, name: Any) -> Cells:
         codes = arrow_values(pc.fill_null(coded.indices, -1) if coded.indices.null_count else coded.indices)
         parts.append(np.append(np.array(known, np.int64), -1)[codes])
     return Cells(None, NUMBER, list(names), np.concatenate([np.zeros(0, np.int64), *parts]))
+
+
+def library_of(X: Any) -> str:
+    """The library that a table is of, by name."""
+    return type(X).__module__.partition(".")[0]
+
+
+def as_frame(library: str, rows: dict[str, NDArray[Any]]) -> Any:
+    """Columns as a data frame of a library, if it is one of three."""
+    if library not in ("pandas", "polars", "pyarrow"):
+        return rows
+    module = __import__(library)
+    if library == "pandas":
+        return module.DataFrame(rows)
+    columns = {name: values.tolist() if values.dtype == object else values for name, values in rows.items()}
+    return (
+        module.DataFrame(columns, nan_to_null=True)
+        if library == "polars"
+        else module.table({name: module.array(values, from_pandas=True) for name, values in columns.items()})
+    )

@@ -1,6 +1,6 @@
-"""Rows drawn from the marginals of a table and a Gaussian copula, with or without conditions on some columns.
+"""Rows of a table: a bounded sample of those that were learnt, and new ones, drawn from marginals and a copula.
 
-The latent Z ~ N(0, R) of a row is drawn given what the conditions say of some dimensions: numbers (E), or intervals
+The latent Z ~ N(0, R) of a new row is drawn given what conditions say of some dimensions: numbers (E), or intervals
 that they lie in (I: ranges, values that have a probability, categories, missing or not):
 
     Z_I | z_E           N(m, S) within the intervals, one dimension after the other (GHK), each row weighed by the
@@ -13,25 +13,30 @@ missing, and what is drawn is F_j^{-1}(G(Z_j)), with G(z) = P(Z_j <= z | Z_{j'} 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from gaussmix._typing import FloatArray
-from gaussmix.tables.column import _TRUE as TRUE
-from gaussmix.tables.column import ColumnDensity
-from gaussmix.tables.copula import Copula
+
+if TYPE_CHECKING:
+    from gaussmix.tables.column import ColumnDensity
+    from gaussmix.tables.copula import Copula
+
+MOST_ROWS, MOST_CELLS = 2**16, 2**23  # kept of a table: correlations are then known to .004; at most 64 MB
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 _PARTICLES = 1000  # at least, for rows in several intervals
 _SWEEPS = 30  # of Gibbs sampling behind them
 _LEAST_PROBABILITY = 1e-12  # of conditions
 _NO_MASS = 1e-9  # of a value: a density's, not a point mass
 _REACH = 8.0  # standard deviations
-_WORDS = {"true": True, "false": False}
+_BOOLEANS = {"true": True, "false": False}
 
 Intervals = FloatArray  # (k, 2) ends
 
@@ -41,6 +46,89 @@ class Conditions(NamedTuple):
 
     exact: dict[int, float]
     within: dict[int, Intervals]
+
+
+# -- kept
+
+
+class RowSample:
+    """A uniform sample of the distinct rows of a table, with how often each occurs: those of least hash.
+
+    Which rows stay depends on what they hold, not on where they stand: chunks, files and partitions in any order give
+    the same sample. Rows are numbers, NaN where missing; those of categories are places in ``levels``.
+    """
+
+    def __init__(self, n_columns: int, limit: int | None = None):
+        self.limit = limit or max(1, min(MOST_ROWS, MOST_CELLS // max(n_columns, 1)))
+        self.keys = np.zeros(0, np.uint64)
+        self.rows = np.zeros((0, n_columns))
+        self.weights = np.zeros(0)
+        self.levels: list[list[str]] = [[] for _ in range(n_columns)]
+
+    def add(
+        self, columns: Sequence[NDArray[Any]], levels: Sequence[list[str] | None], weights: FloatArray | None = None
+    ) -> Self:
+        """Take in rows: a (N,) array a column, of numbers, or of places in its ``levels`` (-1 or NaN: missing)."""
+        n, keys = len(columns[0]), hash_rows(columns, levels)
+        weights = np.ones(n) if weights is None else np.asarray(weights, np.float64)
+        kept = weights > 0
+        if len(self.keys) == self.limit:
+            kept &= keys <= self.keys[-1]
+        elif n > self.limit:
+            kept &= keys <= np.partition(keys, self.limit - 1)[self.limit - 1]
+        chunk = RowSample(len(columns), self.limit)
+        chunk.keys, chunk.weights = keys[kept], weights[kept]
+        chunk.rows = np.column_stack([np.asarray(values)[kept].astype(np.float64) for values in columns])
+        for j, names in enumerate(levels):
+            if names is not None:
+                chunk.levels[j] = list(names)
+                chunk.rows[chunk.rows[:, j] < 0, j] = np.nan
+        return self.merge(chunk)
+
+    def merge(self, other: RowSample) -> Self:
+        """Take in another sample."""
+        rows = other.rows.copy()
+        for j, names in enumerate(other.levels):
+            if names != self.levels[j]:
+                place = {name: k for k, name in enumerate(self.levels[j])}
+                codes = np.array([place.setdefault(name, len(place)) for name in names] + [np.nan])
+                rows[:, j] = codes[np.where(np.isnan(rows[:, j]), len(names), rows[:, j]).astype(np.int64)]
+                self.levels[j] = list(place)
+        keys, first, inverse = np.unique(
+            np.concatenate([self.keys, other.keys]), return_index=True, return_inverse=True
+        )
+        weights = np.bincount(inverse, np.concatenate([self.weights, other.weights]), len(keys))
+        first = first[: self.limit]
+        self.keys, self.weights = keys[: self.limit], weights[: self.limit]
+        self.rows = np.concatenate([self.rows, rows])[first]
+        return self
+
+
+def hash_rows(columns: Sequence[NDArray[Any]], levels: Sequence[Sequence[str] | None]) -> NDArray[np.uint64]:
+    """64 bits (N,) of each row; the arguments are those of `RowSample.add`."""
+    keys = np.zeros(len(columns[0]), np.uint64)
+    for values, names in zip(columns, levels, strict=True):
+        keys = _mixed(keys * _GOLDEN + _hashes(np.asarray(values), names))
+    return keys
+
+
+def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _hashes(values: NDArray[Any], names: Sequence[str] | None) -> NDArray[np.uint64]:
+    if names is not None:
+        of_names = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") for name in names]
+        codes = np.nan_to_num(values, nan=-1).astype(np.int64)
+        return np.array([*of_names, 1], np.uint64)[codes]  # the last one, -1, is missing
+    numbers = np.asarray(values, np.float64) + 0.0  # -0 is 0
+    return np.where(np.isnan(numbers), np.uint64(1), _mixed(numbers.view(np.uint64)))
+
+
+# -- drawn
 
 
 def sample_rows(
@@ -102,8 +190,9 @@ def sample_rows(
     except ValueError as error:
         said = ", ".join(f"{name}={value!r}" for name, value in (where or {}).items())
         raise ValueError(f"no rows where {said}: {error} in what was learnt") from None
-    out = {}
-    for j, name in enumerate(copula.names):
+    out: dict[str, NDArray[Any]] = {}
+    for name in columns:
+        j = copula.names.index(name)
         u = ndtr(z[:, j]) if observed[j] is None else observed[j].to_probability(z[:, j])
         gone = z[:, own[name]] < thresholds[name] if name in own else np.full(n, marginals[j].is_empty)
         out[name] = marginals[j].values(u, gone, given.get(name))
@@ -112,11 +201,6 @@ def sample_rows(
 
 def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _category(word: str, kind: str) -> str:
-    """What a word counts as in `ColumnDensity.frequencies`."""
-    return word if kind != "boolean" else "true" if word.lower() in TRUE else "false"
 
 
 class _Observed:
@@ -143,12 +227,10 @@ class _Marginal:
         self.column, self.names = column, None
         self.is_empty = not column.frequencies and column.density is None
         if column.frequencies:
-            words = {_category(word, column.kind): word for word in reversed(order or ())}
-            known = [name for name in reversed(words) if name in column.frequencies]
-            others = sorted(set(column.frequencies).difference(known))  # too rare for the sample of rows
-            known[len(known) // 2 : len(known) // 2] = others
-            self.names = [words.get(name, name) for name in known]
-            shares = np.array([column.frequencies[name] for name in known])
+            self.names = [name for name in order or () if name in column.frequencies]
+            others = sorted(set(column.frequencies).difference(self.names))  # too rare for the sample of rows
+            self.names[len(self.names) // 2 : len(self.names) // 2] = others
+            shares = np.array([column.frequencies[name] for name in self.names])
             self.edges = np.concatenate([[0.0], np.cumsum(shares) / shares.sum()])
         elif column.density is not None and column.counts is not None:
             self.law, self.ends = column.density, (column.counts.minimum, column.counts.maximum)
@@ -167,8 +249,8 @@ class _Marginal:
             raise ValueError(f"where asks for a value of {name!r}; all of it are missing")
         if self.names is not None:
             wanted = value if isinstance(value, list | tuple | set | frozenset) else [value]
-            known = {_category(word, column.kind): word for word in self.names}
-            wanted = [known.get(_category(str(v), column.kind), v) for v in wanted]
+            said = {word.lower(): name for name, word in column.words.items()} | {"true": "true", "false": "false"}
+            wanted = [said.get(str(v).lower(), v) if column.kind == "boolean" else str(v) for v in wanted]
             for v in wanted:
                 if v not in self.names:
                     some = ", ".join(list(column.frequencies or ())[:5])
@@ -210,11 +292,12 @@ class _Marginal:
             if wanted is not None and len(wanted) == 1:
                 u = np.full(len(u), self.edges[self.names.index(wanted[0])])
             place = np.clip(np.searchsorted(self.edges, u, side="right") - 1, 0, len(self.names) - 1)
-            if set(self.names) <= {"true", "false"} and not gone.any():
-                return np.array([word == "true" for word in self.names])[place]
-            out = np.array(
-                [_WORDS.get(word, word) if self.column.kind == "boolean" else word for word in self.names], object
-            )[place]
+            words = [self.column.words.get(name, name) for name in self.names]
+            if self.column.kind == "boolean" and set(words) <= set(_BOOLEANS):
+                words = [_BOOLEANS[word] for word in words]
+            out = np.array(words, None if isinstance(words[0], bool) and not gone.any() else object)[place]
+            if not gone.any():
+                return out
             out[gone] = None
             return out
         x = np.asarray(self.law.ppf(self.base + u * (self.top - self.base)))
