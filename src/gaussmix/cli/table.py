@@ -1,4 +1,4 @@
-"""``gaussmix table fit | info | quantiles | plot``: every column of a table at once, and by group."""
+"""``gaussmix table fit | info | quantiles | plot | ...``: every column of a table at once, and by group."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import tyro
 from tyro.conf import Positional
 
 from gaussmix.cli._flags import Names, Output, check_suffix
+from gaussmix.cli._rows import MeasureFidelity, SampleRows, load_table
 from gaussmix.cli._tables import as_json, name_files, naming
 
 if TYPE_CHECKING:
@@ -31,7 +32,14 @@ _MOST_NAME, _MOST_LEVELS = 24, 20
 
 def commands(words: list[str]) -> dict[str, Any]:
     """Commands by name."""
-    return {"fit": FitTable, "info": ShowTable, "quantiles": ShowQuantiles, "plot": PlotTable}
+    return {
+        "fit": FitTable,
+        "info": ShowTable,
+        "quantiles": ShowQuantiles,
+        "plot": PlotTable,
+        "sample": SampleRows,
+        "fidelity": MeasureFidelity,
+    }
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,8 @@ class FitTable:
     """What stands for a missing value beside nothing, NA, NaN and null, such as -999; several with commas between."""
     rule: Literal["auto", "fast"] = "auto"
     """How densities are made: auto is the most accurate, fast a kernel estimate."""
+    dependence: Literal["independent", "copula"] = "independent"
+    """copula: learn how columns hang together too, for `table sample`; not together with --by."""
     threads: int = 1
     """Threads that count."""
     json: bool = False
@@ -76,6 +86,7 @@ class FitTable:
         label = name_files(files)
         table = TableDensity(
             rule=self.rule,
+            dependence=self.dependence,
             by=None if not self.by else self.by[0] if len(self.by) == 1 else list(self.by),
             columns=list(self.columns) or None,
             categories=list(self.categories) or None,
@@ -172,13 +183,6 @@ class PlotTable:
         about = f"{self.title or self.model.stem}{f', {self.group}' if self.group else ''}: {_number(rows)} rows"
         save_figure(plot_columns(list(columns.values()), title=about), self.output)
         print(f"picture: {self.output}")
-
-
-def load_table(path: Path) -> TableDensity:
-    """The table in a file. Raises ValueError, naming it."""
-    from gaussmix.tables.estimator import TableDensity
-
-    return TableDensity.load(path)
 
 
 def _columns_of(table: TableDensity, group: str | None) -> tuple[dict[str, ColumnDensity], float]:

@@ -191,11 +191,7 @@ class TableCounts:
         self._check_names(columns)
         groups = self._grouped(keys, weights) if keys else None
         if self.sample is not None:
-            ordered = [columns[name] for name in sorted(columns)]
-            values = [each.codes if each.numbers is None else each.numbers for each in ordered]
-            self.sample.add(
-                values, [None if each.numbers is not None else list(each.names) for each in ordered], weights
-            )
+            self.sample.add_cells([columns[name] for name in sorted(columns)], weights)
         self.rows += float(n if weights is None else weights.sum())
         jobs = [(self.whole[name], name, cells, None, weights) for name, cells in columns.items()]
         jobs += [(self.groups[name], name, columns[name], groups, weights) for name in self.groups]

@@ -266,7 +266,9 @@ class TableDensity:
         rng = given if isinstance(given, np.random.Generator) else np.random.default_rng(_seed(given))
         from gaussmix.tables.rows import sample_rows
 
-        return as_frame(getattr(self, "_library", ""), sample_rows(self.columns_, self.copula_, n_samples, rng, where))
+        rows = sample_rows(self.columns_, self.copula_, n_samples, rng, where)
+        integers = [name for name, column in self.columns_.items() if column.kind == "integer"]
+        return as_frame(getattr(self, "_library", ""), rows, integers)
 
     # -- on disk, and between machines
 

@@ -22,14 +22,15 @@ import numpy as np
 
 from gaussmix._typing import FloatArray
 from gaussmix.tables.copula import rank_correlations, ranks_of
-from gaussmix.tables.rows import hash_rows
+from gaussmix.tables.reading import batches_of
+from gaussmix.tables.rows import RowSample
 
 _CLOSEST_OF, _CLOSEST_TO = 1000, 10_000  # rows whose distance to the closest of so many is measured
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """What `fidelity` finds; of each pair of figures the first is of synthetic rows, the second of real ones.
+    """What `measure_fidelity` finds; of each pair of figures the first is of synthetic rows, the second of real ones.
 
     Attributes
     ----------
@@ -90,6 +91,72 @@ class Fidelity:
         return "\n".join(lines)
 
 
+def measure_fidelity(real: Any, synthetic: Any, second_real: Any, *, random_state: int | None = 0) -> Fidelity:
+    """Compare synthetic rows with the real ones that they imitate, beside a second sample of real rows.
+
+    Parameters
+    ----------
+    real : table
+        The rows that were learnt: whatever `TableDensity` takes.
+    synthetic : table
+        Rows of the same columns.
+    second_real : table
+        Real rows that were not learnt. Errors are those of as many rows of both as the smaller one has.
+    random_state : int, optional
+        Chooses the rows where not all are compared: 65 536 different ones of a table, by what they hold; 1000 whose
+        distance to the closest of 10 000 is taken.
+
+    Returns
+    -------
+    Fidelity
+        Errors of columns and pairs, copies and distances; ``print`` shows them.
+
+    Raises
+    ------
+    ValueError
+        Columns differ, or a table has no rows.
+    """
+    found = [_read(table) for table in (real, synthetic, second_real)]
+    for name, (kinds, _) in zip(("synthetic", "second_real"), found[1:], strict=True):
+        if {*kinds} != {*found[0][0]}:
+            odd = sorted({*kinds} ^ {*found[0][0]})
+            raise ValueError(f"the columns of {name} differ from those of real: {', '.join(odd[:5])}")
+    names = sorted(found[0][0])
+    tables: list[dict[str, Column]] = [{} for _ in found]
+    for j, name in enumerate(names):
+        text = {kinds[name] for kinds, _ in found} - {None}
+        if len(text) > 1:
+            raise ValueError(f"column {name!r} holds text in some of the tables, and numbers in others")
+        levels = {word: k for k, word in enumerate(sorted({w for _, sample in found for w in sample.levels[j]}))}
+        for table, (_, sample) in zip(tables, found, strict=True):
+            values = np.repeat(sample.rows[:, j], sample.weights.astype(np.int64))
+            if True in text:
+                places = np.array([levels[word] for word in sample.levels[j]] + [np.nan])
+                values = places[np.where(np.isnan(values), len(places) - 1, values).astype(np.int64)]
+            table[name] = Column(values, list(levels) if True in text else None)
+    return _compare(tables, [sample for _, sample in found], np.random.default_rng(random_state))
+
+
+def _read(table: Any) -> tuple[dict[str, bool | None], RowSample]:
+    """Whether columns hold text, None where all is missing; and rows, their columns in alphabetical order."""
+    kinds: dict[str, bool | None] = {}
+    sample = RowSample(0)
+    for batch in batches_of(table):
+        names = sorted(batch)
+        if not kinds:
+            kinds, sample = dict.fromkeys(names), RowSample(len(names))
+        if names != list(kinds):
+            raise ValueError(f"columns differ from those of earlier rows: {', '.join(sorted({*names} ^ {*kinds}))}")
+        sample.add_cells([batch[name] for name in names])
+        for name in names:
+            cells = batch[name]
+            if cells.names or (cells.numbers is not None and np.isfinite(cells.numbers).any()):
+                kinds[name] = cells.numbers is None
+    if not len(sample.keys):
+        raise ValueError("a table has no rows: there is nothing to compare")
+    return kinds, sample
+
+
 class Column(NamedTuple):
     """Numbers (N,), NaN where missing: those of a column, or of its categories, ``names``."""
 
@@ -100,23 +167,22 @@ class Column(NamedTuple):
 Columns = Mapping[str, Column]
 
 
-def compare_rows(real: Columns, synthetic: Columns, second: Columns, seed: int = 0) -> Fidelity:
-    """`fidelity` of columns of equal names, with numbers or the same categories in all three."""
-    rng = np.random.default_rng(seed)
-    tables = [dict(real), *_of_one_size(rng, synthetic, second)]
-    truth, *others = (associations(table) for table in tables)
-    margins = {name: [_distance(real[name], table[name]) for table in tables[1:]] for name in real}
-    absent = [{name: float(np.isnan(column.values).mean()) for name, column in table.items()} for table in tables]
-    pairs = {pair: (abs(others[0].get(pair, 0.0) - r), abs(others[1].get(pair, 0.0) - r)) for pair, r in truth.items()}
-    copies, closest, nearer = _privacy(tables, rng)
+def _compare(tables: list[dict[str, Column]], samples: list[RowSample], rng: np.random.Generator) -> Fidelity:
+    real, *others = tables[0], *_of_one_size(rng, *tables[1:])
+    truth, first, second = (associations(table) for table in (real, *others))
+    margins = {name: [_distance(real[name], table[name]) for table in others] for name in real}
+    absent = [
+        {name: float(np.isnan(column.values).mean()) for name, column in table.items()} for table in (real, *others)
+    ]
+    closest, nearer = _distances(real, *others, rng)
     return Fidelity(
         {name: (found[0], found[1]) for name, found in margins.items() if not math.isnan(found[0] + found[1])},
         {name: (abs(absent[1][name] - share), abs(absent[2][name] - share)) for name, share in absent[0].items()},
-        pairs,
-        copies,
+        {pair: (abs(first.get(pair, 0.0) - r), abs(second.get(pair, 0.0) - r)) for pair, r in truth.items()},
+        (_copies(samples[0], samples[1]), _copies(samples[0], samples[2])),
         closest,
         nearer,
-        len(next(iter(tables[1].values())).values),
+        len(next(iter(others[0].values())).values),
     )
 
 
@@ -215,13 +281,19 @@ def _cramers_v(a: Column, b: Column) -> float:
 # -- privacy
 
 
-def _privacy(
-    tables: list[dict[str, Column]], rng: np.random.Generator
-) -> tuple[tuple[float, float], tuple[float, float], float]:
-    """Shares of copies, median distances to the closest real row, and how often a synthetic row is nearer to one."""
-    real, synthetic, second = tables
-    keys = [hash_rows([c.values for c in t.values()], [c.names for c in t.values()]) for t in tables]
-    copies = [float(np.isin(each, keys[0]).mean()) for each in keys[1:]]
+def _copies(real: RowSample, other: RowSample) -> float:
+    """Share of other rows that equal a real one: of those with hashes in the reach of both samples."""
+    ends = [int(sample.keys[-1]) for sample in (real, other) if len(sample.keys) == sample.limit]
+    reach = np.uint64(min([*ends, 2**64 - 1]))
+    seen = other.keys <= reach
+    total = float(other.weights[seen].sum())
+    return float(other.weights[seen & np.isin(other.keys, real.keys)].sum()) / total if total else 0.0
+
+
+def _distances(
+    real: Columns, synthetic: Columns, second: Columns, rng: np.random.Generator
+) -> tuple[tuple[float, float], float]:
+    """Median distances to the closest real row, and how often a synthetic row is nearer to one than to the second."""
     learnt, unseen = _of_one_size(rng, real, second)
     some = [{name: Column(c.values[:_CLOSEST_OF], c.names) for name, c in t.items()} for t in (synthetic, second)]
     reference = [{name: Column(c.values[:_CLOSEST_TO], c.names) for name, c in t.items()} for t in (learnt, unseen)]
@@ -230,7 +302,7 @@ def _privacy(
     to_real, to_second = (_closest(points[0], each) for each in points[2:])
     between = _closest(points[1], points[2])
     nearer = float(np.mean(to_real < to_second) + np.mean(to_real == to_second) / 2)
-    return (copies[0], copies[1]), (float(np.median(to_real)), float(np.median(between))), nearer
+    return (float(np.median(to_real)), float(np.median(between))), nearer
 
 
 def _places(columns: Columns, scales: Mapping[str, FloatArray]) -> list[tuple[FloatArray, bool]]:

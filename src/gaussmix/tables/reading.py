@@ -250,16 +250,27 @@ def library_of(X: Any) -> str:
     return type(X).__module__.partition(".")[0]
 
 
-def as_frame(library: str, rows: dict[str, NDArray[Any]]) -> Any:
-    """Columns as a data frame of a library, if it is one of three."""
-    if library not in ("pandas", "polars", "pyarrow"):
-        return rows
-    module = __import__(library)
+def as_frame(library: str, rows: Mapping[str, NDArray[Any]], integers: Collection[str] = ()) -> Any:
+    """Columns as a data frame of pandas, Polars or PyArrow; of ``integers`` missing ones are null in the last two."""
     if library == "pandas":
-        return module.DataFrame(rows)
-    columns = {name: values.tolist() if values.dtype == object else values for name, values in rows.items()}
-    return (
-        module.DataFrame(columns, nan_to_null=True)
-        if library == "polars"
-        else module.table({name: module.array(values, from_pandas=True) for name, values in columns.items()})
-    )
+        import pandas
+
+        return pandas.DataFrame(dict(rows))
+    if library not in ("polars", "pyarrow"):
+        return rows
+    import pyarrow as pa
+
+    columns = {}
+    for name, values in rows.items():
+        if values.dtype == object:
+            kind = pa.bool_() if any(isinstance(value, bool) for value in values) else pa.string()
+            columns[name] = pa.array(values.tolist(), kind)
+        else:
+            column = pa.array(values, from_pandas=True)
+            columns[name] = column.cast(pa.int64()) if name in integers else column
+    table = pa.table(columns)
+    if library == "pyarrow":
+        return table
+    import polars
+
+    return polars.from_arrow(table)

@@ -27,6 +27,7 @@ from gaussmix._typing import FloatArray
 if TYPE_CHECKING:
     from gaussmix.tables.column import ColumnDensity
     from gaussmix.tables.copula import Copula
+    from gaussmix.tables.reading import Cells
 
 MOST_ROWS, MOST_CELLS = 2**16, 2**23  # kept of a table: correlations are then known to .004; at most 64 MB
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -85,6 +86,11 @@ class RowSample:
                 chunk.rows[chunk.rows[:, j] < 0, j] = np.nan
         return self.merge(chunk)
 
+    def add_cells(self, columns: Sequence[Cells], weights: Any = None) -> Self:
+        """Take in rows of a batch."""
+        values = [each.codes if each.numbers is None else each.numbers for each in columns]
+        return self.add(values, [list(each.names) if each.numbers is None else None for each in columns], weights)
+
     def merge(self, other: RowSample) -> Self:
         """Take in another sample."""
         rows = other.rows.copy()
@@ -125,7 +131,7 @@ def _hashes(values: NDArray[Any], names: Sequence[str] | None) -> NDArray[np.uin
         codes = np.nan_to_num(values, nan=-1).astype(np.int64)
         return np.array([*of_names, 1], np.uint64)[codes]  # the last one, -1, is missing
     numbers = np.asarray(values, np.float64) + 0.0  # -0 is 0
-    return np.where(np.isnan(numbers), np.uint64(1), _mixed(numbers.view(np.uint64)))
+    return np.where(np.isfinite(numbers), _mixed(numbers.view(np.uint64)), np.uint64(1))
 
 
 # -- drawn
