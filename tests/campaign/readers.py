@@ -196,6 +196,16 @@ def _by_polars(folder: Path) -> None:
         pass
 
 
+@register("csv of a table", "a.csv", _TEXT, cost=2, read=lambda folder: _fit_table(folder))
+def _table_csv(folder: Path) -> None:
+    rows = "".join(f"{x},{'FR' if i % 3 else ''},{i % 2 == 0},2024-01-{1 + i % 28:02}\n" for i, x in enumerate(_X))
+    (folder / "a.csv").write_text(f"x,country,flag,day\n{rows}")
+
+
+def _fit_table(folder: Path) -> None:
+    command("table", "fit", folder / "a.csv", "-o", folder / "out.gmx", "--by", "country", "--rule", "fast")
+
+
 # --- what is learnt
 
 _TENSORS = "gaussmix._files:read_tensors"
@@ -207,6 +217,23 @@ def _use_model(folder: Path) -> None:
     command("density", "info", folder / "m.safetensors", "--json")
     command("density", "sample", folder / "m.safetensors", "--count", 5)
     command("density", "quantiles", folder / "m.safetensors")
+
+
+def _use_table(folder: Path) -> None:
+    command("table", "info", folder / "t.gmx")
+    command("table", "info", folder / "t.gmx", "--json")
+    command("table", "info", folder / "t.gmx", "--group", "FR")
+    command("table", "quantiles", folder / "t.gmx", "0.5")
+
+
+@register("table", "t.gmx", f"{_TENSORS} gaussmix.tables.estimator:TableDensity", read=_use_table)
+def _table(folder: Path) -> None:
+    from gaussmix.tables.estimator import TableDensity
+
+    _table_csv(folder)
+    TableDensity(by="country", rule="fast", max_cells=64, max_group_cells=16).fit(folder / "a.csv").save(
+        folder / "t.gmx"
+    )
 
 
 def _compare_model(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -234,8 +235,8 @@ def _digits(column: ColumnDensity, x: float, spread: float) -> str:
     """A value of a screen: four digits are enough of numbers."""
     if column.quantity.kind != "number" or column.kind == "integer":
         return column.quantity.format(x, spread)
-    step = 10.0 ** (len(f"{int(max(abs(spread), 1e-300)):d}") - 4) if spread >= 1 else 0.0
-    return column.quantity.format(round(x / step) * step if step else float(f"{x:.4g}"), 0.0 if not step else spread)
+    step = 10.0 ** (math.floor(math.log10(spread)) - 3) if spread > 0 else 0.0
+    return column.quantity.format(round(x / step) * step if step else x, spread)
 
 
 def _shape(column: ColumnDensity, blocks: str) -> str:
@@ -247,12 +248,20 @@ def _shape(column: ColumnDensity, blocks: str) -> str:
     elif column.density is None:
         return ""
     else:
-        low, high = (float(column.density.ppf(q)) for q in (0.005, 0.995))
+        law = column.density
+        low, high = (float(law.ppf(q)) for q in (0.005, 0.995))
         if not low < high:
             return blocks[-1]
-        edges = np.linspace(low, high, _SHAPE + 1)
-        edges[0], edges[-1] = np.nextafter(low, -np.inf), high
-        heights = np.diff(column.density.cdf(edges))
+        step = getattr(law, "step", 0.0)
+        n = min(_SHAPE, round((high - low) / step) + 1) if step else _SHAPE
+        if step:  # as many values in each part
+            each = math.ceil((round((high - low) / step) + 1) / n)
+            n = math.ceil((round((high - low) / step) + 1) / each)
+            edges = low + step * (each * np.arange(n + 1) - 0.5)
+        else:
+            edges = np.linspace(low, high, n + 1)
+            edges[0] = np.nextafter(low, -np.inf)  # a point mass there is in
+        heights = np.diff(law.cdf(edges))
     top = float(heights.max()) or 1.0
     return "".join(blocks[min(int(len(blocks) * h / top), len(blocks) - 1)] for h in heights.clip(0).tolist())
 

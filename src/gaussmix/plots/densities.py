@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from gaussmix._files import whole_file
 from gaussmix._typing import FloatArray
@@ -32,6 +32,7 @@ _SPIKE = 3.0  # a line may rise above the highest bar by this factor before it i
 _MARGIN = 0.03  # beside two distributions, in lengths of both: one of them may be a point
 _HEADROOM = 1.25  # above the highest curve, for the legend
 _FEW_ATOMS = 4  # of which the heaviest has its share beside it
+_LARGE_TICK = 1e5
 _CATEGORIES = 8  # that a small picture has room for
 _DOTS = 60  # values up to which a stem has a dot on it
 
@@ -238,8 +239,7 @@ def _draw_small(axes: Axes, column: Any) -> None:
     low, high = span(law, False)
     if isinstance(law, LatticeMixture1D):
         low, high = low - law.step / 2, high + law.step / 2
-        axes.bar(law.values, law.probabilities, 0.9 * law.step, color=BARS)
-        axes.step(law.values, law.probabilities, where="mid", color=LINE, linewidth=1.2)
+        axes.bar(law.values, law.probabilities, 0.9 * law.step, color=LINE)
     else:
         bars = histogram_bars(column.counts, low, high, 60)
         top = 0.0
@@ -261,8 +261,10 @@ def _draw_small(axes: Axes, column: Any) -> None:
     axes.set_xlim(low, high)
     axes.set_yticks([])
     axes.xaxis.set_major_locator(MaxNLocator(3))
-    if quantity.kind != "number":
-        coarse = 100 * (high - low) if quantity.kind == "datetime" else high - low
+    coarse = 100 * (high - low) if quantity.kind == "datetime" else high - low
+    if quantity.kind == "number" and max(abs(low), abs(high)) >= _LARGE_TICK:
+        axes.xaxis.set_major_formatter(EngFormatter())
+    else:
         axes.xaxis.set_major_formatter(lambda value, _: quantity.format(value, coarse))
 
 
@@ -277,12 +279,9 @@ def _draw_frequencies(axes: Axes, column: Any) -> None:
     axes.set_yticks(range(len(shown)), names)
     axes.invert_yaxis()
     axes.xaxis.set_major_locator(MaxNLocator(3))
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, None if max(shares) < 0.04 else 0))
     if rest > 0:
-        more = f"{len(column.frequencies) - len(shown)} more: {rest / total:.0%}"
-        axes.annotate(
-            more, (1, 0), (0, 4), xycoords="axes fraction", textcoords="offset points", ha="right", fontsize=7
-        )
+        axes.set_xlabel(f"{len(column.frequencies) - len(shown)} more: {rest / total:.0%}", fontsize=7)
 
 
 def histogram_bars(

@@ -185,6 +185,8 @@ class TableCounts:
         if weights is not None and not weights.all():
             some = weights != 0
             weights, n = weights[some], int(some.sum())
+            if n == 0:
+                return
             columns, keys = {name: cells.take(some) for name, cells in columns.items()}, [k.take(some) for k in keys]
         if not self.whole:
             self._start(columns)
@@ -222,6 +224,10 @@ class TableCounts:
         self.sample = RowSample(len(self.whole)) if layout.dependence else None
 
     def _check_names(self, names: Collection[str]) -> None:
+        if len(names) != len(self.whole):
+            raise ValueError(
+                f"X has {len(names)} features, but TableDensity is expecting {len(self.whole)} features as input"
+            )
         if {*names} != {*self.whole}:
             odd = sorted({*names} ^ {*self.whole})
             raise ValueError(f"the columns differ from those of earlier rows: {', '.join(odd[:5])}")

@@ -121,6 +121,13 @@ class TableDensity:
             setattr(self, name, value)
         return self
 
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.base import BaseEstimator
+
+        tags = BaseEstimator().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
+        return tags
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "counts_")
 
@@ -148,7 +155,8 @@ class TableDensity:
         """
         counts = self._counted(X, sample_weight)
         if not counts.whole:
-            raise ValueError("the table has no rows: there is nothing to learn from")
+            weighed = " of a weight above zero" if sample_weight is not None or self.weights else ""
+            raise ValueError(f"the table has no rows{weighed}: there is nothing to learn from")
         self.counts_, self._library = counts, library_of(X)
         return self._forget()
 

@@ -118,16 +118,12 @@ def file_batches(source: TableSource) -> Iterator[Batch]:
 def read_batch(X: Any) -> Batch:
     """The columns of a data frame, an Arrow table, a mapping of arrays or an array (N,) or (N, D)."""
     library = type(X).__module__.partition(".")[0]
+    if hasattr(X, "tocsr"):
+        raise TypeError("sparse input is not supported: a table is dense, X.toarray()")
     if isinstance(X, Mapping):
         return _named([(name, _read_array(np.asarray(values), None, name)) for name, values in X.items()])
     if library in ("numpy", "builtins"):
-        table = np.ma.filled(X.astype(np.float64), np.nan) if np.ma.isMaskedArray(X) else np.asarray(X)
-        if table.dtype.names:
-            return _named([(name, _read_array(table[name], None, name)) for name in table.dtype.names])
-        table = table.reshape(-1, 1) if table.ndim == 1 else table
-        if table.ndim != 2:
-            raise ValueError(f"X has shape {table.shape}; a table is (N, D), or a data frame")
-        return {str(j): _read_array(table[:, j], None, str(j)) for j in range(table.shape[1])}
+        return _read_matrix(X)
     if library == "pyarrow" or (hasattr(X, "__arrow_c_stream__") and library not in ("pandas", "polars")):
         import pyarrow as pa
 
@@ -138,10 +134,26 @@ def read_batch(X: Any) -> Batch:
     if library == "pandas" and hasattr(X, "columns"):  # narwhals refuses names that repeat
         series = [(X.columns[j], X.iloc[:, j]) for j in range(X.shape[1])]
         return _named([(name, _read_series(nw.from_native(each, series_only=True), name)) for name, each in series])
-    frame = nw.from_native(X)
+    frame = nw.from_native(X, pass_through=True)
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
+    if not isinstance(frame, nw.DataFrame):
+        return _read_matrix(X)
     return _named([(name, _read_series(frame[:, j], name)) for j, name in enumerate(frame.columns)])
+
+
+def _read_matrix(X: Any) -> Batch:
+    """An array (N, D), or one whose fields have names; its columns are called 0, 1, ..."""
+    table = np.ma.filled(X.astype(np.float64), np.nan) if np.ma.isMaskedArray(X) else np.asarray(X)
+    if table.dtype.names:
+        return _named([(name, _read_array(table[name], None, name)) for name in table.dtype.names])
+    if table.dtype.kind == "c":
+        raise ValueError("Complex data not supported: give real and imaginary parts as columns")
+    if table.ndim != 2:
+        raise ValueError(f"X has shape {table.shape}; a table is (N, D). Reshape your data, or give a data frame")
+    if table.shape[1] == 0:
+        raise ValueError(f"0 feature(s) (shape={table.shape}) while a minimum of 1 is required.")
+    return {str(j): _read_array(table[:, j], None, str(j)) for j in range(table.shape[1])}
 
 
 def _named(columns: list[tuple[Any, Cells]]) -> Batch:
@@ -233,6 +245,8 @@ def _read_arrow(column: Any, name: Any) -> Cells:
         parts = [arrow_values(piece) for piece in pieces]
         values = parts[0] if len(parts) == 1 else np.concatenate(parts or [np.zeros(0)])
         return numbers_of(values, getattr(kind, "tz", None))
+    if pa.types.is_interval(kind):  # DuckDB's
+        return numbers_of(_lengths([value for piece in pieces for value in piece.to_pylist()], name))
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
         return _coded([value for piece in pieces for value in piece.to_pylist()], name)
     names: dict[str, int] = {}
@@ -241,8 +255,16 @@ def _read_arrow(column: Any, name: Any) -> Cells:
         coded = piece if pa.types.is_dictionary(piece.type) else piece.dictionary_encode()
         known = [names.setdefault(each, len(names)) for each in coded.dictionary.to_pylist()]
         codes = arrow_values(pc.fill_null(coded.indices, -1) if coded.indices.null_count else coded.indices)
-        parts.append(np.append(np.array(known, np.int64), -1)[codes])
+        parts.append(np.append(np.array(known, np.int64), -1)[codes.astype(np.int64)])
     return Cells(None, NUMBER, list(names), np.concatenate([np.zeros(0, np.int64), *parts]))
+
+
+def _lengths(values: list[Any], name: Any) -> NDArray[Any]:
+    """Durations of Arrow's months, days and nanoseconds."""
+    if any(value is not None and value.months for value in values):
+        raise ValueError(f"column {name!r} holds intervals of months, which have no fixed length: convert them to days")
+    ticks = [None if value is None else value.days * 86_400_000_000_000 + value.nanoseconds for value in values]
+    return np.array(["NaT" if tick is None else tick for tick in ticks], "m8[ns]")
 
 
 def library_of(X: Any) -> str:

@@ -1,0 +1,135 @@
+"""``gaussmix table``: what it prints and writes, and the sentence that ends it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gaussmix import TableDensity
+from gaussmix.cli import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sales, and the model of them."""
+    folder, rng = tmp_path_factory.mktemp("table"), np.random.default_rng(0)
+    n = 3_000
+    table = pd.DataFrame(
+        {
+            "price": np.round(rng.lognormal(3, 1, n), 2),
+            "count": rng.poisson(3, n),
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 90, n), "D"),
+            "country": rng.choice(["FR", "DE", "IT"], n),
+            "flag": rng.random(n) < 0.25,
+            "w": rng.integers(1, 4, n),
+        }
+    )
+    table.loc[rng.random(n) < 0.1, "price"] = -999
+    table.to_csv(folder / "sales.csv", index=False)
+    words = ["--by", "country", "--weights", "w", "--missing", "-999", "-o", str(folder / "sales.gmx")]
+    assert main(["table", "fit", str(folder / "sales.csv"), *words]) == 0
+    return folder
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    assert main(["table", *map(str, words)]) == 0
+    return capsys.readouterr().out
+
+
+def test_fit_learns_what_the_estimator_learns(folder: Path) -> None:
+    table = pd.read_csv(folder / "sales.csv", na_values=[-999], parse_dates=["day"])
+    model = TableDensity(by="country", weights="w").fit(table)
+    loaded = TableDensity.load(folder / "sales.gmx")
+    assert list(loaded.columns_) == ["price", "count", "day", "country", "flag"]
+    for name, column in loaded.columns_.items():
+        assert column.counts == model.columns_[name].counts
+        assert (column.missing, column.frequencies) == (model.columns_[name].missing, model.columns_[name].frequencies)
+    assert loaded.group_sizes() == model.group_sizes()
+
+
+def test_info_is_one_screen(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = run(capsys, "info", folder / "sales.gmx").splitlines()
+    assert len(lines) <= 15
+    assert max(map(len, lines)) <= 120
+    said = "\n".join(lines)
+    assert lines[0].endswith("5 columns, 3 groups")
+    assert "price" in said
+    assert "3 values: " in said
+    assert "2024-01" in said
+    assert "█" in said
+    day = next(line for line in lines if line.startswith("day"))
+    assert day.split()[1] == "date"
+
+
+def test_info_of_a_group_and_in_plain_letters(folder: Path) -> None:
+    words = [sys.executable, "-m", "gaussmix", "table", "info", str(folder / "sales.gmx"), "--group", "FR"]
+    env = {"PYTHONIOENCODING": "ascii", "PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(words, capture_output=True, text=True, env=env, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "#" in done.stdout
+    assert "sales.gmx, FR" in done.stdout
+
+
+def test_json_says_everything(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = json.loads(run(capsys, "info", folder / "sales.gmx", "--json"))
+    model = TableDensity.load(folder / "sales.gmx")
+    assert facts["rows"] == model.n_rows_
+    assert {group["key"]: group["rows"] for group in facts["groups"]} == model.group_sizes()
+    price, day = facts["columns"]["price"], facts["columns"]["day"]
+    assert price["share_missing"] == pytest.approx(0.1, abs=0.02)
+    assert price["quantiles"]["0.5"] == pytest.approx(float(model.columns_["price"].quantiles(0.5)))
+    assert (day["kind"], day["minimum"], day["unit"]) == ("date", "2024-01-01", "D")
+    assert facts["columns"]["country"]["frequencies"].keys() == {"FR", "DE", "IT"}
+    quantiles = json.loads(run(capsys, "quantiles", folder / "sales.gmx", "0.5", "--columns", "price", "--json"))
+    assert quantiles == {"price": {"0.5": price["quantiles"]["0.5"]}}
+    rows = run(capsys, "quantiles", folder / "sales.gmx", "0.1", "0.9").splitlines()
+    assert [row.split()[0] for row in rows] == ["column", "price", "count", "day"]
+
+
+def test_plot(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "plot", folder / "sales.gmx", "-o", folder / "a.png")
+    run(capsys, "plot", folder / "sales.gmx", "-o", folder / "b.svg", "--group", "DE", "--columns", "price,flag")
+    assert (folder / "a.png").read_bytes()[:4] == b"\x89PNG"
+    drawn = (folder / "b.svg").read_text()
+    assert drawn.count('id="axes_') == 2
+
+
+def test_the_first_call_loads_neither_torch_nor_scikit_learn(folder: Path) -> None:
+    code = (
+        "import sys; from gaussmix.cli import main; "
+        f"assert main(['table', 'fit', {str(folder / 'sales.csv')!r}, '-o', {str(folder / 'again.gmx')!r}]) == 0; "
+        "print({'torch', 'sklearn', 'pandas', 'matplotlib'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines()[-1] == "set()", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fit", "nowhere.csv"], "No such file or directory: nowhere.csv"),
+        (["fit", "{}/sales.csv", "--by", "town"], "has no column 'town'"),
+        (["fit", "{}/sales.csv", "--weights", "country"], "holds weights"),
+        (["fit", "{}/sales.csv", "-o", "a.txt"], "cannot write the model as 'a.txt'"),
+        (["info", "{}/sales.csv"], "sales.csv is not a whole safetensors file"),
+        (["info", "{}/sales.gmx", "--group", "UK"], "there is no group 'UK'"),
+        (["quantiles", "{}/sales.gmx", "2"], "2 is no share"),
+        (["quantiles", "{}/sales.gmx", "--columns", "flag"], "none has quantiles"),
+        (["plot", "{}/sales.gmx", "--columns", "prize"], "has no column 'prize'"),
+    ],
+)
+def test_errors_are_a_sentence(
+    words: list[str], said: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GAUSSMIX_DEBUG", raising=False)
+    assert main(["table", *(word.format(folder) for word in words)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert said in err
