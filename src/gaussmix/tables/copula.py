@@ -6,7 +6,7 @@ Z has one dimension for each column, and one more (j') for each in which values 
 an order on their dimension (`order_categories`), each in an interval as wide as its share. R is learnt from ranks, so
 that no marginal has to be known yet: r_ij, the rank correlation of two columns (ties at their mean rank), is
 
-    r(rho) = sum_n c_n^i c_n^j rho^n / (|c^i| |c^j|),    c_n = int s(Phi(z)) h_n(z) phi(z) dz          (Mehler)
+    r(rho) = sum_n c_n^i c_n^j rho^n / (sd_i sd_j),    c_n = int s(Phi(z)) h_n(z) phi(z) dz          (Mehler)
 
 for latent correlation rho, where s are the centred ranks, steps for discrete columns, and h_n the normalised Hermite
 polynomials. For two columns without ties that is r = 6/pi asin(rho/2). It increases with rho (Price's theorem), and
@@ -46,7 +46,7 @@ _COMMON = 30  # categories of another column that count in the first of them
 
 
 class Ranks(NamedTuple):
-    """Centred mean ranks (N,) of a column, in (-.5, .5), NaN where missing; and the coefficients c_n, n = 1, 2, ..."""
+    """Centred mean ranks (N,) of a column, in (-.5, .5), NaN where missing; and c_n / sd of the ranks, n = 1, 2, ..."""
 
     scores: FloatArray
     coefficients: FloatArray
@@ -69,8 +69,8 @@ def ranks_of(values: FloatArray, weights: FloatArray) -> Ranks:
         split = (np.diff(np.floor((middle + 0.5) * _CELLS)) > 0) | tied[1:] | tied[:-1]
     edges = above[:-1][split]
     cells = np.diff(edges, prepend=0.0, append=1.0)
-    start = np.concatenate([[0.0], edges])
-    return Ranks(scores, _hermite(start + cells / 2 - 0.5, ndtri(edges)))
+    steps = np.cumsum(cells) - cells / 2 - 0.5
+    return Ranks(scores, _hermite(steps, ndtri(edges)) / math.sqrt(cells @ steps**2))
 
 
 def _hermite(steps: FloatArray, edges: FloatArray) -> FloatArray:
@@ -113,15 +113,14 @@ def latent_correlation(r: FloatArray, coefficients: FloatArray) -> FloatArray:
     r : ndarray of shape (L, L)
         Rank correlations.
     coefficients : ndarray of shape (L, n)
-        c_1 .. c_n of each.
+        c_1 .. c_n of each, over the standard deviation of its ranks.
 
     Returns
     -------
     ndarray of shape (L, L)
         Within +-(1 - 1e-7), also where no rho gives as much as r.
     """
-    norm = np.sqrt(np.sum(coefficients**2, axis=1, keepdims=True))
-    c = (coefficients / np.where(norm > 0, norm, 1.0)).T
+    c = coefficients.T
     i, j = np.triu_indices(len(r), 1)
     target, out = r[i, j], np.eye(len(r))
     found = _solve(target, c[:_FEW_TERMS], i, j)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gaussmix.tables.reading import Cells
 
 MOST_ROWS, MOST_CELLS = 2**16, 2**23  # kept of a table: correlations are then known to .004; at most 64 MB
+_LAST = np.uint64(2**64 - 1)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 _PARTICLES = 1000  # at least, for rows in several intervals
@@ -72,14 +73,18 @@ class RowSample:
         """Take in rows: a (N,) array a column, of numbers, or of places in its ``levels`` (-1 or NaN: missing)."""
         n, keys = len(columns[0]), hash_rows(columns, levels)
         weights = np.ones(n) if weights is None else np.asarray(weights, np.float64)
-        kept = weights > 0
-        if len(self.keys) == self.limit:
-            kept &= keys <= self.keys[-1]
-        elif n > self.limit:
-            kept &= keys <= np.partition(keys, self.limit - 1)[self.limit - 1]
+        if len(self.keys) == self.limit or not weights.all():
+            kept = np.flatnonzero((weights > 0) & (keys <= (self.keys[-1] if len(self.keys) == self.limit else _LAST)))
+            keys, weights = keys[kept], weights[kept]
+        else:
+            kept = np.arange(n)
         chunk = RowSample(len(columns), self.limit)
-        chunk.keys, chunk.weights = keys[kept], weights[kept]
+        chunk.keys, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        chunk.weights = np.bincount(inverse, weights, len(first))
+        kept = kept[first[: self.limit]]
+        chunk.keys, chunk.weights = chunk.keys[: self.limit], chunk.weights[: self.limit]
         chunk.rows = np.column_stack([np.asarray(values)[kept].astype(np.float64) for values in columns])
+        chunk.rows[~np.isfinite(chunk.rows)] = np.nan
         for j, names in enumerate(levels):
             if names is not None:
                 chunk.levels[j] = list(names)
@@ -175,7 +180,7 @@ def sample_rows(
     conditions, given = Conditions({}, {}), {}
     for name, value in (where or {}).items():
         if name not in copula.names:
-            raise ValueError(f"where names column {name!r}; there are {', '.join(copula.names)}")
+            raise ValueError(f"where names column {name!r}; there are {', '.join(columns)}")
         j = copula.names.index(name)
         if _is_missing(value):
             if name not in own:
@@ -241,12 +246,12 @@ class _Marginal:
         elif column.density is not None and column.counts is not None:
             self.law, self.ends = column.density, (column.counts.minimum, column.counts.maximum)
             self.whole = column.kind == "integer" or (column.kind == "date" and column.quantity.unit == "D")
-            self.base, self.top = self._cdf(*self.ends)
 
     def _cdf(self, low: float, high: float) -> tuple[float, float]:
-        """P(X < low) and P(X <= high)."""
+        """P(X < low) and P(X <= high), where what the density has outside the range lies at its ends."""
+        under, over = low <= self.ends[0], high >= self.ends[1]
         low, high = (low - 0.5, high + 0.5) if self.whole else (float(np.nextafter(low, -np.inf)), high)
-        return float(self.law.cdf(low)), float(self.law.cdf(high))
+        return 0.0 if under else float(self.law.cdf(low)), 1.0 if over else float(self.law.cdf(high))
 
     def parse(self, value: Any) -> Any:
         """A condition: a list of categories, or the (low, high) of numbers in the column's unit."""
@@ -287,8 +292,7 @@ class _Marginal:
             places = sorted({self.names.index(v) for v in wanted})
             return np.stack([self.edges[places], self.edges[1:][places]], axis=1)
         low, high = (math.ceil(wanted[0]), math.floor(wanted[1])) if self.whole else wanted
-        ends = (np.array([self._cdf(low, high)]) - self.base) / max(self.top - self.base, 1e-300)
-        return np.clip(ends, 0.0, 1.0)
+        return np.array([self._cdf(low, high)])
 
     def values(self, u: FloatArray, gone: NDArray[np.bool_], wanted: Any) -> NDArray[Any]:
         """The values of probabilities u (n,), missing where ``gone``; where some were ``wanted``, exactly those."""
@@ -306,7 +310,7 @@ class _Marginal:
                 return out
             out[gone] = None
             return out
-        x = np.asarray(self.law.ppf(self.base + u * (self.top - self.base)))
+        x = np.asarray(self.law.ppf(u))
         x = np.clip(np.rint(x) if self.whole else x, *self.ends)
         return self.column.to_data(x if wanted is None else np.clip(x, *wanted), gone)
 
