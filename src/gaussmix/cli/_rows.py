@@ -61,7 +61,7 @@ class SampleRows:
                     found = as_frame("pyarrow", rows, integers)
                     yield dict(zip(found.column_names, found.columns, strict=True))
                 else:
-                    yield rows | {name: _whole(rows[name]) for name in integers}
+                    yield {name: _as_cells(values, name in integers) for name, values in rows.items()}
 
         if self.output is None:
             write_csv(sys.stdout, drawn())
@@ -110,12 +110,19 @@ def _condition(table: TableDensity, words: str) -> tuple[str, Any]:
     return name, (low or None, high or None) if dots else value
 
 
-def _whole(values: Any) -> Any:
-    """Integers, missing ones as None."""
-    if values.dtype.kind == "i":
+def _as_cells(values: Any, integers: bool) -> Any:
+    """A column as it is written: nothing where it is missing, and integers without a point beside that."""
+    import numpy as np
+
+    from gaussmix.density.quantity import as_text
+
+    if values.dtype.kind not in "fmM":
         return values
-    out = values.astype(object)
-    out[:] = [None if value != value else int(value) for value in values.tolist()]
+    gone = np.isnan(values)
+    if not gone.any():
+        return values
+    out = np.array(as_text(np.where(gone, 0.0, values).astype(np.int64) if integers else values), object)
+    out[gone] = None
     return out
 
 

@@ -168,13 +168,13 @@ Columns = Mapping[str, Column]
 
 
 def _compare(tables: list[dict[str, Column]], samples: list[RowSample], rng: np.random.Generator) -> Fidelity:
-    real, *others = tables[0], *_of_one_size(rng, *tables[1:])
+    real, others = tables[0], _of_one_size(rng, *tables[1:])
     truth, first, second = (associations(table) for table in (real, *others))
     margins = {name: [_distance(real[name], table[name]) for table in others] for name in real}
     absent = [
         {name: float(np.isnan(column.values).mean()) for name, column in table.items()} for table in (real, *others)
     ]
-    closest, nearer = _distances(real, *others, rng)
+    closest, nearer = _distances(real, others[0], others[1], rng)
     return Fidelity(
         {name: (found[0], found[1]) for name, found in margins.items() if not math.isnan(found[0] + found[1])},
         {name: (abs(absent[1][name] - share), abs(absent[2][name] - share)) for name, share in absent[0].items()},

@@ -64,7 +64,7 @@ class RowSample:
         self.limit = limit or max(1, min(MOST_ROWS, MOST_CELLS // max(n_columns, 1)))
         self.keys = np.zeros(0, np.uint64)
         self.rows = np.zeros((0, n_columns))
-        self.weights = np.zeros(0)
+        self.weights: FloatArray = np.zeros(0)
         self.levels: list[list[str]] = [[] for _ in range(n_columns)]
 
     def add(
@@ -80,7 +80,7 @@ class RowSample:
             kept = np.arange(n)
         chunk = RowSample(len(columns), self.limit)
         chunk.keys, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        chunk.weights = np.bincount(inverse, weights, len(first))
+        chunk.weights = np.bincount(inverse, weights, len(first)).astype(np.float64)
         kept = kept[first[: self.limit]]
         chunk.keys, chunk.weights = chunk.keys[: self.limit], chunk.weights[: self.limit]
         chunk.rows = np.column_stack([np.asarray(values)[kept].astype(np.float64) for values in columns])
@@ -108,7 +108,7 @@ class RowSample:
         keys, first, inverse = np.unique(
             np.concatenate([self.keys, other.keys]), return_index=True, return_inverse=True
         )
-        weights = np.bincount(inverse, np.concatenate([self.weights, other.weights]), len(keys))
+        weights = np.bincount(inverse, np.concatenate([self.weights, other.weights]), len(keys)).astype(np.float64)
         first = first[: self.limit]
         self.keys, self.weights = keys[: self.limit], weights[: self.limit]
         self.rows = np.concatenate([self.rows, rows])[first]
@@ -173,10 +173,11 @@ def sample_rows(
     marginals = [_Marginal(columns[name], copula.orders.get(name)) for name in copula.names]
     thresholds = {name: float(ndtri(columns[name].share_missing)) for name in copula.missing}
     own = {name: len(marginals) + k for k, name in enumerate(copula.missing)}
-    observed: list[_Observed | None] = [
-        _Observed(copula.correlation[j, own[name]], thresholds[name]) if name in own else None
+    observed = {
+        j: _Observed(copula.correlation[j, own[name]], thresholds[name])
         for j, name in enumerate(copula.names)
-    ]
+        if name in own
+    }
     conditions, given = Conditions({}, {}), {}
     for name, value in (where or {}).items():
         if name not in copula.names:
@@ -189,7 +190,7 @@ def sample_rows(
             continue
         given[name] = marginals[j].parse(value)
         ends = marginals[j].probabilities(given[name])
-        to_z = ndtri if observed[j] is None else observed[j].to_latent
+        to_z = observed[j].to_latent if j in observed else ndtri
         if len(ends) == 1 and ends[0, 1] - ends[0, 0] < _NO_MASS:
             conditions.exact[j] = float(to_z(ends[0].mean()))
         else:
@@ -204,7 +205,7 @@ def sample_rows(
     out: dict[str, NDArray[Any]] = {}
     for name in columns:
         j = copula.names.index(name)
-        u = ndtr(z[:, j]) if observed[j] is None else observed[j].to_probability(z[:, j])
+        u = observed[j].to_probability(z[:, j]) if j in observed else ndtr(z[:, j])
         gone = z[:, own[name]] < thresholds[name] if name in own else np.full(n, marginals[j].is_empty)
         out[name] = marginals[j].values(u, gone, given.get(name))
     return out
