@@ -17,6 +17,7 @@ PRINTED = {
     "density.md": "10 000 numbers",
     "distances.md": "Wasserstein distance W1",
     "metrics.md": "real against real",
+    "tables.md": "TableDensity(by='country')",
     "sampling.md": "pictures 32 to 39",
 }
 GUIDES = (*PRINTED, "classifier.md", "editing.md", "style.md")

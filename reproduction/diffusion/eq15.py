@@ -17,9 +17,8 @@ from scipy.stats import spearmanr
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances.means import mean_difference_bound
 from gaussmix.distances.mmd import kernel_matrix
-from gaussmix.distances.wasserstein import wasserstein_distance
+from gaussmix.distances.wasserstein import mean_difference_bound, wasserstein_distance
 from gaussmix.ngmg.gradient import inverted_ngmg_distance
 from reproduction.diffusion.pairs import RANGE, draw_weights
 from reproduction.page import Measured

@@ -16,8 +16,7 @@ import numpy as np
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances.means import mean_difference_bound
-from gaussmix.distances.wasserstein import wasserstein_distance
+from gaussmix.distances.wasserstein import mean_difference_bound, wasserstein_distance
 from gaussmix.ngmg import negative_gaussian_mixture_gradient
 from reproduction.diffusion.pairs import RANGE, draw_weights, normal_weights
 from reproduction.page import Measured

@@ -77,6 +77,10 @@ def _diffusion(folder: Path, steps: int = 6, **settings: Any) -> None:
     train(tiny_config(folder, steps=steps, resume=True, **settings), squares_dataset(), progress=False, sheet=False)
 
 
+def _transformer(folder: Path) -> None:
+    _diffusion(folder, network="transformer", grid=2, numbers=8, overlap=2, width=16, heads=2, depth=1)
+
+
 def _model_loads(folder: Path, step: int) -> None:
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 
@@ -130,6 +134,7 @@ def _density(folder: Path) -> None:
     data = folder / "a.npy"
     np.save(data, np.random.default_rng(0).normal(size=500))
     assert main(["density", "fit", str(data), "-o", str(folder / "a.safetensors")]) == 0
+    assert main(["table", "fit", str(data), "-o", str(folder / "a.gmx")]) == 0
 
 
 def _style(folder: Path) -> None:
@@ -154,6 +159,7 @@ def _style_inputs(folder: Path) -> None:
 SCENARIOS = {
     "stores": Scenario(_stores, "gaussmix.training.checkpoints", inspect=_stores_left),
     "diffusion": Scenario(_diffusion, "tiny gaussmix.diffusion.train", inspect=whole_checkpoints),
+    "transformer": Scenario(_transformer, "tiny gaussmix.diffusion.train", inspect=whole_checkpoints),
     "more-steps": Scenario(
         _diffusion,
         "tiny gaussmix.diffusion.train",
@@ -161,7 +167,7 @@ SCENARIOS = {
         inspect=_model_loads,
     ),
     "autoencoder": Scenario(_autoencoder, "autoencoder.digits gaussmix.autoencoder.train", inspect=whole_checkpoints),
-    "density": Scenario(_density, "gaussmix.cli.density", warm=True),
+    "density": Scenario(_density, "gaussmix.cli.density gaussmix.cli.table", warm=True),
     "style": Scenario(_style, "gaussmix.cli.style gaussmix.style.expansion gaussmix.style.vgg", prepare=_style_inputs),
 }
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 from campaign.kills import SCENARIOS, TESTS
 
-POINTS = {"stores": 30, "diffusion": 3, "more-steps": 3, "autoencoder": 2, "style": 1, "density": 1}
+POINTS = {"stores": 30, "diffusion": 3, "transformer": 2, "more-steps": 3, "autoencoder": 2, "style": 1, "density": 1}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each try is a fork")

@@ -11,8 +11,14 @@ from sklearn.linear_model import LinearRegression
 
 from gaussmix.conditional import kernel_ridge
 from gaussmix.conditional.folds import make_folds
-from gaussmix.conditional.location import InUnits, _balanced_samples, _error_products, _least_error, fit_location
-from gaussmix.conditional.scale import fit_scale
+from gaussmix.conditional.location import (
+    InUnits,
+    _balanced_samples,
+    _error_products,
+    _least_error,
+    fit_location,
+    fit_scale,
+)
 
 
 def test_leave_one_out_of_the_kernel_is_what_leaving_out_gives() -> None:

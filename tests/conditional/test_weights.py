@@ -7,8 +7,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from gaussmix.conditional.atoms import fit_atoms
-from gaussmix.conditional.bases import likelihoods, mixture_likelihoods
+from gaussmix.conditional.bases import fit_atoms, likelihoods, mixture_likelihoods
 from gaussmix.conditional.boosting import fit_boosted_weights
 from gaussmix.conditional.folds import make_folds
 from gaussmix.conditional.stacking import GUARD, stack

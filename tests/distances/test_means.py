@@ -15,7 +15,7 @@ from scipy.integrate import quad
 
 from gaussmix import GaussianMixture1D, GMMExpansion
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances.means import mean_difference_bound
+from gaussmix.distances.wasserstein import mean_difference_bound
 
 BASES = {
     "lattice": GaussianBasis(-3.0, 0.25, 23),

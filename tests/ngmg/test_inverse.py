@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.distances.means import mean_difference_bound
 from gaussmix.distances.mmd import kernel_matrix
+from gaussmix.distances.wasserstein import mean_difference_bound
 from gaussmix.ngmg.gradient import inverted_ngmg_distance
 
 BASES = {

@@ -18,8 +18,8 @@ from gaussmix import LatticeMixture1D, nn
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
-from gaussmix.nn import Components, ExpansionDistribution, quantiles
-from gaussmix.nn.quantiles import following
+from gaussmix.nn import Components, ExpansionDistribution, components
+from gaussmix.nn.components import following
 
 BASIS = GaussianBasis(-3.0, 0.8, 9, 1.3)
 BASES = {"lattice": BASIS, "warped": GaussianBasis(-2.0, 0.5, 9, 1.5, center=1.0, scale=0.3)}
@@ -139,7 +139,7 @@ def test_blocks_of_draws_are_all_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     q = torch.linspace(0.01, 0.99, 10, dtype=torch.float64).reshape(5, 2).requires_grad_()
     slopes = []
     for numbers in (10**6, 40, 1):  # all at once, two draws, one draw
-        monkeypatch.setattr(quantiles, "_NUMBERS", numbers)
+        monkeypatch.setattr(components, "_NUMBERS", numbers)
         law = ExpansionDistribution(BASIS, probs=p, validate_args=False)
         first = torch.autograd.grad(law.icdf(q).sin().sum(), (p, q), create_graph=True)
         second = torch.autograd.grad([(slope**2).sum() for slope in first], (p, q))

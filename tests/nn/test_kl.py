@@ -16,8 +16,8 @@ from torch.autograd import gradcheck
 from torch.distributions import Categorical, Distribution, Laplace, MixtureSameFamily, Normal, kl_divergence
 
 from gaussmix.density.basis import GaussianBasis
-from gaussmix.nn import Components, ExpansionDistribution, kl
-from gaussmix.nn.kl import Rows, rows_kl
+from gaussmix.nn import Components, ExpansionDistribution, distances
+from gaussmix.nn.distances import Rows, rows_kl
 
 BASIS = GaussianBasis(-2.0, 0.6, 7, 1.2)
 
@@ -173,7 +173,7 @@ def test_blocks_of_rows_are_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     loc = torch.linspace(-1, 1, 5, dtype=torch.float64).requires_grad_()
     found = []
     for numbers in (1 << 30, 1):
-        monkeypatch.setattr(kl, "_NUMBERS", numbers)
+        monkeypatch.setattr(distances, "_NUMBERS", numbers)
         basis = Components(torch.tensor(BASIS.centers), torch.tensor(BASIS.stds))
         rows = Rows.moved(w, basis, torch.zeros_like(loc), torch.ones_like(loc))
         value = rows_kl(rows, Rows.moved(v, one, loc, torch.ones_like(loc)))

@@ -36,7 +36,7 @@ def commands(words: list[str]) -> dict[str, Any]:
     return {
         "fit": FitTable,
         "info": ShowTable,
-        "quantiles": ShowQuantiles,
+        "quantiles": ShowTableQuantiles,
         "plot": PlotTable,
         "sample": SampleRows,
         "fidelity": MeasureFidelity,
@@ -95,7 +95,7 @@ class FitTable:
             missing=list(self.missing) or None,
             n_jobs=self.threads,
         )
-        with open_table(files, table.columns_to_read(), missing=self.missing) as source:
+        with open_table(files, table.layout().wanted, missing=self.missing) as source:
             total = source.total or None
             with naming(label), progress_bar(f"reading {label}", total, show=sys.stderr.isatty()) as show:
                 table.fit(source.watched(show))
@@ -131,7 +131,7 @@ class ShowTable:
 
 
 @dataclass(frozen=True)
-class ShowQuantiles:
+class ShowTableQuantiles:
     """Print quantiles of each column: the values below which given shares lie."""
 
     model: Positional[Path]

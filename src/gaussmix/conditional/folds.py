@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from gaussmix._typing import FloatArray, IntArray
 
@@ -43,12 +43,15 @@ def some_weights(weight: FloatArray, rows: IntArray) -> FloatArray | None:
 def run_each(work: Sequence[Callable[[], Result]], n_jobs: int | None) -> list[Result]:
     """Results of all, each on one thread; ``n_jobs`` at a time."""
 
-    def alone(task: Callable[[], Result]) -> Result:
+    if n_jobs in (None, 1):
         with threadpool_limits(1):
+            return [task() for task in work]
+    libraries = ThreadpoolController()  # to look for them takes as long as to fit a small tree
+
+    def alone(task: Callable[[], Result]) -> Result:
+        with libraries.limit(limits=1):
             return task()
 
-    if n_jobs in (None, 1):
-        return [alone(task) for task in work]
     done: Any = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(alone)(task) for task in work)
     return list(done)
 

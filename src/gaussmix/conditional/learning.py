@@ -24,9 +24,8 @@ from gaussmix.conditional.boosting import BoostedWeights, fit_boosted_weights
 from gaussmix.conditional.distribution import ConditionalMixture
 from gaussmix.conditional.folds import Fold, make_folds
 from gaussmix.conditional.forest import CountForest, Expanded, ForestExpansion, expand
-from gaussmix.conditional.location import Location, fit_location
+from gaussmix.conditional.location import Location, Scale, fit_location, fit_scale
 from gaussmix.conditional.network import NetworkWeights, feature_importance, fit_network_weights
-from gaussmix.conditional.scale import Scale, fit_scale
 from gaussmix.conditional.stacking import choose_sharpness, sharpen, stack_parts
 from gaussmix.density.binning import choose_axis, take_sample
 from gaussmix.density.estimator import GMMExpansion

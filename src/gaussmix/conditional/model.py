@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray, IntArray
-from gaussmix.conditional.atoms import AtomProbabilities, fit_atoms
-from gaussmix.conditional.bases import Basis, Lattice
+from gaussmix.conditional.bases import AtomProbabilities, Basis, Lattice, fit_atoms
 from gaussmix.conditional.bounded import BoundedMixture
 from gaussmix.conditional.calibration import ConditionalReport, coverage, crps_samples, ks_uniform
 from gaussmix.conditional.distribution import ConditionalMixture

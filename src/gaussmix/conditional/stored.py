@@ -14,18 +14,16 @@ import numpy as np
 from gaussmix._files import Tensors, read_tensors, write_tensors
 from gaussmix._guard import reading
 from gaussmix._typing import FloatArray
-from gaussmix.conditional.atoms import AtomProbabilities
-from gaussmix.conditional.bases import Lattice
+from gaussmix.conditional.bases import AtomProbabilities, Lattice
 from gaussmix.conditional.boosting import BoostedWeights
 from gaussmix.conditional.calibration import ConditionalReport
 from gaussmix.conditional.features import TableFeatures
 from gaussmix.conditional.forest import ForestExpansion
 from gaussmix.conditional.kernel_ridge import KernelRidge
 from gaussmix.conditional.learning import PARTS, Parts
-from gaussmix.conditional.location import Location
+from gaussmix.conditional.location import Location, Scale
 from gaussmix.conditional.model import ConditionalModel, Units
 from gaussmix.conditional.network import Networks, NetworkWeights
-from gaussmix.conditional.scale import Scale
 from gaussmix.conditional.stacking import SHARPEST
 from gaussmix.conditional.trees import Trees
 

@@ -179,10 +179,8 @@ def is_missing(value: Any) -> bool:
 
 def as_level(value: Any) -> str | None:
     """A category's name; whole numbers are written as such, so that 3 and 3.0 are one, and no digit is lost."""
-    if is_missing(value):
-        return None
     whole = isinstance(value, float | np.floating) and np.isfinite(value) and value == int(value)
-    return str(int(value)) if whole else str(value)
+    return None if is_missing(value) else str(int(value)) if whole else str(value)
 
 
 def _holds_dates(values: NDArray[Any]) -> bool:

@@ -450,9 +450,7 @@ def add_columns(
     table = as_real(x)
     if table.ndim != 2 or table.shape[1] != len(counts):
         raise ValueError(f"x has shape {table.shape}; for {len(counts)} counts it must be (N, {len(counts)})")
-    if n_jobs == 0:
-        raise ValueError("n_jobs is 0; give a number of threads from 1 on, or -1 for all processors")
-    n_threads = 1 if n_jobs is None else n_jobs if n_jobs > 0 else max((os.cpu_count() or 1) + 1 + n_jobs, 1)
+    n_threads = threads_of(n_jobs)
     weights = None if sample_weight is None else check_weights(sample_weight, len(table))
     if weights is not None and weights.dtype.kind == "i" and len(weights):
         _require_room(counts, float(weights.max()) * len(weights))
@@ -475,6 +473,13 @@ def add_columns(
     for part in parts:
         for each, more in zip(counts, part, strict=True):
             each.merge(more)
+
+
+def threads_of(n_jobs: int | None) -> int:
+    """How many threads that asks for: one for None, all processors for -1. Raises ValueError for 0."""
+    if n_jobs == 0:
+        raise ValueError("n_jobs is 0; give a number of threads from 1 on, or -1 for all processors")
+    return 1 if n_jobs is None else n_jobs if n_jobs > 0 else max((os.cpu_count() or 1) + 1 + n_jobs, 1)
 
 
 def as_real(x: ArrayLike) -> NDArray[Any]:

@@ -162,9 +162,6 @@ class NpyFile(TableFile):
     def quantity(self, j: int) -> Quantity:
         return Quantity.of(self._dtype)
 
-    def is_boolean(self, j: int) -> bool:
-        return self._dtype.kind == "b"
-
     def batches(self, chosen: Sequence[int], batch_rows: int) -> Batches:
         width, size = len(self.names), self._dtype.itemsize
         with self._path.open("rb", buffering=0) as file:
@@ -278,12 +275,9 @@ def _objects(array: Any) -> NDArray[Any]:
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         array = array.dictionary_encode()
     if not pa.types.is_dictionary(array.type):
-        found = np.empty(len(array), object)
-        found[:] = array.to_pylist()
-        return found
+        return np.array([*array.to_pylist(), None], object)[:-1]
     names = np.array([*array.dictionary.to_pylist(), None], object)
-    codes = arrow_values(array.indices)
-    return names[np.where(np.isnan(codes), -1, codes).astype(np.int64) if codes.dtype.kind == "f" else codes]
+    return names[np.nan_to_num(arrow_values(array.indices), nan=-1).astype(np.int64)]
 
 
 def _empty_array(kind: Any) -> Any:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from gaussmix.distances.divergences import kl_divergence as kl_divergence
     from gaussmix.distances.divergences import total_variation_distance as total_variation_distance
     from gaussmix.distances.energy import energy_distance as energy_distance
-    from gaussmix.distances.means import mean_difference_bound as mean_difference_bound
     from gaussmix.distances.mmd import gaussian_mmd2 as gaussian_mmd2
+    from gaussmix.distances.wasserstein import mean_difference_bound as mean_difference_bound
     from gaussmix.distances.wasserstein import wasserstein_distance as wasserstein_distance
 
 __getattr__, __dir__, __all__ = face(
@@ -45,8 +45,7 @@ __getattr__, __dir__, __all__ = face(
             "total_variation_distance",
         ],
         "energy": ["energy_distance"],
-        "means": ["mean_difference_bound"],
         "mmd": ["gaussian_mmd2"],
-        "wasserstein": ["wasserstein_distance"],
+        "wasserstein": ["mean_difference_bound", "wasserstein_distance"],
     },
 )

@@ -15,9 +15,8 @@ from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import as_densities, hint_at_names
 from gaussmix.distances.binned import binned_l1, density_information_loss
 from gaussmix.distances.divergences import jensen_shannon_divergence, kl_divergence, total_variation_distance
-from gaussmix.distances.means import mean_difference_bound
 from gaussmix.distances.mmd import gaussian_mmd2
-from gaussmix.distances.wasserstein import wasserstein_distance
+from gaussmix.distances.wasserstein import mean_difference_bound, wasserstein_distance
 
 CELLS, PARTS = 200, 4
 _CENTRAL = 1e-3  # the cells reach from this quantile to its mirror image, of either distribution

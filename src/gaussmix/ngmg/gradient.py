@@ -10,8 +10,9 @@ that were fitted on one. The difference of two means by way of NGMG and the inve
 
     | ||F M^-1 NGMG(L+)||_1 - ||F M^-1 NGMG(L-)||_1 |,    NGMG(L) = -M L,    F = diag(A)             D Eq. 15
 
-A_i: the integral of component i's distribution function over an interval (D Eq. 6, `gaussmix.distances.means`); L+ and
-L- as in the proof: -delta and delta where delta = pi1 - pi2 is above and below 0.
+A_i: the integral of component i's distribution function over an interval (D Eq. 6,
+`gaussmix.distances.wasserstein`); L+ and L- as in the proof: -delta and delta
+where delta = pi1 - pi2 is above and below 0.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import shaped, weight_rows
-from gaussmix.distances.means import cdf_integrals, whole_interval
 from gaussmix.distances.mmd import kernel_matrix, kernel_product
+from gaussmix.distances.wasserstein import cdf_integrals, whole_interval
 
 
 def common_basis(given: GaussianBasis | None, **values: ArrayLike | GMMExpansion | None) -> GaussianBasis:

@@ -3,7 +3,7 @@
     f(x) = sum_i w_i phi(u_i) / (s sigma_i),   F(x) = sum_i w_i Phi(u_i),   u_i = ((x - m) / s - mu_i) / sigma_i
 
 The weights w are learnt (E section 2.1, D Eq. 1); in a regression the basis also moves to a row's location m and scale
-s. Draws and quantiles follow the parameters through F (`gaussmix.nn.quantiles`).
+s. Draws and quantiles follow the parameters through F (`gaussmix.nn.components`).
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from gaussmix.nn.components import (
     Components,
     check_positive,
     components_of,
+    following,
     guard_of,
     log_mixture,
     normal_cdf,
     normalised,
+    quantiles,
 )
-from gaussmix.nn.kl import Rows, gaussians_of, mixture_entropy, mixture_kl, rows_kl
-from gaussmix.nn.quantiles import following, quantiles
+from gaussmix.nn.distances import Rows, gaussians_of, mixture_entropy, mixture_kl, rows_kl
 from gaussmix.nn.scores import finite, mixture_crps
 
 if TYPE_CHECKING:

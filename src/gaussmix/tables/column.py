@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.quantity import DAYS, NUMBER, ColumnKind, Quantity
 from gaussmix.density.report import FitReport, make_report
-from gaussmix.tables.counting import DAY, ColumnCounts
+from gaussmix.tables.counting import DAY, ColumnCounts, GroupKey, TableCounts
 from gaussmix.tables.values import ValueCounts, keys_of, values_of
 
 Kind = Literal["number", "integer", "date", "duration", "boolean", "category"]
@@ -70,8 +71,7 @@ class ColumnDensity:
         if cells.levels is not None:
             found, self.other = cells.levels.group(group)
             self.kind, self.frequencies, self.words = _categories(found, self.other)
-        elif self._cells is not None:
-            assert cells.quantity is not None
+        elif cells.values is not None and cells.quantity is not None:
             self.kind, self.quantity = _described(cells.quantity, bool(cells.values.whole.all()))
 
     kind: Kind
@@ -159,6 +159,27 @@ class ColumnDensity:
 
     def __repr__(self) -> str:
         return f"ColumnDensity({self.name!r}, {self.kind}, {self.n_rows:.15g} rows, {self.missing:.15g} missing)"
+
+
+class GroupColumns(Mapping[GroupKey, dict[str, ColumnDensity]]):
+    """The columns of each group, made when they are asked for."""
+
+    def __init__(self, counts: TableCounts, rule: str):
+        self._counts, self._rule = counts, rule
+
+    def __getitem__(self, key: GroupKey) -> dict[str, ColumnDensity]:
+        counts, g = self._counts, self._counts.keys[key]
+        rows = float(counts.group_rows[g])
+        return {name: ColumnDensity(name, each, rows, self._rule, g) for name, each in counts.groups.items()}
+
+    def __iter__(self) -> Iterator[GroupKey]:
+        return iter(self._counts.keys)
+
+    def __len__(self) -> int:
+        return len(self._counts.keys)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._counts.keys
 
 
 def _categories(found: dict[str, float], other: float) -> tuple[Kind, dict[str, float], dict[str, str]]:

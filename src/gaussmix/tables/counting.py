@@ -19,7 +19,7 @@ from gaussmix._typing import FloatArray
 from gaussmix.density.counts import check_weights
 from gaussmix.density.quantity import Quantity
 from gaussmix.density.stored import check_quantity
-from gaussmix.tables.reading import Batch, Cells
+from gaussmix.tables.reading import Batch, ColumnCells
 from gaussmix.tables.rows import RowSample
 from gaussmix.tables.values import LevelCounts, ValueCounts, check_amounts
 
@@ -116,7 +116,7 @@ class ColumnCounts:
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """What a table is counted by: columns that group, those to learn (None: all), categories, weights; and cells."""
 
     by: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ class Layout:
     """Whether a sample of rows is kept, for the dependence between columns."""
 
     @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> Layout:
+    def from_dict(cls, facts: Mapping[str, Any]) -> TableLayout:
         """What `asdict` gave, by way of JSON. Raises ValueError for anything else."""
         facts = {name: tuple(each) if isinstance(each, list) else each for name, each in facts.items()}
         layout = cls(**facts)
@@ -153,7 +153,7 @@ class TableCounts:
     """Counts of the rows of a table: of all of them (``whole``) and of groups, by column; ``rows`` and ``group_rows``
     (G,) are numbers of rows, or weights. ``sample`` are rows, for the dependence, if asked for; files have none."""
 
-    def __init__(self, layout: Layout):
+    def __init__(self, layout: TableLayout):
         self.layout = layout
         self.rows, self.group_rows = 0.0, np.zeros(0)
         self.keys: dict[GroupKey, int] = {}
@@ -232,7 +232,7 @@ class TableCounts:
             odd = sorted({*names} ^ {*self.whole})
             raise ValueError(f"the columns differ from those of earlier rows: {', '.join(odd[:5])}")
 
-    def _grouped(self, keys: list[Cells], weights: Any) -> NDArray[np.int32]:
+    def _grouped(self, keys: list[ColumnCells], weights: Any) -> NDArray[np.int32]:
         """(N,) numbers of the rows' groups."""
         code, radix = np.zeros(len(keys[0]), np.int64), 1
         for cells in keys:
@@ -269,7 +269,7 @@ class TableCounts:
 
     def merge(self, other: TableCounts) -> None:
         """Add what another has counted. Raises ValueError where columns, groups or cells differ."""
-        for part in dataclasses.fields(Layout):
+        for part in dataclasses.fields(TableLayout):
             mine, theirs = (getattr(each.layout, part.name) for each in (self, other))
             if mine != theirs and part.name not in ("columns", "categories"):
                 raise ValueError(f"cannot merge tables whose {part.name} differ: {mine!r} and {theirs!r}")
@@ -309,7 +309,7 @@ class TableCounts:
     def from_tensors(cls, tensors: Tensors) -> Self:
         """Make the counts that `to_tensors` described. Raises ValueError, or what else comes of wrong arrays."""
         about = json.loads(bytes(tensors["about"]))
-        counts = cls(Layout.from_dict(about["layout"]))
+        counts = cls(TableLayout.from_dict(about["layout"]))
         names, width = about["columns"], len(counts.layout.by)
         keys = [tuple(key) if isinstance(key, list) else key for key in about["keys"]]
         parts = [key if counts.layout.several else (key,) for key in keys]
@@ -381,7 +381,7 @@ def _unpack(columns: Sequence[ColumnCounts], tensors: Tensors) -> None:
                 column.levels = LevelCounts.from_tensors(part, names[j], column.most_levels)
 
 
-def _count_column(counts: ColumnCounts, name: str, cells: Cells, groups: Any, weights: Any) -> None:
+def _count_column(counts: ColumnCounts, name: str, cells: ColumnCells, groups: Any, weights: Any) -> None:
     if cells.numbers is None:
         _naming(name, counts.add_levels, cells.names, cells.codes, groups, weights)
     else:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -22,11 +21,12 @@ from numpy.typing import ArrayLike, NDArray
 from gaussmix._files import Tensors, read_tensors, tensor_bytes, tensors_of, write_tensors
 from gaussmix._guard import reading
 from gaussmix.density.columns import is_dask, stream_batches
+from gaussmix.density.counts import threads_of
 from gaussmix.density.report import FitReport
 from gaussmix.density.stored import check_facts, check_report, read_mixture
-from gaussmix.tables.column import ColumnDensity
+from gaussmix.tables.column import ColumnDensity, GroupColumns
 from gaussmix.tables.copula import Copula
-from gaussmix.tables.counting import GroupKey, Layout, TableCounts
+from gaussmix.tables.counting import GroupKey, TableCounts, TableLayout
 from gaussmix.tables.reading import as_frame, batches_of, is_files, library_of
 
 _MOST_BYTES = 1 << 29  # of one that was packed
@@ -132,8 +132,8 @@ class TableDensity:
         return hasattr(self, "counts_")
 
     def __repr__(self) -> str:
-        usual = type(self)().get_params()
-        given = [f"{name}={value!r}" for name, value in self.get_params().items() if value != usual[name]]
+        usual = type(self)().get_params().items()
+        given = [f"{name}={getattr(self, name)!r}" for name, value in usual if getattr(self, name) != value]
         return f"TableDensity({', '.join(given)})"
 
     # -- learning
@@ -202,7 +202,7 @@ class TableDensity:
         if self.by is None:
             raise AttributeError("there are no groups: give by='a column'")
         if self._made_groups is None:
-            self._made_groups = _Groups(self.counts_, self.rule)
+            self._made_groups = GroupColumns(self.counts_, self.rule)
         return self._made_groups
 
     def group_sizes(self) -> dict[GroupKey, float]:
@@ -318,7 +318,7 @@ class TableDensity:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote. Raises ValueError, naming the file, for one that is damaged or written by another."""
+        """Read what `save` wrote. Raises ValueError, naming the file, for one that is damaged, or another's."""
         with reading(path, "holds no usable table", "; fit and save it again"):
             tensors, about = read_tensors(path, "TableDensity")
             table = cls._made_of(tensors, about)
@@ -339,13 +339,8 @@ class TableDensity:
     def _written(self) -> dict[str, str]:
         """Parameters that are not in the layout of the counts."""
         seed = self.random_state if isinstance(self.random_state, int) else None
-        own = {
-            "rule": self.rule,
-            "dependence": self.dependence,
-            "missing": list(self.missing or ()),
-            "random_state": seed,
-        }
-        return {"parameters": json.dumps(own)}
+        own = {"rule": self.rule, "dependence": self.dependence, "missing": list(self.missing or ())}
+        return {"parameters": json.dumps({**own, "random_state": seed})}
 
     @classmethod
     def _made_of(cls, tensors: Tensors, about: dict[str, str]) -> Self:
@@ -365,7 +360,7 @@ class TableDensity:
             max_cells=layout.cells,
             max_group_cells=layout.group_cells,
         )
-        table._layout()  # which checks the parameters
+        table.layout()  # which checks the parameters
         table.counts_ = counts
         return table._forget()
 
@@ -384,17 +379,11 @@ class TableDensity:
                 "tables before they are saved"
             )
 
-    def columns_to_read(self) -> list[str] | None:
-        """Return the columns that a file must give; None for all."""
-        return self._layout().wanted
-
-    def _layout(self) -> Layout:
-        """Raises ValueError for parameters that are none."""
+    def layout(self) -> TableLayout:
+        """Return what tables are counted by. Raises ValueError for parameters that are none."""
         for name, allowed in (("rule", ("auto", "fast")), ("dependence", ("independent", "copula"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; choose from {', '.join(allowed)}")
-        if self.n_jobs == 0:
-            raise ValueError("n_jobs is 0; give a number of threads from 1 on, or -1 for all processors")
         if self.by is not None and self.dependence == "copula":
             raise ValueError("dependence='copula' is that of all rows: leave by out, or fit a table for each group")
         for name in ("max_cells", "max_group_cells"):
@@ -403,7 +392,7 @@ class TableDensity:
         for name in ("columns", "categories", "missing"):
             if isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} is a word; it takes a list of them: [{getattr(self, name)!r}]")
-        return Layout(
+        return TableLayout(
             by=() if self.by is None else (self.by,) if isinstance(self.by, str) else tuple(self.by),
             several=self.by is not None and not isinstance(self.by, str),
             columns=None if self.columns is None else tuple(self.columns),
@@ -423,21 +412,20 @@ class TableDensity:
 
     def _counted(self, X: Any, sample_weight: Any) -> TableCounts:
         """The counts of a table."""
-        layout = self._layout()
+        layout = self.layout()
         if is_dask(X):
             if sample_weight is not None:
                 raise ValueError("sample_weight is not taken together with a Dask collection: weights='a column' is")
             return _count_dask(X, layout)
         if sample_weight is not None and (is_files(X) or stream_batches(X) is not None):
             raise ValueError("sample_weight is not taken with what is read in batches: name a column, weights=")
-        counts, threads = TableCounts(layout), self.n_jobs or 1
-        threads = threads if threads > 0 else max((os.cpu_count() or 1) + 1 + threads, 1)
+        counts, threads = TableCounts(layout), threads_of(self.n_jobs)
         for batch in batches_of(X, self.missing or (), layout.wanted):
             counts.count(batch, sample_weight, threads)
         return counts
 
 
-def _count_dask(X: Any, layout: Layout) -> TableCounts:
+def _count_dask(X: Any, layout: TableLayout) -> TableCounts:
     """Each partition where it lies; counts travel, merged as a tree."""
     import dask
 
@@ -450,7 +438,7 @@ def _count_dask(X: Any, layout: Layout) -> TableCounts:
     return total
 
 
-def _count_part(part: Any, layout: Layout) -> TableCounts:
+def _count_part(part: Any, layout: TableLayout) -> TableCounts:
     counts = TableCounts(layout)
     for batch in batches_of(part):
         counts.count(batch)
@@ -464,26 +452,5 @@ def _merge_parts(parts: Sequence[TableCounts]) -> TableCounts:
     return total
 
 
-def _seed(random_state: Any) -> Any:
-    return random_state.randint(2**31, size=4) if hasattr(random_state, "randint") else random_state
-
-
-class _Groups(Mapping[GroupKey, dict[str, ColumnDensity]]):
-    """The columns of each group, made when they are asked for."""
-
-    def __init__(self, counts: TableCounts, rule: str):
-        self._counts, self._rule = counts, rule
-
-    def __getitem__(self, key: GroupKey) -> dict[str, ColumnDensity]:
-        counts, g = self._counts, self._counts.keys[key]
-        rows = float(counts.group_rows[g])
-        return {name: ColumnDensity(name, each, rows, self._rule, g) for name, each in counts.groups.items()}
-
-    def __iter__(self) -> Iterator[GroupKey]:
-        return iter(self._counts.keys)
-
-    def __len__(self) -> int:
-        return len(self._counts.keys)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._counts.keys
+def _seed(state: Any) -> Any:
+    return state.randint(2**31, size=4) if hasattr(state, "randint") else state

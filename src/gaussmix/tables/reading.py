@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import chain
 from numbers import Real
 from typing import Any
 
@@ -34,7 +35,7 @@ _BATCH_CELLS, _LEAST_ROWS = 1 << 20, 1 << 16  # of files: 8 MiB of numbers, but 
 
 
 @dataclass(frozen=True)
-class Cells:
+class ColumnCells:
     """A column (N,) of a batch: numbers, dates and durations in seconds; or categories ``names[codes]``, -1 missing."""
 
     numbers: FloatArray | None
@@ -43,7 +44,7 @@ class Cells:
     codes: Any = None
     integers: bool = False
 
-    def as_categories(self) -> Cells:
+    def as_categories(self) -> ColumnCells:
         """Of numbers too."""
         if self.numbers is None:
             return self
@@ -52,9 +53,9 @@ class Cells:
         values = found.tolist() if self.quantity.kind == "number" else self.quantity.to_data(found).tolist()
         places = np.full(len(self.numbers), -1)
         places[known] = codes
-        return Cells(None, NUMBER, [as_level(value) or "" for value in values], places)
+        return ColumnCells(None, NUMBER, [as_level(value) or "" for value in values], places)
 
-    def take(self, rows: Any) -> Cells:
+    def take(self, rows: Any) -> ColumnCells:
         """Some of the rows."""
         if self.numbers is None:
             return replace(self, codes=self.codes[rows])
@@ -64,7 +65,7 @@ class Cells:
         return len(self.codes if self.numbers is None else self.numbers)
 
 
-Batch = dict[str, Cells]
+Batch = dict[str, ColumnCells]
 
 
 def is_files(X: Any) -> bool:
@@ -91,16 +92,17 @@ def batches_of(X: Any, missing: Collection[str] = (), columns: Sequence[str] | N
 
 def _gathered(batches: Iterator[Any]) -> Iterator[Any]:
     """The same; small Arrow tables together, so that none has few rows."""
-    waiting: list[Any] = []
-    for batch in batches:
-        if type(batch).__module__.partition(".")[0] != "pyarrow":
-            yield batch
-            continue
-        import pyarrow as pa
+    first = next(batches, None)
+    if first is None or type(first).__module__.partition(".")[0] != "pyarrow":
+        yield from [] if first is None else chain([first], batches)
+        return
+    import pyarrow as pa
 
+    waiting: list[Any] = []
+    for batch in chain([first], batches):
         waiting.append(batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch]))
         if sum(each.num_rows for each in waiting) >= _LEAST_ROWS:
-            yield pa.concat_tables(waiting) if len(waiting) > 1 else waiting[0]
+            yield pa.concat_tables(waiting)
             waiting = []
     if waiting:
         yield pa.concat_tables(waiting)
@@ -144,7 +146,7 @@ def read_batch(X: Any) -> Batch:
 
 def _read_matrix(X: Any) -> Batch:
     """An array (N, D), or one whose fields have names; its columns are called 0, 1, ..."""
-    table = np.ma.filled(X.astype(np.float64), np.nan) if np.ma.isMaskedArray(X) else np.asarray(X)
+    table: Any = np.ma.filled(X.astype(np.float64), np.nan) if np.ma.isMaskedArray(X) else np.asarray(X)
     if table.dtype.names:
         return _named([(name, _read_array(table[name], None, name)) for name in table.dtype.names])
     if table.dtype.kind == "c":
@@ -156,7 +158,7 @@ def _read_matrix(X: Any) -> Batch:
     return {str(j): _read_array(table[:, j], None, str(j)) for j in range(table.shape[1])}
 
 
-def _named(columns: list[tuple[Any, Cells]]) -> Batch:
+def _named(columns: list[tuple[Any, ColumnCells]]) -> Batch:
     found = {str(name): cells for name, cells in columns}
     if len(found) < len(columns):
         names = [str(name) for name, _ in columns]
@@ -165,34 +167,34 @@ def _named(columns: list[tuple[Any, Cells]]) -> Batch:
     return found
 
 
-def numbers_of(values: NDArray[Any], zone: str | None = None) -> Cells:
+def numbers_of(values: NDArray[Any], zone: str | None = None) -> ColumnCells:
     """Numbers, datetime64 or timedelta64 (N,)."""
     quantity = Quantity.of(values.dtype, zone)
     if quantity.kind != "number":
         quantity = Quantity(quantity.kind, "s", quantity.resolution if quantity.resolution != "D" else "s", zone)
-    return Cells(np.asarray(quantity.to_numbers(values), np.float64), quantity, integers=holds_integers(values))
+    return ColumnCells(np.asarray(quantity.to_numbers(values), np.float64), quantity, integers=holds_integers(values))
 
 
-def _read_array(values: NDArray[Any], quantity: Quantity | None, name: Any, boolean: bool = False) -> Cells:
+def _read_array(values: NDArray[Any], quantity: Quantity | None, name: Any, boolean: bool = False) -> ColumnCells:
     if values.ndim != 1:
         raise ValueError(f"column {name!r} has shape {values.shape}; it must be (N,)")
     if boolean:
         values = np.where(np.isnan(values), -1, values).astype(np.int64) if values.dtype.kind == "f" else values
-        return Cells(None, NUMBER, ("false", "true"), values.astype(np.int64))
+        return ColumnCells(None, NUMBER, ("false", "true"), values.astype(np.int64))
     if values.dtype.kind == "b":
-        return Cells(None, NUMBER, ("false", "true"), values.astype(np.int64))
+        return ColumnCells(None, NUMBER, ("false", "true"), values.astype(np.int64))
     if values.dtype.kind in "fiumM":
         return numbers_of(values, quantity.zone if quantity else None)
     return _coded(values.tolist(), name)
 
 
-def _coded(values: list[Any], name: Any) -> Cells:
+def _coded(values: list[Any], name: Any) -> ColumnCells:
     """Python's objects: dates and numbers if all are, categories otherwise."""
     if not {str, type(None)} >= {*map(type, values)}:
         given = [value for value in values if not is_missing(value)]
         if given and all(isinstance(value, bool | np.bool_) for value in given):
             codes = [-1 if is_missing(value) else int(value) for value in values]
-            return Cells(None, NUMBER, ("false", "true"), np.array(codes, np.int64))
+            return ColumnCells(None, NUMBER, ("false", "true"), np.array(codes, np.int64))
         if given and isinstance(given[0], Real | Decimal | datetime.date | datetime.timedelta | np.generic):
             objects = np.empty(len(values), object)
             objects[:] = values
@@ -201,7 +203,7 @@ def _coded(values: list[Any], name: Any) -> Cells:
         values = [_level(value, name) for value in values]
     names = sorted({*values} - {None})
     numbers = {None: -1, **{level: k for k, level in enumerate(names)}}
-    return Cells(None, NUMBER, names, np.fromiter(map(numbers.__getitem__, values), np.int64, len(values)))
+    return ColumnCells(None, NUMBER, names, np.fromiter(map(numbers.__getitem__, values), np.int64, len(values)))
 
 
 def _level(value: Any, name: Any) -> str | None:
@@ -210,14 +212,14 @@ def _level(value: Any, name: Any) -> str | None:
     return as_level(value)
 
 
-def _read_series(series: Any, name: Any) -> Cells:
+def _read_series(series: Any, name: Any) -> ColumnCells:
     """Of narwhals."""
     import narwhals.stable.v2 as nw
 
     kind = series.dtype
     if kind == nw.Boolean:
         codes = series.cast(nw.Int8).fill_null(-1).to_numpy() if series.null_count() else series.to_numpy()
-        return Cells(None, NUMBER, ("false", "true"), codes.astype(np.int64))
+        return ColumnCells(None, NUMBER, ("false", "true"), codes.astype(np.int64))
     if kind.is_numeric() or (kind.is_temporal() and kind != nw.Time):
         return numbers_of(*series_values(series.to_native()))
     if kind == nw.Object or kind == nw.Unknown or not _has_arrow():
@@ -231,7 +233,7 @@ def _has_arrow() -> bool:
     return find_spec("pyarrow") is not None
 
 
-def _read_arrow(column: Any, name: Any) -> Cells:
+def _read_arrow(column: Any, name: Any) -> ColumnCells:
     """An Arrow array, whole or in pieces."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -240,7 +242,7 @@ def _read_arrow(column: Any, name: Any) -> Cells:
     pieces = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     if pa.types.is_boolean(kind):
         parts = [pc.fill_null(piece.cast(pa.int8()), -1).to_numpy(zero_copy_only=False) for piece in pieces]
-        return Cells(None, NUMBER, ("false", "true"), np.concatenate([np.zeros(0, np.int64), *parts]))
+        return ColumnCells(None, NUMBER, ("false", "true"), np.concatenate([np.zeros(0, np.int64), *parts]))
     if is_readable(kind):
         parts = [arrow_values(piece) for piece in pieces]
         values = parts[0] if len(parts) == 1 else np.concatenate(parts or [np.zeros(0)])
@@ -256,7 +258,7 @@ def _read_arrow(column: Any, name: Any) -> Cells:
         known = [names.setdefault(each, len(names)) for each in coded.dictionary.to_pylist()]
         codes = arrow_values(pc.fill_null(coded.indices, -1) if coded.indices.null_count else coded.indices)
         parts.append(np.append(np.array(known, np.int64), -1)[codes.astype(np.int64)])
-    return Cells(None, NUMBER, list(names), np.concatenate([np.zeros(0, np.int64), *parts]))
+    return ColumnCells(None, NUMBER, list(names), np.concatenate([np.zeros(0, np.int64), *parts]))
 
 
 def _lengths(values: list[Any], name: Any) -> NDArray[Any]:

@@ -27,7 +27,7 @@ from gaussmix._typing import FloatArray
 if TYPE_CHECKING:
     from gaussmix.tables.column import ColumnDensity
     from gaussmix.tables.copula import Copula
-    from gaussmix.tables.reading import Cells
+    from gaussmix.tables.reading import ColumnCells
 
 MOST_ROWS, MOST_CELLS = 2**16, 2**23  # kept of a table: correlations are then known to .004; at most 64 MB
 _LAST = np.uint64(2**64 - 1)
@@ -91,7 +91,7 @@ class RowSample:
                 chunk.rows[chunk.rows[:, j] < 0, j] = np.nan
         return self.merge(chunk)
 
-    def add_cells(self, columns: Sequence[Cells], weights: Any = None) -> Self:
+    def add_cells(self, columns: Sequence[ColumnCells], weights: Any = None) -> Self:
         """Take in rows of a batch."""
         values = [each.codes if each.numbers is None else each.numbers for each in columns]
         return self.add(values, [list(each.names) if each.numbers is None else None for each in columns], weights)

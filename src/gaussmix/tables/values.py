@@ -133,9 +133,9 @@ class ValueCounts:
             weighed = any(part[2].mass is not None for part in parts)
             sums = [part[2].weighed() if weighed else part[2] for part in parts]
             groups, values = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
-            joined = Sums(
-                *(None if column[0] is None else np.concatenate(column) for column in zip(*sums, strict=True))
-            )  # pyright: ignore
+            joined = Sums._make(
+                [None if each[0] is None else np.concatenate(each) for each in zip(*sums, strict=True)]  # pyright: ignore
+            )
             order = np.argsort(values, kind="stable")
             if self.n_groups > 1:
                 kind = np.uint16 if self.n_groups <= _RADIX else np.int32
@@ -161,7 +161,7 @@ class ValueCounts:
     def group(self, g: int) -> ValueCounts:
         """Those of one group alone."""
         self.settle()
-        low, high = np.searchsorted(self.groups, [g, g + 1])
+        low, high = np.searchsorted(self.groups, np.array([g, g + 1], self.groups.dtype))  # others convert all
         one = ValueCounts(self.most, 1, self.unit)
         one.groups, one.values = np.zeros(high - low, np.int32), self.values[low:high]
         one.sums, one.levels, one.whole = (
@@ -191,7 +191,7 @@ class ValueCounts:
         found.groups, found.values = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes), values
         whole = [tensors[name].astype(np.int64) for name in ("number", "number_at")]
         mass = [tensors[name].astype(np.float64) if name in tensors else None for name in ("mass", "mass_at")]
-        found.sums, found.levels = Sums(*whole, *mass), tensors["levels"].astype(np.int8)
+        found.sums, found.levels = Sums(whole[0], whole[1], mass[0], mass[1]), tensors["levels"].astype(np.int8)
         found.whole, found.squares = tensors["whole"] == 1, tensors["squares"].astype(np.float64)
         found.extremes = np.stack([tensors["low"], tensors["high"]]).astype(np.float64)
         level = found.levels[found.groups]
@@ -306,9 +306,9 @@ class LevelCounts:
             return
         pairs, places = np.unique(groups.astype(np.int64) * len(names) + codes, return_inverse=True)
         group, code = np.divmod(pairs, max(len(names), 1))
-        self._take_in((group << 32) | known[code], np.bincount(places, weights, len(pairs)).astype(np.float64))
+        self._take_in((group << 32) | known[code], np.bincount(places, weights, len(pairs)) * 1.0)
 
-    def _take_in(self, pairs: IntArray, weight: FloatArray) -> None:
+    def _take_in(self, pairs: IntArray, weight: NDArray[Any]) -> None:
         pairs = np.concatenate([self.pairs, pairs])
         self.pairs, places = np.unique(pairs, return_inverse=True)
         self.weight = np.bincount(places, np.concatenate([self.weight, weight]), len(self.pairs))
