@@ -4,7 +4,7 @@
     python benchmarks/tables_copula.py --packages FOLDER               # three tables, five seeds: a quarter of an hour
     python benchmarks/tables_copula.py --packages FOLDER --quick       # one seed, 500 rows: figures mean little
 
-Half of the rows are learnt (4000 at most: the peer's kernels take time as the square), as many are drawn, and both are
+Half of the rows are learnt (2000 at most: the peer's kernels take time as the square), as many are drawn, and both are
 compared with the other half. Fits of the whole half are timed as well. The peer has kernel marginals for numbers and,
 as in SDV, an interval for each category, the most frequent first, in which its rows are spread evenly; its integers are
 rounded, and everything is kept in the range of what was learnt, as SDV does. CPU seconds are those of the
@@ -36,7 +36,7 @@ import pandas as pd
 from gaussmix.tables import TableDensity, measure_fidelity
 
 RESULTS = Path("results/tables-copula.json")
-MOST_ROWS = 4000
+MOST_ROWS = 2000
 
 
 def diamonds() -> pd.DataFrame:
