@@ -14,7 +14,8 @@ from scipy import stats
 
 from gaussmix import TableDensity
 from gaussmix.tables import copula as model
-from gaussmix.tables.rows import Conditions, RowSample, draw_latent
+from gaussmix.tables.rows import RowSample
+from gaussmix.tables.sampling import Conditions, draw_latent
 
 R = np.array([[1.0, 0.7, -0.5, 0.4], [0.7, 1.0, -0.3, 0.5], [-0.5, -0.3, 1.0, -0.2], [0.4, 0.5, -0.2, 1.0]])
 EDGES = [-0.8, 0.1, 1.0]  # of the categories' latent dimension

@@ -27,12 +27,13 @@ from gaussmix.density.stored import check_facts, check_report, read_mixture
 from gaussmix.tables.column import ColumnDensity, GroupColumns
 from gaussmix.tables.copula import Copula
 from gaussmix.tables.counting import GroupKey, TableCounts, TableLayout
-from gaussmix.tables.reading import as_frame, batches_of, is_files, library_of
+from gaussmix.tables.reading import batches_of, is_files, library_of
+from gaussmix.tables.sampling import RowSampling
 
 _MOST_BYTES = 1 << 29  # of one that was packed
 
 
-class TableDensity:
+class TableDensity(RowSampling):
     """The density of each numeric column of a table, frequencies of the others; by group too.
 
     Parameters
@@ -228,56 +229,6 @@ class TableDensity:
         self._require_fitted()
         return len(self.counts_.whole)
 
-    @property
-    def copula_(self) -> Copula:
-        """The dependence between columns."""
-        self._require_fitted()
-        if self._copula is None:
-            columns = self.columns_
-            names = sorted(columns)
-            if self.counts_.sample is None:
-                partly = [name for name in names if 0 < columns[name].missing < columns[name].n_rows]
-                self._copula = Copula.independent(names, partly)
-            else:
-                self._copula = Copula.fit(self.counts_.sample, columns)
-        return self._copula
-
-    def sample(self, n_samples: int = 1, random_state: Any = None, where: Mapping[str, Any] | None = None) -> Any:
-        """Draw rows, missing values among them: a data frame of the library whose table was learnt first.
-
-        Integers, dates and categories are such as were learnt, and no number lies outside the range of its column.
-
-        Parameters
-        ----------
-        n_samples : int
-            How many.
-        random_state : int, Generator or RandomState, optional
-            The same seed draws the same rows.
-        where : mapping of str to value, optional
-            Conditions on columns, all of which are met: a value, (low, high) with None for an open end, a list of
-            categories, None for missing. Of numbers that is exact; of ranges and categories, where there are several,
-            so are the bounds, and the law within them to the accuracy of 30 sweeps of Gibbs sampling.
-
-        Returns
-        -------
-        DataFrame, Table or dict of ndarray
-            Of pandas, Polars or PyArrow; else, and of a table that was loaded, arrays (n_samples,) by name.
-
-        Raises
-        ------
-        ValueError
-            No row can meet the conditions, or only one in 1e12.
-        """
-        if n_samples < 1:
-            raise ValueError(f"n_samples is {n_samples}; it must be at least 1")
-        given = self.random_state if random_state is None else random_state
-        rng = given if isinstance(given, np.random.Generator) else np.random.default_rng(_seed(given))
-        from gaussmix.tables.rows import sample_rows
-
-        rows = sample_rows(self.columns_, self.copula_, n_samples, rng, where)
-        integers = [name for name, column in self.columns_.items() if column.kind == "integer"]
-        return as_frame(getattr(self, "_library", ""), rows, integers)
-
     # -- on disk, and between machines
 
     def to_bytes(self) -> bytes:
@@ -372,13 +323,6 @@ class TableDensity:
 
             raise NotFittedError("this TableDensity has counted nothing yet: call fit")
 
-    def _require_rows(self, what: str) -> None:
-        if hasattr(self, "counts_") and self.dependence == "copula" and self.counts_.sample is None:
-            raise ValueError(
-                f"{what} needs rows to learn dependence='copula' from, and files keep none: fit anew, or merge "
-                "tables before they are saved"
-            )
-
     def layout(self) -> TableLayout:
         """Return what tables are counted by. Raises ValueError for parameters that are none."""
         for name, allowed in (("rule", ("auto", "fast")), ("dependence", ("independent", "copula"))):
@@ -450,7 +394,3 @@ def _merge_parts(parts: Sequence[TableCounts]) -> TableCounts:
     for part in parts:
         total.merge(part)
     return total
-
-
-def _seed(state: Any) -> Any:
-    return state.randint(2**31, size=4) if hasattr(state, "randint") else state
