@@ -133,3 +133,47 @@ def test_errors_are_a_sentence(
     assert out == ""
     assert len(err.splitlines()) == 1
     assert said in err
+
+
+def test_rows_are_drawn_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=4_000)
+    table = pd.DataFrame(
+        {
+            "age": np.round(40 + 10 * x).astype(int),
+            "income": np.exp(x + rng.normal(size=4_000)).round(2),
+            "country": np.where(x + rng.normal(size=4_000) > 0, "FR", "DE, north"),
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(np.round(20 * x), "D"),
+        }
+    )
+    table.loc[rng.random(4_000) < 0.2, "income"] = np.nan
+    table[:2_000].to_csv(tmp_path / "a.csv", index=False)
+    table[2_000:].to_csv(tmp_path / "b.csv", index=False)
+    model = tmp_path / "a.gmx"
+    run(capsys, "fit", tmp_path / "a.csv", "--dependence", "copula", "--rule", "fast", "-o", model)
+    for name in ("s.csv", "s.parquet"):
+        assert "2000 rows" in run(capsys, "sample", model, "--count", 2000, "-o", tmp_path / name)
+    rows, again = pd.read_csv(tmp_path / "s.csv"), pd.read_parquet(tmp_path / "s.parquet")
+    assert list(rows) == list(table)
+    assert rows["age"].dtype == again["age"].dtype == np.int64
+    assert rows["age"].tolist() == again["age"].tolist()
+    assert {*rows["country"]} == {"FR", "DE, north"}
+    assert rows["income"].isna().mean() == pytest.approx(0.2, abs=0.04)
+    assert rows["age"].corr(rows["income"], "spearman") == pytest.approx(
+        table["age"].corr(table["income"], "spearman"), abs=0.06
+    )
+    found = json.loads(run(capsys, "fidelity", tmp_path / "a.csv", tmp_path / "s.csv", tmp_path / "b.csv", "--json"))
+    assert found["pair"][0] < 3 * found["pair"][1]
+    assert "nearer to a real row" in run(capsys, "fidelity", *(tmp_path / f"{name}.csv" for name in "asb"))
+    printed = run(capsys, "sample", model, "--count", 5, "--where", "age=50..", "--where", "country=DE, north")
+    (tmp_path / "some.csv").write_text(printed)
+    some = pd.read_csv(tmp_path / "some.csv")
+    assert len(some) == 5
+    assert some["age"].min() >= 50
+    assert {*some["country"]} == {"DE, north"}
+    assert (pd.read_csv(tmp_path / "s.csv")["day"] >= "2023").all()
+    some = run(capsys, "sample", model, "--count", 3, "--where", "income=", "--where", "day=2024-01-05")
+    assert [line.split(",")[1] for line in some.splitlines()[1:]] == [""] * 3
+    for words, said in ((["--where", "age"], "COLUMN=VALUE"), (["--where", "age=x"], "'x' is not a number")):
+        assert main(["table", "sample", str(model), *words]) != 0
+        assert said in capsys.readouterr().err

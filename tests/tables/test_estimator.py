@@ -260,9 +260,11 @@ def test_rows_drawn_are_like_those_learnt(table: pd.DataFrame) -> None:
     rows = model.sample(4_000)
     assert {name: len(values) for name, values in rows.items()} == dict.fromkeys(table, 4_000)
     assert rows["count"].dtype.kind == "i"
-    assert rows["day"].dtype == "M8[D]"
+    assert rows["day"].dtype.kind == "M"
+    assert (rows["day"].dt.normalize() == rows["day"])[rows["day"].notna()].all()
     assert rows["took"].dtype.kind == "m"
-    assert {*rows["country"]} == {"FR", "DE", "IT", "Österreich", None}
+    assert {*rows["country"].dropna()} == {"FR", "DE", "IT", "Österreich"}
+    assert rows["country"].isna().any()
     assert np.isnan(rows["normal"]).mean() == pytest.approx(0.1, abs=0.03)
     assert (rows["mass"] == 0).mean() == pytest.approx(0.3, abs=0.03)
     assert rows["flag"].dtype == bool

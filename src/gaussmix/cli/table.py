@@ -1,4 +1,4 @@
-"""``gaussmix table fit | info | quantiles | plot | compare``: every column of a table at once, and by group."""
+"""``gaussmix table fit | info | quantiles | plot | compare | ...``: every column of a table at once, and by group."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,7 +15,8 @@ import tyro
 from tyro.conf import Positional
 
 from gaussmix._guard import printable
-from gaussmix.cli._flags import CommandError, Names, Output, check_suffix
+from gaussmix.cli._flags import Names, Output, check_suffix
+from gaussmix.cli._table_commands import CompareTables, MeasureFidelity, SampleRows, learn, load_table
 from gaussmix.cli._tables import as_json, name_files, naming
 
 if TYPE_CHECKING:
@@ -33,8 +34,15 @@ _MOST_NAME, _MOST_LEVELS = 24, 20
 
 def commands(words: list[str]) -> dict[str, Any]:
     """Commands by name."""
-    found: dict[str, Any] = {"fit": FitTable, "info": ShowTable, "quantiles": ShowTableQuantiles, "plot": PlotTable}
-    return found | {"compare": CompareTables}
+    return {
+        "fit": FitTable,
+        "info": ShowTable,
+        "quantiles": ShowTableQuantiles,
+        "plot": PlotTable,
+        "compare": CompareTables,
+        "sample": SampleRows,
+        "fidelity": MeasureFidelity,
+    }
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,8 @@ class FitTable:
     """What stands for a missing value beside nothing, NA, NaN and null, such as -999; several with commas between."""
     rule: Literal["auto", "fast"] = "auto"
     """How densities are made: auto is the most accurate, fast a kernel estimate."""
+    dependence: Literal["independent", "copula"] = "independent"
+    """copula: learn how columns hang together too, for `table sample`; not together with --by."""
     threads: int = 1
     """Threads that count."""
     json: bool = False
@@ -77,6 +87,7 @@ class FitTable:
         label = name_files(files)
         table = TableDensity(
             rule=self.rule,
+            dependence=self.dependence,
             by=None if not self.by else self.by[0] if len(self.by) == 1 else list(self.by),
             columns=list(self.columns) or None,
             categories=list(self.categories) or None,
@@ -84,7 +95,7 @@ class FitTable:
             missing=list(self.missing) or None,
             n_jobs=self.threads,
         )
-        notes = _learn(table, files)
+        notes = learn(table, files)
         self.output.parent.mkdir(parents=True, exist_ok=True)
         with naming(label):
             table.save(self.output)
@@ -170,82 +181,6 @@ class PlotTable:
         about = f"{self.title or self.model.stem}{f', {self.group}' if self.group else ''}: {_number(rows)} rows"
         save_figure(plot_columns(list(columns.values()), title=about), self.output)
         print(f"picture: {self.output}")
-
-
-@dataclass(frozen=True)
-class CompareTables:
-    """Say which columns of a table moved, how far, and whether chance alone could have done it; models are compared as
-    they are, files learnt first."""
-
-    old: Positional[Path]
-    """A model, or a file as `table fit` reads it, a folder or a pattern in quotes."""
-    new: Positional[Path]
-    """Another."""
-    by: Names = ()
-    """Columns whose values make groups, each of which is compared as well; several with commas between."""
-    ignore: Names = ()
-    """Columns to leave out, such as a date that moves by nature."""
-    categories: Names = ()
-    """Columns of numbers that are names, such as postcodes."""
-    weights: str | None = None
-    """A column with the weights of the rows: whole numbers say how often a row came."""
-    missing: Names = ()
-    """What stands for a missing value beside nothing, NA, NaN and null, such as -999; several with commas between."""
-    html: Path | None = None
-    """A page to write, with both densities of each column; it needs no other file."""
-    fail_above: float | None = None
-    """End with exit status 3 where a column, also of a group, moved more than that and than chance does (W1 / spread,
-    total variation of categories, change of the missing share), is in one table only or changed its kind."""
-    json: bool = False
-    """Print JSON."""
-
-    def __call__(self) -> None:
-        if self.html is not None:
-            check_suffix(self.html, "page", ".html", ".htm")
-        if not 0 <= (self.fail_above or 0.0) < math.inf:
-            raise ValueError(f"--fail-above is {self.fail_above}; it must be a finite number of at least 0")
-
-        from gaussmix._files import whole_file
-        from gaussmix.tables.drift import compare_tables
-        from gaussmix.tables.estimator import TableDensity
-
-        files = (self.old, self.new)
-        known = {k: load_table(file) for k, file in enumerate(files) if file.suffix in (".gmx", ".safetensors")}
-        given = TableDensity(categories=self.categories or None, weights=self.weights, missing=self.missing or None)
-        options: dict[str, Any] = next(iter(known.values()), given).get_params() | {"by": self.by or None}
-        tables = [known.get(k) or TableDensity(**options) for k in range(2)]
-        for k in {0, 1} - known.keys():
-            _learn(tables[k], [files[k]])
-        names = [file.name for file in files] if self.old.name != self.new.name else list(map(str, files))
-        found = compare_tables(*tables, by=self.by, ignore=self.ignore, names=(names[0], names[1]))
-        if self.html is not None:
-            self.html.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(self.html) as path:
-                path.write_text(found.to_html(), encoding="utf-8")
-        said = f"{found}" if self.html is None else f"{found}\n\npage: {self.html}"
-        print(json.dumps(found.to_dict(), indent=2) if self.json else said)
-        if self.fail_above is not None and (above := found.above(self.fail_above)):
-            above[20:] = [f"{len(above) - 20} more"] * (len(above) > 20)
-            raise CommandError(f"gaussmix: {printable('; '.join(above))} (--fail-above)", 3)
-
-
-def _learn(table: TableDensity, files: Sequence[Path]) -> list[str]:
-    """Learn files, and return what is to be said of them."""
-    from gaussmix._progress import progress_bar
-    from gaussmix.density.files import open_table
-
-    label = name_files(files)
-    with open_table(files, table.layout().wanted, missing=table.missing or ()) as source:
-        with naming(label), progress_bar(f"reading {label}", source.total or None, show=sys.stderr.isatty()) as show:
-            table.fit(source.watched(show))
-    return source.notes
-
-
-def load_table(path: Path) -> TableDensity:
-    """The table in a file. Raises ValueError, naming it."""
-    from gaussmix.tables.estimator import TableDensity
-
-    return TableDensity.load(path)
 
 
 def _columns_of(table: TableDensity, group: str | None) -> tuple[dict[str, ColumnDensity], float]:

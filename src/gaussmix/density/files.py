@@ -8,6 +8,7 @@ integers. Text has no types: numbers that are whole throughout are integers.
 
 from __future__ import annotations
 
+import csv
 import glob
 import os
 import sys
@@ -361,9 +362,10 @@ def write_csv(path: Path | TextIO, batches: Iterable[Mapping[str, NDArray[Any]]]
     """`write_batches` as text, also to an open file."""
     with nullcontext(path) if not isinstance(path, Path) else path.open("w", newline="") as file:
         for number, batch in enumerate(batches):
+            rows = csv.writer(file, lineterminator="\n")
             if number == 0:
-                file.write(",".join(batch) + "\n")
-            file.writelines(",".join(cells) + "\n" for cells in zip(*map(as_text, batch.values()), strict=True))
+                rows.writerow(batch)
+            rows.writerows(zip(*map(as_text, batch.values()), strict=True))
 
 
 def _write_parquet(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]], total: int) -> None:

@@ -195,7 +195,12 @@ NUMBER, DAYS = Quantity(), Quantity("datetime", "D", "D")
 
 
 def as_text(values: NDArray[Any]) -> list[str]:
-    """Numbers with all their digits, datetime64 in ISO 8601, timedelta64 as days and a clock; all can be read again."""
+    """Numbers with all their digits, datetime64 in ISO 8601, timedelta64 as days and a clock; all can be read again.
+
+    Of objects their text, nothing of None.
+    """
+    if values.dtype == object:
+        return ["" if value is None else str(value) for value in values]
     if values.dtype.kind == "m":
         seconds = values / np.timedelta64(1, "s")
         return ["NaT" if math.isnan(each) else _clock(each) for each in seconds.tolist()]

@@ -68,6 +68,8 @@ class ColumnDensity:
     frequencies : dict of str to float, or None
         Number, or weight, of each category, the most frequent first; of a boolean "true" and "false". At most 10 000 of
         them (1000 in a group).
+    words : dict of str to str
+        How "true" and "false" of a boolean are mostly written in the table.
     other : float
         Number, or weight, of the rows with rarer categories than these.
     """
@@ -75,12 +77,13 @@ class ColumnDensity:
     def __init__(self, name: str, cells: ColumnCounts, n_rows: float, rule: Any = "auto", group: int = 0):
         self.name, self.n_rows, self.missing, self._rule = name, float(n_rows), float(cells.missing[group]), rule
         self.frequencies: dict[str, float] | None = None
+        self.words: dict[str, str] = {}
         self.other = 0.0
         self._cells = cells.values.group(group) if cells.values is not None else None
         self.quantity, self.kind = NUMBER, "number"
         if cells.levels is not None:
             found, self.other = cells.levels.group(group)
-            self.kind, self.frequencies = _categories(found, self.other)
+            self.kind, self.frequencies, self.words = _categories(found, self.other)
         elif cells.values is not None and cells.quantity is not None:
             self.kind, self.quantity = _described(cells.quantity, bool(cells.values.whole.all()))
 
@@ -167,30 +170,6 @@ class ColumnDensity:
             raise ValueError(f"column {self.name!r} has no quantiles: it holds no numbers, dates or durations")
         return self.quantity.to_data(self.density.ppf(np.asarray(q, np.float64)))
 
-    def sample(self, n: int, rng: np.random.Generator) -> NDArray[Any]:
-        """Draw values, missing ones among them: NaN, NaT or None; integers are whole, and floats only with those.
-
-        Parameters
-        ----------
-        n : int
-            How many.
-        rng : numpy.random.Generator
-            Where the randomness comes from.
-        """
-        gone = rng.random(n) < self.share_missing
-        if self.frequencies:
-            names = np.array(list(self.frequencies), object)
-            weight = np.array(list(self.frequencies.values()))
-            drawn = names[rng.choice(len(names), n, p=weight / weight.sum())]
-            if self.kind == "boolean":
-                drawn = drawn == "true"
-            drawn = drawn.astype(object) if gone.any() else drawn
-            drawn[gone] = None
-            return drawn
-        if self.density is None:
-            return np.full(n, np.nan)
-        return self.to_data(self.density.rvs(n, random_state=rng), gone)
-
     def to_data(self, x: FloatArray, gone: NDArray[np.bool_] | None = None) -> NDArray[Any]:
         """Return numbers as the column has them: whole, or as dates.
 
@@ -232,7 +211,7 @@ class GroupColumns(Mapping[GroupKey, dict[str, ColumnDensity]]):
         return key in self._counts.keys
 
 
-def _categories(found: dict[str, float], other: float) -> tuple[Kind, dict[str, float]]:
+def _categories(found: dict[str, float], other: float) -> tuple[Kind, dict[str, float], dict[str, str]]:
     """Booleans, where all words say so."""
     if (
         not other
@@ -243,8 +222,10 @@ def _categories(found: dict[str, float], other: float) -> tuple[Kind, dict[str, 
         said = {"true": 0.0, "false": 0.0}
         for word, weight in found.items():
             said["true" if word.lower() in _TRUE else "false"] += weight
-        return "boolean", {name: weight for name, weight in sorted(said.items(), key=lambda item: -item[1]) if weight}
-    return "category", found
+        words = {"true" if word.lower() in _TRUE else "false": word for word in reversed(found)}
+        said = {name: weight for name, weight in sorted(said.items(), key=lambda item: -item[1]) if weight}
+        return "boolean", said, words
+    return "category", found, {}
 
 
 def _described(quantity: Quantity, whole: bool) -> tuple[Kind, Quantity]:

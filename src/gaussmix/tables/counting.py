@@ -20,6 +20,7 @@ from gaussmix.density.counts import check_weights
 from gaussmix.density.quantity import Quantity
 from gaussmix.density.stored import check_quantity
 from gaussmix.tables.reading import Batch, ColumnCells
+from gaussmix.tables.rows import RowSample
 from gaussmix.tables.values import LevelCounts, ValueCounts, check_amounts
 
 DAY = 86_400.0
@@ -126,6 +127,8 @@ class TableLayout:
     weights: str | None = None
     cells: int = 1 << 15
     group_cells: int = 512
+    dependence: bool = False
+    """Whether a sample of rows is kept, for the dependence between columns."""
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> TableLayout:
@@ -148,7 +151,7 @@ class TableLayout:
 
 class TableCounts:
     """Counts of the rows of a table: of all of them (``whole``) and of groups, by column; ``rows`` and ``group_rows``
-    (G,) are numbers of rows, or weights."""
+    (G,) are numbers of rows, or weights. ``sample`` are rows, for the dependence, if asked for; files have none."""
 
     def __init__(self, layout: TableLayout):
         self.layout = layout
@@ -156,6 +159,7 @@ class TableCounts:
         self.keys: dict[GroupKey, int] = {}
         self.whole: dict[str, ColumnCounts] = {}
         self.groups: dict[str, ColumnCounts] = {}
+        self.sample: RowSample | None = None
 
     def count(self, batch: Batch, sample_weight: Any = None, threads: int = 1) -> None:
         """Count the rows of a batch."""
@@ -188,6 +192,8 @@ class TableCounts:
             self._start(columns)
         self._check_names(columns)
         groups = self._grouped(keys, weights) if keys else None
+        if self.sample is not None:
+            self.sample.add_cells([columns[name] for name in sorted(columns)], weights)
         self.rows += float(n if weights is None else weights.sum())
         jobs = [(self.whole[name], name, cells, None, weights) for name, cells in columns.items()]
         jobs += [(self.groups[name], name, columns[name], groups, weights) for name in self.groups]
@@ -215,6 +221,7 @@ class TableCounts:
             for name in columns
             if layout.by and name not in layout.by
         }
+        self.sample = RowSample(len(self.whole)) if layout.dependence else None
 
     def _check_names(self, names: Collection[str]) -> None:
         if len(names) != len(self.whole):
@@ -273,6 +280,8 @@ class TableCounts:
         self._check_names(other.whole)
         for name, counts in self.whole.items():
             _naming(name, counts.require_fits, other.whole[name])
+        if self.sample is not None and other.sample is not None:
+            self.sample.merge(other.sample)
         places = self._places(other.keys)
         for mine, theirs, at in ((self.whole, other.whole, None), (self.groups, other.groups, places)):
             for name, counts in mine.items():
@@ -320,6 +329,7 @@ class TableCounts:
         for name, part in (("whole", counts.whole), ("groups", counts.groups)):
             own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
             _unpack(list(part.values()), own)
+        counts.sample = None
         return counts
 
 

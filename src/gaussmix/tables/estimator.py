@@ -25,13 +25,15 @@ from gaussmix.density.counts import threads_of
 from gaussmix.density.report import FitReport
 from gaussmix.density.stored import check_facts, check_report, read_mixture
 from gaussmix.tables.column import ColumnDensity, GroupColumns
+from gaussmix.tables.copula import Copula
 from gaussmix.tables.counting import GroupKey, TableCounts, TableLayout
-from gaussmix.tables.reading import batches_of, is_files
+from gaussmix.tables.reading import batches_of, is_files, library_of
+from gaussmix.tables.sampling import RowSampling
 
 _MOST_BYTES = 1 << 29  # of one that was packed
 
 
-class TableDensity:
+class TableDensity(RowSampling):
     """The density of each numeric column of a table, frequencies of the others; by group too.
 
     Parameters
@@ -39,7 +41,9 @@ class TableDensity:
     rule : {"auto", "fast"}
         How densities are made of counts, as `GMMExpansion` does.
     dependence : {"independent", "copula"}
-        How columns hang together in `sample`.
+        How columns hang together in `sample`: not at all, or by a Gaussian copula. For that a sample of at most 65 536
+        rows is kept in memory while the table is learnt, never in a file: what was loaded draws rows, and counts no
+        more. Not together with ``by``.
     by : str or list of str, optional
         Columns by whose values rows are grouped: `groups_` then has the densities of each group.
     columns : list of str, optional
@@ -66,6 +70,8 @@ class TableDensity:
         With ``by``: by the group's value, or values of several columns; of missing ones "(missing)".
     n_rows_ : float
         Rows, or their weight.
+    copula_ : Copula
+        The dependence between columns; with "independent" there is none.
     counts_ : TableCounts
         All that is kept of the table.
     feature_names_in_, n_features_in_
@@ -149,7 +155,7 @@ class TableDensity:
         if not counts.whole:
             weighed = " of a weight above zero" if sample_weight is not None or self.weights else ""
             raise ValueError(f"the table has no rows{weighed}: there is nothing to learn from")
-        self.counts_ = counts
+        self.counts_, self._library = counts, library_of(X)
         return self._forget()
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -160,9 +166,11 @@ class TableDensity:
         X, y, sample_weight : object
             As in `fit`.
         """
+        self._require_rows("partial_fit")
         more = self._counted(X, sample_weight)
         if not hasattr(self, "counts_"):
             self.counts_ = TableCounts(more.layout)
+            self._library = library_of(X)
         self.counts_.merge(more)
         return self._forget()
 
@@ -175,6 +183,8 @@ class TableDensity:
             raise TypeError(f"cannot merge {type(other).__name__}; it takes another TableDensity")
         other._require_fitted()
         self._require_fitted()
+        self._require_rows("merge")
+        other._require_rows("merge")
         self.counts_.merge(other.counts_)
         return self._forget()
 
@@ -222,31 +232,16 @@ class TableDensity:
         self._require_fitted()
         return len(self.counts_.whole)
 
-    def sample(
-        self, n_samples: int = 1, random_state: Any = None, where: Mapping[str, Any] | None = None
-    ) -> dict[str, NDArray[Any]]:
-        """Draw rows: columns (n_samples,) by name, each of its own density, missing values among them.
-
-        Parameters
-        ----------
-        n_samples : int
-            How many.
-        random_state : int, Generator or RandomState, optional
-            The same seed draws the same rows.
-        where : mapping of str to value, optional
-            Values that columns shall have.
-        """
-        if n_samples < 1:
-            raise ValueError(f"n_samples is {n_samples}; it must be at least 1")
-        given = self.random_state if random_state is None else random_state
-        rng = given if isinstance(given, np.random.Generator) else np.random.default_rng(_seed(given))
-        return {name: column.sample(n_samples, rng) for name, column in self.columns_.items()}
-
     # -- on disk, and between machines
 
     def to_bytes(self) -> bytes:
-        """Return what was counted as a small string of bytes, for `from_bytes` anywhere, and then `merge`."""
+        """Return what was counted as a small string of bytes, for `from_bytes` anywhere, and then `merge`.
+
+        Raises ValueError with a copula: they hold no rows, so that the dependence could not be merged.
+        """
         self._require_fitted()
+        if self.dependence == "copula":
+            raise ValueError("bytes hold no rows, of which dependence='copula' is learnt: save the table, or merge it")
         return zlib.compress(tensor_bytes(self.counts_.to_tensors(), "TableCounts", self._written()))
 
     @classmethod
@@ -270,7 +265,10 @@ class TableDensity:
             if column.density is not None and column.report is not None:
                 tensors |= {f"{j}.mixture.{name}": value for name, value in column.density.to_tensors().items()}
                 reports[column.name] = column.report.to_dict()
-        write_tensors(path, tensors, "TableDensity", {**self._written(), "reports": json.dumps(reports)})
+        about = {**self._written(), "reports": json.dumps(reports)}
+        if self.dependence == "copula":
+            tensors["copula"], about["copula"] = self.copula_.correlation, json.dumps(self.copula_.to_dict())
+        write_tensors(path, tensors, "TableDensity", about)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -288,6 +286,8 @@ class TableDensity:
                     mixture = read_mixture(tensors, f"{j}.mixture.")
                     check_report(report, column.counts, mixture)
                     column.set_fit(mixture, report)
+            if table.dependence == "copula":
+                table._copula = Copula.from_dict(json.loads(about["copula"]), tensors["copula"], table.columns_)
         return table
 
     def _written(self) -> dict[str, str]:
@@ -331,6 +331,8 @@ class TableDensity:
         for name, allowed in (("rule", ("auto", "fast")), ("dependence", ("independent", "copula"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; choose from {', '.join(allowed)}")
+        if self.by is not None and self.dependence == "copula":
+            raise ValueError("dependence='copula' is that of all rows: leave by out, or fit a table for each group")
         for name in ("max_cells", "max_group_cells"):
             if not isinstance(getattr(self, name), int | np.integer) or getattr(self, name) < 16:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a whole number of at least 16")
@@ -345,12 +347,14 @@ class TableDensity:
             weights=self.weights,
             cells=int(self.max_cells),
             group_cells=int(self.max_group_cells),
+            dependence=self.dependence == "copula",
         )
 
     def _forget(self) -> Self:
         """What was made from older counts."""
         self._made: dict[str, ColumnDensity] | None = None
         self._made_groups: Any = None
+        self._copula: Copula | None = None
         return self
 
     def _counted(self, X: Any, sample_weight: Any) -> TableCounts:
@@ -393,7 +397,3 @@ def _merge_parts(parts: Sequence[TableCounts]) -> TableCounts:
     for part in parts:
         total.merge(part)
     return total
-
-
-def _seed(state: Any) -> Any:
-    return state.randint(2**31, size=4) if hasattr(state, "randint") else state

@@ -267,3 +267,34 @@ def _lengths(values: list[Any], name: Any) -> NDArray[Any]:
         raise ValueError(f"column {name!r} holds intervals of months, which have no fixed length: convert them to days")
     ticks = [None if value is None else value.days * 86_400_000_000_000 + value.nanoseconds for value in values]
     return np.array(["NaT" if tick is None else tick for tick in ticks], "m8[ns]")
+
+
+def library_of(X: Any) -> str:
+    """The library that a table is of, by name."""
+    return type(X).__module__.partition(".")[0]
+
+
+def as_frame(library: str, rows: Mapping[str, NDArray[Any]], integers: Collection[str] = ()) -> Any:
+    """Columns as a data frame of pandas, Polars or PyArrow; of ``integers`` missing ones are null in the last two."""
+    if library == "pandas":
+        import pandas
+
+        return pandas.DataFrame(dict(rows))
+    if library not in ("polars", "pyarrow"):
+        return rows
+    import pyarrow as pa
+
+    columns = {}
+    for name, values in rows.items():
+        if values.dtype == object:
+            kind = pa.bool_() if any(isinstance(value, bool) for value in values) else pa.string()
+            columns[name] = pa.array(values.tolist(), kind)
+        else:
+            column = pa.array(values, from_pandas=True)
+            columns[name] = column.cast(pa.int64()) if name in integers else column
+    table = pa.table(columns)
+    if library == "pyarrow":
+        return table
+    import polars
+
+    return polars.from_arrow(table)
