@@ -110,10 +110,8 @@ class ShowTable:
 
     def __call__(self) -> None:
         table = load_table(self.model)
-        if self.json:
-            print(json.dumps(_facts(table, self.group), indent=2))
-        else:
-            print(_screen(table, self.group, self.model.name))
+        facts = json.dumps(_facts(table, self.group), indent=2) if self.json else None
+        print(facts or _screen(table, self.group, self.model.name))
 
 
 @dataclass(frozen=True)
@@ -216,14 +214,14 @@ class CompareTables:
         tables = [known.get(k) or TableDensity(**options) for k in range(2)]
         for k in {0, 1} - known.keys():
             _learn(tables[k], [files[k]])
-        names = [file.name for file in files] if self.old.name != self.new.name else list(map(str, files))
-        found = compare_tables(*tables, by=self.by, ignore=self.ignore, names=(names[0], names[1]))
+        names = (self.old.name, self.new.name) if self.old.name != self.new.name else (str(self.old), str(self.new))
+        found = compare_tables(*tables, by=self.by, ignore=self.ignore, names=names)
         if self.html is not None:
             self.html.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(self.html) as path:
                 path.write_text(found.to_html(), encoding="utf-8")
-        said = f"{found}" if self.html is None else f"{found}\n\npage: {self.html}"
-        print(json.dumps(found.to_dict(), indent=2) if self.json else said)
+        page = "" if self.html is None else f"\n\npage: {self.html}"
+        print(json.dumps(found.to_dict(), indent=2) if self.json else f"{found}{page}")
         if self.fail_above is not None and (above := found.above(self.fail_above)):
             above[20:] = [f"{len(above) - 20} more"] * (len(above) > 20)
             raise CommandError(f"gaussmix: {printable('; '.join(above))} (--fail-above)", 3)
@@ -236,7 +234,8 @@ def _learn(table: TableDensity, files: Sequence[Path]) -> list[str]:
 
     label = name_files(files)
     with open_table(files, table.layout().wanted, missing=table.missing or ()) as source:
-        with naming(label), progress_bar(f"reading {label}", source.total or None, show=sys.stderr.isatty()) as show:
+        total = source.total or None
+        with naming(label), progress_bar(f"reading {label}", total, show=sys.stderr.isatty()) as show:
             table.fit(source.watched(show))
     return source.notes
 
