@@ -121,10 +121,8 @@ class ShowTable:
 
     def __call__(self) -> None:
         table = load_table(self.model)
-        if self.json:
-            print(json.dumps(_facts(table, self.group), indent=2))
-        else:
-            print(_screen(table, self.group, self.model.name))
+        facts = json.dumps(_facts(table, self.group), indent=2) if self.json else None
+        print(facts or _screen(table, self.group, self.model.name))
 
 
 @dataclass(frozen=True)
