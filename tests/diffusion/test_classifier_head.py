@@ -12,9 +12,10 @@ import torch
 from tiny import NAMES, squares_dataset, tiny_config, tiny_unet
 
 from gaussmix.diffusion.config import DiffusionConfig
+from gaussmix.diffusion.loss import ForwardProcess
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import PredictionType, make_betas, make_scheduler
-from gaussmix.diffusion.train import DiffusionTrainer, ForwardProcess, train
+from gaussmix.diffusion.train import DiffusionTrainer, train
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.metrics.classifier import balanced_accuracy
 from gaussmix.nn import NGMGEntropyLoss

@@ -243,11 +243,12 @@ class TrainFaces:
     config: tyro.conf.OmitArgPrefixes[DiffusionConfig] = PRESETS["transformer"]
 
     def __call__(self) -> None:
+        started = time.perf_counter()
         from gaussmix.data.load import load_dataset
         from gaussmix.diffusion.train import train
 
         options = {name: getattr(self.config, name) for name in ("size", "count", "seed", "skip_bad")}
-        result = run_training(train, self.config, load_dataset(self.config.data, **options))
+        result = run_training(partial(train, started=started), self.config, load_dataset(self.config.data, **options))
         if result.model is not None:
             print(f"{result.step} steps; model: {result.model}, picture: {result.samples}")
 

@@ -30,6 +30,7 @@ MOST_ON_A_SHEET = 256
 _TRAJECTORY = 10  # estimates in a row
 _COLUMNS, _EDITS_IN_A_ROW = 8, 6
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 8
+SHEET_PICTURES = _SHEET_ROWS * _SHEET_COLUMNS
 _PIXELS_AT_ONCE = {"cpu": 32 * 32 * 32}
 """Pixels of the pictures drawn at once. On a CPU an evaluation costs the same an image from 16 images of 32 x 32 up."""
 _PIXELS_ELSEWHERE = 512 * 32 * 32

@@ -113,18 +113,33 @@ def _placed(network: Network, device: str | torch.device) -> Network:
     return network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
-def _augmented(
-    images: np.ndarray, rows: np.ndarray, rng: np.random.Generator, device: torch.device, share: float
-) -> Tensor:
-    """Images ``(B, C, H, W)`` in [-1, 1], moved by up to ``share`` of their size, the edge repeated, and brightened."""
-    height, width = images.shape[1:3]
+def shifted(
+    images: NDArray[np.uint8], rows: NDArray[np.integer], rng: np.random.Generator, share: float
+) -> NDArray[np.uint8]:
+    """Return images ``(B, H, W, C)``, those of ``rows`` moved by up to a share of their size, the edge repeated.
 
-    def shifted(size: int) -> np.ndarray:  # (B, size): where each pixel of the shifted image comes from
+    Parameters
+    ----------
+    images, rows : ndarray
+        ``(N, H, W, C)``, and the positions ``(B,)`` of those that are wanted.
+    rng, share : numpy.random.Generator, float
+        Where offsets come from, and how far they reach, as a share of height and width.
+    """
+
+    def places(size: int) -> NDArray[np.int64]:  # (B, size): where each pixel of the shifted image comes from
         reach = int(size * share)
         offset = rng.integers(-reach, reach + 1, (len(rows), 1))
         return np.clip(np.arange(size) + offset, 0, size - 1)
 
-    picked = images[rows[:, None, None], shifted(height)[:, :, None], shifted(width)[:, None, :]]
+    height, width = images.shape[1:3]
+    return images[rows[:, None, None], places(height)[:, :, None], places(width)[:, None, :]]
+
+
+def _augmented(
+    images: np.ndarray, rows: np.ndarray, rng: np.random.Generator, device: torch.device, share: float
+) -> Tensor:
+    """Images ``(B, C, H, W)`` in [-1, 1], moved by up to ``share`` of their size, the edge repeated, and brightened."""
+    picked = shifted(images, rows, rng, share)
     brightness = torch.from_numpy(rng.uniform(0.95, 1.05, (len(rows), 1, 1, 1)).astype(np.float32))
     x = (_to_tensor(picked, device) + 1) * brightness.to(device) - 1
     return x.clamp(-1, 1)
