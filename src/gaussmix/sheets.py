@@ -115,6 +115,17 @@ def contact_sheet(
     return sheet
 
 
+def counted(count: int, noun: str) -> str:
+    """Return "1 step", "2 steps".
+
+    Parameters
+    ----------
+    count, noun : int, str
+        How many, and of what, in the singular.
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def picture_format(path: str | Path) -> str:
     """Return Pillow's name of the format of a file's suffix. Raises ValueError if no RGB picture can be written so."""
     path = Path(path)

@@ -122,7 +122,7 @@ def test_train_on_a_folder_then_resume(folder, tmp_path, capsys):
 
 def test_naming_one_limit_lifts_the_other(monkeypatch, folder, tmp_path):
     seen = []
-    monkeypatch.setattr("gaussmix.diffusion.train.train", lambda config, _data: seen.append(config) or exit_quietly())
+    monkeypatch.setattr("gaussmix.diffusion.train.train", lambda config, _data, **_: seen.append(config) or exit_quietly())
 
     def exit_quietly():
         raise ValueError("seen")
@@ -178,7 +178,7 @@ def test_nan_stops_with_status_1(folder, tmp_path, capsys):
     assert not (tmp_path / "run" / "model").exists()
 
 
-def test_skip_bad_counts_damaged_images(folder, tmp_path, capsys):
+def test_skip_bad_counts_damaged_images(folder, tmp_path, capsys, monkeypatch):
     (folder / "3.png").write_bytes(b"damaged")
     small = "--size 8 --width 16 --depth 1 --batch-size 4 --steps 1 --reader-steps 0"
     flags = f"train --data {folder} {small} --output {tmp_path}/run"
@@ -188,6 +188,16 @@ def test_skip_bad_counts_damaged_images(folder, tmp_path, capsys):
     assert "--skip-bad" in error
     assert run([*flags.split(), "--skip-bad"]) == 0
     assert "3.png" in capsys.readouterr().err
+    seen = []
+
+    def look(_pipeline, dataset, **_how):
+        seen.append(len(dataset))
+        raise ValueError("looked")
+
+    monkeypatch.setattr("gaussmix.diffusion.evaluate.evaluate_pipeline", look)
+    assert run(["evaluate", f"{tmp_path}/run"]) == 2  # the model remembers
+    assert "looked" in capsys.readouterr().err
+    assert len(seen) == 1
 
 
 # -- edit and components -----------------------------------------------------------------------------------------------

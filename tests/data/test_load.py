@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data.layouts import pixels, write_celeba, write_image_folder
+from data.layouts import pixels, write_celeba, write_image, write_image_folder
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -319,3 +319,21 @@ def test_wide_pictures_are_cut_and_not_stretched(tmp_path: Path, size: int) -> N
     height, width = dark.any(1).sum(), dark.any(0).sum()
     assert abs(height - size * 40 / 60) <= 1
     assert abs(height - width) <= 1
+
+
+def test_unlisted_pictures_are_counted_and_named(tmp_path: Path) -> None:
+    folder = write_image_folder(tmp_path / "set", [f"{i}.png" for i in range(10)])
+    for name in ("more/x.png", "more/y.jpg", "more/.hidden.png", "z.png", "w.gif"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"anything")
+    (folder / "notes.txt").write_text("no picture")
+    said = r"4 pictures in .*set that no metadata.csv lists: left out \(w.gif, z.png, more/x.png and 1 more\)"
+    with pytest.warns(UserWarning, match=said):
+        assert len(load(folder)) == 10
+    for k in range(4):
+        (tmp_path / "kinds" / "ab"[k % 2]).mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / "kinds" / "ab"[k % 2] / f"{k}.png", k)
+    assert len(load_labelled(tmp_path / "kinds", progress=False)) == 4  # and no warning
+    write_image(tmp_path / "kinds" / "lost.png", 5)
+    with pytest.warns(UserWarning, match=r"1 picture in .*kinds that lie in no class's folder: left out"):
+        assert len(load_labelled(tmp_path / "kinds", progress=False)) == 4

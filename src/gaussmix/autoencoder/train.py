@@ -188,7 +188,8 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
     def finishing(self) -> float:
         """Return about how many seconds `_finish` will take."""
         images = len(self.dataset.images)
-        return _SHEET_SECONDS + images * (self._image_seconds / 2 + _FIT_SECONDS * self.config.latent_dim)
+        alone = _SHEET_SECONDS + images * _FIT_SECONDS * self.config.latent_dim
+        return self.waiting * alone + images * self._image_seconds / 2
 
     def _draw(self, path: Path) -> None:
         draw_reconstructions(self.finished(), self.images, self.labels, path)

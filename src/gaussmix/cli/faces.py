@@ -279,7 +279,7 @@ class EvaluateFaces(TorchCommand):
     json: bool = False
     """Print JSON."""
     skip_bad: bool = False
-    """Leave out missing and damaged images of --data."""
+    """Leave out missing and damaged images of --data, as is done for data that the model was so trained on."""
 
     def __call__(self) -> None:
         check_finite(guidance=self.guidance)
@@ -302,7 +302,7 @@ class EvaluateFaces(TorchCommand):
             "count": known.get("count"),
             "seed": known.get("seed", 0),
         }
-        dataset = load_dataset(source, skip_bad=self.skip_bad, **which)
+        dataset = load_dataset(source, skip_bad=self.skip_bad or bool(known.get("skip_bad")), **which)
         how = {"count": self.count, "seed": self.seed, "guidance_scale": self.guidance, "num_inference_steps": steps}
         report = evaluate_pipeline(pipeline, dataset, extractor=extractor, **how)
         if self.json:

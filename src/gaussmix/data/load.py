@@ -8,6 +8,7 @@ that only its layout has. Pictures are decoded once, into a memory-mapped cache 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,10 +33,11 @@ from gaussmix.data.readers.avatars import AVATAR_COUNT, load_avatars
 from gaussmix.data.readers.celeba import find_celeba, read_celeba
 from gaussmix.data.readers.cifar10 import find_cifar10, load_cifar10
 from gaussmix.data.readers.idx import FILES, find_idx, read_idx_folder
-from gaussmix.data.readers.image_folder import find_tables, read_class_folder, read_image_folder
+from gaussmix.data.readers.image_folder import find_tables, read_class_folder, read_image_folder, unlisted
 from gaussmix.data.table import ImageTable
 
 _MOST_COMBINATIONS = 64
+_NAMED = 3  # of pictures that are left out
 FOLDER_SIZE = 32  # height and width that pictures of a class folder get unless told otherwise
 
 _SETS = {
@@ -93,6 +95,7 @@ def load_dataset(
         return load_cifar10(place, size=size, count=count, root=root, progress=progress)
     elif find_tables(folder):
         name, table = folder.resolve().name, read_image_folder(folder)
+        _warn_of_unlisted(folder, table, "no metadata.csv lists")
     else:
         raise DataError(
             f"{folder} holds no data set; expected list_attr_celeba.txt (CelebA), batches.meta.txt (CIFAR-10), or "
@@ -152,6 +155,7 @@ def load_labelled(
         if (place := find_idx(folder)) is None:
             tables = find_tables(folder)
             table = _by_class(read_image_folder(folder), label_by) if tables else read_class_folder(folder)
+            _warn_of_unlisted(folder, table, "no metadata.csv lists" if tables else "lie in no class's folder")
             if count is not None:
                 table = table.take(_first_of_each(table.attributes.argmax(1), table.split, count))
             root = cache_dir() if cache is None else Path(cache)
@@ -170,6 +174,16 @@ def load_labelled(
     rows = _first_of_each(data.labels, data.split, count)
     images, labels, split = data.images[rows], data.labels[rows], data.split[rows]
     return replace(data, images=images, labels=labels, split=split, key=digest("first", len(rows), data.key))
+
+
+def _warn_of_unlisted(folder: Path, table: ImageTable, why: str) -> None:
+    """Pictures that lie there and are not used are counted and named."""
+    lost = unlisted(folder, table.files)
+    if lost:
+        more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+        pictures = "1 picture" if len(lost) == 1 else f"{len(lost)} pictures"
+        names = ", ".join(lost[:_NAMED])
+        warnings.warn(f"{pictures} in {folder} that {why}: left out ({names}{more})", stacklevel=3)
 
 
 def _by_class(table: ImageTable, label_by: Sequence[str]) -> ImageTable:

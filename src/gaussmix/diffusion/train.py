@@ -286,7 +286,7 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
     def finishing(self) -> float:
         """Return about how many seconds `_finish` will take."""
         evaluations = 2 * default_steps("dpm++", self.config.timesteps) * SHEET_PICTURES
-        return _SAVING_SECONDS + self._reader_seconds + evaluations * self._image_seconds / 3
+        return self.waiting * _SAVING_SECONDS + self._reader_seconds + evaluations * self._image_seconds / 3
 
     def _finish(self, progress: bool, sheet: bool) -> tuple[Path, Path | None]:
         batches, pipeline, steps = self.batches, self.pipeline(), self.config.reader_steps

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -120,6 +120,7 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
         self.config, self.data_key = config, data_key
         self._started = perf_counter() if started is None else started
         self._seconds_before = 0.0
+        self._since = perf_counter(), process_time()
         self.store = CheckpointStore(config.output / "checkpoints", config.keep_checkpoints)
         if os.environ.get("RANK", "0") == "0":  # the lock is the first process's
             check_free(config.output)
@@ -183,6 +184,12 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
     @abstractmethod
     def _finish(self, progress: bool, sheet: bool) -> tuple[Path, Path | None]:
         """Writes the model, and for a ``sheet`` pictures; the model's folder, and a picture of what it draws."""
+
+    @property
+    def waiting(self) -> float:
+        """Seconds by the clock for one of this process's computing: above 1 where others compute too."""
+        wall, computed = perf_counter() - self._since[0], process_time() - self._since[1]
+        return min(20.0, max(1.0, wall / max(1e-3, computed)))
 
     def finishing(self) -> float:
         """Return about how many seconds `_finish` will take: they are kept back of the minutes."""
