@@ -12,7 +12,7 @@ The built-in font covers ASCII: accents are dropped, letters of other scripts be
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ _MARGIN = 16
 _MIN_WIDTH = 320  # of the sheet, so that a title above a single picture is not broken into syllables
 _ROW_LABEL_CHARACTERS = 18
 
-_PAPER, _FRAME, _INK, _FAINT = "#ffffff", "#d9d9d9", "#1e1e1e", "#5a5a5a"
+_PAPER, _FRAME, _INK, _FAINT, _MARK = "#ffffff", "#d9d9d9", "#1e1e1e", "#5a5a5a", "#d62728"
 
 
 def contact_sheet(
@@ -42,6 +42,7 @@ def contact_sheet(
     column_labels: Sequence[str] | None = None,
     caption: str | None = None,
     scale: int | None = None,
+    marked: Collection[int] = (),
 ) -> Image.Image:
     """Lay out pictures in rows; all texts are wrapped.
 
@@ -57,6 +58,8 @@ def contact_sheet(
         At the left, one a row, and on top, one a column.
     scale : int, optional
         How many times each picture is enlarged; by default to about 96 pixels.
+    marked : collection of int
+        Positions of pictures that get a red frame.
 
     Raises
     ------
@@ -105,11 +108,16 @@ def contact_sheet(
     y = first_row
     for row, (text, row_height) in enumerate(zip(row_texts, row_heights, strict=True)):
         text.write(draw, left - 2 * _GAP, y + (row_height - text.height) // 2, "r", _INK)
-        for column, pixels in enumerate(images[row * columns : (row + 1) * columns]):
+        for place, pixels in enumerate(images[row * columns : (row + 1) * columns], row * columns):
             # Bicubic keeps edges as crisp as Lanczos does, with weaker halos around them.
             cell = Image.fromarray(pixels).resize((cell_width, cell_height), Image.Resampling.BICUBIC)
-            x = left + column * (cell_width + _GAP)
-            draw.rectangle((x - 1, y - 1, x + cell_width, y + cell_height), outline=_FRAME)
+            x = left + place % columns * (cell_width + _GAP)
+            frame, width = (_MARK, _GAP // 2) if place in marked else (_FRAME, 1)
+            draw.rectangle(
+                (x - width, y - width, x + cell_width + width - 1, y + cell_height + width - 1),
+                outline=frame,
+                width=width,
+            )
             sheet.paste(cell, (x, y))
         y += row_height + _GAP
     return sheet

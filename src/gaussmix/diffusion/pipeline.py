@@ -241,7 +241,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         guidance_scale: float = 2.0,
         generator: Generators = None,
         latents: Tensor | None = None,
-        output_type: Literal["np", "pil"] = "pil",
+        output_type: Literal["np", "pil", "uint8"] = "pil",
         callback: Callable[[int, int, Tensor], None] | None = None,
         classifier_scale: float = 0.0,
     ) -> AttributePipelineOutput:
@@ -274,7 +274,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             For shapes that do not fit, a number of steps the scheduler cannot take, NaN guidance, and for classifier
             guidance by a model without a classifier, or with one that sees the condition.
         """
-        if output_type not in ("np", "pil"):
+        if output_type not in ("np", "pil", "uint8"):
             raise ValueError(f"output_type is {output_type!r}; choose 'np' or 'pil'")
         for name, scale in (("guidance_scale", guidance_scale), ("classifier_scale", classifier_scale)):
             if not np.isfinite(scale):
