@@ -233,7 +233,7 @@ class FaceSampler:
                     num_inference_steps=self.config.sampling_steps,
                     guidance_scale=self.config.guidance,
                     latents=x[part],
-                    output_type="np",
+                    output_type="uint8",
                 )
             parts.append(np.asarray(out.images))
             self.done += len(parts[-1])

@@ -282,7 +282,7 @@ def test_guidance_of_scale_zero_changes_nothing_and_more_pulls_towards_the_reque
     latents = pipe.draw_attribute_latents(4, torch.Generator().manual_seed(0))
 
     def pictures(pipe, **settings):
-        out = pipe(attributes, latents, num_inference_steps=5, latents=noise, output_type="np", **settings)
+        out = pipe(attributes, latents, num_inference_steps=5, latents=noise, output_type="uint8", **settings)
         return np.asarray(out.images)
 
     plain = pictures(pipe)
@@ -313,4 +313,4 @@ def test_guidance_is_refused_without_a_classifier_that_reads_the_image():
     with pytest.raises(ValueError, match="classifier_scale is nan; it must be a finite number"):
         pipeline_with(tiny_unet())(attributes, num_inference_steps=2, classifier_scale=float("nan"))
     second = tiny_unet(classifier=True, classifier_pass="unconditioned")
-    pipeline_with(second)(attributes, num_inference_steps=2, classifier_scale=1.0, output_type="np")
+    pipeline_with(second)(attributes, num_inference_steps=2, classifier_scale=1.0, output_type="uint8")

@@ -205,7 +205,7 @@ def test_reconstruct_draws_from_a_and_z_alone(editor, squares):
     assert drawn.shape == (2, 8, 8, 3)
     assert np.array_equal(drawn, reconstruct(editor, result, seed=4, steps=3))
     other = editor(
-        result.attributes_before, result.attribute_latents_before, 3, 1.0, generator=generators, output_type="np"
+        result.attributes_before, result.attribute_latents_before, 3, 1.0, generator=generators, output_type="uint8"
     )
     assert not np.array_equal(drawn, other.images)
 

@@ -53,7 +53,7 @@ def by_hand(
         num_inference_steps=3,
         guidance_scale=1.5,
         latents=starts[1][1],
-        output_type="np",
+        output_type="uint8",
     )
     return out.images[0]
 

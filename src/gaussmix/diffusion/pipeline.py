@@ -17,8 +17,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+import diffusers
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
@@ -33,26 +34,44 @@ from gaussmix.diffusion.conditions import choose_attributes, find_attributes, un
 from gaussmix.diffusion.config import find_model
 from gaussmix.diffusion.encoder import AttributeEncoder
 from gaussmix.diffusion.saved import load_parts
-from gaussmix.diffusion.schedulers import set_steps
+from gaussmix.diffusion.schedulers import check_fits, set_steps
 from gaussmix.diffusion.transformer import AttributeTransformer
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.latents.attributes import AttributeLatents
 from gaussmix.training.saved import save_compact
 
 Generators = torch.Generator | list[torch.Generator] | None
+OutputType = Literal["pil", "np", "pt", "uint8"]
 
 
 @dataclass
 class AttributePipelineOutput(BaseOutput):
-    """``images``: ``(B, H, W, 3)`` uint8, or a list of B PIL images."""
+    """``images``: a list of B PIL images, ``(B, H, W, 3)`` floats in [0, 1] or uint8, or a tensor ``(B, 3, H, W)``."""
 
-    images: NDArray[np.uint8] | list[Image.Image]
+    images: NDArray[np.float32] | NDArray[np.uint8] | list[Image.Image] | Tensor
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     """``(B, C, H, W)`` in [-1, 1] to ``(B, H, W, C)`` in 0 ... 255."""
     scaled = ((images.float().clamp(-1, 1) + 1) * 127.5).round()
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _as_type(pixels: Tensor, output_type: OutputType) -> Any:
+    """Pictures ``(B, 3, H, W)`` in [-1, 1] as they were asked for."""
+    if output_type in ("pil", "uint8"):
+        pictures = to_uint8(pixels)
+        return pictures if output_type == "uint8" else [*map(Image.fromarray, pictures)]
+    scaled = (pixels.float() / 2 + 0.5).clamp(0, 1)
+    return scaled if output_type == "pt" else scaled.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _of_names(request: Sequence[Any]) -> bool:
+    """Whether a request is names, or a list of lists of names."""
+    if request and all(isinstance(each, str) for each in request):
+        return True
+    lists = bool(request) and all(isinstance(each, list | tuple) for each in request)
+    return lists and all(isinstance(name, str) for each in request for name in each)
 
 
 def check_pictures(images: NDArray[np.uint8], size: int) -> None:
@@ -90,6 +109,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
     encoder: AttributeEncoder | None
     # diffusers' name: a folder without one still loads
     _optional_components = ["unet", "transformer", "encoder"]  # noqa: RUF012
+    _callback_tensor_inputs = ["latents", "attribute_latents", "attributes"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -111,6 +131,8 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         if len(names) != n_attributes:
             raise ValueError(f"{len(names)} attribute names for a network with {n_attributes} attributes")
         self.register_modules(unet=unet, transformer=transformer, scheduler=scheduler, encoder=encoder)
+        given: Any = scheduler
+        self._trained_with = getattr(given, "alphas_cumprod", None), given.config.get("prediction_type")
         self.register_to_config(
             attribute_names=names,
             latent_distribution=dict(latent_distribution or network.latent_distribution.to_config()),
@@ -235,22 +257,26 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        attributes: ArrayLike | Tensor,
+        attributes: ArrayLike | Tensor | Sequence[str] | Sequence[Sequence[str]],
         attribute_latents: Tensor | None = None,
         num_inference_steps: int = 10,
         guidance_scale: float = 2.0,
         generator: Generators = None,
         latents: Tensor | None = None,
-        output_type: Literal["np", "pil", "uint8"] = "pil",
+        output_type: OutputType = "pil",
         callback: Callable[[int, int, Tensor], None] | None = None,
         classifier_scale: float = 0.0,
-    ) -> AttributePipelineOutput:
+        return_dict: bool = True,
+        callback_on_step_end: Callable[[Any, int, int, dict[str, Tensor]], dict[str, Tensor] | None] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> Any:
         """Draw one picture for each row of attributes.
 
         Parameters
         ----------
-        attributes : array_like
-            ``(B, K)`` of 0/1.
+        attributes : array_like, or sequence of str
+            ``(B, K)`` of 0/1; or names that one picture shall have, or a list of such lists, one a picture. What is not
+            named is as in the training data, drawn with the first generator.
         attribute_latents : tensor, optional
             ``(B, T, N)`` Z; drawn from ``generator`` if not given.
         num_inference_steps : int
@@ -261,21 +287,39 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             For Z, the noise and the scheduler's own noise; one, or a list of B, one a picture.
         latents : tensor, optional
             Standard normal x_T ``(B, *network.state_shape)``; drawn from ``generator`` if not given.
-        output_type : {"pil", "np"}
-            Images, or an array.
+        output_type : {"pil", "np", "pt", "uint8"}
+            Images; as diffusers, floats in [0, 1] ``(B, H, W, 3)``, or a tensor of them ``(B, 3, H, W)``; or uint8.
         callback : callable, optional
             Called with the step, its timestep and the estimate of the picture x0* ``(B, C, H, W)`` at every step.
         classifier_scale : float
             How much the classifier on the bottleneck guides, 0 not at all.
+        return_dict : bool
+            Otherwise a tuple of the images.
+        callback_on_step_end : callable, optional
+            As diffusers': called with the pipeline, the step, its timestep and a dict of the tensors named in
+            ``callback_on_step_end_tensor_inputs``; what it returns of these is gone on with.
+        callback_on_step_end_tensor_inputs : sequence of str
+            Some of ``latents`` (x_t after the step), ``attribute_latents`` and ``attributes``.
+
+        Returns
+        -------
+        AttributePipelineOutput or tuple
+            The pictures.
 
         Raises
         ------
         ValueError
-            For shapes that do not fit, a number of steps the scheduler cannot take, NaN guidance, and for classifier
-            guidance by a model without a classifier, or with one that sees the condition.
+            For a scheduler that does not fit the model, no rows, shapes that do not fit, a number of steps the
+            scheduler cannot take, NaN guidance, and for classifier guidance by a model without a classifier, or with
+            one that sees the condition.
         """
-        if output_type not in ("np", "pil", "uint8"):
-            raise ValueError(f"output_type is {output_type!r}; choose 'np' or 'pil'")
+        if output_type not in get_args(OutputType):
+            raise ValueError(f"output_type is {output_type!r}; choose {', '.join(map(repr, get_args(OutputType)))}")
+        odd = [name for name in callback_on_step_end_tensor_inputs if name not in self._callback_tensor_inputs]
+        if odd:
+            known = ", ".join(self._callback_tensor_inputs)
+            raise ValueError(f"callback_on_step_end_tensor_inputs names {odd[0]!r}; choose from {known}")
+        check_fits(self.scheduler, *self._trained_with, bounded=self.network.bounded)
         for name, scale in (("guidance_scale", guidance_scale), ("classifier_scale", classifier_scale)):
             if not np.isfinite(scale):
                 raise ValueError(f"{name} is {scale}; it must be a finite number")
@@ -290,9 +334,14 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
                 if callback is not None:
                     callback(step, int(timestep), self.clean_estimate(answer, timestep, x))
                 x = self.scheduler.step(answer, timestep, x, **own_noise).prev_sample
+                if callback_on_step_end is not None:
+                    tensors = {"latents": x, "attribute_latents": z, "attributes": wanted}
+                    given = {name: tensors[name] for name in callback_on_step_end_tensor_inputs}
+                    tensors |= callback_on_step_end(self, step, int(timestep), given) or {}
+                    x, z, wanted = (tensors[name] for name in self._callback_tensor_inputs)
                 bar.update()
-        pictures = to_uint8(self.network.decode(x))
-        return AttributePipelineOutput([*map(Image.fromarray, pictures)] if output_type == "pil" else pictures)
+        pictures = _as_type(self.network.decode(x), output_type)
+        return AttributePipelineOutput(pictures) if return_dict else (pictures,)
 
     def _prepare(
         self,
@@ -303,6 +352,10 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Checks the shapes, draws what is not given, first Z, then x_T, and returns x_T, Z and A for the network."""
         distribution = self.latent_distribution
+        if isinstance(attributes, list | tuple) and _of_names(attributes):
+            attributes = self._named(attributes, generator)
+        if np.shape(attributes)[:1] == (0,):
+            raise ValueError("there are no rows of attributes; give at least one, each for a picture")
         distribution.gate(attributes)  # checks the shape and the values
         wanted = attributes if isinstance(attributes, Tensor) else torch.as_tensor(np.asarray(attributes))
         count = len(wanted)
@@ -321,6 +374,16 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
                 raise ValueError(f"{name} have shape {tuple(given.shape)}; expected {expected}")
         device, dtype = self.network.device, self.network.dtype
         return latents.to(device, dtype), attribute_latents.to(device, dtype), wanted.to(device, dtype)
+
+    def _named(self, request: Sequence[Any], generator: Generators) -> NDArray[np.uint8]:
+        """Rows of attributes for names that one picture shall have, or for a list of such lists."""
+        each = [request] if isinstance(request[0], str) else request
+        first = generator[0] if isinstance(generator, list) else generator
+        device = "cpu" if first is None else first.device
+        seeds = torch.randint(2**31, (len(each),), generator=first, device=device).tolist()
+        return np.concatenate(
+            [self.choose_attributes(names, count=1, seed=seed) for names, seed in zip(each, seeds, strict=True)]
+        )
 
     def _guide(
         self, x: Tensor, timestep: Tensor, z: Tensor, attributes: Tensor, guidance_scale: float, classifier_scale: float
@@ -374,3 +437,8 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         else:
             estimate = (sample - (1 - alpha_bar).sqrt() * answer) / alpha_bar.sqrt()
         return self.network.decode(estimate).clamp(-1, 1)
+
+
+# diffusers finds the class of a saved pipeline by its name among its own: so `DiffusionPipeline.from_pretrained` loads
+# ours too, once this module is imported.
+diffusers.AttributeDiffusionPipeline = AttributeDiffusionPipeline  # pyright: ignore[reportAttributeAccessIssue]
