@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline, to_uint8
+from gaussmix.diffusion.outputs import to_uint8
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import SCHEDULER_NAMES, switch_scheduler
 
 ATTRIBUTES = np.array([[1, 0, 0], [0, 1, 1]], np.uint8)

@@ -33,7 +33,8 @@ from torch import Tensor
 
 from gaussmix.diffusion.conditions import find_attributes, nearest_possible
 from gaussmix.diffusion.encoder import AttributeEncoder
-from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline, check_pictures, to_uint8
+from gaussmix.diffusion.outputs import check_pictures, to_uint8
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.sampling import batch_size
 from gaussmix.training.device import fast_autocast
 from gaussmix.training.schedule import step_generator

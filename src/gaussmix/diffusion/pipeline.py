@@ -15,24 +15,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import diffusers
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from diffusers.utils.outputs import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 from torch import Tensor
 
 from gaussmix.diffusion.conditions import choose_attributes, find_attributes, unpack_rows
 from gaussmix.diffusion.config import find_model
 from gaussmix.diffusion.encoder import AttributeEncoder
+from gaussmix.diffusion.outputs import AttributePipelineOutput, OutputType, are_names, as_type, check_outputs
 from gaussmix.diffusion.saved import load_parts
 from gaussmix.diffusion.schedulers import check_fits, set_steps
 from gaussmix.diffusion.transformer import AttributeTransformer
@@ -41,43 +39,6 @@ from gaussmix.latents.attributes import AttributeLatents
 from gaussmix.training.saved import save_compact
 
 Generators = torch.Generator | list[torch.Generator] | None
-OutputType = Literal["pil", "np", "pt", "uint8"]
-
-
-@dataclass
-class AttributePipelineOutput(BaseOutput):
-    """``images``: a list of B PIL images, ``(B, H, W, 3)`` floats in [0, 1] or uint8, or a tensor ``(B, 3, H, W)``."""
-
-    images: NDArray[np.float32] | NDArray[np.uint8] | list[Image.Image] | Tensor
-
-
-def to_uint8(images: Tensor) -> NDArray[np.uint8]:
-    """``(B, C, H, W)`` in [-1, 1] to ``(B, H, W, C)`` in 0 ... 255."""
-    scaled = ((images.float().clamp(-1, 1) + 1) * 127.5).round()
-    return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-
-
-def _as_type(pixels: Tensor, output_type: OutputType) -> Any:
-    """Pictures ``(B, 3, H, W)`` in [-1, 1] as they were asked for."""
-    if output_type in ("pil", "uint8"):
-        pictures = to_uint8(pixels)
-        return pictures if output_type == "uint8" else [*map(Image.fromarray, pictures)]
-    scaled = (pixels.float() / 2 + 0.5).clamp(0, 1)
-    return scaled if output_type == "pt" else scaled.permute(0, 2, 3, 1).cpu().numpy()
-
-
-def _of_names(request: Sequence[Any]) -> bool:
-    """Whether a request is names, or a list of lists of names."""
-    if request and all(isinstance(each, str) for each in request):
-        return True
-    lists = bool(request) and all(isinstance(each, list | tuple) for each in request)
-    return lists and all(isinstance(name, str) for each in request for name in each)
-
-
-def check_pictures(images: NDArray[np.uint8], size: int) -> None:
-    """Raises ValueError unless ``images`` are ``(M, size, size, 3)`` uint8."""
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
-        raise ValueError(f"pictures are {images.dtype} {images.shape}; give uint8 (count, {size}, {size}, 3)")
 
 
 class AttributeDiffusionPipeline(DiffusionPipeline):
@@ -313,12 +274,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             scheduler cannot take, NaN guidance, and for classifier guidance by a model without a classifier, or with
             one that sees the condition.
         """
-        if output_type not in get_args(OutputType):
-            raise ValueError(f"output_type is {output_type!r}; choose {', '.join(map(repr, get_args(OutputType)))}")
-        odd = [name for name in callback_on_step_end_tensor_inputs if name not in self._callback_tensor_inputs]
-        if odd:
-            known = ", ".join(self._callback_tensor_inputs)
-            raise ValueError(f"callback_on_step_end_tensor_inputs names {odd[0]!r}; choose from {known}")
+        check_outputs(output_type, callback_on_step_end_tensor_inputs, self._callback_tensor_inputs)
         check_fits(self.scheduler, *self._trained_with, bounded=self.network.bounded)
         for name, scale in (("guidance_scale", guidance_scale), ("classifier_scale", classifier_scale)):
             if not np.isfinite(scale):
@@ -340,7 +296,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
                     tensors |= callback_on_step_end(self, step, int(timestep), given) or {}
                     x, z, wanted = (tensors[name] for name in self._callback_tensor_inputs)
                 bar.update()
-        pictures = _as_type(self.network.decode(x), output_type)
+        pictures = as_type(self.network.decode(x), output_type)
         return AttributePipelineOutput(pictures) if return_dict else (pictures,)
 
     def _prepare(
@@ -352,7 +308,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Checks the shapes, draws what is not given, first Z, then x_T, and returns x_T, Z and A for the network."""
         distribution = self.latent_distribution
-        if isinstance(attributes, list | tuple) and _of_names(attributes):
+        if isinstance(attributes, list | tuple) and are_names(attributes):
             attributes = self._named(attributes, generator)
         if np.shape(attributes)[:1] == (0,):
             raise ValueError("there are no rows of attributes; give at least one, each for a picture")

@@ -18,7 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from gaussmix.diffusion.conditions import find_attributes
-from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline, to_uint8
+from gaussmix.diffusion.outputs import to_uint8
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.sheets import contact_sheet, counted, save_atomic
 from gaussmix.training.device import fast_autocast
 from gaussmix.training.schedule import step_generator
