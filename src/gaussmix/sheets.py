@@ -26,6 +26,7 @@ _IN_COLOUR = frozenset(
 )  # Pillow's names of formats of RGB pictures of any size
 _CELL = 96  # pixels a picture is enlarged to by default, roughly
 _GAP = 6
+_FILTER = Image.Resampling.BICUBIC  # keeps edges as crisp as Lanczos does, with weaker halos around them
 _MARGIN = 16
 _MIN_WIDTH = 320  # of the sheet, so that a title above a single picture is not broken into syllables
 _ROW_LABEL_CHARACTERS = 18
@@ -68,10 +69,9 @@ def contact_sheet(
     """
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or 0 in images.shape:
         raise ValueError(f"images are {images.shape} {images.dtype}: give (N, H, W, 3) uint8, none of them 0")
-    if columns < 1:
-        raise ValueError(f"columns={columns}: give at least 1")
-    if scale is not None and scale < 1:
-        raise ValueError(f"scale={scale}: give a whole number of at least 1")
+    for name, given in (("columns", columns), ("scale", 1 if scale is None else scale)):
+        if given < 1:
+            raise ValueError(f"{name}={given}: give at least 1")
     count, height, width = images.shape[:3]
     rows = -(-count // columns)
     for name, labels, needed in (("row_labels", row_labels, rows), ("column_labels", column_labels, columns)):
@@ -81,7 +81,6 @@ def contact_sheet(
     scale = scale or max(1, round(_CELL / max(height, width)))
     cell_width, cell_height = width * scale, height * scale
     large, small = _font(20), _font(14)
-
     label_limit = _ROW_LABEL_CHARACTERS * small.getlength("n")
     row_texts = [_WrappedText(label, small, label_limit) for label in row_labels or [""] * rows]
     column_texts = [_WrappedText(label, small, cell_width) for label in column_labels or [""] * columns]
@@ -109,18 +108,19 @@ def contact_sheet(
     for row, (text, row_height) in enumerate(zip(row_texts, row_heights, strict=True)):
         text.write(draw, left - 2 * _GAP, y + (row_height - text.height) // 2, "r", _INK)
         for place, pixels in enumerate(images[row * columns : (row + 1) * columns], row * columns):
-            # Bicubic keeps edges as crisp as Lanczos does, with weaker halos around them.
-            cell = Image.fromarray(pixels).resize((cell_width, cell_height), Image.Resampling.BICUBIC)
+            cell = Image.fromarray(pixels).resize((cell_width, cell_height), _FILTER)
             x = left + place % columns * (cell_width + _GAP)
-            frame, width = (_MARK, _GAP // 2) if place in marked else (_FRAME, 1)
-            draw.rectangle(
-                (x - width, y - width, x + cell_width + width - 1, y + cell_height + width - 1),
-                outline=frame,
-                width=width,
-            )
+            _draw_frame(draw, (x, y, x + cell_width, y + cell_height), marked=place in marked)
             sheet.paste(cell, (x, y))
         y += row_height + _GAP
     return sheet
+
+
+def _draw_frame(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], *, marked: bool) -> None:
+    """Around a picture from (left, top) up to (right, bottom)."""
+    colour, width = (_MARK, _GAP // 2) if marked else (_FRAME, 1)
+    left, top, right, bottom = box
+    draw.rectangle((left - width, top - width, right + width - 1, bottom + width - 1), outline=colour, width=width)
 
 
 def counted(count: int, noun: str) -> str:

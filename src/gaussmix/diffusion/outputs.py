@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -52,10 +52,13 @@ def check_pictures(images: NDArray[np.uint8], size: int) -> None:
         raise ValueError(f"pictures are {images.dtype} {images.shape}; give uint8 (count, {size}, {size}, 3)")
 
 
-def check_outputs(output_type: str, inputs: Sequence[str], known: Sequence[str]) -> None:
-    """Raises ValueError for an unknown type of pictures, and for tensors that a callback cannot have."""
+def check_options(output_type: str, inputs: Sequence[str], known: Sequence[str], numbers: Mapping[str, float]) -> None:
+    """Raises ValueError for an unknown type of pictures, tensors that a callback cannot have, and infinite numbers."""
     if output_type not in get_args(OutputType):
         raise ValueError(f"output_type is {output_type!r}; choose {', '.join(map(repr, get_args(OutputType)))}")
     for name in inputs:
         if name not in known:
             raise ValueError(f"callback_on_step_end_tensor_inputs names {name!r}; choose from {', '.join(known)}")
+    for name, value in numbers.items():
+        if not np.isfinite(value):
+            raise ValueError(f"{name} is {value}; it must be a finite number")

@@ -30,7 +30,7 @@ from torch import Tensor
 from gaussmix.diffusion.conditions import choose_attributes, find_attributes, unpack_rows
 from gaussmix.diffusion.config import find_model
 from gaussmix.diffusion.encoder import AttributeEncoder
-from gaussmix.diffusion.outputs import AttributePipelineOutput, OutputType, are_names, as_type, check_outputs
+from gaussmix.diffusion.outputs import AttributePipelineOutput, OutputType, are_names, as_type, check_options
 from gaussmix.diffusion.saved import load_parts
 from gaussmix.diffusion.schedulers import check_fits, set_steps
 from gaussmix.diffusion.transformer import AttributeTransformer
@@ -274,13 +274,10 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             scheduler cannot take, NaN guidance, and for classifier guidance by a model without a classifier, or with
             one that sees the condition.
         """
-        check_outputs(output_type, callback_on_step_end_tensor_inputs, self._callback_tensor_inputs)
         check_fits(self.scheduler, *self._trained_with, bounded=self.network.bounded)
-        for name, scale in (("guidance_scale", guidance_scale), ("classifier_scale", classifier_scale)):
-            if not np.isfinite(scale):
-                raise ValueError(f"{name} is {scale}; it must be a finite number")
-        if classifier_scale:
-            self._check_classifier(classifier_scale)
+        scales = {"guidance_scale": guidance_scale, "classifier_scale": classifier_scale}
+        check_options(output_type, callback_on_step_end_tensor_inputs, self._callback_tensor_inputs, scales)
+        self._check_classifier(classifier_scale)
         x, z, wanted = self._prepare(attributes, attribute_latents, latents, generator)
         own_noise = {} if generator is None else {"generator": generator}
         set_steps(self.scheduler, num_inference_steps, self.network.device)
@@ -292,8 +289,8 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
                 x = self.scheduler.step(answer, timestep, x, **own_noise).prev_sample
                 if callback_on_step_end is not None:
                     tensors = {"latents": x, "attribute_latents": z, "attributes": wanted}
-                    given = {name: tensors[name] for name in callback_on_step_end_tensor_inputs}
-                    tensors |= callback_on_step_end(self, step, int(timestep), given) or {}
+                    told = {name: tensors[name] for name in callback_on_step_end_tensor_inputs}
+                    tensors |= callback_on_step_end(self, step, int(timestep), told) or {}
                     x, z, wanted = (tensors[name] for name in self._callback_tensor_inputs)
                 bar.update()
         pictures = as_type(self.network.decode(x), output_type)
@@ -358,6 +355,8 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         return answer
 
     def _check_classifier(self, scale: float) -> None:
+        if not scale:
+            return
         given = f"classifier_scale is {scale:g}, but the model"
         if self.network.head is None:
             raise ValueError(f"{given} has no classifier; train one with --classifier-weight 0.1 --injection up")
