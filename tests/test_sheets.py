@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from gaussmix.sheets import contact_sheet, picture_format, save_atomic
+from gaussmix.sheets import contact_sheet, counted, picture_format, save_atomic
 
 LABELS = ["Black_Hair", "Wearing_Hat, Eyeglasses, Smiling, Mouth_Open, Pale_Skin, Beard", "x" * 60]
 
@@ -194,3 +194,21 @@ def test_formats_that_are_taken_hold_colours(tmp_path: Path) -> None:
         assert (tmp_path / f"a{suffix}").stat().st_size > 0
     assert {".png", ".jpg", ".webp", ".gif", ".tif", ".bmp", ".pdf"} <= set(taken)
     assert not {".xbm", ".palm", ".msp"} & set(taken)
+
+
+def test_marked_pictures_have_a_red_frame():
+    plain = np.asarray(contact_sheet(np.full((5, 8, 8, 3), 200, np.uint8), columns=3).convert("RGB")).astype(int)
+    marked = np.asarray(
+        contact_sheet(np.full((5, 8, 8, 3), 200, np.uint8), columns=3, marked=[1, 4]).convert("RGB")
+    ).astype(int)
+    assert plain.shape == marked.shape
+    red = (marked[..., 0] > 200) & (marked[..., 1] < 60)
+    assert not ((plain[..., 0] > 200) & (plain[..., 1] < 60)).any()
+    columns = np.flatnonzero(red.any(0))
+    assert columns[-1] - columns[0] < 110  # the second of three columns of 96 pixels, twice below each other
+    assert red.any(1).sum() == 2 * (96 + 2 * 3)
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 step"), (2, "2 steps"), (0, "0 steps"), (2800, "2,800 steps")])
+def test_counted(count, said):
+    assert counted(count, "step") == said

@@ -97,7 +97,7 @@ def draw_numbered(
                 num_inference_steps=config.sampling_steps,
                 guidance_scale=config.guidance,
                 latents=x[part],
-                output_type="np",
+                output_type="uint8",
             )
         parts.append(np.asarray(out.images))
     return np.concatenate(parts)

@@ -12,7 +12,7 @@ The built-in font covers ASCII: accents are dropped, letters of other scripts be
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,12 @@ _IN_COLOUR = frozenset(
 )  # Pillow's names of formats of RGB pictures of any size
 _CELL = 96  # pixels a picture is enlarged to by default, roughly
 _GAP = 6
+_FILTER = Image.Resampling.BICUBIC  # keeps edges as crisp as Lanczos does, with weaker halos around them
 _MARGIN = 16
 _MIN_WIDTH = 320  # of the sheet, so that a title above a single picture is not broken into syllables
 _ROW_LABEL_CHARACTERS = 18
 
-_PAPER, _FRAME, _INK, _FAINT = "#ffffff", "#d9d9d9", "#1e1e1e", "#5a5a5a"
+_PAPER, _FRAME, _INK, _FAINT, _MARK = "#ffffff", "#d9d9d9", "#1e1e1e", "#5a5a5a", "#d62728"
 
 
 def contact_sheet(
@@ -42,6 +43,7 @@ def contact_sheet(
     column_labels: Sequence[str] | None = None,
     caption: str | None = None,
     scale: int | None = None,
+    marked: Collection[int] = (),
 ) -> Image.Image:
     """Lay out pictures in rows; all texts are wrapped.
 
@@ -57,6 +59,8 @@ def contact_sheet(
         At the left, one a row, and on top, one a column.
     scale : int, optional
         How many times each picture is enlarged; by default to about 96 pixels.
+    marked : collection of int
+        Positions of pictures that get a red frame.
 
     Raises
     ------
@@ -65,10 +69,9 @@ def contact_sheet(
     """
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or 0 in images.shape:
         raise ValueError(f"images are {images.shape} {images.dtype}: give (N, H, W, 3) uint8, none of them 0")
-    if columns < 1:
-        raise ValueError(f"columns={columns}: give at least 1")
-    if scale is not None and scale < 1:
-        raise ValueError(f"scale={scale}: give a whole number of at least 1")
+    for name, given in (("columns", columns), ("scale", 1 if scale is None else scale)):
+        if given < 1:
+            raise ValueError(f"{name}={given}: give at least 1")
     count, height, width = images.shape[:3]
     rows = -(-count // columns)
     for name, labels, needed in (("row_labels", row_labels, rows), ("column_labels", column_labels, columns)):
@@ -78,7 +81,6 @@ def contact_sheet(
     scale = scale or max(1, round(_CELL / max(height, width)))
     cell_width, cell_height = width * scale, height * scale
     large, small = _font(20), _font(14)
-
     label_limit = _ROW_LABEL_CHARACTERS * small.getlength("n")
     row_texts = [_WrappedText(label, small, label_limit) for label in row_labels or [""] * rows]
     column_texts = [_WrappedText(label, small, cell_width) for label in column_labels or [""] * columns]
@@ -105,14 +107,31 @@ def contact_sheet(
     y = first_row
     for row, (text, row_height) in enumerate(zip(row_texts, row_heights, strict=True)):
         text.write(draw, left - 2 * _GAP, y + (row_height - text.height) // 2, "r", _INK)
-        for column, pixels in enumerate(images[row * columns : (row + 1) * columns]):
-            # Bicubic keeps edges as crisp as Lanczos does, with weaker halos around them.
-            cell = Image.fromarray(pixels).resize((cell_width, cell_height), Image.Resampling.BICUBIC)
-            x = left + column * (cell_width + _GAP)
-            draw.rectangle((x - 1, y - 1, x + cell_width, y + cell_height), outline=_FRAME)
+        for place, pixels in enumerate(images[row * columns : (row + 1) * columns], row * columns):
+            cell = Image.fromarray(pixels).resize((cell_width, cell_height), _FILTER)
+            x = left + place % columns * (cell_width + _GAP)
+            _draw_frame(draw, (x, y, x + cell_width, y + cell_height), marked=place in marked)
             sheet.paste(cell, (x, y))
         y += row_height + _GAP
     return sheet
+
+
+def _draw_frame(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], *, marked: bool) -> None:
+    """Around a picture from (left, top) up to (right, bottom)."""
+    colour, width = (_MARK, _GAP // 2) if marked else (_FRAME, 1)
+    left, top, right, bottom = box
+    draw.rectangle((left - width, top - width, right + width - 1, bottom + width - 1), outline=colour, width=width)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return "1 step", "2 steps".
+
+    Parameters
+    ----------
+    count, noun : int, str
+        How many, and of what, in the singular.
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def picture_format(path: str | Path) -> str:

@@ -25,8 +25,10 @@ from gaussmix.autoencoder.train import (
     fit_sampler,
     generator_adversarial_loss,
     load_latents,
+    mean_image,
     train,
 )
+from gaussmix.data.base import LabelledImages
 from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.training.checkpoints import CheckpointStore
 
@@ -133,6 +135,72 @@ def test_it_learns(tmp_path):
     error = np.square(model.decode(model.encode(images)) / 255.0 - images / 255.0).mean()
     assert error < 0.4 * np.square((images - mean) / 255.0).mean()
     assert (model.classify(images).argmax(1) == labels).mean() > 0.8
+
+
+def thin_drawings(count: int = 60, size: int = 16) -> LabelledImages:
+    """Rings and crosses of one pixel's width on white, which a saturated sigmoid answers with white."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:size, :size]
+    images, labels = np.full((count, size, size, 3), 255, np.uint8), np.arange(count) % 2
+    for image, label in zip(images, labels, strict=True):
+        (a, b), reach = rng.integers(6, 10, 2), int(rng.integers(3, 6))
+        ring = abs(np.hypot(y - a, x - b) - reach) < 0.9
+        cross = (abs(abs(y - a) - abs(x - b)) < 0.9) & (abs(y - a) <= reach)
+        image[cross if label else ring] = rng.integers(0, 160, 3)
+    split = np.where(np.arange(count) % 5 == 4, 2, 0).astype(np.uint8)
+    return LabelledImages("thin", images, labels, ("ring", "cross"), split, "thin-1")
+
+
+def test_thin_drawings_are_learnt(tmp_path):
+    """At the usual rate the error falls far below the mean image's, at which it starts."""
+    data = thin_drawings()
+    config = AutoencoderConfig(output=tmp_path, steps=250, learning_rate=2e-3, batch_size=16)
+    trainer = AutoencoderTrainer(config, data)
+    images = data.images[data.indices("train")]
+    mean, error = mean_image(images)
+    assert mean == pytest.approx(images.mean(0) / 255, abs=1e-6)
+    assert error == pytest.approx(((images / 255 - mean) ** 2).mean(), rel=1e-5)
+    first = trainer.network.decode(np.zeros((1, 16)))[0]
+    assert abs(first / 255 - mean).max() < 0.01
+    assert trainer.guess == ("reconstruction", error, "the mean image", 0.97)
+    trainer.run(progress=False, sheet=False)
+    model = ClassConditionalAutoencoder.load(tmp_path)
+    assert ((model.decode(model.encode(images)) / 255.0 - images / 255.0) ** 2).mean() < 0.5 * error
+
+
+def test_a_run_that_learns_nothing_is_stopped(tmp_path):
+    settings = {"steps": 400, "learning_rate": 3.0, "channels": (4, 8), "hidden": 16, "batch_size": 8}
+    with pytest.raises(
+        TrainingError, match=r"nothing is learnt: after 300 steps .* that of the mean image is 0\.\d+\. "
+    ):
+        train(AutoencoderConfig(output=tmp_path, **settings), thin_drawings(), progress=False)
+
+
+def test_shifts_move_pictures_and_a_resumed_run_draws_the_same(tmp_path):
+    data = thin_drawings()
+    moved = AutoencoderTrainer(tiny_config(tmp_path / "a", shift=0.07), data)
+    (images, _), (again, _), (other, _) = (moved._batch(step) for step in (4, 4, 5))
+    plain, _ = AutoencoderTrainer(tiny_config(tmp_path / "b"), data)._batch(4)
+    assert torch.equal(images, again)
+    assert not torch.equal(images, plain)
+    assert not torch.equal(images, other)
+    for image, still in zip(images, plain, strict=True):  # by up to 1 pixel of 16
+        assert any(torch.equal(image, still.roll((dy, dx), (1, 2))) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+
+
+def test_too_few_steps_are_said_to_be_too_few(tmp_path, caplog):
+    train(
+        tiny_config(tmp_path, steps=2, batch_size=48, learning_rate=1e-9), thin_drawings(), progress=False, sheet=False
+    )
+    assert "too few steps to learn from: after 2 steps the reconstruction loss is" in caplog.text
+
+
+@pytest.mark.parametrize(("size", "levels"), [(8, 2), (28, 2), (32, 2), (64, 3), (128, 4), (40, 3), (44, 2)])
+def test_levels_go_down_to_few_pixels(size, levels):
+    found = AutoencoderConfig().levels(size)
+    assert found == [32, *[64] * (levels - 1)]
+    assert size % 2 ** len(found) == 0
+    assert AutoencoderConfig(channels=(4,)).levels(size) == [4]
 
 
 def test_the_two_steps_move_what_they_should(tmp_path):

@@ -716,7 +716,7 @@ _STEP = "run/checkpoints/step-00000004"
 @register(
     "training, resumed",
     f"{_STEP}/state.json {_STEP}/unet.safetensors run/config.json run/metrics.jsonl run/latents.safetensors",
-    "gaussmix.training.checkpoints:_read gaussmix.training.checkpoints:_digest gaussmix.training.loop:MetricsLog",
+    "gaussmix.training.checkpoints:_read gaussmix.training.checkpoints:_digest gaussmix.training.watch:MetricsLog",
     named="run",
     cost=30,
     read=lambda folder: _train(folder, resume=True),

@@ -141,7 +141,7 @@ def test_evaluate_says_when_the_data_are_others(trained, tmp_path, capsys, monke
     from gaussmix.data import load as labelled
 
     full = labelled.load_labelled
-    monkeypatch.setattr(labelled, "load_labelled", lambda source: full("digits", count=60))
+    monkeypatch.setattr(labelled, "load_labelled", lambda source, **_options: full("digits", count=60))
     assert run(f"evaluate {trained} --samplers em") == 2
     errors = capsys.readouterr().err
     assert "these are not the data that the run was trained on" in errors
@@ -151,3 +151,32 @@ def test_evaluate_says_when_the_data_are_others(trained, tmp_path, capsys, monke
 def test_evaluate_names_the_samplers(trained, capsys):
     assert run(f"evaluate {trained} --samplers em,magic") == 2
     assert "--samplers: no 'magic'; choose from independent, algorithm2, pca" in capsys.readouterr().err
+
+
+def test_a_folder_has_its_own_preset_and_is_evaluated_as_it_was_trained(tmp_path, capsys, monkeypatch):
+    """Attributes make classes; size, labels and what was left out travel with the model."""
+    monkeypatch.setenv("GAUSSMIX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("gaussmix.metrics.classifier.STEPS", 5)
+    folder, rng = tmp_path / "shapes", np.random.default_rng(0)
+    folder.mkdir()
+    rows = ["file_name,Red,Round"]
+    for i in range(160):
+        Image.fromarray(rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+        rows.append(f"{i}.png,{i % 2},{i // 2 % 2}")
+    rows.append("gone.png,1,0")
+    (folder / "metadata.csv").write_text("\n".join(rows))
+    words = f"train --data {folder} --output {tmp_path / 'run'} --size 16 --label-by Round --skip-bad --steps 3"
+    assert run(f"{words} --channels 4 8 --hidden 8") == 0
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (saved["shift"], saved["learning_rate"], saved["size"]) == (1 / 16, 1e-3, 16)
+    assert "skipped 1 of 161 images" in capsys.readouterr().err
+    assert run(f"evaluate {tmp_path / 'run'} --samplers gaussian --json") == 0
+    said = capsys.readouterr()
+    assert "skipped 1 of 161 images" in said.err
+    assert "they have changed" not in said.err
+    assert json.loads(said.out)["rows"]["gaussian"]["accuracy"] <= 1
+
+
+def test_a_folder_must_be_named(capsys):
+    assert run("train --preset folder") == 2
+    assert "name their folder with --data" in capsys.readouterr().err

@@ -122,7 +122,9 @@ def test_train_on_a_folder_then_resume(folder, tmp_path, capsys):
 
 def test_naming_one_limit_lifts_the_other(monkeypatch, folder, tmp_path):
     seen = []
-    monkeypatch.setattr("gaussmix.diffusion.train.train", lambda config, _data: seen.append(config) or exit_quietly())
+    monkeypatch.setattr(
+        "gaussmix.diffusion.train.train", lambda config, _data, **_: seen.append(config) or exit_quietly()
+    )
 
     def exit_quietly():
         raise ValueError("seen")
@@ -178,7 +180,7 @@ def test_nan_stops_with_status_1(folder, tmp_path, capsys):
     assert not (tmp_path / "run" / "model").exists()
 
 
-def test_skip_bad_counts_damaged_images(folder, tmp_path, capsys):
+def test_skip_bad_counts_damaged_images(folder, tmp_path, capsys, monkeypatch):
     (folder / "3.png").write_bytes(b"damaged")
     small = "--size 8 --width 16 --depth 1 --batch-size 4 --steps 1 --reader-steps 0"
     flags = f"train --data {folder} {small} --output {tmp_path}/run"
@@ -188,6 +190,16 @@ def test_skip_bad_counts_damaged_images(folder, tmp_path, capsys):
     assert "--skip-bad" in error
     assert run([*flags.split(), "--skip-bad"]) == 0
     assert "3.png" in capsys.readouterr().err
+    seen = []
+
+    def look(_pipeline, dataset, **_how):
+        seen.append(len(dataset))
+        raise ValueError("looked")
+
+    monkeypatch.setattr("gaussmix.diffusion.evaluate.evaluate_pipeline", look)
+    assert run(["evaluate", f"{tmp_path}/run"]) == 2  # the model remembers
+    assert "looked" in capsys.readouterr().err
+    assert len(seen) == 1
 
 
 # -- edit and components -----------------------------------------------------------------------------------------------
@@ -273,7 +285,7 @@ def test_what_the_data_never_show_is_said_once(reader, picture, tmp_path, capsys
     pipe.register_to_config(attribute_rows=pack_rows(np.repeat([[1, 0, 0], [0, 1, 0], [0, 1, 1]], 30, axis=0)))
     pipe.save_pretrained(tmp_path / "model")
     where = f"{tmp_path}/model --output {tmp_path}/x.png"
-    flags = f"--component Sunglasses=all --with Bald --attributes Long_Hair --count 1 --steps 1 {where}"
+    flags = f"--component Sunglasses=all --with Bald --attributes Long_Hair --count 1 --steps 1 --anyway {where}"
     assert run(["edit", str(picture), *flags.split()]) == 0
     assert capsys.readouterr().err.count("no training picture has Bald and Sunglasses") == 1
 
@@ -366,3 +378,89 @@ def test_the_example_draws_a_column_for_each_change(reader, pictures, tmp_path):
     )
     with Image.open(out) as sheet:
         assert 4 * 96 < sheet.width < 5 * 96
+
+
+# -- requests that exclude each other, the judge, and pictures from elsewhere ----------------------------------------
+
+
+@pytest.fixture(scope="module")
+def divided(tmp_path_factory) -> Path:
+    """An untrained network whose training rows never show Bald with Long_Hair."""
+    rng = np.random.default_rng(0)
+    bald = rng.integers(0, 2, 200)
+    rows = np.stack([bald, 1 - bald, rng.integers(0, 2, 200)], 1).astype(np.uint8)
+    scheduler = make_scheduler("dpm++", make_betas("constant", 20, beta=0.3), "v_prediction")
+    told = {"data": "squares", "seed": 0}
+    pipeline = AttributeDiffusionPipeline(tiny_unet(), scheduler, NAMES, attribute_rows=pack_rows(rows), training=told)
+    folder = tmp_path_factory.mktemp("divided")
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def captions(monkeypatch) -> list[dict]:
+    """What sheets are told."""
+    from gaussmix.diffusion import sampling
+
+    seen, full = [], sampling.contact_sheet
+    monkeypatch.setattr(sampling, "contact_sheet", lambda images, **told: seen.append(told) or full(images, **told))
+    return seen
+
+
+def test_what_never_occurs_is_said_and_drawn_only_anyway(divided, tmp_path, capsys, monkeypatch):
+    words, out = f"sample {divided} --with Bald,Long_Hair --count 2 --steps 2".split(), tmp_path / "never.png"
+    assert run([*words, "--output", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "of 200 rows of training pictures none has Bald and Long Hair together (Bald " in said
+    assert "--anyway" in said
+    assert not out.exists()
+    seen = captions(monkeypatch)
+    assert run([*words, "--anyway", "--output", str(out)]) == 0
+    assert "none has Bald and Long Hair together" in seen[0]["caption"]
+    assert seen[0]["title"] == "Asked for: Bald and Long Hair"
+    assert run(f"sample {divided} --with Bald --count 2 --steps 2 --output {out}".split()) == 0
+    assert "none has" not in seen[1]["caption"]
+
+
+@pytest.mark.parametrize(
+    ("scale", "said"),
+    [("2", ", guidance 2, "), ("0", "guidance 0: without regard to the request"), ("-1", "guidance -1: away from")],
+)
+def test_guidance_is_captioned_as_what_it_is(divided, tmp_path, monkeypatch, scale, said):
+    seen = captions(monkeypatch)
+    words = f"sample {divided} --with Bald --count 1 --steps 1 --output {tmp_path}/g.png --guidance={scale}"
+    assert run(words.split()) == 0
+    assert said in seen[0]["caption"]
+    assert "1 step," in seen[0]["caption"]
+
+
+def test_the_judge_marks_what_it_denies(divided, tmp_path, capsys, monkeypatch):
+    class Judge:
+        def predict(self, images):
+            return np.arange(len(images))[:, None] >= np.array([2, 99, 99])  # bald from the third on, nothing else
+
+    monkeypatch.setattr("gaussmix.data.load.load_dataset", lambda *_args, **_options: squares_dataset())
+    monkeypatch.setattr(
+        "gaussmix.metrics.classifier.load_or_train_classifier", lambda _data: (Judge(), np.array([0.9, 0.8, 0.7]))
+    )
+    seen = captions(monkeypatch)
+    words = f"sample {divided} --with Bald --without Long_Hair --count 5 --steps 1 --check --output {tmp_path}/c.png"
+    assert run(words.split()) == 0
+    assert seen[0]["marked"] == [0, 1]
+    said = "of 5 pictures Bald as asked for in 3 (right in 90% of real pictures), Long Hair as asked for in 5"
+    assert said in seen[0]["caption"]
+    assert said in capsys.readouterr().out
+
+
+def test_a_picture_from_elsewhere_is_edited_only_anyway(reader, picture, tmp_path, capsys, monkeypatch):
+    from gaussmix.diffusion import edit
+
+    out, words = tmp_path / "far.png", f"edit {picture} {reader} --with long_hair --count 1 --steps 1".split()
+    monkeypatch.setattr(edit, "strangeness", lambda *_args, **_options: np.array([22.0]))
+    assert run([*words, "--output", str(out)]) == 2
+    assert "face.png with 22.0 times the error of pictures" in capsys.readouterr().err
+    assert not out.exists()
+    assert run([*words, "--anyway", "--output", str(out)]) == 0
+    assert "far from what it knows" in capsys.readouterr().out
+    monkeypatch.setattr(edit, "strangeness", lambda *_args, **_options: np.array([1.5]))
+    assert run([*words, "--output", str(out)]) == 0
+    assert "not far from what it knows" in capsys.readouterr().out

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data.layouts import pixels, write_celeba, write_image_folder
+from data.layouts import pixels, write_celeba, write_image, write_image_folder
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from gaussmix.data import SPLITS, AttributeDataset, DataError, load_dataset, load_labelled
@@ -260,3 +261,79 @@ def test_sources_that_are_no_folder(tmp_path: Path) -> None:
         load_labelled(tmp_path / "file")
     with pytest.raises(DataError, match="none does not exist; give a folder"):
         load_labelled(tmp_path / "none")
+
+
+def write_shapes(folder: Path, rows: list[tuple[int, int]], size: tuple[int, int] = (24, 16)) -> Path:
+    """Pictures named 0.png and on, of such a height and width, with the attributes Red and Round."""
+    table = "file_name,Red,Round\n" + "".join(f"{i}.png,{red},{round_}\n" for i, (red, round_) in enumerate(rows))
+    folder.mkdir()
+    for i in range(len(rows)):
+        Image.fromarray(pixels(i, *size)).save(folder / f"{i}.png")
+    (folder / "metadata.csv").write_text(table)
+    return folder
+
+
+def test_combinations_of_attributes_are_classes(tmp_path: Path) -> None:
+    rows = [(i % 2, i // 2 % 2) for i in range(40)]
+    folder = write_shapes(tmp_path / "shapes", rows)
+    data = load_labelled(folder, size=16, progress=False)
+    assert data.class_names == ("none", "Round", "Red", "Red+Round")
+    names = [data.class_names[label] for label in data.labels]
+    assert names == [
+        "+".join(name for name, on in zip(("Red", "Round"), row, strict=True) if on) or "none" for row in rows
+    ]
+    assert data.images.shape == (40, 16, 16, 3)
+    assert np.array_equal(data.split, load_dataset(folder, size=16, progress=False).split)
+    by_one = load_labelled(folder, size=16, label_by=["Round"], progress=False)
+    assert by_one.class_names == ("none", "Round")
+    assert by_one.labels.tolist() == [round_ for _, round_ in rows]
+    with pytest.raises(DataError, match=r"label_by names 'Blue'; the attributes of .* are Red, Round"):
+        load_labelled(folder, label_by=["Blue"], progress=False)
+
+
+def test_an_attribute_a_picture_is_its_class(tmp_path: Path) -> None:
+    folder = write_shapes(tmp_path / "kinds", [(i % 2, 1 - i % 2) for i in range(40)])
+    assert load_labelled(folder, size=16, progress=False).class_names == ("Round", "Red")
+
+
+def test_too_many_combinations_are_refused(tmp_path: Path) -> None:
+    names = [f"A{k}" for k in range(7)]
+    table = "file_name," + ",".join(names) + "\n"
+    table += "".join(f"{i}.png,{','.join(f'{i:07b}')}\n" for i in range(128))
+    (tmp_path / "metadata.csv").write_text(table)
+    with pytest.raises(DataError, match=r"the 7 attributes of .* make 128 combinations.*--label-by A0,A1"):
+        load_labelled(tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_wide_pictures_are_cut_and_not_stretched(tmp_path: Path, size: int) -> None:
+    """A disc stays round at any size."""
+    y, x = np.mgrid[:60, :120]
+    disc = np.where(np.hypot(y - 29.5, x - 59.5) < 20, 0, 255).astype(np.uint8)
+    for i in range(4):
+        path = tmp_path / "wide" / ("a" if i % 2 else "b") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(disc).save(path)
+    data = load_labelled(tmp_path / "wide", size=size, progress=False)
+    dark = data.images[0, ..., 0] < 128
+    height, width = dark.any(1).sum(), dark.any(0).sum()
+    assert abs(height - size * 40 / 60) <= 1
+    assert abs(height - width) <= 1
+
+
+def test_unlisted_pictures_are_counted_and_named(tmp_path: Path) -> None:
+    folder = write_image_folder(tmp_path / "set", [f"{i}.png" for i in range(10)])
+    for name in ("more/x.png", "more/y.jpg", "more/.hidden.png", "z.png", "w.gif"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"anything")
+    (folder / "notes.txt").write_text("no picture")
+    said = r"4 pictures in .*set that no metadata.csv lists: left out \(w.gif, z.png, more/x.png and 1 more\)"
+    with pytest.warns(UserWarning, match=said):
+        assert len(load(folder)) == 10
+    for k in range(4):
+        (tmp_path / "kinds" / "ab"[k % 2]).mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / "kinds" / "ab"[k % 2] / f"{k}.png", k)
+    assert len(load_labelled(tmp_path / "kinds", progress=False)) == 4  # and no warning
+    write_image(tmp_path / "kinds" / "lost.png", 5)
+    with pytest.warns(UserWarning, match=r"1 picture in .*kinds that lie in no class's folder: left out"):
+        assert len(load_labelled(tmp_path / "kinds", progress=False)) == 4

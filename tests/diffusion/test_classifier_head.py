@@ -13,9 +13,10 @@ from tiny import NAMES, squares_dataset, tiny_config, tiny_unet
 
 from gaussmix.diffusion.codec import to_pixels
 from gaussmix.diffusion.config import DiffusionConfig
+from gaussmix.diffusion.loss import ForwardProcess
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import PredictionType, make_betas, make_scheduler
-from gaussmix.diffusion.train import DiffusionTrainer, ForwardProcess, train
+from gaussmix.diffusion.train import DiffusionTrainer, train
 from gaussmix.diffusion.transformer import AttributeTransformer
 from gaussmix.diffusion.unet import AttributeUNet, ConditionConfig
 from gaussmix.metrics.classifier import balanced_accuracy
@@ -380,7 +381,7 @@ def test_guidance_of_scale_zero_changes_nothing_and_more_pulls_towards_the_reque
     latents = pipe.draw_attribute_latents(4, torch.Generator().manual_seed(0))
 
     def pictures(pipe, **settings):
-        out = pipe(attributes, latents, num_inference_steps=5, latents=noise, output_type="np", **settings)
+        out = pipe(attributes, latents, num_inference_steps=5, latents=noise, output_type="uint8", **settings)
         return np.asarray(out.images)
 
     plain = pictures(pipe)
@@ -411,4 +412,4 @@ def test_guidance_is_refused_without_a_classifier_that_reads_the_image():
     with pytest.raises(ValueError, match="classifier_scale is nan; it must be a finite number"):
         pipeline_with(tiny_unet())(attributes, num_inference_steps=2, classifier_scale=float("nan"))
     second = tiny_unet(classifier=True, classifier_pass="unconditioned")
-    pipeline_with(second)(attributes, num_inference_steps=2, classifier_scale=1.0, output_type="np")
+    pipeline_with(second)(attributes, num_inference_steps=2, classifier_scale=1.0, output_type="uint8")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gaussmix.diffusion.conditions import (
     attribute_row,
     choose_attributes,
+    exclusion,
     exclusive_groups,
     find_attributes,
     nearest_possible,
@@ -161,3 +162,33 @@ def test_kinds_that_never_occur_are_left_out():
 
 def test_a_row_of_what_is_wanted():
     assert attribute_row(["long hair"], NAMES).tolist() == [0, 1, 0]
+
+
+NAMED = ["Bald", "Long_Hair", "Smiling", "Hat"]
+
+
+def half_bald(count: int = 400) -> np.ndarray:
+    """Nobody is bald with long hair, and nobody without a hat is neither."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 3, count)
+    return np.stack([kind == 0, kind == 1, rng.random(count) < 0.5, kind == 2], 1).astype(np.uint8)
+
+
+def test_what_excludes_each_other_is_said_with_the_counts():
+    rows = half_bald()
+    bald, long_ = rows[:, 0].sum(), rows[:, 1].sum()
+    assert exclusion(rows, NAMED, ["bald", "long hair", "Smiling"], []) == (
+        f"of 400 rows of training pictures none has Bald and Long Hair together (Bald {bald}, Long Hair {long_}; by "
+        f"chance {bald * long_ / 400:.0f} would)"
+    )
+    said = exclusion(rows, NAMED, [], ["Bald", "Long_Hair", "Hat"])
+    assert said is not None
+    assert "none has no Bald and no Long Hair and no Hat together" in said
+
+
+def test_what_the_data_show_or_are_too_few_for_is_not_excluded():
+    rows = half_bald()
+    for present, absent in ([["Bald", "Smiling"], []], [["Bald"], ["Long_Hair"]], [[], []], [["Bald"], ["Bald"]]):
+        assert exclusion(rows, NAMED, present, absent) is None
+    assert exclusion(rows[:8], NAMED, ["Bald", "Long_Hair"], []) is None
+    assert exclusion(np.zeros((0, 4)), NAMED, ["Bald", "Long_Hair"], []) is None

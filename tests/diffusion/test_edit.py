@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -203,7 +205,7 @@ def test_reconstruct_draws_from_a_and_z_alone(editor, squares):
     assert drawn.shape == (2, 8, 8, 3)
     assert np.array_equal(drawn, reconstruct(editor, result, seed=4, steps=3))
     other = editor(
-        result.attributes_before, result.attribute_latents_before, 3, 1.0, generator=generators, output_type="np"
+        result.attributes_before, result.attribute_latents_before, 3, 1.0, generator=generators, output_type="uint8"
     )
     assert not np.array_equal(drawn, other.images)
 
@@ -236,3 +238,26 @@ def test_wrong_calls_are_refused(editor, squares, change, message):
 def test_a_model_without_encoder_says_what_to_do(pipeline, squares):
     with pytest.raises(ValueError, match=r"the model cannot read pictures.*train it again"):
         edit_images(pipeline, squares.images[:1], ["Bald"])
+
+
+def test_strangeness_is_the_error_beside_that_of_its_own_pictures(monkeypatch):
+    """With a network that answers white with another error, pictures of it are as strange as the errors say."""
+    from gaussmix.diffusion import edit
+
+    own = np.log(np.full((16, 3), 0.01))
+    theirs = np.log(np.array([[0.02] * 3, [0.01, 0.1, 1.0]]))
+    answers = [own, theirs]
+    pipeline = SimpleNamespace(
+        known_rows=lambda: np.zeros((0, 2), np.uint8), attribute_names=("A", "B"),
+        draw_attribute_latents=lambda *_: torch.zeros(1, 3, 8), set_progress_bar_config=lambda **_: None,
+        scheduler=SimpleNamespace(config={"num_train_timesteps": 20}),
+    )  # fmt: skip
+
+    class Pipeline(SimpleNamespace):
+        def __call__(self, rows, *_args, **_options):
+            return SimpleNamespace(images=np.zeros((len(rows), 8, 8, 3), np.uint8))
+
+    monkeypatch.setattr(edit, "_as_it_is", lambda *_: (np.zeros((2, 2), np.uint8), torch.zeros(2, 3, 8)))
+    monkeypatch.setattr(edit, "_log_errors", lambda *_: answers.pop(0))
+    found = edit.strangeness(Pipeline(**vars(pipeline)), np.zeros((2, 8, 8, 3), np.uint8))  # pyright: ignore
+    assert found == pytest.approx([2.0, 10.0])

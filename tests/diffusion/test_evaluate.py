@@ -18,7 +18,7 @@ from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion import evaluate as module
 from gaussmix.diffusion.evaluate import EvaluationReport, evaluate_pipeline
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.metrics import load_or_train_classifier
+from gaussmix.metrics import DefectScores, load_or_train_classifier
 
 
 class SquarePainter:
@@ -133,7 +133,9 @@ def test_report_as_table_and_json(dataset: AttributeDataset, cache: Path):
     lines = written.getvalue().splitlines()
     for name, generated, changes in [("Red", "1.000", "1.00"), ("Left", f"{report.generated[1]:.3f}", "0.00")]:
         (line,) = (line for line in lines if f" {name} " in line)
-        assert [cell.strip() for cell in line.split("│")[2:5]] == ["1.000", generated, changes]
+        cells = [cell.strip() for cell in line.split("│")[2:5]]
+        assert [cell.split(" ± ")[0] for cell in cells] == ["1.000", generated, changes]
+        assert all(0 < float(cell.split(" ± ")[1]) < 0.3 for cell in cells)
     (striped,) = (line for line in lines if "Striped" in line)
     assert [cell.strip() for cell in striped.split("│")[2:7]] == ["-"] * 5
     (mean,) = (line for line in lines if " mean " in line)
@@ -141,10 +143,14 @@ def test_report_as_table_and_json(dataset: AttributeDataset, cache: Path):
     plain = json.loads(report.to_json())
     assert plain["mean"]["generated"] == pytest.approx(report.generated[:3].mean())
     assert plain["attributes"][1]["changes"] == 0
-    assert plain["attributes"][3] == {"attribute": "Striped", **dict.fromkeys(plain["mean"])}
+    assert plain["attributes"][3] == {
+        "attribute": "Striped", **dict.fromkeys(plain["mean"]), **dict.fromkeys(f"{n}_error" for n in report.errors)
+    }  # fmt: skip
     assert plain["worst"] == "Left"
     assert report.quality is not None
-    assert plain["quality"]["generated"]["precision"] == report.quality.generated.precision
+    assert plain["quality"]["generated"]["precision"] is None
+    assert "there are 40" in plain["quality"]["withheld"][0]
+    assert plain["quality"]["generated"]["diversity"] == report.quality.generated.diversity
     assert (plain["data"], plain["count"], plain["seed"]) == ("squares", 100, 2)
 
 
@@ -228,11 +234,33 @@ def test_quality_of_a_perfect_model_is_that_of_real_pictures(dataset: AttributeD
     assert (quality.extractor, quality.n_features) == ("attribute classifier", 64)
     counts = (quality.n_generated, quality.n_real, quality.n_control, quality.n_training)
     assert counts == (40, 40, 40, 320)  # each row once, though asked for two or three times
-    assert quality.generated.precision == pytest.approx(quality.reference.precision, abs=0.1)
+    assert np.isnan(quality.generated.precision)  # of 40 pictures
     assert quality.generated.diversity == pytest.approx(quality.reference.diversity, rel=0.1)
     wrong = run(SquarePainter(guesses=True), dataset, cache).quality
     assert wrong is not None
     assert wrong.generated.frechet_distance > 3 * quality.generated.frechet_distance
+
+
+def test_accuracy_errors_are_those_of_shares():
+    """Three of four found and one of two rejected: the roots of p (1 - p) / n with two more of each kind."""
+    truth = np.array([[1], [1], [1], [1], [0], [0]])
+    found = np.array([[1], [1], [1], [0], [1], [0]])
+    error = module._accuracy_error(found, truth)
+    p, q = 5 / 8, 3 / 6
+    assert error == pytest.approx(np.sqrt(p * (1 - p) / 8 + q * (1 - q) / 6) / 2)
+    assert np.isnan(module._accuracy_error(found, np.ones((6, 1)))).all()
+
+
+def test_defects_are_counted_from_200_pictures_up(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    many, asked = coloured_squares(2200), []
+    caught = DefectScores(0.5, 0.1, {"blurred": 1.0})
+    monkeypatch.setattr(module, "load_or_train_defects", lambda dataset, **_: asked.append(dataset) or "judge")
+    monkeypatch.setattr(module, "measure_defects", lambda judge, drawn, real, seed: caught)
+    quality = run(SquarePainter(), many, cache, count=220).quality
+    assert quality is not None
+    assert (quality.generated.defect_rate, quality.reference.defect_rate) == (0.5, 0.1)
+    assert not quality.withheld
+    assert asked == [many]
 
 
 def test_pictures_are_held_against_others_than_those_they_were_drawn_for(dataset: AttributeDataset, cache: Path):
@@ -298,7 +326,7 @@ def test_the_command(
     written = json.loads(capsys.readouterr().out)
     assert written["mean"]["generated"] == 1
     assert written["quality"]["extractor"] == "InceptionV3"
-    assert written["quality"]["real_against_real"]["recall"] > 0
+    assert written["quality"]["real_against_real"]["diversity"] > 0
     assert cli.main([*evaluate, "2"]) == 0
     assert "No quality: there are 2 generated pictures" in " ".join(capsys.readouterr().out.split())
     assert cli.main(["faces", "evaluate", "--features", str(tmp_path / "none.pt")]) != 0

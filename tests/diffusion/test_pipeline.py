@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline, to_uint8
+from gaussmix.diffusion.outputs import to_uint8
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.schedulers import SCHEDULER_NAMES, switch_scheduler
 
 ATTRIBUTES = np.array([[1, 0, 0], [0, 1, 1]], np.uint8)
 
 
 def draw(pipe, seed=0, **settings):
-    settings = {"num_inference_steps": 4, "output_type": "np", **settings}
+    settings = {"num_inference_steps": 4, "output_type": "uint8", **settings}
     images: Any = pipe(ATTRIBUTES, generator=torch.Generator().manual_seed(seed), **settings).images
     return images
 
@@ -50,7 +51,7 @@ def test_a_reloaded_pipeline_knows_its_attributes_and_latents(pipeline, tmp_path
 def test_guidance_one_is_the_plain_network_and_zero_ignores_the_request(pipeline):
     noise = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(1))
     latents = pipeline.draw_attribute_latents(2, torch.Generator().manual_seed(2))
-    fixed = {"num_inference_steps": 4, "output_type": "np", "latents": noise, "attribute_latents": latents}
+    fixed = {"num_inference_steps": 4, "output_type": "uint8", "latents": noise, "attribute_latents": latents}
     plain = pipeline(ATTRIBUTES, guidance_scale=1.0, **fixed).images
     almost = pipeline(ATTRIBUTES, guidance_scale=1.0 + 1e-6, **fixed).images
     assert np.abs(plain.astype(int) - almost).max() <= 1
@@ -64,8 +65,8 @@ def test_a_generator_a_picture_makes_pictures_independent_of_the_batch(pipeline)
         return [torch.Generator().manual_seed(s) for s in (5, 6)]
 
     pipeline.scheduler = switch_scheduler(pipeline.scheduler, "renoise")
-    together = pipeline(ATTRIBUTES, generator=generators(), num_inference_steps=4, output_type="np").images
-    second = pipeline(ATTRIBUTES[1:], generator=generators()[1:], num_inference_steps=4, output_type="np").images
+    together = pipeline(ATTRIBUTES, generator=generators(), num_inference_steps=4, output_type="uint8").images
+    second = pipeline(ATTRIBUTES[1:], generator=generators()[1:], num_inference_steps=4, output_type="uint8").images
     assert np.abs(together[1].astype(int) - second[0]).max() <= 1
 
 
@@ -81,7 +82,7 @@ def test_callback_sees_every_step_and_ends_at_the_picture(pipeline):
         ATTRIBUTES,
         generator=torch.Generator().manual_seed(0),
         num_inference_steps=5,
-        output_type="np",
+        output_type="uint8",
         callback=callback,
     )
     assert [s for s, _, _ in seen] == [0, 1, 2, 3, 4]

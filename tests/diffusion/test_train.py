@@ -12,6 +12,7 @@ import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any, cast
 
 import numpy as np
@@ -22,16 +23,9 @@ from tiny import squares_dataset, tiny_config, tiny_unet
 
 from gaussmix._files import read_tensors, write_tensors
 from gaussmix.diffusion.config import PRESETS, DiffusionConfig
+from gaussmix.diffusion.loss import DiffusionLosses, ForwardProcess, detail_weights
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.diffusion.train import (
-    DiffusionLosses,
-    DiffusionTrainer,
-    ForwardProcess,
-    TrainingBatches,
-    TrainingError,
-    detail_weights,
-    train,
-)
+from gaussmix.diffusion.train import DiffusionTrainer, TrainingBatches, TrainingError, train
 from gaussmix.training.checkpoints import CheckpointStore
 from gaussmix.training.lock import only_run
 
@@ -182,6 +176,75 @@ def test_stopping_by_minutes_ends_the_schedule_too(tmp_path):
     n_steps = sum(1 for _ in trainer.steps())
     assert 1 <= n_steps < 10_000
     assert trainer.progress() >= 1
+
+
+def test_minutes_count_from_the_command_on(tmp_path):
+    """An hour of reading leaves one step of a run of a minute, and what is spent is kept."""
+    config = tiny_config(tmp_path, steps=10_000_000, minutes=1.0)
+    result = train(config, squares_dataset(), progress=False, sheet=False, started=perf_counter() - 3600)
+    assert result.step == 1
+    checkpoint = CheckpointStore(tmp_path / "checkpoints").latest()
+    assert checkpoint is not None
+    assert checkpoint.state["seconds"] >= 3600
+    further = replace(config, resume=True)
+    assert train(further, squares_dataset(), progress=False, sheet=False).step == 1
+
+
+def test_what_finishing_takes_is_kept_back(tmp_path):
+    config = tiny_config(tmp_path, minutes=10.0, reader_steps=400, pairing="matched")
+    trainer = DiffusionTrainer(config, squares_dataset())
+    assert trainer.finishing() > trainer._reader_seconds > 0
+    trainer._reader_seconds = 9 * 60.0
+    trainer._started = perf_counter() - 30
+    assert 0.45 < trainer.progress() < 0.6
+    plain = DiffusionTrainer(replace(config, output=tmp_path / "b", reader_steps=0), squares_dataset())
+    assert plain._reader_seconds == 0
+
+
+def test_what_was_learnt_is_not_learnt_again(tmp_path, monkeypatch):
+    config = tiny_config(tmp_path, steps=3, reader_steps=3, pairing="matched")
+    train(config, squares_dataset(), progress=False, sheet=False)
+    first = AttributeDiffusionPipeline.load(tmp_path).encoder
+
+    def again(*_args, **_options):
+        raise AssertionError("learnt again")
+
+    for place in ("gaussmix.diffusion.train.train_encoder", "gaussmix.diffusion.batches.match_latents"):
+        monkeypatch.setattr(place, again)
+    train(replace(config, steps=6, resume=True), squares_dataset(), progress=False, sheet=False)
+    second = AttributeDiffusionPipeline.load(tmp_path).encoder
+    assert first is not None
+    assert second is not None
+    assert all(map(torch.equal, first.state_dict().values(), second.state_dict().values()))
+    with pytest.raises(AssertionError, match="learnt again"):  # in other steps it is
+        train(replace(config, steps=6, reader_steps=4, resume=True), squares_dataset(), progress=False, sheet=False)
+
+
+@pytest.mark.parametrize("objective", ["epsilon", "v_prediction"])
+def test_the_guess_is_the_best_linear_one(objective):
+    """For noise of one variance the network that is the guess has the loss that is told."""
+    config = DiffusionConfig(objective=objective)
+    diffusion = ForwardProcess(config, torch.device("cpu"))
+    spread, middle = 0.3, 0.2
+    g = torch.Generator().manual_seed(0)
+    images = middle + spread * torch.randn(2000, 1, 4, 4, generator=g)
+
+    def guess(x, t, *_args, **_kwargs):
+        a, b = diffusion.signal[t].view(-1, 1, 1, 1), diffusion.noise[t].view(-1, 1, 1, 1)
+        clean = middle + a * spread**2 / (a**2 * spread**2 + b**2) * (x - a * middle)
+        eps = (x - a * clean) / b
+        return (eps if objective == "epsilon" else a * eps - b * clean,)
+
+    loss = diffusion.loss(guess, images, torch.zeros(2000, 3), torch.zeros(2000, 3, 8), g).total  # pyright: ignore
+    assert diffusion.guess_loss(torch.full((1, 4, 4), spread**2)) == pytest.approx(float(loss), rel=0.05)
+
+
+@pytest.mark.parametrize(("network", "rate"), [("unet", 1e-9), ("transformer", 2.0)])
+def test_a_run_that_learns_nothing_is_stopped(tmp_path, network, rate):
+    own = {"network": "transformer", "width": 16, "depth": 1, "heads": 2} if network == "transformer" else {}
+    settings = {"steps": 400, "learning_rate": rate, "warmup_steps": 0, "weight_decay": 0.0, **own}
+    with pytest.raises(TrainingError, match=r"nothing is learnt: after 3\d\d steps the denoising loss is .* that of "):
+        train(tiny_config(tmp_path, **settings), squares_dataset(), progress=False)
 
 
 def test_training_learns(tmp_path):
@@ -451,6 +514,7 @@ def test_damage_costs_steps_and_not_the_run(tmp_path, caplog):
     train(replace(config, resume=True), squares_dataset(), progress=False, sheet=False)
     assert weights_hash(tmp_path) == unbroken
     lines = [record.getMessage() for record in caplog.records if record.name == "gaussmix"]
+    lines = [line for line in lines if not line.startswith("too few steps")]
     assert len(lines) == 2
     assert "step-00000010/state.json is damaged; going on from" in lines[0].replace("\\", "/")
     assert "latents.safetensors is not a whole safetensors file" in lines[1]

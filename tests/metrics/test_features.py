@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from metrics.coloured_squares import coloured_squares
 from PIL import Image
 
+from gaussmix.metrics.classifier import train_attribute_classifier
 from gaussmix.metrics.features import InceptionFeatures
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -87,3 +90,18 @@ def test_pictures_that_do_not_fit(extractor: InceptionFeatures):
         images: Any = np.zeros(shape, kind)
         with pytest.raises(ValueError, match=r"^images are .*; give uint8 \(N, S, S, 3\)"):
             extractor.features(images)
+
+
+def test_a_judge_that_has_learnt_stops():
+    """What is easy takes fewer steps than are allowed, and the judge is no worse for it; what is noise takes all."""
+    easy, steps = coloured_squares(), []
+    judge = train_attribute_classifier(easy, steps=1000, on_progress=lambda step, _loss: steps.append(step))
+    assert steps == list(range(1, len(steps) + 1))
+    assert 50 < len(steps) < 700
+    test = easy.indices("test")
+    assert (judge.predict(easy.images[test]) == easy.attributes[test]).mean() > 0.97
+    rng = np.random.default_rng(0)
+    noise = dataclasses.replace(easy, attributes=rng.integers(0, 2, easy.attributes.shape).astype(np.uint8))
+    steps.clear()
+    train_attribute_classifier(noise, steps=60, on_progress=lambda step, _loss: steps.append(step))
+    assert len(steps) == 60

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gaussmix._progress import TrainingBar
-from gaussmix.training.loop import MetricsLog
+from gaussmix.training.watch import MetricsLog
 
 
 def steps(folder) -> list[int]:

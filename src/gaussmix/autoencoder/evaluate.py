@@ -18,6 +18,7 @@ diversity too.
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -33,7 +34,7 @@ from gaussmix.data.base import LabelledImages
 from gaussmix.latents.baselines import EMSampler, SlicedWassersteinSampler
 from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.metrics import frechet_distance, manifold_scores, nearest_distances, pairwise_diversity
-from gaussmix.metrics.quality import CLOSE, FeatureExtractor
+from gaussmix.metrics.quality import CLOSE, LEAST, FeatureExtractor
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,6 +44,7 @@ SURE = 0.9
 LatentSampler = ExpansionSampler | EMSampler | SlicedWassersteinSampler
 REAL, RECONSTRUCTION = "real images", "reconstructions"
 _NEIGHBOURS = 5
+_OF_MANIFOLDS = ("precision", "recall")
 _LEAST = 4  # test images of a class
 _FEW = 10  # images a feature, below which the table warns of the bias of a Frechet distance
 
@@ -179,6 +181,8 @@ class Evaluation:
             "near: diversity within classes and distance to the nearest training image as multiples of real ones. "
             f"Close: nearer to one than all but {CLOSE:.0%} of real test images. Fit: CPU time."
         )
+        if self.withheld:
+            caption += f" {self.withheld}"
         if self.n_images < _FEW * self.n_features:
             few = f"{self.n_images} images are few for {self.n_features} features"
             caption += f" {few}: FD is mostly bias: compare it with that of the real images."
@@ -188,13 +192,35 @@ class Evaluation:
         for heading, _ in _COLUMNS.values():
             table.add_column(heading, justify="right", no_wrap=True)
         for name, scores in self.rows.items():
-            cells = ((getattr(scores, field), form) for field, (_, form) in _COLUMNS.items())
-            table.add_row(name, *("" if value is None else f"{value:{form}}" for value, form in cells))
+            cells = ((field, getattr(scores, field), form) for field, (_, form) in _COLUMNS.items())
+            texts = ("" if value is None else self._cell(field, value, form) for field, value, form in cells)
+            table.add_row(name, *texts)
         return table
 
+    def _cell(self, field: str, value: float, form: str) -> str:
+        """The share of each row's pictures that counts has the half width of its interval beside it."""
+        if self.withheld and field in _OF_MANIFOLDS:
+            return "-"
+        if field != "accuracy":
+            return f"{value:{form}}"
+        middle = (value * self.n_images + 2) / (self.n_images + 4)
+        return f"{value:{form}}±{1.96 * math.sqrt(middle * (1 - middle) / (self.n_images + 4)):{form}}"
+
+    @property
+    def withheld(self) -> str:
+        """Why precision and recall are not told, or nothing."""
+        if self.n_images >= LEAST:
+            return ""
+        return f"Precision and recall are withheld: they need {LEAST} test images, and there are {self.n_images}."
+
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return asdict(self)
+        """Everything, ready for JSON; None for what is withheld."""
+        told = asdict(self)
+        if self.withheld:
+            told["withheld"] = self.withheld
+            for row in told["rows"].values():
+                row |= dict.fromkeys(_OF_MANIFOLDS)
+        return told
 
 
 def evaluate_samplers(

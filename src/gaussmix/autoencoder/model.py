@@ -25,10 +25,11 @@ from torch import Tensor, nn
 
 from gaussmix._typing import IntArray
 from gaussmix.data.base import LabelledImages
-from gaussmix.training.saved import TRAINING, list_of, load_network, optional, text, whole
+from gaussmix.training.saved import TRAINING, list_of, load_network, optional, text, whole, yes_or_no
 
 _BATCH = 512  # images at once outside training
 _SLOPE = 0.2  # of the leaky rectifiers
+_LEAST_PIXEL = 1 / 255
 _SETTINGS = {
     "class_names": list_of(text, least=1),
     "image_size": whole(most=1 << 14),
@@ -36,6 +37,7 @@ _SETTINGS = {
     "latent_dim": whole(),
     "channels": list_of(whole(), least=1, most=12),
     "hidden": whole(),
+    "around_mean": yes_or_no,
     "training": optional(TRAINING),
 }
 
@@ -63,6 +65,17 @@ class Discriminator(nn.Module):
         return self.adversarial(found).squeeze(1), self.classes(found)
 
 
+class _AroundImage(nn.Module):
+    """Adds the logits ``(C, S, S)`` of an image, which are learnt on."""
+
+    def __init__(self, shape: tuple[int, int, int]):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.logits
+
+
 class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
     """Encoder, decoder and discriminator for square images of K classes.
 
@@ -76,6 +89,8 @@ class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
         Numbers d that describe an image.
     channels, hidden : sequence of int, int
         Of each level of the convolutions; width of the layer between feature maps and latents, or heads.
+    around_mean : bool
+        The decoder adds its answer to the logits of an image, from `start_at`; models of older versions do not.
     training : dict, optional
         What to remember of the training, JSON-able.
 
@@ -94,6 +109,7 @@ class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
         latent_dim: int = 16,
         channels: Sequence[int] = (32, 64),
         hidden: int = 128,
+        around_mean: bool = False,
         training: dict | None = None,
     ):
         super().__init__()
@@ -111,8 +127,27 @@ class ClassConditionalAutoencoder(ModelMixin, ConfigMixin):
         for inputs, outputs in zip(channels[::-1], [*channels[-2::-1], in_channels], strict=True):
             up += [nn.LeakyReLU(_SLOPE), nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)]
         start = nn.Linear(latent_dim, hidden), nn.LeakyReLU(_SLOPE), nn.Linear(hidden, features)
+        if around_mean:
+            up.append(_AroundImage((in_channels, image_size, image_size)))
         self.decoder = nn.Sequential(*start, *up, nn.Sigmoid())
         self.discriminator = Discriminator(in_channels, channels, features, hidden, len(class_names))
+
+    @torch.no_grad()
+    def start_at(self, image: Tensor) -> None:
+        """Make the decoder answer with this image to everything, as before a training.
+
+        Parameters
+        ----------
+        image : tensor
+            ``(C, S, S)`` in [0, 1]; pixels nearer to its ends than 1/255 are kept so far from them, so that the sigmoid
+            is not saturated.
+        """
+        last, around = self.decoder[-3], self.decoder[-2]
+        assert isinstance(last, nn.ConvTranspose2d), last
+        assert isinstance(around, _AroundImage), around
+        around.logits.copy_(torch.logit(image.clamp(_LEAST_PIXEL, 1 - _LEAST_PIXEL)))
+        for parameter in last.parameters():
+            parameter.zero_()
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -16,6 +16,9 @@ printed term is there with ``literal=True``. The squared error is a mean over pi
 that alpha does not depend on the image size.
 The term of the class (as in an auxiliary-classifier GAN) is not in E's equation; beta = 0 leaves it out.
 
+The decoder starts at the mean image of the training split, and the squared error is held against that of the mean
+image: a run in which it does not fall below is stopped (`gaussmix.training.watch`).
+
 A run's folder holds, beside what every `Trainer` writes, at the end ``latents.safetensors``: z ``(M, d)`` and labels y
 ``(M,)`` of the training split, ``sampler.safetensors``: the distribution of each class fitted to them,
 ``novelty.safetensors``: how strange held-out images are, and pictures: ``reconstructions``, ``samples``, ``mixes``,
@@ -42,13 +45,18 @@ from gaussmix.autoencoder.model import ClassConditionalAutoencoder, to_tensor, t
 from gaussmix.autoencoder.sheets import draw_map, draw_marginals, draw_mixes, draw_reconstructions, draw_samples
 from gaussmix.data.base import LabelledImages
 from gaussmix.latents.expansion import ExpansionSampler
+from gaussmix.metrics.features import shifted
 from gaussmix.training.checkpoints import save_whole_folder
 from gaussmix.training.loop import Trainer, TrainingError, TrainResult
 from gaussmix.training.schedule import ShuffledBatches
+from gaussmix.training.watch import Guess
 
 __all__ = ["AutoencoderTrainer", "TrainResult", "TrainingError", "train"]
 
 _LATENTS, _KIND = "latents.safetensors", "autoencoder_latents"
+_HARDLY = 0.97  # of the mean image's error: an autoencoder that ends there has learnt nothing
+_AT_ONCE = 1024
+_SHEET_SECONDS, _FIT_SECONDS = 6.0, 2e-4  # of the pictures, and of the distributions an image and latent number
 
 
 class AutoencoderLosses(NamedTuple):
@@ -81,6 +89,8 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
         The settings.
     dataset : LabelledImages
         Labelled images; the training split is used, and the others to say what is usual.
+    started : float, optional
+        As in `Trainer`.
 
     Raises
     ------
@@ -89,8 +99,8 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
         the network cannot take.
     """
 
-    def __init__(self, config: AutoencoderConfig, dataset: LabelledImages):
-        super().__init__(config, dataset.key)
+    def __init__(self, config: AutoencoderConfig, dataset: LabelledImages, started: float | None = None):
+        super().__init__(config, dataset.key, started=started)
         self.dataset = dataset
         self.images, self.labels = training_rows(dataset)
         self.order = ShuffledBatches(len(self.images), self.images_per_step, config.seed)
@@ -101,9 +111,13 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
                 image_size=self.images.shape[1],
                 in_channels=self.images.shape[3],
                 latent_dim=config.latent_dim,
-                channels=list(config.channels),
+                channels=config.levels(self.images.shape[1]),
                 hidden=config.hidden,
+                around_mean=True,
             )
+        mean, error = mean_image(self.images)
+        self.network.start_at(torch.from_numpy(mean).permute(2, 0, 1))
+        self.guess = Guess("reconstruction", error, "the mean image", _HARDLY)
         model = self.network.to(self.accelerator.device)
         judge = model.discriminator
         own = [*model.encoder.parameters(), *model.decoder.parameters()]
@@ -128,7 +142,9 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
         """This process's images ``(B, C, S, S)`` in [0, 1] and labels ``(B,)`` of a step."""
         first = self.accelerator.process_index * self.config.batch_size
         rows, device = self.order[step][first : first + self.config.batch_size], self.accelerator.device
-        images = to_tensor(self.images[rows], self.images.shape[1], self.images.shape[3])
+        rng = np.random.default_rng([self.config.seed, step])
+        picked = shifted(self.images, rows, rng, self.config.shift) if self.config.shift else self.images[rows]
+        images = to_tensor(picked, self.images.shape[1], self.images.shape[3])
         return images.to(device), torch.from_numpy(self.labels[rows]).to(device)
 
     def _judge_step(self, images: Tensor, decoded: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,8 +181,14 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
 
     def finished(self) -> ClassConditionalAutoencoder:
         """Return the model as it is now, in evaluation mode (not a copy), with a record of its training."""
-        self.network.register_to_config(training=self._record())
+        self.network.register_to_config(training=self._record("size", "label_by", "skip_bad"))
         return self.network.eval()
+
+    def finishing(self) -> float:
+        """Return about how many seconds `_finish` will take."""
+        images = len(self.dataset.images)
+        alone = _SHEET_SECONDS + images * _FIT_SECONDS * self.config.latent_dim
+        return self.waiting * alone + images * self._image_seconds / 2
 
     def _draw(self, path: Path) -> None:
         draw_reconstructions(self.finished(), self.images, self.labels, path)
@@ -203,10 +225,25 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
 
 
 def train(
-    config: AutoencoderConfig, dataset: LabelledImages, *, progress: bool = True, sheet: bool = True
+    config: AutoencoderConfig,
+    dataset: LabelledImages,
+    *,
+    progress: bool = True,
+    sheet: bool = True,
+    started: float | None = None,
 ) -> TrainResult:
     """Train on ``dataset`` as ``config`` says: `AutoencoderTrainer`, `Trainer.run`."""
-    return AutoencoderTrainer(config, dataset).run(progress=progress, sheet=sheet)
+    return AutoencoderTrainer(config, dataset, started).run(progress=progress, sheet=sheet)
+
+
+def mean_image(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
+    """The mean ``(S, S, C)`` in [0, 1] of images ``(M, S, S, C)``, and its mean squared error."""
+    total, squares = np.zeros(images.shape[1:]), 0.0
+    for start in range(0, len(images), _AT_ONCE):
+        part = images[start : start + _AT_ONCE] / 255.0
+        total, squares = total + part.sum(0), squares + float(np.square(part).sum())
+    mean = total / len(images)
+    return mean.astype(np.float32), squares / images.size - float(np.square(mean).mean())
 
 
 def fit_sampler(z: NDArray[np.float32], y: IntArray, *, seed: int = 0) -> ExpansionSampler:

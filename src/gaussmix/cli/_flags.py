@@ -82,6 +82,7 @@ class _Limits:
     """The flags of a training run that other defaults depend on."""
 
     preset: str = ""
+    data: str = ""
     steps: int | None = None
     minutes: float | None = None
 
@@ -89,10 +90,15 @@ class _Limits:
 def choose_preset(presets: Mapping[str, Config], usual: str, words: list[str]) -> tuple[str, Config]:
     """Return the preset that the words ``train --preset NAME`` name, or the usual one, and its settings.
 
-    Whoever names one limit, ``--steps`` or ``--minutes``, means that one: the preset's other limit is lifted.
+    Where there is a preset "folder", it is the usual one for ``--data`` that no other preset has. Whoever names one
+    limit, ``--steps`` or ``--minutes``, means that one: the preset's other limit is lifted.
     """
     given = words[1:] if words[:1] == ["train"] else []
     limits, _ = tyro.cli(_Limits, args=given, return_unknown_args=True, add_help=False)
+    if limits.data and "folder" in presets:
+        every: Mapping[str, Any] = presets
+        known = {each.data: name for name, each in every.items()}
+        usual = known.get(limits.data, "folder")
     preset = limits.preset if limits.preset in presets else usual  # a wrong name is said when all flags are read
     config: Any = presets[preset]
     if limits.steps is not None and limits.minutes is None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -49,11 +51,14 @@ class TrainAutoencoder:
     config: tyro.conf.OmitArgPrefixes[AutoencoderConfig] = PRESETS["digits"]
 
     def __call__(self) -> None:
+        started = time.perf_counter()
         from gaussmix.autoencoder.train import train
         from gaussmix.data.load import load_labelled
 
-        dataset = load_labelled(self.config.data, skip_bad=self.config.skip_bad)
-        result = run_training(train, self.config, dataset)
+        if not self.config.data:
+            raise ValueError("no pictures to learn from; name their folder with --data")
+        dataset = load_labelled(self.config.data, **self.config.loading)
+        result = run_training(partial(train, started=started), self.config, dataset)
         if result.model is not None:
             folder = self.config.output
             pictures = ", ".join(sorted(path.name for path in folder.glob("*.png")))
@@ -226,7 +231,8 @@ class EvaluateSamplers(TorchCommand):
             if name not in known:
                 raise ValueError(f"--samplers: no {name!r}; choose from {', '.join(known)}, or all")
         training = model.config["training"] or {}
-        dataset = load_labelled(self.data or training.get("data", ""))
+        told = {name: training[name] for name in ("size", "label_by", "skip_bad") if name in training}
+        dataset = load_labelled(self.data or training.get("data", ""), **AutoencoderConfig(**told).loading)
         if dataset.key != training.get("dataset_key"):
             print("gaussmix: these are not the data that the run was trained on, or they have changed", file=sys.stderr)
         check_test_images(dataset)  # before the judge's minute of training

@@ -72,6 +72,10 @@ class SampleFaces(TorchCommand):
     """One attribute vector and one starting noise for all pictures: only Z differs."""
     trajectory: bool = False
     """Draw the estimate x0* along the way, a row a picture (D Fig. 6)."""
+    anyway: bool = False
+    """Draw also what the training data never show together."""
+    check: bool = False
+    """Have a classifier, trained once on the model's data, look at each picture: a red frame where it denies it."""
 
     def __call__(self) -> None:
         import numpy as np
@@ -79,7 +83,7 @@ class SampleFaces(TorchCommand):
         from gaussmix._progress import progress_bar
         from gaussmix.diffusion import sampling
         from gaussmix.diffusion.conditions import read_components
-        from gaussmix.sheets import picture_format, save_atomic
+        from gaussmix.sheets import counted, picture_format, save_atomic
 
         picture_format(self.output)  # a wrong suffix is said before the drawing, not after
         check_finite(guidance=self.guidance, classifier_scale=self.classifier_scale)
@@ -89,6 +93,7 @@ class SampleFaces(TorchCommand):
         pipeline, steps = load_model(self, self.model, self.scheduler, self.steps)
         kinds = read_components(self.component, pipeline.attribute_names, pipeline.latent_distribution)
         asked, absent = list(dict.fromkeys([*self.present, *kinds[0]])), list(self.absent)
+        excluded = check_request(pipeline, asked, absent, self.anyway)
         count = self.count or (8 if len(kinds) > 1 else 16)
         attributes = pipeline.choose_attributes(asked, absent, count=count, seed=self.seed)
         if self.fix_latent or self.fix_noise:
@@ -102,17 +107,25 @@ class SampleFaces(TorchCommand):
                 batches = sampling.stream_to_folder(self.folder, batches, of_all, pipeline.attribute_names)
             shown = min(count, max(1, sampling.MOST_ON_A_SHEET // len(kinds)))
             images, path = sampling.first_pictures(batches, shown, row=count)
-        about = [f"{self.scheduler}, {steps} steps, guidance {self.guidance:g}, seed {self.seed}"]
+        guidance = sampling.guided(self.guidance)
+        about = [f"{self.scheduler}, {counted(steps, 'step')}, {guidance}, seed {self.seed}"]
         about += [f"classifier scale {self.classifier_scale:g}"] if self.classifier_scale else []
         about += [text for on, text in ((self.fix_latent, "one Z"), (self.fix_noise, "one noise")) if on]
         about += [sampling.describe(kinds[0])] if len(kinds) == 1 and kinds[0] else []
         about += [f"the first {shown} of {count}"] if shown < count else []
         timesteps = [int(t) + 1 for t in pipeline.scheduler.timesteps]
-        texts = {"title": sampling.label(asked, absent), "caption": f"{', '.join(about)}."}
+        request, caption, marked = sampling.label(asked, absent), f"{', '.join(about)}.", []
+        caption += f" Note: {excluded}." if excluded else ""
+        if self.check:
+            rows = np.tile(attributes[:shown], (len(kinds), 1))
+            denied, said = sampling.check_pictures(pipeline, images, rows, [*asked, *absent])
+            marked, caption = np.flatnonzero(denied).tolist(), f"{caption} {said}."
+            print(said)
+        texts = {"title": f"Asked for: {request}" if asked or absent else request, "caption": caption, "marked": marked}
         save_atomic(sampling.sample_sheet(images, path, timesteps, kinds, **texts), self.output)
         if self.folder is not None:
             print(f"single pictures and metadata.csv: {self.folder}")
-        print(f"{len(kinds) * count} x {texts['title']}: {self.output} ({time.perf_counter() - started:.1f} s)")
+        print(f"{len(kinds) * count} x {request}: {self.output} ({time.perf_counter() - started:.1f} s)")
 
 
 @dataclass(frozen=True)
@@ -142,6 +155,8 @@ class EditFace(TorchCommand):
     """The picture to write: the original, what the model reads in it, and the edits."""
     folder: Path | None = None
     """Also write the edits as single PNGs and a metadata.csv into this folder."""
+    anyway: bool = False
+    """Edit also pictures that are far from what the model knows, and ask for what its data never show together."""
 
     def __call__(self) -> None:
         if not (self.present or self.absent or self.component):
@@ -151,9 +166,9 @@ class EditFace(TorchCommand):
         from gaussmix._progress import progress_bar
         from gaussmix.data.decode import read_square
         from gaussmix.diffusion.conditions import attribute_row, read_components
-        from gaussmix.diffusion.edit import edit_images, find_encoder, reconstruct
-        from gaussmix.diffusion.sampling import check_folder, edit_sheet, label, write_folder
-        from gaussmix.sheets import picture_format, save_atomic
+        from gaussmix.diffusion.edit import FAR, edit_images, find_encoder, reconstruct, strangeness
+        from gaussmix.diffusion.sampling import check_folder, edit_sheet, guided, label, write_folder
+        from gaussmix.sheets import counted, picture_format, save_atomic
 
         picture_format(self.output)  # a wrong suffix is said before the drawing, not after
         check_finite(guidance=self.guidance)
@@ -165,6 +180,15 @@ class EditFace(TorchCommand):
         find_encoder(pipeline)  # a model without one is named before the picture is looked at
         picture = read_square(self.picture, pipeline.network.config["sample_size"])
         kinds = read_components(self.component, names, pipeline.latent_distribution)
+        check_request(pipeline, [*self.present, *kinds[0]], list(self.absent), self.anyway)
+        times = float(strangeness(pipeline, picture[None].copy(), seed=self.seed)[0])
+        far = (
+            f"the model denoises {self.picture.name} with {times:.1f} times the error of pictures that it draws itself"
+        )
+        if times > FAR and not self.anyway:
+            raise ValueError(
+                f"{far}: it is far from what it knows (up to {FAR:g} is usual); --anyway edits it all the same"
+            )
         given = None if self.attributes is None else attribute_row(self.attributes, names)[None].repeat(self.count, 0)
         many, options = picture[None].repeat(self.count, 0), ("seed", "steps", "guidance")
         told: dict[str, Any] = {"attributes": given, **{name: getattr(self, name) for name in options}}
@@ -177,7 +201,8 @@ class EditFace(TorchCommand):
         about = self._changes(results[0], names, [*present, *absent], bool(kinds[0]))
         request = label(present, absent)
         redrawn = reconstruct(pipeline, results[0], seed=self.seed)[0]
-        how = f"{self.steps} steps, guidance {self.guidance:g}, seed {self.seed}."
+        about.append(f"{far[0].upper()}{far[1:]}: {'far' if times > FAR else 'not far'} from what it knows")
+        how = f"{counted(self.steps, 'step')}, {guided(self.guidance)}, seed {self.seed}."
         caption = ". ".join([*about, how]).replace("_", " ")
         save_atomic(edit_sheet(picture, redrawn, results, kinds, title=request, caption=caption), self.output)
         print("\n".join(about))
@@ -243,11 +268,12 @@ class TrainFaces:
     config: tyro.conf.OmitArgPrefixes[DiffusionConfig] = PRESETS["transformer"]
 
     def __call__(self) -> None:
+        started = time.perf_counter()
         from gaussmix.data.load import load_dataset
         from gaussmix.diffusion.train import train
 
         options = {name: getattr(self.config, name) for name in ("size", "count", "seed", "skip_bad")}
-        result = run_training(train, self.config, load_dataset(self.config.data, **options))
+        result = run_training(partial(train, started=started), self.config, load_dataset(self.config.data, **options))
         if result.model is not None:
             print(f"{result.step} steps; model: {result.model}, picture: {result.samples}")
 
@@ -278,7 +304,7 @@ class EvaluateFaces(TorchCommand):
     json: bool = False
     """Print JSON."""
     skip_bad: bool = False
-    """Leave out missing and damaged images of --data."""
+    """Leave out missing and damaged images of --data, as is done for data that the model was so trained on."""
 
     def __call__(self) -> None:
         check_finite(guidance=self.guidance)
@@ -301,7 +327,7 @@ class EvaluateFaces(TorchCommand):
             "count": known.get("count"),
             "seed": known.get("seed", 0),
         }
-        dataset = load_dataset(source, skip_bad=self.skip_bad, **which)
+        dataset = load_dataset(source, skip_bad=self.skip_bad or bool(known.get("skip_bad")), **which)
         how = {"count": self.count, "seed": self.seed, "guidance_scale": self.guidance, "num_inference_steps": steps}
         report = evaluate_pipeline(pipeline, dataset, extractor=extractor, **how)
         if self.json:
@@ -310,6 +336,18 @@ class EvaluateFaces(TorchCommand):
         console = Console()
         console.print(report.table())
         console.print(f"No quality: {report.without_quality}." if report.quality is None else report.quality.table())
+
+
+def check_request(
+    pipeline: AttributeDiffusionPipeline, present: list[str], absent: list[str], anyway: bool
+) -> str | None:
+    """What in a request excludes each other in the training data, in words; ValueError for it unless ``anyway``."""
+    from gaussmix.diffusion.conditions import exclusion
+
+    said = exclusion(pipeline.known_rows(), pipeline.attribute_names, present, absent)
+    if said is not None and not anyway:
+        raise ValueError(f"{said}: pictures would mix them; --anyway draws them all the same")
+    return said
 
 
 def load_model(

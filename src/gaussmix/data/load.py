@@ -8,7 +8,8 @@ that only its layout has. Pictures are decoded once, into a memory-mapped cache 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,8 +33,11 @@ from gaussmix.data.readers.avatars import AVATAR_COUNT, load_avatars
 from gaussmix.data.readers.celeba import find_celeba, read_celeba
 from gaussmix.data.readers.cifar10 import find_cifar10, load_cifar10
 from gaussmix.data.readers.idx import FILES, find_idx, read_idx_folder
-from gaussmix.data.readers.image_folder import find_tables, read_class_folder, read_image_folder
+from gaussmix.data.readers.image_folder import find_tables, read_class_folder, read_image_folder, unlisted
+from gaussmix.data.table import ImageTable
 
+_MOST_COMBINATIONS = 64
+_NAMED = 3  # of pictures that are left out
 FOLDER_SIZE = 32  # height and width that pictures of a class folder get unless told otherwise
 
 _SETS = {
@@ -91,6 +95,7 @@ def load_dataset(
         return load_cifar10(place, size=size, count=count, root=root, progress=progress)
     elif find_tables(folder):
         name, table = folder.resolve().name, read_image_folder(folder)
+        _warn_of_unlisted(folder, table, "no metadata.csv lists")
     else:
         raise DataError(
             f"{folder} holds no data set; expected list_attr_celeba.txt (CelebA), batches.meta.txt (CIFAR-10), or "
@@ -107,6 +112,7 @@ def load_labelled(
     *,
     size: int | None = None,
     count: int | None = None,
+    label_by: Sequence[str] = (),
     skip_bad: bool = False,
     cache: Path | None = None,
     progress: bool = True,
@@ -121,8 +127,9 @@ def load_labelled(
     ----------
     source : str or Path, default "digits"
         "digits" for scikit-learn's 1797 digits of 8 x 8 pixels (write "./digits" for a folder of that name); else a
-        folder: idx files if there is one of the four that MNIST comes in (`gaussmix.data.readers.idx`), otherwise one
-        with a sub-folder of pictures for each class (`gaussmix.data.readers.image_folder`). "mnist" and
+        folder: idx files if there is one of the four that MNIST comes in (`gaussmix.data.readers.idx`), one with
+        a ``metadata.csv`` of attributes, whose combinations are the classes (an attribute each, if every picture has
+        one), or one with a sub-folder of pictures for each class (`gaussmix.data.readers.image_folder`). "mnist" and
         "fashion-mnist", unless there is such a folder here, stand for the folder in ``GAUSSMIX_MNIST`` and
         ``GAUSSMIX_FASHION_MNIST``.
     size : int, optional
@@ -131,6 +138,8 @@ def load_labelled(
     count : int, optional
         Use at most so many images in all: from each class of each split its first ones, in proportion, and at least
         one if ``count`` allows it.
+    label_by : sequence of str, optional
+        Of a ``metadata.csv``: the attributes that make the classes, all if not given.
     skip_bad : bool, default False
         Leave out pictures of a class folder that are missing or damaged, with a warning, instead of raising.
     cache : Path, optional
@@ -144,7 +153,9 @@ def load_labelled(
     else:
         folder = _folder(source, "give a folder with idx files or one sub-folder for each class, or 'digits'", _SETS)
         if (place := find_idx(folder)) is None:
-            table = read_class_folder(folder)
+            tables = find_tables(folder)
+            table = _by_class(read_image_folder(folder), label_by) if tables else read_class_folder(folder)
+            _warn_of_unlisted(folder, table, "no metadata.csv lists" if tables else "lie in no class's folder")
             if count is not None:
                 table = table.take(_first_of_each(table.attributes.argmax(1), table.split, count))
             root = cache_dir() if cache is None else Path(cache)
@@ -163,6 +174,34 @@ def load_labelled(
     rows = _first_of_each(data.labels, data.split, count)
     images, labels, split = data.images[rows], data.labels[rows], data.split[rows]
     return replace(data, images=images, labels=labels, split=split, key=digest("first", len(rows), data.key))
+
+
+def _warn_of_unlisted(folder: Path, table: ImageTable, why: str) -> None:
+    """Pictures that lie there and are not used are counted and named."""
+    lost = unlisted(folder, table.files)
+    if lost:
+        more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+        pictures = "1 picture" if len(lost) == 1 else f"{len(lost)} pictures"
+        names = ", ".join(lost[:_NAMED])
+        warnings.warn(f"{pictures} in {folder} that {why}: left out ({names}{more})", stacklevel=3)
+
+
+def _by_class(table: ImageTable, label_by: Sequence[str]) -> ImageTable:
+    """A table whose attributes are classes, one in each row: the combinations of attributes that occur."""
+    names = table.attribute_names
+    for name in label_by:
+        if name not in names:
+            raise DataError(f"label_by names {name!r}; the attributes of {table.root} are {', '.join(names)}")
+    columns = [names.index(name) for name in label_by or names]
+    rows, labels = np.unique(table.attributes[:, columns], axis=0, return_inverse=True)
+    if len(rows) > _MOST_COMBINATIONS:
+        raise DataError(
+            f"the {len(columns)} attributes of {table.root} make {len(rows)} combinations, too many for classes; name "
+            f"a few with label_by (--label-by {','.join(names[:2])})"
+        )
+    on = [[names[k] for k, value in zip(columns, row, strict=True) if value] for row in rows]
+    classes = tuple("+".join(each) or "none" for each in on)
+    return replace(table, attributes=np.eye(len(rows), dtype=np.uint8)[labels.ravel()], attribute_names=classes)
 
 
 def _digits() -> LabelledImages:

@@ -125,6 +125,26 @@ def nearest_possible(rows: ArrayLike, wanted: ArrayLike, named: ArrayLike) -> Po
     return PossibleAttributes(possible, unseen)
 
 
+def exclusion(rows: ArrayLike, names: Sequence[str], present: Iterable[str], absent: Iterable[str]) -> str | None:
+    """Say which parts of a request exclude each other in the rows ``(M, K)`` of real images, with counts, or None."""
+    data = np.asarray(rows, np.uint8)
+    on, off = find_attributes(present, names), find_attributes(absent, names)
+    if not len(data) or set(on) & set(off):
+        return None
+    wanted = np.zeros(len(names), np.uint8)
+    wanted[on] = 1
+    unseen = sorted(set(nearest_possible(data, wanted, [*on, *off]).unseen))
+    if not unseen:
+        return None
+    has = {("" if k in on else "no ") + names[k].replace("_", " "): data[:, k] == wanted[k] for k in unseen}
+    counts = ", ".join(f"{name} {int(each.sum())}" for name, each in has.items())
+    chance = float(np.prod([each.mean() for each in has.values()]) * len(data))
+    return (
+        f"of {len(data)} rows of training pictures none has {' and '.join(has)} together ({counts}; by chance "
+        f"{chance:.0f} would)"
+    )
+
+
 def attribute_row(wanted: Iterable[str], known: Sequence[str]) -> NDArray[np.uint8]:
     """Return a row ``(K,)`` of 0/1 over the names ``known``, with ones for those that are wanted."""
     row = np.zeros(len(known), np.uint8)

@@ -11,13 +11,17 @@ attributes had to change along is reported. All attributes share the rows, the n
 
 *Quality.* The pictures drawn for accuracy and the held-out images whose attributes they were drawn for, the control,
 are both held against other real images, those of the valid split: `gaussmix.metrics.quality` says why. Where there are
-hardly any, one half of the test split is control and the other half is what pictures are held against.
+hardly any, one half of the test split is control and the other half is what pictures are held against. From 200 of
+these up a second network, which knows spoilt pictures from real ones, counts defects: `gaussmix.metrics.defects`.
+
+*Intervals.* A balanced accuracy is the mean of two shares, of n and m pictures: its standard error is half the root of
+the sum of p (1 - p) / n of both, each share with two more pictures of each kind (Agresti and Coull 1998).
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +34,9 @@ from gaussmix._progress import progress_bar
 from gaussmix.data.base import SPLITS, AttributeDataset
 from gaussmix.diffusion.sampling import draw
 from gaussmix.metrics.classifier import balanced_accuracy, load_or_train_classifier
-from gaussmix.metrics.quality import FeatureExtractor, QualityReport, measure_quality, too_few
+from gaussmix.metrics.defects import load_or_train_defects, measure_defects
+from gaussmix.metrics.quality import LEAST, FeatureExtractor, QualityReport, measure_quality, too_few
+from gaussmix.sheets import counted
 
 if TYPE_CHECKING:
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
@@ -45,7 +51,8 @@ class EvaluationReport:
     attribute is found where it was asked for and only there, ``pixel_change`` the mean absolute difference of the two
     pictures in 8-bit levels, ``companions`` the mean number of other attributes that differ. ``count`` pictures are
     behind ``generated``, ``change_count`` pairs behind ``changes`` of each attribute. ``quality`` is how much the
-    pictures resemble real ones, or None for the reason ``without_quality``.
+    pictures resemble real ones, or None for the reason ``without_quality``. ``errors`` are the standard errors ``(K,)``
+    of real, generated and changes.
     """
 
     attribute_names: tuple[str, ...]
@@ -62,6 +69,7 @@ class EvaluationReport:
     num_inference_steps: int
     quality: QualityReport | None = None
     without_quality: str = ""
+    errors: dict[str, NDArray] = field(default_factory=dict)
 
     @property
     def means(self) -> dict[str, float]:
@@ -81,7 +89,7 @@ class EvaluationReport:
                 f"Accuracy on {self.count} pictures drawn for held-out attributes; changes over {self.change_count} "
                 "pairs with and without the attribute, same noise and Z. Pixels in levels of 255; also changed: "
                 f"other attributes that differ within a pair. Seed {self.seed}, guidance {self.guidance_scale:g}, "
-                f"{self.num_inference_steps} steps."
+                f"{counted(self.num_inference_steps, 'step')}. ±: intervals of 95 %."
             ),
             caption_justify="left",
         )
@@ -89,7 +97,10 @@ class EvaluationReport:
         for heading, _ in _COLUMNS.values():
             table.add_column(heading, justify="right")
         for k, name in enumerate(self.attribute_names):
-            cells = [_cell(getattr(self, column)[k], form) for column, (_, form) in _COLUMNS.items()]
+            cells = [
+                _cell(getattr(self, column)[k], form, self.errors[column][k] if column in self.errors else None)
+                for column, (_, form) in _COLUMNS.items()
+            ]
             table.add_row(name, *cells, style="yellow" if name == self.worst else None)
         table.add_section()
         table.add_row("mean", *(_cell(self.means[name], form) for name, (_, form) in _COLUMNS.items()), style="bold")
@@ -102,7 +113,11 @@ class EvaluationReport:
             return None if np.isnan(value) else float(value)
 
         rows = [
-            {"attribute": name, **{column: plain(getattr(self, column)[k]) for column in _COLUMNS}}
+            {
+                "attribute": name,
+                **{column: plain(getattr(self, column)[k]) for column in _COLUMNS},
+                **{f"{column}_error": plain(errors[k]) for column, errors in self.errors.items()},
+            }
             for k, name in enumerate(self.attribute_names)
         ]
         settings = ("data", "count", "change_count", "seed", "guidance_scale", "num_inference_steps", "worst")
@@ -115,6 +130,7 @@ class EvaluationReport:
         return json.dumps(report, indent=2)
 
 
+_Z = 1.96
 Request = tuple[NDArray, int]  # rows of attributes, and a seed
 
 _TRAINING = 20_000
@@ -133,8 +149,26 @@ def _mean(values: NDArray) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def _cell(value: float, form: str) -> str:
-    return "-" if np.isnan(value) else format(value, form)
+def _cell(value: float, form: str, error: float | None = None) -> str:
+    if np.isnan(value):
+        return "-"
+    return format(value, form) + ("" if error is None or np.isnan(error) else f" ± {_Z * error:{form}}")
+
+
+def _share_error(share: NDArray, count: NDArray | int) -> NDArray:
+    middle = (share * count + 2) / (np.asarray(count) + 4)
+    return np.sqrt(middle * (1 - middle) / (np.asarray(count) + 4))
+
+
+def _accuracy_error(predicted: NDArray, truth: NDArray) -> NDArray:
+    """Standard errors ``(K,)`` of balanced accuracies of ``(N, K)``; NaN where there is none."""
+    predicted, truth = np.asarray(predicted, bool), np.asarray(truth, bool)
+    found = []
+    for has in (True, False):
+        count = (truth == has).sum(0)
+        share = ((predicted == has) & (truth == has)).sum(0) / np.maximum(count, 1)
+        found.append(np.where(count > 0, _share_error(share, count), np.nan))
+    return np.hypot(*found) / 2
 
 
 def evaluate_pipeline(
@@ -201,8 +235,13 @@ def evaluate_pipeline(
             companions[k] = (other != base).sum(1).mean() - 1
     measured = (real[columns], balanced_accuracy(found, wanted), changes, pixel_change, companions)
     settings = (dataset.name, count, change_count, seed, guidance_scale, num_inference_steps)
-    quality = _quality(drawn, test[chosen], dataset, extractor or classifier, seed, progress)
-    return EvaluationReport(pipeline.attribute_names, *measured, *settings, *quality)
+    quality = _quality(drawn, test[chosen], dataset, extractor or classifier, seed, cache, progress)
+    errors = {
+        "real": _accuracy_error(classifier.predict(dataset.images[test])[:, columns], held_out),
+        "generated": _accuracy_error(found, wanted),
+        "changes": np.where(np.isnan(changes), np.nan, _share_error(changes, change_count)),
+    }
+    return EvaluationReport(pipeline.attribute_names, *measured, *settings, *quality, errors=errors)
 
 
 def _draw_all(
@@ -219,7 +258,13 @@ def _draw_all(
 
 
 def _quality(
-    drawn: NDArray, rows: NDArray, dataset: AttributeDataset, extractor: FeatureExtractor, seed: int, progress: bool
+    drawn: NDArray,
+    rows: NDArray,
+    dataset: AttributeDataset,
+    extractor: FeatureExtractor,
+    seed: int,
+    cache: Path | None,
+    progress: bool,
 ) -> tuple[QualityReport | None, str]:
     """The quality of pictures ``drawn`` for the attributes of ``rows`` of the data set, or why there is none."""
     rng = np.random.default_rng(seed)
@@ -235,7 +280,11 @@ def _quality(
         return None, problem
     chosen = np.sort(rng.permutation(dataset.indices("train"))[:_TRAINING])
     real, control, training = (dataset.images[part] for part in (real, control, chosen))
-    options = {"seed": seed, "progress": progress}
+    defects = None
+    if len(real) >= LEAST:
+        judge = load_or_train_defects(dataset, cache=cache, progress=progress)
+        defects = measure_defects(judge, drawn, np.asarray(control), seed=seed)
+    options = {"defects": defects, "seed": seed, "progress": progress}
     return measure_quality(drawn, real, extractor, control=control, training=training, **options), ""
 
 

@@ -15,50 +15,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import diffusers
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from diffusers.utils.outputs import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 from torch import Tensor
 
 from gaussmix.diffusion.conditions import choose_attributes, find_attributes, unpack_rows
 from gaussmix.diffusion.config import find_model
 from gaussmix.diffusion.encoder import AttributeEncoder
+from gaussmix.diffusion.outputs import AttributePipelineOutput, OutputType, are_names, as_type, check_options
 from gaussmix.diffusion.saved import load_parts
-from gaussmix.diffusion.schedulers import set_steps
+from gaussmix.diffusion.schedulers import check_fits, set_steps
 from gaussmix.diffusion.transformer import AttributeTransformer
 from gaussmix.diffusion.unet import AttributeUNet
 from gaussmix.latents.attributes import AttributeLatents
 from gaussmix.training.saved import save_compact
 
 Generators = torch.Generator | list[torch.Generator] | None
-
-
-@dataclass
-class AttributePipelineOutput(BaseOutput):
-    """``images``: ``(B, H, W, 3)`` uint8, or a list of B PIL images."""
-
-    images: NDArray[np.uint8] | list[Image.Image]
-
-
-def to_uint8(images: Tensor) -> NDArray[np.uint8]:
-    """``(B, C, H, W)`` in [-1, 1] to ``(B, H, W, C)`` in 0 ... 255."""
-    scaled = ((images.float().clamp(-1, 1) + 1) * 127.5).round()
-    return scaled.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-
-
-def check_pictures(images: NDArray[np.uint8], size: int) -> None:
-    """Raises ValueError unless ``images`` are ``(M, size, size, 3)`` uint8."""
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
-        raise ValueError(f"pictures are {images.dtype} {images.shape}; give uint8 (count, {size}, {size}, 3)")
 
 
 class AttributeDiffusionPipeline(DiffusionPipeline):
@@ -90,6 +70,7 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
     encoder: AttributeEncoder | None
     # diffusers' name: a folder without one still loads
     _optional_components = ["unet", "transformer", "encoder"]  # noqa: RUF012
+    _callback_tensor_inputs = ["latents", "attribute_latents", "attributes"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -111,6 +92,8 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         if len(names) != n_attributes:
             raise ValueError(f"{len(names)} attribute names for a network with {n_attributes} attributes")
         self.register_modules(unet=unet, transformer=transformer, scheduler=scheduler, encoder=encoder)
+        given: Any = scheduler
+        self._trained_with = getattr(given, "alphas_cumprod", None), given.config.get("prediction_type")
         self.register_to_config(
             attribute_names=names,
             latent_distribution=dict(latent_distribution or network.latent_distribution.to_config()),
@@ -235,22 +218,26 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        attributes: ArrayLike | Tensor,
+        attributes: ArrayLike | Tensor | Sequence[str] | Sequence[Sequence[str]],
         attribute_latents: Tensor | None = None,
         num_inference_steps: int = 10,
         guidance_scale: float = 2.0,
         generator: Generators = None,
         latents: Tensor | None = None,
-        output_type: Literal["np", "pil"] = "pil",
+        output_type: OutputType = "pil",
         callback: Callable[[int, int, Tensor], None] | None = None,
         classifier_scale: float = 0.0,
-    ) -> AttributePipelineOutput:
+        return_dict: bool = True,
+        callback_on_step_end: Callable[[Any, int, int, dict[str, Tensor]], dict[str, Tensor] | None] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> Any:
         """Draw one picture for each row of attributes.
 
         Parameters
         ----------
-        attributes : array_like
-            ``(B, K)`` of 0/1.
+        attributes : array_like, or sequence of str
+            ``(B, K)`` of 0/1; or names that one picture shall have, or a list of such lists, one a picture. What is not
+            named is as in the training data, drawn with the first generator.
         attribute_latents : tensor, optional
             ``(B, T, N)`` Z; drawn from ``generator`` if not given.
         num_inference_steps : int
@@ -261,26 +248,36 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
             For Z, the noise and the scheduler's own noise; one, or a list of B, one a picture.
         latents : tensor, optional
             Standard normal x_T ``(B, *network.state_shape)``; drawn from ``generator`` if not given.
-        output_type : {"pil", "np"}
-            Images, or an array.
+        output_type : {"pil", "np", "pt", "uint8"}
+            Images; as diffusers, floats in [0, 1] ``(B, H, W, 3)``, or a tensor of them ``(B, 3, H, W)``; or uint8.
         callback : callable, optional
             Called with the step, its timestep and the estimate of the picture x0* ``(B, C, H, W)`` at every step.
         classifier_scale : float
             How much the classifier on the bottleneck guides, 0 not at all.
+        return_dict : bool
+            Otherwise a tuple of the images.
+        callback_on_step_end : callable, optional
+            As diffusers': called with the pipeline, the step, its timestep and a dict of the tensors named in
+            ``callback_on_step_end_tensor_inputs``; what it returns of these is gone on with.
+        callback_on_step_end_tensor_inputs : sequence of str
+            Some of ``latents`` (x_t after the step), ``attribute_latents`` and ``attributes``.
+
+        Returns
+        -------
+        AttributePipelineOutput or tuple
+            The pictures.
 
         Raises
         ------
         ValueError
-            For shapes that do not fit, a number of steps the scheduler cannot take, NaN guidance, and for classifier
-            guidance by a model without a classifier, or with one that sees the condition.
+            For a scheduler that does not fit the model, no rows, shapes that do not fit, a number of steps the
+            scheduler cannot take, NaN guidance, and for classifier guidance by a model without a classifier, or with
+            one that sees the condition.
         """
-        if output_type not in ("np", "pil"):
-            raise ValueError(f"output_type is {output_type!r}; choose 'np' or 'pil'")
-        for name, scale in (("guidance_scale", guidance_scale), ("classifier_scale", classifier_scale)):
-            if not np.isfinite(scale):
-                raise ValueError(f"{name} is {scale}; it must be a finite number")
-        if classifier_scale:
-            self._check_classifier(classifier_scale)
+        check_fits(self.scheduler, *self._trained_with, bounded=self.network.bounded)
+        scales = {"guidance_scale": guidance_scale, "classifier_scale": classifier_scale}
+        check_options(output_type, callback_on_step_end_tensor_inputs, self._callback_tensor_inputs, scales)
+        self._check_classifier(classifier_scale)
         x, z, wanted = self._prepare(attributes, attribute_latents, latents, generator)
         own_noise = {} if generator is None else {"generator": generator}
         set_steps(self.scheduler, num_inference_steps, self.network.device)
@@ -290,9 +287,14 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
                 if callback is not None:
                     callback(step, int(timestep), self.clean_estimate(answer, timestep, x))
                 x = self.scheduler.step(answer, timestep, x, **own_noise).prev_sample
+                if callback_on_step_end is not None:
+                    tensors = {"latents": x, "attribute_latents": z, "attributes": wanted}
+                    told = {name: tensors[name] for name in callback_on_step_end_tensor_inputs}
+                    tensors |= callback_on_step_end(self, step, int(timestep), told) or {}
+                    x, z, wanted = (tensors[name] for name in self._callback_tensor_inputs)
                 bar.update()
-        pictures = to_uint8(self.network.decode(x))
-        return AttributePipelineOutput([*map(Image.fromarray, pictures)] if output_type == "pil" else pictures)
+        pictures = as_type(self.network.decode(x), output_type)
+        return AttributePipelineOutput(pictures) if return_dict else (pictures,)
 
     def _prepare(
         self,
@@ -303,6 +305,10 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Checks the shapes, draws what is not given, first Z, then x_T, and returns x_T, Z and A for the network."""
         distribution = self.latent_distribution
+        if isinstance(attributes, list | tuple) and are_names(attributes):
+            attributes = self._named(attributes, generator)
+        if np.shape(attributes)[:1] == (0,):
+            raise ValueError("there are no rows of attributes; give at least one, each for a picture")
         distribution.gate(attributes)  # checks the shape and the values
         wanted = attributes if isinstance(attributes, Tensor) else torch.as_tensor(np.asarray(attributes))
         count = len(wanted)
@@ -322,6 +328,16 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         device, dtype = self.network.device, self.network.dtype
         return latents.to(device, dtype), attribute_latents.to(device, dtype), wanted.to(device, dtype)
 
+    def _named(self, request: Sequence[Any], generator: Generators) -> NDArray[np.uint8]:
+        """Rows of attributes for names that one picture shall have, or for a list of such lists."""
+        each = [request] if isinstance(request[0], str) else request
+        first = generator[0] if isinstance(generator, list) else generator
+        device = "cpu" if first is None else first.device
+        seeds = torch.randint(2**31, (len(each),), generator=first, device=device).tolist()
+        return np.concatenate(
+            [self.choose_attributes(names, count=1, seed=seed) for names, seed in zip(each, seeds, strict=True)]
+        )
+
     def _guide(
         self, x: Tensor, timestep: Tensor, z: Tensor, attributes: Tensor, guidance_scale: float, classifier_scale: float
     ) -> Tensor:
@@ -339,6 +355,8 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         return answer
 
     def _check_classifier(self, scale: float) -> None:
+        if not scale:
+            return
         given = f"classifier_scale is {scale:g}, but the model"
         if self.network.head is None:
             raise ValueError(f"{given} has no classifier; train one with --classifier-weight 0.1 --injection up")
@@ -374,3 +392,8 @@ class AttributeDiffusionPipeline(DiffusionPipeline):
         else:
             estimate = (sample - (1 - alpha_bar).sqrt() * answer) / alpha_bar.sqrt()
         return self.network.decode(estimate).clamp(-1, 1)
+
+
+# diffusers finds the class of a saved pipeline by its name among its own: so `DiffusionPipeline.from_pretrained` loads
+# ours too, once this module is imported.
+diffusers.AttributeDiffusionPipeline = AttributeDiffusionPipeline  # pyright: ignore[reportAttributeAccessIssue]

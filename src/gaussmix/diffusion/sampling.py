@@ -5,7 +5,7 @@ Picture ``i`` of seed ``s`` takes its noise and its Z from ``(s, i)`` alone, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline, to_uint8
-from gaussmix.sheets import contact_sheet, save_atomic
+from gaussmix.diffusion.conditions import find_attributes
+from gaussmix.diffusion.outputs import to_uint8
+from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+from gaussmix.sheets import contact_sheet, counted, save_atomic
 from gaussmix.training.device import fast_autocast
 from gaussmix.training.schedule import step_generator
 
@@ -30,6 +32,7 @@ MOST_ON_A_SHEET = 256
 _TRAJECTORY = 10  # estimates in a row
 _COLUMNS, _EDITS_IN_A_ROW = 8, 6
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 8
+SHEET_PICTURES = _SHEET_ROWS * _SHEET_COLUMNS
 _PIXELS_AT_ONCE = {"cpu": 32 * 32 * 32}
 """Pixels of the pictures drawn at once. On a CPU an evaluation costs the same an image from 16 images of 32 x 32 up."""
 _PIXELS_ELSEWHERE = 512 * 32 * 32
@@ -120,7 +123,7 @@ def draw_batches(
                 classifier_scale=classifier_scale,
                 generator=generators,
                 latents=torch.cat([first_noise if fix_noise else noise for _, noise in pairs]),
-                output_type="np",
+                output_type="uint8",
                 callback=report if trajectory or on_step is not None else None,
             )
         yield DrawnBatch(start, np.asarray(out.images), np.stack(path) if path else None)
@@ -250,10 +253,12 @@ def draw_sheet(
         pipeline.choose_attributes(request, count=_SHEET_COLUMNS, seed=seed + i) for i, request in enumerate(requests)
     ]
     images, _ = draw(pipeline, np.concatenate(attributes), seed=seed, steps=num_steps, guidance=guidance)
-    title, labels = f"Faces on request, after {step:,} training steps", [label(request) for request in requests]
+    name = Path(str(pipeline.training.get("data", ""))).name
+    subject = "Faces" if name == "avatars" else f"Pictures like those of {name}" if name else "Pictures"
+    title, labels = f"{subject} on request, after {counted(step, 'training step')}", list(map(label, requests))
     caption = (
-        "Each row shows pictures with the attributes named on its left; all else is drawn as in the training data. "
-        f"Guidance {guidance:g}, {num_steps} steps, seed {seed}."
+        "For each row the attributes on its left were asked for; all else is drawn as in the training data. "
+        f"{guided(guidance).capitalize()}, {counted(num_steps, 'step')}, seed {seed}."
     )
     sheet = contact_sheet(images, columns=_SHEET_COLUMNS, title=title, row_labels=labels, caption=caption)
     save_atomic(sheet, path)
@@ -265,6 +270,54 @@ def label(present: list[str], absent: list[str] | None = None) -> str:
     if absent:
         words += (", " if words else "") + "not " + " nor ".join(absent)
     return words.replace("_", " ") or "as in the data"
+
+
+def guided(scale: float) -> str:
+    """What a guidance scale does, in words that are true of it.
+
+    Parameters
+    ----------
+    scale : float
+        w.
+    """
+    if scale > 0:
+        return f"guidance {scale:g}"
+    return f"guidance {scale:g}: {'away from' if scale else 'without regard to'} the request"
+
+
+def check_pictures(
+    pipeline: AttributeDiffusionPipeline, images: NDArray[np.uint8], asked: NDArray[np.uint8], named: Sequence[str]
+) -> tuple[NDArray[np.bool_], str]:
+    """Have an independent judge look at pictures ``(M, S, S, 3)`` for the attributes that were named in the request.
+
+    Returns which pictures it denies one, ``(M,)``, for what was asked for ``(M, K)``, and a sentence. The judge is
+    trained once on the data that the model was trained on. Raises ValueError where these are not known or not there.
+    """
+    from gaussmix.data.load import load_dataset
+    from gaussmix.metrics.classifier import load_or_train_classifier
+
+    told = pipeline.training
+    if not told.get("data"):
+        raise ValueError(
+            "the model does not say what it was trained on: there is no judge that could check its pictures"
+        )
+    known = {name: told[name] for name in ("count", "seed", "skip_bad") if told.get(name) is not None}
+    dataset = load_dataset(told["data"], size=images.shape[1], **known)
+    judge, accuracy = load_or_train_classifier(dataset)
+    names = pipeline.attribute_names
+    own = find_attributes(names, dataset.attribute_names)
+    columns = find_attributes(dict.fromkeys(named), names)
+    found = judge.predict(images)[:, [own[k] for k in columns]]
+    wrong = found != (asked[:, columns] > 0)
+    each = ", ".join(
+        f"{names[k].replace('_', ' ')} as asked for in {int(right)} (right in {accuracy[own[k]]:.0%} of real pictures)"
+        for k, right in zip(columns, (~wrong).sum(0), strict=True)
+    )
+    denied = wrong.any(1)
+    return (
+        denied,
+        f"Checked by a judge: of {len(images)} pictures {each or 'nothing was asked for'}. Red: it denies some",
+    )
 
 
 def describe(components: Mapping[str, int]) -> str:
@@ -280,11 +333,12 @@ def sample_sheet(
     *,
     title: str,
     caption: str,
+    marked: Collection[int] = (),
 ) -> Image.Image:
     """Lay out drawn pictures ``(R M, S, S, 3)``, a row for each of R kinds, which are choices of components.
 
     With the estimates ``trajectory`` ``(steps, R M, S, S, 3)`` at ``timesteps``, a row a picture and ten of its
-    estimates.
+    estimates; without them the ``marked`` ones get a red frame.
     """
     per_kind = len(images) // len(kinds)
     columns, rows, column_labels, about = min(_COLUMNS, len(images)), None, None, ""
@@ -296,9 +350,16 @@ def sample_sheet(
         images = trajectory[shown].swapaxes(0, 1).reshape(-1, *images.shape[1:])
         columns, column_labels = len(shown), [f"t = {timesteps[i]}" for i in shown]
         rows = None if rows is None else [row for row in rows for _ in range(per_kind)]
+        marked = ()
         about = "The estimate x0* on the way from noise, a row a picture. "
     return contact_sheet(
-        images, columns=columns, title=title, row_labels=rows, column_labels=column_labels, caption=about + caption
+        images,
+        columns=columns,
+        title=title,
+        row_labels=rows,
+        column_labels=column_labels,
+        caption=about + caption,
+        marked=marked,
     )
 
 

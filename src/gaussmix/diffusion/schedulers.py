@@ -33,6 +33,7 @@ SchedulerName = Literal["renoise", "ddpm", "ddim", "dpm++"]
 PredictionType = Literal["epsilon", "v_prediction"]
 Scheduler = DDIMScheduler | DDPMScheduler | DPMSolverMultistepScheduler  # RenoiseScheduler is a DDIMScheduler
 
+_FITTING = (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler)
 SCHEDULER_NAMES: tuple[SchedulerName, ...] = get_args(SchedulerName)
 
 _LAST_ANGLE = 0.995 * np.pi / 2  # of "cosine": ab_T = 6e-5
@@ -263,6 +264,44 @@ def switch_scheduler(scheduler: SchedulerMixin, name: SchedulerName) -> Schedule
         raise ValueError(f"{type(scheduler).__name__} has no betas: build {name!r} with make_scheduler")
     bounded = bool(config.get("thresholding") or config.get("clip_sample"))
     return make_scheduler(name, np.asarray(betas, dtype=np.float64), config.get("prediction_type"), bounded=bounded)
+
+
+def check_fits(scheduler: Any, alpha_bar: Tensor | None, prediction_type: str | None, *, bounded: bool) -> None:
+    """Refuse a scheduler that would be accepted and draw wrongly.
+
+    Those of other classes scale x_t otherwise, or visit places between the levels of noise that the network knows.
+
+    Parameters
+    ----------
+    scheduler : scheduler
+        What is to be used.
+    alpha_bar, prediction_type : tensor or None, str or None
+        Of the scheduler that the model came with, ``(T,)``.
+    bounded : bool
+        What is noised lies in [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        Naming what fits, and how it is made.
+    """
+    name, known = type(scheduler).__name__, [each.__name__ for each in _FITTING]
+    if not isinstance(scheduler, _FITTING):
+        raise ValueError(
+            f"{name} does not fit this model; {', '.join(known)} do: "
+            "make one with gaussmix.diffusion.schedulers.switch_scheduler(pipeline.scheduler, 'ddim')"
+        )
+    config, levels = scheduler.config, scheduler.alphas_cumprod
+    remedy = f"make it with {name}.from_config(pipeline.scheduler.config)"
+    if alpha_bar is not None and (levels.shape != alpha_bar.shape or not torch.allclose(levels, alpha_bar, atol=1e-5)):
+        raise ValueError(f"this {name} has {len(levels)} levels of noise that are not the model's; {remedy}")
+    if config["prediction_type"] != prediction_type:
+        raise ValueError(f"this {name} predicts {config['prediction_type']}, the model {prediction_type}; {remedy}")
+    if not bounded and (config.get("clip_sample") or config.get("thresholding")):
+        raise ValueError(
+            f"this {name} clips to [-1, 1], and what this model noises is not bounded; {remedy[:-1]}, "
+            "clip_sample=False, thresholding=False)"
+        )
 
 
 def set_steps(scheduler: Scheduler, steps: int, device: str | torch.device | None = None) -> None:

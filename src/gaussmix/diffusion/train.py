@@ -3,15 +3,8 @@
     x_t = sqrt(ab_t) x_0 + sqrt(1-ab_t) eps,   eps ~ N(0, I)
     L_simple = E || target - f(x_t, t, Z, A) ||^2
 
-with target eps (the paper) or v = sqrt(ab_t) eps - sqrt(1-ab_t) x_0 (default), and f of `gaussmix.diffusion.unet`.
-
-With a classifier on the bottleneck (D Fig. 8) its loss for the attributes A of every image, dropped conditions or not,
-is added, at all noise levels alike:
-
-    L = L_simple + classifier_weight * classification
-
-The classification's loss is an entropy (D Eq. 16) of the attributes' probabilities: binary cross-entropy (D Eq. 17, the
-mean over images and attributes), or the paper's NGMG entropy as it prints it (D Eq. 18, `gaussmix.nn.NGMGEntropyLoss`).
+with target eps (the paper) or v = sqrt(ab_t) eps - sqrt(1-ab_t) x_0 (default), and f of `gaussmix.diffusion.unet`:
+`gaussmix.diffusion.loss` has it, with what a classifier adds, and the guess that it is held against.
 
 Differs from the paper by default: v-prediction with t drawn evenly along the angle arccos sqrt(ab_t), and Z matched to
 the images; the presets ``celeba64`` and ``cifar10`` train as the paper.
@@ -24,119 +17,44 @@ from __future__ import annotations
 
 import json
 import warnings
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers.training_utils import EMAModel
-from numpy.typing import NDArray
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from gaussmix._progress import progress_bar
-from gaussmix.data.base import AttributeDataset
+from gaussmix.data.base import SPLITS, AttributeDataset
 from gaussmix.diffusion.batches import TrainingBatches
 from gaussmix.diffusion.codec import to_pixels
 from gaussmix.diffusion.conditions import MAX_ROWS, pack_rows
 from gaussmix.diffusion.config import DiffusionConfig
-from gaussmix.diffusion.encoder import train_encoder
+from gaussmix.diffusion.encoder import AttributeEncoder, train_encoder
+from gaussmix.diffusion.loss import DiffusionLosses, ForwardProcess, Network, detail_weights
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.diffusion.precondition import some_rows
-from gaussmix.diffusion.sampling import default_steps, draw_sheet
-from gaussmix.diffusion.schedulers import angle_weights, make_betas, make_scheduler
+from gaussmix.diffusion.sampling import SHEET_PICTURES, default_steps, draw_sheet
+from gaussmix.diffusion.schedulers import make_scheduler
 from gaussmix.diffusion.transformer import AttributeTransformer
 from gaussmix.diffusion.unet import AttributeUNet
-from gaussmix.nn import NGMGEntropyLoss
+from gaussmix.metrics.classifier import train_attribute_classifier
+from gaussmix.metrics.features import BATCH_SIZE
 from gaussmix.training.checkpoints import Checkpoint, save_whole_folder
 from gaussmix.training.loop import Trainer, TrainingError, TrainResult
 from gaussmix.training.schedule import step_generator
+from gaussmix.training.watch import Guess
 
 __all__ = ["DiffusionTrainer", "TrainResult", "TrainingError", "train"]
 
 
-def detail_weights(maps: NDArray[np.float32], strength: float, size: int) -> Tensor:
-    """Weights ``(1, 1, size, size)`` of the pixels in the loss, of mean 1.
-
-    ``1 + strength * (mean over k of w_k^2 / mean(w_k^2))``: with the maps ``w_k`` ``(K, H, W)`` of where attribute k
-    acts, an attribute that shows in few pixels (a moustache) counts as much as one that shows in many (hair). The
-    best answer of the network is the same for any weights; they only say where to spend its effort.
-    """
-    energy = maps**2
-    shares = torch.from_numpy(energy / np.maximum(energy.mean((1, 2), keepdims=True), 1e-6)).mean(0)
-    shares = nn.functional.interpolate(shares[None, None], size=(size, size), mode="bilinear")
-    weights = 1 + strength * shares
-    return weights / weights.mean()
-
-
 _AT_ONCE = 1024  # pictures that are encoded
-Network = AttributeUNet | AttributeTransformer
-
-
-class DiffusionLosses(NamedTuple):
-    """Scalars: ``total = denoising + classifier_weight * classification``; the last is None without a classifier."""
-
-    total: Tensor
-    denoising: Tensor
-    classification: Tensor | None = None
-
-    @classmethod
-    def mean(cls, parts: list[DiffusionLosses]) -> DiffusionLosses:
-        """Of the accumulated batches of a step, without their graphs."""
-        by_name: Any = zip(*parts, strict=True)
-        return cls(*(each[0] if each[0] is None else torch.stack(each).detach().mean() for each in by_name))
-
-
-class ForwardProcess:
-    """``q(x_t | x_0)`` with constants on one device, and the loss.
-
-    ``weights``: ``(1, 1, H, W)`` of the pixels in the loss, all equal if not given.
-    """
-
-    def __init__(self, config: DiffusionConfig, device: torch.device, weights: Tensor | None = None):
-        self.config = config
-        self.weights = None if weights is None else weights.to(device)
-        betas = {name: getattr(config, name) for name in ("beta", "beta_start", "beta_end")}
-        self.betas = make_betas(config.beta_schedule, config.timesteps, **betas)
-        alpha_bar = torch.from_numpy(np.cumprod(1 - self.betas))
-        self.signal = alpha_bar.sqrt().float().to(device)
-        self.noise = (1 - alpha_bar).sqrt().float().to(device)
-        chances = angle_weights(self.betas) if config.timestep_sampling == "angle" else np.ones(config.timesteps)
-        self.timestep_weights = torch.from_numpy(chances).float().to(device)
-
-    def loss(
-        self,
-        model: nn.Module,
-        images: Tensor,
-        attributes: Tensor,
-        attribute_latents: Tensor,
-        generator: Generator,
-        network: Network | None = None,
-    ) -> DiffusionLosses:
-        """Mean squared error of the network's answer at random noise levels, and what the classifier adds.
-
-        ``images`` are what is noised, ``(B, *state_shape)``; ``model`` may be wrapped around the ``network`` that knows
-        the weights of its errors, all 1 if not given.
-        """
-        config, count, device = self.config, len(images), images.device
-        timesteps = torch.multinomial(self.timestep_weights, count, replacement=True, generator=generator)
-        noise = torch.randn(images.shape, generator=generator, device=device)
-        dropped = torch.rand(count, generator=generator, device=device) < config.condition_dropout
-        a, b = self.signal[timesteps].view(-1, 1, 1, 1), self.noise[timesteps].view(-1, 1, 1, 1)
-        weights = torch.ones((), device=device) if self.weights is None else self.weights
-        if network is not None:
-            weights = weights * network.loss_weights(timesteps, dropped)
-        target = noise if config.objective == "epsilon" else a * noise - b * images
-        shown, second = (timesteps, attribute_latents, attributes, dropped), config.classifier_pass == "unconditioned"
-        answer, *logits = model(a * images + b * noise, *shown, unconditioned_logits=second, return_dict=False)
-        denoising = (weights * (answer.float() - target) ** 2).mean()
-        if not config.classifier_weight:
-            return DiffusionLosses(denoising, denoising)
-        if config.classifier_loss == "bce":
-            entropy = nn.functional.binary_cross_entropy_with_logits
-        else:
-            entropy = NGMGEntropyLoss(attributes.shape[1]).to(device)
-        classification = entropy(logits[0].float(), attributes)
-        return DiffusionLosses(denoising + config.classifier_weight * classification, denoising, classification)
+_NOT_ABOVE = 1.05  # of the guess's loss, means over 100 steps scatter by a few per cent
+_SAVING_SECONDS = 1.0
+_TIMED = 3  # steps of the reader, to know how long all will take
 
 
 class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
@@ -148,6 +66,8 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
         The settings.
     dataset : AttributeDataset
         Images with attributes; its training split is used.
+    started : float, optional
+        As in `Trainer`.
 
     Raises
     ------
@@ -158,8 +78,8 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
 
     group = "unet"
 
-    def __init__(self, config: DiffusionConfig, dataset: AttributeDataset):
-        super().__init__(config, dataset.key, config.accumulate)
+    def __init__(self, config: DiffusionConfig, dataset: AttributeDataset, started: float | None = None):
+        super().__init__(config, dataset.key, config.accumulate, started)
         known = None
         if config.init and self.newest is None:
             known = AttributeDiffusionPipeline.load(None if config.init == "built-in" else config.init)
@@ -175,6 +95,13 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
             self.pixel_weights = weights
             self._fit_network(weights)
         self.draws_untrained = self.network.known is not None
+        self.guess = Guess("denoising", 1.0, "the linear mean", _NOT_ABOVE)
+        if self.network.known is None:
+            some = self.batches.positions[some_rows(len(self.batches.positions), config.seed)[:_AT_ONCE].numpy()]
+            pixels = to_pixels(np.ascontiguousarray(dataset.images[some]))
+            loss = self.diffusion.guess_loss(pixels.var(0, correction=0))
+            self.guess = Guess("denoising", loss, "a guess from each pixel's mean and variance", _NOT_ABOVE)
+        self._reader_seconds = self._time_reader() if config.minutes is not None else 0.0
         # use_ema_warmup raises the decay as 1 - (1 + step)^(-3/4) towards its end value.
         own = list(self.network.parameters())
         self.ema = EMAModel(own, decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
@@ -306,7 +233,8 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
         rng = np.random.default_rng(self.config.seed)
         rows = self.batches.attributes
         kept = rows if len(rows) <= MAX_ROWS else rows[rng.choice(len(rows), MAX_ROWS, replace=False)]
-        told = "size", "count", "pairing", "objective", *(("init",) if self.config.init else ())
+        told = "size", "count", "pairing", "objective", "skip_bad", "reader_steps"
+        told += ("init",) if self.config.init else ()
         return AttributeDiffusionPipeline(
             unet=averaged.eval() if isinstance(averaged, AttributeUNet) else None,
             transformer=None if isinstance(averaged, AttributeUNet) else averaged.eval(),
@@ -324,16 +252,56 @@ class DiffusionTrainer(Trainer[DiffusionConfig, Network]):
         steps = default_steps("dpm++", config.timesteps)
         draw_sheet(pipeline, path, guidance=config.guidance, seed=config.seed, step=self.step, num_steps=steps)
 
+    @property
+    def _reads(self) -> bool:
+        """Whether the model gets an encoder."""
+        return self.config.reader_steps > 0 and self.batches.encoder is not None
+
+    def _known_encoder(self, model: Path, wanted: dict[str, Any]) -> AttributeEncoder | None:
+        """The encoder that this run's model has, if it is finished and goes on, as it was learnt; else None."""
+        same = ("dataset_key", "seed", "reader_steps")
+        with suppress(ValueError, OSError):
+            known = AttributeDiffusionPipeline.load(model)
+            ours = self.batches.latent_distribution.to_config() == known.latent_distribution.to_config()
+            if ours and all(known.training.get(name) == wanted[name] for name in same) and known.encoder is not None:
+                return known.encoder.to(self.accelerator.device)
+        return None
+
+    def _time_reader(self) -> float:
+        """About how many seconds the reader will take to learn, from its first steps; 0 if there will be none."""
+        times: list[float] = []
+
+        def note(step: int, _loss: float) -> None:
+            times.append(perf_counter())
+            if step == _TIMED:
+                raise StopIteration
+
+        if not self._reads:
+            return 0.0
+        with suppress(StopIteration):
+            train_attribute_classifier(
+                self.batches.dataset, steps=_TIMED, device=self.accelerator.device, on_progress=note
+            )
+        valid = int((self.batches.dataset.split == SPLITS.index("valid")).sum())  # on which it is judged afterwards
+        return (times[-1] - times[0]) / (len(times) - 1) * (self.config.reader_steps + valid / (3 * BATCH_SIZE))
+
+    def finishing(self) -> float:
+        """Return about how many seconds `_finish` will take."""
+        evaluations = 2 * default_steps("dpm++", self.config.timesteps) * SHEET_PICTURES
+        return self.waiting * _SAVING_SECONDS + self._reader_seconds + evaluations * self._image_seconds / 3
+
     def _finish(self, progress: bool, sheet: bool) -> tuple[Path, Path | None]:
         batches, pipeline, steps = self.batches, self.pipeline(), self.config.reader_steps
-        if steps and batches.encoder is not None and batches.maps is not None:
-            found, device = (batches.encoder, batches.maps), self.accelerator.device
-            with progress_bar("learning to read", steps, progress) as show:
-                encoder = train_encoder(
-                    batches.dataset, *found, steps=steps, device=device, on_progress=lambda step, _loss: show(step)
-                )
-            pipeline.register_modules(encoder=encoder)
         model, samples = self.config.output / "model", self.config.output / "samples.png"
+        if self._reads and batches.encoder is not None and batches.maps is not None:
+            found, device = (batches.encoder, batches.maps), self.accelerator.device
+            encoder = self._known_encoder(model, pipeline.training)
+            if encoder is None:
+                with progress_bar("learning to read", steps, progress) as show:
+                    encoder = train_encoder(
+                        batches.dataset, *found, steps=steps, device=device, on_progress=lambda step, _loss: show(step)
+                    )
+            pipeline.register_modules(encoder=encoder)
         save_whole_folder(model, pipeline.save_pretrained)
         if sheet:
             self._draw(samples, pipeline)
@@ -351,7 +319,12 @@ def _flat(network: Network) -> dict[str, Any]:
 
 
 def train(
-    config: DiffusionConfig, dataset: AttributeDataset, *, progress: bool = True, sheet: bool = True
+    config: DiffusionConfig,
+    dataset: AttributeDataset,
+    *,
+    progress: bool = True,
+    sheet: bool = True,
+    started: float | None = None,
 ) -> TrainResult:
     """Train on ``dataset`` as ``config`` says: `DiffusionTrainer`, `Trainer.run`."""
-    return DiffusionTrainer(config, dataset).run(progress=progress, sheet=sheet)
+    return DiffusionTrainer(config, dataset, started).run(progress=progress, sheet=sheet)

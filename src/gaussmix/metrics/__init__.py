@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from gaussmix.metrics.classifier import balanced_accuracy as balanced_accuracy
     from gaussmix.metrics.classifier import load_or_train_classifier as load_or_train_classifier
     from gaussmix.metrics.classifier import train_attribute_classifier as train_attribute_classifier
+    from gaussmix.metrics.defects import DefectScores as DefectScores
+    from gaussmix.metrics.defects import load_or_train_defects as load_or_train_defects
+    from gaussmix.metrics.defects import measure_defects as measure_defects
     from gaussmix.metrics.detail import DetailScores as DetailScores
     from gaussmix.metrics.detail import measure_detail as measure_detail
     from gaussmix.metrics.distances import KernelDistance as KernelDistance
@@ -35,6 +38,7 @@ __getattr__, __dir__, __all__ = face(
         "classifier": [
             "AttributeClassifier", "balanced_accuracy", "load_or_train_classifier", "train_attribute_classifier",
         ],
+        "defects": ["DefectScores", "load_or_train_defects", "measure_defects"],
         "detail": ["DetailScores", "measure_detail"],
         "distances": ["KernelDistance", "frechet_distance", "kernel_distance"],
         "features": ["InceptionFeatures"],

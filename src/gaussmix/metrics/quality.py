@@ -6,13 +6,19 @@ they are held against, they come nearer to them than other real pictures do, and
 real against real. So they are drawn for the attributes of some real pictures, the control, and both, drawn and control,
 are held against other real pictures. Without a control the reference is one random half of the real pictures against
 the other half.
+
+Few pictures say little, and then less is said. On manifolds of fewer than `LEAST` real pictures nearly everything lies,
+so precision and its like are withheld. Other numbers have an interval: 1.96 standard errors, of shares from their
+binomial law (with two more of each kind: Agresti and Coull), of KID its own, of others from ten tenths of the pictures
+that are left out in turn (a jackknife of groups: (g - 1) / g times the sum of squares). What counts as a defect is for
+`gaussmix.metrics.defects` to say.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +31,15 @@ from gaussmix.metrics.manifolds import manifold_scores, nearest_pictures, pairwi
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from gaussmix.metrics.defects import DefectScores
+
+LEAST = 200
+"""Real pictures below which manifolds and defects are not spoken of."""
+_TENTHS, _MOST_FEATURES = 10, 256  # of more features a Frechet distance takes too long to be computed eleven times
+_SHARES = ("precision", "defect_rate", "recall", "coverage", "close_to_training")
 CLOSE = 0.05  # pictures nearer to a training one than all but this share of the real held-out ones are close
 _BATCH = 256
+_Z = 1.96
 
 
 class FeatureExtractor(Protocol):
@@ -48,8 +61,11 @@ class QualityScores:
         Squared 2-Wasserstein distance of normal laws; FID with Inception features.
     kernel_distance, kernel_distance_error : float
         KID and its standard error.
-    precision, defect_rate, recall, density, coverage : float
-        Of k-nearest-neighbour manifolds; the defect rate is 1 - precision.
+    precision, recall, density, coverage : float
+        Of k-nearest-neighbour manifolds; NaN below 200 real pictures.
+    defect_rate : float
+        Share of pictures that `measure_defects` takes for spoilt ones; NaN where it did not look, or below 200 real
+        pictures, or where it missed a control.
     diversity : float
         Mean distance of two pictures, in features.
     nearest_training : float
@@ -81,7 +97,7 @@ _ROWS = {  # field -> heading, number format, what a good generator has
     "frechet_distance": ("Frechet distance", ".3f", "low"),
     "kernel_distance": ("kernel distance (KID)", ".3g", "about 0"),
     "precision": ("precision", ".3f", "high"),
-    "defect_rate": ("defect rate, 1 - precision", ".3f", "low"),
+    "defect_rate": ("defects", ".3f", "as real"),
     "recall": ("recall", ".3f", "high"),
     "density": ("density", ".3f", "about 1"),
     "coverage": ("coverage", ".3f", "high"),
@@ -115,6 +131,10 @@ class QualityReport:
         Neighbours of the manifolds.
     seed : int
         Of the halves.
+    generated_errors, reference_errors : dict of str to float
+        Standard errors of the scores that have one.
+    withheld : tuple of str
+        What is not told, and why, in sentences.
     """
 
     generated: QualityScores
@@ -127,6 +147,9 @@ class QualityReport:
     n_training: int
     k: int
     seed: int
+    generated_errors: dict[str, float] = field(default_factory=dict)
+    reference_errors: dict[str, float] = field(default_factory=dict)
+    withheld: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
@@ -159,7 +182,8 @@ class QualityReport:
                 f"Nearest of {self.n_training} training pictures in levels of 255; close: nearer than all but "
                 f"{CLOSE:.0%} of real held-out pictures."
             )
-        return notes
+        notes.append("±: intervals of 95 %.")
+        return [*notes, *self.withheld]
 
     def table(self) -> Table:
         """Return a table to print with rich, one row for each number."""
@@ -168,13 +192,16 @@ class QualityReport:
         table = Table(title="Quality of the pictures", caption=" ".join(self.notes), caption_justify="left")
         for heading in ("", "generated", "real against real", "good is"):
             table.add_column(heading, justify="left" if heading in ("", "good is") else "right")
-        for field, (heading, form, good) in _ROWS.items():
-            cells = [f"{getattr(scores, field):{form}}" for scores in (self.generated, self.reference)]
-            if field == "kernel_distance":
-                errors = (self.generated.kernel_distance_error, self.reference.kernel_distance_error)
-                cells = [f"{cell} ± {error:{form}}" for cell, error in zip(cells, errors, strict=True)]
-            if not math.isnan(getattr(self.generated, field)):
-                table.add_row(heading, *cells, good, style="bold" if field == "frechet_distance" else None)
+        for name, (heading, form, good) in _ROWS.items():
+            cells = [
+                f"{getattr(scores, name):{form}}" + (f" ± {_Z * errors[name]:{form}}" if name in errors else "")
+                for scores, errors in (
+                    (self.generated, self.generated_errors),
+                    (self.reference, self.reference_errors),
+                )
+            ]
+            if not math.isnan(getattr(self.generated, name)):
+                table.add_row(heading, *cells, good, style="bold" if name == "frechet_distance" else None)
         return table
 
     def to_dict(self) -> dict[str, Any]:
@@ -204,6 +231,7 @@ def measure_quality(
     *,
     control: NDArray[np.uint8] | None = None,
     training: NDArray[np.uint8] | None = None,
+    defects: DefectScores | None = None,
     k: int = 5,
     seed: int = 0,
     progress: bool = False,
@@ -225,6 +253,8 @@ def measure_quality(
         have drawn.
     training : ndarray of uint8, optional
         Pictures that it was trained on, to look for copies.
+    defects : DefectScores, optional
+        From `gaussmix.metrics.measure_defects` of the same pictures; without it nothing is said of defects.
     k : int, default 5
         Neighbours that make the manifolds' balls.
     seed : int, default 0
@@ -239,23 +269,87 @@ def measure_quality(
     made, true, *rest = _features(extractor, sets, progress)
     if control is None:
         one, other = np.array_split(np.random.default_rng(seed).permutation(len(true)), 2)
-        reference = _scores(true[one], true[other], k, diversity=pairwise_diversity(true))
-        detail = measure_detail(real[other], real[one])
+        ours, theirs = _Set(true[one], real[one]), _Set(true[other], real[other])
+        spread, others = true, real
     else:
-        reference = _scores(true, rest[0], k, diversity=pairwise_diversity(rest[0]))
-        detail = measure_detail(control, real)
-    reference = replace(reference, **detail._asdict())
-    scores = _scores(true, made, k, diversity=pairwise_diversity(made))
-    scores = replace(scores, **measure_detail(generated, real)._asdict())
+        ours, theirs = _Set(true, real), _Set(rest[0], control)
+        spread, others = rest[0], control
+    near = None
     if training is not None:
-        near = [nearest_pictures(images, training) for images in (generated, real if control is None else control)]
-        limit = np.quantile(near[1], CLOSE)
-        scores, reference = (
-            replace(found, nearest_training=float(np.median(d)), close_to_training=float((d < limit).mean()))
-            for found, d in zip((scores, reference), near, strict=True)
-        )
+        near = [nearest_pictures(images, training) for images in (generated, others)]
+    withheld, shown = _withheld(len(real), defects)
+    found = []
+    for held, against, diversity, place in (
+        (_Set(made, generated), _Set(true, real), made, 0),
+        (theirs, ours, spread, 1),
+    ):
+        scores = _scores(against, held, k, diversity=pairwise_diversity(diversity))
+        if shown is not None:
+            scores = replace(scores, defect_rate=(shown.generated, shown.real)[place])
+        if near is not None:
+            d, limit = near[place], np.quantile(near[1], CLOSE)
+            close = float((d < limit).mean())
+            scores = replace(scores, nearest_training=float(np.median(d)), close_to_training=close)
+        if len(real) < LEAST:
+            scores = replace(scores, **dict.fromkeys(("precision", "recall", "density", "coverage"), math.nan))
+        found.append((scores, _errors(scores, against, held, None if near is None else near[place])))
     counts = (0 if images is None else len(images) for images in (generated, real, control, training))
-    return QualityReport(scores, reference, extractor.name, true.shape[1], *counts, k=k, seed=seed)
+    (scores, errors), (reference, reference_errors) = found
+    about = extractor.name, true.shape[1], *counts
+    intervals = {"generated_errors": errors, "reference_errors": reference_errors}
+    return QualityReport(scores, reference, *about, k=k, seed=seed, **intervals, withheld=withheld)
+
+
+class _Set(NamedTuple):
+    """Features ``(N, D)`` and the pictures ``(N, S, S, 3)`` that they are of."""
+
+    features: NDArray[np.float32]
+    images: NDArray[np.uint8]
+
+    def without(self, tenth: int) -> _Set:
+        kept = np.arange(len(self.images)) % _TENTHS != tenth
+        return _Set(self.features[kept], self.images[kept])
+
+
+def _withheld(n_real: int, defects: DefectScores | None) -> tuple[tuple[str, ...], DefectScores | None]:
+    """What is not told, and what is told of defects."""
+    if n_real < LEAST:
+        return (
+            f"Precision, recall, density, coverage and defects are withheld: they need {LEAST} real pictures to be "
+            f"held against, and there are {n_real}.",
+        ), None
+    if defects is None:
+        return (), None
+    if defects.missed is not None:
+        return (f"Defects are withheld: {defects.missed}.",), None
+    return (), defects
+
+
+def _errors(scores: QualityScores, real: _Set, made: _Set, near: NDArray | None) -> dict[str, float]:
+    """Standard errors of scores of pictures ``made`` held against ``real``, which are ``near`` to training pictures."""
+    errors = {"kernel_distance": scores.kernel_distance_error}
+    for name in _SHARES:
+        share, count = getattr(scores, name), len(real.images if name in ("recall", "coverage") else made.images)
+        if not math.isnan(share):
+            middle = (share * count + 2) / (count + 4)
+            errors[name] = math.sqrt(middle * (1 - middle) / (count + 4))
+    least = min(len(real.images), len(made.images))
+    if least < 2 * _TENTHS:
+        return errors
+    left = []
+    for tenth in range(_TENTHS):
+        a, b = real.without(tenth), made.without(tenth)
+        each = {"diversity": pairwise_diversity(b.features), **measure_detail(b.images, a.images)._asdict()}
+        if a.features.shape[1] <= _MOST_FEATURES:
+            each["frechet_distance"] = frechet_distance(b.features, a.features)
+        if near is not None:
+            each["nearest_training"] = float(np.median(near[np.arange(len(near)) % _TENTHS != tenth]))
+        left.append(each)
+    for name in left[0]:
+        values = np.array([each[name] for each in left])
+        if np.isfinite(values).all():
+            errors[name] = float(np.sqrt((_TENTHS - 1) * values.var()))
+    return errors
 
 
 def _features(extractor: FeatureExtractor, sets: list[NDArray[np.uint8]], progress: bool) -> list[NDArray[np.float32]]:
@@ -272,13 +366,14 @@ def _features(extractor: FeatureExtractor, sets: list[NDArray[np.uint8]], progre
     return found
 
 
-def _scores(real: NDArray[np.float32], generated: NDArray[np.float32], k: int, *, diversity: float) -> QualityScores:
-    kid, manifold = kernel_distance(generated, real), manifold_scores(real, generated, k=k)
+def _scores(real: _Set, generated: _Set, k: int, *, diversity: float) -> QualityScores:
+    kid = kernel_distance(generated.features, real.features)
     return QualityScores(
-        frechet_distance=frechet_distance(generated, real),
+        frechet_distance=frechet_distance(generated.features, real.features),
         kernel_distance=kid.value,
         kernel_distance_error=kid.standard_error,
-        **manifold._asdict(),
-        defect_rate=manifold.defect_rate,
+        **manifold_scores(real.features, generated.features, k=k)._asdict(),
+        defect_rate=math.nan,
         diversity=diversity,
+        **measure_detail(generated.images, real.images)._asdict(),
     )

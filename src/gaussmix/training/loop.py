@@ -14,6 +14,7 @@ at the end ``model/`` and what else the application makes of it.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import signal
@@ -21,24 +22,26 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from accelerate.utils import broadcast
 
-from gaussmix._files import naming, sweep, whole_file
+from gaussmix._files import sweep, whole_file
 from gaussmix._progress import TrainingBar
 from gaussmix.training.checkpoints import Checkpoint, CheckpointStore, mend, optimizer_tensors, restore_optimizer
 from gaussmix.training.device import make_accelerator
 from gaussmix.training.lock import check_free, only_run
 from gaussmix.training.run import RunConfig, flag
 from gaussmix.training.schedule import warmup_cosine
+from gaussmix.training.watch import LEAST, Guess, LossWatch, MetricsLog
 
+LOGGER = logging.getLogger("gaussmix")
 ConfigT = TypeVar("ConfigT", bound=RunConfig)
 NetworkT = TypeVar("NetworkT", bound=torch.nn.Module)
 
@@ -59,44 +62,6 @@ class TrainResult:
     interrupted: bool = False
     model: Path | None = None
     samples: Path | None = None
-
-
-class MetricsLog:
-    """One JSON object a line, each with its ``step``. Opened at ``first_step``, it forgets what a killed run wrote
-    after the checkpoint it continues from."""
-
-    def __init__(self, folder: str | Path, first_step: int = 0):
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "metrics.jsonl"
-        kept = []
-        for line in path.read_text("utf-8", "replace").splitlines() if first_step and path.exists() else ():
-            with suppress(ValueError, TypeError, KeyError, RecursionError):  # a kill may have left half a line
-                if json.loads(line)["step"] <= first_step:
-                    kept.append(line)
-        with whole_file(path) as aside:  # a kill while the curve is copied does not lose it
-            aside.write_text("".join(line + "\n" for line in kept), "utf-8")
-        self._file = path.open("a", encoding="utf-8")
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step or None)
-        except ImportError:
-            self._board = None
-
-    def write(self, step: int, **values: float) -> None:
-        with naming(Path(self._file.name)):
-            self._file.write(json.dumps({"step": step, **values}) + "\n")
-            self._file.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        with naming(Path(self._file.name)):
-            self._file.close()
-        if self._board is not None:
-            self._board.close()
 
 
 @contextmanager
@@ -132,6 +97,8 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
         The settings, and what names the content of the data.
     accumulate : int
         Batches whose gradients are added up before a step.
+    started : float, optional
+        `time.perf_counter` when the command began: reading the data counts too. Now if not given.
 
     Raises
     ------
@@ -144,11 +111,16 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
     """Name of the network's tensors in a checkpoint."""
     draws_untrained = False
     """Whether a picture before the first step says something."""
+    guess: Guess | None = None
+    """What the loss is held against."""
     network: NetworkT
     optimizers: dict[str, tuple[Any, float]]
 
-    def __init__(self, config: ConfigT, data_key: str, accumulate: int = 1):
+    def __init__(self, config: ConfigT, data_key: str, accumulate: int = 1, started: float | None = None):
         self.config, self.data_key = config, data_key
+        self._started = perf_counter() if started is None else started
+        self._seconds_before = 0.0
+        self._since = perf_counter(), process_time()
         self.store = CheckpointStore(config.output / "checkpoints", config.keep_checkpoints)
         if os.environ.get("RANK", "0") == "0":  # the lock is the first process's
             check_free(config.output)
@@ -158,7 +130,12 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
         self.accelerator = make_accelerator(config.threads, config.mixed_precision, accumulate)
         self.images_per_step = config.batch_size * accumulate * self.accelerator.num_processes
         self.step = 0
-        self.seconds = 0.0  # spent in training, over all resumed parts
+        self._image_seconds = 0.0  # of training, lately
+
+    @property
+    def seconds(self) -> float:
+        """By the clock, from the command's beginning on, over all resumed parts."""
+        return self._seconds_before + perf_counter() - self._started
 
     def _newest_checkpoint(self) -> Checkpoint | None:
         """The one to continue from, if there is one and it is asked for."""
@@ -208,6 +185,16 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
     def _finish(self, progress: bool, sheet: bool) -> tuple[Path, Path | None]:
         """Writes the model, and for a ``sheet`` pictures; the model's folder, and a picture of what it draws."""
 
+    @property
+    def waiting(self) -> float:
+        """Seconds by the clock for one of this process's computing: above 1 where others compute too."""
+        wall, computed = perf_counter() - self._since[0], process_time() - self._since[1]
+        return min(20.0, max(1.0, wall / max(1e-3, computed)))
+
+    def finishing(self) -> float:
+        """Return about how many seconds `_finish` will take: they are kept back of the minutes."""
+        return 0.0
+
     # -- the loop ----------------------------------------------------------------------------------------------
 
     def progress(self) -> float:
@@ -215,14 +202,16 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
         by_steps = self.step / self.config.steps
         if self.config.minutes is None:
             return by_steps
-        by_time: Any = torch.tensor(self.seconds / (60 * self.config.minutes), device=self.accelerator.device)
+        limit = max(1e-9, 60 * self.config.minutes - self.finishing())
+        by_time: Any = torch.tensor(self.seconds / limit, device=self.accelerator.device)
         by_time = broadcast(by_time)  # all processes go by the first one's clock
         return max(by_steps, float(by_time))
 
     def steps(self) -> Iterator[tuple[Any, torch.Tensor]]:
         """Train until the run's end; after each step yield the losses and the gradients' norm, on the device."""
         self.network.train()
-        while (progress := self.progress()) < 1:
+        first = self.step
+        while (progress := self.progress()) < 1 or self.step == first == 0:  # no time is too short for one step
             started = perf_counter()
             factor = warmup_cosine(self.step, progress, self.config.warmup_steps)
             for optimizer, rate in self.optimizers.values():
@@ -230,7 +219,8 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
                     group["lr"] = rate * factor
             losses, norm = self._train_step()
             self.step += 1
-            self.seconds += perf_counter() - started
+            now = (perf_counter() - started) / self.images_per_step
+            self._image_seconds += (now - self._image_seconds) / min(20, self.step - first)
             yield losses, norm
 
     def run(self, *, progress: bool = True, sheet: bool = True) -> TrainResult:
@@ -246,7 +236,7 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
         Raises
         ------
         TrainingError
-            If the loss or a gradient is no longer finite.
+            If the loss or a gradient is no longer finite, and if nothing is learnt.
         ValueError
             If another process trains in the folder, or has done so since this trainer was made, and for a checkpoint
             that does not fit the network.
@@ -290,13 +280,14 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
         config = self.config
         # Reading a number off a GPU waits for it, so there the losses are looked at in groups.
         look_every = 1 if self.accelerator.device.type == "cpu" else min(10, config.log_every)
-        unseen: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+        unseen: list[tuple[int, Any, torch.Tensor]] = []
         recent: deque[float] = deque(maxlen=100)
+        watch = LossWatch(self.guess)
         since, since_step = perf_counter(), self.step
 
         def look() -> None:
-            for step, loss, norm in unseen:
-                value = float(loss) + 0 * float(norm)  # not finite if either is not
+            for step, losses, norm in unseen:
+                value = float(losses.total) + 0 * float(norm)  # not finite if either is not
                 if not math.isfinite(value):
                     paths = self.store.paths()
                     good = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
@@ -305,13 +296,20 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
                         f"Try a smaller --learning-rate (it is {config.learning_rate:g})"
                     )
                 recent.append(value)
+                if self.guess is not None:
+                    watch.see(float(getattr(losses, self.guess.name)))
             unseen.clear()
+            if (complaint := watch.complaint(self.step, self.progress())) is not None:
+                raise TrainingError(
+                    f"nothing is learnt: {complaint}. Look at the pictures, and start again with another "
+                    f"--learning-rate, mostly a smaller one (it is {config.learning_rate:g})"
+                )
 
         if config.sample_every and self.step == 0 and self.draws_untrained and self.accelerator.is_main_process:
             self._draw(config.output / "samples" / "step-00000000.png")
         for losses, norm in self.steps():
             step = self.step
-            unseen.append((step, losses.total, norm))
+            unseen.append((step, losses, norm))
             logging, saving = step % config.log_every == 0, step % config.checkpoint_every == 0
             stopping = self._anyone_stops(stop)
             if step % look_every == 0 or logging or saving or stopping:
@@ -339,6 +337,8 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
                 self._draw(config.output / "samples" / f"step-{step:08d}.png")
         look()
         self._save_checkpoint()
+        if self.step < LEAST and (complaint := watch.complaint(self.step, 1.0, ended=True)) is not None:
+            LOGGER.warning("too few steps to learn from: %s; go on with --resume and more --steps", complaint)
 
     def _anyone_stops(self, stop: threading.Event) -> bool:
         """Whether any process was asked to stop; all must agree, or the others would wait for ever."""
@@ -379,7 +379,7 @@ class Trainer(ABC, Generic[ConfigT, NetworkT]):
         self.network.load_state_dict(checkpoint.tensors[self.group])
         for name, (optimizer, _) in self.optimizers.items():
             restore_optimizer(optimizer, self.network, checkpoint.tensors[name])
-        self.step, self.seconds = checkpoint.step, float(checkpoint.state["seconds"])
+        self.step, self._seconds_before = checkpoint.step, float(checkpoint.state["seconds"])
 
     def _record(self, *names: str) -> dict[str, Any]:
         """What a model should tell of its training: the settings of these ``names``, data, steps, time."""

@@ -69,7 +69,8 @@ class RunConfig:
     steps: int = 3000
     """Stop after this many steps ..."""
     minutes: float | None = None
-    """... or after this many minutes, whichever comes first; the learning rate is fitted to it."""
+    """... or so that all is done in so many minutes by the clock, from reading the data to the last picture, whichever
+    comes first; the learning rate is fitted to it."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     keep_checkpoints: int = 2

@@ -25,7 +25,8 @@ def test_round_trip(tmp_path: Path) -> None:
     files = [f"{split}/{i}.png" for split in ("train", "validation", "test") for i in range(3)]
     folder = write_image_folder(tmp_path / "faces", files)
     write_image(folder / "unnamed.png", 99)  # no row names it: not an error
-    data = load_dataset(folder, size=16, cache=tmp_path / "cache", progress=False)
+    with pytest.warns(UserWarning, match=r"1 picture .* left out \(unnamed.png\)"):
+        data = load_dataset(folder, size=16, cache=tmp_path / "cache", progress=False)
     assert data.name == "faces"
     assert data.attribute_names == ("odd", "all")
     np.testing.assert_array_equal(data.images, [pixels(i) for i in range(9)])

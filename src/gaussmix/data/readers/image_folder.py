@@ -112,6 +112,17 @@ def _splits(files: list[str], rows: list[tuple[Path, int]]) -> np.ndarray:
     return np.array(found, np.uint8)
 
 
+def unlisted(folder: Path, files: list[str]) -> list[str]:
+    """Pictures under ``folder`` that are not among ``files``, relative to it; hidden folders are passed over."""
+    listed, found = set(files), []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        prefix = Path(place).relative_to(folder)
+        pictures = (n for n in sorted(names) if os.path.splitext(n)[1].lower() in ENDINGS and not n.startswith("."))
+        found += [path for path in ((prefix / name).as_posix() for name in pictures) if path not in listed]
+    return found
+
+
 def read_class_folder(folder: Path) -> ImageTable:
     """List the pictures of ``folder``; none is opened. The classes are the table's attributes, one in each row.
 
