@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from gaussmix import load_dataset
 from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion.config import PRESETS, DiffusionConfig
-from gaussmix.diffusion.pipeline import to_uint8
+from gaussmix.diffusion.outputs import to_uint8
 from gaussmix.diffusion.sampling import draw
 from gaussmix.diffusion.train import DiffusionTrainer
 from gaussmix.metrics import AttributeClassifier, balanced_accuracy, load_or_train_classifier, measure_quality

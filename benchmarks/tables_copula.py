@@ -11,6 +11,10 @@ rounded, and everything is kept in the range of what was learnt, as SDV does. CP
 process, on one thread; ours are of everything up to the first row. No constant of ours was chosen on these tables.
 """
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportIndexIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false
+# (whatever pandas gives back is a union of all its types)
+
 from __future__ import annotations
 
 import os

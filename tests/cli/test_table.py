@@ -1,5 +1,9 @@
 """``gaussmix table``: what it prints and writes, and the sentence that ends it."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportIndexIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false
+# (whatever pandas gives back is a union of all its types)
+
 from __future__ import annotations
 
 import json

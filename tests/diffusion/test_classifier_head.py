@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,7 +125,7 @@ def test_wrong_requests_are_refused():
 # --- the transformer
 
 
-def told_transformer(classifier_pass: str = "same", *, classifier: bool = True) -> AttributeTransformer:
+def told_transformer(classifier_pass: Any = "same", *, classifier: bool = True) -> AttributeTransformer:
     """One whose condition matters: an untrained one does not heed it."""
     with torch.random.fork_rng():
         torch.manual_seed(0)

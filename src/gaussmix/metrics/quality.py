@@ -61,11 +61,13 @@ class QualityScores:
         Squared 2-Wasserstein distance of normal laws; FID with Inception features.
     kernel_distance, kernel_distance_error : float
         KID and its standard error.
-    precision, recall, density, coverage : float
+    precision : float
         Of k-nearest-neighbour manifolds; NaN below 200 real pictures.
     defect_rate : float
         Share of pictures that `measure_defects` takes for spoilt ones; NaN where it did not look, or below 200 real
         pictures, or where it missed a control.
+    recall, density, coverage : float
+        As precision.
     diversity : float
         Mean distance of two pictures, in features.
     nearest_training : float

@@ -291,9 +291,16 @@ def _indicators(codes: FloatArray, weights: FloatArray) -> FloatArray:
 class Copula:
     """The dependence of the columns of a table: no row of it, only orders of categories and correlations.
 
-    ``correlation`` (L, L) is that of the latent dimensions: one a column, in the order of ``names``, and one for each
-    name in ``missing``, below a threshold where that column's value is missing. ``orders`` holds the categories of
-    columns of categories.
+    Parameters
+    ----------
+    names : tuple of str
+        The columns, one latent dimension each.
+    missing : tuple of str
+        Columns with a latent dimension more, below a threshold where their value is missing.
+    orders : dict of str to list of str
+        The categories of columns of categories, in latent order.
+    correlation : ndarray of shape (L, L)
+        Of the latent dimensions, those of ``names`` first.
     """
 
     names: tuple[str, ...]
@@ -303,12 +310,26 @@ class Copula:
 
     @classmethod
     def independent(cls, names: Sequence[str], missing: Sequence[str]) -> Copula:
-        """That of columns which have nothing to do with each other."""
+        """Return that of columns which have nothing to do with each other.
+
+        Parameters
+        ----------
+        names, missing : sequence of str
+            The columns, and those of them with missing values.
+        """
         return cls(tuple(names), tuple(missing), {}, np.eye(len(names) + len(missing)))
 
     @classmethod
     def fit(cls, sample: RowSample, columns: Mapping[str, ColumnDensity]) -> Copula:
-        """Learn it from a sample of rows, whose columns are these by name in alphabetical order."""
+        """Learn it from a sample of rows.
+
+        Parameters
+        ----------
+        sample : RowSample
+            Rows whose columns are those of ``columns`` in alphabetical order.
+        columns : mapping of str to ColumnDensity
+            What was learnt of each.
+        """
         rows, weights, names = sample.rows, sample.weights, sorted(columns)
         coded = [j for j, name in enumerate(names) if columns[name].frequencies is not None]
         numbers = [j for j in range(len(names)) if j not in coded]
@@ -334,12 +355,27 @@ class Copula:
         return cls(tuple(names), tuple(names[j] for j in partly), orders, _completed(rho, own))
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the correlation, with JSON's types."""
+        """Return all but the correlation, with JSON's types."""
         return {"names": list(self.names), "missing": list(self.missing), "orders": self.orders}
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any], correlation: FloatArray, columns: Collection[str]) -> Copula:
-        """What `to_dict` gave and a correlation, for columns of these names. Raises ValueError for anything else."""
+        """Make it of what `to_dict` gave.
+
+        Parameters
+        ----------
+        facts : mapping
+            Names, missing and orders.
+        correlation : ndarray of shape (L, L)
+            Of the latent dimensions.
+        columns : collection of str
+            The columns of the table that it is for.
+
+        Raises
+        ------
+        ValueError
+            For anything else, and a correlation that is none.
+        """
         names, missing, orders = facts["names"], facts["missing"], facts["orders"]
         lists = [names, missing, *orders.values()]
         if not all(isinstance(each, list) and all(isinstance(name, str) for name in each) for each in lists):

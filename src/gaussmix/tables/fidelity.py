@@ -32,7 +32,7 @@ _CLOSEST_OF, _CLOSEST_TO = 1000, 10_000  # rows whose distance to the closest of
 class Fidelity:
     """What `measure_fidelity` finds; of each pair of figures the first is of synthetic rows, the second of real ones.
 
-    Attributes
+    Parameters
     ----------
     marginals : dict of str to (float, float)
         Errors of columns: W1 as a share of the spread, total variation of categories.
@@ -70,7 +70,7 @@ class Fidelity:
         return _mean(self.pairs)
 
     def to_dict(self) -> dict[str, Any]:
-        """With JSON's types: a pair is ``"one | other"``."""
+        """Return it with JSON's types: a pair is ``"one | other"``."""
         found = asdict(self) | {"pairs": {" | ".join(pair): errors for pair, errors in self.pairs.items()}}
         return {"marginal": self.marginal, "pair": self.pair} | found
 
