@@ -315,7 +315,7 @@ class Copula:
         Parameters
         ----------
         names, missing : sequence of str
-            The columns, and those of them with missing values.
+            The columns, and those with missing values.
         """
         return cls(tuple(names), tuple(missing), {}, np.eye(len(names) + len(missing)))
 
@@ -362,19 +362,14 @@ class Copula:
     def from_dict(cls, facts: Mapping[str, Any], correlation: FloatArray, columns: Collection[str]) -> Copula:
         """Make it of what `to_dict` gave.
 
+        Raises ValueError for anything else, and a correlation that is none.
+
         Parameters
         ----------
-        facts : mapping
-            Names, missing and orders.
-        correlation : ndarray of shape (L, L)
-            Of the latent dimensions.
+        facts, correlation : mapping, ndarray of shape (L, L)
+            Names, missing and orders; and the correlation of the latent dimensions.
         columns : collection of str
             The columns of the table that it is for.
-
-        Raises
-        ------
-        ValueError
-            For anything else, and a correlation that is none.
         """
         names, missing, orders = facts["names"], facts["missing"], facts["orders"]
         lists = [names, missing, *orders.values()]
@@ -391,10 +386,8 @@ class Copula:
 
 
 def _completed(R: FloatArray, unknown: NDArray[np.int64]) -> FloatArray:
-    """R with entries (k, 2) that no data tell about: a value and whether it is missing are independent given the rest.
-
-    That is the completion of largest determinant; three rounds of its fixed point, all entries at once.
-    """
+    """R with entries (k, 2) that no data tell about: a value and whether it is missing are independent given the rest,
+    the completion of largest determinant; three rounds of its fixed point, all entries at once."""
     R = nearest_correlation(R)
     for _ in range(3 if len(unknown) else 0):
         P = np.linalg.inv(R)
