@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from timing import Line, Scale, arguments, measured, page, versions_of, write_report
@@ -40,7 +41,11 @@ small = np.random.default_rng(0).standard_t(2, 3000)
 warm = TableDensity(max_cells=512).fit({{"a": small, "b": np.round(small, 1), "c": np.arange(3000)}})
 [column.report for column in warm.columns_.values()]
 """
-DUCKDB = "import duckdb\nconnection = duckdb.connect()\nconnection.execute('SET threads = 1; SET enable_progress_bar = false')\n"
+DUCKDB = """
+import duckdb
+connection = duckdb.connect()
+connection.execute('SET threads = 1; SET enable_progress_bar = false')
+"""
 CASES = {
     "count": (OURS, "TableDensity().fit({path!r})"),
     "fit": (OURS, "table = TableDensity().fit({path!r})\n[column.report for column in table.columns_.values()]"),
@@ -61,7 +66,7 @@ def make_table(path: Path, n: int, groups: int) -> None:
     import pyarrow.parquet as pq
 
     rng = np.random.default_rng(0)
-    columns = {f"normal{j}": rng.normal(10 * j, 1 + j, n) for j in range(4)}
+    columns: dict[str, Any] = {f"normal{j}": rng.normal(10 * j, 1 + j, n) for j in range(4)}
     columns |= {f"price{j}": np.round(rng.lognormal(3, 1, n), 2) for j in range(4)}
     columns |= {f"heavy{j}": rng.standard_t(2, n) for j in range(2)}
     columns["rain"] = np.where(rng.random(n) < 0.3, 0.0, rng.gamma(2.0, 50.0, n))

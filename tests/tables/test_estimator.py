@@ -52,11 +52,12 @@ def test_cells_cost_little(draw: str) -> None:
         "offset": lambda: 1.7e9 + rng.gamma(2, 1e6, n),
     }[draw]()
     model, alone = TableDensity().fit({"x": x}), GMMExpansion().fit(x)
-    assert int(model.counts_.whole["x"].values.settle().levels[0]) > 0  # or there is nothing to test
+    values, density = model.counts_.whole["x"].values, model.columns_["x"].density
+    assert values is not None
+    assert density is not None
+    assert int(values.settle().levels[0]) > 0  # or there is nothing to test
     q = np.linspace(0.001, 0.999, 999)
-    error, usual = (
-        np.abs(law.ppf(q) - np.quantile(x, q)).mean() for law in (model.columns_["x"].density, alone.distribution_)
-    )
+    error, usual = (np.abs(law.ppf(q) - np.quantile(x, q)).mean() for law in (density, alone.distribution_))
     assert error < 1.2 * usual + 1e-3 * x.std()
 
 
@@ -80,7 +81,8 @@ def test_bytes_and_files_keep_everything(table: pd.DataFrame, tmp_path: Path) ->
     for model in (by_bytes, by_file):
         assert model.get_params() == whole.get_params()
         assert_same(model, whole)
-        assert_same(model.partial_fit(table.head(50)), clone(whole).fit(pd.concat([table, table.head(50)])))
+        afresh = TableDensity(**whole.get_params()).fit(pd.concat([table, table.head(50)]))
+        assert_same(model.partial_fit(table.head(50)), afresh)
     weighted = TableDensity(**SMALL).fit(table, sample_weight=np.random.default_rng(0).random(len(table)))
     weighted.save(tmp_path / "w.gmx")
     assert_same(TableDensity.load(tmp_path / "w.gmx"), weighted)
@@ -164,7 +166,7 @@ def test_recipe_of_duckdb(table: pd.DataFrame) -> None:
     assert model.groups_["IT"]["price"].counts == learn_counts(some)
 
 
-def learn_counts(rows: pd.DataFrame) -> Any:
+def learn_counts(rows: Any) -> Any:
     return TableDensity(columns=["price"], max_cells=512).fit(rows).columns_["price"].counts
 
 
@@ -195,7 +197,7 @@ def test_scikit_learn_contract(table: pd.DataFrame) -> None:
         _ = model.columns_
     with pytest.raises(NotFittedError):
         check_is_fitted(model)
-    twin = clone(model.fit(table))
+    twin: Any = clone(model.fit(table))
     assert twin.get_params() == model.get_params()
     assert repr(twin) == "TableDensity(rule='fast', by='country')"
     check_is_fitted(model)

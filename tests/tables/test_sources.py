@@ -147,7 +147,7 @@ def test_standard_input(table: pd.DataFrame, whole: TableDensity, monkeypatch: p
 @pytest.mark.parametrize("weighted", ["frequencies", "importance"])
 def test_weights_come_from_a_column_or_beside(weighted: str, table: pd.DataFrame, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
-    w = rng.integers(0, 4, len(table)) if weighted == "frequencies" else rng.random(len(table))
+    w: Any = rng.integers(0, 4, len(table)) if weighted == "frequencies" else rng.random(len(table))
     beside = TableDensity(by="country").fit(table, sample_weight=w)
     table.assign(w=w).to_parquet(tmp_path / "a.parquet")
     table.assign(w=w).to_csv(tmp_path / "a.csv", index=False)

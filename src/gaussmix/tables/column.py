@@ -32,7 +32,20 @@ _LIKELY_ATOM = 2 / SAMPLE  # share of the points that one value must hold to be 
 
 
 class ColumnDensity:
-    """What was learnt of one column, of all rows or of a group's.
+    """What was learnt of one column, of all rows or of a group's; `TableDensity` makes them.
+
+    Parameters
+    ----------
+    name : str
+        Of the column.
+    cells : ColumnCounts
+        What was counted.
+    n_rows : float
+        Number of rows, or their weight.
+    rule : {"auto", "fast"}
+        How the density is made.
+    group : int
+        Number of the group.
 
     Attributes
     ----------
@@ -106,7 +119,15 @@ class ColumnDensity:
         return fit.distribution, report
 
     def set_fit(self, density: GaussianMixture1D, report: FitReport) -> None:
-        """What was fitted to the same counts before."""
+        """Take what was fitted to the same counts before.
+
+        Parameters
+        ----------
+        density : GaussianMixture1D
+            The density.
+        report : FitReport
+            And its report.
+        """
         self._fit = density, report
 
     @property
@@ -150,7 +171,15 @@ class ColumnDensity:
         return self.quantity.to_data(self.density.ppf(np.asarray(q, np.float64)))
 
     def to_data(self, x: FloatArray, gone: NDArray[np.bool_] | None = None) -> NDArray[Any]:
-        """Numbers (N,) in the units of ``quantity`` as the column has them, missing where ``gone``."""
+        """Return numbers as the column has them: whole, or as dates.
+
+        Parameters
+        ----------
+        x : ndarray of shape (N,)
+            Numbers in the units of ``quantity``.
+        gone : ndarray of shape (N,), optional
+            Which are missing.
+        """
         x = np.rint(x) if self.kind == "integer" else x
         x = x if gone is None or not gone.any() else np.where(gone, np.nan, x)
         if self.kind == "integer" and np.isfinite(x).all() and np.abs(x).max(initial=0) < 2.0**63:

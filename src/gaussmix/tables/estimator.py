@@ -93,11 +93,8 @@ class TableDensity(RowSampling):
         max_cells: int = 1 << 15,
         max_group_cells: int = 512,
     ):
-        self.rule = rule
-        self.dependence = dependence
-        self.by = by
-        self.columns = columns
-        self.categories = categories
+        self.rule, self.dependence = rule, dependence
+        self.by, self.columns, self.categories = by, columns, categories
         self.weights = weights
         self.missing = missing
         self.random_state = random_state
@@ -162,7 +159,13 @@ class TableDensity(RowSampling):
         return self._forget()
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Count more rows: in what order they come changes nothing. After an error nothing has changed."""
+        """Count more rows: in what order they come changes nothing. After an error nothing has changed.
+
+        Parameters
+        ----------
+        X, y, sample_weight : object
+            As in `fit`.
+        """
         self._require_rows("partial_fit")
         more = self._counted(X, sample_weight)
         if not hasattr(self, "counts_"):
