@@ -22,7 +22,7 @@ table, divided by the number of statistics it is tested with.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -39,6 +39,7 @@ MOST_CELLS = 100  # of a total variation: a picture shows no more, and each adds
 MOST_NAMED = 50  # categories, of each column
 QUANTILES = np.array([0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99])
 _OTHERS = "(rarer ones)"
+_WEI_DUDLEY = 2.17  # of parts of one size; of unlike ones the constant was found by trial, not proved
 _LARGE = 1e3  # variance from which on the mean deviation of a binomial is that of a normal law
 _PARTS, _MOST_BARS, _LEAST_BAR, _HEAVY = 90, 40, 0.02, 3.0  # what is drawn: shares, and multiples of those beside
 _SKEWED = 0.1  # skewness times z from which on the normal quantile is not good enough
@@ -147,6 +148,11 @@ class Chance:
         """The floor of W1, of increasing x (K,) with pooled ``shares`` (K,)."""
         return float(np.diff(x) @ self.deviations(np.cumsum(shares)[:-1])) + self.of_means(x, shares)
 
+    @property
+    def kolmogorov_smirnov(self) -> float:
+        """The floor of sup |F - G|, P(normal > z) = C exp(-2 d^2 / unit), C = 2.17 as Wei and Dudley (2012)."""
+        return min(1.0, math.sqrt(self.unit / 2 * math.log(_WEI_DUDLEY / (1 - NormalDist().cdf(self.z)))))
+
     def total_variation(self, shares: FloatArray) -> float:
         """The floor of the total variation between the shares of cells, (K,) when pooled."""
         most = float(shares.max(initial=0.0))
@@ -192,7 +198,7 @@ def count_tests(old: ColumnDensity | None, new: ColumnDensity | None) -> int:
     if old is None or new is None:
         return 0
     both = numbers_in(old) is not None and numbers_in(new) is not None
-    return bool(old.missing or new.missing) + 2 * both + bool(old.frequencies and new.frequencies)
+    return bool(old.missing or new.missing) + 3 * both + bool(old.frequencies and new.frequencies)
 
 
 def kind_of(column: ColumnDensity | None) -> str | None:
@@ -227,6 +233,8 @@ def compare_numbers(old: ColumnDensity, new: ColumnDensity, z: float) -> dict[st
     return {
         "wasserstein_1": cells.wasserstein(),
         "wasserstein_1_floor": chance.wasserstein(cells.x, chance.pooled(cells.old, cells.new)),
+        "kolmogorov_smirnov": float(np.abs(np.cumsum(cells.old - cells.new)[:-1]).max(initial=0.0)),
+        "kolmogorov_smirnov_floor": chance.kolmogorov_smirnov,
         "spread": _spread(cells),
         **_shares(*cells.coarse(chance), chance),
         "quantiles": tuple(Move(*move) for move in moves),
@@ -291,6 +299,16 @@ def compare_categories(old: ColumnDensity, new: ColumnDensity, chance: Chance) -
 def _first(moves: list[Move], key: Callable[[Move], float]) -> tuple[Move, ...]:
     """The largest."""
     return tuple(sorted(moves, key=lambda move: (-key(move), move.at))[:MOST_NAMED])
+
+
+def rows_of(columns: Mapping[str, ColumnDensity]) -> float:
+    """Rows of a table or a group, or their weight."""
+    return next(iter(columns.values())).n_rows
+
+
+def ratio(value: float, unit: float) -> float:
+    """Infinite of anything by nothing."""
+    return value / unit if unit > 0 or math.isnan(value) else math.inf if value > 0 else 0.0
 
 
 def short(quantity: Quantity, said: str) -> str:

@@ -21,6 +21,8 @@ from gaussmix.tables.chance import (
     effective_share,
     kind_of,
     numbers_in,
+    ratio,
+    rows_of,
 )
 from gaussmix.tables.column import ColumnDensity
 from gaussmix.tables.estimator import TableDensity
@@ -46,6 +48,8 @@ class ColumnDrift:
         Shares of the rows that are missing, 1 of a column that is not there; and the floor of their difference.
     wasserstein_1, wasserstein_1_floor : float
         In the unit of ``quantity``: days or seconds for dates and durations. NaN of categories.
+    kolmogorov_smirnov, kolmogorov_smirnov_floor : float
+        The largest difference of the shares of rows up to a value: with heavy tails it sees moves that W1 does not.
     spread : float
         Of the old column, in that unit: the larger of the distances between the quartiles / 1.349 and between the 5 and
         95 % quantiles / 3.290, both of them the standard deviation of a normal column; the standard deviation where
@@ -70,6 +74,8 @@ class ColumnDrift:
     missing_floor: float = 0.0
     wasserstein_1: float = math.nan
     wasserstein_1_floor: float = math.nan
+    kolmogorov_smirnov: float = math.nan
+    kolmogorov_smirnov_floor: float = math.nan
     spread: float = math.nan
     total_variation: float = math.nan
     total_variation_floor: float = math.nan
@@ -83,21 +89,22 @@ class ColumnDrift:
     @property
     def share_of_spread(self) -> float:
         """W1 divided by the spread; infinite of a constant that moved."""
-        return _ratio(self.wasserstein_1, self.spread)
+        return ratio(self.wasserstein_1, self.spread)
 
     @property
     def share_of_spread_floor(self) -> float:
         """The floor of W1 divided by the spread; of a constant 0 if it moved beyond it."""
         if not self.spread and self.wasserstein_1 > self.wasserstein_1_floor:
             return 0.0
-        return _ratio(self.wasserstein_1_floor, self.spread)
+        return ratio(self.wasserstein_1_floor, self.spread)
 
     @property
     def measures(self) -> dict[str, tuple[float, float]]:
-        """What was measured, each with its floor: W1 as a share of the spread, total variation, change of missing."""
+        """What was measured, each with its floor: W1 as a share of the spread, and differences of shares."""
         found = {
             "share_of_spread": (self.share_of_spread, self.share_of_spread_floor),
             "total_variation": (self.total_variation, self.total_variation_floor),
+            "kolmogorov_smirnov": (self.kolmogorov_smirnov, self.kolmogorov_smirnov_floor),
             "missing": (abs(self.missing[1] - self.missing[0]), self.missing_floor),
         }
         if None in self.kinds:
@@ -119,7 +126,7 @@ class ColumnDrift:
         """The largest measure above its floor; of a column that did not move minus the largest multiple of a floor."""
         if self.beyond:
             return max(self.measures[name][0] for name in self.beyond)
-        return max((_ratio(*each) for each in self.measures.values()), default=0.0) - 2.0
+        return max((ratio(*each) for each in self.measures.values()), default=0.0) - 2.0
 
     def _above(self, limit: float) -> list[str]:
         """Names of the measures above a limit and their floor: of numbers W1, of categories the total variation."""
@@ -131,8 +138,8 @@ class ColumnDrift:
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold: dates as text, what is not finite left out or as text."""
         number = self.quantity.to_json
-        names = ("wasserstein_1", "wasserstein_1_floor", "spread", "share_of_spread", "share_of_spread_floor")
-        names += ("total_variation", "total_variation_floor", "jensen_shannon")
+        floored = ("wasserstein_1", "share_of_spread", "total_variation", "kolmogorov_smirnov")
+        names = ["spread", "jensen_shannon", *floored, *(f"{name}_floor" for name in floored)]
         measured = {name: value for name in names if not math.isnan(value := getattr(self, name))}
         facts: dict[str, Any] = {"name": self.name, "status": self.status, "kinds": list(self.kinds)}
         facts |= {"moved": self.moved, "beyond": list(self.beyond), "missing": list(self.missing)}
@@ -142,10 +149,6 @@ class ColumnDrift:
         for name in ("categories", "new_categories", "vanished_categories"):
             facts[name] = [list(move) for move in getattr(self, name)]
         return {name: value for name, value in facts.items() if value not in ([], "")}
-
-
-def _ratio(value: float, unit: float) -> float:
-    return value / unit if unit > 0 or math.isnan(value) else math.inf if value > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -386,15 +389,11 @@ def _compare_groups(
         old, new = (table.groups_[known[key]] for table, known in zip(tables, keys, strict=True))
         found = [_compare(name, (old[name], new[name]), sizes, z) for name in names]
         if moved := sorted((column for column in found if column.moved), key=_by_effect):
-            groups.append(GroupDrift(key, (_rows(old), _rows(new)), tuple(moved)))
+            groups.append(GroupDrift(key, (rows_of(old), rows_of(new)), tuple(moved)))
     alone: list[tuple[Any, ...]] = []
     for k in (1, 0):
-        rows = [(key, _rows(tables[k].groups_[known])) for key, known in keys[k].items() if key not in keys[1 - k]]
+        rows = [(key, rows_of(tables[k].groups_[known])) for key, known in keys[k].items() if key not in keys[1 - k]]
         alone.append(tuple(sorted(rows, key=lambda each: (-each[1], each[0]))))
     groups.sort(key=lambda group: _by_effect(group.moved[0]))
     facts: dict[str, Any] = {"new_groups": alone[0], "vanished_groups": alone[1]}
     return facts | {"groups": tuple(groups), "n_groups": len(both)}
-
-
-def _rows(columns: Mapping[str, ColumnDensity]) -> float:
-    return next(iter(columns.values())).n_rows

@@ -24,7 +24,8 @@ _WIDTH, _HEIGHT, _PEAK = 280, 80, 4.0  # heights of the 98 % point of the lines 
 _PLAIN = str.maketrans({"→": "->", "−": "-", "∞": "inf"})  # a terminal may have no more
 _DURATION = Quantity("duration")
 _COLORS = ("var(--old)", "var(--new)")
-_MEASURES = {"share_of_spread": "W1 / spread", "total_variation": "total variation", "missing": "missing"}
+_MEASURES = {"share_of_spread": "W1 / spread", "total_variation": "total variation", "kolmogorov_smirnov": "KS"}
+_MEASURES |= {"missing": "missing"}
 
 
 # -- text
@@ -58,7 +59,8 @@ def _row(column: Any) -> tuple[str, ...]:
     w1 = _length(column, column.wasserstein_1) if of_numbers else ""
     numbers = (column.measures.get(name, (math.nan, math.nan)) for name in ("share_of_spread", "total_variation"))
     said = [_small(value) for each in numbers for value in each]
-    return (shown(column.name, 40), _kinds(column), "yes" * column.moved, w1, *said, _missing(column))
+    moved = _most(column) if column.beyond == ("kolmogorov_smirnov",) else "yes" * column.moved
+    return (shown(column.name, 40), _kinds(column), moved, w1, *said, _missing(column))
 
 
 def _kinds(column: Any) -> str:
@@ -365,7 +367,7 @@ def _legend(found: Any) -> str:
 <p>W1, the Wasserstein distance, is how far a value moved on average, in the column's unit; W1 / spread is its share of
 the old column's robust spread, which is near the standard deviation. Total variation is the share of the rows that
 would have to change for both tables to look alike: of categories, or of up to 100 cells that hold about as many rows
-each.</p>
+each. KS, of Kolmogorov and Smirnov, is the largest difference of the shares of rows up to a value.</p>
 <p>“By chance up to” is a floor. If both tables were random parts of one, any measure of any column{groups} would be
 above its floor in at most {100 * found.alpha:.3g} of 100 such pairs, if rows do not depend on each other.</p>
 <p>In pictures the old table is grey, the new one blue; bars are single values that hold a share of the rows. Quantiles
