@@ -35,7 +35,7 @@ def test_tasks_are_those_of_the_readme_and_of_the_command_line(script: Any) -> N
     from gaussmix.cli import parse
 
     lines = script.readme_lines()
-    for name in ("GMMExpansion().fit(x)", "partial_fit", "density.ppf", "wasserstein_distance(x, y)", "compare(x, y)"):
+    for name in ("GMMExpansion().fit(x)", "density.ppf", "wasserstein_distance(x, y)", "compare(x, y)"):
         assert name in lines
     assert "AttributeDiffusionPipeline" not in lines
     commands = [task.words[2:] for task in script.tasks(1000).values() if task.words[0] == "-m"]
