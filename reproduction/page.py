@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import math
 import platform
+import re
 import string
 import subprocess
 import sys
@@ -126,7 +127,8 @@ def fill(template: str, facts: Mapping[str, Any]) -> str:
         parts.append(text)
         if path is not None:
             parts.append(_shown(look_up(known, path), form or ""))
-    return "".join(parts)
+    # what no seed has measured yet, and what only one has
+    return re.sub(r" ± -(?![\d.])", "", "".join(parts).replace("- ± -", "not run yet"))
 
 
 def look_up(known: Any, path: str) -> Any:

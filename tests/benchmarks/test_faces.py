@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 from collections.abc import Iterator
 from functools import partial
@@ -36,7 +37,7 @@ def test_rows_are_made_once_and_the_page_has_them(faces: Any, tmp_path: Path, mo
     assert "| the preset | 1 |" in page
     assert "## 0.3 CPU seconds" in page
     again = faces.main(**settings, out=tmp_path / "faces.json")
-    assert again == rows
+    assert json.dumps(again) == json.dumps(rows)  # with recalls of so few pictures, which are NaN
 
 
 def test_two_optimisers_step_as_one(faces: Any) -> None:
