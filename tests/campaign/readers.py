@@ -236,6 +236,19 @@ def _table(folder: Path) -> None:
     )
 
 
+def _use_rows(folder: Path) -> None:
+    command("table", "info", folder / "t.gmx")
+    command("table", "sample", folder / "t.gmx", "--count", "3", "--where", "country=FR")
+
+
+@register("table with a copula", "t.gmx", f"{_TENSORS} gaussmix.tables.estimator:TableDensity", read=_use_rows)
+def _rows_table(folder: Path) -> None:
+    from gaussmix.tables.estimator import TableDensity
+
+    _table_csv(folder)
+    TableDensity(dependence="copula", rule="fast", max_cells=64).fit(folder / "a.csv").save(folder / "t.gmx")
+
+
 def _compare_model(folder: Path) -> None:
     command("density", "compare", folder / "m.safetensors", folder / "m.safetensors", "-o", folder / "c.png")
 
@@ -774,6 +787,7 @@ OPENERS = {
 EXEMPT: dict[str, str] = {
     "gaussmix._compiled:_Cache": "compiled code of our own, with a hash before it; unpickled only if that fits",
     "gaussmix._files:TensorRecord": "its classes are registered: mixture, counts",
+    "gaussmix._files:tensors_of": "what `read_tensors` reads, which is registered",
     "gaussmix.cli:main": "opens the null device",
     "gaussmix.cli:_drop_unwritten": "opens the null device",
     "gaussmix.cli.demo:_join": "pictures that the demo drew, whole or absent",
