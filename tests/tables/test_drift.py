@@ -364,3 +364,26 @@ def test_a_small_move_of_a_heavy_tailed_column_is_seen() -> None:
     assert "kolmogorov_smirnov" in column.beyond
     (still,) = compare_tables({"x": old[:10_000]}, {"x": old[10_000:]}).columns
     assert not still.moved
+
+
+def test_columns_of_more_categories_than_are_kept() -> None:
+    """What certainly moved is seen: disjoint levels, and a frequent one that is new; the same table has not moved."""
+    many = np.array([f"k{i}" for i in range(12_000)] * 5)
+    others = np.char.replace(many, "k", "j")
+    (column,) = compare_tables({"c": many}, {"c": others}).columns
+    assert column.moved
+    assert 0.6 < column.total_variation <= 1
+    with_new = np.concatenate([many, np.full(10_000, "new")])
+    (column,) = compare_tables({"c": many}, {"c": with_new}).columns
+    assert column.moved
+    assert column.total_variation == pytest.approx(1 / 7, abs=0.03)
+    assert column.categories[0].at == "new"
+    (column,) = compare_tables({"c": many}, {"c": np.random.default_rng(0).permutation(many)}).columns
+    assert (column.moved, column.total_variation) == (False, 0)
+
+
+def test_columns_to_ignore_are_named_rightly() -> None:
+    table = {"x": np.arange(9.0), "xy": np.arange(9.0)}
+    assert [column.name for column in compare_tables(table, table, ignore="xy").columns] == ["x"]
+    with pytest.raises(ValueError, match="no column 'nope' in either table"):
+        compare_tables(table, table, ignore=["nope"])

@@ -279,3 +279,23 @@ def test_parameters_are_json(table: pd.DataFrame, tmp_path: Path) -> None:
     head = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     assert head["__metadata__"]["format"] == "gaussmix.TableDensity"
     assert head["__metadata__"]["version"] == "1"
+
+
+def test_quantiles_at_the_ends_are_the_extremes() -> None:
+    days = np.array(["2020-01-01", "2021-03-04", "2022-06-07"], "M8[D]")
+    table = TableDensity().fit(pd.DataFrame({"x": [1.5, 2.25, 9.0], "day": days}))
+    assert table.columns_["x"].quantiles([0, 1]).tolist() == [1.5, 9.0]
+    assert table.columns_["day"].quantiles([0, 1]).astype("M8[D]").tolist() == days[[0, 2]].tolist()
+
+
+def test_columns_that_are_not_asked_for_may_hold_anything() -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0], "lists": [[1], [2]]})
+    assert list(TableDensity(columns=["x"]).fit(frame).columns_) == ["x"]
+    with pytest.raises(ValueError, match="column 'lists' holds a list a row"):
+        TableDensity().fit(frame)
+
+
+def test_integers_that_doubles_do_not_tell_apart_are_no_categories() -> None:
+    frame = pd.DataFrame({"id": np.array([2**53, 2**53 + 1])})
+    with pytest.raises(ValueError, match=r"integers of 2\^53 and more"):
+        TableDensity(categories=["id"]).fit(frame)

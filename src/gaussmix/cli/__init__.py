@@ -32,7 +32,7 @@ __all__ = ["GROUPS", "main", "parse"]
 
 GROUPS = {
     "density": "Learn the distribution of a column of numbers: fit, info, quantiles, cdf, plot, sample, compare.",
-    "table": "Learn every column of a table at once, and by group: fit, info, quantiles, plot, compare, sample, fidelity.",
+    "table": "Learn every column of a table, by group too: fit, info, quantiles, plot, compare, sample, fidelity.",
     "conditional": "Learn the distribution of one column given the others: fit, predict, evaluate, plot.",
     "faces": "Draw pictures with chosen attributes: sample, edit, attributes, train, evaluate.",
     "autoencoder": "Draw and mix new images of classes: train, sample, mix, evaluate.",

@@ -166,7 +166,7 @@ class MeasureFidelity:
         from gaussmix.tables.fidelity import measure_fidelity
 
         found = measure_fidelity(str(self.real), str(self.synthetic), str(self.second), random_state=self.seed)
-        print(json.dumps(found.to_dict(), indent=2) if self.json else found)
+        print(json.dumps(found.to_dict(), indent=2) if self.json else "\n".join(map(printable, f"{found}".split("\n"))))
 
 
 def _condition(table: TableDensity, words: str) -> tuple[str, Any]:

@@ -212,7 +212,7 @@ def _short(text: str, most: int = _MOST_NAME) -> str:
 
 def _quantiles(column: ColumnDensity, shares: tuple[float, ...]) -> dict[str, Any]:
     assert column.density is not None
-    return {str(q): as_json(column.quantity, float(column.density.ppf(q))) for q in shares}
+    return {str(q): as_json(column.quantity, float(column.numbers_at(q))) for q in shares}
 
 
 def _said(column: ColumnDensity, shares: tuple[float, ...]) -> list[str]:
@@ -221,7 +221,7 @@ def _said(column: ColumnDensity, shares: tuple[float, ...]) -> list[str]:
     assert law is not None
     low, high = (float(law.ppf(q)) for q in (0.05, 0.95))
     spread = high - low or float(law.std())
-    return [_digits(column, float(law.ppf(q)), spread) for q in shares]
+    return [_digits(column, float(column.numbers_at(q)), spread) for q in shares]
 
 
 def _digits(column: ColumnDensity, x: float, spread: float) -> str:

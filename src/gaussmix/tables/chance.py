@@ -22,7 +22,7 @@ table, divided by the number of statistics it is tested with.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -32,13 +32,14 @@ from scipy.special import gammaln
 
 from gaussmix._typing import FloatArray
 from gaussmix.density.quantity import NUMBER, Quantity
-from gaussmix.tables.column import DAY, ColumnDensity
+from gaussmix.tables.column import DAY, ColumnDensity, numbers_in
 from gaussmix.tables.values import ValueCounts, keys_of
 
 MOST_CELLS = 100  # of a total variation: a picture shows no more, and each adds to what chance does
 MOST_NAMED = 50  # categories, of each column
 QUANTILES = np.array([0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99])
-_OTHERS = "(rarer ones)"
+_FEW = 20
+_OTHERS, _ALONE = "(rarer ones)", ("(rare, of the old table)", "(rare, of the new table)")
 _WEI_DUDLEY = 2.17  # of parts of one size; of unlike ones the constant was found by trial, not proved
 _LARGE = 1e3  # variance from which on the mean deviation of a binomial is that of a normal law
 _PARTS, _MOST_BARS, _LEAST_BAR, _HEAVY = 90, 40, 0.02, 3.0  # what is drawn: shares, and multiples of those beside
@@ -187,25 +188,12 @@ def _at_likelihood_ratio(a: FloatArray, counts: FloatArray, f: float, z: float) 
     return slope
 
 
-def numbers_in(column: ColumnDensity) -> ValueCounts | None:
-    """What was counted of numbers, if any."""
-    cells = column._cells
-    return None if cells is None or len(cells.values) == 0 else cells
-
-
 def count_tests(old: ColumnDensity | None, new: ColumnDensity | None) -> int:
     """How many measures of two columns have a floor."""
     if old is None or new is None:
         return 0
     both = numbers_in(old) is not None and numbers_in(new) is not None
     return bool(old.missing or new.missing) + 3 * both + bool(old.frequencies and new.frequencies)
-
-
-def kind_of(column: ColumnDensity | None) -> str | None:
-    """That of its values; "empty" where all are missing."""
-    if column is None:
-        return None
-    return column.kind if column.frequencies or numbers_in(column) is not None else "empty"
 
 
 def effective_share(columns: Iterable[ColumnDensity]) -> float:
@@ -273,20 +261,12 @@ def _shares(old: FloatArray, new: FloatArray, chance: Chance) -> dict[str, float
 
 
 def compare_categories(old: ColumnDensity, new: ColumnDensity, chance: Chance) -> dict[str, Any]:
-    """What is measured of categories. Where rare ones were left out, those in one table alone are counted together."""
-    first, second = old.frequencies or {}, new.frequencies or {}
-    names = [*first, *(name for name in second if name not in first)]
-    shares = np.array([[each.get(name, 0.0) for name in names] for each in (first, second)])
-    shares = np.column_stack([shares, [old.other, new.other]])
-    if old.other or new.other:
-        both = np.append((shares[:, :-1] > 0).all(0), False)
-        shares = np.column_stack([shares[:, both], shares[:, ~both].sum(1)])
-        names = [name for name, kept in zip(names, both, strict=False) if kept]
-    shares /= shares.sum(1, keepdims=True)
+    """What is measured of categories. Where rare ones were left out it is what is certain: see `_paired`."""
+    names, shares = _paired(old, new, chance.m + chance.n)
     pooled = chance.pooled(shares[0], shares[1])
     reach = chance.deviations(pooled) + chance.z * np.sqrt(chance.unit * pooled * (1 - pooled))
     beyond = np.abs(shares[0] - shares[1]) > reach
-    rows = zip([*names, _OTHERS], *shares.tolist(), beyond.tolist(), strict=True)
+    rows = zip(names, *shares.tolist(), beyond.tolist(), strict=True)
     moves = [Move(*row) for row in rows if row[1] or row[2]]
     return {
         **_shares(shares[0], shares[1], chance),
@@ -296,14 +276,41 @@ def compare_categories(old: ColumnDensity, new: ColumnDensity, chance: Chance) -
     }
 
 
+def _paired(old: ColumnDensity, new: ColumnDensity, n_rows: float) -> tuple[list[str], FloatArray]:
+    """Categories and their shares (2, K) in both, of so many rows together.
+
+    A category that one table has and the other may have left out has there at most the share of the rarest that was
+    kept, and all of them at most what was left out. It is given that much: the total variation is a lower bound. Where
+    any were left out, those of both tables with fewer than `_FEW` rows are counted together: they are mostly chance.
+    """
+    totals = [sum((each.frequencies or {}).values()) + each.other for each in (old, new)]
+    kept = [{k: v / n for k, v in (c.frequencies or {}).items()} for c, n in zip((old, new), totals, strict=True)]
+    rest = [each.other / total for each, total in zip((old, new), totals, strict=True)]
+    rows = {name: [share, kept[1][name]] for name, share in kept[0].items() if name in kept[1]}
+    for k, j in ((0, 1), (1, 0)):
+        alone = {name: share for name, share in kept[k].items() if name not in kept[j]}
+        rarest = min(kept[j].values()) if rest[j] else 0.0
+        frequent = [name for name, share in alone.items() if share > rarest]
+        given = min(rarest, rest[j] / max(len(frequent), 1))
+        rest[j] -= given * len(frequent)
+        rare = sum(share for name, share in alone.items() if share <= rarest)
+        shared = min(rare, rest[j])
+        rest[j] -= shared
+        for name in frequent:
+            rows[name] = [alone[name], given] if k == 0 else [given, alone[name]]
+        if rare:
+            rows[_ALONE[k]] = [rare, shared] if k == 0 else [shared, rare]
+    if any(rest):
+        few = [name for name, pair in rows.items() if sum(pair) * n_rows < 2 * _FEW and name not in _ALONE]
+        rows[_OTHERS] = [each + sum(rows[name][k] for name in few) for k, each in enumerate(rest)]
+        rows = {name: pair for name, pair in rows.items() if name not in set(few)}
+    shares = np.clip(np.array(list(rows.values())).T, 0.0, None)
+    return list(rows), shares / shares.sum(1, keepdims=True)
+
+
 def _first(moves: list[Move], key: Callable[[Move], float]) -> tuple[Move, ...]:
     """The largest."""
     return tuple(sorted(moves, key=lambda move: (-key(move), move.at))[:MOST_NAMED])
-
-
-def rows_of(columns: Mapping[str, ColumnDensity]) -> float:
-    """Rows of a table or a group, or their weight."""
-    return next(iter(columns.values())).n_rows
 
 
 def ratio(value: float, unit: float) -> float:

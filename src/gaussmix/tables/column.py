@@ -168,7 +168,21 @@ class ColumnDensity:
         """
         if self.density is None:
             raise ValueError(f"column {self.name!r} has no quantiles: it holds no numbers, dates or durations")
-        return self.quantity.to_data(self.density.ppf(np.asarray(q, np.float64)))
+        return self.quantity.to_data(self.numbers_at(q))
+
+    def numbers_at(self, q: ArrayLike) -> FloatArray:
+        """Return quantiles in the units of ``quantity``; at 0 and 1 the least and the largest number that was counted.
+
+        Parameters
+        ----------
+        q : array-like
+            Probabilities, of any shape.
+        """
+        assert self.density is not None
+        assert self.counts is not None
+        q = np.asarray(q, np.float64)
+        low, high = self.counts.minimum, self.counts.maximum
+        return np.where(q == 0, low, np.where(q == 1, high, self.density.ppf(q)))
 
     def to_data(self, x: FloatArray, gone: NDArray[np.bool_] | None = None) -> NDArray[Any]:
         """Return numbers as the column has them: whole, or as dates.
@@ -209,6 +223,24 @@ class GroupColumns(Mapping[GroupKey, dict[str, ColumnDensity]]):
 
     def __contains__(self, key: object) -> bool:
         return key in self._counts.keys
+
+
+def numbers_in(column: ColumnDensity) -> ValueCounts | None:
+    """What was counted of numbers, if any."""
+    cells = column._cells
+    return None if cells is None or len(cells.values) == 0 else cells
+
+
+def kind_of(column: ColumnDensity | None) -> str | None:
+    """That of its values; "empty" where all are missing."""
+    if column is None:
+        return None
+    return column.kind if column.frequencies or numbers_in(column) is not None else "empty"
+
+
+def rows_of(columns: Mapping[str, ColumnDensity]) -> float:
+    """Rows of a table or a group, or their weight."""
+    return next(iter(columns.values())).n_rows
 
 
 def _categories(found: dict[str, float], other: float) -> tuple[Kind, dict[str, float], dict[str, str]]:

@@ -19,12 +19,9 @@ from gaussmix.tables.chance import (
     count_tests,
     deviations_of,
     effective_share,
-    kind_of,
-    numbers_in,
     ratio,
-    rows_of,
 )
-from gaussmix.tables.column import ColumnDensity
+from gaussmix.tables.column import ColumnDensity, kind_of, numbers_in, rows_of
 from gaussmix.tables.estimator import TableDensity
 
 ALPHA = 0.05
@@ -305,8 +302,10 @@ def compare_tables(
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is {alpha}; it must be between 0 and 1")
-    keys = _names(by)
+    keys, ignore = _names(by), _names(ignore)
     tables = _learnt(old, new, keys, options)
+    if unknown := {*ignore} - {*tables[0].columns_, *tables[1].columns_}:
+        raise ValueError(f"no column {min(unknown)!r} in either table: it cannot be left out")
     first, second = ({k: v for k, v in table.columns_.items() if k not in ignore} for table in tables)
     if not first.keys() & second.keys():
         raise ValueError(f"the tables have no column in common: {', '.join(first)} and {', '.join(second)}")

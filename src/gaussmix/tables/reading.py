@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -31,6 +31,7 @@ from gaussmix.density.columns import (
 from gaussmix.density.files import TableSource, open_table
 from gaussmix.density.quantity import NUMBER, Quantity, holds_integers
 
+_EXACT = 2.0**53  # from which on float64 skips integers
 _BATCH_CELLS, _LEAST_ROWS = 1 << 20, 1 << 16  # of files: 8 MiB of numbers, but some ten thousand rows at least
 
 
@@ -49,6 +50,8 @@ class ColumnCells:
         if self.numbers is None:
             return self
         known = ~np.isnan(self.numbers)
+        if self.integers and np.abs(self.numbers[known]).max(initial=0.0) >= _EXACT:
+            raise ValueError("categories are integers of 2^53 and more, which are not told apart: make them text")
         found, codes = np.unique(self.numbers[known], return_inverse=True)
         values = found.tolist() if self.quantity.kind == "number" else self.quantity.to_data(found).tolist()
         places = np.full(len(self.numbers), -1)
@@ -87,7 +90,7 @@ def batches_of(X: Any, missing: Collection[str] = (), columns: Sequence[str] | N
         return
     batches = stream_batches(X)
     for batch in [X] if batches is None else _gathered(batches):
-        yield read_batch(batch)
+        yield read_batch(batch, columns)
 
 
 def _gathered(batches: Iterator[Any]) -> Iterator[Any]:
@@ -117,31 +120,42 @@ def file_batches(source: TableSource) -> Iterator[Batch]:
         }
 
 
-def read_batch(X: Any) -> Batch:
-    """The columns of a data frame, an Arrow table, a mapping of arrays or an array (N,) or (N, D)."""
+def read_batch(X: Any, columns: Collection[str] | None = None) -> Batch:
+    """The columns of a data frame, an Arrow table, a mapping of arrays or an array (N,) or (N, D).
+
+    Others than ``columns`` may hold anything: they are not looked at.
+    """
+
+    def named(pairs: Iterable[tuple[Any, Any]], read: Callable[[Any, Any], ColumnCells]) -> Batch:
+        chosen = ((name, each) for name, each in pairs if columns is None or str(name) in columns)
+        found = _named([(name, read(each, name)) for name, each in chosen])
+        if absent := [name for name in columns or () if name not in found]:
+            raise ValueError(f"the table has no column {absent[0]!r}")
+        return found
+
     library = type(X).__module__.partition(".")[0]
     if hasattr(X, "tocsr"):
         raise TypeError("sparse input is not supported: a table is dense, X.toarray()")
     if isinstance(X, Mapping):
-        return _named([(name, _read_array(np.asarray(values), None, name)) for name, values in X.items()])
+        return named(X.items(), lambda values, name: _read_array(np.asarray(values), None, name))
     if library in ("numpy", "builtins"):
         return _read_matrix(X)
     if library == "pyarrow" or (hasattr(X, "__arrow_c_stream__") and library not in ("pandas", "polars")):
         import pyarrow as pa
 
         table = pa.table(X)
-        return _named([(name, _read_arrow(table.column(j), name)) for j, name in enumerate(table.schema.names)])
+        return named(zip(table.schema.names, table.columns, strict=True), _read_arrow)
     import narwhals.stable.v2 as nw
 
     if library == "pandas" and hasattr(X, "columns"):  # narwhals refuses names that repeat
-        series = [(X.columns[j], X.iloc[:, j]) for j in range(X.shape[1])]
-        return _named([(name, _read_series(nw.from_native(each, series_only=True), name)) for name, each in series])
+        series = ((X.columns[j], X.iloc[:, j]) for j in range(X.shape[1]))
+        return named(series, lambda each, name: _read_series(nw.from_native(each, series_only=True), name))
     frame = nw.from_native(X, pass_through=True)
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
     if not isinstance(frame, nw.DataFrame):
         return _read_matrix(X)
-    return _named([(name, _read_series(frame[:, j], name)) for j, name in enumerate(frame.columns)])
+    return named(((name, frame[:, j]) for j, name in enumerate(frame.columns)), _read_series)
 
 
 def _read_matrix(X: Any) -> Batch:
