@@ -14,7 +14,7 @@ from scipy.stats import ks_2samp
 from sklearn.mixture import GaussianMixture
 
 from gaussmix.density.estimator import GMMExpansion
-from gaussmix.latents._parts import _expansions, parts_of_clusters
+from gaussmix.latents._parts import VARIANCE_ROWS, _expansions, parts_of_clusters
 from gaussmix.latents.expansion import COUPLINGS, Coupling, ExpansionSampler
 
 
@@ -164,17 +164,20 @@ def test_a_cluster_of_one_row() -> None:
     assert np.isfinite(with_twins.sample(100, random_state=0)).all()
 
 
-def test_shrunk_covariances_are_those_of_the_formula() -> None:
+def test_axes_and_variances_are_those_of_the_formulas() -> None:
     rng = np.random.default_rng(0)
-    rows, cluster = rng.standard_normal((9, 3)), np.array([0, 0, 0, 0, 1, 1, 1, 2, 2])
-    own = [rows[cluster == k] for k in range(3)]
-    scatters = [(each - each.mean(0)).T @ (each - each.mean(0)) for each in own]
+    rows, cluster = rng.standard_normal((90, 3)) * [3.0, 1.0, 0.3], np.arange(90) % 3
+    own = [rows[cluster == k] - rows[cluster == k].mean(0) for k in range(3)]
+    within = sum(each.T @ each for each in own) / 87
     terms = list(parts_of_clusters(rows, cluster, GMMExpansion("histogram", bounds=None), 5.0))
-    for term, each, scatter in zip(terms, own, scatters, strict=True):
-        expected = (scatter + 5 * sum(scatters) / 6) / (len(each) - 1 + 5)
-        variances = np.array([marginal.var() for marginal in term.marginals])
-        found = term.axes * variances @ term.axes.T
-        np.testing.assert_allclose(found, expected, rtol=0.1, atol=0.1 * np.trace(expected))
+    for term, each in zip(terms, own, strict=True):
+        shrunk = (each.T @ each + 5 * within) / (len(each) - 1 + 5)
+        turned = term.axes.T @ shrunk @ term.axes
+        np.testing.assert_allclose(turned, np.diag(np.diag(turned)), atol=1e-12)
+        total = ((each @ term.axes) ** 2).sum(0) + VARIANCE_ROWS * np.diag(turned)
+        expected = total / (len(each) - 1 + VARIANCE_ROWS)
+        # a guard and a bandwidth add a little
+        assert [marginal.var() for marginal in term.marginals] == pytest.approx(expected.tolist(), rel=0.1)
 
 
 def test_damaged_and_foreign_files(tmp_path: Path) -> None:

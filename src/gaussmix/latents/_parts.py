@@ -7,8 +7,10 @@ The covariance of a cluster of n rows with scatter C about its centre is shrunk 
     S_k = (C_k + s S) / (n_k - 1 + s),     S = sum_k C_k / sum_k (n_k - 1)
 
 as if s rows of S had been seen with it (the mean of an inverse Wishart prior; Friedman 1989 for discriminants): its
-axes are those of S_k, and the expansions of its scores have the variances of S_k. The expansions' shapes are its own
-from twice as many rows as dimensions on; smaller clusters take those of the scores of all, in standard units.
+axes are those of S_k. The variance along an axis is one number, which few rows tell: it is that of its own scores, with
+`VARIANCE_ROWS` rows' worth of S_k's. All variances of S_k would spread what is drawn more than the rows are. The
+expansions' shapes are its own from twice as many rows as dimensions on; smaller clusters take those of the scores of
+all, in standard units.
 Directions without variance hold a point: they are drawn as it, and a row off it has log-density minus infinity; the
 density is that of the other directions.
 
@@ -35,6 +37,7 @@ from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.rules import histogram_weights
 from gaussmix.density.standard_units import GUARD_POINTS
 
+VARIANCE_ROWS = 4
 OWN_SHAPES = 2  # a cluster has expansions of its own from this many rows a dimension
 _FLAT = 1e-12  # share of the largest variance below which a direction holds a point
 _QUANTILES = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)  # as `gaussmix.density.binning.summarise`
@@ -111,8 +114,9 @@ def parts_of_clusters(
     for k, covariance in enumerate(clusters.covariances(shrinkage)):
         found, vectors = np.linalg.eigh(covariance)
         axes.append(np.ascontiguousarray(vectors[:, ::-1]))
-        variances.append(found[::-1])
-        scores.append(clusters.centred(k) @ axes[k] / np.sqrt(found[::-1]))
+        own, freedom = clusters.centred(k) @ axes[k], clusters.sizes[k] - 1
+        variances.append(((own**2).sum(0) + VARIANCE_ROWS * found[::-1]) / (freedom + VARIANCE_ROWS))
+        scores.append(own / np.sqrt(found[::-1]))
     shared = np.concatenate(scores)
     for k, size in enumerate(clusters.sizes):
         shape = shared if small[k] else scores[k]
