@@ -22,10 +22,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gaussmix import __version__
 from gaussmix._files import whole_file
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PAGES = Path(__file__).parent / "pages"
@@ -87,11 +90,22 @@ def write_pictures(name: str, figures: Mapping[str, Figure], out: Path) -> list[
     paths = []
     for suffix, figure in figures.items():
         path = out / "docs" / "reproduction" / f"{name}{suffix}.png"
+        for axes in figure.axes:
+            if not _shows_anything(axes):
+                axes.text(0.5, 0.5, "not run yet", transform=axes.transAxes, ha="center", va="center", color="#777777")
         save_figure(figure, path, dpi=110)
         if path.stat().st_size > _LARGE:
             _give_palette(path)
         paths.append(path)
     return paths
+
+
+def _shows_anything(axes: Axes) -> bool:
+    """Whether there is more than lines across: pictures, shapes, texts, or a line with a finite point."""
+    if axes.images or axes.patches or axes.collections or axes.texts or not axes.axison:
+        return True
+    drawn = (line for line in axes.lines if line.get_transform() == axes.transData)
+    return any(np.isfinite(np.asarray(line.get_ydata(), float)).any() for line in drawn)
 
 
 def write_page(name: str, out: Path) -> Path:

@@ -178,7 +178,7 @@ def draw(measured: Measured) -> dict[str, Figure]:
             FaceBlock("", beside, columns=("mean", "spread")),
         ),
         "-pairings": draw_faces(
-            "One Z a row, one noise a column, by how Z was paired to images in training",
+            "One Z a row, one noise a column",
             *(FaceBlock(_TITLES[name], each) for name, each in measured.seen["pairings"].items()),
         ),
     }
