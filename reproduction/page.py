@@ -101,11 +101,9 @@ def write_pictures(name: str, figures: Mapping[str, Figure], out: Path) -> list[
 
 
 def _shows_anything(axes: Axes) -> bool:
-    """Whether there is more than lines across: pictures, shapes, texts, or a line with a finite point."""
-    if axes.images or axes.patches or axes.collections or axes.texts or not axes.axison:
-        return True
-    drawn = (line for line in axes.lines if line.get_transform() == axes.transData)
-    return any(np.isfinite(np.asarray(line.get_ydata(), float)).any() for line in drawn)
+    """Whether there is more in it than lines across, which have limits in one direction alone."""
+    limits = np.asarray(axes.dataLim.extents)
+    return bool(axes.texts) or not axes.axison or bool(np.isfinite(limits).all())
 
 
 def write_page(name: str, out: Path) -> Path:

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from reproduction.__main__ import NAMES, find, main, reproduce, title
 from reproduction.expansion import tables
-from reproduction.page import PAGES, fill, look_up, page_of
+from reproduction.page import PAGES, fill, look_up, page_of, write_pictures
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {
@@ -194,3 +195,15 @@ def test_algorithm2_reproduces(table: Any) -> None:
     assert (np.abs(ours["mean"] - paper) <= 0.1 * paper + 2 * ours["standard_error"]).all()
     assert measured.ours["auto"]["mean"][0] < paper.min()
     assert math.isclose(measured.ours["auto"]["worst"], abs(measured.ours["auto"]["share_of_paper"][0] - 1))
+
+
+def test_an_empty_picture_says_so(tmp_path: Path) -> None:
+    figure = Figure()
+    empty, of_nan, full = figure.subplots(1, 3)
+    for axes in (empty, of_nan, full):
+        axes.axhline(0.5)
+    of_nan.plot([1, 2], [math.nan, math.nan])
+    full.plot([1, 2], [3, 4])
+    write_pictures("some", {"": figure}, tmp_path)
+    said = [[text.get_text() for text in axes.texts] for axes in (empty, of_nan, full)]
+    assert said == [["not run yet"], ["not run yet"], []]
