@@ -43,7 +43,7 @@ from torch.nn import functional
 
 from gaussmix.diffusion.codec import PatchCodec
 from gaussmix.diffusion.precondition import Known, LinearPreconditioner
-from gaussmix.diffusion.unet import ClassifierPass, ConditionConfig, check_choice
+from gaussmix.diffusion.unet import ClassifierPass, ConditionConfig, check_choice, checked_head
 
 _FREQUENCIES, _HIGHEST = 32, 100.0  # of the embedding of the angle
 
@@ -232,10 +232,7 @@ class AttributeTransformer(ModelMixin, ConfigMixin):
         ValueError
             Without a classifier, and for half a condition.
         """
-        if self.head is None:
-            raise ValueError("the model has no classifier; train one with --classifier-weight 0.1")
-        if (attribute_latents is None) != (attributes is None):
-            raise ValueError("a condition has attribute_latents and attributes; give both or neither")
+        checked_head(self.head, attribute_latents, attributes)
         dropped = None
         if attribute_latents is None or attributes is None:
             count, latents = len(sample), self.latent_distribution

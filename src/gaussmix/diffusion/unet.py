@@ -101,6 +101,15 @@ class _Shown:
     bias: Tensor | None = None
 
 
+def checked_head(head: nn.Module | None, latents: Tensor | None, attributes: Tensor | None) -> nn.Module:
+    """The classifier. Raises ValueError without one, and for half a condition."""
+    if head is None:
+        raise ValueError("the model has no classifier; train one with --classifier-weight 0.1")
+    if (latents is None) != (attributes is None):
+        raise ValueError("a condition has attribute_latents and attributes; give both or neither")
+    return head
+
+
 class AttributeUNet(ModelMixin, ConfigMixin):
     """The denoising network.
 
@@ -339,16 +348,12 @@ class AttributeUNet(ModelMixin, ConfigMixin):
         ValueError
             Without a classifier, and for half a condition.
         """
-        if self.head is None:
-            raise ValueError("the model has no classifier; train one with --classifier-weight 0.1")
-        time = self._time(sample, timestep)
-        if attribute_latents is not None and attributes is not None:
-            shown = self._condition(time, attribute_latents, attributes)
-        elif attribute_latents is None and attributes is None:
+        head, time = checked_head(self.head, attribute_latents, attributes), self._time(sample, timestep)
+        if attribute_latents is None or attributes is None:
             shown = self._dropped_condition(time)
         else:
-            raise ValueError("a condition has attribute_latents and attributes; give both or neither")
-        return self.head(self._way_down(sample, time, shown)[0])
+            shown = self._condition(time, attribute_latents, attributes)
+        return head(self._way_down(sample, time, shown)[0])
 
     def _condition(self, time: Tensor, latents: Tensor, attributes: Tensor, dropped: Tensor | None = None) -> _Shown:
         gate = attributes.to(latents.dtype)
