@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -220,6 +221,63 @@ def test_numbers_can_be_named_as_categories() -> None:
     assert model.report_.crps < 0.2 * model.report_.crps_marginal
     with pytest.raises(ValueError, match="categorical_features names 3"):
         ConditionalGMMExpansion(categorical_features=[3]).fit(X, y)
+
+
+class OnDask(LinearRegression):
+    """Takes Dask's arrays alone and answers with one, as those of ``lightgbm.dask`` do."""
+
+    __module__ = "tests.dask"
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> OnDask:
+        assert {type(each).__module__ for each in (X, y)} == {"dask.array.core"}
+        assert X.numblocks[1] == 1
+        return super().fit(X.compute(), y.compute(), sample_weight)
+
+    def predict(self, X: Any) -> Any:
+        return X.map_blocks(super().predict, drop_axis=1, meta=np.empty(0))
+
+
+def test_a_regressor_that_runs_on_dask_is_given_its_arrays() -> None:
+    pytest.importorskip("dask.array")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    y = X @ [1.0, -2.0] + rng.normal(size=300)
+    plain, on_dask = (
+        ConditionalGMMExpansion("fast", regressor=each, random_state=0).fit(X, y)
+        for each in (LinearRegression(), OnDask())
+    )
+    np.testing.assert_allclose(on_dask.predict(X), plain.predict(X), rtol=1e-9)
+
+
+@pytest.mark.skipif(find_spec("skpro") is not None, reason="skpro is there")
+def test_without_skpro_there_is_no_predict_proba() -> None:
+    assert not hasattr(ConditionalGMMExpansion("fast"), "predict_proba")
+
+
+def test_distributions_as_skpros() -> None:
+    pytest.importorskip("skpro")
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=300)}, index=np.arange(300) * 2)
+    y = pd.Series(X["a"] + rng.normal(size=300), name="price")
+    model = ConditionalGMMExpansion("fast", random_state=0).fit(X, y)
+    X = X.iloc[:7]
+    law, ours = model.predict_proba(X), model.predict_distribution(X)
+    assert law.shape == (7, 1)
+    assert list(law.columns) == ["price"]
+    for name in ("pdf", "log_pdf", "cdf"):
+        told = getattr(law, name)(np.full((7, 1), 0.3))
+        np.testing.assert_allclose(told.to_numpy()[:, 0], getattr(ours, name.replace("log_pdf", "logpdf"))(0.3))
+        assert told.index.equals(X.index)
+    np.testing.assert_allclose(law.ppf(0.2).to_numpy()[:, 0], ours.ppf(0.2))
+    np.testing.assert_allclose(law.mean().to_numpy()[:, 0], ours.mean())
+    np.testing.assert_allclose(law.var().to_numpy()[:, 0], ours.var())
+    np.testing.assert_allclose(law.iloc[[2, 4]].mean().to_numpy()[:, 0], ours.mean()[[2, 4]])
+    np.testing.assert_allclose(law.loc[[4]].quantile([0.1, 0.9]).to_numpy(), ours[2:3].ppf([0.1, 0.9]))
+    drawn = law.sample(400).to_numpy().reshape(400, 7)
+    assert np.abs(drawn.mean(0) - ours.mean()).max() < 5 * ours.std().max() / 20
+    assert law.sample().shape == (7, 1)
 
 
 def test_any_regressor_becomes_distributional(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from gaussmix._progress import progress_bar
@@ -216,6 +218,23 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         if n_samples < 1:
             raise ValueError(f"n_samples is {n_samples}; it must be at least 1")
         return self.predict_distribution(X).rvs(n_samples, random_state=random_state)
+
+    @available_if(lambda self: find_spec("skpro") is not None)
+    def predict_proba(self, X: Any) -> Any:
+        """Return the distributions at X (N, D) as a distribution of skpro, (N, 1), where skpro is installed.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D)
+            The rows; a pandas table's index is kept.
+        """
+        import pandas as pd
+
+        from gaussmix.conditional._skpro import distribution_class
+
+        name = 0 if self.target_name_ is None else self.target_name_
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        return distribution_class()(self.predict_distribution(X), index, pd.Index([name]))
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean log-density (log-probability on a lattice or a point mass) of y at X, in nats.

@@ -51,6 +51,7 @@ _FAST_ROUNDS, _FAST_RATE = 140, 0.2
 _TREES = 150
 _SEEN = 0.8  # share of the rows that a tree learns from
 MOST_TREE_ROWS = 20_000
+_BLOCKS = 8  # of the rows, for a regressor that runs on Dask
 
 
 @dataclass
@@ -65,12 +66,27 @@ class InUnits:
         """A clone, fitted; of a pipeline the last step learns with the weights."""
         model: Any = clone(self.regressor)
         name = f"{model.steps[-1][0]}__sample_weight" if isinstance(model, Pipeline) else "sample_weight"
-        weights = {} if weight is None else {name: weight}
-        return InUnits(model.fit(X, y * self.spread + self.center, **weights), self.center, self.spread)
+        ready = partial(_on_dask, like=X) if _runs_on_dask(model) else np.asarray
+        weights = {} if weight is None else {name: ready(weight)}
+        return InUnits(model.fit(ready(X), ready(y * self.spread + self.center), **weights), self.center, self.spread)
 
     def predict(self, X: FloatArray) -> FloatArray:
         """Standard units, (N,)."""
-        return (np.asarray(self.regressor.predict(X), np.float64).reshape(-1) - self.center) / self.spread
+        found = self.regressor.predict(_on_dask(X, like=X) if _runs_on_dask(self.regressor) else X)
+        return (np.asarray(found, np.float64).reshape(-1) - self.center) / self.spread  # a Dask array computes here
+
+
+def _runs_on_dask(regressor: Any) -> bool:
+    """Whether it takes Dask's arrays alone, as those of ``lightgbm.dask`` and ``xgboost.dask`` do."""
+    return "dask" in type(regressor).__module__.split(".")
+
+
+def _on_dask(values: FloatArray, like: FloatArray) -> Any:
+    """Rows as a Dask array, in blocks as those of ``like``, whole rows each."""
+    import dask.array
+
+    rows = max(1, math.ceil(len(like) / _BLOCKS))
+    return dask.array.from_array(values, chunks=(rows, *values.shape[1:]))  # pyright: ignore
 
 
 @dataclass(frozen=True)
