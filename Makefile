@@ -10,13 +10,14 @@ DEMO := runs/demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint bench campaign clean
+.PHONY: help demo test lint bench model campaign clean
 
 help:
 	@echo "make demo    a density, faces on request, a model trained from nothing, digits ($(DEMO)/index.html)"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff, pyright, and numpydoc on the public names"
 	@echo "make bench   run every script in benchmarks/"
+	@echo "make model   train, pack and judge the model in the package again: an hour and a half of a core"
 	@echo "make campaign MINUTES=30   damage files, have every reader read them, and add to a table of how that ended"
 	@echo "make clean   remove .venv and the tools' caches; runs/ stays"
 
@@ -34,6 +35,9 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+model: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.built_in
 
 MINUTES ?= 30
 campaign: $(VENV)/.installed-dev

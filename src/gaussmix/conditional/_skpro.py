@@ -1,6 +1,7 @@
 """A distribution a row as skpro has it: indexed like a pandas table of one column.
 
-skpro and pandas are loaded when one is asked for. skpro checks, aligns and names what goes in and comes out; the numbers are those of `ConditionalMixture`.
+skpro and pandas are loaded when one is asked for. skpro checks, aligns and names what goes in and comes out; the
+numbers are those of `ConditionalMixture`.
 """
 
 from __future__ import annotations
