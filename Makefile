@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | campaign | clean. Every target sets up what it needs in .venv.
+# make demo | studio | test | lint | bench | campaign | clean. Every target sets up what it needs in .venv.
 # Another interpreter: make test PYTHON=python3.12
 
 PYTHON ?= python3
@@ -10,10 +10,11 @@ DEMO := runs/demo
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint bench model campaign clean
+.PHONY: help demo studio test lint bench model campaign clean
 
 help:
 	@echo "make demo    a density, faces on request, a model trained from nothing, digits ($(DEMO)/index.html)"
+	@echo "make studio  the same on a page in your browser: look, click, drop files on it"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff, pyright, and numpydoc on the public names"
 	@echo "make bench   run every script in benchmarks/"
@@ -23,6 +24,9 @@ help:
 
 demo: $(VENV)/.installed
 	$(BIN)/gaussmix demo --output $(DEMO)
+
+studio: $(VENV)/.installed
+	$(BIN)/gaussmix studio
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

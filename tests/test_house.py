@@ -41,6 +41,7 @@ HEAVY = {
     "narwhals",
     "dask",
     "python_avatars",
+    "nicegui",
 }
 
 # Lowest first: a module imports from its own layer and from those before it.

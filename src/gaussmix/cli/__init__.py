@@ -26,6 +26,7 @@ import tyro
 
 from gaussmix.cli._flags import CommandError, find_mistake, one_line
 from gaussmix.cli.demo import RunDemo
+from gaussmix.cli.studio import OpenStudio
 from gaussmix.cli.warmup import CompileLoops
 
 __all__ = ["GROUPS", "main", "parse"]
@@ -201,7 +202,7 @@ def _commands(words: list[str], groups: Collection[str]) -> dict[str, Any]:
         group: importlib.import_module(f"gaussmix.cli.{group}").commands(words) if group in groups else _Elsewhere
         for group in GROUPS
     }
-    return {**loaded, "demo": RunDemo, "warmup": CompileLoops, "completion": PrintCompletion}
+    return {**loaded, "studio": OpenStudio, "demo": RunDemo, "warmup": CompileLoops, "completion": PrintCompletion}
 
 
 def _parse_with_tyro(commands: Mapping[str, Any], words: list[str]) -> Any:
