@@ -29,7 +29,7 @@ from gaussmix.studio.layout import PAGES, Page, build_page
 from gaussmix.studio.session import MOST_BYTES, Session, Settings, Studio
 from gaussmix.studio.work import Progress
 
-CSV = b"price,name\n1.5,a\n2.5,b\n3.5,c\n" * 50
+CSV = b"price,name\n" + b"".join(b"%d.25,a\n" % (i % 37) for i in range(200))
 
 
 @dataclass
@@ -270,7 +270,8 @@ def test_charts_of_other_columns(tmp_path: Path, kind: str, marks: str) -> None:
 
 
 def test_the_page_loads_no_torch() -> None:
-    code = "import sys, gaussmix.studio.layout, gaussmix.studio.server, gaussmix.studio.densities; print('torch' in sys.modules)"
+    modules = ["gaussmix.studio.server", *(page.module for page in PAGES)]
+    code = f"import sys, {', '.join(modules)}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "False\n"
 

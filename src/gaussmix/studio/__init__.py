@@ -16,7 +16,8 @@ It composes what the rooms above have and holds no science. What a page (a tab) 
 - ``with parts.saying(session, where):`` around a handler makes a sentence of an error; `parts.tell` says one.
 - ``parts.drop_files(session, on_file, suffixes=..., about=...)`` takes files; ``on_file`` gets a `KeptFile`.
 - ``parts.chart(options, about)`` is a chart that is drawn in the browser, in the house's colours, ``parts.INK`` and so
-  on; ``parts.card(title)`` a part of a page, ``parts.columns()`` controls beside what they control.
+  on; ``parts.Slider`` one that keys move; ``parts.card(title)`` a part of a page, ``parts.columns()`` controls beside
+  what they control.
 - Text goes through ``ui.label`` or ``.text``, which escape it; never a name, of a column, a file or a class, into
   ``ui.html`` or ``ui.markdown``. Every control has words (a label, or ``aria-label``), every chart a sentence.
 """

@@ -286,11 +286,7 @@ class Densities:
         low, middle, high = (found.said(float(x)) for x in law.ppf([0.05, 0.5, 0.95]))
         about = f"Density of {found.column}: {middle} in the middle, 90 % from {low} to {high}"
         self._chart = parts.chart(density_chart(found), about)
-        with ui.row().classes("gm-row gm-wide"):
-            self._share = ui.slider(min=0.001, max=0.999, step=0.001, value=0.5).props(
-                'aria-label="Share below the line"'
-            )
-            self._share.on("update:model-value", lambda: self._read(self._share.value), throttle=0.05)
+        self._share = parts.Slider("Share below the line", 0.001, 0.999, step=0.001, value=0.5, on_move=self._read)
         with ui.row().classes("gm-readout"):
             with ui.column():
                 self._number = ui.label(middle).classes("gm-number")
@@ -318,7 +314,7 @@ class Densities:
             with parts.saying(self.session, self._result):
                 x = self.found.quantity.parse(self._value.value)
                 share = float(self.found.law.cdf(x))
-                self._share.set_value(min(max(share, 0.001), 0.999))
+                self._share.set_value(share)
                 self._place(share, x)
 
     def _place(self, share: float, x: float) -> None:

@@ -16,7 +16,23 @@ from nicegui import events, ui
 from gaussmix.studio.session import MOST_BYTES, KeptFile, Session
 from gaussmix.studio.work import CancelledWorkError, Job
 
-__all__ = ["BARS", "BLUE", "INK", "LINES", "ORANGE", "card", "chart", "columns", "drop_files", "run", "saying", "tell"]
+__all__ = [
+    "BARS",
+    "BLUE",
+    "INK",
+    "LINES",
+    "ORANGE",
+    "TABLES",
+    "Slider",
+    "card",
+    "chart",
+    "columns",
+    "drop_files",
+    "hush",
+    "run",
+    "saying",
+    "tell",
+]
 
 INK, FAINT, LINES, SURFACE = "var(--ink)", "var(--ink-soft)", "var(--line)", "var(--surface)"
 BLUE, ORANGE, BARS = "var(--blue)", "var(--orange)", "var(--bars)"
@@ -244,6 +260,42 @@ def card(title: str = "") -> ui.column:
         with around:
             ui.label(title).classes("gm-heading").props("role=heading aria-level=2")
     return around
+
+
+class Slider(ui.element):
+    """A slider, the browser's own: it can be focused, has a name, and takes Home, End and the arrows.
+
+    Parameters
+    ----------
+    name : str
+        What it moves, for those who do not see it.
+    low, high, step : float
+        Where it may stand.
+    value : float
+        Where it stands.
+    on_move : callable
+        Called with the value while it moves, at most twenty times a second, and where it stops.
+    """
+
+    def __init__(
+        self, name: str, low: float, high: float, *, step: float, value: float, on_move: Callable[[float], Any]
+    ):
+        super().__init__("input")
+        self.classes("gm-slider")
+        self.value = value
+        self.props["type"], self.props["aria-label"] = "range", name
+        self.props["min"], self.props["max"], self.props["step"], self.props["value"] = low, high, step, value
+
+        def moved(event: events.GenericEventArguments) -> Any:
+            self.value = float(event.args)
+            return on_move(self.value)
+
+        self.on("input", moved, throttle=0.05, js_handler="(event) => emit(event.target.valueAsNumber)")
+
+    def set_value(self, value: float) -> None:
+        """Move it, without a call of ``on_move``; a value beyond the ends stands at the end."""
+        self.value = min(max(value, self.props["min"]), self.props["max"])
+        self.props["value"] = self.value
 
 
 def chart(options: Mapping[str, Any], about: str, **handlers: Any) -> ui.echart:

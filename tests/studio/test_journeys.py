@@ -1,0 +1,102 @@
+"""Journeys through the page in Chromium, as somebody makes them; skipped where there is none.
+
+``STUDIO_PICTURES=folder`` keeps a picture of where each ends.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("nicegui", reason="the studio is an extra: pip install 'gaussmix[studio]'")
+playwright = pytest.importorskip("playwright.sync_api", reason="journeys need playwright")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="journeys need Chromium: apt-get install chromium")
+WAIT = 20_000  # milliseconds; of a busy machine
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a studio that runs; ends it with Ctrl-C, after which nothing is left."""
+    folder = tmp_path_factory.mktemp("temporary")
+    command = [sys.executable, "-m", "gaussmix", "studio", "--no-open"]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            found = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", said)
+            assert found, said
+            yield found[0]
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "stopped" in errors
+    assert "Traceback" not in errors
+    assert list(folder.glob("gaussmix-studio-*")) == []
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[(1200, "light"), (390, "dark")], ids=["desk", "phone"])
+def page(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterator[Any]:
+    """A page of the studio, which asks nobody else for anything, and has no errors."""
+    width, scheme = request.param
+    context = browser.new_context(viewport={"width": width, "height": 850}, color_scheme=scheme)
+    page, wrong = context.new_page(), []
+    page.set_default_timeout(WAIT)
+    here = address.partition("/?")[0].removeprefix("http:")
+    page.on("request", lambda asked: None if here in asked.url or asked.url.startswith(("data:", "blob:"))
+            else wrong.append(asked.url))  # fmt: skip
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.goto(address)
+    yield page
+    if pictures := os.environ.get("STUDIO_PICTURES"):
+        page.screenshot(path=Path(pictures) / f"{request.node.name}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.documentElement.lang").startswith("en")
+    context.close()
+    assert wrong == []
+
+
+def test_drop_a_file_and_read_a_quantile(page: Any, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).gamma(3.0, 2.0, 3000)
+    table = tmp_path / "waits.csv"
+    np.savetxt(table, values, header="wait", comments="")
+    page.locator("input[type=file]").set_input_files(table)
+    number = page.locator(".gm-number")
+    number.wait_for()
+    assert abs(float(number.inner_text()) - np.median(values)) < 0.1
+    assert "token" not in page.url
+    slider = page.get_by_role("slider")
+    slider.focus()
+    slider.press("End")  # with the keyboard alone
+    page.get_by_text("99.9% of wait are at most").wait_for()
+    assert abs(float(number.inner_text()) - np.quantile(values, 0.999)) < 4
+    page.get_by_label("What share is at most").fill("5")
+    page.get_by_label("What share is at most").press("Enter")
+    share = np.mean(values <= 5)
+    said = page.get_by_text(re.compile(r"^[\d.]+% of wait are at most 5$"))
+    said.wait_for()
+    assert abs(float(said.inner_text().partition("%")[0]) / 100 - share) < 0.02
