@@ -785,6 +785,7 @@ OPENERS = {
 """Names of functions and methods that read files; ``loads`` of pickles only."""
 
 EXEMPT: dict[str, str] = {
+    "gaussmix.studio.layout:build_page": "the package's own style sheet",
     "gaussmix._compiled:_Cache": "compiled code of our own, with a hash before it; unpickled only if that fits",
     "gaussmix._files:TensorRecord": "its classes are registered: mixture, counts",
     "gaussmix._files:tensors_of": "what `read_tensors` reads, which is registered",

@@ -11,6 +11,7 @@ import threading
 import types
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ def test_a_job_on_the_page(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> N
 
         with parts.card("A card") as where:
             for name in gates:
-                ui.button(f"Start {name}", on_click=lambda name=name: start(name))
+                ui.button(f"Start {name}").on_click(partial(start, name))
 
     module: Any = types.ModuleType("gaussmix.studio.made_for_a_test")
     module.build = build

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gaussmix.density.mixture import GaussianMixture1D
-    from gaussmix.studio.work import Progress
 
-__all__ = ["Densities", "Learnt", "Table", "build", "columns_of", "learn"]
+__all__ = ["Densities", "LearntColumn", "Table", "build", "columns_of", "learn"]
 
 EXAMPLES = {"Tumours": "breast_cancer", "Wines": "wine", "Diabetes": "diabetes"}
 """Data sets of scikit-learn that need no download, by what people call them."""
@@ -49,7 +48,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class LearntColumn:
     """A column's density."""
 
     column: str
@@ -95,7 +94,7 @@ def load_example(name: str) -> dict[str, FloatArray]:
     return {str(column): data.data[:, j] for j, column in enumerate(data.feature_names)}
 
 
-def learn(source: Path | str, column: str, *, progress: Progress) -> Learnt:
+def learn(source: Path | str, column: str, *, progress: Callable[..., None]) -> LearntColumn:
     """Learn the density of a column, in batches; for a job.
 
     Parameters
@@ -104,8 +103,8 @@ def learn(source: Path | str, column: str, *, progress: Progress) -> Learnt:
         A file, or one of `EXAMPLES`' data sets.
     column : str
         Its name.
-    progress : Progress
-        Told how much is read.
+    progress : callable
+        Told how much is read; see `gaussmix.studio.work.Progress`.
     """
     model = DensityModel(nan_policy="omit", n_jobs=1)
     if isinstance(source, str):
@@ -123,13 +122,13 @@ def learn(source: Path | str, column: str, *, progress: Progress) -> Learnt:
         model.quantities_ = (quantity,)
     progress(1.0, "finding the density")
     _ = model.reports_
-    return Learnt(column, model)
+    return LearntColumn(column, model)
 
 
 # -- the picture
 
 
-def density_chart(found: Learnt) -> dict[str, Any]:
+def density_chart(found: LearntColumn) -> dict[str, Any]:
     """Return ECharts' options: histogram, density, point masses or probabilities."""
     law, counts, quantity = found.law, found.model.counts_[0], found.quantity
     low, high = span(law)
@@ -170,7 +169,7 @@ def density_chart(found: Learnt) -> dict[str, Any]:
     }
 
 
-def reading(found: Learnt, share: float, x: float) -> list[dict[str, Any]]:
+def reading(found: LearntColumn, share: float, x: float) -> list[dict[str, Any]]:
     """Return the two series that say what lies at most at x: the area below the density, and a line."""
     law, to_axis = found.law, _to_axis(found.quantity)
     area: list[list[float]] = []
@@ -225,7 +224,7 @@ class Densities:
         self.session = session
         self.tables: list[Table] = []
         self.table: Table | None = None
-        self.found: Learnt | None = None
+        self.found: LearntColumn | None = None
         with parts.columns() as (side, main):
             with side:
                 with parts.card("A table") as self._choice:
@@ -279,7 +278,7 @@ class Densities:
             with self._result:
                 self._show(table, found)
 
-    def _show(self, table: Table, found: Learnt) -> None:
+    def _show(self, table: Table, found: LearntColumn) -> None:
         law = found.law
         ui.label(found.column).classes("gm-title").props("role=heading aria-level=2")
         ui.label(table.name).classes("gm-soft")

@@ -62,7 +62,7 @@ def build_page(studio: Studio, tab: str = "", pages: tuple[Page, ...] = PAGES) -
         with ui.row().classes("gm-brand"):
             ui.html(_MARK, sanitize=False)
             ui.label("gaussmix studio").props("role=heading aria-level=1")
-        with ui.tabs(value=first.name).classes("gm-tabs").props("no-caps mobile-arrows outside-arrows") as tabs:
+        with ui.tabs().classes("gm-tabs").props("no-caps mobile-arrows outside-arrows") as tabs:
             for page in pages:
                 ui.tab(page.name, page.title)
         _add_switch()
@@ -79,7 +79,7 @@ def build_page(studio: Studio, tab: str = "", pages: tuple[Page, ...] = PAGES) -
             opened.add(name)
             await _fill(session, panels[name], next(page for page in pages if page.name == name))
 
-    tabs.on_value_change(lambda event: open_tab(event.value))
+    tabs.on_value_change(lambda event: open_tab(str(event.value)))
     ui.timer(0.0, lambda: open_tab(first.name), once=True)
     return session
 

@@ -110,7 +110,7 @@ async def run(
     title: str,
     function: Callable[..., Any],
     *args: Any,
-    on_value: Callable[[Any], None] | None = None,
+    on_value: Callable[[Any], Any] | None = None,
     **options: Any,
 ) -> Any:
     """Run ``function(*args, progress=..., **options)`` in the line of jobs, and show in ``where`` how it gets on.

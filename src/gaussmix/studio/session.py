@@ -63,7 +63,21 @@ class KeptFile:
 
 @dataclass
 class Studio:
-    """What all sessions share: the settings, one line of work, a folder for their files."""
+    """What all sessions share: the settings, one line of work, a folder for their files.
+
+    Parameters
+    ----------
+    settings : Settings
+        What the command line asks for.
+    work : WorkQueue
+        Where long work is done.
+    folder : Path
+        Of the sessions' files; it is removed in the end.
+    sessions : set of Session
+        Those that are open.
+    shared : dict
+        What `once` has made.
+    """
 
     settings: Settings = field(default_factory=Settings)
     work: WorkQueue = field(default_factory=WorkQueue)
@@ -78,9 +92,16 @@ class Studio:
         return session
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """Return what ``make`` has made for ``key``, once for all sessions, such as a model; call it in a job.
+        """Return what ``make`` has made for ``key``, once for all sessions, such as a model; to be called in a job.
 
         With one worker two jobs never make the same; with more of them the last one stays.
+
+        Parameters
+        ----------
+        key : hashable
+            What it is, such as ("faces", folder).
+        make : callable
+            Makes it.
         """
         if key not in self.shared:
             self.shared[key] = make()
@@ -97,10 +118,13 @@ class Studio:
 class Session:
     """One open page: its files and its jobs.
 
-    Attributes
+    Parameters
     ----------
     studio : Studio
         What it shares with the others.
+
+    Attributes
+    ----------
     files : list of KeptFile
         What was dropped on the page, and what the command line named.
     closed : bool

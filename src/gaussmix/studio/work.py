@@ -92,12 +92,12 @@ class Job:
         Called with the job, in the event loop, whenever any of these changes.
     """
 
-    def __init__(self, title: str, owner: Hashable, seconds: float, on_value: Callable[[Any], None] | None):
+    def __init__(self, title: str, owner: Hashable, seconds: float, on_value: Callable[[Any], Any] | None):
         self.title, self.owner, self.seconds = title, owner, seconds
         self.state: State = "waiting"
         self.before, self.note = 0, ""
         self.share: float | None = None
-        self.listeners: list[Callable[[Job], None]] = []
+        self.listeners: list[Callable[[Job], Any]] = []
         self.stopping = threading.Event()
         self._on_value = on_value
         self._result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -159,7 +159,7 @@ class WorkQueue:
         owner: Hashable,
         function: Callable[..., Any],
         *args: Any,
-        on_value: Callable[[Any], None] | None = None,
+        on_value: Callable[[Any], Any] | None = None,
         seconds: float = _SECONDS,
         **options: Any,
     ) -> Job:
