@@ -250,16 +250,21 @@ class ArrowFile(TableFile):
                 yield [arrow_values(c) if is_readable(c.type) else _objects(c) for c in columns], done
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.label}, column {said}, after row {done}: {shown(str(error), 400)}") from error
+        finally:
+            pa.default_memory_pool().release_unused()
 
     def _record_batches(self, chosen: Sequence[int], batch_rows: int) -> Iterator[Any]:
+        import pyarrow as pa
+
         if self._kind == "parquet":
             import pyarrow.parquet as pq
 
             # buffered, so that a row group need not fit in memory
             with pq.ParquetFile(self._path, buffer_size=BUFFER, pre_buffer=False) as file:
-                yield from file.iter_batches(batch_rows, columns=[self.names[j] for j in chosen], use_threads=False)
+                for batch in file.iter_batches(batch_rows, columns=[self.names[j] for j in chosen], use_threads=False):
+                    yield batch
+                    pa.default_memory_pool().release_unused()  # pages that were decoded: as much again as a batch
             return
-        import pyarrow as pa
 
         options = pa.ipc.IpcReadOptions(included_fields=sorted(set(chosen)), use_threads=False)
         with pa.OSFile(str(self._path)) as file, pa.ipc.open_file(file, options=options) as reader:

@@ -32,7 +32,7 @@ from gaussmix.density.files import TableSource, open_table
 from gaussmix.density.quantity import NUMBER, Quantity, holds_integers
 
 _EXACT = 2.0**53  # from which on float64 skips integers
-_BATCH_CELLS, _LEAST_ROWS = 1 << 20, 1 << 16  # of files: 8 MiB of numbers, but some ten thousand rows at least
+_BATCH_CELLS, _LEAST_ROWS = 1 << 19, 1 << 15  # of files: 4 MiB of numbers, but some ten thousand rows at least
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from gaussmix._files import Tensors
 from gaussmix._typing import FloatArray, IntArray
 
-_WAITING = 1 << 17  # values that wait to be merged at least
+_WAITING = 1 << 16  # values that wait to be merged at least
 _RADIX = 1 << 16  # groups up to which NumPy sorts them by radix
 
 
