@@ -41,6 +41,12 @@ class Sums(NamedTuple):
         """Some of them."""
         return Sums(*(None if part is None else part[index] for part in self))  # pyright: ignore
 
+    def added(self, starts: IntArray) -> Sums:
+        """Those of runs, which begin there."""
+        number = np.add.reduceat(self.number, starts)
+        at = number if self.number_at is self.number else np.add.reduceat(self.number_at, starts)
+        return Sums(number, at, *(None if part is None else np.add.reduceat(part, starts) for part in self[2:]))
+
     def weighed(self) -> Sums:
         """With weights, which are the numbers where there were none."""
         return self if self.mass is not None else Sums(*self[:2], *(part.astype(np.float64) for part in self[:2]))
@@ -249,13 +255,22 @@ def _joined(
     """Cells (sorted, some of them the same) as few as asked for, and the levels (G,) that this takes."""
     if len(values) == 0:
         return groups, values, sums, levels
+    fresh = values[1:] != values[:-1]
+    if len(levels) > 1:
+        fresh |= groups[1:] != groups[:-1]
+    if not fresh.all():  # each value once
+        starts = _starts(fresh)
+        groups, values, sums = groups[starts], values[starts], sums.added(starts)
     keys = keys_of(values)
+    if len(levels) == 1:  # of most batches the level stays
+        apart = np.diff(keys >> levels[0]) != 0
+        if np.count_nonzero(apart) < most:
+            return *_kept(groups, values, sums, _starts(apart)), levels
     differ = (keys[1:] ^ keys[:-1]).view(np.uint64)
     differ &= ~(differ >> np.uint64(1))  # the first bit stays, and rounding to a float does not carry
-    bits = np.frexp(differ.astype(np.float64))[1] - 1  # of the first bit that differs, -1 for none
+    bits = np.frexp(differ.astype(np.float64))[1] - 1  # of the first bit that differs
     if len(levels) > 1:
-        fresh = groups[1:] != groups[:-1]
-        bits[fresh] = 64
+        bits[groups[1:] != groups[:-1]] = 64
         bits_of = (groups[1:].astype(np.int64) * 66 + bits) + 1
         table = np.bincount(bits_of, minlength=66 * len(levels)).reshape(-1, 66)[:, 1:65]
     else:
@@ -263,20 +278,24 @@ def _joined(
     cells = 1 + np.cumsum(table[:, ::-1], axis=1)[:, ::-1]  # at each level
     levels = np.maximum(levels, (cells > most).sum(1)).astype(np.int8)
     level = levels[groups[1:]] if len(levels) > 1 else levels[0]
-    starts = _starts(bits >= level)
+    return *_kept(groups, values, sums, _starts(bits >= level)), levels
+
+
+def _kept(
+    groups: NDArray[Any], values: FloatArray, sums: Sums, starts: IntArray
+) -> tuple[NDArray[Any], FloatArray, Sums]:
+    """Of cells that begin at ``starts`` among different values: the value of each with most zeros at its end, the
+    first of such."""
     if len(starts) == len(values):
-        return groups, values, sums, levels
-    lengths = _lengths(starts, len(values))
+        return groups, values, sums
     raw = values.view(np.uint64)
-    rank = (raw & (~raw + np.uint64(1))) - np.uint64(1)  # of zero the most
-    best = np.flatnonzero(rank == np.repeat(np.maximum.reduceat(rank, starts), lengths))
-    kept = values[best[np.searchsorted(best, starts)]]  # the first of the best in each cell
-    same = values == np.repeat(kept, lengths)
-    number, number_at = (np.add.reduceat(part, starts) for part in (sums.number, np.where(same, sums.number_at, 0)))
-    mass = mass_at = None
-    if sums.mass is not None and sums.mass_at is not None:
-        mass, mass_at = (np.add.reduceat(part, starts) for part in (sums.mass, np.where(same, sums.mass_at, 0.0)))
-    return groups[starts], kept, Sums(number, number_at, mass, mass_at), levels
+    zeros = (raw & (~raw + np.uint64(1))).astype(np.float32).view(np.int32)  # grows with their number; 0 of zero
+    zeros[raw == 0] = np.iinfo(np.int32).max
+    last = len(values) - 1
+    place = last - (np.maximum.reduceat((zeros.astype(np.int64) << 32) + np.arange(last, -1, -1), starts) & 0xFFFF_FFFF)
+    whole = sums.added(starts)
+    at = (sums.number_at[place], None if sums.mass_at is None else sums.mass_at[place])
+    return groups[starts], values[place], Sums(whole.number, at[0], whole.mass, at[1])
 
 
 class LevelCounts:
