@@ -259,8 +259,10 @@ class ArrowFile(TableFile):
         if self._kind == "parquet":
             import pyarrow.parquet as pq
 
-            # buffered, so that a row group need not fit in memory
-            with pq.ParquetFile(self._path, buffer_size=BUFFER, pre_buffer=False) as file:
+            # buffered, so that a row group need not fit in memory; text as it lies there, each word once
+            text = [self.names[j] for j in chosen if str(self._schema.field(j).type) == "string"]
+            options: Any = {"buffer_size": BUFFER, "pre_buffer": False, "read_dictionary": text}
+            with pq.ParquetFile(self._path, **options) as file:
                 for batch in file.iter_batches(batch_rows, columns=[self.names[j] for j in chosen], use_threads=False):
                     yield batch
                     pa.default_memory_pool().release_unused()  # pages that were decoded: as much again as a batch
