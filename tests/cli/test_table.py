@@ -181,3 +181,32 @@ def test_rows_are_drawn_and_compared(tmp_path: Path, capsys: pytest.CaptureFixtu
     for words, said in ((["--where", "age"], "COLUMN=VALUE"), (["--where", "age=x"], "'x' is not a number")):
         assert main(["table", "sample", str(model), *words]) != 0
         assert said in capsys.readouterr().err
+
+
+def test_names_and_values_with_commas_stand_in_quotes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"price, net": rng.gamma(2, 10, 300), "n": rng.integers(0, 9, 300)})
+    table["town"], table["zip"] = np.array(["Bonn, DE", "Lille"])[rng.integers(0, 2, 300)], "01099"
+    table.to_csv(tmp_path / "t.csv", index=False)
+    names, model = '"price, net",n', tmp_path / "t.gmx"
+    said = run(capsys, "fit", tmp_path / "t.csv", "-o", model, "--categories", "zip", "--by", "town")
+    assert "01099" in said
+    assert "4 columns" in said
+    shown = run(capsys, "quantiles", model, "0.5", "--columns", names, "--group", "Bonn, DE")
+    assert [line.split("  ")[0] for line in shown.splitlines()] == ["column", "price, net", "n"]
+    drawn = run(capsys, "sample", model, "--count", 40, "--where", "n=1,4", "--where", 'town="Bonn, DE",Lille')
+    (tmp_path / "s.csv").write_text(drawn)
+    rows = pd.read_csv(tmp_path / "s.csv", dtype={"zip": str})
+    assert {*rows["n"]} == {1, 4}
+    assert {*rows["town"]} == {"Bonn, DE", "Lille"}
+    assert {*rows["zip"]} == {"01099"}
+
+
+def test_time_zones_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = pd.Series(pd.date_range("2024-03-01", periods=200, freq="3h", tz="Europe/Paris").as_unit("us"), name="seen")
+    seen.to_frame().to_parquet(tmp_path / "t.parquet")
+    run(capsys, "fit", tmp_path / "t.parquet", "-o", tmp_path / "t.gmx")
+    for name in ("s.csv", "s.parquet"):
+        run(capsys, "sample", tmp_path / "t.gmx", "--count", 200, "-o", tmp_path / name)
+        assert "none of 1 columns moved" in run(capsys, "compare", tmp_path / "t.gmx", tmp_path / name)
+    assert str(pd.read_parquet(tmp_path / "s.parquet")["seen"].dt.tz) == "Europe/Paris"

@@ -17,6 +17,7 @@ import pytest
 from scipy import stats
 
 from gaussmix import TableDensity
+from gaussmix.tables import compare_tables
 from gaussmix.tables import copula as model
 from gaussmix.tables.rows import RowSample
 from gaussmix.tables.sampling import Conditions, draw_latent
@@ -288,6 +289,14 @@ def test_conditions_that_no_row_meets(learnt: TableDensity) -> None:
         ({"cost": 1}, "there are price, count"),
         ({"price": None}, "is missing"),
         ({"count": (2.2, 2.8)}, "whole numbers alone"),
+        ({"count": (1, 2, 3)}, r"a tuple is a range \(low, high\), and a list holds several values"),
+        ({"count": []}, "among no values"),
+        ({"class": set()}, "among no values"),
+        ({"class": tuple(WORDS[:2])}, "it holds categories: give a list"),
+        ({"price": [1.0, 2.0]}, "its own probability is 0"),
+        ({"price": "dear"}, "where asks for price='dear'; 'price' holds numbers"),
+        ({"price": {}}, "among no values"),
+        ({"count": [1, None]}, "'count' holds numbers"),
     ):
         with pytest.raises(ValueError, match=said):
             learnt.sample(5, where=where)
@@ -295,6 +304,46 @@ def test_conditions_that_no_row_meets(learnt: TableDensity) -> None:
     same = learn(pd.DataFrame({"x": x, "y": x}))
     with pytest.raises(ValueError, match="their probability is below"):
         same.sample(5, where={"x": 1.0, "y": (None, -1.0)})
+
+
+def test_conditions_are_values_ranges_or_any_of_several(learnt: TableDensity) -> None:
+    for wanted in ([1, 4], {1, 4}, np.array([1, 4]), pd.Series([4, 1])):
+        assert {*learnt.sample(300, random_state=0, where={"count": wanted})["count"]} == {1, 4}
+    assert {*learnt.sample(300, random_state=0, where={"count": (1, 4)})["count"]} == {1, 2, 3, 4}
+    assert (learnt.sample(20, random_state=0, where={"price": [1.5]})["price"] == 1.5).all()
+    both = learnt.sample(300, random_state=0, where={"count": [1, 4], "class": [WORDS[0], WORDS[1]]})
+    assert {*both["class"]} == {*WORDS[:2]}
+    free = learnt.sample(60_000, random_state=1)["count"]
+    drawn = learnt.sample(4_000, random_state=0, where={"count": [1, 4]})["count"]
+    assert (drawn == 1).mean() == pytest.approx((free == 1).sum() / free.isin([1, 4]).sum(), abs=0.03)
+
+
+def test_a_column_without_values_is_missing_where_it_is_asked_to_be() -> None:
+    table = learn(pd.DataFrame({"x": np.arange(50.0), "gone": [np.nan] * 50}))
+    assert table.sample(5, random_state=0, where={"gone": None})["gone"].isna().all()
+    with pytest.raises(ValueError, match="all of it are missing"):
+        table.sample(5, where={"gone": 1})
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_time_zones_and_whole_days_come_back(library: str) -> None:
+    rng = np.random.default_rng(0)
+    zoned = pd.date_range("2024-03-01", periods=400, freq="97min", tz="Europe/Paris").as_unit("us")
+    table: Any = pd.DataFrame({"seen": zoned, "stay": pd.to_timedelta(rng.integers(0, 90, 400), "D")})
+    table.loc[5, "seen"] = pd.NaT
+    table = {"pandas": lambda t: t, "polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}[library](table)
+    learnt = learn(table)
+    drawn = learnt.sample(400, random_state=0)
+    found = compare_tables(learnt, drawn)
+    assert [column.status for column in found.columns] == ["compared", "compared"]
+    assert "none of 2" in found.summary
+    drawn = drawn if library == "pandas" else drawn.to_pandas()
+    assert str(drawn["seen"].dt.tz) == "Europe/Paris"
+    assert zoned.min() <= drawn["seen"].min() <= drawn["seen"].max() <= zoned.max()
+    assert (drawn["stay"] % pd.Timedelta("1D") == pd.Timedelta(0)).all()
+    week = learnt.sample(60, random_state=0, where={"stay": pd.Timedelta("7D")})
+    week = week if library == "pandas" else week.to_pandas()
+    assert (week["stay"] == pd.Timedelta("7D")).all()
 
 
 # -- odd tables

@@ -299,3 +299,18 @@ def test_integers_that_doubles_do_not_tell_apart_are_no_categories() -> None:
     frame = pd.DataFrame({"id": np.array([2**53, 2**53 + 1])})
     with pytest.raises(ValueError, match=r"integers of 2\^53 and more"):
         TableDensity(categories=["id"]).fit(frame)
+
+
+def test_a_group_that_is_called_missing_is_none() -> None:
+    rows = pd.DataFrame({"shop": ["(missing)", None, "a", "'(missing)'", None], "x": range(5)})
+    found = TableDensity(by="shop").fit(rows)
+    assert found.group_sizes() == {"(missing)": 2, "'(missing)'": 1, "a": 1, "''(missing)''": 1}
+    assert found.groups_["'(missing)'"]["x"].counts.minimum == 0
+
+
+@pytest.mark.parametrize("most", [np.finfo(np.float64).max, -1e305])
+def test_numbers_that_are_too_large_are_named(most: float) -> None:
+    found = TableDensity().fit({"fine": [1.0, 2.0, 3.0], "large": [1.0, 2.0, most]}).columns_
+    with pytest.raises(ValueError, match="column 'large': the numbers reach from"):
+        found["large"].quantiles(0.5)
+    assert found["fine"].quantiles(0.5) == 2

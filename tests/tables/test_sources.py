@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 from oracles.tables import assert_same, make_table
+from sklearn.base import clone
 
 from gaussmix import TableDensity
 
@@ -178,3 +181,59 @@ def test_rows_are_read_some_ten_thousand_at_a_time(tmp_path: Path, monkeypatch: 
     assert sum(seen) == 140_000
     assert min(seen[:1]) >= 10_000
     assert len(seen) <= 8
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".jsonl"])
+def test_codes_keep_their_leading_zeros(suffix: str, tmp_path: Path) -> None:
+    codes, path = (
+        pd.DataFrame({"zip": [f"0{1000 + k % 3}" for k in range(60)], "x": range(60)}),
+        tmp_path / f"t{suffix}",
+    )
+    codes.to_json(path, orient="records", lines=True) if suffix == ".jsonl" else codes.to_csv(path, index=False)
+    found = TableDensity(categories=["zip"]).fit(path).columns_
+    assert found["zip"].frequencies == {"01000": 20, "01001": 20, "01002": 20}
+    assert found["x"].kind == "integer"
+    assert TableDensity().fit(path).columns_["zip"].kind == "integer"
+
+
+def test_codes_are_those_of_the_numbers_beside_missing_ones(tmp_path: Path) -> None:
+    codes = pd.DataFrame({"zip": [75001, 75002, np.nan] * 20})
+    codes.to_csv(tmp_path / "t.csv", index=False)  # as 75001.0
+    model = TableDensity(categories=["zip"])
+    assert_same(model.fit(tmp_path / "t.csv"), clone(model).fit(codes))
+
+
+def test_codes_in_the_names_of_folders(tmp_path: Path) -> None:
+    for code in ("01", "10"):
+        (tmp_path / f"district={code}").mkdir()
+        pd.DataFrame({"x": [1.5, 2.5]}).to_csv(tmp_path / f"district={code}" / "part.csv", index=False)
+    found = TableDensity(categories=["district"]).fit(tmp_path).columns_
+    assert found["district"].frequencies == {"01": 2, "10": 2}
+
+
+@pytest.mark.parametrize("head", ['"price\nin euros",n\n', '"price\r\nin euros","n"\r\n'])
+def test_a_name_may_go_on_in_the_next_line(head: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes((head + "1.5,2\n2.5,3\n3.5,4\n").encode())
+    found = TableDensity().fit(tmp_path / "t.csv").columns_
+    assert [name.split() for name in found] == [["price", "in", "euros"], ["n"]]
+    assert [each.n_rows for each in found.values()] == [3, 3]
+    (tmp_path / "t.csv").write_bytes((head + "1.5,2\n2.5,x\n").encode())
+    assert TableDensity().fit(tmp_path / "t.csv").columns_["n"].kind == "category"
+
+
+def test_intervals_are_categories() -> None:
+    rows = np.arange(100.0)
+    cut = pd.DataFrame({"age": pd.cut(rows, [-1, 9, 50, 100]), "quarter": pd.qcut(rows, 4)})
+    cut.loc[3, "age"] = np.nan
+    found = TableDensity().fit(cut).columns_
+    assert found["age"].frequencies == {"(50, 100]": 49, "(9, 50]": 41, "(-1, 9]": 9}
+    assert found["age"].missing == 1
+    assert {*found["quarter"].frequencies.values()} == {25}
+
+
+def test_parquet_is_read_without_the_imports_of_casts(table: pd.DataFrame, tmp_path: Path) -> None:
+    table.to_parquet(tmp_path / "t.parquet")
+    code = f"from gaussmix import TableDensity; TableDensity().fit({str(tmp_path / 't.parquet')!r}); import sys; "
+    done = subprocess.run([sys.executable, "-c", code + "print(*sys.modules)"], capture_output=True, text=True)
+    assert "pyarrow.parquet" in done.stdout.split(), done.stderr
+    assert {"pandas", "pyarrow.compute"}.isdisjoint(done.stdout.split())

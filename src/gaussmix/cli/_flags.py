@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import difflib
 import math
@@ -25,12 +26,12 @@ Names = Annotated[
     PrimitiveConstructorSpec(
         nargs=1,
         metavar="A,B,...",
-        instance_from_str=lambda words: tuple(name for name in map(str.strip, words[0].split(",")) if name),
+        instance_from_str=lambda words: split_names(words[0]),
         is_instance=lambda value: isinstance(value, tuple),
-        str_from_instance=lambda names: [",".join(names)],
+        str_from_instance=lambda names: [",".join(f'"{name}"' if "," in name else name for name in names)],
     ),
 ]
-"""Names in one word, separated by commas."""
+"""Names in one word, separated by commas; one that holds a comma stands in double quotes."""
 Limits = Annotated[
     dict[str, float],
     PrimitiveConstructorSpec(
@@ -177,6 +178,12 @@ def check_finite(**flags: float | None) -> None:
     for name, value in flags.items():
         if value is not None and not math.isfinite(value):
             raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be a finite number")
+
+
+def split_names(word: str) -> tuple[str, ...]:
+    """Names between commas, without blanks around them; one in double quotes may hold commas."""
+    (names,) = csv.reader([word], skipinitialspace=True)
+    return tuple(name for name in map(str.strip, names) if name)
 
 
 def parse_limits(word: str) -> dict[str, float]:

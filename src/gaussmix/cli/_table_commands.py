@@ -14,7 +14,7 @@ import tyro
 from tyro.conf import Positional
 
 from gaussmix._guard import printable
-from gaussmix.cli._flags import CommandError, Names, check_at_least, check_suffix
+from gaussmix.cli._flags import CommandError, Names, check_at_least, check_suffix, split_names
 from gaussmix.cli._tables import name_files, naming
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def learn(table: TableDensity, files: Sequence[Path]) -> list[str]:
     from gaussmix._progress import progress_bar
     from gaussmix.density.files import open_table
 
-    label, shown = name_files(files), sys.stderr.isatty()
+    label, shown, layout = name_files(files), sys.stderr.isatty(), table.layout()
     with (
-        open_table(files, table.layout().wanted, missing=table.missing or ()) as source,
+        open_table(files, layout.wanted, missing=table.missing or (), codes=layout.categories) as source,
         naming(label),
         progress_bar(f"reading {label}", source.total or None, show=shown) as show,
     ):
@@ -105,8 +105,8 @@ class SampleRows:
     count: int = 10
     """How many."""
     where: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="COLUMN=VALUE")] = ()
-    """What columns shall be, each with its own --where: country=FR, country=FR,DE, age=18..25, age=65..,
-    day=2024-03-01; nothing for missing: income=."""
+    """What columns shall be, each with its own --where: country=FR, country=FR,DE, items=1,2,3, age=18..25,
+    age=65.., day=2024-03-01; nothing for missing: income=."""
     seed: int = 0
     """The same seed draws the same rows."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
@@ -119,7 +119,7 @@ class SampleRows:
             check_suffix(self.output, "table", ".csv", ".parquet")
         table = load_table(self.model)
         where = dict(_condition(table, words) for words in self.where)
-        integers = [name for name, column in table.columns_.items() if column.kind == "integer"]
+        integers, zones = table.written_as()
         parquet = self.output is not None and self.output.suffix == ".parquet"
 
         import numpy as np
@@ -133,10 +133,10 @@ class SampleRows:
             for start in range(0, self.count, _AT_ONCE):
                 rows = table.sample(min(_AT_ONCE, self.count - start), rng, where)
                 if parquet:
-                    found = as_frame("pyarrow", rows, integers)
+                    found = as_frame("pyarrow", rows, integers, zones)
                     yield dict(zip(found.column_names, found.columns, strict=True))
                 else:
-                    yield {name: _as_cells(values, name in integers) for name, values in rows.items()}
+                    yield {name: _as_cells(values, name in integers, name in zones) for name, values in rows.items()}
 
         if self.output is None:
             write_csv(sys.stdout, drawn())
@@ -179,14 +179,14 @@ def _condition(table: TableDensity, words: str) -> tuple[str, Any]:
     if not value:
         return name, None
     frequencies = table.columns_[name].frequencies
-    if frequencies is not None:
-        return name, value if value in frequencies else [part.strip() for part in value.split(",")]
-    low, dots, high = value.partition("..")
-    return name, (low or None, high or None) if dots else value
+    if value in (frequencies or ()):
+        return name, value
+    low, dots, high = value.partition("..") if frequencies is None else (value, "", "")
+    return name, (low or None, high or None) if dots else list(split_names(value))
 
 
-def _as_cells(values: Any, integers: bool) -> Any:
-    """A column as it is written: nothing where it is missing, and integers without a point beside that."""
+def _as_cells(values: Any, integers: bool, zoned: bool) -> Any:
+    """A column as it is written: nothing where it is missing, and integers without a point beside that; UTC as such."""
     import numpy as np
 
     from gaussmix.density.quantity import as_text
@@ -194,9 +194,10 @@ def _as_cells(values: Any, integers: bool) -> Any:
     if values.dtype.kind not in "fmM":
         return values
     gone = np.isnan(values)
-    if not gone.any():
+    if not (gone.any() or zoned):
         return values
     out = np.array(as_text(np.where(gone, 0.0, values).astype(np.int64) if integers else values), object)
+    out = out + "Z" if zoned else out
     out[gone] = None
     return out
 

@@ -15,7 +15,7 @@ import tyro
 from tyro.conf import Positional
 
 from gaussmix._guard import printable
-from gaussmix.cli._flags import Names, Output, check_suffix
+from gaussmix.cli._flags import Names, Output, check_suffix, split_names
 from gaussmix.cli._table_commands import CompareTables, MeasureFidelity, SampleRows, learn, load_table
 from gaussmix.cli._tables import as_json, name_files, naming
 
@@ -187,7 +187,7 @@ def _columns_of(table: TableDensity, group: str | None) -> tuple[dict[str, Colum
         return table.columns_, table.n_rows_
     if table.by is None:
         raise ValueError("the table was learnt without groups: fit it --by a column")
-    key: Any = group if isinstance(table.by, str) else tuple(part.strip() for part in group.split(","))
+    key: Any = group if isinstance(table.by, str) else split_names(group)
     if key not in table.groups_:
         said = [", ".join([each] if isinstance(each, str) else each) for each in list(table.groups_)[:10]]
         raise ValueError(f"there is no group {group!r}; among {len(table.groups_)} there are {'; '.join(said)}")

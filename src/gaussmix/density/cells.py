@@ -30,6 +30,7 @@ _DECORATED = re.compile(
     rf"\(?[-+−]?\s*(?P<before>{_CURRENCY})?\s*[-+−]?(?P<body>[.,]?\d[\d.,'’{_SPACES}]*)(?:[eE][-+]?\d+)?"
     rf"\s*(?P<after>{_CURRENCY})?\s*%?\)?"
 )
+_POINT = re.compile(r"(?<=\d)\.0+$")
 _ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?")
 _ZONE = r"(?P<zone>\s*(?:Z|UTC|[-+]\d\d:?\d\d))?"
 _DATE = re.compile(
@@ -50,7 +51,7 @@ class CellError(ValueError):
 class Style:
     """How the cells of a column are read, and an ``example`` of them."""
 
-    kind: Literal["plain", "boolean", "marked", "date", "clock", "text"] = "plain"
+    kind: Literal["plain", "boolean", "marked", "date", "clock", "text", "code"] = "plain"
     decimal: str = "."
     thousands: str = ""
     currency: str = ""
@@ -64,20 +65,23 @@ class Style:
     @property
     def note(self) -> str:
         """Which cell was read as what; empty where that is plain."""
-        if self.kind in ("plain", "text") or self.order == "iso":
+        if self.kind in ("plain", "text", "code") or self.order == "iso":
             return ""
         number = float(self.quantity.to_numbers(self.read([self.example]))[0])
         said = format_number(number) if self.quantity == NUMBER else self.quantity.format(number)
         return f"read {self.example} as {said}"
 
     def read(self, cells: Sequence[str | None], missing: Collection[str] = ()) -> NDArray[Any]:
-        """Numbers or datetime64 (N,) of the cells, and for what is missing or None NaN or NaT; of text the text.
+        """Numbers or datetime64 (N,) of the cells, and for what is missing or None NaN or NaT; of text the text, and of
+        codes too, without the point that libraries write beside missing ones: 75001 of 75001.0.
 
         Raises CellError.
         """
         given = [None if cell is None or cell.strip() in missing else cell.strip() for cell in cells]
         if self.kind == "text":
             return np.array(given, object)
+        if self.kind == "code":
+            return np.array([cell and _POINT.sub("", cell) for cell in given] + [None], object)[:-1]
         if self.kind == "date":
             return self._dates(given)
         if self.kind == "clock":

@@ -260,28 +260,20 @@ def arrow_values(array: Any) -> NDArray[Any]:
     if pa.types.is_decimal(array.type) or pa.types.is_null(array.type):
         array = array.cast(pa.float64())
     letter = "M" if pa.types.is_timestamp(array.type) else "m" if pa.types.is_duration(array.type) else ""
-    kind = np.dtype(f"{letter}8[{array.type.unit}]" if letter else array.type.to_pandas_dtype())
-    if pa.types.is_date(array.type):
-        kind = np.dtype("M8[D]")
+    name, stored = str(array.type), {"bool": "u1", "date32[day]": "i4", "date64[ms]": "M8[ms]"}
+    kind = np.dtype(f"{letter}8[{array.type.unit}]" if letter else "M8[D]" if name[:4] == "date" else
+                    "u1" if name == "bool" else array.type.to_pandas_dtype())  # fmt: skip
     if len(array) == 0:
         return np.empty(0, kind if kind.kind in "mM" else np.float64)
     part = slice(array.offset, array.offset + len(array))
     validity, content = array.buffers()
-    if pa.types.is_boolean(array.type):
-        kind = np.dtype(np.uint8)
-        values = np.unpackbits(np.frombuffer(content, kind), bitorder="little")[part]
-    elif pa.types.is_date32(array.type):
-        values = np.frombuffer(content, np.int32)[part].astype(np.int64).view(kind)
-    elif pa.types.is_date64(array.type):
-        values = np.frombuffer(content, "M8[ms]")[part].astype(kind)
-    else:
-        values = np.frombuffer(content, kind)[part]
+    values = np.frombuffer(content, stored.get(name, kind))
+    values = (np.unpackbits(values, bitorder="little") if name == "bool" else values)[part].astype(kind, copy=False)
     if array.null_count:
         valid = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[part].astype(bool)
         hole: Any = np.array("NaT", kind) if kind.kind in "mM" else kind.type(np.nan) if kind.kind == "f" else np.nan
-        of_integers = kind.kind in "iu"
         values = np.where(valid, values, hole)
-        values = values.view(OF_INTEGERS) if of_integers else values
+        values = values.view(OF_INTEGERS) if kind.kind in "iu" else values
     return values
 
 

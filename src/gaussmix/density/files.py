@@ -54,10 +54,11 @@ class SourceFile:
         """In bytes; 0 of the standard input."""
         return 0 if self.path is None else self.path.stat().st_size
 
-    def open(self, missing: Collection[str] = ()) -> TableFile:
+    def open(self, missing: Collection[str] = (), codes: Collection[str] = ()) -> TableFile:
         """The table in it. Raises ValueError for one that is damaged or of no known kind, EmptyFileError."""
         with reading(self.label, "cannot be read"):
             table = self._open(missing)
+        table.codes = codes
         return WithFolders(table, self.constants) if self.constants else table
 
     def _open(self, missing: Collection[str]) -> TableFile:
@@ -161,8 +162,9 @@ class TableSource(AbstractContextManager):
         missing: Collection[str],
         *,
         numbers_only: bool = False,
+        codes: Collection[str] = (),
     ):
-        self._files, self._batch_rows, self._numbers_only = files, batch_rows, numbers_only
+        self._files, self._batch_rows, self._numbers_only, self._codes = files, batch_rows, numbers_only, codes
         self._show: Callable[[int], None] = lambda done: None
         self._missing = frozenset(missing)
         self._sentinels = np.array([float(mark) for mark in missing if _is_float(mark)])
@@ -203,7 +205,7 @@ class TableSource(AbstractContextManager):
         """The first file that has rows, and its number; of a single file the error says what is wrong with it."""
         for number, file in enumerate(self._files):
             try:
-                return file.open(self._missing), number
+                return file.open(self._missing, self._codes), number
             except EmptyFileError:
                 if len(self._files) == 1:
                     raise
@@ -228,7 +230,7 @@ class TableSource(AbstractContextManager):
 
     def _open_later(self, file: SourceFile) -> TableFile | None:
         try:
-            return file.open(self._missing)
+            return file.open(self._missing, self._codes)
         except EmptyFileError:
             return None
 
@@ -284,6 +286,7 @@ def open_table(
     columns: Sequence[str | int] | None = None,
     *,
     missing: Collection[str] = (),
+    codes: Collection[str] = (),
     batch_rows: int = BATCH_ROWS,
 ) -> TableSource:
     """Open files of one table for reading in batches of at most about ``batch_rows`` rows.
@@ -297,6 +300,8 @@ def open_table(
         Names or numbers from 0; all columns if not given.
     missing : collection of str
         What stands for a missing value beside nothing, NA, NaN and null; such as "-999", also of numbers.
+    codes : collection of str
+        Columns of numbers that are names, such as postcodes: of text they come as text, with their leading zeros.
     batch_rows : int
         How many rows at most.
 
@@ -313,7 +318,7 @@ def open_table(
     ImportError
         Parquet is read without pyarrow and Polars.
     """
-    return TableSource(find_files(sources), columns, batch_rows, missing)
+    return TableSource(find_files(sources), columns, batch_rows, missing, codes=codes)
 
 
 def open_column(

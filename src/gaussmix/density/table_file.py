@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import find_spec
@@ -41,6 +41,7 @@ class TableFile:
     names: list[str]
     total: int
     has_types = True  # whether the file says which numbers are integers
+    codes: Collection[str] = ()  # columns of numbers that are names, which in text stay as they are written
 
     def quantity(self, j: int) -> Quantity | None:
         """What the numbers of column j stand for; None of text."""
@@ -96,9 +97,8 @@ def _joined(parts: list[list[NDArray[Any]]]) -> list[NDArray[Any]]:
     return parts[0] if len(parts) == 1 else [concatenated(list(pieces)) for pieces in zip(*parts, strict=True)]
 
 
-BUFFER = 1 << 18  # bytes
+BUFFER, BLOCK = 1 << 18, 1 << 24  # bytes of a file; of whole rows that are read at a time
 _THREADS_END = 0.5  # seconds after an error of Polars within a table, by which its other threads have ended
-BLOCK = 1 << 24  # bytes of whole rows that are read at a time
 
 
 class WithFolders(TableFile):
@@ -119,7 +119,7 @@ class WithFolders(TableFile):
         value = self._own(j)
         if value is None:
             return self._table.quantity(j)
-        return NUMBER if find_style([value]).kind == "plain" else None
+        return NUMBER if find_style([value]).kind == "plain" and self.names[j] not in self._table.codes else None
 
     def is_boolean(self, j: int) -> bool:
         return self._own(j) is None and self._table.is_boolean(j)
@@ -227,7 +227,9 @@ class ArrowFile(TableFile):
         kind = self._schema.field(j).type
         if not is_readable(kind):
             return None
-        example = arrow_values(_empty_array(kind))
+        import pyarrow as pa  # whose pa.array imports pandas
+
+        example = arrow_values(pa.nulls(0, kind.value_type if pa.types.is_dictionary(kind) else kind))
         return Quantity.of(example.dtype, getattr(kind, "tz", None))
 
     def is_boolean(self, j: int) -> bool:
@@ -250,8 +252,6 @@ class ArrowFile(TableFile):
                 yield [arrow_values(c) if is_readable(c.type) else _objects(c) for c in columns], done
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.label}, column {said}, after row {done}: {shown(str(error), 400)}") from error
-        finally:
-            pa.default_memory_pool().release_unused()
 
     def _record_batches(self, chosen: Sequence[int], batch_rows: int) -> Iterator[Any]:
         import pyarrow as pa
@@ -260,9 +260,8 @@ class ArrowFile(TableFile):
             import pyarrow.parquet as pq
 
             # buffered, so that a row group need not fit in memory; text as it lies there, each word once
-            text = [self.names[j] for j in chosen if str(self._schema.field(j).type) == "string"]
-            options: Any = {"buffer_size": BUFFER, "pre_buffer": False, "read_dictionary": text}
-            with pq.ParquetFile(self._path, **options) as file:
+            text: Any = [self.names[j] for j in chosen if str(self._schema.field(j).type).endswith("string")]
+            with pq.ParquetFile(self._path, buffer_size=BUFFER, pre_buffer=False, read_dictionary=text) as file:
                 for batch in file.iter_batches(batch_rows, columns=[self.names[j] for j in chosen], use_threads=False):
                     yield batch
                     pa.default_memory_pool().release_unused()  # pages that were decoded: as much again as a batch
@@ -285,12 +284,6 @@ def _objects(array: Any) -> NDArray[Any]:
         return np.array([*array.to_pylist(), None], object)[:-1]
     names = np.array([*array.dictionary.to_pylist(), None], object)
     return names[np.nan_to_num(arrow_values(array.indices), nan=-1).astype(np.int64)]
-
-
-def _empty_array(kind: Any) -> Any:
-    import pyarrow as pa
-
-    return pa.nulls(0, kind.value_type if pa.types.is_dictionary(kind) else kind)  # pa.array imports pandas
 
 
 class PolarsFile(TableFile):

@@ -114,6 +114,7 @@ class _TextFile(TableFile):
     """Cells that are text, read in the style that the first of them have."""
 
     has_types = False
+    _missing: frozenset[str]
 
     def style(self, j: int) -> Style:
         """How the cells of column j are read."""
@@ -121,7 +122,11 @@ class _TextFile(TableFile):
 
     def quantity(self, j: int) -> Quantity | None:
         style = self.style(j)
-        return None if style.kind == "text" else style.quantity
+        return None if style.kind in ("text", "code") else style.quantity
+
+    def _style_of(self, j: int, cells: Iterable[str], decimal_comma: bool = False) -> Style:
+        style = find_style(cells, self._missing, decimal_comma)
+        return Style("code") if style.kind == "plain" and self.names[j] in self.codes else style
 
     def is_boolean(self, j: int) -> bool:
         return self.style(j).kind == "boolean"
@@ -153,11 +158,12 @@ class DelimitedFile(_TextFile):
             raise EmptyFileError(f"{self.label} is empty")
         if not lines or not lines[0].strip():
             raise ValueError(f"{self.label} begins with an empty line; needed are numbers, or the names of the columns")
-        lines = [line for line in lines if line.strip()][: LOOKED_AT + 1]
+        every, lines = lines, [line for line in lines if line.strip()][: LOOKED_AT + 1]
         self._delimiter = _find_delimiter(lines, commas_first)
-        rows = list(self._rows(lines))
+        rows = list(self._rows(f"{line}\n" for line in lines))
         self._least = 16 * len(lines[0])
         self._header = not all(cell.strip() in self._missing or is_value(cell) for cell in rows[0])
+        self._above = _lines_of_first_row(every, self._delimiter) if self._header else 0
         self.names = [cell.strip() if self._header else str(j) for j, cell in enumerate(rows[0])]
         self._sample = rows[self._header :]
         self._styles: dict[int, Style] = {}
@@ -165,7 +171,7 @@ class DelimitedFile(_TextFile):
     def style(self, j: int) -> Style:
         if j not in self._styles:
             cells = (row[j] if j < len(row) else "" for row in self._sample)
-            self._styles[j] = find_style(cells, self._missing, self._delimiter == ";")
+            self._styles[j] = self._style_of(j, cells, self._delimiter == ";")
         return self._styles[j]
 
     def batches(self, chosen: Sequence[int], batch_rows: int) -> Batches:
@@ -192,7 +198,7 @@ class DelimitedFile(_TextFile):
     def _failed(self, error: Exception, chosen: Sequence[int], done: int) -> ValueError:
         """What pyarrow or the disk said, with pyarrow's rows, which count the header, as ours."""
         text = str(error) or type(error).__name__
-        skipped = -done if done else int(self._header)  # each block is read by itself
+        skipped = -done if done else self._above  # each block is read by itself
         if found := re.search(r"column #(\d+): Row #(\d+): .*invalid value '(.*)'", text, re.DOTALL):
             cell = CellError(0, found[3])
             return self.bad_cell(int(found[1]), int(found[2]) - skipped, cell)
@@ -232,7 +238,7 @@ class DelimitedFile(_TextFile):
         )
 
         for number, block in enumerate(_blocks_of_lines(file, size, self.label)):
-            skipped = 0 if number else int(self._header)
+            skipped = 0 if number else self._above
             read = pc.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names, skip_rows=skipped)
             for batch in pc.read_csv(pa.BufferReader(block), read, parse, convert).to_batches():
                 columns = zip(plain, batch.columns, strict=True)
@@ -260,6 +266,13 @@ def _lines_of(file: Any, label: str) -> Iterator[Any]:
         if len(line) > MOST_LINE:
             raise _too_long(label)
         yield line
+
+
+def _lines_of_first_row(lines: list[str], delimiter: str | None) -> int:
+    """More than one where a quoted cell goes on in the next line."""
+    rows = csv.reader(lines, delimiter=delimiter or "\x1f")
+    next(rows)
+    return rows.line_num if delimiter else 1
 
 
 def _too_long(label: str) -> ValueError:
@@ -290,7 +303,7 @@ class JsonLines(_TextFile):
 
     def style(self, j: int) -> Style:
         values = [each.get(self.names[j]) for each in self._sample]
-        return find_style(["" if value is None else _cell(value) for value in values], self._missing)
+        return self._style_of(j, ["" if value is None else _cell(value) for value in values])
 
     def batches(self, chosen: Sequence[int], batch_rows: int) -> Batches:
         styles, done = [self.style(j) for j in chosen], 0

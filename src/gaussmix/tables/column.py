@@ -85,9 +85,12 @@ class ColumnDensity:
             found, self.other = cells.levels.group(group)
             self.kind, self.frequencies, self.words = _categories(found, self.other)
         elif cells.values is not None and cells.quantity is not None:
-            self.kind, self.quantity = _described(cells.quantity, bool(cells.values.whole.all()))
+            whole = bool(cells.values.whole.all())
+            self.kind, self.quantity = _described(cells.quantity, whole)
+            self.step = 0.0 if not whole or self.quantity.zone else DAY if self.kind == "duration" else 1.0
 
     kind: Kind
+    step = 0.0  # in the units of ``quantity``: what all values are multiples of
 
     @property
     def share_missing(self) -> float:
@@ -99,7 +102,10 @@ class ColumnDensity:
         """Of numbers, in the units of ``quantity``."""
         if self._cells is None or len(self._cells.values) == 0:
             return None
-        return bin_values(self._cells, DAY if self.quantity.unit == "D" else 1.0)
+        try:
+            return bin_values(self._cells, DAY if self.quantity.unit == "D" else 1.0)
+        except ValueError as error:
+            raise ValueError(f"column {self.name!r}: {error}") from None
 
     @cached_property
     def _fit(self) -> tuple[GaussianMixture1D, FitReport] | None:

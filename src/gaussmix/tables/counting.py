@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
@@ -26,6 +27,7 @@ from gaussmix.tables.values import LevelCounts, ValueCounts, check_amounts
 DAY = 86_400.0
 MOST_LEVELS, MOST_GROUP_LEVELS = 10_000, 1_000
 NO_GROUP = "(missing)"
+_QUOTED = re.compile(r"^'*\(missing\)'*$")  # which the key of a group puts in quotes: it is not missing
 
 GroupKey = str | tuple[str, ...]
 
@@ -52,8 +54,8 @@ class ColumnCounts:
 
     @property
     def unit(self) -> float:
-        """What values are multiples of that are called whole: dates of days."""
-        return DAY if self.quantity is not None and self.quantity.kind == "datetime" else 1.0
+        """What values are multiples of that are called whole: of dates and durations days."""
+        return 1.0 if self.quantity is None or self.quantity.kind == "number" else DAY
 
     def add_numbers(self, x: FloatArray, quantity: Quantity, groups: Any = None, weights: Any = None) -> None:
         """Count numbers (N,); those that are not finite are missing."""
@@ -250,7 +252,7 @@ class TableCounts:
         parts: list[list[str]] = []
         for cells in reversed(keys):
             seen, last = np.divmod(seen, len(cells.names) + 1)
-            names = [NO_GROUP, *cells.names]
+            names = [NO_GROUP, *(_QUOTED.sub(r"'\g<0>'", name) for name in cells.names)]
             parts.append([names[k] for k in last.tolist()])
         found = list(zip(*reversed(parts), strict=True))
         here = self._places(found if self.layout.several else [each[0] for each in found])[inverse]

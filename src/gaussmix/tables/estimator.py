@@ -367,7 +367,7 @@ class TableDensity(RowSampling):
         if sample_weight is not None and (is_files(X) or stream_batches(X) is not None):
             raise ValueError("sample_weight is not taken with what is read in batches: name a column, weights=")
         counts, threads = TableCounts(layout), threads_of(self.n_jobs)
-        for batch in batches_of(X, self.missing or (), layout.wanted):
+        for batch in batches_of(X, self.missing or (), layout.wanted, layout.categories):
             counts.count(batch, sample_weight, threads)
         return counts
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import chain
 from numbers import Real
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -79,13 +80,16 @@ def is_files(X: Any) -> bool:
     return all(isinstance(each, str | os.PathLike) for each in named)
 
 
-def batches_of(X: Any, missing: Collection[str] = (), columns: Sequence[str] | None = None) -> Iterator[Batch]:
-    """The batches of a table; of files ``columns`` alone are read, and ``missing`` stands for what is missing."""
+def batches_of(
+    X: Any, missing: Collection[str] = (), columns: Sequence[str] | None = None, codes: Collection[str] = ()
+) -> Iterator[Batch]:
+    """The batches of a table; of files ``columns`` alone are read, ``missing`` stands for what is missing, and
+    ``codes`` are numbers that are names."""
     if isinstance(X, TableSource):
         yield from file_batches(X)
         return
     if is_files(X):
-        with open_table(X, columns, missing=missing) as source:
+        with open_table(X, columns, missing=missing, codes=codes) as source:
             yield from file_batches(source)
         return
     batches = stream_batches(X)
@@ -230,12 +234,14 @@ def _read_series(series: Any, name: Any) -> ColumnCells:
     """Of narwhals."""
     import narwhals.stable.v2 as nw
 
-    kind = series.dtype
+    kind, native = series.dtype, series.to_native()
+    if hasattr(native, "cat") and str(getattr(native.dtype, "categories", None)).startswith("IntervalIndex"):  # pandas
+        return ColumnCells(None, NUMBER, [*map(str, native.dtype.categories)], native.cat.codes.to_numpy(np.int64))
     if kind == nw.Boolean:
         codes = series.cast(nw.Int8).fill_null(-1).to_numpy() if series.null_count() else series.to_numpy()
         return ColumnCells(None, NUMBER, ("false", "true"), codes.astype(np.int64))
     if kind.is_numeric() or (kind.is_temporal() and kind != nw.Time):
-        return numbers_of(*series_values(series.to_native()))
+        return numbers_of(*series_values(native))
     if kind == nw.Object or kind == nw.Unknown or not _has_arrow():
         return _coded(series.to_list(), name)
     return _read_arrow(series.to_arrow(), name)
@@ -288,12 +294,19 @@ def library_of(X: Any) -> str:
     return type(X).__module__.partition(".")[0]
 
 
-def as_frame(library: str, rows: Mapping[str, NDArray[Any]], integers: Collection[str] = ()) -> Any:
-    """Columns as a data frame of pandas, Polars or PyArrow; of ``integers`` missing ones are null in the last two."""
+def as_frame(
+    library: str,
+    rows: Mapping[str, NDArray[Any]],
+    integers: Collection[str] = (),
+    zones: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
+    """Columns as a data frame of pandas, Polars or PyArrow, dates of ``zones`` in their time zone; of ``integers``
+    missing ones are null in the last two."""
     if library == "pandas":
         import pandas
 
-        return pandas.DataFrame(dict(rows))
+        frame = pandas.DataFrame(dict(rows))
+        return frame.assign(**{name: frame[name].dt.tz_localize("UTC").dt.tz_convert(zones[name]) for name in zones})
     if library not in ("polars", "pyarrow"):
         return rows
     import pyarrow as pa
@@ -303,9 +316,11 @@ def as_frame(library: str, rows: Mapping[str, NDArray[Any]], integers: Collectio
         if values.dtype == object:
             kind = pa.bool_() if any(isinstance(value, bool) for value in values) else pa.string()
             columns[name] = pa.array(values.tolist(), kind)
-        else:
-            column = pa.array(values, from_pandas=True)
-            columns[name] = column.cast(pa.int64()) if name in integers else column
+            continue
+        column = pa.array(values, from_pandas=True)
+        columns[name] = column.cast(pa.int64()) if name in integers else column
+        if name in zones:
+            columns[name] = column.view(pa.timestamp(column.type.unit, zones[name]))
     table = pa.table(columns)
     if library == "pyarrow":
         return table

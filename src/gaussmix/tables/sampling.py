@@ -13,8 +13,9 @@ missing, and what is drawn is F_j^{-1}(G(Z_j)), with G(z) = P(Z_j <= z | Z_{j'} 
 
 from __future__ import annotations
 
+import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from gaussmix._typing import FloatArray
+from gaussmix.density.columns import as_level, is_missing
+from gaussmix.density.quantity import NUMBER
 from gaussmix.tables.column import ColumnDensity
 from gaussmix.tables.copula import Copula
 from gaussmix.tables.reading import as_frame
@@ -73,14 +76,15 @@ class RowSampling:
         random_state : int, Generator or RandomState, optional
             The same seed draws the same rows.
         where : mapping of str to value, optional
-            Conditions on columns, all of which are met: a value, (low, high) with None for an open end, a list of
-            categories, None for missing. Of numbers that is exact; of ranges and categories, where there are several,
-            so are the bounds, and the law within them to the accuracy of 30 sweeps of Gibbs sampling.
+            Conditions on columns, all of which are met: a value; a range, which is a tuple (low, high) with None for an
+            open end; any of several values, which are a list or a set; None for missing. A value is met exactly, and so
+            are the bounds of ranges; the law within several of them has the accuracy of 30 sweeps of Gibbs sampling.
 
         Returns
         -------
         DataFrame, Table or dict of ndarray
-            Of pandas, Polars or PyArrow; else, and of a table that was loaded, arrays (n_samples,) by name.
+            Of pandas, Polars or PyArrow; else, and of a table that was loaded, arrays (n_samples,) by name, in which
+            dates with a time zone are those of UTC.
 
         Raises
         ------
@@ -92,8 +96,13 @@ class RowSampling:
         given = self.random_state if random_state is None else random_state
         rng = given if isinstance(given, np.random.Generator) else np.random.default_rng(_seed(given))
         rows = sample_rows(self.columns_, self.copula_, n_samples, rng, where)
-        integers = [name for name, column in self.columns_.items() if column.kind == "integer"]
-        return as_frame(self._library, rows, integers)
+        return as_frame(self._library, rows, *self.written_as())
+
+    def written_as(self: Any) -> tuple[list[str], dict[str, str]]:
+        """Return what the arrays of drawn rows do not say: columns of integers, and the time zones of dates."""
+        columns = self.columns_.items()
+        zones = {name: column.quantity.zone for name, column in columns if column.quantity.zone}
+        return [name for name, column in columns if column.kind == "integer"], zones
 
     def _require_rows(self: Any, what: str) -> None:
         if hasattr(self, "counts_") and self.dependence == "copula" and self.counts_.sample is None:
@@ -127,8 +136,7 @@ def sample_rows(
     rng : numpy.random.Generator
         Draws them.
     where : mapping of str to value, optional
-        Conditions on columns: a value, (low, high) with None for an open end, a list of categories, or None for
-        missing.
+        Conditions on columns, as `RowSampling.sample` takes them.
 
     Raises
     ------
@@ -148,9 +156,11 @@ def sample_rows(
         if name not in copula.names:
             raise ValueError(f"where names column {name!r}; there are {', '.join(columns)}")
         j = copula.names.index(name)
-        if _is_missing(value):
+        if is_missing(value):
+            if marginals[j].is_empty:
+                continue
             if name not in own:
-                raise ValueError(f"where asks for rows in which {name!r} is missing; it was never, or always")
+                raise ValueError(f"where asks for rows in which {name!r} is missing; it never was")
             conditions.within[own[name]] = np.array([[-np.inf, thresholds[name]]])
             continue
         given[name] = marginals[j].parse(value)
@@ -174,10 +184,6 @@ def sample_rows(
         gone = z[:, own[name]] < thresholds[name] if name in own else np.full(n, marginals[j].is_empty)
         out[name] = marginals[j].values(u, gone, given.get(name))
     return out
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 class _Observed:
@@ -211,54 +217,75 @@ class _Marginal:
             self.edges = np.concatenate([[0.0], np.cumsum(shares) / shares.sum()])
         elif column.density is not None and column.counts is not None:
             self.law, self.ends = column.density, (column.counts.minimum, column.counts.maximum)
-            self.whole = column.kind == "integer" or (column.kind == "date" and column.quantity.unit == "D")
 
     def _cdf(self, low: float, high: float) -> tuple[float, float]:
         """P(X < low) and P(X <= high), where what the density has outside the range lies at its ends."""
         under, over = low <= self.ends[0], high >= self.ends[1]
-        low, high = (low - 0.5, high + 0.5) if self.whole else (float(np.nextafter(low, -np.inf)), high)
+        half = self.column.step / 2
+        low, high = (low - half, high + half) if half else (float(np.nextafter(low, -np.inf)), high)
         return 0.0 if under else float(self.law.cdf(low)), 1.0 if over else float(self.law.cdf(high))
 
-    def parse(self, value: Any) -> Any:
-        """A condition: a list of categories, or the (low, high) of numbers in the column's unit."""
+    def parse(self, value: Any) -> list[Any]:
+        """A condition: categories, or ranges (low, high) of numbers in the column's unit."""
         name, column = self.column.name, self.column
+        several = isinstance(value, Collection) and not isinstance(value, str | bytes | tuple)
+        wanted = list(value) if several else [value]
         if self.is_empty:
             raise ValueError(f"where asks for a value of {name!r}; all of it are missing")
-        if self.names is not None:
-            wanted = value if isinstance(value, list | tuple | set | frozenset) else [value]
-            said = {word.lower(): name for name, word in column.words.items()} | {"true": "true", "false": "false"}
-            wanted = [said.get(str(v).lower(), v) if column.kind == "boolean" else str(v) for v in wanted]
-            for v in wanted:
-                if v not in self.names:
-                    some = ", ".join(list(column.frequencies or ())[:5])
-                    raise ValueError(
-                        f"where asks for {name}={v!r}; {name!r} holds {len(self.names)} values, such as {some}"
-                    )
-            return wanted
-        low, high = value if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
-        low, high = (end if v is None else self._number(v) for v, end in zip((low, high), self.ends, strict=True))
+        if not wanted:
+            raise ValueError(f"where asks for {name!r} among no values; give some, or leave it out")
+        if self.names is None:
+            return [self._range(each, several and len(wanted) > 1) for each in wanted]
+        said = {word.lower(): name for name, word in column.words.items()} | {"true": "true", "false": "false"}
+        for k, v in enumerate(wanted):
+            if isinstance(v, tuple):
+                raise ValueError(f"where asks for a range of {name!r}, {v!r}; it holds categories: give a list of them")
+            wanted[k] = said.get(str(v).lower(), v) if column.kind == "boolean" else as_level(v)
+            if wanted[k] not in self.names:
+                some = ", ".join(list(column.frequencies or ())[:5])
+                raise ValueError(
+                    f"where asks for {name}={v!r}; {name!r} holds {len(self.names)} values, such as {some}"
+                )
+        return wanted
+
+    def _range(self, value: Any, one_of_several: bool) -> tuple[float, float]:
+        """The ends of a value or of a range, within those of the column."""
+        name, quantity, step = self.column.name, self.column.quantity, self.column.step
+        asked = f"where asks for {name}={value!r}"
+        if isinstance(value, tuple) and len(value) != 2:
+            raise ValueError(f"{asked}; a tuple is a range (low, high), and a list holds several values")
+        try:
+            low, high = value if isinstance(value, tuple) else (self._number(value),) * 2
+            low, high = (end if v is None else self._number(v) for v, end in zip((low, high), self.ends, strict=True))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{asked}; {name!r} holds {quantity} ({error})") from None
         if not (low <= high and high >= self.ends[0] and low <= self.ends[1]):
-            least, most = (column.quantity.format(end, self.ends[1] - self.ends[0]) for end in self.ends)
-            raise ValueError(f"where asks for {name}={value!r}; {name!r} lies between {least} and {most}")
-        if self.whole and math.floor(high) < math.ceil(low):
-            raise ValueError(f"where asks for {name}={value!r}; {name!r} holds whole numbers alone")
+            least, most = (quantity.format(end, self.ends[1] - self.ends[0]) for end in self.ends)
+            raise ValueError(f"{asked}; {name!r} lies between {least} and {most}")
+        if step and math.floor(high / step) < math.ceil(low / step):
+            raise ValueError(f"{asked}; {name!r} holds whole {'numbers' if quantity == NUMBER else 'days'} alone")
+        if one_of_several and np.diff(self._cdf(low, high)) < _NO_MASS:
+            raise ValueError(f"{asked} among others; its own probability is 0: ask for a range, or for it alone")
         return max(low, self.ends[0]), min(high, self.ends[1])
 
     def _number(self, value: Any) -> float:
         quantity = self.column.quantity
+        if isinstance(value, datetime.date) and quantity.kind == "datetime":
+            value = value.isoformat()
         if isinstance(value, str):
             return quantity.parse(value)
-        if quantity.kind == "number":
+        if quantity.kind == "number" or isinstance(value, float):
             return float(value)
         return float(quantity.to_numbers(np.asarray(value, "M8[us]" if quantity.kind == "datetime" else "m8[us]")))
 
-    def probabilities(self, wanted: Any) -> FloatArray:
+    def probabilities(self, wanted: list[Any]) -> FloatArray:
         """The intervals (k, 2) of u in which a condition holds."""
         if self.names is not None:
             places = sorted({self.names.index(v) for v in wanted})
             return np.stack([self.edges[places], self.edges[1:][places]], axis=1)
-        low, high = (math.ceil(wanted[0]), math.floor(wanted[1])) if self.whole else wanted
-        return np.array([self._cdf(low, high)])
+        step, ends = self.column.step, sorted(set(wanted))
+        ends = [(step * math.ceil(a / step), step * math.floor(b / step)) for a, b in ends] if step else ends
+        return np.array([self._cdf(*each) for each in ends])
 
     def values(self, u: FloatArray, gone: NDArray[np.bool_], wanted: Any) -> NDArray[Any]:
         """The values of probabilities u (n,), missing where ``gone``; where some were ``wanted``, exactly those."""
@@ -276,9 +303,12 @@ class _Marginal:
                 return out
             out[gone] = None
             return out
-        x = np.asarray(self.law.ppf(u))
-        x = np.clip(np.rint(x) if self.whole else x, *self.ends)
-        return self.column.to_data(x if wanted is None else np.clip(x, *wanted), gone)
+        x, step = np.asarray(self.law.ppf(u)), self.column.step
+        x = np.clip(step * np.rint(x / step) if step else x, *self.ends)
+        if wanted is not None:
+            within = np.stack([np.clip(x, *each) for each in wanted])
+            x = within[np.abs(within - x).argmin(axis=0), np.arange(len(x))]
+        return self.column.to_data(x, gone)
 
 
 def draw_latent(correlation: FloatArray, n: int, rng: np.random.Generator, conditions: Conditions) -> FloatArray:

@@ -176,9 +176,9 @@ def smooth(
 
 def _towards(target: FloatArray, A: csr_array, weights: FloatArray) -> FloatArray:
     """Weights (n,) after EM steps for the target (m,) as data; what lies beyond the cells stays as it is."""
-    beyond = np.maximum(1 - A.sum(axis=1), 0)
+    beyond, columns = np.maximum(1 - A.sum(axis=1), 0), A.T  # which a product from the left makes anew each time
     for _ in range(_STEPS):
-        ratio = target / np.maximum(weights @ A, _TINY)
+        ratio = target / np.maximum(columns @ weights, _TINY)
         if np.abs(np.log(ratio)).max() < _CLOSE:
             break
         weights = weights * (A @ ratio + beyond)
