@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from gaussmix.sheets import contact_sheet, counted, picture_format, save_atomic
+from gaussmix.sheets import contact_sheet, counted, picture_format, save_atomic, save_images
 
 LABELS = ["Black_Hair", "Wearing_Hat, Eyeglasses, Smiling, Mouth_Open, Pale_Skin, Beard", "x" * 60]
 
@@ -212,3 +212,13 @@ def test_marked_pictures_have_a_red_frame():
 @pytest.mark.parametrize(("count", "said"), [(1, "1 step"), (2, "2 steps"), (0, "0 steps"), (2800, "2,800 steps")])
 def test_counted(count, said):
     assert counted(count, "step") == said
+
+
+def test_pictures_carry_their_request(tmp_path: Path):
+    save_images(np.zeros((2, 4, 4, 3), np.uint8), tmp_path, first=7, metadata={"request": "Smiling, ärmel", "seed": 3})
+    with Image.open(tmp_path / "00008.png") as image:
+        assert image.text == {"request": "Smiling, ärmel", "seed": "3", "picture": "8"}  # pyright: ignore
+    save_images(np.zeros((1, 4, 4, 1), np.uint8), tmp_path)
+    with Image.open(tmp_path / "00000.png") as image:
+        assert image.text == {}  # pyright: ignore
+    save_atomic(Image.new("RGB", (4, 4)), tmp_path / "a.jpg", metadata={"seed": 1})  # no place for it

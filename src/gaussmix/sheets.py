@@ -12,12 +12,13 @@ The built-in font covers ASCII: accents are dropped, letters of other scripts be
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from gaussmix._files import whole_file
 
@@ -145,22 +146,39 @@ def picture_format(path: str | Path) -> str:
     return file_format
 
 
-def save_atomic(image: Image.Image, path: str | Path) -> None:
+def save_atomic(image: Image.Image, path: str | Path, *, metadata: Mapping[str, object] | None = None) -> None:
     """Save a picture, whole or not at all, in the format of the file's suffix, creating parent folders.
 
-    Raises ValueError for a suffix that Pillow cannot write.
+    A PNG takes ``metadata`` as text by keyword, ``Image.open(path).text``; other formats have no place for it. Raises
+    ValueError for a suffix that Pillow cannot write.
     """
     path, file_format = Path(path), picture_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    options = {}
+    if metadata and file_format == "PNG":
+        options["pnginfo"] = PngInfo()
+        for keyword, text in metadata.items():
+            options["pnginfo"].add_itxt(keyword, str(text))
     with whole_file(path) as aside:
-        image.save(aside, format=file_format)
+        image.save(aside, format=file_format, **options)
 
 
-def save_images(images: NDArray[np.uint8], folder: Path, *, first: int = 0, digits: int = 5) -> None:
-    """Save each of ``(N, H, W, 1 or 3)`` uint8 as a PNG in a folder, numbered from ``first``: 00000.png and on."""
+def save_images(
+    images: NDArray[np.uint8],
+    folder: Path,
+    *,
+    first: int = 0,
+    digits: int = 5,
+    metadata: Mapping[str, object] | None = None,
+) -> None:
+    """Save each of ``(N, H, W, 1, 3 or 4)`` uint8 as a PNG in a folder, numbered from ``first``: 00000.png and on.
+
+    ``metadata``, such as request and seed, goes into each, beside its number as "picture".
+    """
     for number, image in enumerate(images, first):
         picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-        save_atomic(picture, folder / f"{number:0{digits}}.png")
+        about = None if metadata is None else {**metadata, "picture": number}
+        save_atomic(picture, folder / f"{number:0{digits}}.png", metadata=about)
 
 
 class _WrappedText:
