@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from gaussmix.sheets import contact_sheet, counted, picture_format, save_atomic, save_images
+from gaussmix._guard import counted
+from gaussmix.sheets import contact_sheet, picture_format, save_atomic, save_images
 
 LABELS = ["Black_Hair", "Wearing_Hat, Eyeglasses, Smiling, Mouth_Open, Pale_Skin, Beard", "x" * 60]
 
@@ -222,3 +223,26 @@ def test_pictures_carry_their_request(tmp_path: Path):
     with Image.open(tmp_path / "00000.png") as image:
         assert image.text == {}  # pyright: ignore
     save_atomic(Image.new("RGB", (4, 4)), tmp_path / "a.jpg", metadata={"seed": 1})  # no place for it
+
+
+@pytest.mark.parametrize("labels", [["decoded", "reconstruction"], ["a Wearing_Hat", "Eyeglasses, no"]])
+def test_headers_break_no_word(labels: list[str], monkeypatch: pytest.MonkeyPatch):
+    lines: list[str] = []
+    plain = ImageDraw.ImageDraw.text
+    record = lambda self, xy, text, **options: (lines.append(text), plain(self, xy, text, **options))  # noqa: E731
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", record)
+    images = flat(4)
+    rows = ["Wearing_Necktie_and_Hat", "b"]
+    found = boxes(contact_sheet(images, columns=2, scale=2, column_labels=labels, row_labels=rows), images)
+    assert {word for line in lines for word in line.split()} == {
+        word for text in labels + rows for word in text.split()
+    }
+    assert all((right - left, bottom - top) == (64, 64) for left, top, right, bottom in found)
+    assert found[1][0] > found[0][2]
+
+
+def test_one_is_no_plural():
+    assert counted(1, "step") == counted(1.0, "step") == "1 step"
+    assert counted(12_000, "step") == "12,000 steps"
+    assert counted(2.5, "row") == "2.5 rows"
+    assert counted(2, "class", "classes") == "2 classes"

@@ -78,3 +78,17 @@ def shown(text: str, most: int = MOST_SHOWN) -> str:
 def printable(text: str) -> str:
     """Text whose control characters, which could command a terminal, are written out."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def counted(count: float, noun: str, plural: str | None = None) -> str:
+    """Return "1 step", "2 steps", "12,000 steps"; of weights of rows "2.5 rows".
+
+    Parameters
+    ----------
+    count, noun : float, str
+        How many, and of what, in the singular.
+    plural : str, optional
+        The plural, where it does not end in s alone.
+    """
+    number = f"{count:,.0f}" if count == round(count) else f"{count:.6g}"
+    return f"{number} {noun if count == 1 else plural or noun + 's'}"

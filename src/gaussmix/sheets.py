@@ -30,7 +30,8 @@ _GAP = 6
 _FILTER = Image.Resampling.BICUBIC  # keeps edges as crisp as Lanczos does, with weaker halos around them
 _MARGIN = 16
 _MIN_WIDTH = 320  # of the sheet, so that a title above a single picture is not broken into syllables
-_ROW_LABEL_CHARACTERS = 18
+_ROW_LABEL_CHARACTERS, _LONGEST = 18, 30  # in a line; of a single word, before it is broken
+_WIDEST = 2  # times the width of a picture: how far columns make room for a word above them
 
 _PAPER, _FRAME, _INK, _FAINT, _MARK = "#ffffff", "#d9d9d9", "#1e1e1e", "#5a5a5a", "#d62728"
 
@@ -82,12 +83,14 @@ def contact_sheet(
     scale = scale or max(1, round(_CELL / max(height, width)))
     cell_width, cell_height = width * scale, height * scale
     large, small = _font(20), _font(14)
-    label_limit = _ROW_LABEL_CHARACTERS * small.getlength("n")
+    n = small.getlength("n")
+    label_limit = max(_ROW_LABEL_CHARACTERS, min(_LONGEST, _longest_word(row_labels or (), small) // n + 1)) * n
     row_texts = [_WrappedText(label, small, label_limit) for label in row_labels or [""] * rows]
-    column_texts = [_WrappedText(label, small, cell_width) for label in column_labels or [""] * columns]
+    pitch = max(cell_width, min(_longest_word(column_labels or (), small), _WIDEST * cell_width))
+    column_texts = [_WrappedText(label, small, pitch) for label in column_labels or [""] * columns]
     label_width = max(text.width for text in row_texts) if row_labels else 0
     left = _MARGIN + (label_width + 2 * _GAP if label_width else 0)
-    right = max(left + columns * (cell_width + _GAP) - _GAP, _MIN_WIDTH - _MARGIN)
+    right = max(left + columns * (pitch + _GAP) - _GAP, _MIN_WIDTH - _MARGIN)
     title_text = _WrappedText(title or "", large, right - _MARGIN)
     caption_text = _WrappedText(caption or "", small, right - _MARGIN)
 
@@ -103,14 +106,14 @@ def contact_sheet(
     title_text.write(draw, _MARGIN, _MARGIN, "l", _INK)
     caption_text.write(draw, _MARGIN, below + 2 * _GAP, "l", _FAINT)
     for column, text in enumerate(column_texts):
-        x = left + column * (cell_width + _GAP) + cell_width // 2
+        x = left + column * (pitch + _GAP) + pitch // 2
         text.write(draw, x, top + column_height - text.height, "m", _INK)
     y = first_row
     for row, (text, row_height) in enumerate(zip(row_texts, row_heights, strict=True)):
         text.write(draw, left - 2 * _GAP, y + (row_height - text.height) // 2, "r", _INK)
         for place, pixels in enumerate(images[row * columns : (row + 1) * columns], row * columns):
             cell = Image.fromarray(pixels).resize((cell_width, cell_height), _FILTER)
-            x = left + place % columns * (cell_width + _GAP)
+            x = left + place % columns * (pitch + _GAP) + (pitch - cell_width) // 2
             _draw_frame(draw, (x, y, x + cell_width, y + cell_height), marked=place in marked)
             sheet.paste(cell, (x, y))
         y += row_height + _GAP
@@ -122,17 +125,6 @@ def _draw_frame(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], *, ma
     colour, width = (_MARK, _GAP // 2) if marked else (_FRAME, 1)
     left, top, right, bottom = box
     draw.rectangle((left - width, top - width, right + width - 1, bottom + width - 1), outline=colour, width=width)
-
-
-def counted(count: int, noun: str) -> str:
-    """Return "1 step", "2 steps".
-
-    Parameters
-    ----------
-    count, noun : int, str
-        How many, and of what, in the singular.
-    """
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def picture_format(path: str | Path) -> str:
@@ -179,6 +171,11 @@ def save_images(
         picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
         about = None if metadata is None else {**metadata, "picture": number}
         save_atomic(picture, folder / f"{number:0{digits}}.png", metadata=about)
+
+
+def _longest_word(texts: Sequence[str], font: ImageFont.FreeTypeFont) -> int:
+    """In pixels."""
+    return max((int(font.getlength(word)) + 1 for text in texts for word in text.split()), default=0)
 
 
 class _WrappedText:

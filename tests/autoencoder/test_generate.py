@@ -7,7 +7,7 @@ import pytest
 from autoencoder.test_model import pictures, tiny_model
 
 from gaussmix.autoencoder.generate import LatentGenerator, NoveltyScale
-from gaussmix.autoencoder.sheets import draw_map, draw_marginals, draw_mixes
+from gaussmix.autoencoder.sheets import draw_map, draw_marginals, draw_mixes, mix_sheet
 from gaussmix.latents.expansion import ExpansionSampler
 
 CENTRES = np.array([[-40.0] * 5, [0.0] * 5, [40.0] * 5])
@@ -125,7 +125,7 @@ def test_novelty_needs_known_images_and_is_kept(generator, tmp_path):
 def test_pictures(generator, tmp_path):
     z, y = rows()
     z[:, 4] = 0.0  # a number that is constant
-    draw_mixes(generator, tmp_path / "mixes.png")
+    draw_mixes(generator, pictures(len(y)), y, tmp_path / "mixes.png")
     draw_marginals(generator, z, y, tmp_path / "marginals.png")
     draw_map(generator, z, y, tmp_path / "map.png")
     draw_map(generator, z[[0, 1] * 60], np.repeat([0, 1, 2], 40), tmp_path / "map.png")  # classes that are alike
@@ -161,3 +161,12 @@ def test_pictures(generator, tmp_path):
 def test_wrong_requests(generator, call, message):
     with pytest.raises(ValueError, match=message):
         call(generator)
+
+
+def test_mixes_stand_beside_real_images(generator):
+    real = {name: np.full((10, 8, 8, 1), level, np.uint8) for name, level in (("a", 40), ("c", 200))}
+    mixes = generator.mix(["a", "c"], n_samples=23, random_state=0)
+    sheet, alone = mix_sheet(mixes, real, "a + c", "seed 0"), mix_sheet(mixes, {}, "a + c", "seed 0")
+    assert sheet.height > alone.height
+    for level in (40, 200):
+        assert np.count_nonzero(np.asarray(sheet) == level) >= 10 * 48**2

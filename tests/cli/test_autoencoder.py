@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from gaussmix import cli
+from gaussmix.training.loop import TrainingError
 
 TINY = "--channels 4 8 --hidden 16 --latent-dim 4 --batch-size 8 --warmup-steps 5"
 
@@ -72,13 +73,22 @@ def test_like_a_picture(trained, tmp_path, capsys):
     assert (tmp_path / "x.png").is_file()
 
 
-def test_mix_writes_a_sheet(trained, tmp_path, capsys):
+def test_mix_writes_a_sheet_with_real_images_above(trained, tmp_path, capsys, monkeypatch):
     for mode in ("dims", "lerp"):
         out = tmp_path / f"{mode}.png"
         flags = f"--classes 0,4 --proportions .7,.3 --mode {mode} --count 3 --output {out}"
         assert run(f"mix {trained} {flags}") == 0
         assert f"3 x 0 + 4: {out}" in capsys.readouterr().out
     assert (tmp_path / "dims.png").read_bytes() != (tmp_path / "lerp.png").read_bytes()
+    with Image.open(tmp_path / "dims.png") as sheet:
+        assert sheet.text["request"] == "0 + 4"
+        assert sheet.text["seed"] == "0"
+        high = sheet.height
+    monkeypatch.setattr("gaussmix.data.load.load_labelled", lambda *_, **__: (_ for _ in ()).throw(OSError("gone")))
+    assert run(f"mix {trained} --classes 0,4 --count 3 --output {tmp_path}/alone.png") == 0
+    assert "no real images are shown" in capsys.readouterr().err
+    with Image.open(tmp_path / "alone.png") as sheet:
+        assert sheet.height < high
 
 
 @pytest.mark.parametrize(
@@ -180,3 +190,12 @@ def test_a_folder_has_its_own_preset_and_is_evaluated_as_it_was_trained(tmp_path
 def test_a_folder_must_be_named(capsys):
     assert run("train --preset folder") == 2
     assert "name their folder with --data" in capsys.readouterr().err
+
+
+def test_a_run_that_learns_nothing_is_no_fault_of_the_program(tmp_path, capsys, monkeypatch):
+    def fails(*_, **__):
+        raise TrainingError("nothing is learnt: after 300 steps")
+
+    monkeypatch.setattr("gaussmix.autoencoder.train.train", fails)
+    assert run(f"train {TINY} --output {tmp_path}") == 1
+    assert capsys.readouterr().err.strip() == "gaussmix: nothing is learnt: after 300 steps"

@@ -70,6 +70,10 @@ def test_sample_writes_a_picture_single_files_and_metadata(model, tmp_path, caps
     assert again.attribute_names == ("Bald", "Long_Hair", "Sunglasses")
     assert again.attributes.tolist() == [[1, 0, 1]] * 3
     assert np.array_equal(again.images[0], np.asarray(Image.open(folder / "00000.png")))
+    with Image.open(folder / "00001.png") as single, Image.open(out) as sheet:
+        assert sheet.text["request"] == single.text["request"] == "Bald and Sunglasses, not Long Hair"
+        assert sheet.text["seed"] == single.text["seed"] == "0"
+        assert (single.text["picture"], single.text["attributes"]) == ("1", "Bald, Sunglasses")
 
 
 def test_fewer_pictures_are_the_first_of_more(model, tmp_path):
@@ -98,7 +102,9 @@ def test_fixing_latent_and_noise_together_repeats_the_picture(model, tmp_path):
 
 def test_attributes_lists_names_and_shares(model, capsys):
     assert run(["attributes", str(model)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    *lines, empty, network = capsys.readouterr().out.splitlines()
+    numbers = sum(each.numel() for each in AttributeDiffusionPipeline.load(model).network.parameters())
+    assert (empty, network) == ("", f"unet of {numbers:,} numbers")
     assert [line.split()[0] for line in lines] == ["Bald", "Long_Hair", "Sunglasses"]
     assert all("% of the data" in line for line in lines)
     assert run(["attributes", str(model), "--json"]) == 0

@@ -208,5 +208,5 @@ def test_time_zones_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[st
     run(capsys, "fit", tmp_path / "t.parquet", "-o", tmp_path / "t.gmx")
     for name in ("s.csv", "s.parquet"):
         run(capsys, "sample", tmp_path / "t.gmx", "--count", 200, "-o", tmp_path / name)
-        assert "none of 1 columns moved" in run(capsys, "compare", tmp_path / "t.gmx", tmp_path / name)
+        assert "none of 1 column moved" in run(capsys, "compare", tmp_path / "t.gmx", tmp_path / name)
     assert str(pd.read_parquet(tmp_path / "s.parquet")["seen"].dt.tz) == "Europe/Paris"

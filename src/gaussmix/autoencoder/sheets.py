@@ -30,6 +30,7 @@ _PAIRS, _SAMPLES, _CLASSES, _SCALED = 4, 8, 12, 48
 _MIXED_PAIRS = 5
 _MOST_ON_A_SHEET = 400
 _COLUMNS = 11  # of a sheet of one class: a given picture and ten like it fill a row
+_MIXES_A_ROW = 10
 _PROPORTIONS = (1.0, 0.85, 0.7, 0.5, 0.3, 0.15, 0.0)
 
 
@@ -61,22 +62,26 @@ def draw_samples(generator: LatentGenerator, path: Path, *, seed: int = 0) -> No
     save_atomic(sheet, path)
 
 
-def draw_mixes(generator: LatentGenerator, path: Path, *, seed: int = 0) -> None:
-    """Pairs of classes, from one to the other, in both modes; a row is one pair of draws."""
+def draw_mixes(
+    generator: LatentGenerator, images: NDArray[np.uint8], labels: IntArray, path: Path, *, seed: int = 0
+) -> None:
+    """Pairs of classes, from one to the other, in both modes; a row is one pair of draws, between two real images."""
     pairs = list(combinations(generator.class_names, 2))
     pairs = pairs[:: -(-len(pairs) // _MIXED_PAIRS)]
-    rows, labels = [], []
+    rows, names = [], []
     for a, b in pairs:
-        for mode in ("dims", "lerp"):
-            labels.append(f"{a} + {b}, {mode}")
+        first, second = (images[labels == generator.label_of(name)] for name in (a, b))
+        for k, mode in enumerate(("dims", "lerp")):
+            names.append(f"{a} + {b}, {mode}")
             mixes = ({"mode": mode, "proportions": [share, 1 - share]} for share in _PROPORTIONS)
-            rows += [generator.mix([a, b], **how, random_state=seed) for how in mixes]
-    title, above = "Mixes of two classes", [f"{share:.0%}" for share in _PROPORTIONS]
+            drawn = [generator.mix([a, b], **how, random_state=seed) for how in mixes]
+            rows += [first[k % len(first)][None], *drawn, second[k % len(second)][None]]
+    title, above = "Mixes of two classes", ["real", *(f"{share:.0%}" for share in _PROPORTIONS), "real"]
     caption = (
         "Above: share of the first class. A row mixes one draw of each: dims takes each latent number from one of "
-        "them, lerp their weighted mean."
+        "them, lerp their weighted mean. At the ends an image of the data of each."
     )
-    sheet = sheet_of(np.concatenate(rows), title=title, row_labels=labels, column_labels=above, caption=caption)
+    sheet = sheet_of(np.concatenate(rows), title=title, row_labels=names, column_labels=above, caption=caption)
     save_atomic(sheet, path)
 
 
@@ -90,15 +95,28 @@ def class_sheet(drawn: Mapping[str, NDArray[np.uint8]], title: str, about: str) 
     if shown < count:
         about += f"; the first {shown} of {count}"
     images = np.concatenate([images[:shown] for images in drawn.values()])
-    labels = list(drawn) if len(drawn) > 1 else None
-    return sheet_of(images, columns=min(_COLUMNS, shown), title=title, row_labels=labels, caption=f"{about}.")
+    labels, columns = (list(drawn), None) if len(drawn) > 1 else (None, min(_COLUMNS, shown))
+    return sheet_of(images, columns=columns, title=title, row_labels=labels, caption=f"{about}.")
+
+
+def mix_sheet(mixes: NDArray[np.uint8], real: Mapping[str, NDArray[np.uint8]], title: str, about: str) -> Image.Image:
+    """Lay out mixes ``(N, S, S, 1 or 3)`` in rows of ten, below a row of images of each class that is mixed.
+
+    ``real`` are these by name, at least ten each; without any there are the mixes alone.
+    """
+    shown = mixes[:_MOST_ON_A_SHEET]
+    about += f"; the first {len(shown)} of {len(mixes)}" if len(shown) < len(mixes) else ""
+    images = np.concatenate([*(images[:_MIXES_A_ROW] for images in real.values()), shown])
+    labels = [*(f"{name}, real" for name in real), "mixes"] + [""] * ((len(shown) - 1) // _MIXES_A_ROW)
+    columns = _MIXES_A_ROW if real else min(_MIXES_A_ROW, len(shown))
+    return sheet_of(images, columns=columns, title=title, row_labels=labels, caption=f"{about}.")
 
 
 def sheet_of(
     images: NDArray[np.uint8], *, row_labels: Sequence[str] | None, columns: int | None = None, **texts: Any
 ) -> Image.Image:
-    """`contact_sheet` of images ``(N, S, S, 1 or 3)``, grey as they are, in so many columns if rows have no labels."""
-    columns = len(images) // len(row_labels) if row_labels else columns or len(images)
+    """`contact_sheet` of images ``(N, S, S, 1 or 3)``, grey as they are, in so many columns."""
+    columns = columns or (len(images) // len(row_labels) if row_labels else len(images))
     scale = max(1, round(_SCALED / images.shape[1]))
     sheet = contact_sheet(as_rgb(images), columns=columns, row_labels=row_labels, scale=scale, **texts)
     return sheet.convert("L") if images.shape[3] == 1 else sheet

@@ -217,7 +217,7 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
         draw_reconstructions(model, self.images, self.labels, output / "reconstructions.png")
         draw_samples(generator, output / "samples.png", seed=seed)
         if len(generator.class_names) > 1:
-            draw_mixes(generator, output / "mixes.png", seed=seed)
+            draw_mixes(generator, self.images, self.labels, output / "mixes.png", seed=seed)
         draw_marginals(generator, z, y, output / "marginals.png", seed=seed)
         if self.config.latent_dim > 1:
             draw_map(generator, z, y, output / "map.png", seed=seed)

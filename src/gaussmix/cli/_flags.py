@@ -116,7 +116,7 @@ def run_training(train: Callable[[Any, Any], TrainResult], config: Any, dataset:
     try:
         result = train(config, dataset)
     except TrainingError as error:
-        raise CommandError(f"gaussmix: {one_line(error)}", 1) from error
+        raise CommandError(f"gaussmix: {shown(str(error), _MOST_SAID)}", 1) from error
     if result.interrupted:
         raise CommandError(f"stopped after step {result.step}; continue with the same command and --resume", 130)
     return result

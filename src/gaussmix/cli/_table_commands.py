@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import Positional
 
-from gaussmix._guard import printable
+from gaussmix._guard import counted, printable
 from gaussmix.cli._flags import CommandError, Names, check_at_least, check_suffix, split_names
 from gaussmix.cli._tables import name_files, naming
 
@@ -143,7 +143,7 @@ class SampleRows:
             return
         self.output.parent.mkdir(parents=True, exist_ok=True)
         write_batches(self.output, drawn(), self.count)
-        print(f"{self.count} rows: {self.output}")
+        print(f"{counted(self.count, 'row')}: {self.output}")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
+from gaussmix._guard import counted
 from gaussmix.autoencoder.config import PRESETS, AutoencoderConfig
 from gaussmix.cli._flags import Names, Output, TorchCommand, check_at_least, choose_preset, run_training
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gaussmix.autoencoder.generate import LatentGenerator
+    from gaussmix.data.base import LabelledImages
 
     Preset = str
 else:
@@ -63,7 +66,7 @@ class TrainAutoencoder:
             folder = self.config.output
             pictures = ", ".join(sorted(path.name for path in folder.glob("*.png")))
             two, run = shlex.quote(",".join(dataset.class_names[:2])), shlex.quote(str(folder))
-            print(f"{result.step} steps; model: {result.model}\nin {folder}: {pictures}")
+            print(f"{counted(result.step, 'step')}; model: {result.model}\nin {folder}: {pictures}")
             print(f"next: gaussmix autoencoder sample {run}")
             print(f"      gaussmix autoencoder mix {run} --classes {two}")
 
@@ -118,11 +121,12 @@ class SampleClasses(TorchCommand):
             }
             title = "New images of each class"
             about = f"Seed {self.seed}" + ("" if self.truncation is None else f", truncation {self.truncation:g}")
+        told = {"seed": self.seed, "made with": about}
         if self.folder is not None:
             for name, images in drawn.items():
-                save_images(images, self.folder / name)
+                save_images(images, self.folder / name, metadata={"request": name, **told})
             print(f"single images: {self.folder}")
-        save_atomic(class_sheet(drawn, title, about), self.output)
+        save_atomic(class_sheet(drawn, title, about), self.output, metadata={"request": ", ".join(drawn), **told})
         print(f"{self.count} x {', '.join(drawn)}: {self.output}")
 
     def _like(self, path: Path, generator: LatentGenerator) -> dict[str, NDArray[np.uint8]]:
@@ -173,7 +177,7 @@ class MixClasses(TorchCommand):
             raise ValueError(f"--proportions is {given!r}; give numbers separated by commas, such as 0.5,0.5") from None
 
         from gaussmix.autoencoder.generate import LatentGenerator
-        from gaussmix.autoencoder.sheets import class_sheet
+        from gaussmix.autoencoder.sheets import mix_sheet
         from gaussmix.sheets import picture_format, save_atomic
 
         picture_format(self.output)
@@ -184,7 +188,9 @@ class MixClasses(TorchCommand):
         )
         shares = "" if proportions is None else f", proportions {' : '.join(f'{p:g}' for p in proportions)}"
         request = " + ".join(self.classes)
-        save_atomic(class_sheet({"": images}, request, f"Mode {self.mode}{shares}, seed {self.seed}"), self.output)
+        about = f"Mode {self.mode}{shares}, seed {self.seed}"
+        sheet = mix_sheet(images, _some_real(generator, self.run, self.classes), request, about)
+        save_atomic(sheet, self.output, metadata={"request": request, "seed": self.seed, "made with": about})
         print(f"{self.count} x {request}: {self.output}")
 
 
@@ -221,7 +227,6 @@ class EvaluateSamplers(TorchCommand):
         from gaussmix.autoencoder.evaluate import Reference, check_test_images, evaluate_samplers, samplers
         from gaussmix.autoencoder.model import ClassConditionalAutoencoder
         from gaussmix.autoencoder.train import load_latents
-        from gaussmix.data.load import load_labelled
         from gaussmix.metrics.classifier import load_or_train_label_classifier
 
         model, latents = ClassConditionalAutoencoder.load(self.run), load_latents(self.run)
@@ -230,10 +235,8 @@ class EvaluateSamplers(TorchCommand):
         for name in names:
             if name not in known:
                 raise ValueError(f"--samplers: no {name!r}; choose from {', '.join(known)}, or all")
-        training = model.config["training"] or {}
-        told = {name: training[name] for name in ("size", "label_by", "skip_bad") if name in training}
-        dataset = load_labelled(self.data or training.get("data", ""), **AutoencoderConfig(**told).loading)
-        if dataset.key != training.get("dataset_key"):
+        dataset, same = _training_data(model.config["training"] or {}, self.data)
+        if not same:
             print("gaussmix: these are not the data that the run was trained on, or they have changed", file=sys.stderr)
         check_test_images(dataset)  # before the judge's minute of training
         judge, _ = load_or_train_label_classifier(dataset)
@@ -247,3 +250,30 @@ class EvaluateSamplers(TorchCommand):
             print(json.dumps(report.to_dict(), indent=2))
         else:
             Console().print(report.table())
+
+
+def _training_data(training: dict[str, Any], data: str = "") -> tuple[LabelledImages, bool]:
+    """What a run was trained on, or other data loaded alike; and whether it is still the same."""
+    from gaussmix.data.load import load_labelled
+
+    told = {name: training[name] for name in ("size", "label_by", "skip_bad") if name in training}
+    dataset = load_labelled(data or training.get("data", ""), **AutoencoderConfig(**told).loading)
+    return dataset, dataset.key == training.get("dataset_key")
+
+
+def _some_real(generator: LatentGenerator, run: Path, classes: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
+    """Ten images of each class of what the run was trained on, by name; none, and a line that says so, if it moved."""
+    import numpy as np
+
+    from gaussmix.autoencoder.model import training_rows
+
+    try:
+        dataset, same = _training_data(generator.model.config["training"] or {})
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        print(f"gaussmix: the data of {run} have moved or changed: no real images are shown beside", file=sys.stderr)
+        return {}
+    images, labels = training_rows(dataset)
+    rows = {name: np.flatnonzero(labels == generator.label_of(name)) for name in classes}
+    return {name: images[np.resize(found, 10)] for name, found in rows.items()}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from gaussmix._guard import reading
+from gaussmix._guard import counted, reading
 from gaussmix.cli._flags import Names, Output, TorchCommand, check_finite, choose_preset, run_training
 from gaussmix.diffusion.config import PRESETS, DiffusionConfig, find_model
 
@@ -83,7 +83,7 @@ class SampleFaces(TorchCommand):
         from gaussmix._progress import progress_bar
         from gaussmix.diffusion import sampling
         from gaussmix.diffusion.conditions import read_components
-        from gaussmix.sheets import counted, picture_format, save_atomic
+        from gaussmix.sheets import picture_format, save_atomic
 
         picture_format(self.output)  # a wrong suffix is said before the drawing, not after
         check_finite(guidance=self.guidance, classifier_scale=self.classifier_scale)
@@ -102,9 +102,12 @@ class SampleFaces(TorchCommand):
             names = ("seed", "guidance", "classifier_scale", "fix_latent", "fix_noise", "trajectory")
             options = {name: getattr(self, name) for name in names}
             batches = sampling.draw_kinds(pipeline, attributes, kinds, steps=steps, on_step=show, **options)
+            request = sampling.label(asked, absent)
+            told = {"request": request, "scheduler": self.scheduler, "steps": steps}
+            told |= {name: getattr(self, name) for name in ("guidance", "seed")}
             if self.folder is not None:
                 of_all = np.tile(attributes, (len(kinds), 1))
-                batches = sampling.stream_to_folder(self.folder, batches, of_all, pipeline.attribute_names)
+                batches = sampling.stream_to_folder(self.folder, batches, of_all, pipeline.attribute_names, told)
             shown = min(count, max(1, sampling.MOST_ON_A_SHEET // len(kinds)))
             images, path = sampling.first_pictures(batches, shown, row=count)
         guidance = sampling.guided(self.guidance)
@@ -114,7 +117,7 @@ class SampleFaces(TorchCommand):
         about += [sampling.describe(kinds[0])] if len(kinds) == 1 and kinds[0] else []
         about += [f"the first {shown} of {count}"] if shown < count else []
         timesteps = [int(t) + 1 for t in pipeline.scheduler.timesteps]
-        request, caption, marked = sampling.label(asked, absent), f"{', '.join(about)}.", []
+        caption, marked = f"{', '.join(about)}.", []
         caption += f" Note: {excluded}." if excluded else ""
         if self.check:
             rows = np.tile(attributes[:shown], (len(kinds), 1))
@@ -122,7 +125,7 @@ class SampleFaces(TorchCommand):
             marked, caption = np.flatnonzero(denied).tolist(), f"{caption} {said}."
             print(said)
         texts = {"title": f"Asked for: {request}" if asked or absent else request, "caption": caption, "marked": marked}
-        save_atomic(sampling.sample_sheet(images, path, timesteps, kinds, **texts), self.output)
+        save_atomic(sampling.sample_sheet(images, path, timesteps, kinds, **texts), self.output, metadata=told)
         if self.folder is not None:
             print(f"single pictures and metadata.csv: {self.folder}")
         print(f"{len(kinds) * count} x {request}: {self.output} ({time.perf_counter() - started:.1f} s)")
@@ -168,7 +171,7 @@ class EditFace(TorchCommand):
         from gaussmix.diffusion.conditions import attribute_row, read_components
         from gaussmix.diffusion.edit import FAR, edit_images, find_encoder, reconstruct, strangeness
         from gaussmix.diffusion.sampling import check_folder, edit_sheet, guided, label, write_folder
-        from gaussmix.sheets import counted, picture_format, save_atomic
+        from gaussmix.sheets import picture_format, save_atomic
 
         picture_format(self.output)  # a wrong suffix is said before the drawing, not after
         check_finite(guidance=self.guidance)
@@ -204,12 +207,14 @@ class EditFace(TorchCommand):
         about.append(f"{far[0].upper()}{far[1:]}: {'far' if times > FAR else 'not far'} from what it knows")
         how = f"{counted(self.steps, 'step')}, {guided(self.guidance)}, seed {self.seed}."
         caption = ". ".join([*about, how]).replace("_", " ")
-        save_atomic(edit_sheet(picture, redrawn, results, kinds, title=request, caption=caption), self.output)
+        origin = {"request": request, "edit of": self.picture.name, **{name: getattr(self, name) for name in options}}
+        sheet = edit_sheet(picture, redrawn, results, kinds, title=request, caption=caption)
+        save_atomic(sheet, self.output, metadata=origin)
         print("\n".join(about))
         if self.folder is not None:
             edits = np.concatenate([result.images for result in results])
             rows = np.concatenate([result.attributes_after for result in results])
-            write_folder(self.folder, edits, rows, names)
+            write_folder(self.folder, edits, rows, names, origin)
             print(f"single pictures and metadata.csv: {self.folder}")
         print(f"{len(kinds) * self.count} x {request}: {self.output} ({time.perf_counter() - started:.1f} s)")
 
@@ -242,7 +247,7 @@ class ListAttributes:
 
     def __call__(self) -> None:
         from gaussmix.diffusion.conditions import unpack_rows
-        from gaussmix.diffusion.saved import read_index
+        from gaussmix.diffusion.saved import count_numbers, read_index
 
         found = find_model(self.model)
         with reading(found, "holds no model that can be read"):
@@ -257,6 +262,8 @@ class ListAttributes:
         width = max(map(len, names))
         for name, share in zip(names, shares, strict=True):
             print(f"{name:<{width}}  {float('nan') if share is None else share:6.1%} of the data")
+        network = next(name for name in ("unet", "transformer") if about.get(name, [None, None]) != [None, None])
+        print(f"\n{network} of {counted(count_numbers(found, network), 'number')}")
 
 
 @dataclass(frozen=True)
@@ -275,7 +282,7 @@ class TrainFaces:
         options = {name: getattr(self.config, name) for name in ("size", "count", "seed", "skip_bad")}
         result = run_training(partial(train, started=started), self.config, load_dataset(self.config.data, **options))
         if result.model is not None:
-            print(f"{result.step} steps; model: {result.model}, picture: {result.samples}")
+            print(f"{counted(result.step, 'step')}; model: {result.model}, picture: {result.samples}")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from gaussmix._guard import printable
+from gaussmix._guard import counted, printable
 from gaussmix.cli._flags import Names, Output, check_suffix, split_names
 from gaussmix.cli._table_commands import CompareTables, MeasureFidelity, SampleRows, learn, load_table
 from gaussmix.cli._tables import as_json, name_files, naming
@@ -176,7 +176,7 @@ class PlotTable:
 
         from gaussmix.plots import plot_columns, save_figure
 
-        about = f"{self.title or self.model.stem}{f', {self.group}' if self.group else ''}: {_number(rows)} rows"
+        about = f"{self.title or self.model.stem}{f', {self.group}' if self.group else ''}: {_rows(rows)}"
         save_figure(plot_columns(list(columns.values()), title=about), self.output)
         print(f"picture: {self.output}")
 
@@ -201,8 +201,8 @@ def _chosen(columns: Mapping[str, ColumnDensity], names: tuple[str, ...], model:
     return {name: columns[name] for name in names or columns}
 
 
-def _number(x: float) -> str:
-    return f"{x:,.0f}".replace(",", " ") if x == round(x) else f"{x:.6g}"
+def _rows(x: float, noun: str = "row") -> str:
+    return counted(x, noun).replace(",", " ")
 
 
 def _short(text: str, most: int = _MOST_NAME) -> str:
@@ -267,7 +267,7 @@ def _levels(column: ColumnDensity) -> str:
     if column.kind == "boolean":
         return ", ".join(top)
     more = "more than " if column.other else ""
-    number = f"{more}{_number(len(frequencies))} value{'s' * (len(frequencies) != 1)}"
+    number = f"{more}{_rows(len(frequencies), 'value')}"
     return f"{number}: {', '.join(top)}"[:44]
 
 
@@ -300,8 +300,8 @@ def _screen(table: TableDensity, group: str | None, label: str) -> str:
             told = _levels(column) if column.frequencies else "nothing but missing"
             others.append([_short(name), column.kind, gone, _shape(column, blocks), told])
     of = "" if group is None else f", {group}"
-    groups = f", {len(table.groups_)} groups" if table.by is not None and group is None else ""
-    parts = [f"{label}{of}: {_number(n)} rows, {len(columns)} columns{groups}"]
+    groups = f", {_rows(len(table.groups_), 'group')}" if table.by is not None and group is None else ""
+    parts = [f"{label}{of}: {_rows(n)}, {_rows(len(columns), 'column')}{groups}"]
     if len(numeric) > 1:
         parts.append(_aligned(numeric, 2))
     if others:

@@ -30,13 +30,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from gaussmix._guard import counted
 from gaussmix._progress import progress_bar
 from gaussmix.data.base import SPLITS, AttributeDataset
 from gaussmix.diffusion.sampling import draw
 from gaussmix.metrics.classifier import balanced_accuracy, load_or_train_classifier
 from gaussmix.metrics.defects import load_or_train_defects, measure_defects
 from gaussmix.metrics.quality import LEAST, FeatureExtractor, QualityReport, measure_quality, too_few
-from gaussmix.sheets import counted
 
 if TYPE_CHECKING:
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline

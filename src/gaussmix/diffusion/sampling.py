@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from gaussmix._guard import counted
 from gaussmix.diffusion.conditions import find_attributes
 from gaussmix.diffusion.outputs import to_uint8
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
-from gaussmix.sheets import contact_sheet, counted, save_atomic
+from gaussmix.sheets import contact_sheet, save_atomic
 from gaussmix.training.device import fast_autocast
 from gaussmix.training.schedule import step_generator
 
@@ -194,13 +196,18 @@ def check_folder(folder: Path) -> None:
 
 
 def stream_to_folder(
-    folder: Path, batches: Iterable[DrawnBatch], attributes: NDArray[np.uint8], names: Sequence[str]
+    folder: Path,
+    batches: Iterable[DrawnBatch],
+    attributes: NDArray[np.uint8],
+    names: Sequence[str],
+    about: Mapping[str, object] = MappingProxyType({}),
 ) -> Iterator[DrawnBatch]:
     """Write each batch as single PNGs and rows of a metadata.csv, and pass it on.
 
-    ``attributes`` ``(M, K)`` are those of all pictures, ``names`` the K names. After each batch the folder is an image
-    folder that `gaussmix.load_dataset` reads, also if nothing comes after it. Before the first one is there nothing is
-    touched. Raises as `check_folder`.
+    ``attributes`` ``(M, K)`` are those of all pictures, ``names`` the K names. ``about``, such as request and seed,
+    goes into each PNG as text, beside its number as "picture" and what it has as "attributes". After each batch the
+    folder is an image folder that `gaussmix.load_dataset` reads, also if nothing comes after it. Before the first one
+    is there nothing is touched. Raises as `check_folder`.
     """
     check_folder(folder)
     digits = max(5, len(str(len(attributes) - 1)))
@@ -212,16 +219,18 @@ def stream_to_folder(
         for batch in chain(first, remaining):
             rows = []
             for i, image in enumerate(batch.images, batch.start):
-                save_atomic(Image.fromarray(image), folder / f"{i:0{digits}d}.png")
+                own = ", ".join(name for name, on in zip(names, attributes[i], strict=True) if on)
+                told = {**about, "attributes": own, "picture": i}
+                save_atomic(Image.fromarray(image), folder / f"{i:0{digits}d}.png", metadata=told)
                 rows.append(f"{i:0{digits}d}.png," + ",".join(str(int(a)) for a in attributes[i]))
             table.write("\n".join(rows) + "\n")
             table.flush()
             yield batch
 
 
-def write_folder(folder: Path, images: NDArray[np.uint8], attributes: NDArray[np.uint8], names: Sequence[str]) -> None:
+def write_folder(folder: Path, images: NDArray[np.uint8], *rest: Any) -> None:
     """`stream_to_folder` of pictures ``(M, H, W, 3)`` that are all there."""
-    for _ in stream_to_folder(folder, [DrawnBatch(0, images)], attributes, names):
+    for _ in stream_to_folder(folder, [DrawnBatch(0, images)], *rest):
         pass
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gaussmix._files import read_json
+from gaussmix._guard import reading
 from gaussmix.training import saved
 from gaussmix.training.saved import Kind, list_of, number, one_of, optional, record, text, whole, yes_or_no
 
@@ -90,6 +91,18 @@ _ENCODER: dict[str, Kind] = {
         )
     ),
 }
+
+
+def count_numbers(folder: Path, part: str) -> int:
+    """Return how many numbers the weights of a part are: its parameters, and what was found in closed form.
+
+    Raises ValueError, naming the file, for one that is damaged.
+    """
+    from safetensors import safe_open
+
+    path = folder / part / saved.WEIGHTS
+    with reading(path), safe_open(path, "numpy") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
 def read_index(folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gaussmix._guard import counted
 from gaussmix.density.quantity import NUMBER, Quantity
 from gaussmix.tables.chance import (
     Chance,
@@ -212,7 +213,7 @@ class TableComparison:
     def summary(self) -> str:
         """What moved, in a sentence."""
         n_moved = sum(column.moved for column in self.columns)
-        return f"{n_moved or 'none'} of {len(self.columns)} columns moved beyond chance"
+        return f"{n_moved or 'none'} of {counted(len(self.columns), 'column')} moved beyond chance"
 
     def above(self, limit: float) -> list[str]:
         """Return sentences that say what is above a limit and its floor.

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gaussmix._guard import printable, shown
+from gaussmix._guard import counted, printable, shown
 from gaussmix.density.quantity import Quantity
 from gaussmix.tables.chance import MOST_NAMED, Shapes, shapes_of, short
 
@@ -51,7 +51,7 @@ def text(found: Any) -> str:
 
 def _tables(found: Any) -> str:
     named = zip(found.names, found.n_rows, strict=True)
-    return " → ".join(f"{shown(name, 60)} ({_count(rows)} rows)" for name, rows in named)
+    return " → ".join(f"{shown(name, 60)} ({_count(rows, 'row')})" for name, rows in named)
 
 
 def _row(column: Any) -> tuple[str, ...]:
@@ -124,11 +124,11 @@ def _length(column: Any, value: float) -> str:
 
 
 def _about_groups(found: Any) -> str:
-    some = _count(len(found.groups)) if found.groups else "none"
-    said = f"{some} of {_count(found.n_groups)} groups by {', '.join(found.by)} hold a column that moved beyond chance"
+    some, of = _count(len(found.groups)) if found.groups else "none", _count(found.n_groups, "group")
+    said = f"{some} of {of} by {', '.join(found.by)} hold a column that moved beyond chance"
     for what, groups in (("new", found.new_groups), ("vanished", found.vanished_groups)):
         if groups:
-            named = ", ".join(f"{shown(found.group_name(key), 60)} ({_count(rows)} rows)" for key, rows in groups[:5])
+            named = ", ".join(f"{shown(found.group_name(key), 60)} ({_count(rows, 'row')})" for key, rows in groups[:5])
             said += f"; {what}: {named}" + (f" and {len(groups) - 5} more" if len(groups) > 5 else "")
     return said
 
@@ -145,8 +145,8 @@ def _strongest(column: Any) -> str:
     return max(column.beyond, key=lambda name: column.measures[name][0])
 
 
-def _count(rows: float) -> str:
-    return f"{rows:,.0f}".replace(",", " ")
+def _count(rows: float, noun: str = "") -> str:
+    return (counted(round(rows), noun) if noun else f"{rows:,.0f}").replace(",", " ")
 
 
 def _small(value: float) -> str:
@@ -236,7 +236,7 @@ def _key(found: Any) -> str:
     """Names and colours of the tables."""
     named = zip(_COLORS, found.names, found.n_rows, strict=True)
     parts = [
-        f'<span><i style="background:{color}"></i>{escape(shown(name, 60))}, {_count(rows)} rows</span>'
+        f'<span><i style="background:{color}"></i>{escape(shown(name, 60))}, {_count(rows, "row")}</span>'
         for color, name, rows in named
     ]
     return f'<p class="key soft">{"".join(parts)}</p>'
@@ -351,12 +351,12 @@ def _groups(found: Any) -> str:
     for group in found.groups[:_MOST_GROUPS]:
         some = "; ".join(f"{shown(column.name, 40)} {_most(column)}" for column in group.moved[:3])
         more = f" <small>and {len(group.moved) - 3} more</small>" if len(group.moved) > 3 else ""
+        name, sizes = escape(shown(found.group_name(group.key), 80)), " → ".join(map(_count, group.n_rows, ("", "row")))
         rows.append(
-            f'<div><span>{escape(shown(found.group_name(group.key), 80))}</span><small class="num">'
-            f"{' → '.join(map(_count, group.n_rows))} rows</small><span>{escape(some)}{more}</span></div>"
+            f'<div><span>{name}</span><small class="num">{sizes}</small><span>{escape(some)}{more}</span></div>'
         )
     said, more = _about_groups(found), len(found.groups) - _MOST_GROUPS
-    rows += [f"<p class=soft>and {more} groups more</p>"] if more > 0 else []
+    rows += [f"<p class=soft>and {_count(more, 'group')} more</p>"] if more > 0 else []
     title = escape(", ".join(found.by))
     return f'<section><h3>By {title}</h3><p>{_sentence(said)}.</p><div class="groups">{"".join(rows)}</div></section>'
 
