@@ -1,11 +1,10 @@
 """Drift of two files of 20 columns against Evidently's `DataDriftPreset`, CPU seconds of whole processes on one thread.
 
 Each side reads both Parquet files, compares every column and writes a page of HTML, in a process of its own, imports
-included. Evidently is not in the development environment: install it in a folder of its own, with a pandas that its
-version knows, and name that on PYTHONPATH.
+included. Evidently has an environment of its own, with a pandas that its version knows.
 
-    pip install --target peers evidently "pandas<3"
-    PYTHONPATH=peers python benchmarks/tables_drift.py
+    python -m venv peers && peers/bin/pip install evidently pyarrow "pandas<3"
+    EVIDENTLY=peers/bin/python python benchmarks/tables_drift.py
 """
 
 from __future__ import annotations
@@ -16,14 +15,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import timing
 from timing import Line, Scale, arguments, measured, versions_of, write_report
 
-MILLION = 1_000_000
+MILLION, EVIDENTLY = 1_000_000, os.path.abspath(os.environ["EVIDENTLY"]) if "EVIDENTLY" in os.environ else ""
 OURS = """
 from gaussmix.tables import compare_tables
 from pathlib import Path
@@ -65,13 +63,14 @@ def write_table(path: Path, n: int, seed: int, shift: float) -> None:
     pq.write_table(pa.table(table), path)
 
 
-def cpu_of(words: str, folder: Path) -> tuple[float, float]:
-    """CPU seconds and peak MB of a fresh process that runs the words."""
+def cpu_of(words: str, folder: Path, python: str = sys.executable) -> tuple[float, float]:
+    """CPU seconds and peak MiB of a fresh process that runs the words."""
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     said = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
-    run = [sys.executable, "-W", "ignore", "-c", words + said]
-    done = subprocess.run(run, cwd=folder, env=os.environ | threads, check=True, capture_output=True, text=True)
+    own = {} if python == sys.executable else {"PYTHONPATH": ""}
+    run = [python, "-W", "ignore", "-c", words + said]
+    done = subprocess.run(run, cwd=folder, env=os.environ | threads | own, check=True, capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return seconds, int(done.stdout.split()[-1]) / 1024
@@ -87,30 +86,34 @@ def drift(scale: Scale) -> Iterator[Line]:
         write_table(folder / "new.parquet", n, 1, 0.1)
         cpu_of(OURS + PAGE, folder)  # fills the cache of compiled loops
         ours = [cpu_of(OURS, folder) for _ in range(scale.rounds)]
-        with_page, by_group = cpu_of(OURS + PAGE, folder)[0], cpu_of(GROUPS, folder)[0]
+        with_page = float(np.median([cpu_of(OURS + PAGE, folder)[0] for _ in range(scale.rounds)]))
+        by_group = cpu_of(GROUPS, folder)[0]
         seconds = float(np.median([each[0] for each in ours]))
         yield Line(section, "compare_tables", seconds, "s")
         yield Line(section, "with the page", with_page, "s")
         yield Line(section, "by a column of 5 groups", by_group, "s")
-        yield Line(section, "memory", max(each[1] for each in ours), "MB")
-        if find_spec("evidently") is not None:
-            theirs, memory = cpu_of(THEIRS, folder)
-            their_page = cpu_of(THEIRS + THEIR_PAGE, folder)[0]
+        yield Line(section, "memory", max(each[1] for each in ours), "MiB")
+        if EVIDENTLY:
+            theirs, memory = cpu_of(THEIRS, folder, EVIDENTLY)
+            their_page = cpu_of(THEIRS + THEIR_PAGE, folder, EVIDENTLY)[0]
             yield Line(section, "Evidently's DataDriftPreset", theirs, "s")
-            yield Line(section, "its memory", memory, "MB")
+            yield Line(section, "its memory", memory, "MiB")
             yield Line(section, "faster than Evidently", theirs / seconds, "x", 20, at_least=True)
-            yield Line(section, "the same, both with their page", their_page / with_page)
+            yield Line(section, "the same, both with their page", their_page / with_page, "x", 20, at_least=True)
 
 
 def main() -> None:
     given = arguments(__doc__ or "", "tables-drift", (drift,), 3)
     scale = Scale(1, 100) if given["quick"] else Scale(given["rounds"])
     lines = measured((drift,), given["sections"], scale)
-    packages = ("gaussmix", "numpy", "pyarrow", *(["evidently"] if find_spec("evidently") else []))
-    write_report(given["out"], lines, versions_of(packages), given["quick"])
+    versions = versions_of(("gaussmix", "numpy", "pyarrow"))
+    if EVIDENTLY:
+        said = "from importlib.metadata import version; print(version('evidently'))"
+        versions["evidently"] = subprocess.run([EVIDENTLY, "-c", said], capture_output=True, text=True).stdout.strip()
+    write_report(given["out"], lines, versions, given["quick"])
     if given["docs"]:
         text = (__doc__ or "").partition("\n\n")[2].partition("\n\n    pip")[0]
-        page = timing.page("Tables: drift", text, "tables_drift.py", lines, versions_of(packages))
+        page = timing.page("Tables: drift", text, "tables_drift.py", lines, versions)
         (given["docs"] / "benchmarks-tables-drift.md").write_text(page)
 
 

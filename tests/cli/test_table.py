@@ -156,7 +156,7 @@ def test_rows_are_drawn_and_compared(tmp_path: Path, capsys: pytest.CaptureFixtu
     model = tmp_path / "a.gmx"
     run(capsys, "fit", tmp_path / "a.csv", "--dependence", "copula", "--rule", "fast", "-o", model)
     for name in ("s.csv", "s.parquet"):
-        assert "2000 rows" in run(capsys, "sample", model, "--count", 2000, "-o", tmp_path / name)
+        assert "2,000 rows" in run(capsys, "sample", model, "--count", 2000, "-o", tmp_path / name)
     rows, again = pd.read_csv(tmp_path / "s.csv"), pd.read_parquet(tmp_path / "s.parquet")
     assert list(rows) == list(table)
     assert rows["age"].dtype == again["age"].dtype == np.int64

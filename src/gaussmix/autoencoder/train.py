@@ -54,7 +54,8 @@ from gaussmix.training.watch import Guess
 __all__ = ["AutoencoderTrainer", "TrainResult", "TrainingError", "train"]
 
 _LATENTS, _KIND = "latents.safetensors", "autoencoder_latents"
-_HARDLY = 0.97  # of the mean image's error: an autoencoder that ends there has learnt nothing
+_HARDLY = 0.995  # of the mean image's error: an autoencoder that stays above has learnt nothing
+_SEEN = 1024  # moved images of few, of which the mean is taken
 _AT_ONCE = 1024
 _SHEET_SECONDS, _FIT_SECONDS = 6.0, 2e-4  # of the pictures, and of the distributions an image and latent number
 
@@ -115,7 +116,7 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
                 hidden=config.hidden,
                 around_mean=True,
             )
-        mean, error = mean_image(self.images)
+        mean, error = mean_image(self._as_seen())
         self.network.start_at(torch.from_numpy(mean).permute(2, 0, 1))
         self.guess = Guess("reconstruction", error, "the mean image", _HARDLY)
         model = self.network.to(self.accelerator.device)
@@ -130,6 +131,13 @@ class AutoencoderTrainer(Trainer[AutoencoderConfig, ClassConditionalAutoencoder]
             "optimizer": (self.optimizer, config.learning_rate),
             "discriminator_optimizer": (self.judge_optimizer, config.discriminator_learning_rate),
         }
+
+    def _as_seen(self) -> NDArray[np.uint8]:
+        """Training images as the steps see them: moved, where the configuration says so and they are few."""
+        if not self.config.shift or len(self.images) >= _SEEN:
+            return self.images
+        rows = np.resize(np.arange(len(self.images)), _SEEN)
+        return shifted(self.images, rows, np.random.default_rng([self.config.seed]), self.config.shift)
 
     def _train_step(self) -> tuple[AutoencoderLosses, Tensor]:
         images, labels = self._batch(self.step)
