@@ -20,18 +20,24 @@ def pipe() -> AttributeDiffusionPipeline:
 
 def test_it_is_small_described_and_tells_no_paths():
     files = [path for path in BUILT_IN_MODEL.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 8 * 2**20
+    assert sum(path.stat().st_size for path in files) < 4_000_000
     assert {path.suffix for path in files} == {".json", ".safetensors", ".md"}
     card = (BUILT_IN_MODEL / "README.md").read_text()
     steps = json.loads((BUILT_IN_MODEL / "model_index.json").read_text())["training"]["steps"]
     assert f"{steps:,}".replace(",", " ") in card
+    told = json.loads((BUILT_IN_MODEL / "evaluation.json").read_text())
+    for report in (told, told["new_faces"]):
+        assert f"{report['mean']['generated']:.3f}".lstrip("0") in card
+        assert f"{report['quality']['generated']['frechet_distance']:.2f}" in card
+    for case in ("Eyeglasses", "Sunglasses", "Wearing Hat", "Mustache", "Beard", "Long Hair"):
+        assert f"{told['kinds'][case]['value']:.2f}".lstrip("0") in card
     for path in BUILT_IN_MODEL.rglob("*.json"):
         assert "_name_or_path" not in path.read_text()
 
 
 def test_it_knows_the_avatars(pipe):
     assert pipe.attribute_names == ATTRIBUTES
-    assert pipe.unet.config["sample_size"] == 32
+    assert pipe.network.config["sample_size"] == 32
 
 
 def test_it_draws_what_it_is_asked_for(pipe):

@@ -10,7 +10,7 @@ from gaussmix.diffusion.config import PRESETS, DiffusionConfig
 from gaussmix.diffusion.schedulers import make_betas
 from gaussmix.diffusion.unet import AttributeUNet, ConditionConfig
 
-ATTRIBUTES = {"celeba": 40, "cifar10": 10, "avatars": 16}
+ATTRIBUTES = {"celeba": 40, "cifar10": 10}
 
 
 def network(name: str) -> AttributeUNet:
@@ -37,7 +37,7 @@ def millions(name: str) -> float:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("celeba64", 60), ("cifar10", 71.3), ("celeba64-small", 3.5), ("cifar10-small", 2.9), ("avatars", 2.9)],
+    [("celeba64", 60), ("cifar10", 71.3), ("celeba64-small", 3.5), ("cifar10-small", 2.9)],
 )
 def test_number_of_parameters(name: str, expected: float) -> None:
     """D Fig. 7: 60 M and 70 M. The others are for one CPU."""

@@ -33,11 +33,14 @@ def change(path: Path, **entries: Any) -> None:
 EVIL = [
     {"_class_name": ["evil", "Evil"]},
     {"scheduler": ["evil", "Evil"]},
+    {"transformer": ["evil", "Evil"]},
     {"unet": ["evil", "Evil"]},
     {"encoder": ["evil", "Evil"]},
     {"scheduler": ["antigravity", "Evil"]},
     {"extra": ["evil", "Evil"]},
-    {"unet": ["gaussmix.diffusion.unet", "AttributeUNet"]},  # and a file of that name in the folder of the part
+    {
+        "transformer": ["gaussmix.diffusion.transformer", "AttributeTransformer"]
+    },  # and a file of that name in the folder of the part
 ]
 
 
@@ -45,11 +48,11 @@ def evil_folder(folder: Path, entries: dict[str, Any], marker: Path) -> Path:
     """The model in the package with ``entries``, and everywhere modules that leave a marker."""
     shutil.copytree(BUILT_IN_MODEL, folder)
     code = f"import pathlib\npathlib.Path({str(marker)!r}).write_text('ran')\nclass Evil: ...\n"
-    for place in (folder, folder / "unet", folder / "scheduler", folder / "encoder"):
-        for name in ("evil", "pipeline", "gaussmix.diffusion.unet", "antigravity"):
+    for place in (folder, folder / "transformer", folder / "scheduler", folder / "encoder"):
+        for name in ("evil", "pipeline", "gaussmix.diffusion.transformer", "antigravity"):
             (place / f"{name}.py").write_text(code)
     change(folder / "model_index.json", **entries)
-    change(folder / "unet" / "config.json", auto_map={"AutoModel": "evil.Evil"})
+    change(folder / "transformer" / "config.json", auto_map={"AutoModel": "evil.Evil"})
     return folder
 
 
