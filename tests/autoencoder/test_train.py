@@ -352,3 +352,17 @@ def test_the_generators_loss_is_the_weighted_sum_of_means(tmp_path):
     assert float(losses.total) == pytest.approx(float(parts))
     assert float(losses.reconstruction) == pytest.approx(float((images - decoded.detach()).square().mean()))
     assert losses.discriminator == 0.25
+
+
+def test_thin_lines_weigh_as_much_as_digits(tmp_path):
+    """Their mean image is nearly right, so their squared error is small beside the discriminator's terms."""
+    faint = digits_dataset()
+    faint = replace(faint, images=(faint.images // 8).astype(np.uint8))
+    usual = AutoencoderTrainer(tiny_config(tmp_path / "usual"), digits_dataset())
+    trainer = AutoencoderTrainer(tiny_config(tmp_path / "faint", adversarial_weight=0.1, class_weight=0.01), faint)
+    images, labels = trainer._batch(0)
+    losses, _ = trainer._generator_step(images, trainer.decoder(trainer.encoder(images)), labels, torch.tensor(0.0))
+    judged = 0.1 * losses.adversarial + 0.01 * losses.classification
+    error = trainer.guess.loss
+    assert usual.guess.loss > 0.05 > 10 * error
+    assert float(losses.total) == pytest.approx(float(losses.reconstruction) * 0.05 / error + float(judged), rel=1e-5)
