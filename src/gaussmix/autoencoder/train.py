@@ -7,7 +7,7 @@ against the discriminator so improved. Their losses (E Eq. 10 is the first):
     J_D = 1 / 2 * E[-log D(x)] + 1 / 2 * E[-log(1 - D(G(z)))] + E[-log c_y(x)]
 
 with z = E(x), D the probability of "real", y the class of x, c_y the probability of that class and m the squared error
-of the mean image. m is .07 to .09 for digits and clothes, for which w = 1 as in the paper; of thin lines on white it is a
+of the mean image: .07 to .09 for digits and clothes, for which w = 1 as in the paper. Of thin lines on white it is a
 tenth of that, and without w the other terms were all that was learnt.
 
 Differs from the paper. E Eq. 10 prints ``-alpha / 2 * E[log(1 - D(G(z)))]`` in J_G. It falls as D(G(z)) falls: with D
