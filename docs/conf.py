@@ -22,8 +22,7 @@ language = "en"
 extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx_design", "sphinx_gallery.gen_gallery"]
 exclude_patterns = ["_site", "generated/gallery/*.ipynb", "generated/gallery/*.zip", "generated/gallery/*.py"]
 default_role = "py:obj"
-nitpicky = False
-suppress_warnings = ["config.cache"]
+suppress_warnings = ["config.cache"]  # sphinx-gallery's settings hold functions
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
@@ -75,3 +74,4 @@ def setup(app):
     """Write the pages that are made from the package, and let links of GitHub lead somewhere here."""
     app.connect("builder-inited", site_pages.write_pages, priority=100)
     app.connect("source-read", site_pages.redirect_links)
+    app.connect("autodoc-skip-member", lambda app, what, name, *rest: name.endswith("_request") or None)

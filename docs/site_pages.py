@@ -1,6 +1,8 @@
 """Pages of the site that are made from the package: the API, the commands, and what lies outside this folder.
 
 They are written into ``docs/generated`` before Sphinx reads, and are not kept.
+
+python docs/site_pages.py      # pictures of the last build into docs/gallery, for those that read the guides elsewhere
 """
 
 from __future__ import annotations
@@ -31,9 +33,7 @@ MOVED = {
         f"src/gaussmix/models/{path.parent.name}/README.md": f"docs/generated/models/{path.parent.name}.md"
         for path in sorted((ROOT / "src/gaussmix/models").glob("*/README.md"))
     },
-    **{
-        f"examples/{path.name}": f"docs/generated/gallery/{path.stem}.rst" for path in (ROOT / "examples").glob("*.py")
-    },
+    **{f"examples/{path.name}": f"docs/generated/gallery/{path.stem}.rst" for path in (ROOT / "examples").glob("*.py")},
 }
 LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 PLAIN = {"gaussmix.cli"}  # the commands have pages of their own
@@ -66,7 +66,7 @@ def copied_pages() -> Iterator[tuple[str, str]]:
 
 
 def redirect(text: str, source: Path, page: Path) -> str:
-    """Markdown that lay at ``source``, for ``page``: each link to a file leads to its page, or to the file from there."""
+    """Markdown that lay at ``source``, for ``page``: a link to a file leads to its page, or to the file from there."""
 
     def moved(found: re.Match[str]) -> str:
         target = found[2]
@@ -169,8 +169,8 @@ def command_pages() -> dict[str, str]:
     rows = "\n".join(f"| [`gaussmix {group}`]({group}.md) | {about} |" for group, about in GROUPS.items())
     listed = "\n".join(GROUPS)
     pages["commands/index.md"] = (
-        f"# Command line\n\n| | |\n| --- | --- |\n{rows}\n\nExit status: 0 done, 1 failed, 2 words or files that cannot "
-        "be used, 3 a limit that you set was exceeded, 130 interrupted. `GAUSSMIX_DEBUG=1` shows tracebacks.\n\n"
+        f"# Command line\n\n| | |\n| --- | --- |\n{rows}\n\nExit status: 0 done, 1 failed, 2 words or files that "
+        "cannot be used, 3 a limit that you set was exceeded, 130 interrupted. `GAUSSMIX_DEBUG=1` shows tracebacks.\n\n"
         f"{others}\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n"
     )
     return pages
@@ -193,3 +193,17 @@ def help_of(words: list[str]) -> str:
                 os.environ[name] = value
     plain = re.sub(r"\x1b\[[\d;]*m", "", said.getvalue())
     return "\n".join(line.rstrip() for line in plain.strip().splitlines())
+
+
+def keep_pictures() -> None:
+    """Copy what the gallery's scripts drew over the pictures of the same name in docs/gallery, in 128 colours."""
+    from PIL import Image
+
+    for kept in sorted((DOCS / "gallery").glob("*.png")):
+        drawn = Image.open(GENERATED / "gallery" / "images" / f"sphx_glr_plot_{kept.stem}_001.png").convert("RGB")
+        drawn.thumbnail((1200, 1200), Image.Resampling.LANCZOS)
+        drawn.quantize(128, dither=Image.Dither.NONE).save(kept, optimize=True)
+
+
+if __name__ == "__main__":
+    keep_pictures()

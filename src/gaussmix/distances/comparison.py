@@ -89,6 +89,14 @@ def compare(a: Any, b: Any, *, a_weights: ArrayLike | None = None, b_weights: Ar
         behind one is compared.
     a_weights, b_weights : array_like (N,), optional
         Weights of a sample's numbers.
+
+    Examples
+    --------
+    >>> from gaussmix import GaussianMixture1D
+    >>> from gaussmix.distances import compare
+    >>> found = compare(GaussianMixture1D([1], [0.0], [1.0]), GaussianMixture1D([1], [2.0], [1.0]))
+    >>> round(found.wasserstein_1, 6), round(found.total_variation, 4)
+    (2.0, 0.6827)
     """
     a, b = as_densities(a, b, a_weights, b_weights)
     w1, error = wasserstein_distance(a, b, return_error=True)
