@@ -61,7 +61,7 @@ class LatticeMixture1D(GaussianMixture1D):
     >>> import numpy as np
     >>> from gaussmix import GMMExpansion
     >>> law = GMMExpansion().fit(np.arange(1000) % 4).distribution_  # integers have probabilities
-    >>> law.ppf([0.2, 0.9]).tolist(), law.cdf(-0.5), round(float(law.pdf(2)), 2)
+    >>> law.ppf([0.2, 0.9]).tolist(), float(law.cdf(-0.5)), round(float(law.pdf(2)), 2)
     ([0.0, 3.0], 0.0, 0.25)
     """
 

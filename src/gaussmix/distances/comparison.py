@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gaussmix.density._mixture.picture import text_html
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import as_densities, hint_at_names
@@ -56,6 +57,8 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name."""
         return asdict(self)
+
+    _repr_html_ = text_html
 
     def __str__(self) -> str:
         error = self.wasserstein_1_error
