@@ -29,6 +29,7 @@ myst_heading_anchors = 4
 
 autodoc_typehints = "none"  # numpydoc's parameters say it
 autodoc_member_order = "bysource"
+toc_object_entries = False
 numpydoc_show_class_members = False
 
 sphinx_gallery_conf = {
@@ -54,11 +55,11 @@ html_static_path = ["_static"]
 html_css_files = ["gaussmix.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": []}
+html_sidebars = {name: [] for name in ("index", "start", "choose")}
 html_theme_options = {
     "logo": {"text": "gaussmix"},
     "navbar_align": "left",
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 8,
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["search-button"],
     "show_toc_level": 2,

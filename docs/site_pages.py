@@ -177,12 +177,12 @@ def command_pages() -> dict[str, str]:
 
 
 def help_of(words: list[str]) -> str:
-    """What a command prints for ``--help``, 100 columns wide, without colours."""
+    """What a command prints for ``--help``, 84 columns wide, without colours."""
     from gaussmix.cli import parse
 
     said = io.StringIO()
     before = {name: os.environ.get(name) for name in ("COLUMNS", "NO_COLOR")}
-    os.environ |= {"COLUMNS": "100", "NO_COLOR": "1"}
+    os.environ |= {"COLUMNS": "84", "NO_COLOR": "1"}
     try:
         with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
             parse([*words, "--help"])
