@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL: dict[str, dict[str, Any]] = {
@@ -248,7 +249,7 @@ def test_conditional_follows_both_moons() -> None:
 
 def test_drift_marks_what_moved_and_nothing_else() -> None:
     _, bars = drawn("drift")
-    widths = [patch.get_width() for patch in bars.patches]
+    widths = [patch.get_width() for patch in bars.patches if isinstance(patch, Rectangle)]
     names = [label.get_text() for label in bars.get_yticklabels()]
     moved = {
         name
@@ -267,7 +268,10 @@ def test_drawn_rows_are_as_dependent_as_real_ones() -> None:
 
 def test_modes_lie_where_the_line_is_highest() -> None:
     (axes,) = drawn("modes")
-    x, density = next(each.get_data() for each in axes.lines if str(each.get_label()).startswith("_"))
+    x, density = (
+        np.asarray(each, float)
+        for each in next(line.get_data() for line in axes.lines if str(line.get_label()).startswith("_"))
+    )
     at, heights = line(axes, "modes")
     assert len(at) == 2
     assert max(heights) == pytest.approx(np.max(density), rel=0.01)

@@ -346,7 +346,7 @@ def test_figures_are_dark_where_figures_are() -> None:
         assert to_hex(axes.xaxis.label.get_color()) == inks.ink
         assert not axes.spines["top"].get_visible()
     assert light.get_facecolor() == (1, 1, 1, 1)
-    assert max(dark.get_facecolor()[:3]) < 0.2
+    assert max(to_rgb(dark.get_facecolor())) < 0.2
     assert rcParams["axes.spines.top"]  # what the user has set is as it was
 
 
