@@ -1,26 +1,25 @@
-"""Two moons: a distribution of y for each x, whose densest sets bend and split as the data do.
+"""Two moons: a distribution of y for each x
+=========================================
 
 One number for y would lie between the moons, where nothing is, and so would the middle of a symmetric interval.
 `ConditionalGMMExpansion` learns a mixture for each x. Left: the densest 50, 80 and 95 % of each, over the points.
 Middle: the central 90 % interval, which has to span the gap, and a prediction of the mean. Right: the density at one x,
 beside the true one.
-
-python examples/plot_conditional.py --out conditional.png
 """
 
-from __future__ import annotations
-
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import tyro
-from matplotlib.figure import Figure
+from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
 from gaussmix import ConditionalGMMExpansion
-from gaussmix.plots import BARS, INK, LINE, draw_fan, save_figure
+from gaussmix.plots import BARS, INK, LINE, draw_fan
 
+plt.style.use("gaussmix.plots.light")
+N = 2000
+RULE: Literal["auto", "fast"] = "auto"
+SEED = 0
 NOISE, SHOWN = 0.08, 0.5  # standard deviation of both coordinates; the x of the right panel
 Numbers = NDArray[np.float64]
 
@@ -45,46 +44,32 @@ def true_density(y: Numbers, x: float) -> Numbers:
     return bells @ weights / weights.sum()
 
 
-def draw(n: int = 2000, rule: Literal["auto", "fast"] = "auto", seed: int = 0) -> Figure:
-    rng = np.random.default_rng(seed)
-    x, y = moons(n, rng)
-    new_x, new_y = moons(2000, rng)
-    model = ConditionalGMMExpansion(rule, random_state=seed).fit(x[:, None], y)
-    law = model.predict_distribution(new_x[:, None])
-    places = np.linspace(-1.1, 2.1, 240)
-    laws = model.predict_distribution(places[:, None])
+rng = np.random.default_rng(SEED)
+x, y = moons(N, rng)
+new_x, new_y = moons(2000, rng)
+model = ConditionalGMMExpansion(RULE, random_state=SEED).fit(x[:, None], y)
+law = model.predict_distribution(new_x[:, None])
+places = np.linspace(-1.1, 2.1, 240)
+laws = model.predict_distribution(places[:, None])
 
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
-    fan, band, cut = figure.subplots(1, 3)
-    draw_fan(fan, laws, places, (x, y), span=(-1.1, 1.6))
-    score = f"{-law.logpdf(new_y).mean():.2f} nats, CRPS {law.crps(new_y).mean():.3f} on new rows"
-    fan.set(title=f"densest sets\n{score}", xlabel="x", ylabel="y")
+figure = plt.figure(figsize=(13, 4.2))
+fan, band, cut = figure.subplots(1, 3)
+draw_fan(fan, laws, places, (x, y), span=(-1.1, 1.6))
+score = f"{-law.logpdf(new_y).mean():.2f} nats, CRPS {law.crps(new_y).mean():.3f} on new rows"
+fan.set(title=f"densest sets\n{score}", xlabel="x", ylabel="y")
 
-    low, high = laws.interval(0.9).T
-    band.fill_between(places, low, high, color=BARS, linewidth=0, label="central 90 %")
-    band.plot(places, laws.mean(), color=LINE, linewidth=1.8, label="mean")
-    band.plot(x[:400], y[:400], ".", color=INK, markersize=2, label="observations")
-    covered = np.mean(np.abs(2 * law.pit(new_y) - 1) <= 0.9)
-    band.set(title=f"what one interval can say\nit covers {covered:.1%} of new rows", xlabel="x", ylabel="y")
-    band.set(xlim=(places[0], places[-1]), ylim=(-1.1, 1.6))
+low, high = laws.interval(0.9).T
+band.fill_between(places, low, high, color=BARS, linewidth=0, label="central 90 %")
+band.plot(places, laws.mean(), color=LINE, linewidth=1.8, label="mean")
+band.plot(x[:400], y[:400], ".", color=INK, markersize=2, label="observations")
+covered = np.mean(np.abs(2 * law.pit(new_y) - 1) <= 0.9)
+band.set(title=f"what one interval can say\nit covers {covered:.1%} of new rows", xlabel="x", ylabel="y")
+band.set(xlim=(places[0], places[-1]), ylim=(-1.1, 1.6))
 
-    grid = np.linspace(-1.1, 1.6, 600)
-    cut.plot(grid, model.predict_distribution([[SHOWN]])[0].pdf(grid), color=LINE, linewidth=2, label="learnt")
-    cut.plot(grid, true_density(grid, SHOWN), color=INK, linestyle="--", linewidth=1, label="truth")
-    cut.set(title=f"y at x = {SHOWN}", xlabel="y", ylabel="density", ylim=(0, None))
-    fan.axvline(SHOWN, color=INK, linewidth=0.8, linestyle="--")
-    for axes in (band, cut):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=9)
-    return figure
-
-
-def main(
-    out: Path = Path("conditional.png"), n: int = 2000, rule: Literal["auto", "fast"] = "auto", seed: int = 0
-) -> Path:
-    save_figure(draw(n, rule, seed), out, dpi=80)
-    return out
-
-
-if __name__ == "__main__":
-    print(tyro.cli(main, description=__doc__))
+grid = np.linspace(-1.1, 1.6, 600)
+cut.plot(grid, model.predict_distribution([[SHOWN]])[0].pdf(grid), color=LINE, linewidth=2, label="learnt")
+cut.plot(grid, true_density(grid, SHOWN), color=INK, linestyle="--", linewidth=1, label="truth")
+cut.set(title=f"y at x = {SHOWN}", xlabel="y", ylabel="density", ylim=(0, None))
+fan.axvline(SHOWN, color=INK, linewidth=0.8, linestyle="--")
+for axes in (band, cut):
+    axes.legend()

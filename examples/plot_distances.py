@@ -1,19 +1,14 @@
-"""What each distance sees: a normal distribution against one that moves away, and one that widens.
+"""What each distance sees
+=======================
 
-Total variation and the Jensen-Shannon divergence reach their limits once the two have little in common, and then no
-longer say how far apart they are; KL grows with the square; Wasserstein's distance is the distance. The difference of
-the means, which D Eq. 6 computes and calls W1, equals it on the left and stays at zero on the right.
-
-python examples/plot_distances.py --out distances.png
+A normal distribution against one that moves away, and one that widens. Total variation and the Jensen-Shannon
+divergence reach their limits once the two have little in common, and then no longer say how far apart they are; KL
+grows with the square; Wasserstein's distance is the distance. The difference of the means, which D Eq. 6 computes and
+calls W1, equals it on the left and stays at zero on the right.
 """
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
-import tyro
-from matplotlib.figure import Figure
+from matplotlib import pyplot as plt
 
 from gaussmix import GaussianMixture1D
 from gaussmix.distances import (
@@ -24,40 +19,29 @@ from gaussmix.distances import (
     total_variation_distance,
     wasserstein_distance,
 )
-from gaussmix.plots import save_figure
 
+plt.style.use("gaussmix.plots.light")
+N_SHIFTS = 61
+MOST = 6.0
 CURVES = (
-    ("Wasserstein W1", wasserstein_distance, "#1f5fa8", "-"),
-    ("difference of the means", mean_difference_bound, "#c2402a", "--"),
-    ("KL divergence", kl_divergence, "#7b4ea3", "-"),
-    ("total variation", total_variation_distance, "#d98a2b", "-"),
-    ("Jensen-Shannon divergence", jensen_shannon_divergence, "#5b8c3a", "-"),
-    ("squared MMD, sigma 1", lambda a, b: gaussian_mmd2(a, b, 1.0), "#2a9d8f", ":"),
+    ("Wasserstein W1", wasserstein_distance, "C0", "-"),
+    ("difference of the means", mean_difference_bound, "C4", "--"),
+    ("KL divergence", kl_divergence, "C3", "-"),
+    ("total variation", total_variation_distance, "C1", "-"),
+    ("Jensen-Shannon divergence", jensen_shannon_divergence, "C2", "-"),
+    ("squared MMD, sigma 1", lambda a, b: gaussian_mmd2(a, b, 1.0), "C5", ":"),
 )
 
-
-def draw(n_shifts: int = 61, most: float = 6.0) -> Figure:
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    fixed = GaussianMixture1D([1.0], [0.0], [1.0])
-    for axes, x, others in (
-        (left, np.linspace(0, most, n_shifts), lambda s: GaussianMixture1D([1.0], [s], [1.0])),
-        (right, np.linspace(1, 1 + most, n_shifts), lambda s: GaussianMixture1D([1.0], [0.0], [s])),
-    ):
-        for name, distance, color, style in CURVES:
-            axes.plot(x, [distance(fixed, others(s)) for s in x], style, color=color, linewidth=1.8, label=name)
-        axes.set_xlim(x[0], x[-1])
-        axes.spines[["top", "right"]].set_visible(False)
-    left.set(title="N(0, 1) and N(s, 1)", xlabel="s", ylabel="distance", ylim=(0, 4))
-    right.set(title="N(0, 1) and N(0, s²)", xlabel="s")
-    right.legend(frameon=False, fontsize=9)
-    return figure
-
-
-def main(out: Path = Path("distances.png"), n_shifts: int = 61, most: float = 6.0) -> Path:
-    save_figure(draw(n_shifts, most), out, dpi=88)
-    return out
-
-
-if __name__ == "__main__":
-    print(tyro.cli(main, description=__doc__))
+figure = plt.figure(figsize=(10, 4.2))
+left, right = figure.subplots(1, 2, sharey=True)
+fixed = GaussianMixture1D([1.0], [0.0], [1.0])
+for axes, x, others in (
+    (left, np.linspace(0, MOST, N_SHIFTS), lambda s: GaussianMixture1D([1.0], [s], [1.0])),
+    (right, np.linspace(1, 1 + MOST, N_SHIFTS), lambda s: GaussianMixture1D([1.0], [0.0], [s])),
+):
+    for name, distance, color, style in CURVES:
+        axes.plot(x, [distance(fixed, others(s)) for s in x], style, color=color, linewidth=1.8, label=name)
+    axes.set_xlim(x[0], x[-1])
+left.set(title="N(0, 1) and N(s, 1)", xlabel="s", ylabel="distance", ylim=(0, 4))
+right.set(title="N(0, 1) and N(0, s²)", xlabel="s")
+right.legend()

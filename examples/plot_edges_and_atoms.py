@@ -1,68 +1,51 @@
-"""Where a distribution ends, values that come again and again, and rounded numbers.
+"""Edges, point masses, rounded numbers
+====================================
 
 Left: times between events cannot be negative. The kernel estimate does not know; the automatic rule finds the edge in
 the counts. Middle: rain a day is exactly zero on a third of the days. That share is a point mass, with a stem of its
 own; density and histogram describe the other days. Right: weights rounded to 2 kg. A kernel estimate of small bandwidth
 sees the rounding and nothing else; bins on the lattice of the rounded values see the density.
-
-python examples/plot_edges_and_atoms.py --out edges.png
 """
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
-import tyro
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy import stats
 
 from gaussmix import GMMExpansion
-from gaussmix.plots import BARS, INK, LINE, draw_density, save_figure
+from gaussmix.plots import BARS, INK, LINE, draw_density
 
-KERNEL = "#d98a2b"
+plt.style.use("gaussmix.plots.light")
+N = 5000
+SEED = 0
 
 
 def compare(axes: Axes, x: np.ndarray, kernel: stats.gaussian_kde, truth: np.ndarray, grid: np.ndarray) -> None:
     model = GMMExpansion().fit(x)
     axes.plot(grid, truth, color=INK, linestyle="--", linewidth=1, label="truth")
-    axes.plot(grid, kernel(grid), color=KERNEL, linewidth=1.3, label="gaussian_kde")
+    axes.plot(grid, kernel(grid), color="C1", linewidth=1.3, label="gaussian_kde")
     axes.plot(grid, model.distribution_.pdf(grid), color=LINE, linewidth=1.8, label="GMMExpansion")
     axes.set(ylim=(0, 1.3 * max(truth.max(), kernel(grid).max())), xlim=(grid[0], grid[-1]), ylabel="density")
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend()
 
 
-def draw(n: int = 5000, seed: int = 0) -> Figure:
-    rng = np.random.default_rng(seed)
-    figure = Figure(figsize=(12, 4.2), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
+rng = np.random.default_rng(SEED)
+figure = plt.figure(figsize=(12, 4.2))
+left, middle, right = figure.subplots(1, 3)
 
-    waits = rng.exponential(3.0, n)
-    grid = np.linspace(-1.5, 12, 1500)
-    compare(left, waits, stats.gaussian_kde(waits), stats.expon.pdf(grid, scale=3), grid)
-    left.set(title="a hard edge: time between events", xlabel="minutes")
+waits = rng.exponential(3.0, N)
+grid = np.linspace(-1.5, 12, 1500)
+compare(left, waits, stats.gaussian_kde(waits), stats.expon.pdf(grid, scale=3), grid)
+left.set(title="a hard edge: time between events", xlabel="minutes")
 
-    rain = np.where(rng.random(n) < 1 / 3, 0.0, rng.gamma(1.5, 4.0, n))
-    model = GMMExpansion().fit(rain)
-    draw_density(middle, model.distribution_, model.counts_[0])
-    middle.set(title="a point mass: rain a day", xlabel="mm; ticks mark quantiles")
+rain = np.where(rng.random(N) < 1 / 3, 0.0, rng.gamma(1.5, 4.0, N))
+model = GMMExpansion().fit(rain)
+draw_density(middle, model.distribution_, model.counts_[0])
+middle.set(title="a point mass: rain a day", xlabel="mm; ticks mark quantiles")
 
-    weights = 2 * np.round(rng.normal(71, 11, n) / 2)
-    values, repeats = np.unique(weights, return_counts=True)
-    grid = np.linspace(32, 112, 1500)
-    right.bar(values, repeats / n / 2, width=2.0, color=BARS, label="the data")
-    compare(right, weights, stats.gaussian_kde(weights, 0.05), stats.norm.pdf(grid, 71, 11), grid)
-    right.set(title="rounded numbers: body weight", xlabel="kg")
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def main(out: Path = Path("edges.png"), n: int = 5000, seed: int = 0) -> Path:
-    save_figure(draw(n, seed), out, dpi=95)
-    return out
-
-
-if __name__ == "__main__":
-    print(tyro.cli(main, description=__doc__))
+weights = 2 * np.round(rng.normal(71, 11, N) / 2)
+values, repeats = np.unique(weights, return_counts=True)
+grid = np.linspace(32, 112, 1500)
+right.bar(values, repeats / N / 2, width=2.0, color=BARS, label="the data")
+compare(right, weights, stats.gaussian_kde(weights, 0.05), stats.norm.pdf(grid, 71, 11), grid)
+right.set(title="rounded numbers: body weight", xlabel="kg")

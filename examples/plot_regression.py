@@ -1,26 +1,24 @@
-"""A network that gives a whole distribution: weights on a basis that moves to a location and a scale of its own.
+"""A torch network that gives distributions
+========================================
 
 y runs over [0, 1] and x = y + .3 sin(2 pi y) + noise: an x has up to three y. One small network is trained twice by
 likelihood: with one Gaussian it can only be wide; with weights on a moved basis it splits. A guard of .002 keeps an
 outlier at tens of nats. Right: the density at one x, beside the true one.
-
-python examples/plot_regression.py --out regression.png
 """
-
-from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
-from matplotlib.figure import Figure
+from matplotlib import pyplot as plt
 from torch import Tensor
 
 from gaussmix import GaussianBasis
 from gaussmix.nn import Components, ExpansionDistribution
-from gaussmix.plots import INK, LINE, save_figure
+from gaussmix.plots import INK, LINE
 
+plt.style.use("gaussmix.plots.light")
+N = 2000
+N_STEPS = 600
+SEED = 0
 NOISE, SHOWN = 0.05, 0.5  # standard deviation of x given y; the x of the right panel
 HEADS = {
     "one Gaussian": Components(torch.zeros(1), torch.ones(1)),
@@ -67,45 +65,31 @@ def trained(basis: GaussianBasis | Components, x: Tensor, y: Tensor, n_steps: in
         (-model(x).log_prob(y).mean()).backward()
         optimizer.step()
         schedule.step()
-    return model
+    return model.requires_grad_(False)
 
 
-@torch.no_grad()
-def draw(n: int = 2000, n_steps: int = 600, seed: int = 0) -> Figure:
-    rng = np.random.default_rng(seed)
-    x, y = inverse_problem(n, rng)
-    new_x, new_y = inverse_problem(2000, rng)
-    figure = Figure(figsize=(12, 4.2), layout="constrained")
-    *panels, cut = figure.subplots(1, 3)
-    grid = torch.linspace(-0.2, 1.2, 400)
-    for axes, color, (name, basis) in zip(panels, ("#d98a2b", LINE), HEADS.items(), strict=True):
-        with torch.enable_grad():
-            model = trained(basis, x, y, n_steps, seed)
-        places = torch.linspace(-0.1, 1.1, 240)
-        density = model(places).log_prob(grid[:, None]).exp()
-        axes.contourf(places, grid, density, levels=[0.1, 0.25, 0.5, 1, 2, 4, 8], cmap="Blues", extend="max")
-        axes.plot(x[:200], y[:200], ".", color=INK, markersize=2)
-        axes.axvline(SHOWN, color=color, linewidth=1, linestyle="--")
-        law = model(new_x)
-        nats, score = -law.log_prob(new_y).mean().item(), law.crps(new_y).mean().item()
-        axes.set(title=f"{name}\n{nats:.2f} nats, CRPS {score:.4f} on new rows", xlabel="x", ylabel="y")
-        at = model(torch.tensor([SHOWN])).log_prob(grid).exp()
-        cut.plot(grid, at, color=color, linewidth=2, label=name)
-    inside = (grid >= 0) & (grid <= 1)
-    error = (SHOWN - grid - 0.3 * (2 * torch.pi * grid).sin()) / NOISE
-    truth = torch.where(inside, (-0.5 * error**2).exp(), 0)
-    truth /= torch.trapezoid(truth, grid)
-    cut.plot(grid, truth, color=INK, linestyle="--", linewidth=1, label="truth")
-    cut.set(title=f"y at x = {SHOWN}", xlabel="y", ylabel="density", ylim=(-0.1, 4))
-    cut.spines[["top", "right"]].set_visible(False)
-    cut.legend(frameon=False, fontsize=9)
-    return figure
-
-
-def main(out: Path = Path("regression.png"), n: int = 2000, n_steps: int = 600, seed: int = 0) -> Path:
-    save_figure(draw(n, n_steps, seed), out, dpi=85)
-    return out
-
-
-if __name__ == "__main__":
-    print(tyro.cli(main, description=__doc__))
+rng = np.random.default_rng(SEED)
+x, y = inverse_problem(N, rng)
+new_x, new_y = inverse_problem(2000, rng)
+figure = plt.figure(figsize=(12, 4.2))
+*panels, cut = figure.subplots(1, 3)
+grid = torch.linspace(-0.2, 1.2, 400)
+for axes, color, (name, basis) in zip(panels, ("C1", LINE), HEADS.items(), strict=True):
+    model = trained(basis, x, y, N_STEPS, SEED)
+    places = torch.linspace(-0.1, 1.1, 240)
+    density = model(places).log_prob(grid[:, None]).exp()
+    axes.contourf(places, grid, density, levels=[0.1, 0.25, 0.5, 1, 2, 4, 8], cmap="Blues", extend="max")
+    axes.plot(x[:200], y[:200], ".", color=INK, markersize=2)
+    axes.axvline(SHOWN, color=color, linewidth=1, linestyle="--")
+    law = model(new_x)
+    nats, score = -law.log_prob(new_y).mean().item(), law.crps(new_y).mean().item()
+    axes.set(title=f"{name}\n{nats:.2f} nats, CRPS {score:.4f} on new rows", xlabel="x", ylabel="y")
+    at = model(torch.tensor([SHOWN])).log_prob(grid).exp()
+    cut.plot(grid, at, color=color, linewidth=2, label=name)
+inside = (grid >= 0) & (grid <= 1)
+error = (SHOWN - grid - 0.3 * (2 * torch.pi * grid).sin()) / NOISE
+truth = torch.where(inside, (-0.5 * error**2).exp(), 0)
+truth /= torch.trapezoid(truth, grid)
+cut.plot(grid, truth, color=INK, linestyle="--", linewidth=1, label="truth")
+cut.set(title=f"y at x = {SHOWN}", xlabel="y", ylabel="density", ylim=(-0.1, 4))
+cut.legend()

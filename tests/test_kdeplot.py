@@ -313,3 +313,8 @@ def test_dates_and_masks_are_understood() -> None:
     assert not isinstance(axes.xaxis.get_major_formatter(), AutoDateFormatter)
     holes = pd.array([1, 2, None, 4, 3, 2] * 20, dtype="Int64")
     assert kdeplot({"n": holes}, x="n", ax=Figure().subplots()).get_xlabel() == "n"
+
+
+def test_a_mapping_of_columns_is_a_line_each(ax: Axes) -> None:
+    kdeplot({"a": np.linspace(0, 1, 50), "b": np.linspace(2, 3, 60)}, ax=ax)
+    assert legend(ax)[1] == ["a", "b"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from matplotlib import rcParams, style
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats
@@ -18,6 +21,7 @@ from gaussmix.density.discrete import LatticeMixture1D
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances.wasserstein import wasserstein_distance
 from gaussmix.plots import ATOM, histogram_bars, plot_comparison, plot_density, save_figure
+from gaussmix.plots.look import DARK, LIGHT
 
 NORMAL = GaussianMixture1D([1.0], [10.0], [2.0])
 BINS = Axis(-10.0, 0.01, 4000)
@@ -57,7 +61,7 @@ def test_line_is_the_density_over_the_central_part() -> None:
 
 def test_titles_labels_and_legend() -> None:
     (axes,) = normal_figure().axes
-    assert axes.get_title() == "heights"
+    assert axes.get_title("left") == "heights"
     assert axes.get_xlabel() == "value; ticks mark quantiles"
     assert axes.get_ylabel() == "density"
     assert legend(axes) == ["histogram of 8 000 numbers", "density, 1 Gaussian"]
@@ -245,7 +249,7 @@ def test_comparison_shades_what_lies_between() -> None:
     figure = plot_comparison(NORMAL, other, names=("first", "second"), title="both")
     upper, lower = figure.axes
     assert legend(upper) == ["first", "second"]
-    assert upper.get_title() == "both"
+    assert upper.get_title("left") == "both"
     for axes, curves in ((upper, (NORMAL.pdf, other.pdf)), (lower, (NORMAL.cdf, other.cdf))):
         for line, curve in zip(axes.lines, curves, strict=True):
             assert np.allclose(line.get_ydata(), curve(line.get_xdata()))
@@ -291,3 +295,61 @@ def test_comparison_of_discrete_ones_shows_smooth_densities_and_steps() -> None:
     x, y = (np.asarray(values) for values in lower.lines[0].get_data())
     assert set(np.round(y, 12)) == {0.0, 0.5, 1.0}
     assert np.all(y[(x >= 8) & (x < 10)] == 0.5)
+
+
+# --- how pictures look
+
+BLIND = {  # Machado, Oliveira and Fernandes 2009: what is left of linear red, green and blue
+    "red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    "none": np.eye(3).tolist(),
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def seen(color: Any, kind: str) -> np.ndarray:
+    """CIELAB of a colour as who is blind to one primary sees it."""
+    rgb = np.array(to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = TO_XYZ @ np.clip(np.array(BLIND[kind]) @ linear, 0, 1) / TO_XYZ.sum(1)
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def least_difference(colors: list[Any], kind: str) -> float:
+    return min(float(np.linalg.norm(seen(a, kind) - seen(b, kind))) for a, b in combinations(colors, 2))
+
+
+@pytest.mark.parametrize("kind", BLIND)
+@pytest.mark.parametrize("variant", ["light", "dark"])
+def test_colours_are_told_apart_and_show(variant: str, kind: str) -> None:
+    with style.context(f"gaussmix.plots.{variant}"):
+        cycle = rcParams["axes.prop_cycle"].by_key()["color"]
+        paper = rcParams["axes.facecolor"]
+    assert least_difference(cycle, kind) > 15
+    assert all(abs(seen(color, kind) - seen(paper, kind))[0] > 20 for color in cycle)
+    assert least_difference([*(LIGHT if variant == "light" else DARK).pair], kind) > 30
+
+
+def test_the_colour_test_can_fail() -> None:
+    assert least_difference(["#2a9d8f", "#7a7a7a"], "green") < 15 < least_difference(["#2a9d8f", "#7a7a7a"], "none")
+
+
+def test_figures_are_dark_where_figures_are() -> None:
+    light = plot_density(NORMAL)
+    with style.context("gaussmix.plots.dark"):
+        dark = plot_density(NORMAL)
+    for figure, inks in ((light, LIGHT), (dark, DARK)):
+        (axes,) = figure.axes
+        assert to_hex(density_line_color(axes)) == inks.line
+        assert to_hex(axes.xaxis.label.get_color()) == inks.ink
+        assert not axes.spines["top"].get_visible()
+    assert light.get_facecolor() == (1, 1, 1, 1)
+    assert max(to_rgb(dark.get_facecolor())) < 0.2
+    assert rcParams["axes.spines.top"]  # what the user has set is as it was
+
+
+def density_line_color(axes: Axes) -> Any:
+    (line,) = [each for each in axes.lines if str(each.get_label()).startswith("density")]
+    return line.get_color()

@@ -52,9 +52,3 @@ def test_it_draws_what_it_is_asked_for(pipe):
     crown = (slice(None), slice(3, 7), slice(12, 20))
     red, black = faces("Red_Hair", "Bald")[crown], faces("Black_Hair", "Bald")[crown]
     assert (red[..., 0] - red[..., 2]).mean() > 60 > (black[..., 0] - black[..., 2]).mean()
-
-
-def test_the_examples_pairs_can_be_drawn(tmp_path):
-    from examples.draw_faces import main
-
-    assert main(count=2, steps=2, out=str(tmp_path / "pairs.png")).exists()

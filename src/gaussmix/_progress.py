@@ -1,10 +1,13 @@
-"""Progress bars on standard error: how many are done, how fast, how long still.
+"""Progress bars on standard error, or below a notebook's cell: how many are done, how fast, how long still.
 
-They are rich's, with a rate; nothing is drawn unless it is asked for.
+They are rich's, with a rate; nothing is drawn unless it is asked for. In a notebook rich's bars need widgets that may
+not be installed; a browser has a bar of its own.
 """
 
 from __future__ import annotations
 
+import html
+import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +19,7 @@ from rich.text import Text
 
 _PARTS = 1_000_000  # rich counts in whole numbers
 _LINE_EVERY = 30.0  # seconds
+_REDRAWN = 0.2  # seconds, at least, until a notebook's bar is drawn anew
 
 
 class _RateColumn(ProgressColumn):
@@ -30,11 +34,44 @@ def progress_bar(label: str, total: int | None, show: bool) -> Iterator[Callable
 
     The bar goes to standard error: what a command prints stays whole where it is piped on.
     """
+    if show and _in_notebook():
+        yield _notebook_bar(label, total)
+        return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _RateColumn()
     left = TimeRemainingColumn(elapsed_when_finished=True)
     with Progress(*columns, left, console=Console(stderr=True), disable=not show) as bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+def _in_notebook() -> bool:
+    """Whether a kernel of Jupyter runs this."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def _notebook_bar(label: str, total: int | None) -> Callable[[int], None]:
+    """Show a bar below the cell; the function sets how many are done."""
+    display = importlib.import_module("IPython.display")
+    start = last = perf_counter()
+
+    def page(done: int) -> object:
+        speed = done / max(perf_counter() - start, 1e-9)
+        about = f"{done:,}" + ("" if total is None else f" of {total:,}") + f", {speed:,.0f}/s"
+        if total is not None and 0 < done < total:
+            about += f", {(total - done) / speed:.0f} s left"
+        share = "" if total is None else f' value="{done}" max="{max(total, 1)}"'
+        return display.HTML(f"{html.escape(label)} <progress{share}></progress> {about}")
+
+    handle = display.display(page(0), display_id=True)
+
+    def set_done(done: int) -> None:
+        nonlocal last
+        if done == total or perf_counter() - last >= _REDRAWN:
+            last = perf_counter()
+            handle.update(page(done))
+
+    return set_done
 
 
 class TrainingBar:

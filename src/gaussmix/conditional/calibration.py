@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gaussmix._typing import FloatArray
+from gaussmix.density._mixture.picture import text_html
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 _KINDS = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
@@ -87,6 +88,8 @@ class ConditionalReport:
         if not coverage.keys() >= set(LEVELS):
             raise ValueError("its report has no coverage")
         return cls(**{**facts, "coverage": coverage, "shares": shares})
+
+    _repr_html_ = text_html
 
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {share:.2f}" for name, share in self.shares.items() if share >= 0.005)

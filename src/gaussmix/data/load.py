@@ -146,6 +146,13 @@ def load_labelled(
         Root of the cache of decoded pictures; `cache_dir` if not given. Only class folders need it.
     progress : bool, default True
         Show progress bars on standard error.
+
+    Examples
+    --------
+    >>> from gaussmix import load_labelled
+    >>> digits = load_labelled("digits")
+    >>> digits.images.shape, len(digits.indices("test")), digits.class_names[:3]
+    ((1797, 8, 8, 1), 355, ('0', '1', '2'))
     """
     _check_whole(size=(size, 1), count=(count, 1))
     if source == "digits":

@@ -47,6 +47,15 @@ class GaussianBasis:
     ------
     ValueError
         Values make no basis.
+
+    Examples
+    --------
+    >>> from gaussmix import GaussianBasis
+    >>> basis = GaussianBasis.spanning(0.0, 5.0, 5)
+    >>> basis.centers.tolist()
+    [0.5, 1.5, 2.5, 3.5, 4.5]
+    >>> round(float(basis.mixture([0.0, 0.5, 0.0, 0.5, 0.0]).mean()), 6)
+    2.5
     """
 
     start: float

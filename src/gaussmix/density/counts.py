@@ -56,6 +56,14 @@ class BinnedCounts(TensorRecord):
     ------
     ValueError
         Atoms repeat or are not finite, or ``exact`` comes together with ``grow``.
+
+    Examples
+    --------
+    >>> from gaussmix import BinnedCounts, GaussianBasis
+    >>> axis = GaussianBasis.spanning(0.0, 4.0, 5).axis()
+    >>> left, right = BinnedCounts(axis).add([0.1, 0.9]), BinnedCounts(axis).add([3.2, 9.0])
+    >>> left.merge(right).n
+    4
     """
 
     def __init__(

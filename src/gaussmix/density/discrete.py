@@ -55,6 +55,14 @@ class LatticeMixture1D(GaussianMixture1D):
     ------
     ValueError
         Shapes do not match, values lie on no such lattice, or the probabilities make no distribution.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gaussmix import GMMExpansion
+    >>> law = GMMExpansion().fit(np.arange(1000) % 4).distribution_  # integers have probabilities
+    >>> law.ppf([0.2, 0.9]).tolist(), float(law.cdf(-0.5)), round(float(law.pdf(2)), 2)
+    ([0.0, 3.0], 0.0, 0.25)
     """
 
     continuous: GaussianMixture1D

@@ -71,6 +71,13 @@ class GaussianMixture1D(Distribution1D, TensorRecord):
     ------
     ValueError
         Shapes do not match, or values make no distribution.
+
+    Examples
+    --------
+    >>> from gaussmix import GaussianMixture1D
+    >>> mixture = GaussianMixture1D([0.5, 0.5], means=[0.0, 3.0], stds=[1.0, 0.5])
+    >>> mixture.mean(), mixture.ppf([0.05, 0.95]).round(2).tolist()
+    (1.5, [-1.28, 3.64])
     """
 
     weights: FloatArray

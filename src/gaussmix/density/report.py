@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gaussmix._typing import FloatArray
+from gaussmix.density._mixture.picture import text_html
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.discrete import LatticeMixture1D, count_values
 from gaussmix.density.mixture import GaussianMixture1D
@@ -87,6 +88,8 @@ class FitReport:
 
     def _gaussians(self) -> str:
         return f"{self.n_components} Gaussian{'s' * (self.n_components > 1)} ({self.rule})"
+
+    _repr_html_ = text_html
 
     def __str__(self) -> str:
         spread = self.maximum - self.minimum

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gaussmix.density._mixture.picture import text_html
 from gaussmix.density.basis import GaussianBasis
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.distances._inputs import as_densities, hint_at_names
@@ -57,6 +58,8 @@ class Comparison:
         """Return the fields by name."""
         return asdict(self)
 
+    _repr_html_ = text_html
+
     def __str__(self) -> str:
         error = self.wasserstein_1_error
         about_w1 = f"error of the integration below {error:.1g}" if error else "exact"
@@ -89,6 +92,14 @@ def compare(a: Any, b: Any, *, a_weights: ArrayLike | None = None, b_weights: Ar
         behind one is compared.
     a_weights, b_weights : array_like (N,), optional
         Weights of a sample's numbers.
+
+    Examples
+    --------
+    >>> from gaussmix import GaussianMixture1D
+    >>> from gaussmix.distances import compare
+    >>> found = compare(GaussianMixture1D([1], [0.0], [1.0]), GaussianMixture1D([1], [2.0], [1.0]))
+    >>> round(found.wasserstein_1, 6), round(found.total_variation, 4)
+    (2.0, 0.6827)
     """
     a, b = as_densities(a, b, a_weights, b_weights)
     w1, error = wasserstein_distance(a, b, return_error=True)

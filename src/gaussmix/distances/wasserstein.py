@@ -84,7 +84,7 @@ def wasserstein_distance(
 ) -> Any:
     """Return the Wasserstein distance W_p(a, b) in the units of the data: itself, not its p-th power.
 
-    Equal arguments have the distance 0.0. Differs from the paper: D section 2.3 computes |E a - E b| instead
+    Equal arguments have the distance 0.0. Differs from the paper: D section 2.3 computes ``|E a - E b|`` instead
     (`mean_difference_bound`), which is smaller where means agree and spreads do not.
 
     Parameters

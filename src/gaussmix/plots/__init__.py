@@ -10,11 +10,6 @@ if TYPE_CHECKING:
     from gaussmix.plots.calibration import draw_fan as draw_fan
     from gaussmix.plots.calibration import draw_pit_histogram as draw_pit_histogram
     from gaussmix.plots.calibration import draw_reliability as draw_reliability
-    from gaussmix.plots.densities import ATOM as ATOM
-    from gaussmix.plots.densities import BARS as BARS
-    from gaussmix.plots.densities import INK as INK
-    from gaussmix.plots.densities import LINE as LINE
-    from gaussmix.plots.densities import PAIR as PAIR
     from gaussmix.plots.densities import draw_density as draw_density
     from gaussmix.plots.densities import histogram_bars as histogram_bars
     from gaussmix.plots.densities import plot_columns as plot_columns
@@ -23,17 +18,17 @@ if TYPE_CHECKING:
     from gaussmix.plots.densities import save_figure as save_figure
     from gaussmix.plots.display import DensityDisplay as DensityDisplay
     from gaussmix.plots.kde import kdeplot as kdeplot
+    from gaussmix.plots.look import ATOM as ATOM
+    from gaussmix.plots.look import BARS as BARS
+    from gaussmix.plots.look import INK as INK
+    from gaussmix.plots.look import LINE as LINE
+    from gaussmix.plots.look import PAIR as PAIR
 
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "calibration": ["draw_fan", "draw_pit_histogram", "draw_reliability"],
         "densities": [
-            "ATOM",
-            "BARS",
-            "INK",
-            "LINE",
-            "PAIR",
             "draw_density",
             "histogram_bars",
             "plot_columns",
@@ -43,5 +38,6 @@ __getattr__, __dir__, __all__ = face(
         ],
         "display": ["DensityDisplay"],
         "kde": ["kdeplot"],
+        "look": ["ATOM", "BARS", "INK", "LINE", "PAIR"],
     },
 )

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
 from gaussmix._typing import FloatArray
-from gaussmix.plots.densities import ATOM, BARS, INK, LINE
+from gaussmix.plots.look import inks
 
 DENSEST = (0.5, 0.8, 0.95)  # shares of each distribution that a fan shows
 _SHADES = ("#2f6cae", "#86b0d9", "#d3e2f1")
@@ -46,11 +46,12 @@ def draw_reliability(axes: Axes, levels: FloatArray, shares: FloatArray, n: int)
     n : int
         How many observations.
     """
+    look = inks(axes)
     even = np.linspace(0, 1, 101)
     spread = _CHANCE * np.sqrt(even * (1 - even) / n)
-    axes.fill_between(even, even - spread, even + spread, color=BARS, linewidth=0, label="chance, 95 %")
-    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8)
-    axes.plot(levels, shares, color=LINE, linewidth=1.8, label=f"{_said(n)} observations")
+    axes.fill_between(even, even - spread, even + spread, color=look.bars, linewidth=0, label="chance, 95 %")
+    axes.plot([0, 1], [0, 1], color=look.ink, linewidth=0.8)
+    axes.plot(levels, shares, color=look.line, linewidth=1.8, label=f"{_said(n)} observations")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="level of the central interval", ylabel="share of observations inside")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1))
@@ -73,14 +74,15 @@ def draw_pit_histogram(axes: Axes, heights: FloatArray, edges: FloatArray, n: in
     n : int
         How many observations.
     """
+    look = inks(axes)
     width = np.diff(edges)
     spread = _CHANCE * np.sqrt((1 - width) / (width * n))
-    axes.stairs(heights, edges, fill=True, color=LINE, alpha=0.75, label=f"{_said(n)} observations")
+    axes.stairs(heights, edges, fill=True, color=look.line, alpha=0.75, label=f"{_said(n)} observations")
     low, high = (np.append(limit, limit[-1]) for limit in (1 - spread, 1 + spread))
     axes.fill_between(
-        edges, low, high, step="post", color=INK, alpha=0.15, linewidth=0, label="chance, 95 % of bars", zorder=3
+        edges, low, high, step="post", color=look.ink, alpha=0.15, linewidth=0, label="chance, 95 % of bars", zorder=3
     )
-    axes.axhline(1, color=INK, linewidth=0.8, zorder=4)
+    axes.axhline(1, color=look.ink, linewidth=0.8, zorder=4)
     axes.set(xlim=(0, 1), ylim=(0, 1.35 * max(float(heights.max()), float(high.max()))))
     axes.set(xlabel="P(Y <= y) under the model", ylabel="density of observations")
     _finish(axes)
@@ -111,6 +113,7 @@ def draw_fan(
     span : pair of float, optional
         The ends of the y axis; those of nearly all of the distributions if not given.
     """
+    look = inks(axes)
     x = np.asarray(x, np.float64)
     smooth: Any = getattr(distribution, "continuous", distribution)
     atoms = getattr(distribution, "atoms", None)
@@ -130,8 +133,8 @@ def draw_fan(
         _draw_points(axes, *(np.asarray(each, np.float64) for each in points))
     if atoms is not None:
         for place, weights in zip(atoms.means, atoms.weights.T, strict=True):
-            axes.scatter(x, np.full(len(x), place), s=30 * weights, color=ATOM, linewidth=0, zorder=3)
-        axes.scatter([], [], s=30, color=ATOM, label="point mass")
+            axes.scatter(x, np.full(len(x), place), s=30 * weights, color=look.atom, linewidth=0, zorder=3)
+        axes.scatter([], [], s=30, color=look.atom, label="point mass")
     axes.set(xlim=(x[0], x[-1]), ylim=(low, high))
     axes.xaxis.set_major_locator(MaxNLocator(6))
     _finish(axes)
@@ -155,9 +158,10 @@ def _denser(density: FloatArray) -> FloatArray:
 
 
 def _draw_points(axes: Axes, x: FloatArray, y: FloatArray) -> None:
+    look = inks(axes)
     every = -(-len(x) // _FEWER_DOTS)
     label = "observations" if every == 1 else f"1 of {every} observations"
-    axes.plot(x[::every], y[::every], ".", color=INK, markersize=2, alpha=0.6, label=label)
+    axes.plot(x[::every], y[::every], ".", color=look.ink, markersize=2, alpha=0.6, label=label)
 
 
 def _said(n: int) -> str:

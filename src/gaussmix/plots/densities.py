@@ -18,13 +18,12 @@ from gaussmix._typing import FloatArray
 from gaussmix.density._mixture.picture import line_points, only_points, span
 from gaussmix.density.discrete import LatticeMixture1D, count_values
 from gaussmix.density.standard_units import settled
+from gaussmix.plots.look import in_style, inks
 
 if TYPE_CHECKING:
     from gaussmix.density.counts import BinnedCounts
     from gaussmix.density.mixture import GaussianMixture1D
 
-INK, BARS, LINE, ATOM = "#333333", "#d5dde5", "#1f5fa8", "#c2402a"
-PAIR = ("#1f5fa8", "#d9822b")
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _APART = 0.3  # inches: quantiles that are nearer stack their labels
 _MENTION = 0.003  # share of the distribution outside the picture from which the axis says so
@@ -37,6 +36,7 @@ _CATEGORIES = 8  # that a small picture has room for
 _DOTS = 60  # values up to which a stem has a dot on it
 
 
+@in_style
 def plot_density(
     distribution: GaussianMixture1D, counts: BinnedCounts | None = None, *, title: str = "", log: bool = False
 ) -> Figure:
@@ -101,16 +101,19 @@ def _draw_continuous(
     axes: Axes, distribution: GaussianMixture1D, counts: BinnedCounts | None, low: float, high: float, log: bool
 ) -> None:
     """Histogram, line and point masses."""
+    look = inks(axes)
     bars = None if counts is None else histogram_bars(counts, low, high)
     if counts is not None and bars is not None:
         number = f"{counts.n:,}".replace(",", " ")
-        axes.stairs(*bars, fill=True, color=BARS, label=f"histogram of {number} numbers")
+        axes.stairs(*bars, fill=True, color=look.bars, label=f"histogram of {number} numbers")
     continuous = bars is not None or (counts is None and not only_points(distribution))
     if continuous:
         x = line_points(distribution, low, high)
         y = distribution.pdf(x)
         n = len(distribution.weights)
-        axes.plot(x, y, color=LINE, linewidth=1.8, label=f"density, {n} Gaussians" if n > 1 else "density, 1 Gaussian")
+        axes.plot(
+            x, y, color=look.line, linewidth=1.8, label=f"density, {n} Gaussians" if n > 1 else "density, 1 Gaussian"
+        )
         _limit_height(axes, y, None if bars is None else bars[0], log)
     if len(distribution.atoms.positions):
         _draw_atoms(axes, distribution, alone=not continuous)
@@ -120,26 +123,30 @@ def _draw_probabilities(
     axes: Axes, distribution: LatticeMixture1D, counts: BinnedCounts | None, low: float, high: float, log: bool
 ) -> None:
     """Bars of what was counted, the smooth density, stems."""
+    look = inks(axes)
     values, p, step = distribution.values, distribution.probabilities, distribution.step
     counted = None if counts is None else count_values(counts, values[0], step)
     if counts is not None and counted is not None:
         number = f"{counts.n:,}".replace(",", " ")
         label = f"shares of {number} numbers"
-        axes.bar(values[0] + step * counted[0], counted[1] / counts.total_mass, 0.8 * step, color=BARS, label=label)
+        axes.bar(
+            values[0] + step * counted[0], counted[1] / counts.total_mass, 0.8 * step, color=look.bars, label=label
+        )
     smooth = distribution.continuous
     if not only_points(smooth):
         x = line_points(smooth, low, high)
-        axes.plot(x, step * smooth.pdf(x), color=INK, linewidth=0.8, label="smooth density, times the step")
+        axes.plot(x, step * smooth.pdf(x), color=look.ink, linewidth=0.8, label="smooth density, times the step")
     label = f"probabilities of {len(values)} values" if len(values) > 1 else "probability of 1 value"
-    axes.vlines(values, 0, p, color=LINE, linewidth=min(2.0, 80 / len(values)), label=label)
+    axes.vlines(values, 0, p, color=look.line, linewidth=min(2.0, 80 / len(values)), label=label)
     if len(values) <= _DOTS:
-        axes.plot(values, p, "o", color=LINE, markersize=4)
+        axes.plot(values, p, "o", color=look.line, markersize=4)
     if log:
         axes.set_yscale("log")
     axes.set_ylim(float(p.min()) / 3 if log else 0, (8 if log else _HEADROOM) * float(p.max()))
     axes.set_ylabel("probability")
 
 
+@in_style
 def plot_comparison(
     a: GaussianMixture1D, b: GaussianMixture1D, *, names: Sequence[str] = ("A", "B"), title: str = "", log: bool = False
 ) -> Figure:
@@ -175,8 +182,8 @@ def plot_comparison(
         (upper, smooth, [law.pdf(smooth) for law in densities]),
         (lower, steps, [law.cdf(steps) for law in (a, b)]),
     ):
-        axes.fill_between(points, *curves, color=BARS, linewidth=0)
-        for curve, name, color in zip(curves, names, PAIR, strict=True):
+        axes.fill_between(points, *curves, color=inks(axes).bars, linewidth=0)
+        for curve, name, color in zip(curves, names, inks(axes).pair, strict=True):
             axes.plot(points, curve, color=color, linewidth=1.8, label=name)
         axes.spines[["top", "right"]].set_visible(False)
     upper.set_ylabel("density, without its point masses" if massive.size else "density")
@@ -194,6 +201,7 @@ def plot_comparison(
     return figure
 
 
+@in_style
 def plot_columns(columns: Sequence[Any], *, title: str = "") -> Figure:
     """Draw the columns of a table as small multiples: densities over histograms, frequencies as bars.
 
@@ -215,11 +223,13 @@ def plot_columns(columns: Sequence[Any], *, title: str = "") -> Figure:
         elif column.frequencies:
             _draw_frequencies(axes, column)
         else:
-            axes.text(0.5, 0.5, "nothing but missing", ha="center", color=INK, fontsize=8, transform=axes.transAxes)
+            axes.text(
+                0.5, 0.5, "nothing but missing", ha="center", color=inks(axes).ink, fontsize=8, transform=axes.transAxes
+            )
             axes.set(xticks=[], yticks=[])
         axes.set_title(_without_math(column.name), fontsize=9, loc="left")
         if column.share_missing > 0:
-            axes.set_title(f"{column.share_missing:.1%} missing", fontsize=7, loc="right", color=INK)
+            axes.set_title(f"{column.share_missing:.1%} missing", fontsize=7, loc="right", color=inks(axes).ink)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(labelsize=7)
     for axes in grid[len(columns) :]:
@@ -235,28 +245,29 @@ def _without_math(text: str, most: int = 40) -> str:
 
 def _draw_small(axes: Axes, column: Any) -> None:
     """A density over its histogram, point masses as stems up to the top."""
+    look = inks(axes)
     law, quantity = column.density, column.quantity
     low, high = span(law, False)
     if isinstance(law, LatticeMixture1D):
         low, high = low - law.step / 2, high + law.step / 2
-        axes.bar(law.values, law.probabilities, 0.9 * law.step, color=LINE)
+        axes.bar(law.values, law.probabilities, 0.9 * law.step, color=look.line)
     else:
         bars = histogram_bars(column.counts, low, high, 60)
         top = 0.0
         if bars is not None:
-            axes.stairs(*bars, fill=True, color=BARS)
+            axes.stairs(*bars, fill=True, color=look.bars)
             x = line_points(law, low, high)
             y = law.pdf(x)
-            axes.plot(x, y, color=LINE, linewidth=1.2)
+            axes.plot(x, y, color=look.line, linewidth=1.2)
             top = max(float(bars[0].max()), min(float(y.max()), _SPIKE * float(bars[0].max())))
             axes.set_ylim(0, 1.1 * top)
         positions, masses = law.atoms
         if len(positions):
             heights = masses / masses.max() * (top or 1.0)
-            axes.vlines(positions, 0, heights, color=ATOM, linewidth=1.5)
+            axes.vlines(positions, 0, heights, color=look.atom, linewidth=1.5)
             most = int(np.argmax(masses))
             if len(positions) <= _FEW_ATOMS:
-                style: Any = {"textcoords": "offset points", "color": ATOM, "fontsize": 7}
+                style: Any = {"textcoords": "offset points", "color": look.atom, "fontsize": 7}
                 axes.annotate(f"{masses[most]:.0%}", (positions[most], heights[most]), (3, -7), **style)
     axes.set_xlim(low, high)
     axes.set_yticks([])
@@ -270,12 +281,13 @@ def _draw_small(axes: Axes, column: Any) -> None:
 
 def _draw_frequencies(axes: Axes, column: Any) -> None:
     """The most frequent categories, from above."""
+    look = inks(axes)
     total = sum(column.frequencies.values()) + column.other
     shown = list(column.frequencies.items())[:_CATEGORIES]
     rest = total - sum(weight for _, weight in shown)
     names = [_without_math(name, 16) for name, _ in shown]
     shares = [weight / total for _, weight in shown]
-    axes.barh(range(len(shown)), shares, color=LINE, height=0.7)
+    axes.barh(range(len(shown)), shares, color=look.line, height=0.7)
     axes.set_yticks(range(len(shown)), names)
     axes.invert_yaxis()
     axes.xaxis.set_major_locator(MaxNLocator(3))
@@ -348,28 +360,32 @@ def _limit_height(axes: Axes, line: FloatArray, bars: FloatArray | None, log: bo
 
 def _draw_atoms(axes: Axes, distribution: GaussianMixture1D, *, alone: bool) -> None:
     """Stems in shares, on an axis at the right unless there is nothing else to show."""
+    look = inks(axes)
     positions, masses = distribution.atoms
     shares = axes if alone else axes.twinx()
-    shares.vlines(positions, 0, masses, color=ATOM, linewidth=2)
-    shares.plot(positions, masses, "o", color=ATOM, markersize=4)
+    shares.vlines(positions, 0, masses, color=look.atom, linewidth=2)
+    shares.plot(positions, masses, "o", color=look.atom, markersize=4)
     for position, mass in zip(positions, masses, strict=True):
         place, above = (position, mass), (0, 5)
-        shares.annotate(f"{mass:.1%}", place, above, textcoords="offset points", ha="center", color=ATOM, fontsize=9)
+        shares.annotate(
+            f"{mass:.1%}", place, above, textcoords="offset points", ha="center", color=look.atom, fontsize=9
+        )
     shares.set_ylim(0, _HEADROOM * float(masses.max()))
     shares.yaxis.set_major_formatter(PercentFormatter(1))
-    shares.set_ylabel("share of a point mass", color=ATOM)
-    shares.tick_params(axis="y", colors=ATOM)
+    shares.set_ylabel("share of a point mass", color=look.atom)
+    shares.tick_params(axis="y", colors=look.atom)
     shares.spines[["top"] if alone else ["top", "left"]].set_visible(False)
-    axes.plot([], [], "o-", color=ATOM, markersize=4, linewidth=2, label="point mass")
+    axes.plot([], [], "o-", color=look.atom, markersize=4, linewidth=2, label="point mass")
 
 
 def _draw_quantiles(axes: Axes, distribution: GaussianMixture1D, low: float, high: float) -> None:
     """Ticks on the lower edge; labels too near to each other stand one higher than the other."""
+    look = inks(axes)
     values = distribution.ppf(_QUANTILES)
     frame = axes.get_xaxis_transform()
-    axes.plot(values, np.zeros(len(values)), "|", color=INK, markersize=16, markeredgewidth=1.2, transform=frame)
+    axes.plot(values, np.zeros(len(values)), "|", color=look.ink, markersize=16, markeredgewidth=1.2, transform=frame)
     apart = _APART * axes.figure.dpi / axes.bbox.width * (high - low)
-    style: Any = {"xycoords": frame, "textcoords": "offset points", "ha": "center", "fontsize": 8, "color": INK}
+    style: Any = {"xycoords": frame, "textcoords": "offset points", "ha": "center", "fontsize": 8, "color": look.ink}
     first, rank = -np.inf, 0
     for q, value in zip(_QUANTILES, values.tolist(), strict=True):
         first, rank = (first, rank + 1) if value - first < apart else (value, 0)

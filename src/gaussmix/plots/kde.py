@@ -106,7 +106,9 @@ def kdeplot(
     >>> import numpy as np
     >>> from gaussmix.plots import kdeplot
     >>> waits = {"minutes": np.random.default_rng(0).exponential(5.0, 500), "line": ["a", "b"] * 250}
-    >>> kdeplot(waits, x="minutes", hue="line", fill=True).get_xlabel()
+    >>> from matplotlib.figure import Figure
+    >>> axes = Figure().subplots()
+    >>> kdeplot(waits, x="minutes", hue="line", fill=True, ax=axes).get_xlabel()
     'minutes'
     """
     _refuse(style)
@@ -286,7 +288,7 @@ def _numbers(values: Any) -> FloatArray | None:
 
 def _are_dates(data: Any, x: Any) -> bool:
     """Whether the numbers that `_grouped` took, which are some, are dates."""
-    values = _column(data, data if x is None else x, "x")[0]
+    values = data if x is None else _column(data, x, "x")[0]
     return not _is_table(values) and read_columns(values)[1][0].kind == "datetime"
 
 

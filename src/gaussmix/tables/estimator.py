@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gaussmix._files import Tensors, read_tensors, tensor_bytes, tensors_of, write_tensors
 from gaussmix._guard import reading
+from gaussmix.density._mixture.picture import table_html
 from gaussmix.density.columns import is_dask, stream_batches
 from gaussmix.density.counts import threads_of
 from gaussmix.density.report import FitReport
@@ -134,7 +135,7 @@ class TableDensity(RowSampling):
         given = [f"{name}={getattr(self, name)!r}" for name, value in usual if getattr(self, name) != value]
         return f"TableDensity({', '.join(given)})"
 
-    # -- learning
+    _repr_html_ = table_html
 
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Learn the columns of X.

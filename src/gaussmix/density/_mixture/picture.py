@@ -1,4 +1,7 @@
-"""The picture of a density: where a line has its points, on matplotlib's axes, and as a small SVG in a notebook."""
+"""The picture of a density: where a line has its points, on matplotlib's axes, and what notebooks show.
+
+A notebook's HTML has no style sheet: it takes the ink of the page around it, light or dark.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from gaussmix.density.mixture import GaussianMixture1D
 
 WIDTH, HEIGHT = 280, 80
+MOST_COLUMNS = 40  # of a table in a notebook: the density of each is made for it
 _PEAK = 4.0  # heights of the 98 % point of the line by which its peak may stand above that
 _BESIDE = 1e-13  # of an edge lie two points, in widths of the picture
 _GUARD_ONLY = 0.98  # mass of atoms from which the rest is taken for the guard of a discrete column
@@ -120,14 +124,50 @@ def as_html(law: GaussianMixture1D, facts: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def as_svg(law: GaussianMixture1D) -> str:
-    """The density as a filled line, point masses as stems; scale and numbers in the colour of the text around."""
+def text_html(report: object) -> str:
+    """What ``print`` says of a report."""
+    style = "margin:0;white-space:pre-wrap;color:inherit;background:none"
+    return f'<strong>{html.escape(type(report).__name__)}</strong><pre style="{style}">{html.escape(str(report))}</pre>'
+
+
+def table_html(table: Any) -> str:
+    """A line for each of the first columns of a fitted `TableDensity`: what it holds, its density as a sparkline."""
+    title = f"<strong>{html.escape(repr(table))}</strong>"
+    if not hasattr(table, "counts_"):
+        return title
+    columns = list(table.columns_.values())
+    pad = 'style="text-align:left;padding:1px 12px 1px 0"'
+    head = "".join(f"<th {pad}>{name}</th>" for name in ("column", "kind", "missing", "5, 50, 95 %, or shares", ""))
+    rows = []
+    for column in columns[:MOST_COLUMNS]:
+        law = column.density
+        cells = (column.name, column.kind, f"{column.share_missing:.1%}", _middle(column))
+        told = "".join(f"<td {pad}>{html.escape(str(cell))}</td>" for cell in cells)
+        rows.append(f"<tr>{told}<td>{as_svg(law, 110, 26, scale=False) if law is not None else ''}</td></tr>")
+    more = len(columns) - len(rows)
+    said = f"<div>and {more} more columns</div>" if more > 0 else ""
+    return f'{title}<table style="border-collapse:collapse"><tr>{head}</tr>{"".join(rows)}</table>{said}'
+
+
+def _middle(column: Any) -> str:
+    """Three quantiles, or the most frequent categories."""
+    if column.density is not None:
+        spread = float(np.ptp(column.density.ppf([0.05, 0.95])))
+        values = column.density.ppf([0.05, 0.5, 0.95]).tolist()
+        return ", ".join(column.quantity.format(value, spread=spread) for value in values)
+    shares = list((column.frequencies or {}).items())[:3]
+    return ", ".join(f"{name} {count / max(column.n_rows, 1):.0%}" for name, count in shares)
+
+
+def as_svg(law: GaussianMixture1D, wide: int = WIDTH, tall: int = HEIGHT, *, scale: bool = True) -> str:
+    """The density as a filled line, point masses as stems; with ``scale`` its ends, in the ink of the page."""
     low, high = span(law)
-    base, full = HEIGHT - 4, HEIGHT - 10
-    parts = []
+    base, full = tall - 4, tall - 10
 
     def across(x: FloatArray) -> FloatArray:
-        return (x - low) / (high - low) * WIDTH
+        return (x - low) / (high - low) * wide
+
+    parts = []
 
     if not only_points(law):
         x = line_points(law, low, high)
@@ -136,16 +176,17 @@ def as_svg(law: GaussianMixture1D) -> str:
         kept = _thinned(across(x), y)
         line = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across(x[kept]), heights[kept], strict=True))
         style = f'fill="{LINE}" fill-opacity=".3" stroke="{LINE}" stroke-width="1.5"'
-        parts.append(f'<path d="M0,{base} {line} {WIDTH},{base}" {style}/>')
+        parts.append(f'<path d="M0,{base} {line} {wide},{base}" {style}/>')
     positions, masses = law.atoms
     for x, y in zip(across(positions), base - full * masses / masses.max(initial=0), strict=True):
         parts.append(f'<path d="M{x:.1f} {base}V{y:.1f}" stroke="{ATOM}" stroke-width="2"/>')
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{ATOM}"/>')
-    parts.append(f'<path d="M0 {base}H{WIDTH}" stroke="currentColor" stroke-opacity=".5"/>')
-    for x, value, anchor in ((0, low, "start"), (WIDTH, high, "end")):
+    parts.append(f'<path d="M0 {base}H{wide}" stroke="currentColor" stroke-opacity=".5"/>')
+    for x, value, anchor in ((0, low, "start"), (wide, high, "end")) if scale else ():
         style = f'font-size="10" text-anchor="{anchor}" fill="currentColor"'
-        parts.append(f'<text x="{x}" y="{HEIGHT + 9}" {style}>{html.escape(f"{value:.4g}")}</text>')
-    size = f'width="{WIDTH}" height="{HEIGHT + 14}" viewBox="0 0 {WIDTH} {HEIGHT + 14}"'
+        parts.append(f'<text x="{x}" y="{tall + 9}" {style}>{html.escape(f"{value:.4g}")}</text>')
+    high_all = tall + 14 * scale
+    size = f'width="{wide}" height="{high_all}" viewBox="0 0 {wide} {high_all}"'
     label = html.escape(f"density from {low:.4g} to {high:.4g}")
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
