@@ -69,17 +69,8 @@ def contact_sheet(
     ValueError
         For images of another shape or type and for a number of labels that does not fit.
     """
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or 0 in images.shape:
-        raise ValueError(f"images are {images.shape} {images.dtype}: give (N, H, W, 3) uint8, none of them 0")
-    for name, given in (("columns", columns), ("scale", 1 if scale is None else scale)):
-        if given < 1:
-            raise ValueError(f"{name}={given}: give at least 1")
-    count, height, width = images.shape[:3]
-    rows = -(-count // columns)
-    for name, labels, needed in (("row_labels", row_labels, rows), ("column_labels", column_labels, columns)):
-        if labels is not None and len(labels) != needed:
-            raise ValueError(f"{len(labels)} {name} for {count} images in {columns} columns: give {needed}")
-
+    rows = _check(images, columns, scale, row_labels, column_labels)
+    height, width = images.shape[1:3]
     scale = scale or max(1, round(_CELL / max(height, width)))
     cell_width, cell_height = width * scale, height * scale
     large, small = _font(20), _font(14)
@@ -118,6 +109,26 @@ def contact_sheet(
             sheet.paste(cell, (x, y))
         y += row_height + _GAP
     return sheet
+
+
+def _check(
+    images: NDArray[np.uint8],
+    columns: int,
+    scale: int | None,
+    row_labels: Sequence[str] | None,
+    column_labels: Sequence[str] | None,
+) -> int:
+    """The number of rows. Raises ValueError as `contact_sheet` says."""
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or 0 in images.shape:
+        raise ValueError(f"images are {images.shape} {images.dtype}: give (N, H, W, 3) uint8, none of them 0")
+    for name, given in (("columns", columns), ("scale", 1 if scale is None else scale)):
+        if given < 1:
+            raise ValueError(f"{name}={given}: give at least 1")
+    rows = -(-len(images) // columns)
+    for name, labels, needed in (("row_labels", row_labels, rows), ("column_labels", column_labels, columns)):
+        if labels is not None and len(labels) != needed:
+            raise ValueError(f"{len(labels)} {name} for {len(images)} images in {columns} columns: give {needed}")
+    return rows
 
 
 def _draw_frame(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], *, marked: bool) -> None:

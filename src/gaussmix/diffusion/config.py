@@ -213,7 +213,7 @@ PRESETS: dict[str, DiffusionConfig] = {
     # The model in the package: an hour and a half of one CPU.
     "avatars": replace(
         _NUMBERS, output=Path("runs/avatars"), count=12_000, width=184, numbers=48, learning_rate=2e-3,
-        ema_decay=0.9995, steps=60_000, checkpoint_every=1500, sample_every=10_000,
+        ema_decay=0.9995, steps=60_000, checkpoint_every=1500, sample_every=10_000, reader_steps=1000,
     ),
     # D Fig. 7, left: 64 px, T = 100, constant beta, 60 M parameters. For a GPU.
     "celeba64": replace(_PAPER, data="celeba", output=Path("runs/celeba64"), size=64, channels=(128, 288, 480)),
