@@ -1,6 +1,7 @@
 """Progress bars on standard error: how many are done, how fast, how long still.
 
-They are rich's, with a rate; nothing is drawn unless it is asked for.
+They are rich's, with a rate; nothing is drawn unless it is asked for. Who shows progress elsewhere, as on a page,
+hears of it by `watched`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from time import perf_counter
 
 from rich.console import Console
@@ -16,6 +18,7 @@ from rich.text import Text
 
 _PARTS = 1_000_000  # rich counts in whole numbers
 _LINE_EVERY = 30.0  # seconds
+_watcher: ContextVar[Callable[[float | None, str], None] | None] = ContextVar("_watcher", default=None)
 
 
 class _RateColumn(ProgressColumn):
@@ -25,16 +28,34 @@ class _RateColumn(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(label: str, total: int | None, show: bool) -> Iterator[Callable[[int], None]]:
-    """Yield a function that sets how many of ``total`` (None: not known) are done; draws nothing unless ``show``.
+def watched(tell: Callable[[float | None, str], None]) -> Iterator[None]:
+    """Have ``tell(share, what)`` called with the progress of every `progress_bar` inside; what it raises stops the work."""
+    token = _watcher.set(tell)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
-    The bar goes to standard error: what a command prints stays whole where it is piped on.
+
+@contextmanager
+def progress_bar(label: str, total: int | None, show: bool) -> Iterator[Callable[..., None]]:
+    """Yield a function of how many of ``total`` (None: not known) are done, and of what is being done, if that changes.
+
+    Draws nothing unless ``show``. The bar goes to standard error: what a command prints stays whole where it is piped
+    on.
     """
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _RateColumn()
     left = TimeRemainingColumn(elapsed_when_finished=True)
+    watcher = _watcher.get()
     with Progress(*columns, left, console=Console(stderr=True), disable=not show) as bar:
         task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+
+        def advance(done: int, what: str = "") -> None:
+            bar.update(task, completed=done, description=f"{label}: {what}" if what else label)
+            if watcher is not None:
+                watcher(done / total if total else None, what or label)
+
+        yield advance
 
 
 class TrainingBar:
