@@ -29,7 +29,7 @@ class _RateColumn(ProgressColumn):
 
 @contextmanager
 def watched(tell: Callable[[float | None, str], None]) -> Iterator[None]:
-    """Have ``tell(share, what)`` called with the progress of every `progress_bar` inside; what it raises stops the work."""
+    """Call ``tell(share, what)`` with the progress of every `progress_bar` inside; what it raises stops the work."""
     token = _watcher.set(tell)
     try:
         yield

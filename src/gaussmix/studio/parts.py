@@ -261,7 +261,7 @@ def python_code(make: Callable[[], str]) -> ui.button:
 
 
 def follow(chart: ui.echart, on_place: Callable[[float], Any]) -> None:
-    """Call ``on_place`` with the place along a chart's first axis where a pressed pointer is, at most 20 times a second.
+    """Call ``on_place`` with where a pressed pointer is along a chart's first axis, at most 20 times a second.
 
     Parameters
     ----------

@@ -27,11 +27,25 @@ if TYPE_CHECKING:
     from gaussmix.distances.comparison import Comparison
     from gaussmix.tables.drift import ColumnDrift
 
-__all__ = ["Overlay", "Table", "TableChooser", "learn", "learn_groups", "learn_pair", "load_example", "outliers", "read_rows"]
+__all__ = [
+    "Overlay",
+    "Table",
+    "TableChooser",
+    "learn",
+    "learn_groups",
+    "learn_pair",
+    "load_example",
+    "outliers",
+    "read_rows",
+]
 
 EXAMPLES = {"Tumours": "breast_cancer", "Wines": "wine", "Diabetes": "diabetes"}
 """Data sets of scikit-learn that need no download, by what people call them."""
-MOST_GROUPS, MOST_VALUES, MOST_ROWS = 5, 50, 1_000_000  # drawn; of a column that makes groups; rows that are kept for it
+MOST_GROUPS, MOST_VALUES, MOST_ROWS = (
+    5,
+    50,
+    1_000_000,
+)  # drawn; of a column that makes groups; rows that are kept for it
 
 
 @dataclass(frozen=True)
@@ -213,7 +227,7 @@ def _compared(
 def read_rows(
     source: Path | str, columns: list[str], most: int, *, progress: Callable[..., None]
 ) -> tuple[dict[str, NDArray[Any]], int]:
-    """Read columns into memory, at most ``most`` rows of them, as `gaussmix.tables.read_rows` does; and how many there are.
+    """Read columns into memory, at most ``most`` rows, as `gaussmix.tables.read_rows` does; and say how many there are.
 
     Parameters
     ----------
@@ -251,6 +265,23 @@ def outliers(column: ColumnDensity) -> tuple[FloatArray, float]:
     places = np.clip(centers, counts.minimum, counts.maximum)
     beyond = ((places < fences[0]) | (places > fences[1])) & (mass > 0)
     return places[beyond], float(mass[beyond].sum())
+
+
+def table_code(table: Table, columns: list[str], *, rows: bool, most: int = MOST_ROWS, name: str = "table") -> str:
+    """Code that says where a table is, or reads its rows: ``name = ...``."""
+    if isinstance(table.source, str):
+        options = "scaled=False" if table.source == "diabetes" else ""
+        lines = [f"data = load_{table.source}({options})", f"{name} = dict(zip(data.feature_names, data.data.T))"]
+        if table.categories:
+            lines.append(f'{name}["class"] = data.target_names.astype(object)[data.target]')
+        else:
+            lines.append(f'{name}["progression"] = data.target')
+        return "\n".join(lines)
+    # What came in by the browser lies under a name of ours; people know theirs.
+    path = str(table.source) if table.name == table.source.name else table.name
+    if rows:
+        return f"{name} = read_rows({path!r}, {columns!r}, most={most})"
+    return f"{name} = {path!r}"
 
 
 # -- on the page
