@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,11 +183,11 @@ def test_a_quantile_of_an_example(studio: Studio) -> None:
         with user:
             value = field_of(user, "What share")
             value.value = "1e9"
-        user.find(ui.input).trigger("keydown.enter")
+        user.find("What share is at most").trigger("keydown.enter")
         await user.should_see("100.0% of alcohol are at most")
         with user:
             value.value = "many"
-        user.find(ui.input).trigger("keydown.enter")
+        user.find("What share is at most").trigger("keydown.enter")
         await user.should_see("'many' is not a number")
 
     visit(studio, steps)
@@ -205,22 +206,26 @@ def test_quantiles_far_out_and_files_to_take(studio: Studio) -> None:
         with user:
             asked = field_of(user, "Quantiles")
             asked.value = "12.5, 99"
-        user.find(ui.input).trigger("keydown.enter")
+        user.find("Quantiles, in %").trigger("keydown.enter")
         await user.should_see("12.5% quantile")
         await user.should_not_see("25% quantile")
         with user:
             asked.value = "101"
-        user.find(ui.input).trigger("keydown.enter")
+        user.find("Quantiles, in %").trigger("keydown.enter")
         await user.should_see("'101' are no quantiles")
         user.find("Far out").click()
         await user.should_see("beyond 1.5 interquartile ranges")
+        coming = asyncio.create_task(user.download.next(timeout=30))
+        await asyncio.sleep(0)
         user.find("PNG").click()
-        assert (await user.download.next(30)).content.startswith(b"\x89PNG")
+        assert (await coming).content.startswith(b"\x89PNG")
         with user:
             count = field_of(user, "Samples")
             count.value = "3"
+        coming = asyncio.create_task(user.download.next(timeout=30))
+        await asyncio.sleep(0)
         user.find("Samples as CSV").click()
-        lines = (await user.download.next()).content.decode().splitlines()
+        lines = (await coming).content.decode().splitlines()
         assert lines[0] == "mean radius"
         assert len(lines) == 4
         user.find("Copy as Python").click()

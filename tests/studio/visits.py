@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+from nicegui import core
 from nicegui.testing.user import User
 from nicegui.testing.user_simulation import user_simulation
 
@@ -34,6 +35,7 @@ def visit(
 
     async def go() -> None:
         async with user_simulation(root=lambda: build_page(studio, tab, pages) and None) as user:
+            core.app.config.reconnect_timeout = 1.0  # as a server's start sets it
             await user.open("/")
             await steps(user)
 

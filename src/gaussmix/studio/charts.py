@@ -104,41 +104,41 @@ def density_chart(view: View) -> dict[str, Any]:
     else:
         if (bars := histogram_bars(counts, low, high)) is not None:
             heights, edges = bars
-            steps = _pairs(to_axis(edges), np.r_[heights, 0.0])
-            series.append({"name": "histogram", "data": steps, "step": "end", **_area(parts.BARS, 1.0)})
+            steps = pairs(to_axis(edges), np.r_[heights, 0.0])
+            series.append({"name": "histogram", "data": steps, "step": "end", **area(parts.BARS, 1.0)})
             top, least = float(heights.max()), float(heights[heights > 0].min()) / 10
         if not only_points(law):
             x = _thinned(line_points(law, low, high))
             y = law.pdf(x)
-            series.append({"name": "density", "data": _pairs(to_axis(x), y), **_line(parts.BLUE)})
+            series.append({"name": "density", "data": pairs(to_axis(x), y), **line(parts.BLUE)})
             top = max(min(float(y.max()), _SPIKE * top), top) or float(y.max())
         series += _point_masses(law, to_axis)
     least = max(min(least, top / 10), 1e-9 * top)
-    below, line = reading(view)
-    series += [{**below, **_area(parts.BLUE, 0.22)}, {"data": [], **line}, *_edges(law, low, high, to_axis)]
+    below, mark = reading(view)
+    series += [{**below, **area(parts.BLUE, 0.22)}, {"data": [], **mark}, *_edges(law, low, high, to_axis)]
     if view.far:
         places = outliers(view.first)[0]
         rug = {"type": "scatter", "symbol": "rect", "symbolSize": [1.5, 12], "symbolOffset": [0, "-50%"]}
-        ground = _pairs(to_axis(places), np.full(len(places), least if view.log else 0.0))
+        ground = pairs(to_axis(places), np.full(len(places), least if view.log else 0.0))
         series.append({"name": "far out", "color": parts.ORANGE, "data": _thinned(ground, _MOST_OUTLIERS), **rug})
     name = "probability" if isinstance(law, LatticeMixture1D) else "density"
-    return _framed(series, view.first.quantity, (low, high), _upright(name, least, top, view.log), view.log)
+    return framed(series, view.first.quantity, (low, high), upright(name, least, top, view.log), view.log)
 
 
 def reading(view: View) -> list[dict[str, Any]]:
     """Return the series that say what lies at most at the line: the line, and of one column the area below it."""
     to_axis, law = _to_axis(view.first.quantity), view.law
     share = "" if view.compared else f"{float(law.cdf(view.x)):.1%}"
-    line = {"id": "line", "markLine": _mark(float(to_axis(view.x)), share)}
+    mark = {"id": "line", "markLine": _mark(float(to_axis(view.x)), share)}
     if view.compared:
-        return [line]
-    area: list[list[float]] = []
+        return [mark]
+    shaded: list[list[float]] = []
     if not isinstance(law, LatticeMixture1D) and not only_points(law):
         low, high = _ends(view)
         places = _thinned(line_points(law, low, high))
         places = np.r_[places[places < view.x], min(max(view.x, low), high)]
-        area = _pairs(to_axis(places), law.pdf(places))
-    return [{"id": "below", "data": area}, line]
+        shaded = pairs(to_axis(places), law.pdf(places))
+    return [{"id": "below", "data": shaded}, mark]
 
 
 def _ends(view: View) -> tuple[float, float]:
@@ -166,14 +166,58 @@ def overlay_chart(view: View) -> dict[str, Any]:
         if not only_points(smooth):
             points = _thinned(line_points(smooth, low, high))
             y = smooth.pdf(points)
-            series.append({"name": name, "data": _pairs(to_axis(points), y), **_line(colour)})
+            series.append({"name": name, "data": pairs(to_axis(points), y), **line(colour)})
             tops.append(float(min(y.max(), 4 * np.quantile(y, 0.99))))
             leasts.append(float(y[y > 0].min()))
         series += _point_masses(smooth, to_axis, name, colour)
     top, least = max(tops) or 1.0, max(min(leasts), 1e-6 * max(tops))
     series += [{"data": [], **each} for each in reading(view)]
     log = view.log and max(tops) > 0
-    return _framed(series, view.first.quantity, (low, high), _upright("density", least, top, log), log)
+    return framed(series, view.first.quantity, (low, high), upright("density", least, top, log), log)
+
+
+# -- one row of a prediction
+
+
+def backdrop(law: GaussianMixture1D, ends: tuple[float, float], name: str) -> list[dict[str, Any]]:
+    """Return the series of a distribution that others are seen before: of all rows."""
+    if isinstance(law, LatticeMixture1D):
+        step = law.step * 0.5
+        x = np.stack([law.values - step, law.values + step], 1).ravel()
+        return [{"name": name, "data": pairs(x, np.repeat(law.probabilities, 2)), **area(parts.BARS, 1.0)}]
+    if only_points(law):
+        return []
+    x = _thinned(line_points(law, *ends))
+    return [{"name": name, "data": pairs(x, law.pdf(x)), **area(parts.BARS, 1.0)}]
+
+
+def row_series(
+    law: GaussianMixture1D, interval: tuple[float, float], ends: tuple[float, float]
+) -> list[dict[str, Any]]:
+    """Return the series of one row's distribution, with its interval, which take the place of those of another row."""
+    curve: list[list[float]] = []
+    inside: list[list[float]] = []
+    stems = pairs(law.atoms.positions, law.atoms.masses)
+    if isinstance(law, LatticeMixture1D):
+        stems = pairs(law.values, law.probabilities)
+    elif not only_points(law):
+        x = _thinned(line_points(law, *ends))
+        curve = pairs(x, law.pdf(x))
+        held = np.r_[interval[0], x[(x > interval[0]) & (x < interval[1])], interval[1]]
+        inside = pairs(held, law.pdf(held))
+    style = {"color": parts.INK, "width": 1, "type": "dashed"}
+    marks = {"symbol": "none", "label": {"show": False}, "lineStyle": style, "data": [{"xAxis": x} for x in interval]}
+    found: list[dict[str, Any]] = [
+        {"id": "inside", "data": inside, **area(parts.BLUE, 0.22), "markLine": marks},
+        {"id": "row", "name": "this row", "data": curve, **line(parts.BLUE)},
+    ]
+    if stems:
+        lattice = isinstance(law, LatticeMixture1D)
+        more = {} if lattice else {"yAxisIndex": 1}
+        name, colour = ("probabilities", parts.BLUE) if lattice else ("point masses", parts.ORANGE)
+        bars = {"type": "bar", "barWidth": 3, "barGap": "-100%"}
+        found.append({"id": "stems", "name": name, "color": colour, "data": stems, **bars, **more})
+    return found
 
 
 # -- as a picture
@@ -208,7 +252,7 @@ def draw(view: View, path: Path, *, progress: Callable[..., None]) -> Path:
 # -- what they are made of
 
 
-def _framed(
+def framed(
     series: list[dict[str, Any]], quantity: Quantity, ends: tuple[float, float], left: dict[str, Any], log: bool = False
 ) -> dict[str, Any]:
     """A whole chart of series."""
@@ -232,8 +276,10 @@ def _framed(
     }
 
 
-def _upright(name: str, least: float, top: float, log: bool) -> dict[str, Any]:
+def upright(name: str, least: float = 0.0, top: float | None = None, log: bool = False) -> dict[str, Any]:
     """The axis of densities."""
+    if top is None:
+        return {"name": name, "min": 0, "axisLabel": {**_LABELS, "showMaxLabel": False}}
     if log:
         return {
             "name": name,
@@ -245,11 +291,11 @@ def _upright(name: str, least: float, top: float, log: bool) -> dict[str, Any]:
     return {"name": name, "min": 0, "max": _HEADROOM * top, "axisLabel": {**_LABELS, "showMaxLabel": False}}
 
 
-def _line(colour: str) -> dict[str, Any]:
+def line(colour: str) -> dict[str, Any]:
     return {"color": colour, "lineStyle": {"color": colour, "width": 2.2}}
 
 
-def _area(colour: str, opacity: float) -> dict[str, Any]:
+def area(colour: str, opacity: float) -> dict[str, Any]:
     return {"color": colour, "lineStyle": {"width": 0}, "areaStyle": {"color": colour, "opacity": opacity}}
 
 
@@ -294,14 +340,14 @@ def _probabilities(law: LatticeMixture1D, counts: Any, to_axis: Callable[[Any], 
     counted = count_values(counts, law.values[0], law.step)
     if counted is not None:
         places, shares = to_axis(law.values[0] + law.step * counted[0]), counted[1] / counts.total_mass
-        bars = {"type": "bar", "color": parts.BARS, "barMaxWidth": 24, "data": _pairs(places, shares)}
+        bars = {"type": "bar", "color": parts.BARS, "barMaxWidth": 24, "data": pairs(places, shares)}
         series.append({"name": "shares of the data", **bars})
     return [*series, _stems("probabilities", to_axis(law.values), law.probabilities, parts.BLUE)]
 
 
 def _stems(name: str, x: Any, y: Any, color: str, **more: Any) -> dict[str, Any]:
     """Thin bars, beside no others."""
-    return {"type": "bar", "name": name, "color": color, "barWidth": 3, "barGap": "-100%", "data": _pairs(x, y), **more}
+    return {"type": "bar", "name": name, "color": color, "barWidth": 3, "barGap": "-100%", "data": pairs(x, y), **more}
 
 
 def _mark(x: float, words: str) -> dict[str, Any]:
@@ -320,7 +366,7 @@ def from_axis(quantity: Quantity, x: float) -> float:
     return x / (_MS[quantity.unit] if quantity.kind == "datetime" else 1.0)
 
 
-def _pairs(x: Any, y: Any) -> list[list[float]]:
+def pairs(x: Any, y: Any) -> list[list[float]]:
     return np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1).tolist()
 
 

@@ -159,7 +159,7 @@ class Densities:
             with main:
                 self._result = parts.card()
         self._columns.set_visibility(False)
-        self._filling = False
+        self._asked: tuple[Any, ...] | None = None  # what is being learnt, or was: selects tell of each change
         with self._result, ui.column().classes("gm-welcome"):
             ui.label("Drop a table to see how a column is distributed.").classes("gm-heading")
             ui.label("No bandwidth, no bins, no number of components to choose. Nothing leaves this machine.")
@@ -167,10 +167,8 @@ class Densities:
     async def _open(self, table: Table) -> None:
         self.table = table
         self._columns.set_visibility(True)
-        self._filling = True
         self._select.set_options(list(table.numbers), value=table.numbers[0])
         self._beside.set_options({"": "nothing"}, value="")
-        self._filling = False
         await self._learn()
 
     def _offer(self, table: Table, column: str) -> None:
@@ -181,17 +179,17 @@ class Densities:
                 offered[f"table {key}"] = f"{column} in {name}"
         groups = [each for each in (*table.categories, *table.plain) if each != column]
         offered |= {f"group {each}": f"by {each}" for each in groups}
-        self._filling = True
-        value = self._beside.value if self._beside.value in offered else ""
-        self._beside.set_options(offered, value=value)
-        self._filling = False
+        self._beside.set_options(offered, value=self._beside.value if self._beside.value in offered else "")
 
     async def _learn(self) -> None:
-        if self._filling or self.table is None or self._select.value is None:
-            return
         table, column = self.table, self._select.value
+        if table is None or column not in table.numbers:
+            return
         self._offer(table, column)
         asked = (table, column, self._beside.value)
+        if asked == self._asked:
+            return
+        self._asked = asked
         kind, _, what = (self._beside.value or "").partition(" ")
         other, by = None, ""
         if kind == "table":
@@ -205,7 +203,9 @@ class Densities:
         else:
             job = (learn, table.source, column)
         found = await parts.run(self.session, self._columns, f"Learning {column}", *job)
-        if found is not None and asked == (self.table, self._select.value, self._beside.value):
+        if found is None and asked == self._asked:
+            self._asked = None
+        elif asked == self._asked:
             overlay = found if isinstance(found, Overlay) else Overlay({column: found}, (), ())
             self.view = View(table, overlay, other, by)
             self._result.clear()
