@@ -118,7 +118,7 @@ def density_chart(view: View) -> dict[str, Any]:
     series += [{**below, **area(parts.BLUE, 0.22)}, {"data": [], **mark}, *_edges(law, low, high, to_axis)]
     if view.far:
         places = outliers(view.first)[0]
-        rug = {"type": "scatter", "symbol": "rect", "symbolSize": [1.5, 12], "symbolOffset": [0, "-50%"]}
+        rug = {"type": "scatter", "symbol": "rect", "symbolSize": [2, 16], "symbolOffset": [0, "-50%"]}
         ground = pairs(to_axis(places), np.full(len(places), least if view.log else 0.0))
         series.append({"name": "far out", "color": parts.ORANGE, "data": _thinned(ground, _MOST_OUTLIERS), **rug})
     name = "probability" if isinstance(law, LatticeMixture1D) else "density"
@@ -264,6 +264,7 @@ def framed(
         "min": float(to_axis(ends[0])),
         "max": float(to_axis(ends[1])),
         "splitLine": {"show": False},
+        "containShape": False,  # what would make room for the width of bars
     }
     if log:
         series = [_above(each, left["min"]) for each in series]
@@ -288,7 +289,7 @@ def upright(name: str, least: float = 0.0, top: float | None = None, log: bool =
             "max": 2 * top,
             "axisLabel": {**_LABELS, ":formatter": _POWERS},
         }
-    return {"name": name, "min": 0, "max": _HEADROOM * top, "axisLabel": {**_LABELS, "showMaxLabel": False}}
+    return {"name": name, "min": 0, "max": float(f"{_HEADROOM * top:.1e}"), "axisLabel": {**_LABELS, "showMaxLabel": False}}
 
 
 def line(colour: str) -> dict[str, Any]:
