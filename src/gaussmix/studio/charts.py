@@ -184,11 +184,11 @@ def backdrop(law: GaussianMixture1D, ends: tuple[float, float], name: str) -> li
     if isinstance(law, LatticeMixture1D):
         step = law.step * 0.5
         x = np.stack([law.values - step, law.values + step], 1).ravel()
-        return [{"name": name, "data": pairs(x, np.repeat(law.probabilities, 2)), **area(parts.BARS, 1.0)}]
+        return [{"name": name, "data": pairs(x, np.repeat(law.probabilities, 2)), **area(parts.BARS, 1.0), "z": 1}]
     if only_points(law):
         return []
     x = _thinned(line_points(law, *ends))
-    return [{"name": name, "data": pairs(x, law.pdf(x)), **area(parts.BARS, 1.0)}]
+    return [{"name": name, "data": pairs(x, law.pdf(x)), **area(parts.BARS, 1.0), "z": 1}]
 
 
 def row_series(
@@ -207,14 +207,14 @@ def row_series(
         inside = pairs(held, law.pdf(held))
     style = {"color": parts.INK, "width": 1, "type": "dashed"}
     marks = {"symbol": "none", "label": {"show": False}, "lineStyle": style, "data": [{"xAxis": x} for x in interval]}
+    lattice = isinstance(law, LatticeMixture1D)
     found: list[dict[str, Any]] = [
         {"id": "inside", "data": inside, **area(parts.BLUE, 0.22), "markLine": marks},
-        {"id": "row", "name": "this row", "data": curve, **line(parts.BLUE)},
+        {"id": "row", **({} if lattice else {"name": "this row"}), "data": curve, **line(parts.BLUE)},
     ]
     if stems:
-        lattice = isinstance(law, LatticeMixture1D)
         more = {} if lattice else {"yAxisIndex": 1}
-        name, colour = ("probabilities", parts.BLUE) if lattice else ("point masses", parts.ORANGE)
+        name, colour = ("this row", parts.BLUE) if lattice else ("point masses", parts.ORANGE)
         bars = {"type": "bar", "barWidth": 3, "barGap": "-100%"}
         found.append({"id": "stems", "name": name, "color": colour, "data": stems, **bars, **more})
     return found
@@ -289,7 +289,12 @@ def upright(name: str, least: float = 0.0, top: float | None = None, log: bool =
             "max": 2 * top,
             "axisLabel": {**_LABELS, ":formatter": _POWERS},
         }
-    return {"name": name, "min": 0, "max": float(f"{_HEADROOM * top:.1e}"), "axisLabel": {**_LABELS, "showMaxLabel": False}}
+    return {
+        "name": name,
+        "min": 0,
+        "max": float(f"{_HEADROOM * top:.1e}"),
+        "axisLabel": {**_LABELS, "showMaxLabel": False},
+    }
 
 
 def line(colour: str) -> dict[str, Any]:

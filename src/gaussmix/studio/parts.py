@@ -335,9 +335,13 @@ class Slider(ui.element):
 
         def moved(event: events.GenericEventArguments) -> Any:
             self.value = float(event.args)
+            with self.props.suspend_updates():  # the browser knows; an answer would pull the thumb back
+                self.props["value"] = self.value
             return on_move(self.value)
 
-        self.on("input", moved, throttle=0.05, js_handler="(event) => emit(event.target.valueAsNumber)")
+        # Whatever else changes on the page has the browser lay it out anew, from the properties that it keeps.
+        kept = f"mounted_app.elements[{self.id}].props.value = event.target.valueAsNumber"
+        self.on("input", moved, throttle=0.05, js_handler=f"(event) => emit({kept})")
 
     def set_value(self, value: float) -> None:
         """Move it, without a call of ``on_move``; a value beyond the ends stands at the end."""

@@ -199,7 +199,7 @@ def reliability_chart(levels: FloatArray, shares: FloatArray, n: int) -> dict[st
     percent = {"color": parts.FAINT, ":formatter": "(v) => Math.round(100 * v) + ' %'"}
     options = charts.framed(series, NUMBER, (0, 1), {"min": 0, "max": 1, "name": "inside", "axisLabel": percent})
     options["xAxis"] |= {"axisLabel": percent, "name": "level of the interval", **_BELOW}
-    return {**options, "grid": {"bottom": 34}}
+    return {**options, "grid": {"bottom": 34, "right": 26}}
 
 
 def pit_chart(heights: FloatArray, edges: FloatArray, n: int) -> dict[str, Any]:
@@ -215,11 +215,11 @@ def pit_chart(heights: FloatArray, edges: FloatArray, n: int) -> dict[str, Any]:
         {"name": "rows out of fold", "data": bars, "step": "end", **charts.area(parts.BLUE, 0.7),
          "markLine": {**level, "data": [{"yAxis": 1}]}},
     ]  # fmt: skip
-    top = 1.2 * max(float(heights.max()), 1 + spread)
+    top = round(1.2 * max(float(heights.max()), 1 + spread), 1)
     labels = {"color": parts.FAINT, "showMaxLabel": False}
     options = charts.framed(series, NUMBER, (0, 1), {"min": 0, "max": top, "name": "rows", "axisLabel": labels})
     options["xAxis"] |= {"name": "P(Y ≤ y) under the model", **_BELOW}
-    return {**options, "grid": {"bottom": 34}}
+    return {**options, "grid": {"bottom": 34, "right": 26}}
 
 
 _BELOW = {"nameLocation": "middle", "nameGap": 30}
@@ -299,7 +299,8 @@ class Prediction:
             for each in found.inputs:
                 self._control(found, each)
         self._show_calibration(found)
-        parts.python_code(lambda: prediction_code(found))
+        with ui.element("div").classes("gm-fields"):
+            parts.python_code(lambda: prediction_code(found))
 
     def _said_rows(self, found: Fitted) -> str:
         used, total = f"{found.rows:,}".replace(",", " "), f"{found.total:,}".replace(",", " ")
