@@ -38,7 +38,7 @@ class Visitor:
     def __init__(self, address: str):
         self.base, _, query = address.partition("/?")
         self.web = httpx.AsyncClient(base_url=self.base, headers={"origin": self.base}, timeout=PATIENCE)
-        self.socket = socketio.AsyncClient(reconnection=False)
+        self.socket = socketio.AsyncClient(reconnection=False, request_timeout=PATIENCE)
         self.elements: dict[str, dict[str, Any]] = {}
         self.heard: list[str] = []  # all that came
         self.changed = asyncio.Event()
@@ -60,6 +60,7 @@ class Visitor:
             headers={"Cookie": cookie, "Origin": self.base},
             socketio_path="/_nicegui_ws/socket.io",
             transports=["websocket"],
+            wait_timeout=int(PATIENCE),
         )
         return self
 
@@ -80,6 +81,10 @@ class Visitor:
     def texts(self, kind: str = "") -> list[str]:
         """Of the elements whose class has a word."""
         return [str(e["text"]) for e in self.elements.values() if "text" in e and kind in " ".join(e.get("class", []))]
+
+    def count(self, kind: str) -> int:
+        """How many elements have a class."""
+        return sum(kind in each.get("class", []) for each in self.elements.values())
 
     def notices(self) -> list[str]:
         """Sentences of errors."""
@@ -124,15 +129,16 @@ class Visitor:
 async def visit(address: str, number: int, facts: dict[str, Any]) -> None:
     """Drop a table, wait for its density, move the line; see nothing of the others."""
     started, mine = time.monotonic(), f"column-of-{number:03d}-"
-    visitor = await Visitor(address).open()
+    visitor = Visitor(address)
     try:
+        await visitor.open()
         await visitor.until(lambda: any(e["tag"].endswith("upload") for e in visitor.elements.values()))
         values = np.random.default_rng(number).normal(number, 1, 500)
         table = f"{mine},kind\n" + "".join(f"{x:.5f},k\n" for x in values)
         assert (await visitor.upload("table.csv", table.encode())).status_code == 200
 
         def read() -> bool:
-            places = [int(found[0]) for text in visitor.texts() if (found := re.match(r"(\d+) before you", text))]
+            places = [int(found[1]) for text in visitor.texts() if (found := re.match(r"(\d+) before you", text))]
             facts["longest_line"] = max([facts["longest_line"], *places])
             return any(text.startswith("50.0% of " + mine) for text in visitor.texts())
 
@@ -158,12 +164,13 @@ async def send_odd(address: str, uploads: list[tuple[int, Upload]], facts: dict[
     visitor = await Visitor(address).open()
     await visitor.until(lambda: any(e["tag"].endswith("upload") for e in visitor.elements.values()))
     for number, (name, content) in uploads:
-        chips, told = len(visitor.texts("gm-chip")), visitor.notices()
+        chips, told = visitor.count("gm-chip"), visitor.notices()
 
         def ended(chips: int = chips, told: list[str] = told) -> str:
             if (new := visitor.notices()) and new != told:
                 return "refused"
-            return "shown" if len(visitor.texts("gm-chip")) > chips and not visitor.texts("gm-job-title") else ""
+            done = visitor.count("gm-chip") > chips and visitor.count("gm-number") and not visitor.count("gm-job")
+            return "shown" if done else ""
 
         try:
             for old in [k for k, e in visitor.elements.items() if e.get("props", {}).get("aria-label") == "Dismiss"]:
