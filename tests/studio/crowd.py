@@ -183,6 +183,7 @@ async def send_odd(address: str, uploads: list[tuple[int, Upload]], facts: dict[
             facts["faults"].append(f"upload {number}, {name[:60]!r}: {error!r:.200}; {visitor.texts('gm-job')}")
             continue
         facts["uploads"][outcome] = facts["uploads"].get(outcome, 0) + 1
+        print(f"upload {number}, {name[:60]!r}: {outcome}", file=sys.stderr, flush=True)
         sentence = " ".join(visitor.notices())
         if "by a fault of gaussmix" in sentence or "Traceback" in sentence or "/tmp/" in sentence:
             facts["faults"].append(f"upload {number}, {name[:60]!r}: {sentence}")

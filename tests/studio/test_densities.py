@@ -153,7 +153,7 @@ def test_the_code_of_groups_and_of_two_tables(tmp_path: Path, monkeypatch: pytes
     views = [
         View(pair[0], tables.learn_groups(first, "x", "kind", progress=silent), by="kind"),
         View(Table.open("wine", "wine"), tables.learn_groups("wine", "alcohol", "class", progress=silent), by="class"),
-        View(pair[0], tables.learn_pair(*pair, "x", progress=silent), pair[1]),
+        View(pair[0], tables.learn_pair(pair[0], pair[1], "x", progress=silent), pair[1]),
     ]
     for view in views:
         seen = run(densities.overlay_code(view))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -206,7 +207,7 @@ class Densities:
         if found is None and asked == self._asked:
             self._asked = None
         elif asked == self._asked:
-            overlay = found if isinstance(found, Overlay) else Overlay({column: found}, (), ())
+            overlay = Overlay({str(column): found}, (), ()) if kind == "" else found
             self.view = View(table, overlay, other, by)
             self._result.clear()
             with self._result:
@@ -327,7 +328,7 @@ class Densities:
 
         with ui.column().classes("gm-wide gm-lines") as around, ui.element("div").classes("gm-fields"):
             for kind in ("png", "svg"):
-                ui.button(kind.upper(), on_click=lambda kind=kind: picture(kind)).props("flat dense").classes("gm-take")
+                ui.button(kind.upper(), on_click=partial(picture, kind)).props("flat dense").classes("gm-take")
             if not view.compared:
                 count = ui.input("Samples", value=str(view.samples)).props("outlined dense inputmode=numeric")
                 ui.button("Samples as CSV", on_click=sample).props("flat dense").classes("gm-take")
@@ -374,8 +375,8 @@ def sample_csv(view: View) -> str:
     return text.getvalue()
 
 
-def _count(text: str) -> int:
-    if not (text or "").strip().isdecimal() or not 1 <= int(text) <= _MOST_SAMPLES:
+def _count(text: str | None) -> int:
+    if text is None or not text.strip().isdecimal() or not 1 <= int(text) <= _MOST_SAMPLES:
         raise ValueError(f"{text!r} is no number of samples: give one from 1 to {_MOST_SAMPLES:,}")
     return int(text)
 

@@ -1,6 +1,6 @@
 """The tab of prediction: the distribution of a column given others, which moves as sliders of these move.
 
-`fit` runs in a job; `Prediction` lays out the tab. `prediction_code` says in Python what is seen.
+`fit` runs in a job; `PredictionTab` lays out the tab. `prediction_code` says in Python what is seen.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gaussmix.studio.tables import Table, TableChooser, read_rows, table_code
 if TYPE_CHECKING:
     from gaussmix.conditional.estimator import ConditionalGMMExpansion
 
-__all__ = ["Fitted", "Prediction", "build", "fit", "prediction_code"]
+__all__ = ["Fitted", "PredictionTab", "build", "fit", "prediction_code"]
 
 MOST_ROWS = {"fast": 10_000, "auto": 5_000}
 """Rows that are learnt from: of more a sample, which takes about a minute of one processor."""
@@ -228,7 +228,7 @@ _BELOW = {"nameLocation": "middle", "nameGap": 30}
 # -- the tab
 
 
-class Prediction:
+class PredictionTab:
     """What the tab shows of a session."""
 
     def __init__(self, session: Session):
@@ -393,4 +393,4 @@ def build(session: Session) -> None:
     session : Session
         Whose it is.
     """
-    Prediction(session)
+    PredictionTab(session)
