@@ -7,8 +7,8 @@ groups. `density_code` and `overlay_code` say in Python what is seen.
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
