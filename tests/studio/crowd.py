@@ -201,7 +201,7 @@ def odd_uploads(count: int) -> Iterator[Upload]:
     attack = "<img src=x onerror=alert(1)>"
     rng = np.random.default_rng(0)
     names = ["../../etc/passwd.csv", "..\\..\\x.csv", f"{attack}.csv", "a" * 5000 + ".csv", "%2e%2e%2f.csv", "con.csv",
-             "\u202egpj.csv", "x.csv.exe", "", ".csv", "/dev/null", "x\x01.csv"]  # fmt: skip
+             "\u202egpj.csv", "x.csv.exe", "x", ".csv", "/dev/null", "x\x01.csv"]  # fmt: skip
     kinds = ["exe", "zip", "pdf", "png", "html", "svg", "xlsx", "py", "pkl", "safetensors", "tar.gz", "csv.zip"]
     contents: list[Upload] = [
         ("bomb.csv.gz", gzip.compress(b"1.5\n" * 3_000_000)),
