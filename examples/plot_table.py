@@ -32,5 +32,7 @@ figure = plt.figure(figsize=(11, 5.4))
 rows = figure.subplots(2, 3)
 for panels, (who, columns) in zip(rows, (("all", table.columns_), ("IT", table.groups_["IT"])), strict=True):
     for axes, name in zip(panels, ("price", "items", "discount"), strict=True):
-        draw_density(axes, columns[name].density, columns[name].counts)
+        column = columns[name]
+        assert column.density is not None
+        draw_density(axes, column.density, column.counts)
         axes.set(title=f"{name}, {who}", xlabel="")

@@ -1,7 +1,7 @@
 """Progress bars on standard error, or below a notebook's cell: how many are done, how fast, how long still.
 
 They are rich's, with a rate; nothing is drawn unless it is asked for. In a notebook rich's bars need widgets that may
-not be installed; a browser has a bar of its own.
+not be installed; a browser has a bar of its own. Who shows progress elsewhere, as on a page, hears of it by `watched`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from time import perf_counter
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from rich.text import Text
 _PARTS = 1_000_000  # rich counts in whole numbers
 _LINE_EVERY = 30.0  # seconds
 _REDRAWN = 0.2  # seconds, at least, until a notebook's bar is drawn anew
+_watcher: ContextVar[Callable[[float | None, str], None] | None] = ContextVar("_watcher", default=None)
 
 
 class _RateColumn(ProgressColumn):
@@ -29,19 +31,37 @@ class _RateColumn(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(label: str, total: int | None, show: bool) -> Iterator[Callable[[int], None]]:
-    """Yield a function that sets how many of ``total`` (None: not known) are done; draws nothing unless ``show``.
+def watched(tell: Callable[[float | None, str], None]) -> Iterator[None]:
+    """Call ``tell(share, what)`` with the progress of every `progress_bar` inside; what it raises stops the work."""
+    token = _watcher.set(tell)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
-    The bar goes to standard error: what a command prints stays whole where it is piped on.
+
+@contextmanager
+def progress_bar(label: str, total: int | None, show: bool) -> Iterator[Callable[..., None]]:
+    """Yield a function of how many of ``total`` (None: not known) are done, and of what is being done, if that changes.
+
+    Draws nothing unless ``show``. The bar goes to standard error: what a command prints stays whole where it is piped
+    on.
     """
     if show and _in_notebook():
         yield _notebook_bar(label, total)
         return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _RateColumn()
     left = TimeRemainingColumn(elapsed_when_finished=True)
+    watcher = _watcher.get()
     with Progress(*columns, left, console=Console(stderr=True), disable=not show) as bar:
         task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+
+        def advance(done: int, what: str = "") -> None:
+            bar.update(task, completed=done, description=f"{label}: {what}" if what else label)
+            if watcher is not None:
+                watcher(done / total if total else None, what or label)
+
+        yield advance
 
 
 def _in_notebook() -> bool:
@@ -50,26 +70,28 @@ def _in_notebook() -> bool:
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
-def _notebook_bar(label: str, total: int | None) -> Callable[[int], None]:
-    """Show a bar below the cell; the function sets how many are done."""
+def _notebook_bar(label: str, total: int | None) -> Callable[..., None]:
+    """Show a bar below the cell; the function sets how many are done, and of what."""
     display = importlib.import_module("IPython.display")
     start = last = perf_counter()
 
-    def page(done: int) -> object:
+    def page(done: int, what: str = "") -> object:
         speed = done / max(perf_counter() - start, 1e-9)
         about = f"{done:,}" + ("" if total is None else f" of {total:,}") + f", {speed:,.0f}/s"
         if total is not None and 0 < done < total:
             about += f", {(total - done) / speed:.0f} s left"
         share = "" if total is None else f' value="{done}" max="{max(total, 1)}"'
-        return display.HTML(f"{html.escape(label)} <progress{share}></progress> {about}")
+        return display.HTML(
+            f"{html.escape(f'{label}: {what}' if what else label)} <progress{share}></progress> {about}"
+        )
 
     handle = display.display(page(0), display_id=True)
 
-    def set_done(done: int) -> None:
+    def set_done(done: int, what: str = "") -> None:
         nonlocal last
         if done == total or perf_counter() - last >= _REDRAWN:
             last = perf_counter()
-            handle.update(page(done))
+            handle.update(page(done, what))
 
     return set_done
 

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,7 +186,9 @@ def test_shifts_move_pictures_and_a_resumed_run_draws_the_same(tmp_path):
     assert not torch.equal(images, plain)
     assert not torch.equal(images, other)
     still_mean, still_error = mean_image(moved.images)
-    mean = torch.sigmoid(moved.network.decoder[-2].logits).permute(1, 2, 0).numpy(force=True)
+    around: Any = moved.network.decoder[-2]
+    mean = torch.sigmoid(around.logits).permute(1, 2, 0).numpy(force=True)
+    assert moved.guess is not None
     assert moved.guess.loss > 1.01 * still_error  # what is known of pictures that move is less
     assert np.abs(mean - still_mean).max() > 0.01
     for image, still in zip(images, plain, strict=True):  # by up to 1 pixel of 16
@@ -363,6 +366,8 @@ def test_thin_lines_weigh_as_much_as_digits(tmp_path):
     images, labels = trainer._batch(0)
     losses, _ = trainer._generator_step(images, trainer.decoder(trainer.encoder(images)), labels, torch.tensor(0.0))
     judged = 0.1 * losses.adversarial + 0.01 * losses.classification
+    assert trainer.guess is not None
+    assert usual.guess is not None
     error = trainer.guess.loss
     assert usual.guess.loss > 0.05 > 10 * error
     assert float(losses.total) == pytest.approx(float(losses.reconstruction) * 0.05 / error + float(judged), rel=1e-5)

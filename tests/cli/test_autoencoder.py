@@ -81,8 +81,8 @@ def test_mix_writes_a_sheet_with_real_images_above(trained, tmp_path, capsys, mo
         assert f"3 x 0 + 4: {out}" in capsys.readouterr().out
     assert (tmp_path / "dims.png").read_bytes() != (tmp_path / "lerp.png").read_bytes()
     with Image.open(tmp_path / "dims.png") as sheet:
-        assert sheet.text["request"] == "0 + 4"
-        assert sheet.text["seed"] == "0"
+        assert sheet.info["request"] == "0 + 4"
+        assert sheet.info["seed"] == "0"
         high = sheet.height
     monkeypatch.setattr("gaussmix.data.load.load_labelled", lambda *_, **__: (_ for _ in ()).throw(OSError("gone")))
     assert run(f"mix {trained} --classes 0,4 --count 3 --output {tmp_path}/alone.png") == 0

@@ -71,9 +71,9 @@ def test_sample_writes_a_picture_single_files_and_metadata(model, tmp_path, caps
     assert again.attributes.tolist() == [[1, 0, 1]] * 3
     assert np.array_equal(again.images[0], np.asarray(Image.open(folder / "00000.png")))
     with Image.open(folder / "00001.png") as single, Image.open(out) as sheet:
-        assert sheet.text["request"] == single.text["request"] == "Bald and sunglasses, not long hair"
-        assert sheet.text["seed"] == single.text["seed"] == "0"
-        assert (single.text["picture"], single.text["attributes"]) == ("1", "Bald, Sunglasses")
+        assert sheet.info["request"] == single.info["request"] == "Bald and sunglasses, not long hair"
+        assert sheet.info["seed"] == single.info["seed"] == "0"
+        assert (single.info["picture"], single.info["attributes"]) == ("1", "Bald, Sunglasses")
 
 
 def test_fewer_pictures_are_the_first_of_more(model, tmp_path):

@@ -93,6 +93,7 @@ def test_drop_a_file_and_read_a_quantile(page: Any, tmp_path: Path) -> None:
     slider.focus()
     slider.press("End")  # with the keyboard alone
     page.get_by_text("99.9% of wait are at most").wait_for()
+    assert slider.input_value() == "0.999"
     assert abs(float(number.inner_text()) - np.quantile(values, 0.999)) < 4
     page.get_by_label("What share is at most").fill("5")
     page.get_by_label("What share is at most").press("Enter")
@@ -100,3 +101,53 @@ def test_drop_a_file_and_read_a_quantile(page: Any, tmp_path: Path) -> None:
     said = page.get_by_text(re.compile(r"^[\d.]+% of wait are at most 5$"))
     said.wait_for()
     assert abs(float(said.inner_text().partition("%")[0]) / 100 - share) < 0.02
+
+
+def test_drag_the_line_compare_groups_and_copy(page: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = tmp_path / "waits.csv"
+    rows = [f"{rng.gamma(2 + 2 * k, 2.0):.4f},{'ab'[k]}" for k in rng.integers(0, 2, 1000)]
+    table.write_text("\n".join(["wait,kind", *rows]))
+    page.locator("input[type=file]").set_input_files(table)
+    number, chart = page.locator(".gm-number"), page.locator(".gm-chart svg")
+    number.wait_for()
+    chart.scroll_into_view_if_needed()
+    before, box = float(number.inner_text()), chart.bounding_box()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"], steps=3)
+    page.mouse.up()
+    page.wait_for_function(
+        "before => Number(document.querySelector('.gm-number').textContent) > before", arg=before + 1
+    )
+    with page.expect_download() as coming:
+        page.get_by_role("button", name="SVG").click()
+    assert "<svg" in Path(coming.value.path()).read_text()
+    page.get_by_label("Compare with").click()
+    page.get_by_role("option", name="by kind").click()
+    page.get_by_text("beyond chance").wait_for()
+    page.get_by_role("button", name="Copy as Python").click()
+    page.get_by_text("compare_tables(").wait_for()
+
+
+def test_learn_to_predict_and_move_an_input(page: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, kind = rng.uniform(0, 10, 60), rng.choice(["up", "down"], 60)
+    table = tmp_path / "rows.csv"
+    y = x + 5 * (kind == "up") + rng.normal(0, 0.3, 60)
+    table.write_text("\n".join(["x,kind,y", *(f"{a:.3f},{b},{c:.3f}" for a, b, c in zip(x, kind, y, strict=True))]))
+    page.get_by_role("tab", name="Prediction").click()
+    page.get_by_text("see how it depends on the others").wait_for()
+    page.locator("input[type=file]").last.set_input_files(table)
+    page.get_by_role("button", name="Learn").click()
+    page.get_by_text("How right is it?").wait_for(timeout=3 * WAIT)
+    number, slider = page.locator(".gm-number"), page.get_by_role("slider", name="x")
+    before = float(number.inner_text())
+    slider.press("End")
+    page.wait_for_function(
+        "before => Number(document.querySelector('.gm-number').textContent) > before", arg=before + 1
+    )
+    assert float(slider.input_value()) > 9
+    page.get_by_label("kind").click()
+    page.get_by_role("option", name="down" if page.get_by_label("kind").input_value() == "up" else "up").click()
+    page.get_by_text("in the middle; 90% from").wait_for()

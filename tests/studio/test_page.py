@@ -9,13 +9,12 @@ import subprocess
 import sys
 import threading
 import types
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("nicegui", reason="the studio is an extra: pip install 'gaussmix[studio]'")
@@ -23,14 +22,12 @@ pytest.importorskip("nicegui", reason="the studio is an extra: pip install 'gaus
 from nicegui import ui
 from nicegui.elements.upload_files import SmallFileUpload
 from nicegui.testing.user import User
-from nicegui.testing.user_simulation import user_simulation
+from studio.visits import CSV, opened, visit
 
-from gaussmix.studio import densities, parts
-from gaussmix.studio.layout import PAGES, Page, build_page
+from gaussmix.studio import parts
+from gaussmix.studio.layout import PAGES, Page
 from gaussmix.studio.session import MOST_BYTES, Session, Settings, Studio
 from gaussmix.studio.work import Progress
-
-CSV = b"price,name\n" + b"".join(b"%d.25,a\n" % (i % 37) for i in range(200))
 
 
 @dataclass
@@ -50,21 +47,7 @@ class Sent:
 
 @pytest.fixture
 def studio(tmp_path: Path) -> Iterator[Studio]:
-    (tmp_path / "studio").mkdir()
-    studio = Studio(folder=tmp_path / "studio")
-    yield studio
-    studio.close()
-
-
-def visit(studio: Studio, steps: Callable[[User], Awaitable[None]], pages: tuple[Page, ...] = PAGES) -> None:
-    """Open the page, and take the steps of somebody who uses it."""
-
-    async def go() -> None:
-        async with user_simulation(root=lambda: build_page(studio, pages=pages) and None) as user:
-            await user.open("/")
-            await steps(user)
-
-    asyncio.run(asyncio.wait_for(go(), 60))
+    yield from opened(tmp_path)
 
 
 # -- sessions
@@ -136,28 +119,6 @@ def test_what_is_shared_is_made_once(studio: Studio) -> None:
 
 
 # -- the page
-
-
-def test_a_quantile_of_an_example(studio: Studio) -> None:
-    async def steps(user: User) -> None:
-        await user.should_see("Example: Wines", retries=100)
-        user.find("Example: Wines").click()
-        await user.should_see("50% quantile", retries=200)
-        column = densities.load_example("wine")["alcohol"]
-        middle = float(densities.learn("wine", "alcohol", progress=lambda *_: None).law.median())
-        assert abs(middle - np.median(column)) < 0.1 * column.std()
-        await user.should_see(f"50.0% of alcohol are at most {middle:.6g}"[:34])
-        with user:
-            (value,) = user.find(ui.input).elements
-            value.value = "1e9"
-        user.find(ui.input).trigger("keydown.enter")
-        await user.should_see("100.0% of alcohol are at most")
-        with user:
-            value.value = "many"
-        user.find(ui.input).trigger("keydown.enter")
-        await user.should_see("'many' is not a number")
-
-    visit(studio, steps)
 
 
 def test_a_dropped_table(studio: Studio) -> None:
@@ -250,24 +211,6 @@ def test_files_of_the_command_line_are_offered(tmp_path: Path) -> None:
     visit(studio, steps)
     studio.close()
     assert (tmp_path / "x.csv").exists()
-
-
-@pytest.mark.parametrize(
-    ("kind", "marks"), [("atoms", "point masses"), ("integers", "probabilities"), ("dates", "density")]
-)
-def test_charts_of_other_columns(tmp_path: Path, kind: str, marks: str) -> None:
-    rng, path = np.random.default_rng(0), tmp_path / "x.npy"
-    smooth = rng.normal(size=2000)
-    days = np.datetime64("2024-01-01") + rng.integers(0, 1000, 2000)
-    np.save(path, {"atoms": np.where(smooth < 0, 0.0, smooth), "integers": rng.poisson(3, 2000), "dates": days}[kind])
-    found = densities.learn(path, densities.columns_of(path)[0], progress=lambda *_: None)
-    options = densities.density_chart(found)
-    series = {each.get("name"): each for each in options["series"]}
-    assert marks in series
-    assert options["xAxis"]["type"] == ("time" if kind == "dates" else "value")
-    assert sum(len(each.get("data", [])) for each in options["series"]) < 3000
-    if kind == "atoms":
-        assert series["point masses"]["data"][0] == pytest.approx([0.0, np.mean(smooth < 0)])
 
 
 def test_the_page_loads_no_torch() -> None:

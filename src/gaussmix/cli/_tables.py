@@ -123,15 +123,6 @@ def summary(model: DensityModel, name: str) -> str:
     return f"{name}: {model.report_}\n{say_moments(model)}\nquantiles: {quantiles}"
 
 
-def label_axis(figure: Any, model: DensityModel) -> None:
-    """Write dates and durations along the axis of values."""
-    quantity, spread = model.quantities_[0], spread_of(model)
-    if quantity.kind != "number":
-        coarse = 100 * spread if quantity.kind == "datetime" else spread
-        for axes in figure.axes:
-            axes.xaxis.set_major_formatter(lambda value, _: quantity.format(value, coarse))
-
-
 def load_model(path: Path) -> DensityModel:
     """The model of one column in a file. Raises ValueError for another."""
     from gaussmix.density.model import DensityModel
@@ -184,11 +175,10 @@ def read_rows(
 
     from gaussmix._progress import progress_bar
     from gaussmix.density.files import open_table
-    from gaussmix.density.quantity import concatenated
+    from gaussmix.tables.rows import collect_rows
 
     label = name_files(files)
     wanted = None if columns is None else [*columns, *([] if target is None else [target])]
-    parts: dict[str, list[NDArray[Any]]] = {}
     with open_table(files, wanted, missing=missing) as source:
         names = list(source.columns)
         answer = None if target is None else names[-1] if wanted else _find(target, names, label)
@@ -198,11 +188,8 @@ def read_rows(
         if answer is not None:
             _require_numbers(source.columns[answer], answer, label)
         with progress_bar(f"reading {label}", source.total or None, show=sys.stderr.isatty()) as show:
-            for batch in source:
-                for name in batch.keys() - left_out:
-                    parts.setdefault(name, []).append(batch[name])
-                show(source.done)
-    found = {name: concatenated(parts.pop(name)) for name in names if name in parts}
+            kept = [name for name in names if name not in left_out]
+            found, _ = collect_rows(source.watched(show), kept)
     values = None if answer is None else np.asarray(found.pop(answer), np.float64)
     if not found:
         raise ValueError(f"{label} has no column but the target and those to ignore: there is nothing to learn from")

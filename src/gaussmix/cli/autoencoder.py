@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -267,11 +268,10 @@ def _some_real(generator: LatentGenerator, run: Path, classes: Sequence[str]) ->
 
     from gaussmix.autoencoder.model import training_rows
 
-    try:
+    dataset, same = None, False
+    with suppress(OSError, ValueError):
         dataset, same = _training_data(generator.model.config["training"] or {})
-    except (OSError, ValueError):
-        same = False
-    if not same:
+    if dataset is None or not same:
         print(f"gaussmix: the data of {run} have moved or changed: no real images are shown beside", file=sys.stderr)
         return {}
     images, labels = training_rows(dataset)

@@ -19,7 +19,6 @@ from gaussmix.cli._tables import (
     as_json,
     facts_of,
     first_quantity,
-    label_axis,
     learn,
     load_model,
     moments,
@@ -203,11 +202,11 @@ class PlotModel:
         check_suffix(self.output, "picture", *_PICTURES)
         model = load_model(self.model)
 
-        from gaussmix.plots import plot_density, save_figure
+        from gaussmix.plots import label_axis, plot_density, save_figure
 
         title = self.title or self.model.stem
         figure = plot_density(model.distribution_, model.counts_[0], title=title, log=self.log)
-        label_axis(figure, model)
+        label_axis(figure, model.distribution_, model.quantities_[0])
         save_figure(figure, self.output)
         print(f"picture: {self.output}")
 
@@ -295,12 +294,12 @@ class CompareColumns:
             raise ValueError(f"{first} holds {quantity} and {second} {other}: compare like with like")
 
         from gaussmix.distances import compare
-        from gaussmix.plots import plot_comparison, save_figure
+        from gaussmix.plots import label_axis, plot_comparison, save_figure
 
         found = compare(a, b)
         title = self.title or " and ".join(names)
         figure = plot_comparison(a, b, names=names, title=title, log=self.log)
-        label_axis(figure, models[0])
+        label_axis(figure, a, quantity)
         save_figure(figure, self.output)
         self._print(found.to_dict(), str(found), names, models)
         if above := check_limits(self.fail_above, found.to_dict()):

@@ -154,7 +154,10 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         with progress_bar("learning y given x", len(STAGES), self.verbose) as advance:
             options = Options(self.rule, self.regressor, self.discrete, self.n_jobs, _ends(self.bounds))
             self.target_name_ = name if isinstance(name, str) else None
-            self._learned = learn_model(table, names, y, weight, options, rng, lambda stage: advance(1))
+            stages = {stage: number for number, stage in enumerate(STAGES)}
+            self._learned = learn_model(
+                table, names, y, weight, options, rng, lambda stage: advance(stages.get(stage, 0), stage)
+            )
         return self
 
     def predict(self, X: Any) -> FloatArray:

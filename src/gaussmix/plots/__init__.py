@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gaussmix.plots.calibration import draw_reliability as draw_reliability
     from gaussmix.plots.densities import draw_density as draw_density
     from gaussmix.plots.densities import histogram_bars as histogram_bars
+    from gaussmix.plots.densities import label_axis as label_axis
     from gaussmix.plots.densities import plot_columns as plot_columns
     from gaussmix.plots.densities import plot_comparison as plot_comparison
     from gaussmix.plots.densities import plot_density as plot_density
@@ -31,6 +32,7 @@ __getattr__, __dir__, __all__ = face(
         "densities": [
             "draw_density",
             "histogram_bars",
+            "label_axis",
             "plot_columns",
             "plot_comparison",
             "plot_density",

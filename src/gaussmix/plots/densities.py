@@ -23,6 +23,7 @@ from gaussmix.plots.look import in_style, inks
 if TYPE_CHECKING:
     from gaussmix.density.counts import BinnedCounts
     from gaussmix.density.mixture import GaussianMixture1D
+    from gaussmix.density.quantity import Quantity
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _APART = 0.3  # inches: quantiles that are nearer stack their labels
@@ -324,6 +325,26 @@ def histogram_bars(
     cuts = np.unique(np.clip(np.r_[first, nearest[1:-1], last], first, last))
     cumulative = np.r_[0.0, np.cumsum(mass)]
     return np.diff(cumulative[cuts]) / np.diff(edges[cuts]) / counts.total_mass, edges[cuts]
+
+
+def label_axis(figure: Figure, distribution: GaussianMixture1D, quantity: Quantity) -> None:
+    """Write dates and durations along the axis of values, in place of the numbers that stand for them.
+
+    Parameters
+    ----------
+    figure : Figure
+        Of `plot_density` or `plot_comparison`.
+    distribution : GaussianMixture1D
+        What it shows, whose spread says how many digits are needed.
+    quantity : Quantity
+        What the numbers stand for, as a model's ``quantities_`` or a column's ``quantity`` says.
+    """
+    if quantity.kind == "number":
+        return
+    low, high = distribution.ppf([0.05, 0.95]).tolist()
+    spread = (high - low or float(distribution.std())) * (100 if quantity.kind == "datetime" else 1)
+    for axes in figure.axes:
+        axes.xaxis.set_major_formatter(lambda value, _: quantity.format(value, spread))
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 130) -> None:

@@ -38,6 +38,7 @@ class Page(NamedTuple):
 
 PAGES = (
     Page("densities", "Densities", "gaussmix.studio.densities"),
+    Page("prediction", "Prediction", "gaussmix.studio.prediction"),
 )  # fmt: skip
 
 

@@ -28,7 +28,9 @@ __all__ = [
     "chart",
     "columns",
     "drop_files",
+    "follow",
     "hush",
+    "python_code",
     "run",
     "saying",
     "tell",
@@ -48,7 +50,7 @@ _DROP = """
   <button type="button" class="gm-button" @click="props.pickFiles($event)">Choose a file</button>
   <span v-if="props.isUploading">{{ props.uploadProgressLabel }} of {{ props.uploadSizeLabel }}</span>
   <span v-else>or drop one here</span>
-  <div class="gm-drop-input"><q-uploader-add-trigger /></div>
+  <label class="gm-drop-input">File<q-uploader-add-trigger /></label>
 </div>
 """
 
@@ -236,6 +238,51 @@ def drop_files(
 # -- layout and charts
 
 
+def python_code(make: Callable[[], str]) -> ui.button:
+    """Return a button that copies code and shows it below; Python that makes what is seen.
+
+    Parameters
+    ----------
+    make : callable
+        Returns the code for what is seen when it is asked for.
+    """
+
+    def copy_code() -> None:
+        code.text = make()
+        shown.set_visibility(True)
+        ui.clipboard.write(code.text)
+        button.text = "Copied; copy again"
+
+    button = ui.button("Copy as Python", on_click=copy_code).props("flat dense").classes("gm-take")
+    with ui.element("div").classes("gm-wide gm-code-around") as shown:
+        code = ui.label().classes("gm-code").props('tabindex=0 role=region aria-label="Python code"')
+    shown.set_visibility(False)
+    return button
+
+
+def follow(chart: ui.echart, on_place: Callable[[float], Any]) -> None:
+    """Call ``on_place`` with where a pressed pointer is along a chart's first axis, at most 20 times a second.
+
+    Parameters
+    ----------
+    chart : ui.echart
+        Of `chart`; the same has to be within reach of keys, as by a `Slider`.
+    on_place : callable
+        Called with a number of the axis: of dates milliseconds since 1970.
+    """
+    code = """(event) => {
+        if (event.type !== 'pointerdown' && !(event.buttons & 1)) return;
+        const element = getElement(%d);
+        if (event.type === 'pointerdown') element.$el.setPointerCapture(event.pointerId);
+        const left = element.$el.getBoundingClientRect().left;
+        const x = element.chart.convertFromPixel({xAxisIndex: 0}, event.clientX - left);
+        if (Number.isFinite(x)) emit(x);
+    }"""
+    chart.classes("gm-follow")
+    for event in ("pointerdown", "pointermove"):
+        chart.on(event, lambda event: on_place(float(event.args)), throttle=0.05, js_handler=code % chart.id)
+
+
 @contextmanager
 def columns() -> Iterator[tuple[ui.column, ui.column]]:
     """Two columns, controls at the left and what they control beside them; one above the other on a phone."""
@@ -288,9 +335,13 @@ class Slider(ui.element):
 
         def moved(event: events.GenericEventArguments) -> Any:
             self.value = float(event.args)
+            with self.props.suspend_updates():  # the browser knows; an answer would pull the thumb back
+                self.props["value"] = self.value
             return on_move(self.value)
 
-        self.on("input", moved, throttle=0.05, js_handler="(event) => emit(event.target.valueAsNumber)")
+        # Whatever else changes on the page has the browser lay it out anew, from the properties that it keeps.
+        kept = f"mounted_app.elements[{self.id}].props.value = event.target.valueAsNumber"
+        self.on("input", moved, throttle=0.05, js_handler=f"(event) => emit({kept})")
 
     def set_value(self, value: float) -> None:
         """Move it, without a call of ``on_move``; a value beyond the ends stands at the end."""

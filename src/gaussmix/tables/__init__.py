@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gaussmix.tables.estimator import TableDensity as TableDensity
     from gaussmix.tables.fidelity import Fidelity as Fidelity
     from gaussmix.tables.fidelity import measure_fidelity as measure_fidelity
+    from gaussmix.tables.rows import read_rows as read_rows
 
 __getattr__, __dir__, __all__ = face(
     __name__,
@@ -25,5 +26,6 @@ __getattr__, __dir__, __all__ = face(
         "drift": ["ColumnDrift", "GroupDrift", "TableComparison", "compare_tables"],
         "estimator": ["TableDensity"],
         "fidelity": ["Fidelity", "measure_fidelity"],
+        "rows": ["read_rows"],
     },
 )

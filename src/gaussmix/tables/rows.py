@@ -1,15 +1,17 @@
-"""A bounded sample of the rows of a table, which does not depend on their order."""
+"""Rows of a table: those of files in memory, and a bounded sample which does not depend on their order."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray
+from gaussmix.density.files import Source, TableSource, open_table
+from gaussmix.density.quantity import concatenated
 
 if TYPE_CHECKING:
     from gaussmix.tables.reading import ColumnCells
@@ -17,6 +19,84 @@ if TYPE_CHECKING:
 MOST_ROWS, MOST_CELLS = 2**16, 2**23  # kept of a table: correlations are then known to .004; at most 64 MB
 _LAST = np.uint64(2**64 - 1)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def read_rows(
+    sources: Source,
+    columns: Sequence[str | int] | None = None,
+    *,
+    most: int | None = None,
+    seed: int = 0,
+    missing: Collection[str] = (),
+) -> dict[str, NDArray[Any]]:
+    """Read columns of files, all rows or a sample of them, in their order.
+
+    Parameters
+    ----------
+    sources : path, or sequence of paths
+        As `gaussmix.density.files.open_table` takes them.
+    columns : sequence of str or int, optional
+        Names or numbers from 0; all columns if not given.
+    most : int, optional
+        How many rows to keep at most; all if not given.
+    seed : int
+        The same seed keeps the same rows, whatever the size of the batches.
+    missing : collection of str
+        What stands for a missing value beside nothing, NA, NaN and null.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n,)
+        Numbers (NaN where missing), datetime64, timedelta64, or objects: text, None where missing.
+
+    Raises
+    ------
+    ValueError
+        Naming the file, as `gaussmix.density.files.open_table`.
+    """
+    with open_table(sources, columns, missing=missing) as source:
+        return collect_rows(source, list(source.columns), most, seed)[0]
+
+
+def collect_rows(
+    source: TableSource, columns: Collection[str], most: int | None = None, seed: int = 0
+) -> tuple[dict[str, NDArray[Any]], int]:
+    """Return ``columns`` of an open table as arrays (n,) by name, and how many rows it has; see `read_rows`.
+
+    Each row draws a number, and those with the least stay.
+
+    Parameters
+    ----------
+    source : TableSource
+        Read to its end.
+    columns : collection of str
+        Names of those to keep.
+    most, seed : int
+        As for `read_rows`.
+    """
+    rng, total = np.random.default_rng(seed), 0
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in columns}
+    drawn = np.zeros(0)
+
+    def keep(least: int) -> None:
+        nonlocal drawn
+        chosen = np.sort(np.argsort(drawn, kind="stable")[:least])
+        drawn = drawn[chosen]
+        for name, pieces in parts.items():
+            parts[name] = [concatenated(pieces)[chosen]]
+
+    for batch in source:
+        n = len(next(iter(batch.values())))
+        total += n
+        for name in columns:
+            parts[name].append(batch[name])
+        if most is not None:
+            drawn = np.concatenate([drawn, rng.random(n)])
+            if len(drawn) > 2 * most:
+                keep(most)
+    if most is not None and len(drawn) > most:
+        keep(most)
+    return {name: concatenated(pieces) for name, pieces in parts.items() if pieces}, total
 
 
 class RowSample:

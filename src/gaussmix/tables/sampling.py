@@ -229,7 +229,7 @@ class _Marginal:
         """A condition: categories, or ranges (low, high) of numbers in the column's unit."""
         name, column = self.column.name, self.column
         several = isinstance(value, Collection) and not isinstance(value, str | bytes | tuple)
-        wanted = list(value) if several else [value]
+        wanted: list[Any] = list(value) if several else [value]
         if self.is_empty:
             raise ValueError(f"where asks for a value of {name!r}; all of it are missing")
         if not wanted:
@@ -275,7 +275,7 @@ class _Marginal:
         if isinstance(value, str):
             return quantity.parse(value)
         if quantity.kind == "number" or isinstance(value, float):
-            return float(value)
+            return float(value)  # pyright: ignore[reportArgumentType], a date has become text
         return float(quantity.to_numbers(np.asarray(value, "M8[us]" if quantity.kind == "datetime" else "m8[us]")))
 
     def probabilities(self, wanted: list[Any]) -> FloatArray:
