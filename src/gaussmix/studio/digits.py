@@ -43,7 +43,7 @@ __all__ = ["Digits", "Pad", "build", "corners", "shares_at"]
 
 _FEWEST, _MOST = 3, 5  # corners of the pad
 _MODES = {"dims": "numbers of each", "lerp": "their mean"}
-_RADIUS, _LEAST_AREA = 0.85, 1e-9
+_RADIUS, _EDGE, _LEAST_AREA = 0.85, 1.15, 1e-9
 _STEP = 0.05  # of the pad's point, by keys
 
 _POINT = """(event) => {
@@ -118,9 +118,11 @@ class Pad(ui.element):
     def __init__(self, on_move: Callable[[FloatArray], Any]):
         super().__init__("div")
         self.classes("gm-pad")
-        self.props |= {"role": "slider", "tabindex": 0, "aria-label": "Shares of the classes; arrows move the point"}
-        self.props |= {"aria-valuemin": 0, "aria-valuemax": 100}
-        self._on_move, self._names, self._point = on_move, (), np.zeros(2)
+        self.props.update(
+            {"role": "slider", "tabindex": 0, "aria-label": "Shares of the classes; arrows move the point"}
+        )
+        self.props.update({"aria-valuemin": 0, "aria-valuemax": 100})
+        self._on_move, self._names, self._point, self._high = on_move, (), np.zeros(2), 2.0
         self.shares = np.ones(1)
         for name in ("pointerdown", "pointermove"):
             self.on(name, self._pointed, throttle=0.03, js_handler=_POINT)
@@ -137,11 +139,13 @@ class Pad(ui.element):
         self._names, count = tuple(names), len(names)
         self.clear()
         points = corners(count)
-        with self, ui.element("svg").props('viewBox="-1.15 -1.15 2.3 2.3" aria-hidden="true"'):
+        self._high = _EDGE + float(points[:, 1].max()) + 0.3
+        box = f'viewBox="{-_EDGE} {-_EDGE} {2 * _EDGE} {self._high:.3f}" aria-hidden="true"'
+        with self, ui.element("svg").props(box):
             ui.element("polygon").props["points"] = " ".join(f"{x:.3f},{y:.3f}" for x, y in points)
             for x, y in points:
                 spoke = ui.element("line").classes("gm-spoke")
-                spoke.props |= {"x1": 0, "y1": 0, "x2": round(x, 3), "y2": round(y, 3)}
+                spoke.props.update({"x1": 0, "y1": 0, "x2": round(x, 3), "y2": round(y, 3)})
             for name, (x, y) in zip(names, points * 1.18, strict=True):
                 _Words(name if len(name) <= 12 else f"{name[:11]}...", x, y)
             self._knob = ui.element("circle").props("r=0.085")
@@ -149,7 +153,7 @@ class Pad(ui.element):
 
     def _pointed(self, event: events.GenericEventArguments) -> Any:
         x, y = (float(part) for part in event.args)
-        return self._moved(np.array([2.3 * x - 1.15, 2.3 * y - 1.15]))
+        return self._moved(np.array([2 * _EDGE * x, self._high * y]) - _EDGE)
 
     def _pressed(self, event: events.GenericEventArguments) -> Any:
         way = np.array([float(part) for part in event.args])
@@ -162,13 +166,13 @@ class Pad(ui.element):
     def _go(self, point: FloatArray) -> None:
         self.shares = shares_at(point, len(self._names))
         self._point = self.shares @ corners(len(self._names))
-        self._knob.props |= {"cx": round(float(self._point[0]), 3), "cy": round(float(self._point[1]), 3)}
-        self.props |= {"aria-valuenow": round(100 * float(self.shares.max())), "aria-valuetext": self.said}
+        self._knob.props.update({"cx": round(float(self._point[0]), 3), "cy": round(float(self._point[1]), 3)})
+        self.props.update({"aria-valuenow": round(100 * float(self.shares.max())), "aria-valuetext": self.said})
 
     @property
     def said(self) -> str:
         """The shares in words."""
-        return ", ".join(f"{name} {share:.0%}" for name, share in zip(self._names, self.shares, strict=True))
+        return ", ".join(f"{name}: {share:.0%}" for name, share in zip(self._names, self.shares, strict=True))
 
 
 # -- the tab
@@ -245,7 +249,7 @@ class Digits:
             if grey:
                 ui.label("Draw one:").classes("gm-soft")
                 self._canvas = ui.element("canvas").classes("gm-canvas")
-                self._canvas.props |= {"width": 192, "height": 192, "role": "img", "aria-label": "A place to draw"}
+                self._canvas.props.update({"width": 192, "height": 192, "role": "img", "aria-label": "A place to draw"})
                 for name in ("pointerdown", "pointermove"):
                     self._canvas.on(name, js_handler=_STROKE)
                 self._canvas.on("pointerup", self._drawn, js_handler=_SEND)
@@ -313,7 +317,7 @@ class Digits:
     async def _open(self, image: NDArray[np.uint8], name: str) -> None:
         self.image = image
         self._name.text = name
-        self._image.props |= {"src": picture_url(image, 288), "alt": name}
+        self._image.props.update({"src": picture_url(image, 288), "alt": name})
         self._one.set_visibility(True)
         await self._nearing()
 

@@ -1,4 +1,4 @@
-"""What the tabs of faces and digits have the models draw, where torch is loaded.
+"""What the tabs of faces and digits have the models draw, and the network of styles: where torch is loaded.
 
 Of faces what is asked for is a `Wish`, and what comes is a `Face`. `draw`, `vary`, `change`, `look_at` and
 `draw_each_kind` run in jobs (`gaussmix.studio.work`). What the attributes are, and how often each occurs, stands in the
@@ -34,6 +34,7 @@ from gaussmix.studio.session import Studio
 if TYPE_CHECKING:
     from gaussmix.autoencoder.generate import LatentGenerator
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+    from gaussmix.style.vgg import VGG19Features
 
 __all__ = [
     "Face",
@@ -44,6 +45,7 @@ __all__ = [
     "draw",
     "draw_each_kind",
     "load_generator",
+    "load_network",
     "look_at",
     "metadata",
     "mix",
@@ -166,7 +168,7 @@ def _drawn(
 
 
 def draw(studio: Studio, folder: Path, wish: Wish, *, progress: Told) -> tuple[str, list[Face]]:
-    """Draw what is asked for: a title, and faces. Told are the first one's number and the estimates x0* of each step."""
+    """Draw what is asked for: a title, and faces. Told are the first one's number and each step's estimates x0*."""
     progress(None, "loading the model")
     pipeline = _load(studio, folder)
     from gaussmix.diffusion.sampling import label
@@ -176,7 +178,7 @@ def draw(studio: Studio, folder: Path, wish: Wish, *, progress: Told) -> tuple[s
 
 
 def vary(studio: Studio, folder: Path, face: Face, kept: str, *, progress: Told) -> list[Face]:
-    """Draw a drawn face again, first as it was, then others with its "latent" or its "noise" kept; told as by `draw`."""
+    """Draw a drawn face again, first as it was, then with its "latent" or its "noise" kept alone; told as by `draw`."""
     assert face.wish is not None
     rows = face.attributes[None].repeat(_VARIATIONS, 0)
     fixed = {f"fix_{kept}": True}
@@ -212,7 +214,7 @@ def change(
 
 
 def look_at(studio: Studio, folder: Path, path: Path, *, progress: Told) -> tuple[Face, str]:
-    """Read a picture's attributes, and say how strange it is to the model. Raises ValueError for a model that cannot."""
+    """Read a picture's attributes, and say how strange it is to the model. ValueError for a model that cannot."""
     progress(None, "loading the model")
     pipeline = _load(studio, folder)
     from gaussmix.data.decode import read_square
@@ -246,7 +248,7 @@ def said(name: str) -> str:
 
 
 def load_generator(studio: Studio, model: Path | None, *, progress: Callable[..., None]) -> LatentGenerator:
-    """Return what draws images of classes, once for all sessions: what an autoencoder's run holds, or digits, learnt."""
+    """Return what draws images of classes, once for all sessions: an autoencoder's run, or digits that it learns."""
     progress(None, "starting to compute")
     import torch
 
@@ -311,7 +313,7 @@ def mix(generator: LatentGenerator, wish: Mix) -> NDArray[np.uint8]:
 
 
 def near(
-    generator: LatentGenerator, image: NDArray[np.uint8], strength: float, seed: int, count: int = COUNT // 2
+    generator: LatentGenerator, image: NDArray[np.uint8], strength: float, seed: int, count: int = 16
 ) -> tuple[NDArray[np.uint8], str]:
     """Return images ``(count, S, S, C)`` like one ``(S, S, C)``, and what it is taken for and how strange it is."""
     images = generator.more_like(image, count, strength=strength, random_state=seed)
@@ -332,3 +334,36 @@ def read_image(path: Path, settings: Any) -> NDArray[np.uint8]:
 
     image = read_square(path, settings["image_size"]).copy()
     return np.array(Image.fromarray(image).convert("L"))[..., None] if settings["in_channels"] == 1 else image
+
+
+# -- styles
+
+
+def load_network(studio: Studio, weights: Path | None, *, progress: Told) -> VGG19Features:
+    """Return VGG19, once for all sessions with these weights.
+    Raises
+    ------
+    ValueError
+        Where there are none: what to do. Nothing is fetched.
+    """
+    progress(None, "starting to compute")
+    from gaussmix.style import vgg
+
+    def find() -> Path:
+        if os.environ.get(vgg.VARIABLE) or _is_cached(vgg.HUB_REPOSITORY, vgg.HUB_FILE, vgg.HUB_REVISION):
+            return vgg.find_weights()
+        raise ValueError(
+            "The weights of VGG19 are not on this machine, and this page fetches nothing. Drop their file here: "
+            "torchvision's vgg19-dcbb9e9d.pth, or a .safetensors with the same keys "
+            f"({vgg.HUB_REPOSITORY} on the Hugging Face hub); or start the studio with ${vgg.VARIABLE} naming it"
+        )
+
+    return studio.once(("vgg", weights), lambda: vgg.VGG19Features.load(weights or find()))
+
+
+def _is_cached(repository: str, file: str, revision: str) -> bool:
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ModuleNotFoundError:
+        return False
+    return isinstance(try_to_load_from_cache(repository, file, revision=revision), str)

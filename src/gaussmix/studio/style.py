@@ -1,7 +1,7 @@
 """The tab of styles: a photo in variants of a blend of paintings, a preview of it within seconds, and a film.
 
-`load_network`, `render` and `make_film` run in jobs; `Style` lays out the tab. The network's weights are looked for on
-this machine alone: where they are missing the tab says what to do, and takes the file.
+`render` and `make_film` run in jobs; `Style` lays out the tab. The network's weights are looked for on this machine
+alone: where they are missing the tab says what to do, and takes the file.
 
 What a rendering costs is its work, pixels times steps, at the seconds for one that the last rendering took here.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ from nicegui import ui
 from numpy.typing import NDArray
 
 from gaussmix.studio import parts
+from gaussmix.studio.drawing import load_network
 from gaussmix.studio.pictures import (
     Choice,
     Gallery,
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from gaussmix.style.transfer import StyleTransfer, TransferStep
     from gaussmix.style.vgg import VGG19Features
 
-__all__ = ["Order", "Rendered", "Style", "build", "load_network", "make_film", "realised_shares", "render"]
+__all__ = ["Order", "Rendered", "Style", "build", "make_film", "realised_shares", "render"]
 
-SIZES, COUNTS = (128, 256, 384, 512), (1, 2, 4, 6)
-PREVIEW_SIZE, PREVIEW_STEPS, PREVIEW_COUNT = 128, 40, 2
+SIZES, COUNTS = (64, 128, 256, 512), (1, 2, 4, 6)
+PREVIEW_SIZE, PREVIEW_STEPS, PREVIEW_COUNT = 128, 30, 2
 FRAMES, FRAME_STEPS, LEAD, RATE = 24, 5, 6, 12
 _SECONDS = 1.2e-5  # for a pixel and step, of one core, until a rendering was measured
 _LEARNING = 1 << 18  # pixels times steps that it takes to learn a painting, about
@@ -78,36 +78,6 @@ class Rendered:
 
 
 # -- jobs
-
-
-def load_network(studio: Studio, weights: Path | None, *, progress: Told) -> VGG19Features:
-    """Return VGG19, once for all sessions with these weights.
-    Raises
-    ------
-    ValueError
-        Where there are none: what to do. Nothing is fetched.
-    """
-    progress(None, "starting to compute")
-    from gaussmix.style import vgg
-
-    def find() -> Path:
-        if os.environ.get(vgg.VARIABLE) or _is_cached(vgg.HUB_REPOSITORY, vgg.HUB_FILE, vgg.HUB_REVISION):
-            return vgg.find_weights()
-        raise ValueError(
-            "The weights of VGG19 are not on this machine, and this page fetches nothing. Drop their file here: "
-            "torchvision's vgg19-dcbb9e9d.pth, or a .safetensors with the same keys "
-            f"({vgg.HUB_REPOSITORY} on the Hugging Face hub); or start the studio with ${vgg.VARIABLE} naming it"
-        )
-
-    return studio.once(("vgg", weights), lambda: vgg.VGG19Features.load(weights or find()))
-
-
-def _is_cached(repository: str, file: str, revision: str) -> bool:
-    try:
-        from huggingface_hub import try_to_load_from_cache
-    except ModuleNotFoundError:
-        return False
-    return isinstance(try_to_load_from_cache(repository, file, revision=revision), str)
 
 
 def _begin(features: VGG19Features, order: Order) -> tuple[StyleTransfer, GramExpansion, dict[str, float]]:
@@ -194,7 +164,7 @@ class Painting:
         self.file = file
         with ui.row().classes("gm-painting") as self.row:
             image = ui.element("img").classes("gm-image gm-thumb")
-            image.props |= {"src": picture_url(shown, 96), "alt": f"Painting {file.name}"}
+            image.props.update({"src": picture_url(shown, 96), "alt": f"Painting {file.name}"})
             with ui.column().classes("gm-painting-words"):
                 self.slider = NamedSlider(file.name, 0, 100, step=1, value=50, on_move=lambda _: page.judge())
                 self.realised = ui.label().classes("gm-soft gm-small")
@@ -282,7 +252,7 @@ class Style:
 
     async def _take_photo(self, file: KeptFile) -> None:
         self.photo = file, await asyncio.to_thread(_read, file.path)
-        self._photo.props |= {"src": picture_url(self.photo[1], _SHOWN_SIDE), "alt": f"Photo {file.name}"}
+        self._photo.props.update({"src": picture_url(self.photo[1], _SHOWN_SIDE), "alt": f"Photo {file.name}"})
         self._photo.set_visibility(True)
         self.judge()
 
@@ -328,7 +298,7 @@ class Style:
             cost, quick, film = (
                 _duration(s) for s in (*map(self._seconds, (order, _quick(order))), self._film_seconds())
             )
-            known = "as the last one took" if self._measured else "at a guess, until one was measured"
+            known = "reckoned from the last one" if self._measured else "a guess, until one was measured"
             self._cost.text = f"A preview takes about {quick}, {order.size} px about {cost}; {known}."
             self._filming.text = f"A film of the first, about {film}"
 
@@ -385,7 +355,7 @@ class Style:
     def _show_large(self, source: str, about: str) -> None:
         self._large.clear()
         with self._large:
-            ui.element("img").classes("gm-image").props |= {"src": source, "alt": about}
+            ui.element("img").classes("gm-image").props.update({"src": source, "alt": about})
         show_again(self._large)
 
     async def _film(self) -> None:
