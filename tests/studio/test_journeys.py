@@ -21,9 +21,9 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("nicegui", reason="the studio is an extra: pip install 'gaussmix[studio]'")
-playwright = pytest.importorskip("playwright.sync_api", reason="journeys need playwright")
-
 from studio import models
+
+playwright = pytest.importorskip("playwright.sync_api", reason="journeys need playwright")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="journeys need Chromium: apt-get install chromium")

@@ -50,7 +50,7 @@ class Settings:
     files: tuple[Path, ...] = ()
     """Tables to choose from beside those that are dropped."""
     model: Path | None = None
-    """A folder of a model of faces; that in the package if not given."""
+    """A folder of a model of faces, or of an autoencoder's run; the tabs have models of their own if not given."""
 
 
 @dataclass(frozen=True)
