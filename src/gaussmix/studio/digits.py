@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nicegui import events, ui
 from nicegui.elements.mixins.text_element import TextElement
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gaussmix._typing import FloatArray
 from gaussmix.studio import parts
@@ -77,20 +78,21 @@ def corners(count: int) -> FloatArray:
     return _RADIUS * np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
-def shares_at(point: Sequence[float], count: int) -> FloatArray:
+def shares_at(point: ArrayLike, count: int) -> FloatArray:
     """Return the shares ``(count,)`` of the corners at a point, those of the nearest edge outside of the pad.
 
     Parameters
     ----------
-    point : sequence of float
+    point : array_like
         x and y, the pad's middle at 0.
     count : int
         Of corners.
     """
+    place = np.asarray(point, np.float64)
     if count < 3:
-        along = np.clip((point[0] + _RADIUS) / (2 * _RADIUS), 0, 1)
+        along = np.clip((place[0] + _RADIUS) / (2 * _RADIUS), 0, 1)
         return np.array([1 - along, along])[-count:] if count == 2 else np.ones(1)
-    first = corners(count) - np.asarray(point, np.float64)
+    first = corners(count) - place
     second = np.roll(first, -1, 0)
     areas = np.maximum(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0], _LEAST_AREA)
     weights = 1 / (areas * np.roll(areas, 1))
@@ -217,7 +219,7 @@ class Digits:
                 with parts.card("Mix") as self._mix_card:
                     with ui.row().classes("gm-row gm-tight"):
                         self._chips = {
-                            name: ui.button(name, color=None, on_click=lambda name=name: self._choose(name))
+                            name: ui.button(name, color=None, on_click=partial(self._choose, name))
                             .classes("gm-chip")
                             .props("flat")
                             for name in names

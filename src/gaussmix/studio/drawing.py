@@ -147,7 +147,7 @@ def _drawn(
     progress: Told,
     *,
     first: int = 0,
-    **fixed: bool,
+    **fixed: Any,
 ) -> list[Face]:
     """Draws a picture for each row of attributes ``(M, K)``, and tells each step's estimates and where they belong."""
     from gaussmix.diffusion.sampling import draw_batches

@@ -65,7 +65,7 @@ class Faces:
                 with parts.card() as self._drawing:
                     self._title = ui.label("As in the data").classes("gm-title").props("role=heading aria-level=2")
                     self._caption = ui.label().classes("gm-soft")
-                    corner = ("star_outline", "Keep", lambda i: self._keep(self.faces[i : i + 1]))
+                    corner = ("star_outline", "Keep", lambda i: self.keep(self.faces[i : i + 1]))
                     self._gallery = Gallery("face", lambda i: self._open(self.faces[i : i + 1]), corner=corner)
                     self._save = ui.button("Download these", icon="download", color=None).props("flat")
                     self._save.classes("gm-chip gm-start").on_click(lambda: self._download(self.faces))
@@ -229,7 +229,14 @@ class Faces:
 
     # -- favourites
 
-    def _keep(self, faces: list[Face]) -> None:
+    def keep(self, faces: list[Face]) -> None:
+        """Put faces among the favourites.
+
+        Parameters
+        ----------
+        faces : list of Face
+            Those that are there already are not put twice.
+        """
         self.kept += [face for face in faces if face not in self.kept]
         self._show_kept()
 
@@ -278,7 +285,7 @@ class OneFace:
                             .props("flat aria-pressed=false")
                             for name in page.about.names
                         }
-            corner = ("star_outline", "Keep", lambda i: page._keep(self._results[i : i + 1]))
+            corner = ("star_outline", "Keep", lambda i: page.keep(self._results[i : i + 1]))
             self._gallery = Gallery("result", self._open, corner=corner)
         self._card.set_visibility(False)
 
@@ -319,7 +326,7 @@ class OneFace:
 
     def _keep(self) -> None:
         if self.face is not None:
-            self._page._keep([self.face])
+            self._page.keep([self.face])
 
     async def _vary(self, kept: str) -> None:
         face, page = self.face, self._page

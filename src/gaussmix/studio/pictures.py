@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
-_MOST_BYTES = 100 << 20
+_MOST_BYTES, _MOST_SEED = 100 << 20, 2**31 - 1
 _MOST_DRAWING = 1 << 18  # letters of what a canvas sends
 _SIDE = 144  # pixels of the longer side of a picture in a gallery
 Value = TypeVar("Value")
@@ -228,7 +228,9 @@ class Choice(ui.element):
         super().__init__("div")
         self.classes("gm-choice")
         self.props["role"], self.props["aria-label"] = "group", name
-        self.value, self._on_change, self._buttons = value, on_change, {}
+        self.value: Any = value
+        self._on_change: Callable[[Any], Any] = on_change
+        self._buttons: dict[Any, ui.button] = {}
         with self:
             for each, words in options.items():
                 button = ui.button(words, color=None, on_click=lambda each=each: self._choose(each)).props("flat")
@@ -313,14 +315,14 @@ class SeedBox(ui.row):
         self.classes("gm-row gm-seed")
         self._on_again = on_again
         with self:
-            self._box = ui.number("Seed", value=0, min=0, max=2**31 - 1, precision=0).props("outlined dense")
+            self._box = ui.number("Seed", value=0, min=0, max=_MOST_SEED, precision=0).props("outlined dense")
             self.again = ui.button("Again", icon="casino", color=None, on_click=self._raise).classes("gm-chip")
             self.again.props("flat").props["title"] = "The next seed: others of the same kind"
 
     @property
     def value(self) -> int:
         """A number from 0 on."""
-        return int(self._box.value or 0)
+        return min(max(int(self._box.value or 0), 0), _MOST_SEED)
 
     def _raise(self) -> Any:
         self._box.value = self.value + 1
