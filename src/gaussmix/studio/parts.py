@@ -48,7 +48,7 @@ _DROP = """
   <button type="button" class="gm-button" @click="props.pickFiles($event)">Choose a file</button>
   <span v-if="props.isUploading">{{ props.uploadProgressLabel }} of {{ props.uploadSizeLabel }}</span>
   <span v-else>or drop one here</span>
-  <label class="gm-drop-input">A file<q-uploader-add-trigger /></label>
+  <label class="gm-drop-input">File<q-uploader-add-trigger /></label>
 </div>
 """
 
