@@ -82,11 +82,13 @@ class Rendered:
 
 def _begin(features: VGG19Features, order: Order) -> tuple[StyleTransfer, GramExpansion, dict[str, float]]:
     """What renders, the paintings' styles, and their blend."""
-    from gaussmix.style.expansion import load_styles
+    from gaussmix.style.expansion import GramExpansion
+    from gaussmix.style.images import read_picture
 
-    shares = {str(path): share for path, share in order.shares.items() if share > 0}
-    style, blend = load_styles(shares, features, size=order.size, random_state=order.seed)
-    return transfer_of(features, order), style, blend
+    shares = {path: share for path, share in order.shares.items() if share > 0}
+    known = {path.stem: read_picture(path, order.size) for path in shares}
+    style = GramExpansion().fit(known, features, random_state=order.seed)
+    return transfer_of(features, order), style, {path.stem: share for path, share in shares.items()}
 
 
 def transfer_of(features: VGG19Features, order: Order) -> StyleTransfer:
