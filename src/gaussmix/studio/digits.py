@@ -226,7 +226,7 @@ class Digits:
                         }
                     self._pad = Pad(self._moved)
                     self._shares = ui.label().classes("gm-soft").props("role=status")
-                with parts.card("How"):
+                with parts.card("How").classes("gm-late"):
                     self._mode = Choice("Each image takes", _MODES, "dims", lambda _: self._mixing())
                     self._truncation = NamedSlider(
                         "Truncation", 0.05, 1, step=0.05, value=1, on_move=lambda _: self._mixing()
@@ -247,7 +247,7 @@ class Digits:
         self._set_classes()
 
     def _lay_out_own(self, grey: bool) -> None:
-        with parts.card("One of your own") as self._own:
+        with parts.card("One of your own").classes("gm-late") as self._own:
             if grey:
                 ui.label("Draw one:").classes("gm-soft")
                 self._canvas = ui.element("canvas").classes("gm-canvas")

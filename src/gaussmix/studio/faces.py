@@ -59,7 +59,7 @@ class Faces:
             with side:
                 self._lay_out_wish()
                 self._lay_out_how()
-                with parts.card("A picture of your own") as self._own:
+                with parts.card("A picture of your own").classes("gm-late") as self._own:
                     drop_pictures(session, self._look_at, "to edit; its centre square is used")
             with main:
                 with parts.card() as self._drawing:
@@ -117,7 +117,7 @@ class Faces:
         return row
 
     def _lay_out_how(self) -> None:
-        with parts.card("How"):
+        with parts.card("How").classes("gm-late"):
             with ui.row().classes("gm-between gm-nowrap"):
                 ui.label("Pictures")
                 self._count = Choice("Pictures", {count: str(count) for count in COUNTS}, 16, lambda _: None)

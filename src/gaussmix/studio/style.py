@@ -209,7 +209,7 @@ class Style:
 
     def _lay_out_how(self) -> None:
         judge = lambda _: self.judge()  # noqa: E731
-        with parts.card("How"):
+        with parts.card("How").classes("gm-late"):
             with ui.row().classes("gm-between"):
                 ui.label("Pixels of the longer side")
                 self._size = Choice("Pixels", {size: str(size) for size in SIZES}, 256, judge)
