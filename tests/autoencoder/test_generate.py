@@ -49,6 +49,16 @@ def test_lerp_is_the_weighted_mean_of_independent_draws(generator):
     assert z.std() == pytest.approx(np.sqrt(0.25 * 1 + (4 + 9) / 16), rel=0.05)
 
 
+def test_a_truncated_mix_merges_truncated_draws(generator):
+    wide, narrow = (
+        generator.mix_latents(["a", "c"], n_samples=2000, truncation=truncation, random_state=0)
+        for truncation in (None, 0.2)
+    )
+    assert narrow[narrow > 0].std() < 0.5 * wide[wide > 0].std()
+    with pytest.raises(ValueError, match="truncation is 2"):
+        generator.mix_latents(["a", "c"], truncation=2)
+
+
 def test_the_whole_of_one_class_is_a_draw_of_it(generator):
     for mode in ("dims", "lerp"):
         z = generator.mix_latents(["a", "c"], mode=mode, proportions=[0, 2], n_samples=50, random_state=0)

@@ -210,3 +210,22 @@ def test_what_an_interruption_leaves_is_whole(tmp_path: Path, monkeypatch: pytes
 def test_names_sort_as_numbers(tmp_path: Path) -> None:
     list(stream_to_folder(tmp_path, fake(1), np.zeros((100_001, 3), np.uint8), NAMES))
     assert (tmp_path / "000000.png").exists()
+
+
+def test_a_batch_begins_with_any_picture_of_a_seed(pipeline):
+    every, _ = draw(pipeline, ROWS, seed=3, steps=4)
+    np.testing.assert_array_equal(draw(pipeline, ROWS[3:], seed=3, steps=4, first=3)[0], every[3:])
+    same, _ = draw(pipeline, ROWS[[3, 3]], seed=3, steps=4, first=3, fix_noise=True)
+    np.testing.assert_array_equal(same[0], every[3])
+    assert (same[0] != same[1]).any()
+
+
+def test_estimates_are_told_as_they_come(pipeline):
+    told: list[tuple[int, np.ndarray]] = []
+    _, path = draw(
+        pipeline, ROWS, steps=4, trajectory=True, on_estimate=lambda first, images: told.append((first, images))
+    )
+    assert path is not None
+    assert [first for first, _ in told] == [0] * 4 + [2] * 4 + [4] * 4
+    for number, (first, images) in enumerate(told):
+        np.testing.assert_array_equal(images, path[number % 4, first : first + 2])

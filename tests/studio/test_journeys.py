@@ -11,14 +11,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("nicegui", reason="the studio is an extra: pip install 'gaussmix[studio]'")
+from studio import models
+
 playwright = pytest.importorskip("playwright.sync_api", reason="journeys need playwright")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -28,10 +32,14 @@ WAIT = 20_000  # milliseconds; of a busy machine
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of a studio that runs; ends it with Ctrl-C, after which nothing is left."""
-    folder = tmp_path_factory.mktemp("temporary")
-    command = [sys.executable, "-m", "gaussmix", "studio", "--no-open"]
-    environment = {**os.environ, "TMPDIR": str(folder)}
+    """Of a studio that runs; ends it with Ctrl-C, after which nothing is left.
+
+    Its faces are those of the package; its digits and its network of styles are small, and not trained.
+    """
+    folder, kept = tmp_path_factory.mktemp("temporary"), tmp_path_factory.mktemp("models")
+    model, weights = models.digits(kept / "digits"), models.weights(kept / "vgg.safetensors")
+    command = [sys.executable, "-m", "gaussmix", "studio", "--no-open", "--model", str(model)]
+    environment = {**os.environ, "TMPDIR": str(folder), "GAUSSMIX_VGG19": str(weights)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
@@ -151,3 +159,77 @@ def test_learn_to_predict_and_move_an_input(page: Any, tmp_path: Path) -> None:
     page.get_by_label("kind").click()
     page.get_by_role("option", name="down" if page.get_by_label("kind").input_value() == "up" else "up").click()
     page.get_by_text("in the middle; 90% from").wait_for()
+
+
+def test_ask_for_faces_and_get_16(page: Any) -> None:
+    page.get_by_role("tab", name="Faces").click()
+    page.get_by_text("16 pictures, guidance 2, 10 steps, seed 0").wait_for(timeout=6 * WAIT)  # as they occur
+    page.get_by_role("button", name="Eyeglasses: on", exact=True).click()
+    page.get_by_role("button", name="Smiling: off", exact=True).click()
+    page.get_by_text(re.compile(r"^\d+ of \d+ training pictures are like that")).wait_for()
+    page.get_by_role("button", name="Draw", exact=True).click()
+    page.get_by_role("heading", name="Eyeglasses, not Smiling").wait_for(timeout=3 * WAIT)
+    faces = page.get_by_role("button", name=re.compile(r"^face \d+$"))
+    assert faces.count() == 16
+    assert page.evaluate("[...document.querySelectorAll('.gm-picture img')].every((i) => i.complete && i.naturalWidth)")
+    page.get_by_role("button", name="Keep face 3").click()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download them").click()
+    with zipfile.ZipFile(started.value.path()) as archive:
+        assert archive.namelist() == ["00000.png", "metadata.csv"]
+        assert "Eyeglasses" in archive.read("metadata.csv").decode()
+
+
+def test_mix_digits(page: Any) -> None:
+    page.get_by_role("tab", name="Digits").click()
+    first = page.get_by_role("button", name="image 1", exact=True).locator("img[src]")
+    first.wait_for(timeout=3 * WAIT)
+    pad, before = page.get_by_role("slider", name="Shares of the classes"), first.get_attribute("src")
+    page.get_by_text("3: 33%, 5: 33%, 8: 33%").last.wait_for()
+    pad.focus()
+    for _ in range(30):  # with the keyboard alone, beyond the corner
+        pad.press("ArrowUp")
+    page.get_by_text("3: 100%, 5: 0%, 8: 0%").last.wait_for()
+    page.wait_for_function(
+        "(before) => document.querySelector('.gm-picture img').src !== before", arg=before, timeout=WAIT
+    )
+    box = pad.bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.9)
+    page.get_by_text(re.compile("^3: 0%")).last.wait_for()
+    canvas = page.locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 70, box["y"] + 150, steps=5)
+    page.mouse.up()
+    page.get_by_text("What you drew").wait_for()
+    page.get_by_text("Taken for").wait_for()
+
+
+def test_blend_two_paintings(page: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("photo", "one", "other"):
+        blots = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+        Image.fromarray(blots).resize((70, 50)).save(tmp_path / f"{name}.png")
+    page.get_by_role("tab", name="Style").click()
+    page.get_by_text("Drop a photo, and one painting or more").wait_for()
+    photo, paintings = (page.locator(f".gm-card:has-text('{title}') input[type=file]") for title in
+                        ("The photo", "The paintings"))  # fmt: skip
+    photo.set_input_files(tmp_path / "photo.png")
+    page.get_by_alt_text("Photo photo.png").wait_for()
+    for name in ("one", "other"):
+        paintings.set_input_files(tmp_path / f"{name}.png")
+        page.get_by_alt_text(f"Painting {name}.png").wait_for()
+    page.get_by_role("slider", name="other.png").press("Home")
+    page.get_by_text("0% of the blend", exact=True).wait_for()
+    page.get_by_role("slider", name="other.png").press("End")
+    page.get_by_text("67% of the blend").wait_for()
+    page.get_by_role("button", name="Pixels: 64").click()
+    page.get_by_role("slider", name="Steps").press("Home")
+    page.get_by_text("a guess, until one was measured").wait_for(timeout=3 * WAIT)
+    page.get_by_role("button", name="Render at 64 px").click()
+    page.get_by_text("in what was drawn").first.wait_for(timeout=6 * WAIT)
+    assert page.get_by_role("button", name=re.compile(r"^variant \d$")).count() == 4
+    page.get_by_role("button", name="variant 2").click()
+    page.get_by_alt_text("Variant 2").wait_for()

@@ -205,6 +205,7 @@ class LatentGenerator:
         mode: MixMode = "dims",
         proportions: Sequence[float] | None = None,
         n_samples: int = 1,
+        truncation: float | None = None,
         random_state: Any = None,
     ) -> Latents:
         """Merge one draw of each of two or more classes, ``n_samples`` times: latents ``(n_samples, d)``.
@@ -218,14 +219,14 @@ class LatentGenerator:
             their weighted mean.
         proportions : sequence of float, optional
             Of the classes, scaled to sum 1; equal ones if not given.
-        n_samples, random_state : int, int or RandomState
+        n_samples, truncation, random_state : int, float, int or RandomState
             As in `sample`.
 
         Raises
         ------
         ValueError
             For fewer than two classes, one named twice, an unknown one, proportions that are not one a class, negative
-            or all 0, an unknown mode and less than one sample.
+            or all 0, an unknown mode, less than one sample and a truncation outside (0, 1].
         """
         labels = [self.label_of(name) for name in classes]
         if len(labels) < 2 or len(set(labels)) < len(labels):
@@ -234,7 +235,7 @@ class LatentGenerator:
             raise ValueError(f"mode is {mode!r}; choose from {', '.join(get_args(MixMode))}")
         shares = _shares(proportions, len(labels))
         rng = check_random_state(random_state)
-        draws = np.stack([self._draw(n_samples, label, None, rng) for label in labels])
+        draws = np.stack([self._draw(n_samples, label, truncation, rng) for label in labels])
         if mode == "dims":
             chosen = rng.choice(len(labels), draws.shape[1:], p=shares)
             return np.take_along_axis(draws, chosen[None], axis=0)[0]

@@ -24,7 +24,8 @@ class OpenStudio:
     port: int | None = None
     """Where to serve; the first free port from 8077 on, if not given."""
     model: Path | None = None
-    """The folder of a model of faces, from `faces train`; that in the package if not given."""
+    """The folder of a model of faces, from `faces train`, or of digits and other classes, from `autoencoder train`; for
+    the other tab, and if not given for both, there is a model of our own."""
     open: bool = True
     """Open the page in a browser."""
 
@@ -38,7 +39,9 @@ class OpenStudio:
             if not path.is_file():
                 raise ValueError(f"{path} is a folder; name the files in it")
         if self.model is not None and not self.model.is_dir():
-            raise ValueError(f"--model is {self.model}, which is no folder; give one that `faces train` wrote")
+            raise ValueError(
+                f"--model is {self.model}, which is no folder; give one that `faces train` or `autoencoder train` wrote"
+            )
 
         import gaussmix.studio as studio
 

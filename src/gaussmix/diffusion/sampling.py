@@ -74,7 +74,9 @@ def draw_batches(
     fix_latent: bool = False,
     fix_noise: bool = False,
     trajectory: bool = False,
+    first: int = 0,
     on_step: Callable[[int], None] | None = None,
+    on_estimate: Callable[[int, NDArray[np.uint8]], None] | None = None,
 ) -> Iterator[DrawnBatch]:
     """Draw pictures one batch after the other: memory does not grow with their number.
 
@@ -92,8 +94,12 @@ def draw_batches(
         All pictures share the Z of the first (D Fig. 5: what the noise decides), or its starting noise.
     trajectory : bool
         Keep the estimates x0* of each step.
+    first : int
+        Begin with picture ``first`` of the seed: row i is then picture ``first + i``.
     on_step : callable, optional
         Called after each step with the number of picture-steps done, ``M * steps`` in all.
+    on_estimate : callable, optional
+        Called after each step with the row of the first picture of the batch, and its estimates x0* ``(B, H, W, 3)``.
 
     Yields
     ------
@@ -102,17 +108,19 @@ def draw_batches(
     """
     device = pipeline.network.device
     pipeline.set_progress_bar_config(disable=True)
-    first_z, first_noise = _start(pipeline, step_generator(seed, 0, stream=0), components)
+    first_z, first_noise = _start(pipeline, step_generator(seed, first, stream=0), components)
     at_once = batch_size(pipeline.network.config["sample_size"], device)
     for start in range(0, len(attributes), at_once):
         part = attributes[start : start + at_once]
-        generators = [step_generator(seed, start + i, stream=0) for i in range(len(part))]
+        generators = [step_generator(seed, first + start + i, stream=0) for i in range(len(part))]
         pairs = [_start(pipeline, generator, components) for generator in generators]
         path: list[NDArray[np.uint8]] = []
 
         def report(step: int, _timestep: int, estimate: Tensor, start=start, part=part, path=path) -> None:
             if trajectory:
                 path.append(to_uint8(estimate))
+            if on_estimate is not None:
+                on_estimate(start, to_uint8(estimate))
             if on_step is not None:
                 on_step(start * steps + (step + 1) * len(part))
 
@@ -126,7 +134,7 @@ def draw_batches(
                 generator=generators,
                 latents=torch.cat([first_noise if fix_noise else noise for _, noise in pairs]),
                 output_type="uint8",
-                callback=report if trajectory or on_step is not None else None,
+                callback=report if trajectory or on_step is not None or on_estimate is not None else None,
             )
         yield DrawnBatch(start, np.asarray(out.images), np.stack(path) if path else None)
 

@@ -203,11 +203,11 @@ class Densities:
             by, job = what, (learn_groups, table.source, column, what)
         else:
             job = (learn, table.source, column)
-        found = await parts.run(self.session, self._columns, f"Learning {column}", *job)
+        found: Any = await parts.run(self.session, self._columns, f"Learning {column}", *job)
         if found is None and asked == self._asked:
             self._asked = None
         elif asked == self._asked:
-            overlay = Overlay({str(column): found}, (), ()) if kind == "" else found
+            overlay: Overlay = Overlay({str(column): found}, (), ()) if kind == "" else found
             self.view = View(table, overlay, other, by)
             self._result.clear()
             with self._result:

@@ -39,6 +39,9 @@ class Page(NamedTuple):
 PAGES = (
     Page("densities", "Densities", "gaussmix.studio.densities"),
     Page("prediction", "Prediction", "gaussmix.studio.prediction"),
+    Page("faces", "Faces", "gaussmix.studio.faces"),
+    Page("digits", "Digits", "gaussmix.studio.digits"),
+    Page("style", "Style", "gaussmix.studio.style"),
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ MOST_BYTES = 1 << 30
 MOST_KEPT = 2 << 30
 """Of all files of one session."""
 _FOLDER = "gaussmix-studio-"
+_LAST_SECONDS = 5.0  # for a job to stop, when the program ends
 _log = logging.getLogger("gaussmix")
 
 
@@ -49,7 +50,7 @@ class Settings:
     files: tuple[Path, ...] = ()
     """Tables to choose from beside those that are dropped."""
     model: Path | None = None
-    """A folder of a model of faces; that in the package if not given."""
+    """A folder of a model of faces, or of an autoencoder's run; the tabs have models of their own if not given."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Studio:
         for session in list(self.sessions):
             session.close()
         self.work.cancel_all()
+        self.work.wait(_LAST_SECONDS)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

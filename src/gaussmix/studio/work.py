@@ -152,6 +152,7 @@ class WorkQueue:
         self._waiting: list[Job] = []
         self._running: list[Job] = []
         self._work: dict[Job, Callable[[Progress], Any]] = {}
+        self._threads: list[threading.Thread] = []
 
     def submit(
         self,
@@ -218,6 +219,17 @@ class WorkQueue:
             if owner is None or job.owner == owner:
                 self.cancel(job)
 
+    def wait(self, seconds: float) -> None:
+        """Wait for jobs that are stopping: the libraries of a thread that Python's end cuts off may abort.
+
+        Parameters
+        ----------
+        seconds : float
+            The longest, for each.
+        """
+        for thread in self._threads:
+            thread.join(seconds)
+
     def _advance(self) -> None:
         """Start what may start, and tell the others their place."""
         while self._waiting and len(self._running) < self.workers:
@@ -227,7 +239,9 @@ class WorkQueue:
             loop = asyncio.get_running_loop()
             arguments = job, self._work.pop(job), Progress(job, loop), loop
             # A daemon: what does not listen to ``progress`` for a while does not hold up the end of the program.
-            threading.Thread(target=self._run, args=arguments, name="gaussmix-studio", daemon=True).start()
+            thread = threading.Thread(target=self._run, args=arguments, name="gaussmix-studio", daemon=True)
+            self._threads = [*(each for each in self._threads if each.is_alive()), thread]
+            thread.start()
             job.changed()
         for place, job in enumerate(self._waiting):
             before = place + len(self._running)
