@@ -315,9 +315,7 @@ def check_pictures(
 
     told = pipeline.training
     if not told.get("data"):
-        raise ValueError(
-            "the model does not say what it was trained on: there is no judge that could check its pictures"
-        )
+        raise ValueError("the model does not say what it was trained on: no judge can check its pictures")
     known = {name: told[name] for name in ("count", "seed", "skip_bad") if told.get(name) is not None}
     dataset = load_dataset(told["data"], size=images.shape[1], **known)
     judge, accuracy = load_or_train_classifier(dataset)
@@ -330,11 +328,8 @@ def check_pictures(
         f"{names[k].replace('_', ' ')} as asked for in {int(right)} (right in {accuracy[own[k]]:.0%} of real pictures)"
         for k, right in zip(columns, (~wrong).sum(0), strict=True)
     )
-    denied = wrong.any(1)
-    return (
-        denied,
-        f"Checked by a judge: of {len(images)} pictures {each or 'nothing was asked for'}. Red: it denies some",
-    )
+    said = f"Checked by a judge: of {len(images)} pictures {each or 'nothing was asked for'}. Red: it denies some"
+    return wrong.any(1), said
 
 
 def describe(components: Mapping[str, int]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from gaussmix._files import whole_file
 from gaussmix._typing import FloatArray
@@ -28,12 +27,9 @@ if TYPE_CHECKING:
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _APART = 0.3  # inches: quantiles that are nearer stack their labels
 _MENTION = 0.003  # share of the distribution outside the picture from which the axis says so
-_SPIKE = 3.0  # a line may rise above the highest bar by this factor before it is cut
+SPIKE = 3.0  # a line may rise above the highest bar by this factor before it is cut
 _MARGIN = 0.03  # beside two distributions, in lengths of both: one of them may be a point
 _HEADROOM = 1.25  # above the highest curve, for the legend
-_FEW_ATOMS = 4  # of which the heaviest has its share beside it
-_LARGE_TICK = 1e5
-_CATEGORIES = 8  # that a small picture has room for
 _DOTS = 60  # values up to which a stem has a dot on it
 
 
@@ -202,101 +198,6 @@ def plot_comparison(
     return figure
 
 
-@in_style
-def plot_columns(columns: Sequence[Any], *, title: str = "") -> Figure:
-    """Draw the columns of a table as small multiples: densities over histograms, frequencies as bars.
-
-    Parameters
-    ----------
-    columns : sequence of ColumnDensity
-        What is drawn: each has a ``name``, ``kind`` and ``share_missing``; a ``density``, ``counts`` and ``quantity``;
-        or ``frequencies`` by name, and ``other``.
-    title : str
-        Above the picture.
-    """
-    across = min(4, max(1, math.ceil(math.sqrt(len(columns)))))
-    down = max(1, math.ceil(len(columns) / across))
-    figure = Figure(figsize=(3.1 * across, 2.1 * down + 0.4), layout="constrained")
-    grid = np.atleast_1d(figure.subplots(down, across)).reshape(-1)
-    for axes, column in zip(grid, columns, strict=False):
-        if column.density is not None:
-            _draw_small(axes, column)
-        elif column.frequencies:
-            _draw_frequencies(axes, column)
-        else:
-            axes.text(
-                0.5, 0.5, "nothing but missing", ha="center", color=inks(axes).ink, fontsize=8, transform=axes.transAxes
-            )
-            axes.set(xticks=[], yticks=[])
-        axes.set_title(_without_math(column.name), fontsize=9, loc="left")
-        if column.share_missing > 0:
-            axes.set_title(f"{column.share_missing:.1%} missing", fontsize=7, loc="right", color=inks(axes).ink)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.tick_params(labelsize=7)
-    for axes in grid[len(columns) :]:
-        axes.set_visible(False)
-    figure.suptitle(_without_math(title), fontsize=11)
-    return figure
-
-
-def _without_math(text: str, most: int = 40) -> str:
-    """A name as it is: a dollar begins no formula."""
-    return (text if len(text) <= most else text[: most - 1] + "…").replace("$", r"\$")
-
-
-def _draw_small(axes: Axes, column: Any) -> None:
-    """A density over its histogram, point masses as stems up to the top."""
-    look = inks(axes)
-    law, quantity = column.density, column.quantity
-    low, high = span(law, False)
-    if isinstance(law, LatticeMixture1D):
-        low, high = low - law.step / 2, high + law.step / 2
-        axes.bar(law.values, law.probabilities, 0.9 * law.step, color=look.line)
-    else:
-        bars = histogram_bars(column.counts, low, high, 60)
-        top = 0.0
-        if bars is not None:
-            axes.stairs(*bars, fill=True, color=look.bars)
-            x = line_points(law, low, high)
-            y = law.pdf(x)
-            axes.plot(x, y, color=look.line, linewidth=1.2)
-            top = max(float(bars[0].max()), min(float(y.max()), _SPIKE * float(bars[0].max())))
-            axes.set_ylim(0, 1.1 * top)
-        positions, masses = law.atoms
-        if len(positions):
-            heights = masses / masses.max() * (top or 1.0)
-            axes.vlines(positions, 0, heights, color=look.atom, linewidth=1.5)
-            most = int(np.argmax(masses))
-            if len(positions) <= _FEW_ATOMS:
-                style: Any = {"textcoords": "offset points", "color": look.atom, "fontsize": 7}
-                axes.annotate(f"{masses[most]:.0%}", (positions[most], heights[most]), (3, -7), **style)
-    axes.set_xlim(low, high)
-    axes.set_yticks([])
-    axes.xaxis.set_major_locator(MaxNLocator(3))
-    coarse = 100 * (high - low) if quantity.kind == "datetime" else high - low
-    if quantity.kind == "number" and max(abs(low), abs(high)) >= _LARGE_TICK:
-        axes.xaxis.set_major_formatter(EngFormatter())
-    else:
-        axes.xaxis.set_major_formatter(lambda value, _: quantity.format(value, coarse))
-
-
-def _draw_frequencies(axes: Axes, column: Any) -> None:
-    """The most frequent categories, from above."""
-    look = inks(axes)
-    total = sum(column.frequencies.values()) + column.other
-    shown = list(column.frequencies.items())[:_CATEGORIES]
-    rest = total - sum(weight for _, weight in shown)
-    names = [_without_math(name, 16) for name, _ in shown]
-    shares = [weight / total for _, weight in shown]
-    axes.barh(range(len(shown)), shares, color=look.line, height=0.7)
-    axes.set_yticks(range(len(shown)), names)
-    axes.invert_yaxis()
-    axes.xaxis.set_major_locator(MaxNLocator(3))
-    axes.xaxis.set_major_formatter(PercentFormatter(1, None if max(shares) < 0.04 else 0))
-    if rest > 0:
-        axes.set_xlabel(f"{len(column.frequencies) - len(shown)} more: {rest / total:.0%}", fontsize=7)
-
-
 def histogram_bars(
     counts: BinnedCounts, low: float, high: float, bins: int = 120
 ) -> tuple[FloatArray, FloatArray] | None:
@@ -369,7 +270,7 @@ def _limit_height(axes: Axes, line: FloatArray, bars: FloatArray | None, log: bo
     """The lower and the upper end of the density axis; its label says so where the line's peak is cut off."""
     peak = top = float(line.max())
     if bars is not None:
-        top = max(min(peak, _SPIKE * float(bars.max())), float(bars.max()))
+        top = max(min(peak, SPIKE * float(bars.max())), float(bars.max()))
     if log:
         least = float(line[line > 0].min()) if bars is None else float(bars[bars > 0].min()) / 10
         axes.set_yscale("log")

@@ -204,10 +204,12 @@ class Densities:
         else:
             job = (learn, table.source, column)
         found: Any = await parts.run(self.session, self._columns, f"Learning {column}", *job)
-        if found is None and asked == self._asked:
+        if asked != self._asked:
+            return
+        if found is None:
             self._asked = None
-        elif asked == self._asked:
-            overlay: Overlay = Overlay({str(column): found}, (), ()) if kind == "" else found
+        else:
+            overlay = Overlay({str(column): found}, (), ()) if kind == "" else found
             self.view = View(table, overlay, other, by)
             self._result.clear()
             with self._result:

@@ -40,7 +40,7 @@ from gaussmix.studio.session import KeptFile, Session
 if TYPE_CHECKING:
     from gaussmix.autoencoder.generate import LatentGenerator
 
-__all__ = ["Digits", "Pad", "build", "corners", "shares_at"]
+__all__ = ["DigitsPage", "Pad", "build", "corners", "shares_at"]
 
 _FEWEST, _MOST = 3, 5  # corners of the pad
 _MODES = {"dims": "numbers of each", "lerp": "their mean"}
@@ -180,7 +180,7 @@ class Pad(ui.element):
 # -- the tab
 
 
-class Digits:
+class DigitsPage:
     """What the tab shows of a session."""
 
     def __init__(self, session: Session):
@@ -359,4 +359,4 @@ def build(session: Session) -> None:
     session : Session
         Whose it is.
     """
-    Digits(session)
+    DigitsPage(session)

@@ -39,14 +39,14 @@ from gaussmix.studio.pictures import (
 )
 from gaussmix.studio.session import KeptFile, Session
 
-__all__ = ["Faces", "OneFace", "build"]
+__all__ = ["FacesPage", "OneFace", "build"]
 
 COUNTS = (4, 16, 32, 64)
 _MANY = 20  # attributes, from which on there is a box to look for one
 _STATES = {"on": "on", "any": "any", "off": "off"}
 
 
-class Faces:
+class FacesPage:
     """What the tab shows of a session."""
 
     def __init__(self, session: Session, about: ModelCard):
@@ -258,7 +258,7 @@ class Faces:
 class OneFace:
     """The card of one face: what it has, a change of it, and its variations."""
 
-    def __init__(self, page: Faces):
+    def __init__(self, page: FacesPage):
         self._page, self._results = page, []
         self.face: Face | None = None
         with parts.card("One face") as self._card:
@@ -372,4 +372,4 @@ def build(session: Session) -> None:
     session : Session
         Whose it is.
     """
-    Faces(session, ModelCard.read(session.settings.model))
+    FacesPage(session, ModelCard.read(session.settings.model))

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from gaussmix.style.transfer import StyleTransfer, TransferStep
     from gaussmix.style.vgg import VGG19Features
 
-__all__ = ["Order", "Rendered", "Style", "build", "make_film", "realised_shares", "render"]
+__all__ = ["Order", "Rendered", "StylePage", "build", "make_film", "realised_shares", "render"]
 
 SIZES, COUNTS = (64, 128, 256, 512), (1, 2, 4, 6)
 PREVIEW_SIZE, PREVIEW_STEPS, PREVIEW_COUNT = 128, 30, 2
@@ -162,7 +162,7 @@ def make_film(
 class Painting:
     """A painting: its file, and its slider of the blend."""
 
-    def __init__(self, file: KeptFile, shown: Pixels, page: Style):
+    def __init__(self, file: KeptFile, shown: Pixels, page: StylePage):
         self.file = file
         with ui.row().classes("gm-painting") as self.row:
             image = ui.element("img").classes("gm-image gm-thumb")
@@ -175,7 +175,7 @@ class Painting:
             ] = f"Remove {file.name}"
 
 
-class Style:
+class StylePage:
     """What the tab shows of a session."""
 
     def __init__(self, session: Session):
@@ -397,4 +397,4 @@ def _read(path: Path) -> Pixels:
 
 def build(session: Session) -> None:
     """Lay out the tab."""
-    Style(session)
+    StylePage(session)
