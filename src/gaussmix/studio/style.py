@@ -1,6 +1,6 @@
 """The tab of styles: a photo in variants of a blend of paintings, a preview of it within seconds, and a film.
 
-`render` and `make_film` run in jobs; `Style` lays out the tab. The network's weights are looked for on this machine
+`render` and `make_film` run in jobs; `Styles` lays out the tab. The network's weights are looked for on this machine
 alone: where they are missing the tab says what to do, and takes the file.
 
 What a rendering costs is its work, pixels times steps, at the seconds for one that the last rendering took here.
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from gaussmix.style.transfer import StyleTransfer, TransferStep
     from gaussmix.style.vgg import VGG19Features
 
-__all__ = ["Order", "Rendered", "Style", "build", "make_film", "realised_shares", "render"]
+__all__ = ["Order", "Rendered", "Styles", "build", "make_film", "realised_shares", "render"]
 
 SIZES, COUNTS = (64, 128, 256, 512), (1, 2, 4, 6)
 PREVIEW_SIZE, PREVIEW_STEPS, PREVIEW_COUNT = 128, 30, 2
@@ -162,7 +162,7 @@ def make_film(
 class Painting:
     """A painting: its file, and its slider of the blend."""
 
-    def __init__(self, file: KeptFile, shown: Pixels, page: Style):
+    def __init__(self, file: KeptFile, shown: Pixels, page: Styles):
         self.file = file
         with ui.row().classes("gm-painting") as self.row:
             image = ui.element("img").classes("gm-image gm-thumb")
@@ -175,7 +175,7 @@ class Painting:
             ] = f"Remove {file.name}"
 
 
-class Style:
+class Styles:
     """What the tab shows of a session."""
 
     def __init__(self, session: Session):
@@ -397,4 +397,4 @@ def _read(path: Path) -> Pixels:
 
 def build(session: Session) -> None:
     """Lay out the tab."""
-    Style(session)
+    Styles(session)
