@@ -1,6 +1,6 @@
 """The tab of faces: attributes that are asked for, pictures that come out of noise step by step, and changes of one.
 
-`Faces` lays out the tab and keeps what it shows, `OneFace` is its card of one face; what they ask for is drawn by the
+`FacesTab` lays out the tab and keeps what it shows, `OneFace` is its card of one face; what they ask for is drawn by the
 jobs of `gaussmix.studio.drawing`.
 """
 
@@ -39,14 +39,14 @@ from gaussmix.studio.pictures import (
 )
 from gaussmix.studio.session import KeptFile, Session
 
-__all__ = ["Faces", "OneFace", "build"]
+__all__ = ["FacesTab", "OneFace", "build"]
 
 COUNTS = (4, 16, 32, 64)
 _MANY = 20  # attributes, from which on there is a box to look for one
 _STATES = {"on": "on", "any": "any", "off": "off"}
 
 
-class Faces:
+class FacesTab:
     """What the tab shows of a session."""
 
     def __init__(self, session: Session, about: ModelCard):
@@ -258,7 +258,7 @@ class Faces:
 class OneFace:
     """The card of one face: what it has, a change of it, and its variations."""
 
-    def __init__(self, page: Faces):
+    def __init__(self, page: FacesTab):
         self._page, self._results = page, []
         self.face: Face | None = None
         with parts.card("One face") as self._card:
@@ -372,4 +372,4 @@ def build(session: Session) -> None:
     session : Session
         Whose it is.
     """
-    Faces(session, ModelCard.read(session.settings.model))
+    FacesTab(session, ModelCard.read(session.settings.model))
