@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
 TABLE = "metadata.csv"
 MOST_ON_A_SHEET = 256
-_TRAJECTORY = 10  # estimates in a row
-_COLUMNS, _EDITS_IN_A_ROW = 8, 6
-_SHEET_ROWS, _SHEET_COLUMNS = 8, 8
+_TRAJECTORY, _COLUMNS, _EDITS_IN_A_ROW, _SHEET_ROWS, _SHEET_COLUMNS = 10, 8, 6, 8, 8  # pictures
 SHEET_PICTURES = _SHEET_ROWS * _SHEET_COLUMNS
 _PIXELS_AT_ONCE = {"cpu": 32 * 32 * 32}
 """Pixels of the pictures drawn at once. On a CPU an evaluation costs the same an image from 16 images of 32 x 32 up."""
@@ -84,8 +82,8 @@ def draw_batches(
     ----------
     pipeline, attributes : AttributeDiffusionPipeline, ndarray
         The model, and ``(M, K)`` of 0/1, a picture each.
-    seed : int
-        Picture ``i`` takes its noise and its Z from ``(seed, i)``.
+    seed, first : int
+        Row i is picture ``first + i``, which takes its noise and its Z from ``(seed, first + i)``.
     steps, guidance, classifier_scale : int, float, float
         The pipeline's ``num_inference_steps``, ``guidance_scale`` and ``classifier_scale``.
     components : mapping of str to int, optional
@@ -94,12 +92,9 @@ def draw_batches(
         All pictures share the Z of the first (D Fig. 5: what the noise decides), or its starting noise.
     trajectory : bool
         Keep the estimates x0* of each step.
-    first : int
-        Begin with picture ``first`` of the seed: row i is then picture ``first + i``.
-    on_step : callable, optional
-        Called after each step with the number of picture-steps done, ``M * steps`` in all.
-    on_estimate : callable, optional
-        Called after each step with the row of the first picture of the batch, and its estimates x0* ``(B, H, W, 3)``.
+    on_step, on_estimate : callable, optional
+        Called after each step, with the number of picture-steps done, ``M * steps`` in all; with the row of the batch's
+        first picture and the batch's estimates x0* ``(B, H, W, 3)``.
 
     Yields
     ------
