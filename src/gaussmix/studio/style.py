@@ -1,6 +1,6 @@
 """The tab of styles: a photo in variants of a blend of paintings, a preview of it within seconds, and a film.
 
-`render` and `make_film` run in jobs; `Styles` lays out the tab. The network's weights are looked for on this machine
+`render` and `make_film` run in jobs; `StylePage` lays out the tab. The network's weights are looked for on this machine
 alone: where they are missing the tab says what to do, and takes the file.
 
 What a rendering costs is its work, pixels times steps, at the seconds for one that the last rendering took here.
