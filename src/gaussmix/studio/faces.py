@@ -1,7 +1,7 @@
 """The tab of faces: attributes that are asked for, pictures that come out of noise step by step, and changes of one.
 
-`FacesTab` lays out the tab and keeps what it shows, `OneFace` is its card of one face; what they ask for is drawn by the
-jobs of `gaussmix.studio.drawing`.
+`FacesTab` lays out the tab and keeps what it shows, `OneFace` is its card of one face; what they ask for is drawn by
+the jobs of `gaussmix.studio.drawing`.
 """
 
 from __future__ import annotations
