@@ -129,7 +129,7 @@ def test_ctrl_c_before_anything_is_there_is_passed_on(network, monkeypatch):
 
 def test_original_colours_stay(network):
     content = np.full((40, 48, 3), (170, 120, 110), np.uint8)
-    images = small(network, original_colors=True).run(content, [grams(network, picture(1))]).images.astype(float)
+    images = small(network, colors="content").run(content, [grams(network, picture(1))]).images.astype(float)
     inner = images[(images.min(-1) > 20) & (images.max(-1) < 235)]  # at the ends of the range colour is cut off
     assert inner.mean(-1).std() > 3
     assert (inner[:, 0] - inner[:, 1]).std() < 2.5

@@ -141,6 +141,42 @@ def repair(gram: NDArray[np.floating], least_trace: float = 0.0) -> Gram:
     return ((vectors * kept) @ vectors.T).astype(np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class BlendPlane:
+    """Where rows lie between the means of S styles: ``means`` ``(S, E)``, distances in the metric of ``layout``.
+
+    A row's shares are those, of sum 1, of the mixture of the means that is nearest to it.
+    """
+
+    means: Rows
+    layout: GramLayout
+
+    @cached_property
+    def _scale(self) -> Rows:
+        return self.layout.scale(self.means.mean(0))
+
+    @cached_property
+    def _axes(self) -> Rows:
+        """Orthonormal ``(R, E)``, in scaled units: what mixtures of the means differ in."""
+        apart = (self.means[1:] - self.means[0]) * self._scale
+        values, vectors = np.linalg.eigh((apart @ apart.T).astype(np.float64))
+        wide = values > _FLAT * values[-1]
+        return ((vectors[:, wide] / np.sqrt(values[wide])).T @ apart).astype(np.float32)
+
+    def shares(self, rows: Rows) -> NDArray[np.float64]:
+        """``(n, S)`` of rows ``(n, E)``, of any sign."""
+        first, apart = self.means[0] * self._scale, (self.means[1:] - self.means[0]) * self._scale
+        inside, off = (self._axes @ part.astype(np.float64).T for part in (apart, rows * self._scale - first))
+        weights = np.linalg.lstsq(inside, off, rcond=None)[0].T
+        return np.column_stack([1 - weights.sum(1), weights])
+
+    def place(self, row: Rows, shares: FloatArray, far: float = 1.0) -> Rows:
+        """A row ``(E,)`` moved to these shares, by ``far`` of the way there; what the means do not differ in stays."""
+        off = (row - shares.astype(np.float32) @ self.means) * self._scale
+        moved = np.divide(off @ self._axes.T @ self._axes, self._scale, out=np.zeros_like(off), where=self._scale > 0)
+        return row - np.float32(far) * moved
+
+
 def crop_grams(
     pictures: Sequence[Picture],
     features: VGG19Features,
