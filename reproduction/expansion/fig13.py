@@ -1,8 +1,8 @@
 """E Figure 13: two styles blended at 0, 10, 20 and 80 %, and at 50 and 100 %, some pictures each, one content.
 
 A draw of each style, combined as the blend says, is the target of a picture. Measured for each blend and seed: how much
-of style 2 is in the drawn matrices, before they are moved to their shares and after, and in the pictures' own; the style loss that is left, and how far the pictures are
-apart.
+of style 2 is in the drawn matrices, before they are moved to their shares and after, and in the pictures' own; the
+style loss that is left, and how far the pictures are apart.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Config(style.StylePageConfig):
 
     size: int = 256
     steps: int = 24
-    pictures: int = 4
+    pictures: int = 3
     """Of each blend and seed."""
     seeds: int = 3
     """How many, from ``seed`` on: of crops and draws."""
