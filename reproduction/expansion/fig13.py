@@ -25,7 +25,7 @@ class Config(style.StylePageConfig):
     """Settings of Figure 13."""
 
     size: int = 256
-    steps: int = 24
+    steps: int = 20
     pictures: int = 3
     """Of each blend and seed."""
     seeds: int = 3
@@ -33,8 +33,8 @@ class Config(style.StylePageConfig):
 
     @property
     def n_steps(self) -> int:
-        """Pictures to draw: those of the blends, and two of the unmixed styles, for each seed."""
-        return self.seeds * (len(BLENDS) * self.pictures + 2)
+        """Pictures to draw."""
+        return self.seeds * len(BLENDS) * self.pictures
 
     def quick(self) -> Config:
         return replace(self, pictures=2, seeds=2, **style.QUICK)
@@ -56,9 +56,9 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
             targets = study.expansion.sample(config.pictures, blend, study.config.seed)
             plain = study.expansion.sample_rows(config.pictures, blend, study.config.seed)
             plain = study.share_drawn(study.expansion.targets(plain, blend))
-            pictures, scores = study.made_of(targets)
+            pictures, scores = study.made_of(targets, blend)
             found[-1].append(
-                {"plain": plain, "drawn": study.share_drawn(targets), "seen": study.share_seen(pictures), **scores}
+                {"plain": plain, "drawn": study.share_drawn(targets), "seen": study.share_of(pictures), **scores}
             )
             rows.setdefault(f"{share:.0%}", pictures)
     blends = []

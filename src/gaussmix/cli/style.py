@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,9 +17,11 @@ from tyro.conf import Positional
 from gaussmix.cli._flags import Output, TorchCommand, check_at_least, check_suffix
 
 if TYPE_CHECKING:
+    from gaussmix.style.blending import HeldBlend
     from gaussmix.style.images import Picture
     from gaussmix.style.regions import StyleSource
-    from gaussmix.style.transfer import Masks, StyleTransfer, Target, TransferStep
+    from gaussmix.style.scene import Masks
+    from gaussmix.style.transfer import StyleTransfer, Target, TransferStep
     from gaussmix.style.vgg import VGG19Features
 
 _LEAST_SIDE = 32  # pixels, as of a picture's sides in `gaussmix.style.images`
@@ -154,12 +157,8 @@ class _Request:
             self.film = asked.output / self.film if len(self.film.parts) == 1 else self.film
         self.content, alpha = read_layers(asked.content)
         asked.output.mkdir(parents=True, exist_ok=True)
-        matches: dict[str, Callable[[Picture, Picture], Picture]] = {
-            "luminance": match_lightness,
-            "histogram": match_histograms,
-        }
-        match = matches.get(asked.colors)
-        recolor = None if match is None else lambda picture: match(picture, self.content)
+        match = {"luminance": match_lightness, "histogram": match_histograms}.get(asked.colors)
+        recolor = None if match is None else partial(match, content=self.content)
         size = asked.style_size or asked.size
         self.regions = [read_sources(shares, size, recolor) for shares in regions.values()]
         sources = [source for region in self.regions for source in region]
@@ -203,11 +202,12 @@ class _Request:
         size, steps = min(_PREVIEW, asked.size), min(_PREVIEW_STEPS, asked.steps)
         shrink = asked.size / size
         targets = [[rough_target(region, self.features, shrink)] for region in self.regions]
-        small = self.transfer(size=size, steps=steps)
-        result = small.run(
-            self.content, self._stacked(targets), masks=self.masks, seed=asked.seed,
-            on_step=lambda step: times.append((time.perf_counter(), step.done)),
-        )  # fmt: skip
+
+        def watch(step: TransferStep) -> None:
+            times.append((time.perf_counter(), step.done))
+
+        small, options = self.transfer(size=size, steps=steps), {"masks": self.masks, "seed": asked.seed}
+        result = small.run(self.content, self._stacked(targets), **options, on_step=watch)
         path = asked.output / "preview.png"
         save_atomic(Image.fromarray(self._with_alpha(result.images)[0]), path, metadata=self._about())
         print(f"a preview of {size} px: {path} ({time.perf_counter() - started:.1f} s)")
@@ -216,14 +216,12 @@ class _Request:
         (begun, at_first), (ended, at_last) = (times[0], times[-1]) if len(times) > 1 else ((started, 0), times[0])
         large = self.transfer()
         work = asked.count * large.work(self.content) + learning_work(self.regions)
-        seconds = work * (ended - begun) / max(1, at_last - at_first)
         if self.film is not None:
-            seconds *= 1 + (asked.frames + _LEAD) * asked.frame_steps * large.pixels(self.content) / work
+            work += (asked.frames + _LEAD) * asked.frame_steps * large.pixels(self.content)
+        seconds = work * (ended - begun) / (at_last - at_first)
         memory = large.memory(self.content, asked.count) / 1e9
-        what = f"{counted(asked.count, 'variant')} of {asked.size} px"
-        print(
-            f"{what}, {counted(asked.steps, 'step')}: about {_duration(seconds)} and {memory:.1f} GB here", flush=True
-        )
+        what = f"{counted(asked.count, 'variant')} of {asked.size} px, {counted(asked.steps, 'step')}"
+        print(f"{what}: about {_duration(seconds)} and {memory:.1f} GB here", flush=True)
 
     def _stacked(self, targets: list[list[Any]]) -> list[Any]:
         from gaussmix.style.regions import stack_regions
@@ -240,7 +238,8 @@ class _Request:
         learnt = [learn(region, self.features, asked.seed) for region in self.regions]
         drawn = [style.sample(asked.count, blend, random_state=asked.seed) for style, blend in learnt]
         described = "; ".join(", ".join(f"{share:.0%} {name}" for name, share in blend.items()) for _, blend in learnt)
-        images, interrupted, left = self._variants(self._stacked(drawn))
+        held = [style.held(blend) for style, blend in learnt]
+        images, interrupted, left = self._variants(self._stacked(drawn), held)
         self._save(images)
         caption = (
             f"Variants: draws from the distribution of the style. {asked.size} px, {counted(asked.steps, 'step')}, "
@@ -261,7 +260,7 @@ class _Request:
             print(f"{counted(asked.frames, 'frame')}: {self.film} ({time.perf_counter() - started:.1f} s)")
         return 0
 
-    def _variants(self, targets: list[Any]) -> tuple[Picture, bool, float]:
+    def _variants(self, targets: list[Any], held: list[HeldBlend | None]) -> tuple[Picture, bool, float]:
         """``(K, H, W, 3)``, whether Ctrl-C ended it early, and how far losses fell in the last quarter of the steps."""
         from gaussmix._progress import progress_bar
 
@@ -274,7 +273,8 @@ class _Request:
                 if every is not None and step.step % every == 0 and step.step < step.steps:
                     self._save(step.images, step.variants.start)
 
-            result = rendering.run(self.content, targets, masks=self.masks, seed=self.asked.seed, on_step=report)
+            options: dict[str, Any] = {"masks": self.masks, "blends": held, "seed": self.asked.seed}
+            result = rendering.run(self.content, targets, **options, on_step=report)
         return result.images, result.interrupted, result.still_falling
 
     def _frames(self, walk: list[Target], first: Picture) -> Iterator[Picture]:
@@ -325,9 +325,10 @@ def read_regions(styles: tuple[str, ...]) -> dict[str | None, dict[str, float]]:
         raise ValueError("no style: name one with --style, a picture or what `gaussmix style fit` wrote")
     regions: dict[str | None, list[str]] = {}
     for text in styles:
-        style, at, mask = text.rpartition("@")
-        whole = not (style and mask) or Path(text).exists() or Path(text.rpartition(":")[0] or text).exists()
-        regions.setdefault(None if not at or whole else mask, []).append(text if not at or whole else style)
+        style, _, mask = text.rpartition("@")
+        if not style or Path(text).exists() or Path(text.rpartition(":")[0]).is_file():
+            style, mask = text, ""
+        regions.setdefault(mask or None, []).append(style)
     return {mask: read_shares(tuple(own)) for mask, own in regions.items()}
 
 

@@ -22,7 +22,7 @@ import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, Self, cast
 
 import numpy as np
@@ -32,11 +32,20 @@ from torch import Tensor
 
 from gaussmix._files import Tensors, read_tensors, write_tensors
 from gaussmix._guard import reading
-from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.report import Rule, basis_options
 from gaussmix.latents._parts import mixtures_from_tensors, mixtures_to_tensors
-from gaussmix.style.grams import BlendPlane, GramLayout, Picks, PrincipalScores, Rows, Styles, crop_grams, repair
+from gaussmix.style.blending import BlendPlane, HeldBlend
+from gaussmix.style.grams import (
+    GramLayout,
+    LearntStyle,
+    Picks,
+    PrincipalScores,
+    Rows,
+    Styles,
+    crop_grams,
+    repair,
+)
 from gaussmix.style.images import is_grey
 from gaussmix.style.vgg import VGG19Features
 
@@ -47,24 +56,8 @@ Mixing = Literal["grams", "data"]
 COUPLINGS: tuple[Coupling, ...] = ("entry", "crop", "pca")
 _PICK_RULES = {"entry": ("histogram", "algorithm2"), "crop": ("histogram",)}
 _KIND = "gram_expansion"
-_HUGE = 1e100  # what a file's numbers stay below, so that their products are finite
 _ROUNDING = 1e-6  # how far from 1 a sum of weights may be before that is said
 _TURNS = 5  # of moving a draw to its shares and repairing it: what is left is below .01
-
-
-@dataclass(frozen=True, eq=False)
-class _Style:
-    """What is known of one style: ``rows`` ``(N, E)`` of its crops, or their scores; the least trace of each layer."""
-
-    rows: Rows | None
-    scores: PrincipalScores | None
-    least_traces: FloatArray
-    grey: bool = False
-
-    @property
-    def mean(self) -> Rows:
-        """Of the crops, ``(E,)``."""
-        return cast(Rows, self.rows).mean(0) if self.scores is None else self.scores.mean
 
 
 class GramExpansion:
@@ -116,7 +109,7 @@ class GramExpansion:
         self.rule: Rule = rule or ("fast" if coupling == "pca" else "histogram")
         self.n_components, self.bandwidth = n_components, bandwidth
         self.mixing: Mixing = mixing
-        self._styles: dict[str, _Style] = {}
+        self._styles: dict[str, LearntStyle] = {}
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -308,14 +301,27 @@ class GramExpansion:
         """Where matrices lie between the styles: their shares, in the order of ``styles``."""
         return BlendPlane(np.stack([style.mean for style in self._styles.values()]), self.layout)
 
+    def held(self, blend: Mapping[str, float] | None = None) -> HeldBlend | None:
+        """Return a blend for `StyleTransfer.run` to keep pictures at; None for a single style, which has no other.
+
+        Parameters
+        ----------
+        blend : mapping of str to float, optional
+            As for `sample`; a style that it does not name has the share 0.
+        """
+        shares = self._shares(blend)
+        asked = np.array([shares.get(style, 0.0) for style in self.styles])
+        return HeldBlend(self.plane, asked) if len(asked) > 1 else None
+
     def _placed(self, rows: Rows, shares: Mapping[str, float]) -> list[dict[str, Tensor]]:
         """Targets from rows ``(n, E)``, with these shares of all styles."""
         if self.mixing == "data" or len(self.styles) < 2:
             return self.targets(rows, shares)
-        plane, asked = self.plane, np.array([shares.get(style, 0.0) for style in self.styles])
+        held = self.held(shares)
+        assert held is not None
         targets = []
         for _ in range(_TURNS):
-            targets = self.targets(np.stack([plane.place(row, asked) for row in rows]), shares)
+            targets = self.targets(np.stack([held.plane.place(row, held.asked) for row in rows]), shares)
             drawn = {layer: np.stack([target[layer].numpy() for target in targets]) for layer in self.layout.channels}
             rows = self.layout.rows(drawn)
         return targets
@@ -345,14 +351,14 @@ class GramExpansion:
         how: dict[str, Any] = {"together": self.coupling == "crop", "rule": self.rule}
         return Picks(pooled, np.concatenate(of_each), **how, n_components=self.n_components, bandwidth=self.bandwidth)
 
-    def _learn(self, style: str, rows: Rows, layout: GramLayout) -> _Style:
+    def _learn(self, style: str, rows: Rows, layout: GramLayout) -> LearntStyle:
         if not np.ptp(rows, 0).any():
             raise ValueError(f"all {len(rows)} crops of {style} have the same Gram matrices; give pictures that vary")
         least = np.array([float(trace.min()) for trace in layout.traces(rows).values()])
         if self.coupling != "pca":
-            return _Style(rows, None, least)
+            return LearntStyle(rows, None, least)
         expansion = GMMExpansion(self.rule, bounds=None, **basis_options(self.rule, self.n_components, self.bandwidth))
-        return _Style(None, PrincipalScores.fit(rows, layout.scale(rows.mean(0)), expansion), least)
+        return LearntStyle(None, PrincipalScores.fit(rows, layout.scale(rows.mean(0)), expansion), least)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, whole or not at all: 60 MB a style of 50 crops. Raises OSError."""
@@ -384,8 +390,8 @@ class GramExpansion:
                 own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
                 pca = expansion.coupling == "pca"
                 scores = PrincipalScores(own["mean"], own["axes"], mixtures_from_tensors(own)) if pca else None
-                found = _Style(None if pca else own["rows"], scores, own["least_traces"], style in grey)
-                _check_style(found, expansion.layout)
+                found = LearntStyle(None if pca else own["rows"], scores, own["least_traces"], style in grey)
+                found.check(expansion.layout)
                 expansion._styles[str(style)] = found
             if not expansion._styles:
                 raise ValueError("no style")
@@ -394,21 +400,6 @@ class GramExpansion:
     def _settings(self) -> dict[str, Any]:
         names = ("coupling", "rule", "n_components", "bandwidth", "mixing")
         return {name: getattr(self, name) for name in names}
-
-
-def _check_style(style: _Style, layout: GramLayout) -> None:
-    """Raises ValueError for arrays that do not fit the layout, or are not finite or huge."""
-    arrays: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
-        "least_traces": (style.least_traces, (len(layout.channels),))
-    }
-    if style.scores is not None:
-        arrays["mean"] = style.scores.mean, (layout.size,)
-        arrays["axes"] = style.scores.axes, (len(style.scores.marginals), layout.size)
-    elif style.rows is not None:
-        arrays["rows"] = style.rows, (len(style.rows), layout.size)
-    for name, (array, shape) in arrays.items():
-        if array.shape != shape or array.dtype.kind != "f" or not float(np.abs(array).max(initial=0)) < _HUGE:
-            raise ValueError(f"{name} has shape {array.shape}, not {shape}, or numbers that are huge or not finite")
 
 
 def _checked_count(n_samples: int) -> int:

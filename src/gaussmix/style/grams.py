@@ -45,6 +45,7 @@ DEFAULT_CROP = 160
 """Pixels of a crop's side at most, unless another is asked for: 50 of them take a few seconds."""
 _AT_ONCE = 4  # crops in one pass through the network
 _FLAT = 1e-6  # share of the largest variance below which a principal axis is rounding: rows are in single precision
+_HUGE = 1e100  # what a file's numbers stay below, so that their products are finite
 _ASYMMETRY = 1e-4  # of the largest entry: single precision sums G_ij and G_ji in different orders
 
 
@@ -139,42 +140,6 @@ def repair(gram: NDArray[np.floating], least_trace: float = 0.0) -> Gram:
     if kept.sum() > 0:
         kept *= max(trace, 0.0) / kept.sum()
     return ((vectors * kept) @ vectors.T).astype(np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class BlendPlane:
-    """Where rows lie between the means of S styles: ``means`` ``(S, E)``, distances in the metric of ``layout``.
-
-    A row's shares are those, of sum 1, of the mixture of the means that is nearest to it.
-    """
-
-    means: Rows
-    layout: GramLayout
-
-    @cached_property
-    def _scale(self) -> Rows:
-        return self.layout.scale(self.means.mean(0))
-
-    @cached_property
-    def _axes(self) -> Rows:
-        """Orthonormal ``(R, E)``, in scaled units: what mixtures of the means differ in."""
-        apart = (self.means[1:] - self.means[0]) * self._scale
-        values, vectors = np.linalg.eigh((apart @ apart.T).astype(np.float64))
-        wide = values > _FLAT * values[-1]
-        return ((vectors[:, wide] / np.sqrt(values[wide])).T @ apart).astype(np.float32)
-
-    def shares(self, rows: Rows) -> NDArray[np.float64]:
-        """``(n, S)`` of rows ``(n, E)``, of any sign."""
-        first, apart = self.means[0] * self._scale, (self.means[1:] - self.means[0]) * self._scale
-        inside, off = (self._axes @ part.astype(np.float64).T for part in (apart, rows * self._scale - first))
-        weights = np.linalg.lstsq(inside, off, rcond=None)[0].T
-        return np.column_stack([1 - weights.sum(1), weights])
-
-    def place(self, row: Rows, shares: FloatArray, far: float = 1.0) -> Rows:
-        """A row ``(E,)`` moved to these shares, by ``far`` of the way there; what the means do not differ in stays."""
-        off = (row - shares.astype(np.float32) @ self.means) * self._scale
-        moved = np.divide(off @ self._axes.T @ self._axes, self._scale, out=np.zeros_like(off), where=self._scale > 0)
-        return row - np.float32(far) * moved
 
 
 def crop_grams(
@@ -322,3 +287,35 @@ class PrincipalScores:
 
     def _rows(self, scores: FloatArray) -> Rows:
         return np.asarray(self.mean + scores.astype(np.float32) @ self.axes, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class LearntStyle:
+    """What is known of one style: ``rows`` ``(N, E)`` of its crops, or their scores; the least trace of each layer.
+
+    ``grey`` where it was learnt from pictures without colour.
+    """
+
+    rows: Rows | None
+    scores: PrincipalScores | None
+    least_traces: FloatArray
+    grey: bool = False
+
+    @property
+    def mean(self) -> Rows:
+        """Of the crops, ``(E,)``."""
+        return cast(Rows, self.rows).mean(0) if self.scores is None else self.scores.mean
+
+    def check(self, layout: GramLayout) -> None:
+        """Raise ValueError for arrays that do not fit the layout, or are not finite or huge."""
+        arrays: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
+            "least_traces": (self.least_traces, (len(layout.channels),))
+        }
+        if self.scores is not None:
+            arrays["mean"] = self.scores.mean, (layout.size,)
+            arrays["axes"] = self.scores.axes, (len(self.scores.marginals), layout.size)
+        elif self.rows is not None:
+            arrays["rows"] = self.rows, (len(self.rows), layout.size)
+        for name, (array, shape) in arrays.items():
+            if array.shape != shape or array.dtype.kind != "f" or not float(np.abs(array).max(initial=0)) < _HUGE:
+                raise ValueError(f"{name} has shape {array.shape}, not {shape}, or numbers that are huge or not finite")

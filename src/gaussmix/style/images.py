@@ -131,7 +131,8 @@ def match_histograms(style: Picture, content: Picture) -> Picture:
     for channel in range(3):
         have, want = (np.quantile(colors[:, channel], levels) for colors in (turned, wanted))
         turned[:, channel] = np.interp(turned[:, channel], have, want)
-    return turned.round().clip(0, 255).astype(np.uint8).reshape(style.shape)
+    matched = turned.round().clip(0, 255).astype(np.uint8).reshape(style.shape)
+    return np.repeat(matched[..., :1], 3, axis=2) if is_grey(content) else matched
 
 
 def _square_root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

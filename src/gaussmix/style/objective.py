@@ -97,6 +97,8 @@ class Objective:
     of regions ``(R, H, W)`` in [0, 1] T^l ``(K, R, C, C)``; all compared layers are among those of ``features``. Gram
     matrices and losses are in single precision, whatever the network's. Raises ValueError for a target without energy,
     and content in which the network sees nothing.
+
+    ``grams`` are those of the last pictures, ``{layer: (K, R, C, C)}``.
     """
 
     def __init__(
@@ -141,11 +143,14 @@ class Objective:
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Losses ``(K,)`` and the gradients of their sum ``(K, 3, H, W)`` at images ``(K, 3, H, W)``."""
         images = images.detach().requires_grad_()
+        self.grams: dict[str, Tensor] = {}
         along_y, along_x = (images.diff(dim=axis).square().mean((1, 2, 3)) for axis in (2, 3))
         variation = self.tv_weight * (along_y + along_x)
         if len(self.tiles) == 1:
             found = self._look(self.tiles[0], images)
-            losses = variation + self._style_loss(self._grams(self.tiles[0], found)) + self._content_loss(0, found)
+            grams = self._grams(self.tiles[0], found)
+            self.grams = {layer: gram.detach() for layer, gram in grams.items()}
+            losses = variation + self._style_loss(grams) + self._content_loss(0, found)
             return losses.detach(), torch.autograd.grad(losses.sum(), images)[0]
         losses, gradient = variation.detach(), torch.autograd.grad(variation.sum(), images)[0]
         images = images.detach()
@@ -166,6 +171,7 @@ class Objective:
         with torch.no_grad():
             parts = [self._grams(tile, self._look(tile, tile.cut(images))) for tile in self.tiles]
         grams = {layer: torch.stack([part[layer] for part in parts]).sum(0).requires_grad_() for layer in self.targets}
+        self.grams = {layer: gram.detach() for layer, gram in grams.items()}
         losses = self._style_loss(grams)
         slopes = torch.autograd.grad(losses.sum(), list(grams.values()))
         return dict(zip(grams, slopes, strict=True)), losses.detach()

@@ -17,31 +17,31 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gaussmix.style.blending import HeldBlend
 from gaussmix.style.descent import Descent, OptimizerName
 from gaussmix.style.images import (
     MIN_SIDE,
     Picture,
     fit_size,
-    lightness,
     resize,
     to_tensor,
     to_uint8,
     with_colors_of,
 )
 from gaussmix.style.objective import Objective
+from gaussmix.style.scene import Masks, Scene, enlarge
 from gaussmix.style.vgg import CONTENT_LAYERS, VGG19Features
 from gaussmix.training.device import has_fast_bfloat16
 from gaussmix.training.schedule import step_generator
 
 Target = Mapping[str, Tensor]  # {style layer: Gram matrix (C, C), or (R, C, C) of each region}
-Masks = NDArray[np.uint8]  # (R, H, W)
 Colors = Literal["style", "content", "luminance"]
 Plan = list[tuple[tuple[int, int], int]]  # heights and widths, and steps at each
 
+_CORRECTIONS = 2  # at each size of the pyramid: of the shares of a blend
 PYRAMID_FROM = 128
 """Pixels of the longer side at which the pyramid begins."""
 MAX_PIXELS = 1 << 20
@@ -50,45 +50,6 @@ BYTES = {False: 2600, True: 1600}
 """That a pixel takes in a pass, in single precision and, True, in half."""
 _PROCESS = 400_000_000
 _HELD = 350  # bytes of a pixel in L-BFGS's history
-
-
-@dataclass(frozen=True, eq=False)
-class _Scene:
-    """A content ``(H, W, 3)``, rendered in ``grey`` or in colours, and perhaps masks of regions ``(R, H, W)``."""
-
-    content: Picture
-    masks: Masks | None
-    grey: bool
-    device: torch.device
-
-    def content_at(self, height: int, width: int) -> Tensor:
-        """``(1, 3, height, width)``."""
-        resized = resize(self.content, height, width)
-        return to_tensor((lightness(resized) if self.grey else resized)[None], self.device)
-
-    def masks_at(self, height: int, width: int) -> Tensor | None:
-        """``(R, height, width)`` in [0, 1]."""
-        if self.masks is None:
-            return None
-        parts = [to_tensor(resize(mask, height, width)[None, ..., None], self.device)[0, 0] for mask in self.masks]
-        return torch.stack(parts)
-
-    def laid_over(self, images: Picture) -> Picture:
-        """``images`` ``(K, h, w, 3)`` where there is a region, the content elsewhere."""
-        height, width = images.shape[1:3]
-        masks = self.masks_at(height, width)
-        if masks is None:
-            return images
-        share = masks.sum(0).clamp(max=1).cpu().numpy()[..., None]
-        still = resize(self.content, height, width)
-        return (still + share * (images.astype(np.float32) - still)).round().astype(np.uint8)
-
-
-def enlarge(pixels: Tensor, height: int, width: int) -> Tensor:
-    """A copy of pictures ``(K, 3, h, w)`` as ``(K, 3, height, width)``, values still in [0, 1]."""
-    if pixels.shape[2:] == (height, width):
-        return pixels.clone()
-    return F.interpolate(pixels, size=(height, width), mode="bicubic", antialias=True).clamp_(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,6 +178,7 @@ class StyleTransfer:
         targets: Sequence[Target],
         *,
         masks: Masks | None = None,
+        blends: Sequence[HeldBlend | None] | None = None,
         seed: int = 0,
         on_step: Callable[[TransferStep], None] | None = None,
     ) -> TransferResult:
@@ -234,6 +196,8 @@ class StyleTransfer:
             ``(R, C, C)``, of each region.
         masks : ndarray of uint8, optional
             Regions ``(R, H, W)``, 255 where a region's style is wanted; where all are 0 the content stays.
+        blends : sequence of HeldBlend or None, optional
+            Of each region, from `GramExpansion.held`: pictures get just these shares of the styles.
         seed : int
             Variant k that starts from noise takes it from ``(seed, k)``.
         on_step : callable, optional
@@ -245,7 +209,7 @@ class StyleTransfer:
             For a picture of another type or too slender, for targets that do not fit the network, and for masks that
             do not fit content and targets.
         """
-        plan, scene = self._plan(content), self._scene(content, masks)
+        plan, scene = self._plan(content), Scene.of(content, masks, self.colors == "luminance", self.device)
         stacked = self._stack(targets, masks)
         steps = sum(n for _, n in plan)
         work = len(targets) * self.work(content)
@@ -260,7 +224,9 @@ class StyleTransfer:
             part = {layer: target[variants.start : variants.stop] for layer, target in stacked.items()}
             pixels = None
             try:
-                for step, (pixels, before) in enumerate(self._descend(scene, part, plan, begin(variants))):
+                for step, (pixels, before) in enumerate(
+                    self._descend(scene, part, blends or (), plan, begin(variants))
+                ):
                     losses[variants.start : variants.stop, step] = before
                     done += pixels[:, 0].numel()
                     if on_step is not None:
@@ -307,7 +273,7 @@ class StyleTransfer:
         """
         before = targets[max(0, len(targets) - lead) :]
         path = [*before, *targets]
-        stacked, scene = self._stack(path, masks), self._scene(content, masks)
+        stacked, scene = self._stack(path, masks), Scene.of(content, masks, self.colors == "luminance", self.device)
         parts = [{layer: target[k : k + 1] for layer, target in stacked.items()} for k in range(len(path))]
         pixels = to_tensor(first[None], self.device)
         descent = self._begin(scene, parts[0], pixels, "adam")
@@ -351,16 +317,6 @@ class StyleTransfer:
         later = max(1, self.steps // 2)
         return [(size, later if level else self.steps) for level, size in enumerate(reversed(sizes))]
 
-    def _scene(self, content: Picture, masks: Masks | None) -> _Scene:
-        if masks is not None:
-            if masks.shape[1:] != content.shape[:2] or masks.ndim != 3 or masks.dtype != np.uint8 or not len(masks):
-                found, wanted = f"{masks.dtype} {masks.shape}", f"(R, {content.shape[0]}, {content.shape[1]})"
-                raise ValueError(f"masks are {found}; give uint8 {wanted}, the size of the content")
-            empty = [number for number, mask in enumerate(masks) if not mask.any()]
-            if empty:
-                raise ValueError(f"mask {empty[0]} is black everywhere; white is where its style is wanted")
-        return _Scene(content, masks, self.colors == "luminance", self.device)
-
     def _stack(self, targets: Sequence[Target], masks: Masks | None) -> dict[str, Tensor]:
         """``{layer: (K, C, C) or (K, R, C, C)}`` on the device."""
         regions = () if masks is None else (len(masks),)
@@ -378,7 +334,7 @@ class StyleTransfer:
                     raise ValueError(f"target {k} at {layer} is {found}; give finite {shape}")
         return {layer: torch.stack([t[layer] for t in targets]).float().to(self.device) for layer in targets[0]}
 
-    def _starts(self, scene: _Scene, plan: Plan, seed: int) -> Callable[[range], Tensor]:
+    def _starts(self, scene: Scene, plan: Plan, seed: int) -> Callable[[range], Tensor]:
         """What variants begin with, ``(K, 3, h, w)`` at the first size."""
         size = plan[0][0]
         still = scene.content_at(*size)
@@ -394,7 +350,12 @@ class StyleTransfer:
         return begin
 
     def _descend(
-        self, scene: _Scene, targets: dict[str, Tensor], plan: Plan, pixels: Tensor
+        self,
+        scene: Scene,
+        targets: dict[str, Tensor],
+        blends: Sequence[HeldBlend | None],
+        plan: Plan,
+        pixels: Tensor,
     ) -> Iterator[tuple[Tensor, NDArray[np.float32]]]:
         """Up the pyramid: the pictures after each step, and their losses before it."""
         smaller = None
@@ -410,8 +371,11 @@ class StyleTransfer:
                 if not left:
                     descent.settle()
                 yield pixels, losses
+                if blends and left in (0, steps // _CORRECTIONS) and steps > _CORRECTIONS:
+                    targets = _corrected(targets, descent.objective.grams, blends)
+                    descent.aim(targets)
 
-    def _begin(self, scene: _Scene, targets: dict[str, Tensor], pixels: Tensor, optimizer: OptimizerName) -> Descent:
+    def _begin(self, scene: Scene, targets: dict[str, Tensor], pixels: Tensor, optimizer: OptimizerName) -> Descent:
         """Descent on ``pixels``, at their size."""
         size = pixels.shape[2], pixels.shape[3]
         still, masks = scene.content_at(*size), scene.masks_at(*size)
@@ -422,7 +386,7 @@ class StyleTransfer:
         objective = Objective(self._network, still, targets, **self.weights, **limits)
         return Descent(pixels, objective, optimizer, self.learning_rate, free, grey=scene.grey)
 
-    def _finish(self, pixels: Tensor, scene: _Scene) -> Picture:
+    def _finish(self, pixels: Tensor, scene: Scene) -> Picture:
         """``(K, H, W, 3)`` of the full size."""
         height, width = fit_size(*scene.content.shape[:2], self.size)
         images = to_uint8(enlarge(pixels, height, width))
@@ -430,3 +394,15 @@ class StyleTransfer:
             colors = resize(scene.content, height, width)
             images = np.stack([with_colors_of(colors, image) for image in images])
         return scene.laid_over(images)
+
+
+def _corrected(
+    targets: dict[str, Tensor], grams: dict[str, Tensor], blends: Sequence[HeldBlend | None]
+) -> dict[str, Tensor]:
+    """Targets moved by what pictures with these Gram matrices ``{layer: (K, R, C, C)}`` lack of their shares."""
+    moved = {layer: target.clone() for layer, target in targets.items()}
+    for region, blend in enumerate(blends):
+        if blend is not None:
+            for layer, more in blend.lacking({layer: gram[:, region] for layer, gram in grams.items()}).items():
+                (moved[layer] if moved[layer].ndim == 3 else moved[layer][:, region]).add_(more)
+    return moved
