@@ -224,7 +224,7 @@ def test_colours_of_the_content(pictures, capsys):
         chroma[colors] = np.asarray(image.convert("YCbCr"), float)[..., 1:]
     own = np.asarray(Image.open("content.png").convert("YCbCr"), float)[..., 1:]
     off = {colors: np.abs(found - own).mean() for colors, found in chroma.items()}
-    assert max(off["content"], off["luminance"]) < 6 < off["style"]  # at the ends of the range colour is cut off
+    assert max(off["content"], off["luminance"]) < 5 < off["style"]  # at the ends of the range colour is cut off
     assert cli.main("style fit starry.png --size 64 --crops 4 --output s.safetensors".split()) == 0
     for colors, message in (
         ("luminance", "s was learnt with colours; .* `style fit --grey`"),
@@ -246,7 +246,7 @@ def test_pictures_carry_request_and_seed(pictures):
 
 
 def test_too_few_steps_from_noise_are_said(pictures, capsys):
-    assert cli.main("style transfer content.png --style starry.png --start noise --size 64 --steps 4".split()) == 0
-    assert "more --steps will show" in capsys.readouterr().out
+    assert cli.main("style transfer content.png --style starry.png --start noise --size 64 --steps 1".split()) == 0
+    assert "of the pixels are still noise: more --steps" in capsys.readouterr().out
     assert cli.main("style transfer content.png --style starry.png --size 64 --steps 1 --count 1".split()) == 0
     assert "1 variant of 64 px, 1 step:" in capsys.readouterr().out

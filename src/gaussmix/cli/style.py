@@ -29,7 +29,7 @@ _RATE = 12  # frames a second
 _LEAD = 6  # frames that a film begins before its beginning, so that it closes without a jump
 _PREVIEW = 128  # pixels of the longer side
 _PREVIEW_STEPS = 25
-_STILL_FALLING = 0.2  # of the loss
+_NOISE = 0.15  # share of pixels that stand out, twice that of the most speckled paintings
 _THOUSAND = 1000  # the bar counts thousands of pixels: steps at the pyramid's sizes take their time in proportion
 
 
@@ -231,7 +231,7 @@ class _Request:
     def render(self) -> int:
         """Draw the variants, the sheet and the film; the exit status."""
         from gaussmix.sheets import counted, save_atomic
-        from gaussmix.style.images import save_film, variants_sheet
+        from gaussmix.style.images import save_film, specks, variants_sheet
         from gaussmix.style.regions import learn
 
         asked, started = self.asked, time.perf_counter()
@@ -239,7 +239,7 @@ class _Request:
         drawn = [style.sample(asked.count, blend, random_state=asked.seed) for style, blend in learnt]
         described = "; ".join(", ".join(f"{share:.0%} {name}" for name, share in blend.items()) for _, blend in learnt)
         held = [style.held(blend) for style, blend in learnt]
-        images, interrupted, left = self._variants(self._stacked(drawn), held)
+        images, interrupted = self._variants(self._stacked(drawn), held)
         self._save(images)
         caption = (
             f"Variants: draws from the distribution of the style. {asked.size} px, {counted(asked.steps, 'step')}, "
@@ -252,16 +252,17 @@ class _Request:
         if interrupted:
             print(f"stopped early; the variants are as far as they came: {asked.output}", file=sys.stderr)
             return 130
-        if left > _STILL_FALLING:
-            print(f"the loss still fell by {left:.0%} in the last quarter of the steps: more --steps will show")
+        noise = float(specks(images).mean())
+        if asked.start == "noise" and noise > _NOISE:
+            print(f"{noise:.0%} of the pixels are still noise: more --steps make a picture of it")
         if self.film is not None:
             walk = [style.walk(asked.frames, blend, random_state=asked.seed) for style, blend in learnt]
             save_film(self._frames(self._stacked(walk), images[0]), self.film, rate=_RATE)
             print(f"{counted(asked.frames, 'frame')}: {self.film} ({time.perf_counter() - started:.1f} s)")
         return 0
 
-    def _variants(self, targets: list[Any], held: list[HeldBlend | None]) -> tuple[Picture, bool, float]:
-        """``(K, H, W, 3)``, whether Ctrl-C ended it early, and how far losses fell in the last quarter of the steps."""
+    def _variants(self, targets: list[Any], held: list[HeldBlend | None]) -> tuple[Picture, bool]:
+        """``(K, H, W, 3)``, and whether Ctrl-C ended it early."""
         from gaussmix._progress import progress_bar
 
         rendering, every = self.transfer(), self.asked.save_every
@@ -275,7 +276,7 @@ class _Request:
 
             options: dict[str, Any] = {"masks": self.masks, "blends": held, "seed": self.asked.seed}
             result = rendering.run(self.content, targets, **options, on_step=report)
-        return result.images, result.interrupted, result.still_falling
+        return result.images, result.interrupted
 
     def _frames(self, walk: list[Target], first: Picture) -> Iterator[Picture]:
         from gaussmix._progress import progress_bar

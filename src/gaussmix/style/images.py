@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy.ndimage import median_filter
 from torch import Tensor
 
 from gaussmix._files import whole_file
@@ -25,6 +26,7 @@ Picture = NDArray[np.uint8]
 MIN_SIDE = 32
 """Pixels: the deepest style layer halves a picture four times, and needs a few places to take a mean over."""
 FILM_FORMATS = (".gif", ".mp4")
+_STANDS_OUT = 48  # of 256
 _LEVELS = 257  # quantiles of a channel
 _GREY = 1e-3  # of the largest deviation of colours: directions with less have none
 _SHEET_CELL = 240  # pixels of the longer side on the contact sheet
@@ -95,6 +97,15 @@ def to_uint8(images: Tensor) -> Picture:
 def is_grey(picture: Picture) -> bool:
     """Whether the three channels of ``(H, W, 3)`` are the same."""
     return bool((picture == picture[..., :1]).all())
+
+
+def specks(pictures: Picture) -> NDArray[np.float64]:
+    """Return the share of pixels ``(K,)`` of ``(K, H, W, 3)`` that stand out, by 3/16 of the range in some channel.
+
+    From the median of the 3 x 3 around them: .01 to .07 in paintings and photographs, .8 in noise.
+    """
+    around = median_filter(pictures, size=(1, 3, 3, 1))
+    return (np.abs(pictures.astype(int) - around).max(-1) > _STANDS_OUT).mean((1, 2))
 
 
 def lightness(picture: Picture) -> Picture:

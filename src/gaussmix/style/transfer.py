@@ -6,7 +6,8 @@ T_k are the Gram matrices that variant k shall have: those of one picture (Gatys
 distribution of a style (E Sec. 3.2.2); for regions with styles of their own, those of each. The losses are in
 `gaussmix.style.objective`, the way down on the pixels in `gaussmix.style.descent`. It goes up a pyramid, its sizes
 sqrt 2 apart: large forms settle where a step is cheap. Every next size begins with the picture so far, enlarged, plus
-the detail that enlarging the content would lose.
+the detail that enlarging the content would lose. Where styles are blended, targets are moved on the way so that the
+pictures have the shares that were asked for (`gaussmix.style.blending`).
 """
 
 from __future__ import annotations
@@ -86,13 +87,6 @@ class TransferResult:
     losses: NDArray[np.float32]
     interrupted: bool
 
-    @property
-    def still_falling(self) -> float:
-        """The share of the loss that went in the last quarter of the steps at the full size, mean over variants."""
-        last = self.losses[:, -1]
-        before = self.losses[:, -1 - max(1, self.losses.shape[1] // 8)] if self.losses.shape[1] > 1 else last
-        return float(np.mean(1 - last / before))
-
 
 class StyleTransfer:
     """Renders a content picture in variants of a style.
@@ -112,7 +106,7 @@ class StyleTransfer:
     size : int
         Pixels of the longer side of the result.
     start : {"content", "noise"}
-        What to begin with; ``seed`` chooses noise for each variant.
+        What to begin with; ``seed`` chooses noise for each variant, whose pyramid begins at `MIN_SIDE`.
     colors : {"style", "content", "luminance"}
         Whose colours the result has: "content" takes only lightness from the picture that was made; "luminance" makes
         it in grey, for targets of grey pictures, and gives it the content's colours (Gatys et al. 2016b).
@@ -311,7 +305,8 @@ class StyleTransfer:
                 f"content of {width} x {height} pixels is {min(sizes[0])} pixels thin at size {self.size}; "
                 f"crop it, or ask for a size that leaves at least {MIN_SIDE}"
             )
-        while side >= PYRAMID_FROM and min(fit_size(height, width, side)) >= MIN_SIDE:
+        first = PYRAMID_FROM if self.start == "content" else MIN_SIDE  # noise comes to forms where it is coarse
+        while side >= first and min(fit_size(height, width, side)) >= MIN_SIDE:
             sizes.append(fit_size(height, width, side))
             side /= 2**0.5
         later = max(1, self.steps // 2)
