@@ -8,9 +8,9 @@ Times are CPU times of steps that take turns in one process, so ratios hold on a
 process of its own each, above what it held before its first step. The last lines: steps at 1024 pixels, in one piece
 and in tiles. Random weights serve as well as trained ones.
 
-With ``--optimizers FOLDER`` of starry_night.jpg and home.jpg, and $GAUSSMIX_VGG19, instead: the photograph in a draw from
-the painting's distribution, by each optimizer in as many steps. What is left of the style (as `Objective` has it, in
-single precision), how far the content moved, and how much of the picture is specks, beside that of the two originals.
+With ``--optimizers FOLDER`` of starry_night.jpg and home.jpg, and $GAUSSMIX_VGG19, instead: the photograph in a draw
+from the painting's distribution, by each optimizer in as many steps. What is left of the style (as `Objective` has it,
+in single precision), how far the content moved, and how much of the picture is specks, beside the originals' share.
 
     OMP_NUM_THREADS=1 python benchmarks/style.py [--size 128] [--rounds 15] [--large 1024]
     OMP_NUM_THREADS=1 python benchmarks/style.py --optimizers FOLDER [--sizes 128 256] [--steps 50] [--save FOLDER]
@@ -187,9 +187,8 @@ def optimizers(art: Path, sizes: list[int], steps: int, save: Path | None) -> No
             images = kind(network, size=size, steps=steps, optimizer=optimizer).run(content, target).images
             seconds = time.process_time() - started
             style, kept = left(network, images[0], content, target[0])
-            print(
-                f"{name:20}{seconds:8.1f} CPU s   style {style:.4f}   content {kept:.3f}   specks {specks(images)[0]:.4f}"
-            )
+            found = f"style {style:.4f}   content {kept:.3f}   specks {specks(images)[0]:.4f}"
+            print(f"{name:20}{seconds:8.1f} CPU s   {found}", flush=True)
             if save is not None:
                 save_images(images, save / f"{size}-{name}", digits=2)
 
