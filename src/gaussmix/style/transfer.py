@@ -42,7 +42,7 @@ Target = Mapping[str, Tensor]  # {style layer: Gram matrix (C, C), or (R, C, C) 
 Colors = Literal["style", "content", "luminance"]
 Plan = list[tuple[tuple[int, int], int]]  # heights and widths, and steps at each
 
-_CORRECTIONS = 2  # at each size of the pyramid: of the shares of a blend
+_LEAST_CORRECTED = 3  # steps at a size of the pyramid, at thirds of which the shares of a blend are put right
 PYRAMID_FROM = 128
 """Pixels of the longer side at which the pyramid begins."""
 MAX_PIXELS = 1 << 20
@@ -209,7 +209,6 @@ class StyleTransfer:
         work = len(targets) * self.work(content)
         height, width = plan[-1][0]
         at_once = max(1, self.max_pixels // (height * width))
-        begin = self._starts(scene, plan, seed)
 
         images, losses = [], np.full((len(targets), steps), np.nan, np.float32)
         done, interrupted = 0, False
@@ -219,7 +218,7 @@ class StyleTransfer:
             pixels = None
             try:
                 for step, (pixels, before) in enumerate(
-                    self._descend(scene, part, blends or (), plan, begin(variants))
+                    self._descend(scene, part, blends or (), plan, self._start(scene, plan, variants, seed))
                 ):
                     losses[variants.start : variants.stop, step] = before
                     done += pixels[:, 0].numel()
@@ -329,20 +328,15 @@ class StyleTransfer:
                     raise ValueError(f"target {k} at {layer} is {found}; give finite {shape}")
         return {layer: torch.stack([t[layer] for t in targets]).float().to(self.device) for layer in targets[0]}
 
-    def _starts(self, scene: Scene, plan: Plan, seed: int) -> Callable[[range], Tensor]:
+    def _start(self, scene: Scene, plan: Plan, variants: range, seed: int) -> Tensor:
         """What variants begin with, ``(K, 3, h, w)`` at the first size."""
         size = plan[0][0]
-        still = scene.content_at(*size)
-
-        def begin(variants: range) -> Tensor:
-            if self.start == "content":
-                return still.repeat(len(variants), 1, 1, 1)
-            generators = [step_generator(seed, variant, stream=0) for variant in variants]
-            channels = 1 if scene.grey else 3
-            noise = [torch.rand((channels, *size), generator=g).expand(3, -1, -1) for g in generators]
-            return torch.stack(noise).to(self.device)
-
-        return begin
+        if self.start == "content":
+            return scene.content_at(*size).repeat(len(variants), 1, 1, 1)
+        channels = 1 if scene.grey else 3
+        generators = [step_generator(seed, variant, stream=0) for variant in variants]
+        noise = [torch.rand((channels, *size), generator=g).expand(3, -1, -1) for g in generators]
+        return torch.stack(noise).to(self.device)
 
     def _descend(
         self,
@@ -366,7 +360,7 @@ class StyleTransfer:
                 if not left:
                     descent.settle()
                 yield pixels, losses
-                if blends and left in (0, steps // _CORRECTIONS) and steps > _CORRECTIONS:
+                if blends and left in (0, steps // 3, 2 * steps // 3) and steps >= _LEAST_CORRECTED:
                     targets = _corrected(targets, descent.objective.grams, blends)
                     descent.aim(targets)
 
