@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gaussmix.sheets import save_images
-from gaussmix.style.descent import Descent
+from gaussmix.style.descent import Descent, OptimizerName
 from gaussmix.style.expansion import GramExpansion
 from gaussmix.style.images import Picture, read_picture, resize, specks, to_tensor
 from gaussmix.style.objective import Objective
@@ -151,7 +152,7 @@ def main(size: int = 128, rounds: int = 15, large: int = 1024) -> None:
 class Mixed(StyleTransfer):
     """Adam at the pyramid's first size, L-BFGS at the others."""
 
-    def _begin(self, scene: Scene, targets: dict[str, Tensor], pixels: Tensor, optimizer: str) -> Descent:
+    def _begin(self, scene: Scene, targets: dict[str, Tensor], pixels: Tensor, optimizer: OptimizerName) -> Descent:
         large = max(pixels.shape[2:]) > 1.2 * 128
         return super()._begin(scene, targets, pixels, "lbfgs" if large else "adam")
 
@@ -161,7 +162,7 @@ def left(network: VGG19Features, picture: Picture, content: Picture, target: Tar
     still = to_tensor(resize(content, *picture.shape[:2])[None])
     losses = []
     for style, kept in ((1.0, 0.0), (0.0, 1.0)):
-        weights = {"style_weight": style, "content_weight": kept, "tv_weight": 0.0}
+        weights: dict[str, Any] = {"style_weight": style, "content_weight": kept, "tv_weight": 0.0}
         grams = {layer: gram[None] for layer, gram in target.items()}
         objective = Objective(network, still, grams, **weights, max_pixels=MAX_PIXELS)
         losses.append(float(objective(to_tensor(picture[None]))[0]))
@@ -176,11 +177,12 @@ def optimizers(art: Path, sizes: list[int], steps: int, save: Path | None) -> No
         originals = [float(specks(picture[None])[0]) for picture in (read_picture(art / "home.jpg", size), painting)]
         print(f"{size} px, {steps} steps; specks of photograph and painting {originals[0]:.3f}, {originals[1]:.3f}")
         target = GramExpansion().fit(painting, network, random_state=0).sample(1, random_state=1)
-        for name, kind, optimizer in (
+        kinds: tuple[tuple[str, type[StyleTransfer], OptimizerName], ...] = (
             ("Adam", StyleTransfer, "adam"),
             ("Adam, then L-BFGS", Mixed, "lbfgs"),
             ("L-BFGS", StyleTransfer, "lbfgs"),
-        ):
+        )
+        for name, kind, optimizer in kinds:
             if kind is Mixed and size < 2 * 128:
                 continue
             started = time.process_time()

@@ -169,7 +169,7 @@ def test_numbers_of_a_layer() -> None:
 
 
 def test_what_the_pages_say_of_the_recorded_numbers() -> None:
-    """The verdicts that were written by hand: Figure 12's default is better on all six, Figure 13's blends are not off."""
+    """The verdicts that were written by hand: Figure 12's default is best, Figure 13's blends are not off."""
 
     def recorded(figure: int) -> Any:
         return json.loads((RESULTS / f"expansion-fig{figure}.json").read_text())["ours"]

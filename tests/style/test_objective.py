@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from gaussmix.style.objective import Objective, make_tiles
 from gaussmix.style.vgg import STYLE_LAYERS, VGG19Features
 
 LAYERS = (*STYLE_LAYERS, "relu4_2")
-WEIGHTS = {"style_weight": 1.3, "content_weight": 0.4, "tv_weight": 0.2}
+WEIGHTS: dict[str, Any] = {"style_weight": 1.3, "content_weight": 0.4, "tv_weight": 0.2}
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,7 @@ def region_targets(network: VGG19Features, k: int) -> dict[str, Tensor]:
 
 def test_regions_have_matrices_of_their_own(network):
     x, wanted, masks = pictures(2, 3, 48, 64, seed=0), region_targets(network, 2), halves(48, 64)
-    only_style = {"style_weight": 1.3, "content_weight": 0.0, "tv_weight": 0.0}
+    only_style: dict[str, Any] = {"style_weight": 1.3, "content_weight": 0.0, "tv_weight": 0.0}
     losses, _ = Objective(network, x[:1], wanted, **only_style, max_pixels=10**6, masks=masks)(x)
     found = network(x)
     for k in range(2):

@@ -10,7 +10,7 @@ one crop's matrix plus noise. "pca", the default, draws scores on the principal 
 together as they do from crop to crop. What is drawn is then repaired: symmetric, no negative eigenvalues, the same
 trace (`gaussmix.style.grams.repair`).
 
-A draw spreads towards other styles, too, and a repair pulls towards the middle. So draws are moved, along the differences
+A draw spreads towards other styles, and a repair pulls towards the middle. So draws are moved, along the differences
 of the styles' means alone, to the shares that were asked for, and repaired again, in turns; for mixing "data" never.
 """
 

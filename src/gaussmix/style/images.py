@@ -40,7 +40,7 @@ def read_picture(path: str | os.PathLike[str], size: int | None = None) -> Pictu
     damaged or has a side under 32 pixels, OSError for one that cannot be opened.
     """
     pixels = read_layers(path)[0]
-    return pixels if size is None else resize(pixels, *fit_size(*pixels.shape[:2], size))
+    return pixels if size is None else resize(pixels, *fit_size(pixels.shape[0], pixels.shape[1], size))
 
 
 def read_layers(path: str | os.PathLike[str]) -> tuple[Picture, NDArray[np.uint8] | None]:

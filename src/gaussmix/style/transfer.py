@@ -42,7 +42,7 @@ Target = Mapping[str, Tensor]  # {style layer: Gram matrix (C, C), or (R, C, C) 
 Colors = Literal["style", "content", "luminance"]
 Plan = list[tuple[tuple[int, int], int]]  # heights and widths, and steps at each
 
-_LEAST_CORRECTED = 3  # steps at a size of the pyramid, at thirds of which the shares of a blend are put right
+_LEAST_CORRECTED = 3  # steps at a size of the pyramid, halfway and at whose end a blend's shares are put right
 PYRAMID_FROM = 128
 """Pixels of the longer side at which the pyramid begins."""
 MAX_PIXELS = 1 << 20
@@ -283,7 +283,7 @@ class StyleTransfer:
 
     def pixels(self, content: Picture) -> int:
         """Return the pixels of a result."""
-        height, width = fit_size(*content.shape[:2], self.size)
+        height, width = fit_size(content.shape[0], content.shape[1], self.size)
         return height * width
 
     def memory(self, content: Picture, count: int) -> int:
@@ -360,7 +360,7 @@ class StyleTransfer:
                 if not left:
                     descent.settle()
                 yield pixels, losses
-                if blends and left in (0, steps // 3, 2 * steps // 3) and steps >= _LEAST_CORRECTED:
+                if blends and left in (0, steps // 2) and steps >= _LEAST_CORRECTED:
                     targets = _corrected(targets, descent.objective.grams, blends)
                     descent.aim(targets)
 
@@ -377,7 +377,7 @@ class StyleTransfer:
 
     def _finish(self, pixels: Tensor, scene: Scene) -> Picture:
         """``(K, H, W, 3)`` of the full size."""
-        height, width = fit_size(*scene.content.shape[:2], self.size)
+        height, width = fit_size(scene.content.shape[0], scene.content.shape[1], self.size)
         images = to_uint8(enlarge(pixels, height, width))
         if self.colors != "style":
             colors = resize(scene.content, height, width)

@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
 
 from gaussmix._guard import reading
 from gaussmix.data.base import DataError
@@ -98,7 +99,7 @@ class _Convolution(torch.autograd.Function):
         y, weight = ctx.saved_tensors
         *outer, height, width = ctx.shape
         slope = torch.ops.aten.threshold_backward(grads[0], y, 0)
-        padded = torch.nn.grad.conv2d_input((*outer, height + 2, width + 2), weight, slope)
+        padded = conv2d_input((*outer, height + 2, width + 2), weight, slope)
         padded[..., 1, :] += padded[..., 0, :]
         padded[..., -2, :] += padded[..., -1, :]
         padded[..., 1] += padded[..., 0]
@@ -228,7 +229,8 @@ class VGG19Features(nn.Module):
     def in_half_precision(self) -> Self:
         """Return a copy that computes in bfloat16, and gives such features."""
         half = copy.copy(self)
-        half._modules = {"features": copy.deepcopy(self.features).to(torch.bfloat16, memory_format=torch.channels_last)}
+        features = copy.deepcopy(self.features).to(torch.bfloat16)
+        half._modules = {"features": features.to(memory_format=torch.channels_last)}
         return half
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
