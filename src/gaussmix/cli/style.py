@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional
 
+from gaussmix._guard import counted
 from gaussmix.cli._flags import Output, TorchCommand, check_at_least, check_suffix
 
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ class FitStyle(_StyleCommand):
         check_suffix(self.output, "style", ".safetensors")
         if not self.pictures:
             raise ValueError("no picture to learn from; name at least one")
-        from gaussmix.sheets import counted
         from gaussmix.style.expansion import GramExpansion
         from gaussmix.style.images import lightness, read_picture
 
@@ -195,7 +195,7 @@ class _Request:
         """Draw a small picture in the styles as they are on the whole, and say what the large ones will cost."""
         from PIL import Image
 
-        from gaussmix.sheets import counted, save_atomic
+        from gaussmix.sheets import save_atomic
         from gaussmix.style.regions import learning_work, rough_target
 
         asked, started, times = self.asked, time.perf_counter(), []
@@ -230,7 +230,7 @@ class _Request:
 
     def render(self) -> int:
         """Draw the variants, the sheet and the film; the exit status."""
-        from gaussmix.sheets import counted, save_atomic
+        from gaussmix.sheets import save_atomic
         from gaussmix.style.images import save_film, specks, variants_sheet
         from gaussmix.style.regions import learn
 

@@ -230,7 +230,7 @@ class VGG19Features(nn.Module):
         """Return a copy that computes in bfloat16, and gives such features."""
         half = copy.copy(self)
         features = copy.deepcopy(self.features).to(torch.bfloat16)
-        half._modules = {"features": features.to(memory_format=torch.channels_last)}
+        half._modules = {"features": features.to(memory_format=torch.channels_last)}  # pyright: ignore[reportCallIssue]
         return half
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
