@@ -5,10 +5,15 @@
     default  `StyleTransfer` as it comes: where the processor has it, the network in bfloat16
 
 Times are CPU times of steps that take turns in one process, so ratios hold on a busy machine. Peak memory is that of a
-process of its own each, above what it held before its first step. The last lines: a whole picture of 128 pixels, and
-steps at 1024 pixels, in one piece and in tiles. Random weights serve as well as trained ones.
+process of its own each, above what it held before its first step. The last lines: steps at 1024 pixels, in one piece
+and in tiles. Random weights serve as well as trained ones.
+
+With ``--optimizers FOLDER`` of starry_night.jpg and home.jpg, and $GAUSSMIX_VGG19, instead: the photograph in a draw
+from the painting's distribution, by each optimizer in as many steps. What is left of the style (as `Objective` has it,
+in single precision), how far the content moved, and how much of the picture is specks, beside the originals' share.
 
     OMP_NUM_THREADS=1 python benchmarks/style.py [--size 128] [--rounds 15] [--large 1024]
+    OMP_NUM_THREADS=1 python benchmarks/style.py --optimizers FOLDER [--sizes 128 256] [--steps 50] [--save FOLDER]
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,12 +33,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaussmix.style.images import to_tensor
-from gaussmix.style.transfer import MAX_PIXELS, StyleTransfer
+from gaussmix.sheets import save_images
+from gaussmix.style.descent import Descent, OptimizerName
+from gaussmix.style.expansion import GramExpansion
+from gaussmix.style.images import Picture, read_picture, resize, specks, to_tensor
+from gaussmix.style.objective import Objective
+from gaussmix.style.scene import Scene
+from gaussmix.style.transfer import MAX_PIXELS, StyleTransfer, Target
 from gaussmix.style.vgg import CONTENT_LAYERS, STYLE_LAYERS, VGG19Features, gram_matrix
 
 MEMORY_STEPS, MEMORY_SIZE = 4, 384  # smaller pictures drown in what the allocator keeps
-PICTURE_STEPS = 200
 LOOPS = ("plain", "single", "default")
 
 
@@ -74,7 +84,8 @@ def our_loop(
     network: VGG19Features, size: int, target: dict[str, Tensor], *, half: bool | None, max_pixels: int = MAX_PIXELS
 ) -> Callable[[], object]:
     transfer = StyleTransfer(network, size=size, half_precision=half, max_pixels=max_pixels)
-    return transfer._begin(noise(size), target, to_tensor(noise(size)[None])).step
+    scene = Scene.of(noise(size), None, False, transfer.device)
+    return transfer._begin(scene, target, to_tensor(noise(size)[None]), "adam").step
 
 
 def loop(name: str, network: VGG19Features, size: int, max_pixels: int = MAX_PIXELS) -> Callable[[], object]:
@@ -132,14 +143,56 @@ def main(size: int = 128, rounds: int = 15, large: int = 1024) -> None:
             f"{name:10}{np.median(times[name]):13.3f}   {ratios:24}{held[name]:6.0f}{held[name] / held['plain']:9.3f}"
         )
 
-    started = time.process_time()
-    transfer = StyleTransfer(network, size=size, steps=PICTURE_STEPS)
-    transfer.run(noise(size), [{layer: gram[0] for layer, gram in style_of(network).items()}])
-    print(f"a picture of {size} px, {PICTURE_STEPS} steps: {time.process_time() - started:.1f} CPU s")
     for what, max_pixels in (("in one piece", large * large), ("in tiles", large * large // 4)):
         for name in ("single", "default"):
             mb, seconds = memory(name, large, max_pixels)
             print(f"{large} px {what}, {name}: {mb:.0f} MB above the start, {seconds:.1f} CPU s a step")
+
+
+class Mixed(StyleTransfer):
+    """Adam at the pyramid's first size, L-BFGS at the others."""
+
+    def _begin(self, scene: Scene, targets: dict[str, Tensor], pixels: Tensor, optimizer: OptimizerName) -> Descent:
+        large = max(pixels.shape[2:]) > 1.2 * 128
+        return super()._begin(scene, targets, pixels, "lbfgs" if large else "adam")
+
+
+def left(network: VGG19Features, picture: Picture, content: Picture, target: Target) -> tuple[float, float]:
+    """Style and content losses of a picture ``(H, W, 3)``."""
+    still = to_tensor(resize(content, *picture.shape[:2])[None])
+    losses = []
+    for style, kept in ((1.0, 0.0), (0.0, 1.0)):
+        weights: dict[str, Any] = {"style_weight": style, "content_weight": kept, "tv_weight": 0.0}
+        grams = {layer: gram[None] for layer, gram in target.items()}
+        objective = Objective(network, still, grams, **weights, max_pixels=MAX_PIXELS)
+        losses.append(float(objective(to_tensor(picture[None]))[0]))
+    return losses[0], losses[1]
+
+
+def optimizers(art: Path, sizes: list[int], steps: int, save: Path | None) -> None:
+    network = VGG19Features.load()
+    content = read_picture(art / "home.jpg")
+    for size in sizes:
+        painting = read_picture(art / "starry_night.jpg", size)
+        originals = [float(specks(picture[None])[0]) for picture in (read_picture(art / "home.jpg", size), painting)]
+        print(f"{size} px, {steps} steps; specks of photograph and painting {originals[0]:.3f}, {originals[1]:.3f}")
+        target = GramExpansion().fit(painting, network, random_state=0).sample(1, random_state=1)
+        kinds: tuple[tuple[str, type[StyleTransfer], OptimizerName], ...] = (
+            ("Adam", StyleTransfer, "adam"),
+            ("Adam, then L-BFGS", Mixed, "lbfgs"),
+            ("L-BFGS", StyleTransfer, "lbfgs"),
+        )
+        for name, kind, optimizer in kinds:
+            if kind is Mixed and size < 2 * 128:
+                continue
+            started = time.process_time()
+            images = kind(network, size=size, steps=steps, optimizer=optimizer).run(content, target).images
+            seconds = time.process_time() - started
+            style, kept = left(network, images[0], content, target[0])
+            found = f"style {style:.4f}   content {kept:.3f}   specks {specks(images)[0]:.4f}"
+            print(f"{name:20}{seconds:8.1f} CPU s   {found}", flush=True)
+            if save is not None:
+                save_images(images, save / f"{size}-{name}", digits=2)
 
 
 if __name__ == "__main__":
@@ -147,11 +200,17 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--large", type=int, default=1024)
+    parser.add_argument("--optimizers", type=Path, metavar="FOLDER")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--save", type=Path, metavar="FOLDER")
     parser.add_argument("--child", choices=LOOPS, help=argparse.SUPPRESS)
     parser.add_argument("--max-pixels", type=int, default=MAX_PIXELS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.child:
         child(given.child, given.size, given.max_pixels)
+    elif given.optimizers:
+        optimizers(given.optimizers, given.sizes, given.steps, given.save)
     else:
         main(given.size, given.rounds, given.large)

@@ -104,12 +104,13 @@ class StyleStudy:
         """``(n, E)`` of matrices ``{layer: (n, C, C)}``."""
         return self.expansion.layout.rows({layer: np.asarray(gram) for layer, gram in grams.items()})
 
-    def render(self, targets: Sequence[Target]) -> Picture:
-        """``(K, H, W, 3)``, a picture for each target."""
+    def render(self, targets: Sequence[Target], blend: Mapping[str, float] | None = None) -> Picture:
+        """``(K, H, W, 3)``, a picture for each target, kept at the shares of a ``blend``, if there is one."""
+        held = None if blend is None else [self.expansion.held(blend)]
         transfer = StyleTransfer(self.features, size=self.config.size, steps=self.config.steps)
         pictures = []
         for target in targets:
-            pictures.append(transfer.run(self.content, [target], seed=self.config.seed).images)
+            pictures.append(transfer.run(self.content, [target], blends=held, seed=self.config.seed).images)
             self._one_more()
         return np.concatenate(pictures)
 
@@ -123,9 +124,11 @@ class StyleStudy:
         """Of two pictures made to fit the means: between them lie pictures, whatever the content adds."""
         return self.rows(picture_grams(self.render(self.expansion.targets(self._means)), self.features))
 
-    def made_of(self, targets: Sequence[Target]) -> tuple[Picture, dict[str, float]]:
+    def made_of(
+        self, targets: Sequence[Target], blend: Mapping[str, float] | None = None
+    ) -> tuple[Picture, dict[str, float]]:
         """Pictures of targets, the style loss that they leave, and how they differ."""
-        pictures = self.render(targets)
+        pictures = self.render(targets, blend)
         loss = float(style_losses(picture_grams(pictures, self.features), targets).mean())
         return pictures, {"loss": loss, "variety": variety(pictures, self.features)}
 
@@ -135,9 +138,14 @@ class StyleStudy:
         return float(realised_blend(rows, self._means, self.expansion.layout)[:, 1].mean())
 
     def share_seen(self, pictures: Picture) -> float:
-        """The mean share of style 2 in pictures ``(K, H, W, 3)``."""
+        """The mean share of style 2 in pictures ``(K, H, W, 3)``, between two pictures made of the styles' means."""
         rows = self.rows(picture_grams(pictures, self.features))
         return float(realised_blend(rows, self._ends, self.expansion.layout)[:, 1].mean())
+
+    def share_of(self, pictures: Picture) -> float:
+        """The mean share of style 2 in the matrices of pictures ``(K, H, W, 3)``, between the styles' means."""
+        rows = self.rows(picture_grams(pictures, self.features))
+        return float(realised_blend(rows, self._means, self.expansion.layout)[:, 1].mean())
 
 
 def _read(art: str) -> tuple[Picture, dict[str, Picture]]:

@@ -440,7 +440,7 @@ def _use_novelty(folder: Path) -> None:
 @register(
     "style",
     "s.safetensors",
-    f"{_TENSORS} gaussmix.style.expansion:GramExpansion gaussmix.style.expansion:load_styles",
+    f"{_TENSORS} gaussmix.style.expansion:GramExpansion gaussmix.style.regions:read_sources",
     read=lambda folder: _use_style(folder),
 )
 def _style(folder: Path) -> None:
@@ -489,7 +489,8 @@ def _decode_all(folder: Path) -> None:
 @register(
     "picture of a style",
     " ".join(_PICTURES),
-    "gaussmix.style.images:read_picture gaussmix.cli.style:FitStyle gaussmix.cli.style:RenderPicture",
+    "gaussmix.style.images:read_layers gaussmix.style.regions:read_sources gaussmix.style.regions:read_mask "
+    "gaussmix.cli.style:FitStyle",
     read=lambda f: _look_at(f),
 )
 def _style_pictures(folder: Path) -> None:
@@ -666,6 +667,29 @@ def _vgg_safetensors(folder: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(_vgg_weights(), folder / "v.safetensors")
+
+
+@register(
+    "VGG19, .tar.gz",
+    "v.tar.gz",
+    "gaussmix.style.vgg:_read gaussmix.style.vgg:_unpacked",
+    read=lambda f: _use_vgg(f, "v.tar.gz"),
+)
+def _vgg_archive(folder: Path) -> None:
+    import io
+    import tarfile
+
+    import torch
+
+    weights, packed = _vgg_weights(), io.BytesIO()
+    numbered = {f"{3 * n + 2}": f"features.{i}" for n, i in enumerate((0, 2, 5))}
+    found = {f"{new}.{part}": weights[f"{old}.{part}"] for new, old in numbered.items() for part in ("weight", "bias")}
+    torch.save({"0.weight": torch.eye(3)[..., None, None], "0.bias": torch.zeros(3), **found}, packed)
+    member = tarfile.TarInfo("models/vgg_normalized.pth")
+    member.size = packed.tell()
+    packed.seek(0)
+    with tarfile.open(folder / "v.tar.gz", "w:gz") as archive:
+        archive.addfile(member, packed)
 
 
 def _vgg_weights() -> dict[str, Any]:

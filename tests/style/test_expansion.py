@@ -171,6 +171,64 @@ def test_a_blend_is_the_convex_combination_of_the_same_draws() -> None:
         np.testing.assert_allclose(expansion.sample_rows(2, {"one": 1, "two": 4}, 7), both, rtol=1e-5)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("coupling", ["pca", "crop", "entry"])
+def test_draws_of_a_blend_have_the_shares_that_were_asked_for(share, coupling) -> None:
+    expansion = GramExpansion(coupling).fit_grams({"one": grams(12), "two": grams(9, 1, 2.0)})
+    blend = {"one": 1 - share, "two": share}
+    plane = expansion.plane
+    placed = expansion.layout.rows(stacked(expansion.sample(20, blend, 3)))
+    as_drawn = expansion.layout.rows(stacked(expansion.targets(expansion.sample_rows(20, blend, 3), blend)))
+    off, before = (np.abs(plane.shares(rows)[:, 1] - share) for rows in (placed, as_drawn))
+    assert off.mean() < 0.05
+    assert before.mean() > 2 * off.mean()
+
+
+def stacked(targets: list[dict[str, torch.Tensor]]) -> dict[str, np.ndarray]:
+    return {layer: np.stack([target[layer].numpy() for target in targets]) for layer in targets[0]}
+
+
+def test_shares_are_least_squares_on_the_means() -> None:
+    expansion = GramExpansion().fit_grams({"a": grams(8), "b": grams(8, 1), "c": grams(8, 2)})
+    plane, rows = expansion.plane, LAYOUT.rows(grams(5, 7))
+    scale = LAYOUT.scale(plane.means.mean(0))
+    for row, found in zip(rows, plane.shares(rows), strict=True):
+        tied = np.column_stack([plane.means * scale, np.full((3, 1), 1e4)]).T  # a heavy row that ties the sum to 1
+        expected = np.linalg.lstsq(tied, np.append(row * scale, 1e4), rcond=None)[0]
+        np.testing.assert_allclose(found, expected, atol=2e-3)
+        asked = np.array([0.2, 0.5, 0.3])
+        moved = plane.place(row, asked)
+        np.testing.assert_allclose(plane.shares(moved[None])[0], asked, atol=1e-4)
+
+
+def test_a_single_style_has_nothing_to_hold() -> None:
+    expansion = GramExpansion().fit_grams({"one": grams(12)})
+    assert expansion.held() is None
+    two = GramExpansion().fit_grams({"one": grams(12), "two": grams(9, 1)}).held({"two": 1.0})
+    assert two is not None
+    np.testing.assert_array_equal(two.asked, [0.0, 1.0])
+
+
+def test_what_pictures_lack_of_their_shares() -> None:
+    expansion = GramExpansion().fit_grams({"one": grams(12), "two": grams(9, 1, 2.0)})
+    held = expansion.held({"one": 0.7, "two": 0.3})
+    assert held is not None
+    found = {layer: torch.tensor(gram, dtype=torch.float32) for layer, gram in grams(3, 4).items()}
+    moved = {layer: found[layer] + more for layer, more in held.lacking(found).items()}
+    rows = LAYOUT.rows({layer: gram.numpy() for layer, gram in moved.items()})
+    np.testing.assert_allclose(held.plane.shares(rows), [[0.7, 0.3]] * 3, atol=1e-4)
+
+
+def test_grey_pictures_are_remembered(tmp_path: Path) -> None:
+    features = VGG19Features.random(layers=STYLE_LAYERS, width=1)
+    grey = np.repeat(blobs()[..., :1], 3, 2)
+    for picture, known in ((grey, True), (blobs(), False)):
+        expansion = GramExpansion().fit({"a": picture}, features, crops=3, random_state=0)
+        assert expansion.grey == known
+        expansion.save(tmp_path / "s.safetensors")
+        assert GramExpansion.load(tmp_path / "s.safetensors").grey == known
+
+
 def test_mixed_data_are_picked_by_share() -> None:
     """The paper's way: an entry is of style two as often as its share says."""
     low, high = ({layer: g * 0.01 + level for layer, g in grams(20, 3).items()} for level in (1.0, 5.0))

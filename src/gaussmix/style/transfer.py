@@ -3,11 +3,11 @@
     x_k = argmin_x  style_weight style(x, T_k) + content_weight content(x) + tv_weight variation(x),   x in [0, 1]
 
 T_k are the Gram matrices that variant k shall have: those of one picture (Gatys et al. 2016), or a draw from the
-distribution of a style (E Sec. 3.2.2). The losses are in `gaussmix.style.objective`; Adam, or for one picture at a time
-L-BFGS, goes down on the pixels, which are clamped to [0, 1] after each step. The way goes up a pyramid, its sizes
+distribution of a style (E Sec. 3.2.2); for regions with styles of their own, those of each. The losses are in
+`gaussmix.style.objective`, the way down on the pixels in `gaussmix.style.descent`. It goes up a pyramid, its sizes
 sqrt 2 apart: large forms settle where a step is cheap. Every next size begins with the picture so far, enlarged, plus
-the detail that enlarging the content would lose; without detail Adam's first steps, which are equally large in all
-pixels, leave blotches.
+the detail that enlarging the content would lose. Where styles are blended, targets are moved on the way so that the
+pictures have the shares that were asked for (`gaussmix.style.blending`).
 """
 
 from __future__ import annotations
@@ -18,63 +18,39 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaussmix.style.images import MIN_SIDE, Picture, fit_size, resize, to_tensor, to_uint8, with_colors_of
+from gaussmix.style.blending import HeldBlend
+from gaussmix.style.descent import Descent, OptimizerName
+from gaussmix.style.images import (
+    MIN_SIDE,
+    Picture,
+    fit_size,
+    resize,
+    to_tensor,
+    to_uint8,
+    with_colors_of,
+)
 from gaussmix.style.objective import Objective
+from gaussmix.style.scene import Masks, Scene, enlarge
 from gaussmix.style.vgg import CONTENT_LAYERS, VGG19Features
 from gaussmix.training.device import has_fast_bfloat16
 from gaussmix.training.schedule import step_generator
 
-OptimizerName = Literal["adam", "lbfgs"]
-Target = Mapping[str, Tensor]  # {style layer: Gram matrix (C, C)}
+Target = Mapping[str, Tensor]  # {style layer: Gram matrix (C, C), or (R, C, C) of each region}
+Colors = Literal["style", "content", "luminance"]
 Plan = list[tuple[tuple[int, int], int]]  # heights and widths, and steps at each
 
+_LEAST_CORRECTED = 3  # steps at a size of the pyramid, halfway and at whose end a blend's shares are put right
 PYRAMID_FROM = 128
 """Pixels of the longer side at which the pyramid begins."""
 MAX_PIXELS = 1 << 20
 """In one pass through the network, by default."""
-_BETAS = (0.9, 0.99)
-_LBFGS_HISTORY = 20
-
-
-class Descent:
-    """Moves ``pixels`` ``(K, 3, H, W)`` in place, downhill on an objective; K is 1 for "lbfgs"."""
-
-    def __init__(self, pixels: Tensor, objective: Objective, optimizer: OptimizerName, learning_rate: float):
-        self.pixels, self.objective = pixels, objective
-        self.losses = pixels.new_zeros(len(pixels))
-        if optimizer == "adam":
-            self.optimizer = torch.optim.Adam([pixels], lr=learning_rate, betas=_BETAS)
-        else:
-            assert len(pixels) == 1  # its line of search is one for all that it moves
-            self.optimizer = torch.optim.LBFGS([pixels], max_iter=1, history_size=_LBFGS_HISTORY)
-
-    def step(self) -> NDArray[np.float32]:
-        """Make one step and return the losses before it, ``(K,)``. Raises ValueError where they are not finite."""
-        self.optimizer.step(self._evaluate)
-        self.pixels.clamp_(0, 1)
-        losses = self.losses.float().cpu().numpy()
-        if not np.isfinite(losses).all():
-            raise ValueError(f"the descent diverged, losses {losses}; use adam, or a lower learning_rate")
-        return losses
-
-    def _evaluate(self) -> float:
-        self.losses, gradient = self.objective(self.pixels)
-        # The floors of both optimizers are absolute (Adam's eps, the tolerances of L-BFGS), and the slope by one pixel
-        # fades as pixels become more: take the loss per pixel instead of per picture.
-        scale = self.pixels.shape[2] * self.pixels.shape[3]
-        self.pixels.grad = (gradient * scale).contiguous()
-        return float(self.losses.sum()) * scale
-
-
-def enlarge(pixels: Tensor, height: int, width: int) -> Tensor:
-    """A copy of pictures ``(K, 3, h, w)`` as ``(K, 3, height, width)``, values still in [0, 1]."""
-    if pixels.shape[2:] == (height, width):
-        return pixels.clone()
-    return F.interpolate(pixels, size=(height, width), mode="bicubic", antialias=True).clamp_(0, 1)
+BYTES = {False: 2600, True: 1600}
+"""That a pixel takes in a pass, in single precision and, True, in half."""
+_PROCESS = 400_000_000
+_HELD = 350  # bytes of a pixel in L-BFGS's history
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +95,8 @@ class StyleTransfer:
     ----------
     features : VGG19Features
         The network, on the device to compute on.
-    optimizer : {"adam", "lbfgs"}
-        L-BFGS takes one variant at a time and gets to a lower loss.
+    optimizer : {"lbfgs", "adam"}
+        L-BFGS gets to a lower loss in the same time, and to cleaner pictures.
     steps : int
         At the pyramid's first size; at each further one half as many.
     learning_rate : float
@@ -130,12 +106,13 @@ class StyleTransfer:
     size : int
         Pixels of the longer side of the result.
     start : {"content", "noise"}
-        What to begin with; ``seed`` chooses noise for each variant.
-    original_colors : bool
-        Keep the colours of the content and take only lightness from the result.
+        What to begin with; ``seed`` chooses noise for each variant, whose pyramid begins at `MIN_SIDE`.
+    colors : {"style", "content", "luminance"}
+        Whose colours the result has: "content" takes only lightness from the picture that was made; "luminance" makes
+        it in grey, for targets of grey pictures, and gives it the content's colours (Gatys et al. 2016b).
     max_pixels : int
-        Most pixels in one pass through the network, at about 3 kB each in single precision: as many variants at once
-        as this holds, and a larger picture in tiles.
+        Most pixels in one pass through the network, at `BYTES` each: as many variants at once as this holds, and a
+        larger picture in tiles.
     half_precision : bool, optional
         Compute the network in bfloat16; if not given, where that saves time.
 
@@ -149,15 +126,15 @@ class StyleTransfer:
         self,
         features: VGG19Features,
         *,
-        optimizer: OptimizerName = "adam",
-        steps: int = 200,
+        optimizer: OptimizerName = "lbfgs",
+        steps: int = 50,
         learning_rate: float = 0.03,
         style_weight: float = 1.0,
         content_weight: float = 0.1,
         tv_weight: float = 0.5,
         size: int = 512,
         start: Literal["content", "noise"] = "content",
-        original_colors: bool = False,
+        colors: Colors = "style",
         max_pixels: int = MAX_PIXELS,
         half_precision: bool | None = None,
     ):
@@ -169,10 +146,11 @@ class StyleTransfer:
             raise ValueError("style_weight and content_weight are both 0; nothing is left to draw")
         if content_weight and not set(CONTENT_LAYERS) <= set(features.layers):
             raise ValueError(f"the network gives {features.layers}; the content needs {CONTENT_LAYERS}, too")
-        if optimizer not in ("adam", "lbfgs"):
-            raise ValueError(f"optimizer is {optimizer!r}; choose adam or lbfgs")
-        if start not in ("content", "noise"):
-            raise ValueError(f"start is {start!r}; choose content or noise")
+        choices = {"optimizer": (optimizer, "lbfgs adam"), "start": (start, "content noise")}
+        choices["colors"] = colors, "style content luminance"
+        for name, (value, allowed) in choices.items():
+            if value not in allowed.split():
+                raise ValueError(f"{name} is {value!r}; choose {' or '.join(allowed.split())}")
         for name, value, least in (("steps", steps, 1), ("size", size, MIN_SIDE)):
             if value < least:
                 raise ValueError(f"{name} is {value}; it must be at least {least}")
@@ -181,15 +159,20 @@ class StyleTransfer:
         self.features, self.weights = features, weights
         self.optimizer: OptimizerName = optimizer
         self.steps, self.learning_rate, self.size, self.start = steps, learning_rate, size, start
-        self.original_colors, self.max_pixels = original_colors, max_pixels
+        self.colors: Colors = colors
+        self.max_pixels = max_pixels
         self.device = features.mean.device
-        self.half_precision = has_fast_bfloat16(self.device) if half_precision is None else half_precision
+        half = has_fast_bfloat16(self.device) if half_precision is None else half_precision
+        self._half = half
+        self._network = features.in_half_precision() if half else features
 
     def run(
         self,
         content: Picture,
         targets: Sequence[Target],
         *,
+        masks: Masks | None = None,
+        blends: Sequence[HeldBlend | None] | None = None,
         seed: int = 0,
         on_step: Callable[[TransferStep], None] | None = None,
     ) -> TransferResult:
@@ -203,7 +186,12 @@ class StyleTransfer:
         content : ndarray of uint8
             ``(H, W, 3)``, of any size.
         targets : sequence of mapping of str to Tensor
-            T_k, ``{style layer: (C, C)}``, one mapping a variant, of E Eq. 11 divided by ``h w``.
+            T_k, ``{style layer: (C, C)}``, one mapping a variant, of E Eq. 11 divided by ``h w``; with masks
+            ``(R, C, C)``, of each region.
+        masks : ndarray of uint8, optional
+            Regions ``(R, H, W)``, 255 where a region's style is wanted; where all are 0 the content stays.
+        blends : sequence of HeldBlend or None, optional
+            Of each region, from `GramExpansion.held`: pictures get just these shares of the styles.
         seed : int
             Variant k that starts from noise takes it from ``(seed, k)``.
         on_step : callable, optional
@@ -212,14 +200,15 @@ class StyleTransfer:
         Raises
         ------
         ValueError
-            For a picture of another type or too slender, and for targets that do not fit the network.
+            For a picture of another type or too slender, for targets that do not fit the network, and for masks that
+            do not fit content and targets.
         """
-        plan = self._plan(content)
-        stacked = self._stack(targets)
+        plan, scene = self._plan(content), Scene.of(content, masks, self.colors == "luminance", self.device)
+        stacked = self._stack(targets, masks)
         steps = sum(n for _, n in plan)
         work = len(targets) * self.work(content)
         height, width = plan[-1][0]
-        at_once = 1 if self.optimizer == "lbfgs" else max(1, self.max_pixels // (height * width))
+        at_once = max(1, self.max_pixels // (height * width))
 
         images, losses = [], np.full((len(targets), steps), np.nan, np.float32)
         done, interrupted = 0, False
@@ -228,7 +217,9 @@ class StyleTransfer:
             part = {layer: target[variants.start : variants.stop] for layer, target in stacked.items()}
             pixels = None
             try:
-                for step, (pixels, before) in enumerate(self._descend(content, part, plan, variants, seed)):
+                for step, (pixels, before) in enumerate(
+                    self._descend(scene, part, blends or (), plan, self._start(scene, plan, variants, seed))
+                ):
                     losses[variants.start : variants.stop, step] = before
                     done += pixels[:, 0].numel()
                     if on_step is not None:
@@ -238,16 +229,25 @@ class StyleTransfer:
                     raise
                 interrupted = True
             if pixels is not None:
-                images.append(self._finish(pixels, content))
+                images.append(self._finish(pixels, scene))
             if interrupted:
                 break
         drawn = np.concatenate(images)
         return TransferResult(drawn, losses[: len(drawn)], interrupted)
 
     def follow(
-        self, content: Picture, targets: Sequence[Target], first: Picture, *, steps: int, lead: int = 0
+        self,
+        content: Picture,
+        targets: Sequence[Target],
+        first: Picture,
+        *,
+        masks: Masks | None = None,
+        steps: int,
+        lead: int = 0,
     ) -> Iterator[Picture]:
         """Render a film: a picture ``(H, W, 3)`` for each of several targets, each begun with the one before.
+
+        It goes by Adam, whose memory does not mind that targets move.
 
         Parameters
         ----------
@@ -257,6 +257,8 @@ class StyleTransfer:
             A path, such as `GramExpansion.walk` takes.
         first : ndarray of uint8
             ``(H, W, 3)`` of this size, a result of `run`, to begin with.
+        masks : ndarray of uint8, optional
+            As for `run`.
         steps : int
             For each picture; the optimizer's memory lasts from one to the next, so that nothing jumps.
         lead : int
@@ -264,20 +266,32 @@ class StyleTransfer:
         """
         before = targets[max(0, len(targets) - lead) :]
         path = [*before, *targets]
-        stacked = self._stack(path)
+        stacked, scene = self._stack(path, masks), Scene.of(content, masks, self.colors == "luminance", self.device)
         parts = [{layer: target[k : k + 1] for layer, target in stacked.items()} for k in range(len(path))]
         pixels = to_tensor(first[None], self.device)
-        descent = self._begin(content, parts[0], pixels)
+        descent = self._begin(scene, parts[0], pixels, "adam")
         for k, part in enumerate(parts):
             descent.objective.aim(part)
             for _ in range(steps):
                 descent.step()
             if k >= len(before):
-                yield self._finish(pixels, content)[0]
+                yield self._finish(pixels, scene)[0]
 
     def work(self, content: Picture) -> int:
         """Return the pixels times steps of one variant in `run`."""
         return sum(height * width * steps for (height, width), steps in self._plan(content))
+
+    def pixels(self, content: Picture) -> int:
+        """Return the pixels of a result."""
+        height, width = fit_size(content.shape[0], content.shape[1], self.size)
+        return height * width
+
+    def memory(self, content: Picture, count: int) -> int:
+        """Return the bytes that `run` takes for so many variants, what Python and the network take included."""
+        pixels = self.pixels(content)
+        at_once = min(count, max(1, self.max_pixels // pixels))
+        held = at_once * pixels * (_HELD if self.optimizer == "lbfgs" else _HELD // 4)
+        return _PROCESS + held + min(at_once * pixels, self.max_pixels) * BYTES[self._half]
 
     def _plan(self, content: Picture) -> Plan:
         """Heights and widths of the pyramid, the smallest first, and how many steps to make at each."""
@@ -290,14 +304,16 @@ class StyleTransfer:
                 f"content of {width} x {height} pixels is {min(sizes[0])} pixels thin at size {self.size}; "
                 f"crop it, or ask for a size that leaves at least {MIN_SIDE}"
             )
-        while side >= PYRAMID_FROM and min(fit_size(height, width, side)) >= MIN_SIDE:
+        first = PYRAMID_FROM if self.start == "content" else MIN_SIDE  # noise comes to forms where it is coarse
+        while side >= first and min(fit_size(height, width, side)) >= MIN_SIDE:
             sizes.append(fit_size(height, width, side))
             side /= 2**0.5
         later = max(1, self.steps // 2)
         return [(size, later if level else self.steps) for level, size in enumerate(reversed(sizes))]
 
-    def _stack(self, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """``{layer: (K, C, C)}`` on the device."""
+    def _stack(self, targets: Sequence[Target], masks: Masks | None) -> dict[str, Tensor]:
+        """``{layer: (K, C, C) or (K, R, C, C)}`` on the device."""
+        regions = () if masks is None else (len(masks),)
         if not targets:
             raise ValueError("there are no targets; give the Gram matrices of at least one variant")
         layers = set(targets[0])
@@ -306,46 +322,76 @@ class StyleTransfer:
                 allowed = f"some of {self.features.layers}, for all variants the same"
                 raise ValueError(f"target {k} has the layers {list(target)}; give {allowed}")
             for layer, gram in target.items():
-                channels = self.features.channels[layer]
-                if gram.shape != (channels, channels) or not bool(gram.isfinite().all()):
+                shape = (*regions, self.features.channels[layer], self.features.channels[layer])
+                if gram.shape != shape or not bool(gram.isfinite().all()):
                     found = f"{tuple(gram.shape)}, {int(gram.isfinite().sum())} values finite"
-                    raise ValueError(f"target {k} at {layer} is {found}; give finite ({channels}, {channels})")
+                    raise ValueError(f"target {k} at {layer} is {found}; give finite {shape}")
         return {layer: torch.stack([t[layer] for t in targets]).float().to(self.device) for layer in targets[0]}
 
-    def _descend(
-        self, content: Picture, targets: dict[str, Tensor], plan: Plan, variants: range, seed: int
-    ) -> Iterator[tuple[Tensor, NDArray[np.float32]]]:
-        """Up the pyramid: the pictures after each step, and their losses before it."""
+    def _start(self, scene: Scene, plan: Plan, variants: range, seed: int) -> Tensor:
+        """What variants begin with, ``(K, 3, h, w)`` at the first size."""
         size = plan[0][0]
         if self.start == "content":
-            pixels = to_tensor(resize(content, *size)[None], self.device).repeat(len(variants), 1, 1, 1)
-        else:
-            generators = [step_generator(seed, variant, stream=0) for variant in variants]
-            pixels = torch.stack([torch.rand((3, *size), generator=g) for g in generators]).to(self.device)
+            return scene.content_at(*size).repeat(len(variants), 1, 1, 1)
+        channels = 1 if scene.grey else 3
+        generators = [step_generator(seed, variant, stream=0) for variant in variants]
+        noise = [torch.rand((channels, *size), generator=g).expand(3, -1, -1) for g in generators]
+        return torch.stack(noise).to(self.device)
+
+    def _descend(
+        self,
+        scene: Scene,
+        targets: dict[str, Tensor],
+        blends: Sequence[HeldBlend | None],
+        plan: Plan,
+        pixels: Tensor,
+    ) -> Iterator[tuple[Tensor, NDArray[np.float32]]]:
+        """Up the pyramid: the pictures after each step, and their losses before it."""
         smaller = None
         for (height, width), steps in plan:
-            larger = to_tensor(resize(content, height, width)[None], self.device)
+            larger = scene.content_at(height, width)
             pixels = enlarge(pixels, height, width)
             if smaller is not None:
                 pixels = (pixels + larger - enlarge(smaller, height, width)).clamp_(0, 1)
             smaller = larger
-            descent = self._begin(content, targets, pixels)
-            for _ in range(steps):
+            descent = self._begin(scene, targets, pixels, self.optimizer)
+            for left in reversed(range(steps)):
                 losses = descent.step()
+                if not left:
+                    descent.settle()
                 yield pixels, losses
+                if blends and left in (0, steps // 2) and steps >= _LEAST_CORRECTED:
+                    targets = _corrected(targets, descent.objective.grams, blends)
+                    descent.aim(targets)
 
-    def _begin(self, content: Picture, targets: dict[str, Tensor], pixels: Tensor) -> Descent:
+    def _begin(self, scene: Scene, targets: dict[str, Tensor], pixels: Tensor, optimizer: OptimizerName) -> Descent:
         """Descent on ``pixels``, at their size."""
-        sized = to_tensor(resize(content, *pixels.shape[2:])[None], self.device)
-        limits = {"max_pixels": self.max_pixels, "half_precision": self.half_precision}
-        objective = Objective(self.features, sized, targets, **self.weights, **limits)
-        return Descent(pixels, objective, self.optimizer, self.learning_rate)
+        size = pixels.shape[2], pixels.shape[3]
+        still, masks = scene.content_at(*size), scene.masks_at(*size)
+        free = None if masks is None else (masks > 0).any(0).to(still.dtype)
+        if free is not None:
+            pixels.copy_(still + free * (pixels - still))
+        limits = {"max_pixels": self.max_pixels, "masks": masks}
+        objective = Objective(self._network, still, targets, **self.weights, **limits)
+        return Descent(pixels, objective, optimizer, self.learning_rate, free, grey=scene.grey)
 
-    def _finish(self, pixels: Tensor, content: Picture) -> Picture:
+    def _finish(self, pixels: Tensor, scene: Scene) -> Picture:
         """``(K, H, W, 3)`` of the full size."""
-        height, width = fit_size(content.shape[0], content.shape[1], self.size)
+        height, width = fit_size(scene.content.shape[0], scene.content.shape[1], self.size)
         images = to_uint8(enlarge(pixels, height, width))
-        if not self.original_colors:
-            return images
-        colors = resize(content, height, width)
-        return np.stack([with_colors_of(colors, image) for image in images])
+        if self.colors != "style":
+            colors = resize(scene.content, height, width)
+            images = np.stack([with_colors_of(colors, image) for image in images])
+        return scene.laid_over(images)
+
+
+def _corrected(
+    targets: dict[str, Tensor], grams: dict[str, Tensor], blends: Sequence[HeldBlend | None]
+) -> dict[str, Tensor]:
+    """Targets moved by what pictures with these Gram matrices ``{layer: (K, R, C, C)}`` lack of their shares."""
+    moved = {layer: target.clone() for layer, target in targets.items()}
+    for region, blend in enumerate(blends):
+        if blend is not None:
+            for layer, more in blend.lacking({layer: gram[:, region] for layer, gram in grams.items()}).items():
+                (moved[layer] if moved[layer].ndim == 3 else moved[layer][:, region]).add_(more)
+    return moved

