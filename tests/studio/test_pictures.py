@@ -252,18 +252,6 @@ def test_a_rendering_and_its_film(studio: Studio, folder: Path, art: list[Path],
         assert (getattr(frames, "n_frames", 0), frames.size) == (style.FRAMES, (64, 46))
 
 
-def test_the_realised_blend_follows_the_one_asked_for(studio: Studio, folder: Path, art: list[Path]) -> None:
-    from gaussmix.style.expansion import GramExpansion
-    from gaussmix.style.images import read_picture
-
-    features = drawing.load_network(studio, folder / "vgg.safetensors", progress=silent)
-    known = {path.stem: read_picture(path) for path in art[1:]}
-    learnt = GramExpansion().fit(known, features, random_state=0)
-    for share in (0.0, 0.3, 1.0):
-        targets = learnt.sample(30, {"blots": 1 - share, "stripes": share}, random_state=1)
-        assert style.realised_shares(learnt, targets)["stripes"] == pytest.approx(share, abs=0.1)
-
-
 def test_weights_that_are_missing_are_not_fetched(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GAUSSMIX_VGG19", raising=False)
     monkeypatch.setattr(drawing, "_is_cached", lambda *_: False)

@@ -193,6 +193,7 @@ def test_a_blend_is_held_in_the_pictures(network):
         images = transfer.run(styles["two"], targets, blends=blends).images
         found = [grams(network, image) for image in images]
         rows = expansion.layout.rows({k: np.stack([f[k].numpy() for f in found]) for k in found[0]})
+        np.testing.assert_allclose(held.plane.shares_of(images, network), held.plane.shares(rows), atol=1e-4)
         gaps.append(np.abs(held.plane.shares(rows)[:, 1].mean() - 0.1))
     assert gaps[1] < 0.05
     assert gaps[0] > 2 * gaps[1]

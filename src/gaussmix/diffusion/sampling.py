@@ -65,6 +65,7 @@ def draw_batches(
     attributes: NDArray[np.uint8],
     *,
     seed: int = 0,
+    first: int = 0,
     steps: int = 10,
     guidance: float = 2.0,
     classifier_scale: float = 0.0,
@@ -72,7 +73,6 @@ def draw_batches(
     fix_latent: bool = False,
     fix_noise: bool = False,
     trajectory: bool = False,
-    first: int = 0,
     on_step: Callable[[int], None] | None = None,
     on_estimate: Callable[[int, NDArray[np.uint8]], None] | None = None,
 ) -> Iterator[DrawnBatch]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from gaussmix.style.transfer import StyleTransfer, TransferStep
     from gaussmix.style.vgg import VGG19Features
 
-__all__ = ["Order", "Rendered", "StylePage", "build", "make_film", "realised_shares", "render"]
+__all__ = ["Order", "Rendered", "StylePage", "build", "make_film", "render"]
 
 SIZES, COUNTS = (64, 128, 256, 512), (1, 2, 4, 6)
 PREVIEW_SIZE, PREVIEW_STEPS, PREVIEW_COUNT = 128, 30, 2
@@ -49,7 +49,6 @@ _SECONDS = 1.2e-5  # for a pixel and step, of one core, until a rendering was me
 _LEARNING = 1 << 18  # pixels times steps that it takes to learn a painting, about
 _SHOWN_EVERY = 1.0  # seconds between two pictures of what is being rendered
 _SHOWN_SIDE, _KNOWN_SIDE = 320, 512
-_DRAWS = 24  # of which the mean of a style is taken
 Told = Callable[..., None]
 Pixels = NDArray[np.uint8]
 
@@ -95,8 +94,8 @@ def transfer_of(features: VGG19Features, order: Order) -> StyleTransfer:
     """What renders an order."""
     from gaussmix.style.transfer import StyleTransfer
 
-    names = ("size", "steps", "content_weight", "original_colors")
-    return StyleTransfer(features, **{name: getattr(order, name) for name in names})
+    options: Any = {name: getattr(order, name) for name in ("size", "steps", "content_weight")}
+    return StyleTransfer(features, colors="content" if order.original_colors else "style", **options)
 
 
 def render(studio: Studio, weights: Path | None, order: Order, *, progress: Told) -> Rendered:
@@ -117,21 +116,10 @@ def render(studio: Studio, weights: Path | None, order: Order, *, progress: Told
             value, shown = (step.variants.start, step.images), time.monotonic()
         progress(step.done / step.total, f"step {step.step} of {step.steps}", value)
 
-    images = transfer.run(content, targets, seed=order.seed, on_step=show).images
+    images = transfer.run(content, targets, blends=[style.held(blend)], seed=order.seed, on_step=show).images
     seconds = (time.monotonic() - started) / done
-    realised = realised_shares(style, targets) if len(blend) > 1 else dict(blend)
+    realised = dict(zip(style.styles, style.plane.shares_of(images, features).mean(0).tolist(), strict=True))
     return Rendered(images, {path: realised.get(path.stem, 0.0) for path in order.shares}, seconds)
-
-
-def realised_shares(style: GramExpansion, targets: list[dict[str, Any]]) -> dict[str, float]:
-    """Return which blend targets are, by style, of sum 1: by least squares on the styles' means, of any sign."""
-    layout, names = style.layout, style.styles
-    rows = layout.rows({layer: np.stack([np.asarray(t[layer]) for t in targets]) for layer in targets[0]}).mean(0)
-    means = np.stack([style.sample_rows(_DRAWS, {name: 1.0}, 0).mean(0) for name in names])
-    scale = layout.scale(means.mean(0))
-    apart = (means[1:] - means[0]) * scale
-    others = np.linalg.lstsq(apart.T.astype(np.float64), ((rows - means[0]) * scale).astype(np.float64), rcond=None)[0]
-    return dict(zip(names, [1 - float(others.sum()), *others.tolist()], strict=True))
 
 
 def make_film(

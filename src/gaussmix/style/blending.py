@@ -21,6 +21,8 @@ from torch import Tensor
 
 from gaussmix._typing import FloatArray
 from gaussmix.style.grams import GramLayout, Rows
+from gaussmix.style.images import Picture, to_tensor
+from gaussmix.style.vgg import VGG19Features, gram_matrix
 
 _FLAT = 1e-6  # share of the largest variance below which a direction is rounding
 
@@ -53,6 +55,18 @@ class BlendPlane:
         inside, off = (self._axes @ part.astype(np.float64).T for part in (apart, rows * self._scale - first))
         weights = np.linalg.lstsq(inside, off, rcond=None)[0].T
         return np.column_stack([1 - weights.sum(1), weights])
+
+    def shares_of(self, pictures: Picture, features: VGG19Features) -> NDArray[np.float64]:
+        """``(n, S)`` of pictures ``(n, H, W, 3)``, as a network sees them; 1 for a single style."""
+        if len(self.means) == 1:
+            return np.ones((len(pictures), 1))
+        rows = []
+        with torch.no_grad():
+            for picture in pictures:
+                maps = features(to_tensor(picture[None], features.mean.device))
+                grams = {layer: gram_matrix(maps[layer]).numpy(force=True) for layer in self.layout.channels}
+                rows.append(self.layout.rows(grams))
+        return self.shares(np.concatenate(rows))
 
     def place(self, row: Rows, shares: FloatArray, far: float = 1.0) -> Rows:
         """A row ``(E,)`` moved to these shares, by ``far`` of the way there; what the means do not differ in stays."""
