@@ -9,7 +9,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
 import site_pages  # noqa: E402
-from sphinx_gallery.sorting import FileNameSortKey  # noqa: E402
+from sphinx_gallery.sorting import FileNameSortKey  # noqa: E402  # pyright: ignore[reportMissingImports], of the extra docs
 
 import gaussmix  # noqa: E402
 
