@@ -283,11 +283,16 @@ class StyleTransfer:
 
     def pixels(self, content: Picture) -> int:
         """Return the pixels of a result."""
-        height, width = fit_size(content.shape[0], content.shape[1], self.size)
-        return height * width
+        return int(np.prod(fit_size(content.shape[0], content.shape[1], self.size)))
 
     def memory(self, content: Picture, count: int) -> int:
-        """Return the bytes that `run` takes for so many variants, what Python and the network take included."""
+        """Return the bytes that `run` takes, what Python and the network take included.
+
+        Parameters
+        ----------
+        content, count : ndarray, int
+            The picture, and how many variants of it.
+        """
         pixels = self.pixels(content)
         at_once = min(count, max(1, self.max_pixels // pixels))
         held = at_once * pixels * (_HELD if self.optimizer == "lbfgs" else _HELD // 4)
@@ -300,10 +305,8 @@ class StyleTransfer:
         height, width = content.shape[:2]
         sizes, side = [fit_size(height, width, self.size)], self.size / 2**0.5
         if min(sizes[0]) < MIN_SIDE:
-            raise ValueError(
-                f"content of {width} x {height} pixels is {min(sizes[0])} pixels thin at size {self.size}; "
-                f"crop it, or ask for a size that leaves at least {MIN_SIDE}"
-            )
+            thin = f"content of {width} x {height} pixels is {min(sizes[0])} pixels thin at size {self.size}"
+            raise ValueError(f"{thin}; crop it, or ask for a size that leaves at least {MIN_SIDE}")
         first = PYRAMID_FROM if self.start == "content" else MIN_SIDE  # noise comes to forms where it is coarse
         while side >= first and min(fit_size(height, width, side)) >= MIN_SIDE:
             sizes.append(fit_size(height, width, side))
