@@ -13,6 +13,7 @@ import contextlib
 import gzip
 import io
 import pickle
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -720,12 +721,12 @@ _WEIGHTS = "model/unet/diffusion_pytorch_model.safetensors"
 def _listed(folder: Path) -> None:
     from gaussmix.diffusion.config import BUILT_IN_MODEL
 
-    (folder / "model").mkdir()
-    (folder / "model" / "model_index.json").write_bytes((BUILT_IN_MODEL / "model_index.json").read_bytes())
+    shutil.copytree(BUILT_IN_MODEL, folder / "model")
 
 
 @register(
-    "model folder", f"{_FOLDER} {_WEIGHTS}", "gaussmix.diffusion.pipeline:AttributeDiffusionPipeline",
+    "model folder", f"{_FOLDER} {_WEIGHTS}",
+    "gaussmix.diffusion.pipeline:AttributeDiffusionPipeline gaussmix.diffusion.saved:count_numbers",
     named="model", cost=2, read=lambda folder: _use_pipeline(folder),
 )  # fmt: skip
 def _model_folder(folder: Path) -> None:
@@ -739,8 +740,11 @@ def _model_folder(folder: Path) -> None:
 
 def _use_pipeline(folder: Path) -> None:
     from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
+    from gaussmix.diffusion.saved import count_numbers
 
     with contextlib.redirect_stderr(io.StringIO()):
+        with _named(folder / "model"):
+            assert count_numbers(folder / "model", "unet") >= 0
         pipeline = AttributeDiffusionPipeline.load(folder / "model")
         with _named(folder / "model"):
             rows = pipeline.choose_attributes(["Bald"], count=1, seed=0)
@@ -810,6 +814,15 @@ OPENERS = {
 
 EXEMPT: dict[str, str] = {
     "gaussmix.studio.layout:build_page": "the package's own style sheet",
+    "gaussmix.studio.densities:Densities": "tables, by `tables.sources`, whose kinds are registered",
+    "gaussmix.studio.drawing:load_network": "weights, by `VGG19Features.load`, which is registered",
+    "gaussmix.studio.drawing:look_at": "a picture, by `read_square`, which is registered",
+    "gaussmix.studio.drawing:read_image": "a picture, by `read_square`, which is registered",
+    "gaussmix.studio.pictures:ink_of": "what the page's canvas sends, no file; any damage is one sentence",
+    "gaussmix.studio.style:_begin": "paintings, by `read_picture`, which is registered",
+    "gaussmix.studio.style:_read": "a picture, by `read_picture`, which is registered",
+    "gaussmix.studio.style:make_film": "the photo, by `read_picture`, and the film that it has just written",
+    "gaussmix.studio.style:render": "the photo, by `read_picture`, which is registered",
     "gaussmix._compiled:_Cache": "compiled code of our own, with a hash before it; unpickled only if that fits",
     "gaussmix._files:TensorRecord": "its classes are registered: mixture, counts",
     "gaussmix._files:tensors_of": "what `read_tensors` reads, which is registered",

@@ -341,6 +341,7 @@ def read_image(path: Path, settings: Any) -> NDArray[np.uint8]:
 
 def load_network(studio: Studio, weights: Path | None, *, progress: Told) -> VGG19Features:
     """Return VGG19, once for all sessions with these weights.
+
     Raises
     ------
     ValueError
