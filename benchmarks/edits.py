@@ -6,6 +6,7 @@ edits in which the attribute is as asked for. *Kept* is the share of right answe
 change, and *kept before* the same share on the untouched pictures: the judge's own errors, hence the ceiling.
 
 python benchmarks/edits.py --count 64          # about three minutes
+python benchmarks/edits.py --strange FOLDER    # instead: how strange other pictures are, FOLDER's photographs too
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from gaussmix import AttributeDiffusionPipeline, load_dataset
 from gaussmix._progress import progress_bar
 from gaussmix.data import AttributeDataset
-from gaussmix.diffusion.edit import EDIT_STEPS, edit_images, find_encoder
+from gaussmix.diffusion.edit import EDIT_STEPS, FAR, edit_images, find_encoder, strangeness
 from gaussmix.metrics.classifier import load_or_train_classifier
 
 
@@ -106,6 +109,49 @@ def measure_edits(
     return EditReport(names, switched[0], switched[1], kept, kept_before, untouched, read, count=len(images))
 
 
+def other_pictures(folder: Path, size: int, count: int = 64, seed: int = 7) -> dict[str, NDArray[np.uint8]]:
+    """Avatars of another seed as they are and altered, and what no avatar is: ``(M, size, size, 3)`` each."""
+    rng = np.random.default_rng(seed)
+    faces = np.asarray(load_dataset("avatars", size=size, count=200, seed=seed, progress=False).images)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    chosen = rng.choice(len(files), min(count, len(files)), replace=False)
+    photographs = [Image.open(files[i]).convert("RGB").resize((size, size), Image.Resampling.LANCZOS) for i in chosen]
+    return {
+        "avatars": faces,
+        "photographs": np.stack([np.asarray(photograph) for photograph in photographs]),
+        "drawn shapes": np.stack([_shape(rng, size) for _ in range(count)]),
+        "one colour": np.broadcast_to(rng.integers(0, 256, (count, 1, 1, 3), np.uint8), (count, size, size, 3)),
+        "noise": rng.integers(0, 256, (count, size, size, 3), np.uint8),
+        "inverted colours": 255 - faces[:count],
+        "upside down": faces[:count, ::-1],
+    }
+
+
+def _shape(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
+    """A disc or a square of a random colour on another."""
+    colours = rng.integers(0, 256, (2, 3))
+    image = Image.new("RGB", (size, size), tuple(colours[0].tolist()))
+    half, (x, y) = int(rng.integers(size // 6, size // 3)), rng.integers(size // 3, 2 * size // 3, 2).tolist()
+    draw = ImageDraw.Draw(image)
+    shape = draw.ellipse if rng.integers(2) else draw.rectangle
+    shape((x - half, y - half, x + half, y + half), fill=tuple(colours[1].tolist()))
+    return np.asarray(image)
+
+
+def strange(folder: Path, model: str | None = None) -> str:
+    """The table of `strangeness`: how many times the error of the model's own pictures."""
+    torch.set_num_threads(1)
+    pipe = AttributeDiffusionPipeline.load(model)
+    heads = "| pictures | how many | least | median | 99 of 100 up to | most | refused |"
+    lines = [heads, "| --- " + "| ---: " * 6 + "|"]
+    for name, images in other_pictures(folder, pipe.network.config["sample_size"]).items():
+        times = strangeness(pipe, np.ascontiguousarray(images))
+        figures = [times.min(), np.median(times), np.quantile(times, 0.99), times.max()]
+        cells = " | ".join(f"{figure:.3g}" for figure in figures)
+        lines.append(f"| {name} | {len(times)} | {cells} | {(times > FAR).mean():.1%} |")
+    return "\n".join(lines)
+
+
 def main(
     model: str | None = None,
     count: int = 64,
@@ -135,4 +181,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=EDIT_STEPS)
     parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
-    print(main(**vars(parser.parse_args())))
+    parser.add_argument("--strange", type=Path, metavar="FOLDER", help="of photographs")
+    chosen = vars(parser.parse_args())
+    photographs = chosen.pop("strange")
+    print(strange(photographs, chosen["model"]) if photographs else main(**chosen))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -457,3 +458,18 @@ def test_a_wild_value_does_not_move_expectations_within_bounds(tmp_path: Path) -
     assert np.isfinite(model.predict_distribution(X).logpdf(y)).all()
     model.save(tmp_path / "m.gmx")  # bounds of NumPy's types too
     np.testing.assert_array_equal(ConditionalGMMExpansion.load(tmp_path / "m.gmx").predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("power", [-1000, -140, 140, 1000])
+def test_columns_that_single_precision_cannot_hold(power: int) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    y = X[:, 0] + 0.1 * rng.normal(size=200)
+    wide = X * np.array([2.0**power, 1.0])
+    plain = ConditionalGMMExpansion("fast", random_state=0).fit(X, y)
+    model = ConditionalGMMExpansion("fast", random_state=0).fit(wide, y)
+    np.testing.assert_allclose(model.predict(wide), plain.predict(X), rtol=1e-12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        far = model.predict(np.array([[1.7e308, 0.0], [-1.7e308, 0.0]]))
+    np.testing.assert_allclose(far, plain.predict([[1e30, 0.0], [-1e30, 0.0]]), rtol=1e-12)

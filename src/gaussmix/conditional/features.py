@@ -22,6 +22,8 @@ from gaussmix.density.columns import as_level, is_missing, series_values
 
 MOST_HOT = 12  # levels that have a column each
 _FAR = 100.0  # ranges from zero, from which on a column is moved there
+_SINGLE = 1e15  # larger columns, and smaller than its inverse, are scaled: single precision holds the squares of others
+_LARGEST = float(np.finfo(np.float32).max)
 _SHRUNK = 10.0  # rows of the overall mean that a level's mean starts with
 
 
@@ -56,6 +58,7 @@ class TableFeatures:
     columns: tuple[Levels | None, ...]
     kept: tuple[int, ...]
     shift: tuple[float, ...] = ()  # of the kept, taken off: trees see single precision
+    scale: tuple[float, ...] = ()  # of what is left, a power of two: 1 but where single precision would not hold it
 
     @classmethod
     def learn(
@@ -92,10 +95,13 @@ class TableFeatures:
         if len(kept) == 0:  # nothing tells rows apart: one column that does not either
             return cls(tuple(names), tuple(columns), ()), np.zeros((len(y), 1))
         center = np.nan_to_num(low[kept] / 2 + high[kept] / 2)
-        far = np.abs(center) > _FAR * (high - low)[kept]
-        shift = np.where(far, center, 0.0)
-        found = cls(tuple(names), tuple(columns), tuple(kept.tolist()), tuple(shift.tolist()))
-        return found, np.ascontiguousarray(X[:, kept] - shift)
+        half = np.nan_to_num(high[kept] / 2 - low[kept] / 2)
+        shift = np.where(np.abs(center) / _FAR > 2 * half, center, 0.0)
+        size = np.where(shift == 0, np.fmax(high[kept], -low[kept]), half)
+        odd = (size > _SINGLE) | (size < 1 / _SINGLE)
+        scale = np.where(odd, np.ldexp(1.0, np.clip(-np.frexp(size)[1], -1022, 1022)), 1.0)
+        found = cls(tuple(names), tuple(columns), *(tuple(each.tolist()) for each in (kept, shift, scale)))
+        return found, found._moved(X[:, kept])
 
     def transform(self, table: Sequence[NDArray[Any]]) -> FloatArray:
         """TableFeatures (N, D) of new rows."""
@@ -113,7 +119,15 @@ class TableFeatures:
                 made.append(_looked_up(values, levels.levels, levels.means)[:, None])
             else:
                 made.append(_hot(values, levels.levels))
-        return np.ascontiguousarray(np.hstack(made)[:, list(self.kept)] - np.array(self.shift))
+        return self._moved(np.hstack(made)[:, list(self.kept)])
+
+    def _moved(self, X: FloatArray) -> FloatArray:
+        """Kept columns (N, D), changed in place: as single precision tells their values apart; at most its limit."""
+        X = np.ascontiguousarray(X)
+        with np.errstate(over="ignore"):
+            X -= self.shift
+            X *= self.scale
+        return np.clip(X, -_LARGEST, _LARGEST, out=X)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -129,10 +143,13 @@ class TableFeatures:
         width = sum(1 if each is None else each.width for each in columns)
         if not all(type(k) is int and 0 <= k < width for k in kept) or kept != sorted(set(kept)):
             raise ValueError(f"it keeps some of {width} features that there are not")
-        shift = facts["shift"]
-        if len(shift) != len(kept) or not all(isinstance(each, float) and math.isfinite(each) for each in shift):
-            raise ValueError("it moves features that there are not, or to nowhere")
-        return cls(tuple(names), columns, tuple(kept), tuple(shift))
+        shift, scale = facts["shift"], facts.get("scale", [1.0] * len(kept))  # older files scale none
+        for moves in (shift, scale):
+            if len(moves) != len(kept) or not all(isinstance(each, float) and math.isfinite(each) for each in moves):
+                raise ValueError("it moves features that there are not, or to nowhere")
+        if not all(each > 0 for each in scale):
+            raise ValueError("it scales features by nothing")
+        return cls(tuple(names), columns, tuple(kept), tuple(shift), tuple(scale))
 
 
 def _plain(values: NDArray[Any], levels: Levels | None) -> NDArray[Any]:

@@ -276,7 +276,7 @@ def expand(
     sample = _Sample(v, half, weight, cell, means, within, rng.permutation(len(v))[:_JUDGES], least)
     leaves = forest.leaves(X)
     stops, number = _choose_leaves(forest, seen, leaves, sample)
-    leaves = number[stops[leaves]].astype(np.int32)
+    leaves = number[stops].astype(np.int32)[leaves]
     forest.add_leaves(leaves, bins, None if bool(np.all(weight == 1)) else weight)
     counts = csr_matrix(forest.counts @ _groups(bins, cell, forest.axis.n_bins))
     totals = np.asarray(counts.sum(1)).ravel()
@@ -300,7 +300,7 @@ def _choose_leaves(
     """Prune a forest to leaves of the size that is best out of bag; where nodes stop, and their new numbers, (M,)."""
     few, scores = sample.judges[: _JUDGES // 2], []
     for size in _LEAVES:
-        where = forest.trees.stops(size)[leaves].astype(np.int32)
+        where = forest.trees.stops(size).astype(np.int32)[leaves]
         counts = _count(where, sample.cell, sample.weight, (len(forest.trees.left), len(sample.means)))
         totals = np.asarray(counts.sum(1)).ravel()
         heard = _left_out(counts, totals, seen[:, few], where[few], sample.cell[few], sample.weight[few])

@@ -155,7 +155,7 @@ def fit_location(
         without_fold.append(folded)
     if network:
         networks_at, staged = fit_regressions(X, y, weight, repeats, rng, n_jobs)
-        best = _best_stage(staged - y, weight, 2 * len(repeats[0]))
+        best = _best_stage(staged, y, weight, 2 * len(repeats[0]))
         networks = networks_at(best)
         columns.append(staged[:, best])
         without_fold.append(columns[-1].mean(0))
@@ -178,10 +178,14 @@ def _error_products(errors: FloatArray, weight: FloatArray, members: int) -> Flo
     return across + (within - across) / members
 
 
-def _best_stage(errors: FloatArray, weight: FloatArray, members: int) -> int:
-    """The stage with the least error of ``members`` averaged, from those of two halves (2, stages, N)."""
-    across = (errors[0] * errors[1]) @ weight
-    return int(np.argmin(across + ((errors**2).mean(0) @ weight - across) / members))
+def _best_stage(staged: Sequence[FloatArray] | FloatArray, y: FloatArray, weight: FloatArray, members: int) -> int:
+    """The stage with the least error of ``members`` averaged, from what two halves say of y (N,), (2, stages, N)."""
+    found = []
+    for first, second in zip(*staged, strict=True):  # a stage at a time: all of them are large
+        first, second = first - y, second - y
+        across, within = (first * second) @ weight, ((first**2 + second**2) / 2) @ weight
+        found.append(across + (within - across) / members)
+    return int(np.argmin(found))
 
 
 def _least_error(products: FloatArray) -> FloatArray:
@@ -212,11 +216,11 @@ def _fit_boosting(
     work = [partial(fit, fold, int(rng.integers(1 << 31))) for folds in repeats for fold in folds]
     models = run_each(work, n_jobs)
     k = len(repeats[0])
-    staged = np.stack([staged_out_of_fold(models[r * k : r * k + k], X, repeats[r], _EVERY) for r in range(2)])
-    best = _best_stage(staged - y, weight, len(models))
+    staged = [staged_out_of_fold(models[r * k : r * k + k], X, repeats[r], _EVERY) for r in range(2)]
+    best = _best_stage(staged, y, weight, len(models))
     kept = (best + 1) * _EVERY
     parts = [Trees.from_boosting(model, kept).scaled(1 / len(models)) for model in models]
-    return Trees.joined(parts), staged[:, best]
+    return Trees.joined(parts), np.stack([each[best] for each in staged])
 
 
 def _fit_extra_trees(

@@ -149,7 +149,7 @@ def strangeness(
 
     The mean over three levels of noise of the logarithm of the squared error of x0*, told A and Z as they are read,
     less the median of the same for 16 pictures of its own; exp of that. With the model in the package 99 of
-    100 other avatars have up to 3, and photographs, drawings, noise, avatars upside down or in inverted colours 12 to
+    100 other avatars have up to 3, and photographs, drawings, noise, avatars upside down or in inverted colours 10 to
     150, single colours from 5 on; `FAR` lies between.
 
     Parameters
