@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny import squares_dataset
 
 from benchmarks import edits
@@ -81,3 +83,24 @@ def test_other_data_are_refused():
     pipeline: Any = SimpleNamespace(attribute_names=("Bald", "Long_Hair", "Beard"))
     with pytest.raises(ValueError, match="squares has other attributes than the model"):
         measure_edits(pipeline, squares_dataset())
+
+
+def test_strange_pictures_have_a_row_each(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for k in range(3):
+        Image.new("RGB", (20 + k, 30), (80 * k, 0, 0)).save(tmp_path / f"{k}.png")
+    pictures = edits.other_pictures(tmp_path, 32, count=4)
+    assert {name: len(images) for name, images in pictures.items()} == {
+        "avatars": 200,
+        "photographs": 3,
+        **dict.fromkeys(("drawn shapes", "one colour", "noise", "inverted colours", "upside down"), 4),
+    }
+    assert all(images.shape[1:] == (32, 32, 3) and images.dtype == np.uint8 for images in pictures.values())
+    assert (np.ptp(pictures["one colour"], axis=(1, 2)) == 0).all()
+    assert (np.ptp(pictures["drawn shapes"], axis=(1, 2)) > 0).any(-1).all()
+
+    model = SimpleNamespace(network=SimpleNamespace(config={"sample_size": 32}))
+    monkeypatch.setattr(edits.AttributeDiffusionPipeline, "load", lambda _: model)
+    monkeypatch.setattr(edits, "strangeness", lambda _, images: np.linspace(0, 8, len(images)))
+    lines = edits.strange(tmp_path).splitlines()
+    assert lines[3] == "| photographs | 3 | 0 | 4 | 7.92 | 8 | 33.3% |"
+    assert len(lines) == 2 + len(pictures)
