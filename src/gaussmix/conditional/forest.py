@@ -299,9 +299,12 @@ def _choose_leaves(
 ) -> tuple[IntArray, IntArray]:
     """Prune a forest to leaves of the size that is best out of bag; where nodes stop, and their new numbers, (M,)."""
     few, scores = sample.judges[: _JUDGES // 2], []
+    shape = len(forest.trees.left), len(sample.means)
     for size in _LEAVES:
         where = forest.trees.stops(size).astype(np.int32)[leaves]
-        counts = _count(where, sample.cell, sample.weight, (len(forest.trees.left), len(sample.means)))
+        met = np.zeros(shape[0], bool)
+        met[where[few]] = True
+        counts = _count(where, sample.cell, sample.weight, shape, met)
         totals = np.asarray(counts.sum(1)).ravel()
         heard = _left_out(counts, totals, seen[:, few], where[few], sample.cell[few], sample.weight[few])
         scores.append(sample.bandwidth(few, heard, _SPANS[1:2])[0])
@@ -319,14 +322,22 @@ def _groups(bins: IntArray, cell: IntArray, n_bins: int) -> Sparse:
     return csr_matrix((np.ones(n_bins), cell[first][nearest], np.arange(n_bins + 1)), shape=(n_bins, cell.max() + 1))
 
 
-def _count(leaves: NDArray[np.int32], place: IntArray, times: NDArray[Any], shape: tuple[int, int]) -> Sparse:
-    """Counts of places (N,) in the leaves (N, T) of their rows, some trees at a time."""
+def _count(
+    leaves: NDArray[np.int32],
+    place: IntArray,
+    times: NDArray[Any],
+    shape: tuple[int, int],
+    wanted: NDArray[np.bool_] | None = None,
+) -> Sparse:
+    """Counts of places (N,) in the leaves (N, T) of their rows, all or those ``wanted``, some trees at a time."""
     total: Sparse = csr_matrix(shape, dtype=times.dtype)
     some = max(1, _ENTRIES // max(len(place), 1))
     for start in range(0, leaves.shape[1], some):
         rows = leaves[:, start : start + some]
-        columns = np.repeat(place.astype(np.int32), rows.shape[1])
-        total = total + csr_matrix((np.repeat(times, rows.shape[1]), (rows.ravel(), columns)), shape=shape)
+        kept = slice(None) if wanted is None else wanted[rows].ravel()
+        columns = np.repeat(place.astype(np.int32), rows.shape[1])[kept]
+        values = np.repeat(times, rows.shape[1])[kept]
+        total = total + csr_matrix((values, (rows.ravel()[kept], columns)), shape=shape)
     return total
 
 
