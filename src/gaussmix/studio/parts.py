@@ -227,8 +227,14 @@ def drop_files(
     def refuse() -> None:
         tell(around, f"That is not taken here: {about}.")
 
+    def lost(event: events.GenericEventArguments) -> None:
+        status, said = event.args
+        box.reset()
+        tell(around, said[:200] if status == 413 else "That file did not arrive: send it again.")
+
     with ui.column().classes("gm-drop") as around:
         box = ui.upload(on_upload=take, on_rejected=refuse, auto_upload=True, max_file_size=most)
+        box.on("failed", lost, js_handler="({xhr}) => emit(xhr.status, xhr.responseText)")
         box.props("flat").add_slot("header", _DROP)
         box.add_slot("list", "<span></span>")
         ui.label(about).classes("gm-soft gm-small")
