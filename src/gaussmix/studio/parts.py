@@ -383,8 +383,9 @@ def chart(options: Mapping[str, Any], about: str, **handlers: Any) -> ui.echart:
         "animation": False,
         "textStyle": {"fontFamily": _FONT, "color": INK},
         "grid": {"left": 8, "right": 16, "top": 60, "bottom": 8, "containLabel": True},
-        "legend": {"top": 0, "left": 0, "icon": "roundRect", "itemWidth": 14, "itemHeight": 8, "itemGap": 18,
-                   "textStyle": {"color": FAINT}, "inactiveColor": LINES},
+        "legend": {"type": "scroll", "top": 0, "left": 0, "icon": "roundRect", "itemWidth": 14, "itemHeight": 8,
+                   "itemGap": 18, "textStyle": {"color": FAINT}, "pageTextStyle": {"color": FAINT},
+                   "pageIconColor": FAINT, "pageIconInactiveColor": LINES, "inactiveColor": LINES},
     }  # fmt: skip
     for name in ("grid", "legend"):
         theirs[name] = {**base[name], **theirs.get(name, {})}
