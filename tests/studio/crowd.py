@@ -159,37 +159,30 @@ async def visit(address: str, number: int, facts: dict[str, Any]) -> None:
         await visitor.close()
 
 
-async def send_odd(address: str, uploads: list[tuple[int, Upload]], facts: dict[str, Any]) -> None:
-    """Upload one after the other: each is refused in a sentence, or shown as text."""
+async def send_odd(address: str, number: int, upload: Upload, facts: dict[str, Any]) -> None:
+    """Upload one file on a page of its own: it is refused in a sentence, or shown as text."""
+    name, content = upload
     visitor = await Visitor(address).open()
-    await visitor.until(lambda: any(e["tag"].endswith("upload") for e in visitor.elements.values()))
-    for number, (name, content) in uploads:
-        chips, told = visitor.count("gm-chip"), visitor.notices()
 
-        def ended(chips: int = chips, told: list[str] = told) -> str:
-            if (new := visitor.notices()) and new != told:
-                return "refused"
-            done = visitor.count("gm-chip") > chips and visitor.count("gm-number") and not visitor.count("gm-job")
-            return "shown" if done else ""
+    def ended() -> str:
+        shown = visitor.count("gm-number") and not visitor.count("gm-job")
+        return "refused" if visitor.notices() else "shown" if shown else ""
 
-        try:
-            for old in [k for k, e in visitor.elements.items() if e.get("props", {}).get("aria-label") == "Dismiss"]:
-                await visitor.tell(old, "click")
-            await visitor.until(lambda: not visitor.notices())
-            told.clear()
-            status = (await visitor.upload(name, content)).status_code
-            outcome = f"status {status}" if status != 200 else await visitor.until(ended)
-        except Exception as error:
-            facts["faults"].append(f"upload {number}, {name[:60]!r}: {error!r:.200}; {visitor.texts('gm-job')}")
-            continue
+    try:
+        await visitor.until(lambda: any(e["tag"].endswith("upload") for e in visitor.elements.values()))
+        answer = await visitor.upload(name, content)
+        outcome = await visitor.until(ended) if answer.status_code == 200 else f"status {answer.status_code}"
+        said = " ".join(visitor.notices() or visitor.texts("gm-number")) if answer.status_code == 200 else answer.text
         facts["uploads"][outcome] = facts["uploads"].get(outcome, 0) + 1
-        print(f"upload {number}, {name[:60]!r}: {outcome}", file=sys.stderr, flush=True)
-        sentence = " ".join(visitor.notices())
-        if "by a fault of gaussmix" in sentence or "Traceback" in sentence or "/tmp/" in sentence:
-            facts["faults"].append(f"upload {number}, {name[:60]!r}: {sentence}")
+        print(f"{number}, {name[:60]!r}, {outcome}: {said}", file=sys.stderr, flush=True)
+        if not said or any(word in said for word in ("by a fault of gaussmix", "Traceback", "/tmp/", "Server Error")):
+            facts["faults"].append(f"upload {number}, {name[:60]!r}: {said}")
         if any("innerHTML" in e.get("props", {}) and "onerror" in str(e["props"]) for e in visitor.elements.values()):
             facts["faults"].append(f"upload {number}, {name[:60]!r} is in the page as HTML")
-    await visitor.close()
+    except Exception as error:
+        facts["faults"].append(f"upload {number}, {name[:60]!r}: {error!r:.200}; {visitor.texts('gm-job')}")
+    finally:
+        await visitor.close()
 
 
 def odd_uploads(count: int) -> Iterator[Upload]:
@@ -201,7 +194,8 @@ def odd_uploads(count: int) -> Iterator[Upload]:
     attack = "<img src=x onerror=alert(1)>"
     rng = np.random.default_rng(0)
     names = ["../../etc/passwd.csv", "..\\..\\x.csv", f"{attack}.csv", "a" * 5000 + ".csv", "%2e%2e%2f.csv", "con.csv",
-             "\u202egpj.csv", "x.csv.exe", "x", ".csv", "/dev/null", "x\x01.csv"]  # fmt: skip
+             "\u202egpj.csv", "x.csv.exe", "x", ".csv", "/dev/null", "x\x01.csv", "", "...", "../..", "///",
+             "a" * 10_000 + ".csv", "a" * 70_000 + ".csv", "x.csv\0.exe", "a\0b.csv", "a.csv\u202e"]  # fmt: skip
     kinds = ["exe", "zip", "pdf", "png", "html", "svg", "xlsx", "py", "pkl", "safetensors", "tar.gz", "csv.zip"]
     contents: list[Upload] = [
         ("bomb.csv.gz", gzip.compress(b"1.5\n" * 3_000_000)),
@@ -274,8 +268,13 @@ async def crowd(address: str, visitors: int, uploads: int, much: int) -> dict[st
     """Let them all come, and return what was found."""
     facts: dict[str, Any] = {"faults": [], "seconds": [], "moves": [], "longest_line": 0, "uploads": {}}
     await asyncio.gather(*(visit(address, number, facts) for number in range(visitors)))
-    odd = list(enumerate(odd_uploads(uploads)))
-    await asyncio.gather(*(send_odd(address, odd[k::4], facts) for k in range(4) if odd[k::4]))
+    together = asyncio.Semaphore(4)
+
+    async def send(number: int, upload: Upload) -> None:
+        async with together:
+            await send_odd(address, number, upload, facts)
+
+    await asyncio.gather(*(send(number, upload) for number, upload in enumerate(odd_uploads(uploads))))
     if much:
         facts["large"] = [await send_much(address, much, declared) for declared in (True, False)]
         facts["faults"] += [said for said in facts["large"] if not said.startswith(("413", "closed"))]

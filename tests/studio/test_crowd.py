@@ -17,6 +17,7 @@ def test_three_visitors_and_odd_uploads() -> None:
     assert found["longest_line"] >= 1
     assert sum(found["uploads"].values()) == 14
     assert found["uploads"]["refused"] >= 3
+    assert found["uploads"]["status 400"] == 2  # of a name too long, and of none
 
 
 def test_no_two_odd_uploads_are_the_same() -> None:

@@ -72,6 +72,9 @@ def test_a_file_is_kept_under_a_name_of_ours(studio: Studio, name: str) -> None:
         (Sent("x.exe"), "x.exe is none of .arrow, .csv"),
         (Sent("csv"), "csv is none of"),
         (Sent(""), "a file without a name is none of"),
+        (Sent("../.."), "a file without a name is none of"),
+        (Sent("x.csv\0.exe"), r"x.csv\\x00.exe is none of"),
+        (Sent("x.csv\u202e"), r"x.csv\\u202e is none of"),
         (Sent("x.csv", claimed=MOST_BYTES + 1), r"x.csv has 1.1 GB; the page takes files up to 1 GB"),
     ],
 )

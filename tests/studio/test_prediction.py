@@ -16,7 +16,9 @@ from nicegui import ui
 from nicegui.testing.user import User
 from studio.visits import opened, visit
 
-from gaussmix.studio import parts, prediction
+from gaussmix.density.discrete import LatticeMixture1D
+from gaussmix.density.mixture import GaussianMixture1D
+from gaussmix.studio import charts, parts, prediction
 from gaussmix.studio.prediction import Fitted, Input
 from gaussmix.studio.session import Settings, Studio
 from gaussmix.studio.tables import Table
@@ -77,6 +79,16 @@ def test_charts_of_a_prediction(fitted: tuple[Fitted, list[str]]) -> None:
     assert np.trapezoid(y, x) == pytest.approx(found.level, abs=0.02)
     assert [each["xAxis"] for each in series["inside"]["markLine"]["data"]] == list(interval)
     assert series["y, all rows"]["data"]
+
+
+@pytest.mark.parametrize(("n", "bars"), [(20, 20), (200, 2)])
+def test_many_integers_are_a_line_and_few_are_bars(n: int, bars: int) -> None:
+    values, whole = np.arange(n), np.full(n, 1 / n)
+    law = LatticeMixture1D(GaussianMixture1D([1.0], [n / 2], [n / 4]), values, whole)
+    series = {each["id"]: each["data"] for each in charts.row_series(law, (5.0, 12.0), (-1.0, float(n)))}
+    assert len(series["stems"]) == bars
+    assert series["row"] == [[float(x), pytest.approx(1 / n)] for x in (values[1:-1] if bars < n else [])]
+    assert [x for x, _ in series["inside"]] == ([5.0, *range(6, 12), 12.0] if bars < n else [])
 
 
 def test_the_code_makes_what_is_seen(

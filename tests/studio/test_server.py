@@ -135,6 +135,25 @@ def test_bodies_are_counted_as_they_arrive() -> None:
     assert asked == 2
 
 
+def test_who_leaves_while_a_body_comes_in_is_no_error() -> None:
+    head = [(b"host", f"{HOST}:{PORT}".encode()), (b"cookie", f"gaussmix-studio-{PORT}={TOKEN}".encode())]
+    scope = {"type": "http", "method": "POST", "path": UPLOAD, "query_string": b"", "headers": head}
+    coming: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"x", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return coming.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(Guard(echo, TOKEN, PORT, MOST)(scope, receive, send))
+    assert coming == sent == []
+
+
 def test_a_taken_port_is_said_or_the_next_one_found() -> None:
     with open_port(None) as first, open_port(None) as second:
         (host, port), (_, other) = first.getsockname(), second.getsockname()

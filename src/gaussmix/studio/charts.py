@@ -31,6 +31,7 @@ COLOURS = (parts.BLUE, parts.ORANGE, "var(--third)", "var(--fourth)", "var(--fif
 """Of the densities that lie over each other."""
 _MOST_POINTS = 700  # of a line, which is sent to the browser
 _MOST_OUTLIERS = 400
+_MOST_STEMS = 60  # probabilities of integers, which are a line where there are more
 _MS = {"D": 86_400e3, "s": 1e3}  # of a time axis, in the unit of a quantity
 _SPIKE, _HEADROOM = 3.0, 1.12  # a line may rise above the highest bar by this factor before it is cut
 _LABELS = {"color": parts.FAINT, "hideOverlap": True}
@@ -118,7 +119,7 @@ def density_chart(view: View) -> dict[str, Any]:
     series += [{**below, **area(parts.BLUE, 0.22)}, {"data": [], **mark}, *_edges(law, low, high, to_axis)]
     if view.far:
         places = outliers(view.first)[0]
-        rug = {"type": "scatter", "symbol": "rect", "symbolSize": [2, 16], "symbolOffset": [0, "-50%"]}
+        rug = {"type": "scatter", "symbol": "rect", "symbolSize": [2, 16], "symbolOffset": [0, "-50%"], "z": 3}
         ground = pairs(to_axis(places), np.full(len(places), least if view.log else 0.0))
         series.append({"name": "far out", "color": parts.ORANGE, "data": _thinned(ground, _MOST_OUTLIERS), **rug})
     name = "probability" if isinstance(law, LatticeMixture1D) else "density"
@@ -197,26 +198,28 @@ def row_series(
     """Return the series of one row's distribution, with its interval, which take the place of those of another row."""
     curve: list[list[float]] = []
     inside: list[list[float]] = []
-    stems = pairs(law.atoms.positions, law.atoms.masses)
-    if isinstance(law, LatticeMixture1D):
-        stems = pairs(law.values, law.probabilities)
-    elif not only_points(law):
-        x = _thinned(line_points(law, *ends))
+    lattice = isinstance(law, LatticeMixture1D)
+    dense = isinstance(law, LatticeMixture1D) and ends[1] - ends[0] > _MOST_STEMS * law.step
+    positions, masses = law.atoms
+    alone = slice(None, None, max(1, len(positions) - 1) if dense else 1)  # of many the ends, which hold what is beyond
+    stems = pairs(positions[alone], masses[alone])
+    if dense or not (lattice or only_points(law)):
+        x = positions[1:-1] if dense else _thinned(line_points(law, *ends))
         curve = pairs(x, law.pdf(x))
         held = np.r_[interval[0], x[(x > interval[0]) & (x < interval[1])], interval[1]]
         inside = pairs(held, law.pdf(held))
     style = {"color": parts.INK, "width": 1, "type": "dashed"}
     marks = {"symbol": "none", "label": {"show": False}, "lineStyle": style, "data": [{"xAxis": x} for x in interval]}
-    lattice = isinstance(law, LatticeMixture1D)
     found: list[dict[str, Any]] = [
         {"id": "inside", "data": inside, **area(parts.BLUE, 0.22), "markLine": marks},
-        {"id": "row", **({} if lattice else {"name": "this row"}), "data": curve, **line(parts.BLUE)},
+        {"id": "row", **({"name": "this row"} if curve else {}), "data": curve, **line(parts.BLUE)},
     ]
     if stems:
-        more = {} if lattice else {"yAxisIndex": 1}
-        name, colour = ("this row", parts.BLUE) if lattice else ("point masses", parts.ORANGE)
-        bars = {"type": "bar", "barWidth": 3, "barGap": "-100%"}
-        found.append({"id": "stems", "name": name, "color": colour, "data": stems, **bars, **more})
+        name = "at the ends" if dense else "this row" if lattice else "point masses"
+        how: dict[str, Any] = {"color": parts.BLUE} if lattice else {"color": parts.ORANGE, "yAxisIndex": 1}
+        found.append(
+            {"id": "stems", "name": name, "data": stems, "type": "bar", "barWidth": 3, "barGap": "-100%", **how}
+        )
     return found
 
 
@@ -287,7 +290,7 @@ def upright(name: str, least: float = 0.0, top: float | None = None, log: bool =
             "type": "log",
             "min": least,
             "max": 2 * top,
-            "axisLabel": {**_LABELS, ":formatter": _POWERS},
+            "axisLabel": {**_LABELS, ":formatter": _POWERS, "showMinLabel": False, "showMaxLabel": False},
         }
     return {
         "name": name,

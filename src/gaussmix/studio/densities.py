@@ -296,11 +296,11 @@ class Densities:
         first, *others = view.overlay.columns
         quantity = view.first.quantity
         for name, found, drift in zip(others, view.overlay.distances, view.overlay.drifts, strict=True):
-            moved = "beyond chance" if drift.moved else "as chance may do"
-            ui.label(f"From {first} to {name}").classes("gm-heading").props("role=heading aria-level=3")
+            moved = "moved beyond chance" if drift.moved else "moved as chance may do"
+            ui.label(f"From {first} to {name}: {moved}").classes("gm-heading").props("role=heading aria-level=3")
             facts = {
                 "W1": quantity.format_length(found.wasserstein_1),
-                "as a share of the spread": f"{drift.share_of_spread:.1%}, {moved}",
+                "W1 / spread": f"{drift.share_of_spread:.1%}",
                 "total variation": f"{found.total_variation:.3f}",
                 "difference of means": quantity.format_length(found.mean_difference),
             }

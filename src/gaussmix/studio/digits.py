@@ -46,6 +46,7 @@ _FEWEST, _MOST = 3, 5  # corners of the pad
 _MODES = {"dims": "numbers of each", "lerp": "their mean"}
 _RADIUS, _EDGE, _LEAST_AREA = 0.85, 1.15, 1e-9
 _STEP = 0.05  # of the pad's point, by keys
+_LETTERS = 14  # of a name at a corner
 
 _POINT = """(event) => {
   if (event.type === 'pointermove' && !event.buttons) return;
@@ -103,9 +104,16 @@ def shares_at(point: ArrayLike, count: int) -> FloatArray:
 
 
 class _Words(TextElement):
-    def __init__(self, text: str, x: float, y: float):
-        super().__init__(tag="text", text=text)
-        self.props["x"], self.props["y"] = round(x, 3), round(y, 3)
+    """The name of a corner, beside it; a long one at a side, where it ends at the picture's edge."""
+
+    def __init__(self, name: str, x: float, y: float):
+        super().__init__(tag="text", text=name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…")
+        if len(name) > 2:
+            self.classes("gm-long")
+        if len(name) > 2 and abs(x) > 0.1:
+            self.props["text-anchor"], y = "start" if x < 0 else "end", y + (0.15 if y > -0.1 else -0.15)
+            x = np.sign(x) * _EDGE
+        self.props["x"], self.props["y"] = round(float(x), 3), round(float(y), 3)
 
 
 class Pad(ui.element):
@@ -149,7 +157,7 @@ class Pad(ui.element):
                 spoke = ui.element("line").classes("gm-spoke")
                 spoke.props.update({"x1": 0, "y1": 0, "x2": round(x, 3), "y2": round(y, 3)})
             for name, (x, y) in zip(names, points * 1.18, strict=True):
-                _Words(name if len(name) <= 12 else f"{name[:11]}...", x, y)
+                _Words(name, x, y)
             self._knob = ui.element("circle").props("r=0.085")
         self._go(np.zeros(2))
 

@@ -95,7 +95,8 @@ class FacesPage:
                     for name, row in rows.items():
                         row.set_visibility((text or "").strip().lower() in said(name).lower())
 
-                ui.input("Look for one", on_change=lambda event: find(event.value)).props("outlined dense clearable")
+                words = f"Look for one of {len(self.about.names)}"
+                ui.input(words, on_change=lambda event: find(event.value)).props("outlined dense clearable")
             self._choices: dict[str, Choice] = {}
             self._kind_rows: dict[str, ui.element] = {}
             with ui.column().classes("gm-asks"):

@@ -227,8 +227,14 @@ def drop_files(
     def refuse() -> None:
         tell(around, f"That is not taken here: {about}.")
 
+    def lost(event: events.GenericEventArguments) -> None:
+        status, said = event.args
+        box.reset()
+        tell(around, said[:200] if status == 413 else "That file did not arrive: send it again.")
+
     with ui.column().classes("gm-drop") as around:
         box = ui.upload(on_upload=take, on_rejected=refuse, auto_upload=True, max_file_size=most)
+        box.on("failed", lost, js_handler="({xhr}) => emit(xhr.status, xhr.responseText)")
         box.props("flat").add_slot("header", _DROP)
         box.add_slot("list", "<span></span>")
         ui.label(about).classes("gm-soft gm-small")
@@ -377,8 +383,9 @@ def chart(options: Mapping[str, Any], about: str, **handlers: Any) -> ui.echart:
         "animation": False,
         "textStyle": {"fontFamily": _FONT, "color": INK},
         "grid": {"left": 8, "right": 16, "top": 60, "bottom": 8, "containLabel": True},
-        "legend": {"top": 0, "left": 0, "icon": "roundRect", "itemWidth": 14, "itemHeight": 8, "itemGap": 18,
-                   "textStyle": {"color": FAINT}, "inactiveColor": LINES},
+        "legend": {"type": "scroll", "top": 0, "left": 0, "icon": "roundRect", "itemWidth": 14, "itemHeight": 8,
+                   "itemGap": 18, "textStyle": {"color": FAINT}, "pageTextStyle": {"color": FAINT},
+                   "pageIconColor": FAINT, "pageIconInactiveColor": LINES, "inactiveColor": LINES},
     }  # fmt: skip
     for name in ("grid", "legend"):
         theirs[name] = {**base[name], **theirs.get(name, {})}

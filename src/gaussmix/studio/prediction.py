@@ -333,7 +333,7 @@ class PredictionTab:
 
         report, pit = found.model.report_, found.model.pit_
         ui.label("How right is it?").classes("gm-heading").props("role=heading aria-level=3")
-        facts = {"CRPS": found.said(report.crps), "CRPS without inputs": found.said(report.crps_marginal)}
+        facts = {"CRPS": f"{report.crps:.4g}", "CRPS without inputs": f"{report.crps_marginal:.4g}"}
         facts |= {f"{level:.0%} intervals cover": f"{share:.1%}" for level, share in report.coverage.items()}
         facts |= {"PIT from uniform": f"{report.pit_ks:.3f}", "chance alone": f"{report.pit_chance:.3f}"}
         with ui.element("div").classes("gm-facts"):

@@ -163,21 +163,20 @@ class Guard:
         if not declared.isascii() or not declared.isdigit() or int(declared[:20]) > most:
             await self._answer(send, 413, too_long, (b"connection", b"close"))
             return
-        arrived, answered, refused = 0, False, False
+        arrived, answered, over = 0, False, False
 
         async def counted() -> Message:
-            nonlocal arrived, refused
+            nonlocal arrived, over
             message = await receive()
             arrived += len(message.get("body", b""))
-            if arrived > most and not refused:
-                refused = True
-                if not answered:
-                    await self._answer(send, 413, too_long, (b"connection", b"close"))
-            return {"type": "http.disconnect"} if refused else message
+            if arrived > most and not over and not answered:
+                await self._answer(send, 413, too_long, (b"connection", b"close"))
+            over = over or arrived > most or message["type"] == "http.disconnect"
+            return {"type": "http.disconnect"} if over else message
 
         async def with_headers(message: Message) -> None:
             nonlocal answered
-            if refused:
+            if over:
                 return
             if message["type"] == "http.response.start":
                 answered = True
@@ -190,7 +189,7 @@ class Guard:
         try:
             await self.app(scope, counted, with_headers)
         except Exception:
-            if not refused:  # what the application says of a body that ended in its middle
+            if not over:  # what the application says of a body that ended in its middle, or of somebody who has left
                 raise
 
 
@@ -207,6 +206,7 @@ def application(studio: Studio, token: str, port: int) -> Guard:
         Where it is served.
     """
     from fastapi import FastAPI
+    from fastapi.responses import PlainTextResponse
     from nicegui import app as pages
     from nicegui import ui
 
@@ -215,8 +215,15 @@ def application(studio: Studio, token: str, port: int) -> Guard:
     def start(tab: str = "") -> None:
         build_page(studio, tab)
 
+    async def no_file(_request: Any, error: Any) -> PlainTextResponse:
+        """NiceGUI reads whatever stands in the form of an upload, also text, as which a file without a name comes."""
+        if not isinstance(error.obj, str):
+            raise error
+        return PlainTextResponse("That came without a file and its name: choose a file, or drop one.", 400)
+
     outer = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     ui.page("/")(start)
+    pages.add_exception_handler(AttributeError, no_file)
     pages.on_shutdown(studio.close)
     ui.run_with(
         outer,

@@ -171,7 +171,8 @@ class Session:
         ValueError
             For another ending, a file too large, or one too many.
         """
-        name = shown(PurePath(file.name.replace("\\", "/")).name) or "a file without a name"
+        name = shown(PurePath(file.name.replace("\\", "/")).name)
+        name = name if name.strip(" .") else "a file without a name"
         suffix = max((end for end in suffixes if name.lower().endswith(end)), key=len, default=None)
         if suffix is None:
             raise ValueError(f"{name} is none of {', '.join(sorted(suffixes))}: convert it to one")

@@ -48,7 +48,7 @@ FRAMES, FRAME_STEPS, LEAD, RATE = 24, 5, 6, 12
 _SECONDS = 1.2e-5  # for a pixel and step, of one core, until a rendering was measured
 _LEARNING = 1 << 18  # pixels times steps that it takes to learn a painting, about
 _SHOWN_EVERY = 1.0  # seconds between two pictures of what is being rendered
-_SHOWN_SIDE, _KNOWN_SIDE = 320, 512
+_SHOWN_SIDE, _KNOWN_SIDE, _LARGE_SIDE = 320, 512, 760
 Told = Callable[..., None]
 Pixels = NDArray[np.uint8]
 
@@ -340,12 +340,18 @@ class StylePage:
 
     def _open(self, number: int) -> None:
         if number < len(self.images):
-            self._show_large(picture_url(self.images[number], 760), f"Variant {number + 1}")
+            self._show_large(picture_url(self.images[number], self._large_side), f"Variant {number + 1}")
+
+    @property
+    def _large_side(self) -> int:
+        """Pixels of the longer side at which a picture is shown large; more would only be soft."""
+        return min(2 * max(self.images[0].shape[:2]), _LARGE_SIDE)
 
     def _show_large(self, source: str, about: str) -> None:
         self._large.clear()
         with self._large:
-            ui.element("img").classes("gm-image").props.update({"src": source, "alt": about})
+            image = ui.element("img").classes("gm-image").style(f"max-width:{self._large_side}px")
+            image.props.update({"src": source, "alt": about})
         show_again(self._large)
 
     async def _film(self) -> None:
