@@ -1,7 +1,7 @@
 """Where names of other projects are described: small inventories for intersphinx, which need no network.
 
-``inventories.txt`` lists the names that our docstrings use, with the kind and the page of each; a build makes of it what
-Sphinx reads. A whole ``objects.inv``, as each project has beside its pages, says kinds and pages anew:
+``inventories.txt`` lists the names that our docstrings use, with the kind and the page of each; a build makes of it
+what Sphinx reads. A whole ``objects.inv``, as each project has beside its pages, says kinds and pages anew:
 
 python docs/inventories.py numpy=objects.inv pandas=objects.inv ...
 """
@@ -66,7 +66,7 @@ def read() -> dict[str, tuple[str, list[str]]]:
 
 
 def renew(line: str, whole: bytes) -> str:
-    """A line of the list with the kind and the place that a whole inventory has. Raises KeyError if it lacks the name."""
+    """A line of the list with kind and place from a whole inventory. Raises KeyError if that lacks the name."""
     name, *known = line.split()
     entries = re.findall(rf"^{re.escape(name)} (\S+) \S+ (\S+) .*$", whole.decode(), re.MULTILINE)
     kinds = known[:1] or [kind for kind, _ in entries if kind.startswith("py:")]

@@ -38,9 +38,7 @@ def maps(path: Path) -> None:
     grey = [np.uint8(255 * each / each.max()) for each in (*shown, weights)]
     pictures = [mean, *(np.dstack([each] * 3) for each in grey)]
     labels = ["mean face", *(name.replace("_", " ") for name in pipeline.attribute_names), "loss weight"]
-    halves = [
-        contact_sheet(np.stack(pictures[k : k + 9]), columns=9, column_labels=labels[k : k + 9]) for k in (0, 9)
-    ]
+    halves = [contact_sheet(np.stack(pictures[k : k + 9]), columns=9, column_labels=labels[k : k + 9]) for k in (0, 9)]
     both = Image.new("RGB", (halves[0].width, sum(half.height for half in halves)))
     for half, top in zip(halves, (0, halves[0].height), strict=True):
         both.paste(half, (0, top))
