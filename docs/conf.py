@@ -8,6 +8,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
+import inventories  # noqa: E402
 import site_pages  # noqa: E402
 from sphinx_gallery.sorting import FileNameSortKey  # noqa: E402  # pyright: ignore[reportMissingImports], of the extra docs
 
@@ -19,7 +20,8 @@ copyright = "The gaussmix authors, MIT licence"
 version = release = gaussmix.__version__
 language = "en"
 
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx_design", "sphinx_gallery.gen_gallery"]
+extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.intersphinx"]
+extensions += ["sphinx_design", "sphinx_gallery.gen_gallery"]
 exclude_patterns = ["_site", "generated/gallery/*.ipynb", "generated/gallery/*.zip", "generated/gallery/*.py"]
 default_role = "py:obj"
 suppress_warnings = ["config.cache"]  # sphinx-gallery's settings hold functions
@@ -31,6 +33,10 @@ autodoc_typehints = "none"  # numpydoc's parameters say it
 autodoc_member_order = "bysource"
 toc_object_entries = False
 numpydoc_show_class_members = False
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"  # words that are in neither list
+numpydoc_xref_aliases = inventories.NAMES | site_pages.own_names()
+intersphinx_mapping = inventories.write(site_pages.GENERATED / "inventories")
 
 sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],

@@ -122,6 +122,17 @@ def api_pages() -> dict[str, str]:
     return pages
 
 
+def own_names() -> dict[str, str]:
+    """Where each public name is described, for the types in docstrings."""
+    faces = {package: importlib.import_module(package) for package in packages() if package not in PLAIN}
+    return {
+        name: f"{package}.{name}"
+        for package, face in faces.items()
+        for name in getattr(face, "__all__", [])
+        if inspect.isclass(getattr(face, name))
+    }
+
+
 def is_module(face: Any, name: str) -> bool:
     """Whether a public name is a module."""
     return inspect.ismodule(getattr(face, name))

@@ -58,7 +58,8 @@ for axes, (rule, color) in zip(panels, COLORS.items(), strict=True):
         label=rule,
         ls="--" if rule == "kernel" else "-",
     )
-last.set(title="error at every bandwidth", xlabel="t, in spacings", xscale="log", yscale="log")
+last.set(title="error at every bandwidth", xlabel="t, in spacings", xscale="log", yscale="log", ylim=(0.025, 6))
 last.set_xticks([0.5, 1, 2, 4, 8, 16, 32], ["1/2", "1", "2", "4", "8", "16", "32"])
-for axes in (*panels, last):
-    axes.legend(loc="best" if axes is last else "upper right")
+for axes in panels:
+    axes.legend(loc="upper left")
+last.legend(loc="upper left", ncols=2)

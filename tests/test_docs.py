@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
+import zlib
 from fnmatch import fnmatch
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from test_house import ROOT, command_error, gaussmix_commands, python_script
@@ -80,6 +83,33 @@ def test_every_page_is_in_a_table_of_contents() -> None:
             named |= {re.sub(r".*<(.*)>$", r"\1", line) for line in block.splitlines() if line and line[0] != ":"}
     lost = [page.stem for page in DOCS.glob("*.md") if not any(fnmatch(page.stem, each) for each in named)]
     assert lost == ["index"]
+
+
+def load_inventories() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("inventories", DOCS / "inventories.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_inventories_hold_what_short_names_stand_for(tmp_path: Path) -> None:
+    inventories = load_inventories()
+    listed = {line.split()[0] for _, lines in inventories.read().values() for line in lines}
+    named = {re.sub(r":\w+:`(?:[^<`]+<)?(?:\w+:)?([\w.]+)>?`", r"\1", each) for each in inventories.NAMES.values()}
+    assert named <= listed
+    for address, path in inventories.write(tmp_path).values():
+        assert address.endswith("/")
+        head, packed = Path(path).read_bytes().split(b"zlib\n")
+        assert head.startswith(b"# Sphinx inventory version 2\n")
+        for line in zlib.decompress(packed).decode().splitlines():
+            name, kind, _, place, _ = line.split(" ")
+            assert (
+                inventories.renew(f"{name} {kind}", f"{name} {kind} 1 {place} -\n".encode()) == f"{name} {kind} {place}"
+            )
+    with pytest.raises(KeyError, match=r"numpy\.nothing"):
+        inventories.renew("numpy.nothing", b"numpy.ndarray py:class 1 a.html#$ -\n")
 
 
 def test_numbers_on_the_papers_stand_on_their_pages() -> None:

@@ -53,7 +53,7 @@ LAYERS = (
 APPLICATIONS = {"diffusion", "autoencoder", "style", "tables", "conditional"}  # none imports another
 ANYWHERE = {"_typing", "_lazy", "_guard", "_files", "_compiled"}
 KEPT_SHORT = {"__init__", "__main__", "_typing"}
-LONG, MOST_LONG, LONGEST_FUNCTION, MOST_MODULES = 400, 4, 80, 219
+LONG, MOST_LONG, LONGEST_FUNCTION, MOST_MODULES = 400, 4, 80, 220
 SHORT = 40  # lines; a module below it says in its head why it is one
 
 

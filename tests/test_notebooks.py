@@ -14,10 +14,12 @@ from gaussmix import GaussianMixture1D, GMMExpansion, TableDensity
 from gaussmix._progress import progress_bar
 from gaussmix.distances import compare
 from gaussmix.sheets import contact_sheet
+from gaussmix.tables import compare_tables
 
 RNG = np.random.default_rng(0)
 X = RNG.gamma(2.0, size=400)
 TABLE = {"<b>price</b>": X, "items": RNG.integers(0, 5, 400), "town": RNG.choice(["a&b", "c"], 400).astype(object)}
+MOVED = TABLE | {"<b>price</b>": 2 * X, "town": np.full(400, "a&b", object)}
 
 
 def whole(text: str) -> ElementTree.Element:
@@ -34,12 +36,13 @@ def shown() -> dict[str, str]:
         "report": GMMExpansion("fast").fit(X).report_,
         "comparison": compare(normal, normal.affine(1.0, 1.0)),
         "table": table,
+        "two tables": compare_tables(TABLE, MOVED, names=("<old>", "new")),
         "not fitted": TableDensity(),
     }
     return {name: thing._repr_html_() for name, thing in things.items()}
 
 
-@pytest.mark.parametrize("name", ["distribution", "report", "comparison", "table", "not fitted"])
+@pytest.mark.parametrize("name", ["distribution", "report", "comparison", "table", "two tables", "not fitted"])
 def test_html_is_whole_and_takes_the_ink_of_the_page(name: str, shown: dict[str, str]) -> None:
     tree = whole(shown[name])
     assert not list(tree.iter("script"))
@@ -61,6 +64,22 @@ def test_a_table_has_a_line_and_a_sparkline_a_column(shown: dict[str, str]) -> N
     assert middle == pytest.approx(np.median(X), rel=0.1)
     assert cells[2][3].startswith(("a&b ", "c "))
     assert "columns" not in shown["not fitted"]
+
+
+def test_two_tables_have_a_line_and_both_shapes_a_column(shown: dict[str, str]) -> None:
+    tree = whole(shown["two tables"])
+    _, *rows = tree.iter("tr")
+    cells = [["".join(cell.itertext()) for cell in row] for row in rows]
+    assert [cell[0] for cell in cells] == ["<b>price</b>", "town", "items"]
+    assert cells[0][2].startswith("W1 / spread ")
+    assert " % quantile moved most, " in cells[0][4]
+    assert cells[1][4].startswith("vanished category: c (")
+    assert float(cells[2][2].removeprefix("W1 / spread ")) == 0 < float(cells[2][3])
+    assert "opacity" in rows[2][0].get("style", "")
+    assert "opacity" not in rows[0][0].get("style", "")
+    for row in rows:
+        assert {"var(--old)", "var(--new)"} <= {each.get("fill") for each in row.iter()}
+    assert {"<old> (400 rows)", "new (400 rows)"} <= {each.text for each in tree.iter("span")}
 
 
 def test_a_report_says_what_print_says(shown: dict[str, str]) -> None:

@@ -160,12 +160,14 @@ def test_line_and_bars_leave_the_point_mass_out() -> None:
     assert np.sum(bars[0] * np.diff(bars[1])) == pytest.approx(0.7, abs=0.02)
 
 
-def test_quantiles_in_one_place_stack_their_labels() -> None:
-    axes, _ = plot_density(RAIN, rain_counts()).axes
-    assert [text.get_text() for text in axes.texts] == ["5%", "25%", "50%", "75%", "95%"]
-    heights = [text.xyann[1] for text in axes.texts]  # pyright: ignore[reportAttributeAccessIssue]
-    assert heights[0] < heights[1]
-    assert heights[0] == heights[2] == heights[3] == heights[4]
+def test_quantiles_in_one_place_share_a_label_and_no_labels_touch() -> None:
+    figure = plot_density(RAIN, rain_counts())
+    axes, _ = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["5–25%", "50%", "75%", "95%"]
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    assert boxes[0].x0 > axes.transData.transform((0, 0))[0]  # beside the stem at 0
 
 
 @pytest.mark.parametrize("log", [False, True])

@@ -57,15 +57,15 @@ class TestContactSheet:
         images = flat(count)
         found = boxes(contact_sheet(images, columns=columns), images)
         for i, (left, top, right, bottom) in enumerate(found):
-            assert (right - left, bottom - top) == (96, 96)
-            assert (left, top) == (found[0][0] + i % columns * 102, found[0][1] + i // columns * 102)
+            assert (right - left, bottom - top) == (192, 192)
+            assert (left, top) == (found[0][0] + i % columns * 204, found[0][1] + i // columns * 204)
 
     @pytest.mark.parametrize(
         ("size", "scale", "expected"),
         [
-            ((28, 28), None, (84, 84)),
-            ((16, 16), None, (96, 96)),
-            ((200, 100), None, (200, 100)),
+            ((28, 28), None, (196, 196)),
+            ((16, 16), None, (192, 192)),
+            ((400, 200), None, (400, 200)),
             ((8, 12), 2, (16, 24)),
         ],
     )
@@ -107,14 +107,14 @@ class TestContactSheet:
         images = flat(4)
         found = boxes(contact_sheet(images, columns=2, row_labels=["one", "two words"]), images)
         for text, box in zip(texts, found[::2], strict=True):
-            assert box[0] - 16 < text[2] < box[0]
-            assert abs((text[1] + text[3]) / 2 - (box[1] + box[3]) / 2) < 8
+            assert box[0] - 32 < text[2] < box[0]
+            assert abs((text[1] + text[3]) / 2 - (box[1] + box[3]) / 2) < 16
 
     def test_a_tall_label_makes_its_row_taller(self):
         images = flat(3, 8, 8)
         found = boxes(contact_sheet(images, columns=1, scale=1, row_labels=["a\nb\nc\nd", "", "e"]), images)
-        assert found[1][1] - found[0][1] > 60
-        assert found[2][1] - found[1][1] < 30
+        assert found[1][1] - found[0][1] > 120
+        assert found[2][1] - found[1][1] < 60
 
     def test_accents_are_dropped_rather_than_boxed(self):
         images = flat(1)
@@ -151,7 +151,7 @@ class TestSaveAtomic:
         save_atomic(contact_sheet(flat(2), columns=2), path)
         with Image.open(path) as image:
             assert image.format == {"a": "PNG", "b": "JPEG", "c": "WEBP"}[name[0]]
-            assert image.width == 320
+            assert image.width == 640
         assert os.listdir(path.parent) == [name]
 
     def test_a_failed_write_leaves_the_old_picture(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -206,8 +206,8 @@ def test_marked_pictures_have_a_red_frame():
     red = (marked[..., 0] > 200) & (marked[..., 1] < 60)
     assert not ((plain[..., 0] > 200) & (plain[..., 1] < 60)).any()
     columns = np.flatnonzero(red.any(0))
-    assert columns[-1] - columns[0] < 110  # the second of three columns of 96 pixels, twice below each other
-    assert red.any(1).sum() == 2 * (96 + 2 * 3)
+    assert columns[-1] - columns[0] < 220  # the second of three columns of 192 pixels, twice below each other
+    assert red.any(1).sum() == 2 * (192 + 2 * 6)
 
 
 @pytest.mark.parametrize(("count", "said"), [(1, "1 step"), (2, "2 steps"), (0, "0 steps"), (2800, "2,800 steps")])
@@ -233,11 +233,11 @@ def test_headers_break_no_word(labels: list[str], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", record)
     images = flat(4)
     rows = ["Wearing_Necktie_and_Hat", "b"]
-    found = boxes(contact_sheet(images, columns=2, scale=2, column_labels=labels, row_labels=rows), images)
+    found = boxes(contact_sheet(images, columns=2, scale=4, column_labels=labels, row_labels=rows), images)
     assert {word for line in lines for word in line.split()} == {
         word for text in labels + rows for word in text.split()
     }
-    assert all((right - left, bottom - top) == (64, 64) for left, top, right, bottom in found)
+    assert all((right - left, bottom - top) == (128, 128) for left, top, right, bottom in found)
     assert found[1][0] > found[0][2]
 
 

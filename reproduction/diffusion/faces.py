@@ -38,11 +38,11 @@ OUR_LISTS: dict[str, tuple[str, ...]] = {
 }
 """Those asked of a model of the built-in faces instead."""
 
-_SHOWN = 64  # pixels that a small picture is enlarged to
-_GAP = 4
+_SHOWN = 128  # pixels that a small picture is enlarged to
+_GAP = 8
 _LEVELS = 4  # colours are rounded to multiples of this, which nobody sees and which makes files a third smaller
 _DPI = 110  # of the report, so that sizes are in pixels
-_LETTER, _LINE, _MARGIN = 8, 26, 14  # pixels
+_LETTER, _LINE, _MARGIN = 16, 52, 28  # pixels
 
 
 def with_attributes(faces: Faces, wanted: Sequence[str]) -> NDArray[np.int64]:
@@ -134,14 +134,14 @@ def draw_faces(title: str, *blocks: FaceBlock) -> Figure:
         low = up - above - tile.shape[0]
         axes = figure.add_axes((left / across, low / up, tile.shape[1] / across, tile.shape[0] / up))
         axes.imshow(tile, interpolation="nearest", aspect="auto")
-        axes.set_title(block.title, fontsize=9, pad=16 if block.columns else 4)
+        axes.set_title(block.title, fontsize=18, pad=32 if block.columns else 8)
         axes.spines[:].set_visible(False)
-        axes.tick_params(length=0, labelsize=8, labeltop=True, labelbottom=False)
+        axes.tick_params(length=0, labelsize=16, labeltop=True, labelbottom=False)
         rows, columns = block.pictures.shape[:2]
         axes.set_yticks([(r + 0.5) * tile.shape[0] / rows for r in range(len(block.rows))], block.rows)
         axes.set_xticks([(c + 0.5) * tile.shape[1] / columns for c in range(len(block.columns))], block.columns)
         left += tile.shape[1]
-    figure.text(0.5, 1 - 0.5 * _LINE / up, title, ha="center", va="center", fontsize=11)
+    figure.text(0.5, 1 - 0.5 * _LINE / up, title, ha="center", va="center", fontsize=22)
     return figure
 
 

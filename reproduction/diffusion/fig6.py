@@ -190,11 +190,13 @@ def _draw_quality(ours: Mapping[str, Any]) -> Figure:
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(label)
         axes.spines[["top", "right"]].set_visible(False)
-    for axes, values in ((by_steps, list(steps.values())), (by_time, list(ms.values()))):
-        axes.set_xscale("log")
-        axes.minorticks_off()
-        ticks = [tick for tick in _TICKS if min(values) <= tick <= max(values)]
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    by_steps.set_xscale("log")
+    by_time.set_xscale("log")
+    spans = (list(steps.values()), list(ms.values()), [ours["real"]["FD"], *middle])
+    for axis, values in zip((by_steps.xaxis, by_time.xaxis, on_the_way.yaxis), spans, strict=True):
+        ticks = [tick for tick in _TICKS if np.nanmin(values) <= tick <= np.nanmax(values)]
+        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_ticks([], minor=True)
     by_steps.set_ylabel("Frechet distance")
     by_steps.legend(frameon=False, fontsize=8)
     return figure

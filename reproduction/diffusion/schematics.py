@@ -146,6 +146,8 @@ def _draw_subsets(figure: Figure, ours: dict[str, Any]) -> None:
     cells = sorted(ours["cell_sizes"], reverse=True)
     right.bar(range(len(cells)), np.maximum(cells, 0.5), color="#1f5fa8")
     right.set_yscale("log")
+    right.minorticks_off()
+    right.set_yticks([20, 50, 100, 200, 500], ["20", "50", "100", "200", "500"])
     right.set_title("four features: smile, glasses, beard, hat")
     right.set_xlabel("each of the 16 combinations, the most frequent first")
     for axes in (left, right):

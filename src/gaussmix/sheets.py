@@ -25,11 +25,11 @@ from gaussmix._files import whole_file
 _IN_COLOUR = frozenset(
     "AVIF BMP DIB EPS GIF JPEG JPEG2000 PCX PDF PNG PPM SGI TGA TIFF WEBP".split()
 )  # Pillow's names of formats of RGB pictures of any size
-_CELL = 96  # pixels a picture is enlarged to by default, roughly
-_GAP = 6
+_CELL = 192  # pixels a picture is enlarged to by default, roughly
+_GAP = 12
 _FILTER = Image.Resampling.BICUBIC  # keeps edges as crisp as Lanczos does, with weaker halos around them
-_MARGIN = 16
-_MIN_WIDTH = 320  # of the sheet, so that a title above a single picture is not broken into syllables
+_MARGIN = 32
+_MIN_WIDTH = 640  # of the sheet, so that a title above a single picture is not broken into syllables
 _ROW_LABEL_CHARACTERS, _LONGEST = 18, 30  # in a line; of a single word, before it is broken
 _WIDEST = 2  # times the width of a picture: how far columns make room for a word above them
 
@@ -60,7 +60,7 @@ def contact_sheet(
     row_labels, column_labels : sequence of str, optional
         At the left, one a row, and on top, one a column.
     scale : int, optional
-        How many times each picture is enlarged; by default to about 96 pixels.
+        How many times each picture is enlarged; by default to about 192 pixels.
     marked : collection of int
         Positions of pictures that get a red frame.
 
@@ -73,7 +73,7 @@ def contact_sheet(
     height, width = images.shape[1:3]
     scale = scale or max(1, round(_CELL / max(height, width)))
     cell_width, cell_height = width * scale, height * scale
-    large, small = _font(20), _font(14)
+    large, small = _font(40), _font(28)
     n = small.getlength("n")
     label_limit = max(_ROW_LABEL_CHARACTERS, min(_LONGEST, _longest_word(row_labels or (), small) // n + 1)) * n
     row_texts = [_WrappedText(label, small, label_limit) for label in row_labels or [""] * rows]
@@ -133,7 +133,7 @@ def _check(
 
 def _draw_frame(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], *, marked: bool) -> None:
     """Around a picture from (left, top) up to (right, bottom)."""
-    colour, width = (_MARK, _GAP // 2) if marked else (_FRAME, 1)
+    colour, width = (_MARK, _GAP // 2) if marked else (_FRAME, 2)
     left, top, right, bottom = box
     draw.rectangle((left - width, top - width, right + width - 1, bottom + width - 1), outline=colour, width=width)
 

@@ -251,7 +251,7 @@ def test_edit_says_what_it_read_and_draws_a_sheet(reader, picture, tmp_path, cap
     assert "face.png has: Bald, Sunglasses\n" in printed
     assert f"2 x long hair, not Bald: {out}" in printed
     with Image.open(out) as sheet:
-        assert sheet.width >= 4 * 96
+        assert sheet.width >= 4 * 192
 
 
 def test_edit_writes_single_pictures_that_keep_what_was_not_asked_for(reader, picture, tmp_path):
@@ -283,7 +283,7 @@ def test_a_row_for_each_component(reader, picture, tmp_path, capsys):
     assert run(["edit", str(picture), *flags.split()]) == 0
     assert "24 x Sunglasses" in capsys.readouterr().out
     with Image.open(tmp_path / "x.png") as sheet:
-        assert sheet.height > 6 * 96  # six edits a row, the other two in a second one
+        assert sheet.height > 6 * 192  # six edits a row, the other two in a second one
 
 
 def test_what_the_data_never_show_is_said_once(reader, picture, tmp_path, capsys):
@@ -330,7 +330,7 @@ def test_a_long_row_of_components_is_cut_on_the_sheet_alone(reader, tmp_path, mo
     assert run(["sample", *flags.split(), "--trajectory"]) == 0
     assert len(load_dataset(tmp_path / "f", size=8, progress=False)) == 15
     with Image.open(tmp_path / "x.png") as sheet:
-        assert 6 * 96 < sheet.height < 8 * 96
+        assert 6 * 192 < sheet.height < 8 * 192
 
 
 def test_sample_asks_for_the_attribute_of_a_component(reader, tmp_path, capsys):
@@ -383,7 +383,7 @@ def test_the_example_draws_a_column_for_each_change(reader, pictures, tmp_path):
         steps=1,
     )
     with Image.open(out) as sheet:
-        assert 4 * 96 < sheet.width < 5 * 96
+        assert 4 * 192 < sheet.width < 5 * 192
 
 
 # -- requests that exclude each other, the judge, and pictures from elsewhere ----------------------------------------

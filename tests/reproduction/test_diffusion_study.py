@@ -632,9 +632,9 @@ def test_faces_are_shown_pixel_by_pixel() -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     shown = np.asarray(canvas.buffer_rgba())[..., :3]
-    face = faces[1, 2].repeat(2, 0).repeat(2, 1)
-    places = np.argwhere((shown[:-63, :-63] == face[0, 0]).all(-1))
-    assert any((shown[i : i + 64, j : j + 64] == face).all() for i, j in places)
+    face = faces[1, 2].repeat(4, 0).repeat(4, 1)
+    places = np.argwhere((shown[:-127, :-127] == face[0, 0]).all(-1))
+    assert any((shown[i : i + 128, j : j + 128] == face).all() for i, j in places)
 
 
 def test_legends_leave_room_for_the_curves() -> None:

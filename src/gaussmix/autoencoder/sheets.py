@@ -26,7 +26,7 @@ from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.plots import BARS, LINE, PAIR, save_figure
 from gaussmix.sheets import contact_sheet, save_atomic
 
-_PAIRS, _SAMPLES, _CLASSES, _SCALED = 4, 8, 12, 48
+_PAIRS, _SAMPLES, _CLASSES, _SCALED = 4, 8, 12, 96
 _MIXED_PAIRS = 5
 _MOST_ON_A_SHEET = 400
 _COLUMNS = 11  # of a sheet of one class: a given picture and ten like it fill a row

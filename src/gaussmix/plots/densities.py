@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gaussmix.density.quantity import Quantity
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_APART = 0.3  # inches: quantiles that are nearer stack their labels
+_LETTER = 0.085  # inches: of the labels of quantiles, with room beside it
 _MENTION = 0.003  # share of the distribution outside the picture from which the axis says so
 SPIKE = 3.0  # a line may rise above the highest bar by this factor before it is cut
 _MARGIN = 0.03  # beside two distributions, in lengths of both: one of them may be a point
@@ -301,14 +301,19 @@ def _draw_atoms(axes: Axes, distribution: GaussianMixture1D, *, alone: bool) -> 
 
 
 def _draw_quantiles(axes: Axes, distribution: GaussianMixture1D, low: float, high: float) -> None:
-    """Ticks on the lower edge; labels too near to each other stand one higher than the other."""
+    """Ticks on the lower edge; a label stands above those that it would touch, and beside the stem of a point mass."""
     look = inks(axes)
     values = distribution.ppf(_QUANTILES)
     frame = axes.get_xaxis_transform()
     axes.plot(values, np.zeros(len(values)), "|", color=look.ink, markersize=16, markeredgewidth=1.2, transform=frame)
-    apart = _APART * axes.figure.dpi / axes.bbox.width * (high - low)
-    style: Any = {"xycoords": frame, "textcoords": "offset points", "ha": "center", "fontsize": 8, "color": look.ink}
-    first, rank = -np.inf, 0
-    for q, value in zip(_QUANTILES, values.tolist(), strict=True):
-        first, rank = (first, rank + 1) if value - first < apart else (value, 0)
-        axes.annotate(f"{q:.0%}", (value, 0), (0, 9 + 10 * rank), **style)
+    letter = _LETTER * axes.figure.dpi / axes.bbox.width * (high - low)
+    style: Any = {"xycoords": frame, "textcoords": "offset points", "fontsize": 8, "color": look.ink}
+    ends: list[float] = []  # of the last label at each height
+    for value in np.unique(values).tolist():
+        same = [q for q, each in zip(_QUANTILES, values, strict=True) if each == value]
+        said = f"{same[0]:.0%}" if len(same) == 1 else f"{100 * same[0]:.0f}–{same[-1]:.0%}"
+        on_stem = value in distribution.atoms.positions
+        left = value + letter * (1 if on_stem else -len(said) / 2)
+        rank = next((k for k, end in enumerate(ends) if end < left), len(ends))
+        ends[rank : rank + 1] = [left + letter * len(said)]
+        axes.annotate(said, (left, 0), (0, 9 + 10 * rank), ha="left", **style)

@@ -29,7 +29,7 @@ FILM_FORMATS = (".gif", ".mp4")
 _STANDS_OUT = 48  # of 256
 _LEVELS = 257  # quantiles of a channel
 _GREY = 1e-3  # of the largest deviation of colours: directions with less have none
-_SHEET_CELL = 240  # pixels of the longer side on the contact sheet
+_SHEET_CELL = 480  # pixels of the longer side on the contact sheet
 _SHEET_COLUMNS = 5
 
 

@@ -24,6 +24,8 @@ from gaussmix.tables.chance import (
 )
 from gaussmix.tables.column import ColumnDensity, kind_of, numbers_in, rows_of
 from gaussmix.tables.estimator import TableDensity
+from gaussmix.tables.notebook import comparison_html
+from gaussmix.tables.report import page, text
 
 ALPHA = 0.05
 Pair = tuple[ColumnDensity | None, ColumnDensity | None]
@@ -252,14 +254,12 @@ class TableComparison:
 
     def to_html(self) -> str:
         """Return one page of HTML that needs no other file, for light and dark screens of any width."""
-        from gaussmix.tables.report import page
-
         return page(self)
 
     def __str__(self) -> str:
-        from gaussmix.tables.report import text
-
         return text(self)
+
+    _repr_html_ = comparison_html
 
 
 def compare_tables(

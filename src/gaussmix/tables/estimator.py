@@ -20,7 +20,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from gaussmix._files import Tensors, read_tensors, tensor_bytes, tensors_of, write_tensors
 from gaussmix._guard import reading
-from gaussmix.density._mixture.picture import table_html
 from gaussmix.density.columns import is_dask, stream_batches
 from gaussmix.density.counts import threads_of
 from gaussmix.density.report import FitReport
@@ -28,6 +27,7 @@ from gaussmix.density.stored import check_facts, check_report, read_mixture
 from gaussmix.tables.column import ColumnDensity, GroupColumns
 from gaussmix.tables.copula import Copula
 from gaussmix.tables.counting import GroupKey, TableCounts, TableLayout
+from gaussmix.tables.notebook import table_html
 from gaussmix.tables.reading import batches_of, is_files, library_of
 from gaussmix.tables.sampling import RowSampling
 

@@ -24,8 +24,8 @@ _WIDTH, _HEIGHT, _PEAK = 280, 80, 4.0  # heights of the 98 % point of the lines 
 _PLAIN = str.maketrans({"→": "->", "−": "-", "∞": "inf"})  # a terminal may have no more
 _DURATION = Quantity("duration")
 _COLORS = ("var(--old)", "var(--new)")
-_MEASURES = {"share_of_spread": "W1 / spread", "total_variation": "total variation", "kolmogorov_smirnov": "KS"}
-_MEASURES |= {"missing": "missing"}
+MEASURES = {"share_of_spread": "W1 / spread", "total_variation": "total variation", "kolmogorov_smirnov": "KS"}
+MEASURES |= {"missing": "missing"}
 
 
 # -- text
@@ -36,34 +36,34 @@ def text(found: Any) -> str:
     head = ("column", "kind", "moved", "W1", "/ spread", "chance", "tot. var.", "chance", "missing")
     rows = [head, *(_row(column) for column in found.columns)]
     widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
-    lines = [_tables(found), found.summary, ""]
+    lines = [" → ".join(about_tables(found)), found.summary, ""]
     lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     moved = [column for column in found.columns if column.moved]
-    said = [f"{shown(column.name, 40)}: {remark}" for column in moved for remark in _remarks(column)]
+    said = [f"{shown(column.name, 40)}: {remark}" for column in moved for remark in remarks_on(column)]
     lines += ["", *said] if said else []
     if found.by:
-        lines += ["", _about_groups(found)]
+        lines += ["", about_groups(found)]
     for group in found.groups[:_MOST_GROUPS]:
         some = ", ".join(f"{shown(column.name, 40)} ({_most(column)})" for column in group.moved[:3])
         lines.append(f"{shown(found.group_name(group.key), 60)}: {some}")
     return "\n".join(map(printable, lines)).translate(_PLAIN)
 
 
-def _tables(found: Any) -> str:
+def about_tables(found: Any) -> list[str]:
     named = zip(found.names, found.n_rows, strict=True)
-    return " → ".join(f"{shown(name, 60)} ({_count(rows, 'row')})" for name, rows in named)
+    return [f"{shown(name, 60)} ({_count(rows, 'row')})" for name, rows in named]
 
 
 def _row(column: Any) -> tuple[str, ...]:
     of_numbers = not math.isnan(column.wasserstein_1)
     w1 = _length(column, column.wasserstein_1) if of_numbers else ""
     numbers = (column.measures.get(name, (math.nan, math.nan)) for name in ("share_of_spread", "total_variation"))
-    said = [_small(value) for each in numbers for value in each]
+    said = [small(value) for each in numbers for value in each]
     moved = _most(column) if column.beyond == ("kolmogorov_smirnov",) else "yes" * column.moved
-    return (shown(column.name, 40), _kinds(column), moved, w1, *said, _missing(column))
+    return (shown(column.name, 40), kinds_of(column), moved, w1, *said, _missing(column))
 
 
-def _kinds(column: Any) -> str:
+def kinds_of(column: Any) -> str:
     old, new = column.kinds
     return f"{old} → {new}" if old and new and old != new else old or new or ""
 
@@ -75,7 +75,7 @@ def _missing(column: Any) -> str:
     return "" if not any(column.missing) else old if old == new else f"{old} → {new}"
 
 
-def _remarks(column: Any) -> list[str]:
+def remarks_on(column: Any) -> list[str]:
     """What happened, in sentences."""
     said = []
     if column.status in ("appeared", "vanished"):
@@ -123,7 +123,7 @@ def _length(column: Any, value: float) -> str:
     return short(_DURATION, column.quantity.format_length(value))
 
 
-def _about_groups(found: Any) -> str:
+def about_groups(found: Any) -> str:
     some, of = _count(len(found.groups)) if found.groups else "none", _count(found.n_groups, "group")
     said = f"{some} of {of} by {', '.join(found.by)} hold a column that moved beyond chance"
     for what, groups in (("new", found.new_groups), ("vanished", found.vanished_groups)):
@@ -137,11 +137,11 @@ def _most(column: Any) -> str:
     """The measure that stands out, as text."""
     if not column.beyond:
         return column.status
-    name = _strongest(column)
-    return f"{_MEASURES[name]} {_small(column.measures[name][0])}"
+    name = strongest(column)
+    return f"{MEASURES[name]} {small(column.measures[name][0])}"
 
 
-def _strongest(column: Any) -> str:
+def strongest(column: Any) -> str:
     return max(column.beyond, key=lambda name: column.measures[name][0])
 
 
@@ -149,7 +149,7 @@ def _count(rows: float, noun: str = "") -> str:
     return (counted(round(rows), noun) if noun else f"{rows:,.0f}").replace(",", " ")
 
 
-def _small(value: float) -> str:
+def small(value: float) -> str:
     if not math.isfinite(value):
         return "" if math.isnan(value) else "∞"
     if value == 0:
@@ -249,10 +249,10 @@ def _overview(moved: list[Any]) -> str:
     for k, column in enumerate(listed):
         bar, said = "", f"<small>{column.status}</small>"
         if column.beyond:
-            name = _strongest(column)
+            name = strongest(column)
             value, floor = column.measures[name]
             bar = f'<i style="width:{_width(value / whole)}"></i><u style="left:{_width(floor / whole)}"></u>'
-            said = f"{_small(value)} <small>{_MEASURES[name]}</small>"
+            said = f"{small(value)} <small>{MEASURES[name]}</small>"
         link = f'<a href="#c{k}">{escape(shown(column.name, 60))}</a>'
         rows.append(f'<div>{link}<span class="track">{bar}</span><span>{said}</span></div>')
     return f'<div class="over">{"".join(rows)}</div>' if rows else ""
@@ -266,18 +266,18 @@ def _card(column: Any, pair: Any, k: int) -> str:
     """What moved in a column."""
     measures, facts = column.measures, []
     for name, (value, floor) in measures.items():
-        said, chance = _small(value), f"by chance up to {_small(floor)}"
+        said, chance = small(value), f"by chance up to {small(floor)}"
         if name == "missing":
             old, new = map(_percent, column.missing)
             said, chance = f"{old} → {new}" if old != new else old, f"by chance up to ±{_percent(floor)}"
         if name != "missing" or any(column.missing):
-            facts.append(_fact(_MEASURES[name], said, chance, name in column.beyond))
+            facts.append(_fact(MEASURES[name], said, chance, name in column.beyond))
         if name == "share_of_spread":
             w1, spread = (_length(column, each) for each in (column.wasserstein_1, column.spread))
             facts.append(_fact("W1", w1, f"spread {spread}", False))
-    remarks = "".join(f"<p>{_sentence(said)}.</p>" for said in _remarks(column))
+    remarks = "".join(f"<p>{_sentence(said)}.</p>" for said in remarks_on(column))
     return (
-        f'<article id="c{k}"><h2>{escape(shown(column.name, 200))} <small>{_kinds(column)}</small></h2>{remarks}'
+        f'<article id="c{k}"><h2>{escape(shown(column.name, 200))} <small>{kinds_of(column)}</small></h2>{remarks}'
         f'<dl class="facts">{"".join(facts)}</dl>{_body(column, pair)}</article>'
     )
 
@@ -293,7 +293,7 @@ def _body(column: Any, pair: Any) -> str:
         return _bars(column.categories)
     if not column.quantiles:
         return ""
-    picture = f"<figure>{_picture(shapes_of(*pair), column.quantity)}</figure>" if pair else ""
+    picture = f"<figure>{overlay(shapes_of(*pair), column.quantity)}</figure>" if pair else ""
     most, rows = _largest(column), []
     for move in column.quantiles:
         kind = "most" if move is most else "" if move.beyond else "still"
@@ -330,7 +330,7 @@ def _unmoved(still: list[Any], found: Any, drawn: set[str]) -> str:
         name, kind, _, _, share, floor, variation, of_chance, missing = _row(column)
         picture = ""
         if column.quantiles and column.name in drawn:
-            picture = _picture(shapes_of(*found.pairs[column.name]))
+            picture = overlay(shapes_of(*found.pairs[column.name]))
         cells = (share, f"<small>{floor}</small>", variation, f"<small>{of_chance}</small>", missing)
         rows.append(
             f'<tr><td>{escape(name)} <small>{kind}</small></td><td class="hide">{picture}</td>'
@@ -355,7 +355,7 @@ def _groups(found: Any) -> str:
         rows.append(
             f'<div><span>{name}</span><small class="num">{sizes}</small><span>{escape(some)}{more}</span></div>'
         )
-    said, more = _about_groups(found), len(found.groups) - _MOST_GROUPS
+    said, more = about_groups(found), len(found.groups) - _MOST_GROUPS
     rows += [f"<p class=soft>and {_count(more, 'group')} more</p>"] if more > 0 else []
     title = escape(", ".join(found.by))
     return f'<section><h3>By {title}</h3><p>{_sentence(said)}.</p><div class="groups">{"".join(rows)}</div></section>'
@@ -374,7 +374,7 @@ above its floor in at most {100 * found.alpha:.3g} of 100 such pairs, if rows do
 and categories in full ink moved beyond chance, each by itself.</p></details>"""
 
 
-def _picture(shapes: Shapes, quantity: Any = None) -> str:
+def overlay(shapes: Shapes, quantity: Any = None) -> str:
     """Two lines and bars beside each other as SVG, with numbers along the axis if a quantity says how."""
     low, high, lines, bars, step = shapes
     scale, full, parts = _WIDTH / (high - low), _HEIGHT - 6, []

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from gaussmix.density.mixture import GaussianMixture1D
 
 WIDTH, HEIGHT = 280, 80
-MOST_COLUMNS = 40  # of a table in a notebook: the density of each is made for it
 _PEAK = 4.0  # heights of the 98 % point of the line by which its peak may stand above that
 _BESIDE = 1e-13  # of an edge lie two points, in widths of the picture
 _GUARD_ONLY = 0.98  # mass of atoms from which the rest is taken for the guard of a discrete column
@@ -128,35 +127,6 @@ def text_html(report: object) -> str:
     """What ``print`` says of a report."""
     style = "margin:0;white-space:pre-wrap;color:inherit;background:none"
     return f'<strong>{html.escape(type(report).__name__)}</strong><pre style="{style}">{html.escape(str(report))}</pre>'
-
-
-def table_html(table: Any) -> str:
-    """A line for each of the first columns of a fitted `TableDensity`: what it holds, its density as a sparkline."""
-    title = f"<strong>{html.escape(repr(table))}</strong>"
-    if not hasattr(table, "counts_"):
-        return title
-    columns = list(table.columns_.values())
-    pad = 'style="text-align:left;padding:1px 12px 1px 0"'
-    head = "".join(f"<th {pad}>{name}</th>" for name in ("column", "kind", "missing", "5, 50, 95 %, or shares", ""))
-    rows = []
-    for column in columns[:MOST_COLUMNS]:
-        law = column.density
-        cells = (column.name, column.kind, f"{column.share_missing:.1%}", _middle(column))
-        told = "".join(f"<td {pad}>{html.escape(str(cell))}</td>" for cell in cells)
-        rows.append(f"<tr>{told}<td>{as_svg(law, 110, 26, scale=False) if law is not None else ''}</td></tr>")
-    more = len(columns) - len(rows)
-    said = f"<div>and {more} more columns</div>" if more > 0 else ""
-    return f'{title}<table style="border-collapse:collapse"><tr>{head}</tr>{"".join(rows)}</table>{said}'
-
-
-def _middle(column: Any) -> str:
-    """Three quantiles, or the most frequent categories."""
-    if column.density is not None:
-        spread = float(np.ptp(column.density.ppf([0.05, 0.95])))
-        values = column.density.ppf([0.05, 0.5, 0.95]).tolist()
-        return ", ".join(column.quantity.format(value, spread=spread) for value in values)
-    shares = list((column.frequencies or {}).items())[:3]
-    return ", ".join(f"{name} {count / max(column.n_rows, 1):.0%}" for name, count in shares)
 
 
 def as_svg(law: GaussianMixture1D, wide: int = WIDTH, tall: int = HEIGHT, *, scale: bool = True) -> str:
