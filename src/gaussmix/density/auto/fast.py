@@ -19,8 +19,8 @@ of cell j under the point's own component.
 
 from __future__ import annotations
 
-import itertools
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,12 +147,16 @@ def isj_bandwidth(counts: FloatArray) -> float | None:
         return t - (2 * n * math.sqrt(math.pi) * norm) ** -0.4 if norm > 0 else t
 
     grid = np.geomspace(1e-12, 0.1, 24).tolist()
-    value = excess(grid[0])
-    for low, high in itertools.pairwise(grid):
-        before, value = value, excess(high)
+    k, before = 0, excess(grid[0])
+    while True:
+        made = grid[k] - before  # which rises with t: no root lies between t and that
+        k = max(k + 1, bisect_right(grid, made) if made < grid[-1] else 0)
+        if k >= len(grid):
+            return None
+        value = excess(grid[k])
         if before < 0 <= value:
-            return math.sqrt(brentq(excess, low, high, rtol=1e-6)) * m  # pyright: ignore[reportArgumentType]
-    return None
+            return math.sqrt(brentq(excess, grid[k - 1], grid[k], rtol=1e-6)) * m  # pyright: ignore[reportArgumentType]
+        before = value
 
 
 def normal_scale_bandwidth(counts: FloatArray) -> float:
