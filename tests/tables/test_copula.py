@@ -82,13 +82,13 @@ def test_series_against_scipy(rho: float) -> None:
     """Rank correlations of latent rho: in closed form without ties, by the bivariate normal law for two steps each."""
     smooth = model.ranks_of(np.arange(50_000.0), np.ones(50_000))
     r = 6 / np.pi * np.arcsin(rho / 2)
-    two = np.stack([smooth.coefficients] * 2)
+    two = model.coefficients_of([smooth, smooth])
     assert model.latent_correlation(np.array([[1, r], [r, 1]]), two)[0, 1] == pytest.approx(rho, abs=2e-3)
     shares = np.array([0.3, 0.85])
     steps = [model.ranks_of(np.array([0.0, 1.0]), np.array([1 - share, share])) for share in shares]
     both = stats.multivariate_normal([0, 0], [[1, rho], [rho, 1]]).cdf(stats.norm.ppf(shares))
     r = (both - shares.prod()) / np.sqrt((shares * (1 - shares)).prod())
-    found = model.latent_correlation(np.array([[1, r], [r, 1]]), np.stack([each.coefficients for each in steps]))
+    found = model.latent_correlation(np.array([[1, r], [r, 1]]), model.coefficients_of(steps))
     assert found[0, 1] == pytest.approx(rho, abs=2e-3)
 
 

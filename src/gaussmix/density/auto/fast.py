@@ -172,11 +172,13 @@ def normal_scale_bandwidth(counts: FloatArray) -> float:
 
 def predict(likelihood: Likelihood, counts: FloatArray, cell: IntArray, expansion: Expansion) -> Prediction:
     """What an expansion says about the cells; counts (m,) of the bins, and the cell (m,) of each."""
+    seen = np.flatnonzero(counts)
+    cell, component = cell[seen], expansion.component[seen]
     low, high = likelihood.edges[cell], likelihood.edges[cell + 1]
-    mean, std = expansion.means[expansion.component], expansion.stds[expansion.component]
+    mean, std = expansion.means[component], expansion.stds[component]
     images = [mean] + [2 * bound - mean for bound in likelihood.bounds if math.isfinite(bound)]  # the nearest will do
     own = sum(ndtr((high - image) / std) - ndtr((low - image) / std) for image in images)
-    own = np.bincount(cell, counts * own, minlength=len(likelihood.counts))
+    own = np.bincount(cell, counts[seen] * own, minlength=len(likelihood.counts))
     own /= np.where(likelihood.counts > 0, likelihood.counts, 1)
     P = sparse_probabilities(likelihood.edges, expansion.means, expansion.stds, likelihood.bounds)
     p = expansion.weights @ P
