@@ -2,9 +2,10 @@
 
     Z ~ N(0, R),    X_j = F_j^{-1}(Phi(Z_j)),    X_j is missing where Phi(Z_{j'}) < share missing of j
 
-Z has one dimension for each column, and one more (j') for each in which values are missing. Categories lie in
-an order on their dimension (`order_categories`), each in an interval as wide as its share. R is learnt from ranks, so
-that no marginal has to be known yet: r_ij, the rank correlation of two columns (ties at their mean rank), is
+Z has one dimension for each column, and one more (j') for each in which values are missing. Categories lie in an order
+on their dimension, the declared one or that of `order_categories`, each in an interval as wide as its share. R is
+learnt from ranks, so that no marginal has to be known yet: r_ij, the rank correlation of two columns (ties at their
+mean rank), is
 
     r(rho) = sum_n c_n^i c_n^j rho^n / (sd_i sd_j),    c_n = int s(Phi(z)) h_n(z) phi(z) dz          (Mehler)
 
@@ -40,9 +41,6 @@ _LEAST_EIGENVALUE = 1e-8  # of R; what is drawn of two equal columns then differ
 _ROUNDS = 2  # of ordering categories, each by the orders of the last
 _FOLDS = 5  # of rows, for that
 _COMMON = 30  # categories of another column that count in the first of them
-
-
-# -- correlations of ranks
 
 
 class Ranks(NamedTuple):
@@ -193,9 +191,6 @@ def nearest_correlation(matrix: FloatArray) -> FloatArray:
     return out / scale / scale[:, None]
 
 
-# -- categories
-
-
 def order_categories(
     codes: Sequence[FloatArray], numeric: FloatArray, weights: FloatArray
 ) -> list[tuple[NDArray[np.int64], Ranks]]:
@@ -287,9 +282,6 @@ def _indicators(codes: FloatArray, weights: FloatArray) -> FloatArray:
     return (codes[:, None] == common) / np.sqrt(shares) - np.sqrt(shares)
 
 
-# -- together
-
-
 @dataclass(frozen=True)
 class Copula:
     """The dependence of the columns of a table: no row of it, only orders of categories and correlations.
@@ -334,21 +326,19 @@ class Copula:
             What was learnt of each.
         """
         rows, weights, names = sample.rows, sample.weights, sorted(columns)
-        coded = [j for j, name in enumerate(names) if columns[name].frequencies is not None]
-        numbers = [j for j in range(len(names)) if j not in coded]
+        named = [j for j, name in enumerate(names) if columns[name].frequencies is not None]
+        orders = {names[j]: _known(columns[names[j]], sample.levels[j]) for j in named if sample.ordered[j]}
+        coded = [j for j in named if names[j] not in orders]
+        numbers = [j for j in range(len(names)) if j not in coded]  # places in a declared order among them
         ranks: dict[int, Ranks] = {j: ranks_of(rows[:, j], weights) for j in numbers}
-        codes, levels, orders = [], [], {}
+        codes, levels = [], []
         for j in coded:
-            present = ~np.isnan(rows[:, j])
-            found, inverse = np.unique(rows[present, j], return_inverse=True)
-            codes.append(np.full(len(rows), np.nan))
-            codes[-1][present] = inverse
-            levels.append([sample.levels[j][int(place)] for place in found])
+            found, inverse = np.unique(rows[:, j], return_inverse=True)  # NaN is the last of them
+            codes.append(np.where(np.isnan(rows[:, j]), np.nan, inverse))
+            levels.append([sample.levels[j][int(place)] for place in found[~np.isnan(found)]])
         numeric = np.column_stack([np.zeros((len(rows), 0)), *(ranks[j].scores for j in numbers)])
         for j, own, (order, found) in zip(coded, levels, order_categories(codes, numeric, weights), strict=True):
-            name_of = {word: name for name, word in columns[names[j]].words.items()}
-            ordered, known = [name_of.get(own[k], own[k]) for k in np.argsort(order)], columns[names[j]].frequencies
-            ranks[j], orders[names[j]] = found, [name for name in dict.fromkeys(ordered) if name in (known or ())]
+            ranks[j], orders[names[j]] = found, _known(columns[names[j]], [own[k] for k in np.argsort(order)])
         absent = np.isnan(rows)
         partly = np.flatnonzero(absent.any(axis=0) & ~absent.all(axis=0))
         every = [ranks[j] for j in range(len(names))] + [ranks_of(1.0 - absent[:, j], weights) for j in partly]
@@ -386,6 +376,13 @@ class Copula:
         if not np.allclose(np.diag(R), 1.0, atol=1e-9) or np.linalg.eigvalsh(R)[0] < _LEAST_EIGENVALUE / 2:
             raise ValueError("its copula has a correlation that is not positive definite")
         return cls(tuple(names), tuple(missing), orders, R)
+
+
+def _known(column: ColumnDensity, words: Sequence[str]) -> list[str]:
+    """The categories that words of rows stand for, in their order; without those that no row has."""
+    name_of = {word: name for name, word in column.words.items()}
+    found = dict.fromkeys(name_of.get(word, word) for word in words)
+    return [name for name in found if name in (column.frequencies or ())]
 
 
 def _completed(R: FloatArray, unknown: NDArray[np.int64]) -> FloatArray:
