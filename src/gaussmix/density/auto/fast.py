@@ -148,15 +148,17 @@ def isj_bandwidth(counts: FloatArray) -> float | None:
 
     grid = np.geomspace(1e-12, 0.1, 24).tolist()
     k, before = 0, excess(grid[0])
-    while True:
-        made = grid[k] - before  # which rises with t: no root lies between t and that
-        k = max(k + 1, bisect_right(grid, made) if made < grid[-1] else 0)
-        if k >= len(grid):
-            return None
-        value = excess(grid[k])
+    while k + 1 < len(grid):
+        # what the stages make of t rises with t, until they underflow: no root lies between t and that
+        ahead = bisect_right(grid, grid[k] - before) - 1
+        if ahead > k + 1 and (value := excess(grid[ahead])) < 0:
+            k, before = ahead, value
+            continue
+        value = excess(grid[k + 1])
         if before < 0 <= value:
-            return math.sqrt(brentq(excess, grid[k - 1], grid[k], rtol=1e-6)) * m  # pyright: ignore[reportArgumentType]
-        before = value
+            return math.sqrt(brentq(excess, grid[k], grid[k + 1], rtol=1e-6)) * m  # pyright: ignore[reportArgumentType]
+        k, before = k + 1, value
+    return None
 
 
 def normal_scale_bandwidth(counts: FloatArray) -> float:
