@@ -137,6 +137,16 @@ def test_series_against_scipy(rho: float) -> None:
     assert found[0, 1] == pytest.approx(rho, abs=2e-3)
 
 
+def test_solutions_stay_while_others_are_sought() -> None:
+    """A pair that has arrived at its rho is not sent away again."""
+    rng = np.random.default_rng(0)
+    c = model.coefficients_of([model.ranks_of(rng.integers(0, k, 400) * 1.0, np.ones(400)) for k in range(2, 12)])
+    rho = np.corrcoef(rng.multivariate_normal(np.zeros(10), 0.3 + 0.7 * np.eye(10), 30), rowvar=False)
+    r = sum(np.outer(row, row) * rho**n for n, row in enumerate(c[:40], 1))
+    found = model.latent_correlation(np.asarray(r), c[:40])
+    assert found == pytest.approx(rho, abs=1e-12)
+
+
 def test_nearest_correlation_is_higham_s() -> None:
     """The example of Higham (2002), section 4."""
     found = model.nearest_correlation(np.array([[1.0, 1, 0], [1, 1, 1], [0, 1, 1]]))
