@@ -72,6 +72,41 @@ def test_isj_says_where_it_has_no_answer(counts: np.ndarray) -> None:
     assert isj_bandwidth(counts) is None
 
 
+@pytest.mark.parametrize("n_bins", [16, 1000, 16_384])
+@pytest.mark.parametrize("name", [*SAMPLES, "even", "ties"])
+def test_isj_is_the_first_root_that_a_scan_meets(name: str, n_bins: int) -> None:
+    """Even numbers in many bins make the stages underflow, where what they make of t rises no more."""
+    others = {"even": np.arange(100.0), "ties": np.repeat(np.arange(40.0), 3)}
+    x = SAMPLES[name](np.random.default_rng(5)) if name in SAMPLES else others[name]
+    counts = np.histogram(x, n_bins)[0].astype(float)
+    squares, n = np.arange(1.0, n_bins) ** 2, counts.sum()
+    cosines = np.asarray(dct(counts / n, type=2))[1:] / 2
+
+    def excess(t: float) -> float:
+        def roughness(s: int, t: float) -> float:
+            return 2 * math.pi ** (2 * s) * (squares**s * cosines**2) @ np.exp(-(math.pi**2) * t * squares)
+
+        norm = roughness(7, t)
+        for s in range(6, 1, -1):
+            odd = math.prod(range(1, 2 * s, 2)) / math.sqrt(2 * math.pi)
+            if norm <= 0:
+                return t
+            norm = roughness(s, (2 * (1 + 0.5 ** (s + 0.5)) / 3 * odd / (n * norm)) ** (2 / (3 + 2 * s)))
+        return t - (2 * n * math.sqrt(math.pi) * norm) ** -0.4 if norm > 0 else t
+
+    grid = np.geomspace(1e-12, 0.1, 24)
+    values = np.array([excess(t) for t in grid])
+    crossings = np.flatnonzero((values[:-1] < 0) & (values[1:] >= 0))
+    h = isj_bandwidth(counts)
+    if len(crossings) == 0:
+        assert h is None
+    else:
+        low, high = grid[crossings[0] : crossings[0] + 2]
+        assert h is not None
+        assert low <= (h / n_bins) ** 2 * (1 + 1e-9)
+        assert (h / n_bins) ** 2 <= high * (1 + 1e-9)
+
+
 def test_normal_scale_of_a_normal() -> None:
     counts, width = binned(np.random.default_rng(2).normal(0, 3, 100_000), 4096)
     assert normal_scale_bandwidth(counts) * width == pytest.approx(1.06 * 3 * 100_000**-0.2, rel=0.02)

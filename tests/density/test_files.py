@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from gaussmix.density.files import open_column, write_batches
+from gaussmix.density.files import open_column, open_table, write_batches
 
 TABLE = np.column_stack([np.linspace(-3, 3, 1000), np.arange(1000) / 7, np.full(1000, 2.5)])
 
@@ -174,9 +175,13 @@ def test_text_that_is_not_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path.write_text("name,value\n" + "x,1\n" * 40_000 + "x,one\n")  # far behind what was looked at
     with pytest.raises(ValueError, match=r"x\.csv, column value, row 40001: 'one' is not a number"):
         read(path, "value")
-    path.write_text("name,value\n")
-    with pytest.raises(ValueError, match=r"x\.csv is empty: it has a header and no rows"):
+    path.write_bytes("name,value\nann,1\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"x\.csv is text in UTF-16: save it as UTF-8"):
         read(path, "value")
+    for header in ("name,value", "name,value\n"):
+        path.write_text(header)
+        with pytest.raises(ValueError, match=r"x\.csv is empty: it has a header and no rows"):
+            read(path, "value")
     path.write_text("\n1\n")
     with pytest.raises(ValueError, match=r"x\.csv begins with an empty line"):
         open_column(path)
@@ -398,3 +403,15 @@ def test_a_failed_write_leaves_the_old_numbers(tmp_path: Path, monkeypatch: pyte
         write_batches(path, [{"x": np.arange(9.0)}], len(np.arange(9.0)))
     np.testing.assert_array_equal(np.load(path), np.arange(3.0))
     assert [each.name for each in tmp_path.iterdir()] == ["x.npy"]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "feather"])
+def test_repeated_names_are_said(kind: str, tmp_path: Path) -> None:
+    """Of the columns that are read."""
+    path = tmp_path / f"x.{kind}"
+    table = pa.Table.from_arrays([pa.array([1.0]), pa.array([2.0]), pa.array([3.0])], names=["a", "a", "b"])
+    pq.write_table(table, path) if kind == "parquet" else pa.feather.write_feather(table, path)
+    with pytest.raises(ValueError, match=rf"x\.{kind} has several columns 'a'; give each its own name"):
+        open_table(path)
+    with open_table(path, ["b"]) as source:
+        assert [*source][0]["b"].tolist() == [3.0]

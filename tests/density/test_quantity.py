@@ -154,3 +154,15 @@ def test_zones_do_not_mix_with_none() -> None:
 def test_what_stands_for_nothing_we_know(dtype: Any) -> None:
     with pytest.raises(TypeError):
         Quantity.of(np.dtype(dtype))
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin", "-11:00"])
+def test_the_first_and_the_last_date_stay_what_they_are(zone: str | None) -> None:
+    """9999-12-31 stands for no end in many tables."""
+    ends = np.array(["0001-01-01", "9999-12-31"], "M8[D]")
+    days, seconds = Quantity("datetime", "D", "D"), Quantity("datetime", "s", "us", zone)
+    assert (days.to_data(days.to_numbers(ends)) == ends).all()
+    assert [days.format(x) for x in days.to_numbers(ends)] == ["0001-01-01", "9999-12-31"]
+    assert (seconds.to_data(seconds.to_numbers(ends)) == ends).all()
+    said = [seconds.format(x, 1e6) for x in (*seconds.to_numbers(ends), -1e15, 1e15)]
+    assert [text[:4] for text in said] == ["0001", "9999", "0001", "9999"]

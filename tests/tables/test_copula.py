@@ -77,19 +77,74 @@ def test_the_copula_that_data_came_from_is_found(learnt: TableDensity) -> None:
     assert R[0, 3] - stats.pearsonr(np.log(table["price"]), place)[0] > 0.02
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_declared_orders_are_taken(library: str) -> None:
+    """Also beside a category that no row has, and for how the other categories are ordered."""
+    table = make_table(300)[["count", "class"]]
+    declared = ["none", *WORDS]
+    table["class"] = pd.Categorical(table["class"], declared, ordered=True)
+    table["colour"] = np.where(table["class"] >= "more", "red", "blue")
+    same: Any = pa.table(table) if library == "pyarrow" else table
+    if library == "polars":
+        same = pl.DataFrame({"class": pl.Series(table["class"].to_list(), dtype=pl.Enum(declared))}).with_columns(
+            count=pl.Series(table["count"].to_list()), colour=pl.Series(table["colour"].to_list())
+        )
+    found = TableDensity(dependence="copula").fit(same).copula_
+    assert found.orders["class"] == WORDS.tolist()
+    places = table.assign(**{"class": table["class"].cat.codes.to_numpy(np.int64)})
+    of_places = TableDensity(dependence="copula").fit(places).copula_
+    assert found.orders["colour"] == of_places.orders["colour"]
+    assert found.correlation == pytest.approx(of_places.correlation, abs=1e-12)
+    assert found.correlation[0, 2] > 0.3  # class, count: as declared
+
+
+def test_an_order_holds_where_all_batches_declare_it() -> None:
+    """In whatever order they are merged; else the order is that of the association, as without one."""
+    table = make_table(400)[["price", "class"]]
+    halves = [table[:200].reset_index(drop=True), table[200:].reset_index(drop=True)]
+    for orders, holds in ((["some low most more"] * 2, True), (["some low most more", "more some low most"], False)):
+        parts = [
+            half.assign(**{"class": pd.Categorical(half["class"], order.split(), ordered=True)})
+            for half, order in zip(halves, orders, strict=True)
+        ]
+        for some in (parts, parts[::-1]):
+            merged = TableDensity(dependence="copula").partial_fit(some[0]).partial_fit(some[1])
+            assert (merged.copula_.orders["class"] == orders[0].split()) is holds
+            if not holds:
+                assert merged.copula_.orders == TableDensity(dependence="copula").fit(table).copula_.orders
+
+
+def test_intervals_are_ordered() -> None:
+    """`pd.cut` and `pd.qcut`: one alone among noise would be put in any order."""
+    rng = np.random.default_rng(5)
+    table = pd.DataFrame({"x": rng.normal(size=200), "cut": pd.cut(rng.normal(size=200), [-9, -1, -0.5, 0, 0.5, 1, 9])})
+    order = TableDensity(dependence="copula").fit(table).copula_.orders["cut"]
+    assert order == [str(each) for each in table["cut"].cat.categories]
+
+
 @pytest.mark.parametrize("rho", [-0.97, -0.5, 0.0, 0.3, 0.9])
 def test_series_against_scipy(rho: float) -> None:
     """Rank correlations of latent rho: in closed form without ties, by the bivariate normal law for two steps each."""
     smooth = model.ranks_of(np.arange(50_000.0), np.ones(50_000))
     r = 6 / np.pi * np.arcsin(rho / 2)
-    two = np.stack([smooth.coefficients] * 2)
+    two = model.coefficients_of([smooth, smooth])
     assert model.latent_correlation(np.array([[1, r], [r, 1]]), two)[0, 1] == pytest.approx(rho, abs=2e-3)
     shares = np.array([0.3, 0.85])
     steps = [model.ranks_of(np.array([0.0, 1.0]), np.array([1 - share, share])) for share in shares]
     both = stats.multivariate_normal([0, 0], [[1, rho], [rho, 1]]).cdf(stats.norm.ppf(shares))
     r = (both - shares.prod()) / np.sqrt((shares * (1 - shares)).prod())
-    found = model.latent_correlation(np.array([[1, r], [r, 1]]), np.stack([each.coefficients for each in steps]))
+    found = model.latent_correlation(np.array([[1, r], [r, 1]]), model.coefficients_of(steps))
     assert found[0, 1] == pytest.approx(rho, abs=2e-3)
+
+
+def test_solutions_stay_while_others_are_sought() -> None:
+    """A pair that has arrived at its rho is not sent away again."""
+    rng = np.random.default_rng(0)
+    c = model.coefficients_of([model.ranks_of(rng.integers(0, k, 400) * 1.0, np.ones(400)) for k in range(2, 12)])
+    rho = np.corrcoef(rng.multivariate_normal(np.zeros(10), 0.3 + 0.7 * np.eye(10), 30), rowvar=False)
+    r = sum(np.outer(row, row) * rho**n for n, row in enumerate(c[:40], 1))
+    found = model.latent_correlation(np.asarray(r), c[:40])
+    assert found == pytest.approx(rho, abs=1e-12)
 
 
 def test_nearest_correlation_is_higham_s() -> None:

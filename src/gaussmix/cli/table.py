@@ -212,16 +212,17 @@ def _short(text: str, most: int = _MOST_NAME) -> str:
 
 def _quantiles(column: ColumnDensity, shares: tuple[float, ...]) -> dict[str, Any]:
     assert column.density is not None
-    return {str(q): as_json(column.quantity, float(column.numbers_at(q))) for q in shares}
+    found = column.numbers_at(shares).tolist()
+    return {str(q): as_json(column.quantity, x) for q, x in zip(shares, found, strict=True)}
 
 
 def _said(column: ColumnDensity, shares: tuple[float, ...]) -> list[str]:
     """Quantiles with the digits that their spread asks for."""
     law = column.density
     assert law is not None
-    low, high = (float(law.ppf(q)) for q in (0.05, 0.95))
+    low, high = law.ppf([0.05, 0.95]).tolist()
     spread = high - low or float(law.std())
-    return [_digits(column, float(column.numbers_at(q)), spread) for q in shares]
+    return [_digits(column, x, spread) for x in column.numbers_at(shares).tolist()]
 
 
 def _digits(column: ColumnDensity, x: float, spread: float) -> str:
@@ -242,7 +243,7 @@ def _shape(column: ColumnDensity, blocks: str) -> str:
         return ""
     else:
         law = column.density
-        low, high = (float(law.ppf(q)) for q in (0.005, 0.995))
+        low, high = law.ppf([0.005, 0.995]).tolist()
         if not low < high:
             return blocks[-1]
         step = getattr(law, "step", 0.0)

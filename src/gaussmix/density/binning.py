@@ -117,7 +117,8 @@ def _resolving(sample: FloatArray, low: float, high: float, warp: Warp, stream: 
     shape = summarise(sample)
     q1, q25, q75, q99 = np.quantile(sample, [0.01, 0.25, 0.75, 0.99]).tolist()
     around = [(shape.median, shape.scale), (shape.median, q75 - q25), (low, q1 - low), (high, high - q99)]
-    bent = [] if warp is None else [(center, scale) for center, scale in around if (high - low) / MOST_LENGTHS < scale]
+    least = max((high - low) / MOST_LENGTHS, float(np.finfo(float).tiny))
+    bent = [] if warp is None else [(center, scale) for center, scale in around if least < scale]
     heavy = high - low > HEAVY * shape.central > 0
     straight = [] if bent and (warp == "asinh" or heavy or stream) else [(0.0, None)]
     enough = max(MOST_IN_BIN, 3 / len(sample))
@@ -131,7 +132,7 @@ def _resolving(sample: FloatArray, low: float, high: float, warp: Warp, stream: 
             return axis
         tried.append((share, len(tried), axis))
     best = min(tried)
-    if best[0] > COARSE and any(0 < scale <= (high - low) / MOST_LENGTHS for _, scale in around):
+    if best[0] > COARSE and any(0 < scale <= least for _, scale in around):
         raise ValueError(f"the numbers, {low:g} to {high:g}, lie over more than 300 decades: learn their logarithms")
     return best[2]
 
@@ -172,9 +173,11 @@ def choose_basis(
 
 
 def check_size(low: float, high: float) -> None:
-    """Raises ValueError for numbers larger than bins can hold."""
+    """Raises ValueError for numbers larger than bins can hold, or closer together."""
     if max(-low, high) > LARGEST_POINT:
         raise ValueError(f"the numbers reach from {low:g} to {high:g}, beyond +-2^1000; divide them by a large number")
+    if 0 < high - low < 1 / LARGEST_POINT:
+        raise ValueError(f"the numbers, {low:g} to {high:g}, lie within 2^-1000; multiply them by a large number")
 
 
 def _even(low: float, high: float, center: float = 0.0, scale: float | None = None) -> Axis:

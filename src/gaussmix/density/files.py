@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaussmix._files import whole_file
-from gaussmix._guard import reading
+from gaussmix._guard import reading, shown
 from gaussmix.density.columns import BATCH_ROWS
 from gaussmix.density.quantity import NUMBER, OF_INTEGERS, Quantity, as_text, holds_integers, marked_integers
 from gaussmix.density.table_file import LEAST_ROWS, EmptyFileError, TableFile, WithFolders, gathered
@@ -171,6 +171,8 @@ class TableSource(AbstractContextManager):
         first, self._first = self._open_first()
         chosen = list(range(len(first.names))) if columns is None else [first.choose(column) for column in columns]
         repeated = {name for name in first.names if first.names.count(name) > 1} if len(chosen) > 1 else set()
+        if twice := [first.names[j] for j in chosen if first.has_types and first.names[j] in repeated]:
+            raise ValueError(f"{first.label} has several columns {shown(twice[0])!r}; give each its own name")
         self._names = [str(j) if first.names[j] in repeated else first.names[j] for j in chosen]
         self.columns = {name: first.quantity(j) for name, j in zip(self._names, chosen, strict=True)}
         self.booleans = {name for name, j in zip(self._names, chosen, strict=True) if first.is_boolean(j)}

@@ -32,7 +32,7 @@ _FINE = ("s", "ms", "us", "ns")  # what data that are not days come back in
 _DURATIONS = (("days", _DAY), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 _DURATION = re.compile(r"\s*(-?[\d.]+(?:e[+-]?\d+)?)\s*([a-zµ]+)\s*", re.IGNORECASE)
 _CLOCK = re.compile(r"\s*(?:(-?\d+) days?,?\s+)?(-?)(\d+):(\d\d)(?::(\d\d(?:\.\d+)?))?\s*")
-_FIRST, _LAST = (datetime(year, *day, tzinfo=UTC).timestamp() for year, *day in ((1, 1, 2), (9999, 12, 30)))
+_FIRST, _LAST = (datetime(*each, tzinfo=UTC).timestamp() for each in ((1, 1, 1), (9999, 12, 31, 23, 59, 59)))
 _NS_REACH = 9.2e9  # seconds from 1970 that 64 bits of nanoseconds hold
 
 
@@ -241,7 +241,9 @@ def _zone(name: str | None) -> tzinfo:
 
 def _instant(since: float, zone: str | None) -> datetime:
     """A moment so many seconds since 1970; without a zone where the column has none."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=round(min(max(since, _FIRST), _LAST), 6))
+    room = 0.0 if zone is None else _DAY  # a zone leads no further than the years 1 to 9999
+    seconds = min(max(since, _FIRST + room), _LAST - room)
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=round(seconds, 6))
     return moment.replace(tzinfo=None) if zone is None else moment.astimezone(_zone(zone))
 
 

@@ -6,6 +6,7 @@ Columns of plain numbers go through pyarrow where that is installed, all others 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import importlib
@@ -156,6 +157,8 @@ class DelimitedFile(_TextFile):
         lines = source.first_lines()
         if not source.head:
             raise EmptyFileError(f"{self.label} is empty")
+        if source.head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise ValueError(f"{self.label} is text in UTF-16: save it as UTF-8")
         if not lines or not lines[0].strip():
             raise ValueError(f"{self.label} begins with an empty line; needed are numbers, or the names of the columns")
         every, lines = lines, [line for line in lines if line.strip()][: LOOKED_AT + 1]
@@ -257,7 +260,7 @@ def _blocks_of_lines(file: IO[bytes], size: int, label: str) -> Iterator[bytes]:
         if end:
             yield data[:end]
     if rest:
-        yield rest
+        yield rest + b"\n"  # it may be a header, which is skipped with its end
 
 
 def _lines_of(file: Any, label: str) -> Iterator[Any]:

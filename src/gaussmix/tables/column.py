@@ -21,7 +21,7 @@ from gaussmix.density.binning import MAX_BINS, SAMPLE, choose_axis, take_sample
 from gaussmix.density.counts import BinnedCounts
 from gaussmix.density.mixture import GaussianMixture1D
 from gaussmix.density.quantity import DAYS, NUMBER, ColumnKind, Quantity
-from gaussmix.density.report import FitReport, make_report
+from gaussmix.density.report import FitReport, FittedDensity, make_report
 from gaussmix.tables.counting import DAY, ColumnCounts, GroupKey, TableCounts
 from gaussmix.tables.values import ValueCounts, keys_of, values_of
 
@@ -108,7 +108,7 @@ class ColumnDensity:
             raise ValueError(f"column {self.name!r}: {error}") from None
 
     @cached_property
-    def _fit(self) -> tuple[GaussianMixture1D, FitReport] | None:
+    def _fit(self) -> FittedDensity | None:
         counts = self.counts
         if counts is None or self._cells is None:
             return None
@@ -121,8 +121,7 @@ class ColumnDensity:
             look = counts.axis.scale is None and counts.axis.width > 1 and int(self._cells.levels[0]) == 0
             kind = ColumnKind.of(self._cells.values, True, look)
             fit = with_probabilities(counts, fit, kind, asked=False, bounds=(None, None))
-        report = dataclasses.replace(make_report(self._rule, counts, fit), quantity=self.quantity)
-        return fit.distribution, report
+        return fit
 
     def set_fit(self, density: GaussianMixture1D, report: FitReport) -> None:
         """Take what was fitted to the same counts before.
@@ -134,17 +133,19 @@ class ColumnDensity:
         report : FitReport
             And its report.
         """
-        self._fit = density, report
+        self.density, self.report = density, report
 
-    @property
+    @cached_property
     def density(self) -> GaussianMixture1D | None:
         """Fitted to the counts when it is first asked for."""
-        return None if self._fit is None else self._fit[0]
+        return None if self._fit is None else self._fit.distribution
 
-    @property
+    @cached_property
     def report(self) -> FitReport | None:
         """How far the density is from what was counted."""
-        return None if self._fit is None else self._fit[1]
+        if self._fit is None or self.counts is None:
+            return None
+        return dataclasses.replace(make_report(self._rule, self.counts, self._fit), quantity=self.quantity)
 
     @property
     def size(self) -> float:

@@ -2,9 +2,10 @@
 
     Z ~ N(0, R),    X_j = F_j^{-1}(Phi(Z_j)),    X_j is missing where Phi(Z_{j'}) < share missing of j
 
-Z has one dimension for each column, and one more (j') for each in which values are missing. Categories lie in
-an order on their dimension (`order_categories`), each in an interval as wide as its share. R is learnt from ranks, so
-that no marginal has to be known yet: r_ij, the rank correlation of two columns (ties at their mean rank), is
+Z has one dimension for each column, and one more (j') for each in which values are missing. Categories lie in an order
+on their dimension, the declared one or that of `order_categories`, each in an interval as wide as its share. R is
+learnt from ranks, so that no marginal has to be known yet: r_ij, the rank correlation of two columns (ties at their
+mean rank), is
 
     r(rho) = sum_n c_n^i c_n^j rho^n / (sd_i sd_j),    c_n = int s(Phi(z)) h_n(z) phi(z) dz          (Mehler)
 
@@ -42,14 +43,13 @@ _FOLDS = 5  # of rows, for that
 _COMMON = 30  # categories of another column that count in the first of them
 
 
-# -- correlations of ranks
-
-
 class Ranks(NamedTuple):
-    """Centred mean ranks (N,) of a column, in (-.5, .5), NaN where missing; and c_n / sd of the ranks, n = 1, 2, ..."""
+    """Centred mean ranks (N,) of a column, in (-.5, .5), NaN where missing; and these over their standard deviation as
+    ``steps`` (K,) of a normal number, between ``edges`` (K - 1,)."""
 
     scores: FloatArray
-    coefficients: FloatArray
+    steps: FloatArray
+    edges: FloatArray
 
 
 def ranks_of(values: FloatArray, weights: FloatArray) -> Ranks:
@@ -57,7 +57,7 @@ def ranks_of(values: FloatArray, weights: FloatArray) -> Ranks:
     present = ~np.isnan(values)
     distinct, place = np.unique(values[present], return_inverse=True)
     if len(distinct) < 2:
-        return Ranks(np.where(present, 0.0, np.nan), np.zeros(_TERMS))
+        return Ranks(np.where(present, 0.0, np.nan), np.zeros(1), np.zeros(0))
     shares = np.bincount(place, weights[present]) / weights[present].sum()
     above = np.cumsum(shares)
     middle = above - shares / 2 - 0.5
@@ -70,19 +70,21 @@ def ranks_of(values: FloatArray, weights: FloatArray) -> Ranks:
     edges = above[:-1][split]
     cells = np.diff(edges, prepend=0.0, append=1.0)
     steps = np.cumsum(cells) - cells / 2 - 0.5
-    return Ranks(scores, _hermite(steps, ndtri(edges)) / math.sqrt(cells @ steps**2))
+    return Ranks(scores, steps / math.sqrt(cells @ steps**2), ndtri(edges))
 
 
-def _hermite(steps: FloatArray, edges: FloatArray) -> FloatArray:
-    """c_n, n = 1.._TERMS, of the function that is ``steps`` (K,) between normal ``edges`` (K - 1,).
+def coefficients_of(ranks: Sequence[Ranks]) -> FloatArray:
+    """c_n / sd (_TERMS, L) of the ranks of L columns, n = 1, 2, ...
 
     By parts: each jump at t adds its height times h_{n-1}(t) phi(t) / sqrt(n).
     """
-    jumps, out = np.diff(steps), np.empty(_TERMS)
-    before = np.zeros_like(edges)
+    column = np.repeat(np.arange(len(ranks)), [len(each.edges) for each in ranks])
+    jumps = np.concatenate([np.diff(each.steps) for each in ranks])
+    edges = np.concatenate([each.edges for each in ranks])
+    before, out = np.zeros_like(edges), np.empty((_TERMS, len(ranks)))
     now = np.exp(-0.5 * edges**2) / math.sqrt(2 * math.pi)
     for n in range(1, _TERMS + 1):
-        out[n - 1] = jumps @ now / math.sqrt(n)
+        out[n - 1] = np.bincount(column, jumps * now, len(ranks)) / math.sqrt(n)
         before, now = now, (edges * now - math.sqrt(n - 1) * before) / math.sqrt(n)
     return out
 
@@ -105,14 +107,14 @@ def rank_correlations(ranks: Sequence[Ranks], weights: FloatArray) -> tuple[Floa
     return np.where(spread * spread.T > 1e-12, np.clip(np.nan_to_num(found), -1, 1), 0.0), total
 
 
-def latent_correlation(r: FloatArray, coefficients: FloatArray) -> FloatArray:
+def latent_correlation(r: FloatArray, c: FloatArray) -> FloatArray:
     """Solve r(rho) = r for latent correlations.
 
     Parameters
     ----------
     r : ndarray of shape (L, L)
         Rank correlations.
-    coefficients : ndarray of shape (L, n)
+    c : ndarray of shape (n, L)
         c_1 .. c_n of each, over the standard deviation of its ranks.
 
     Returns
@@ -120,7 +122,6 @@ def latent_correlation(r: FloatArray, coefficients: FloatArray) -> FloatArray:
     ndarray of shape (L, L)
         Within +-(1 - 1e-7), also where no rho gives as much as r.
     """
-    c = coefficients.T
     i, j = np.triu_indices(len(r), 1)
     target, out = r[i, j], np.eye(len(r))
     found = _solve(target, c[:_FEW_TERMS], i, j)
@@ -142,7 +143,7 @@ def _solve(target: FloatArray, c: FloatArray, i: NDArray[np.int64], j: NDArray[n
         slope, value = slope * rho + value, value * rho
         low, high = np.where(value < target, rho, low), np.where(value < target, high, rho)
         step = rho + (target - value) / np.where(slope > 0, slope, 1.0)
-        before, rho = rho, np.where((step > low) & (step < high), step, (low + high) / 2)
+        before, rho = rho, np.where((step >= low) & (step <= high), step, (low + high) / 2)
         if np.abs(rho - before).max(initial=0.0) < _SOLVED:
             break
     return rho
@@ -190,9 +191,6 @@ def nearest_correlation(matrix: FloatArray) -> FloatArray:
     return out / scale / scale[:, None]
 
 
-# -- categories
-
-
 def order_categories(
     codes: Sequence[FloatArray], numeric: FloatArray, weights: FloatArray
 ) -> list[tuple[NDArray[np.int64], Ranks]]:
@@ -238,7 +236,7 @@ def _order(
     """The order of ``size`` categories by the first axis of their means, and ranks by the orders of folds."""
     scores = np.where(place < size, 0.0, np.nan)
     if size < 2:
-        return np.arange(size), Ranks(scores, np.zeros(_TERMS))
+        return np.arange(size), Ranks(scores, np.zeros(1), np.zeros(0))
     from scipy.sparse import csr_array  # late: a table without a copula does without
 
     fold = np.arange(len(place)) % _FOLDS
@@ -258,7 +256,7 @@ def _order(
         middle = np.full(size + 1, np.nan)
         middle[of_others] = np.cumsum(shares) - shares / 2 - 0.5
         scores[fold == k] = middle[place[fold == k]]
-    return order, Ranks(scores, ranks_of(np.append(order, np.nan)[place], weights).coefficients)
+    return order, ranks_of(np.append(order, np.nan)[place], weights)._replace(scores=scores)
 
 
 def _ratio(sums: FloatArray, mass: FloatArray) -> FloatArray:
@@ -282,9 +280,6 @@ def _indicators(codes: FloatArray, weights: FloatArray) -> FloatArray:
     common = np.argsort(-mass, kind="stable")[:_COMMON]
     shares = mass[common] / weights.sum()
     return (codes[:, None] == common) / np.sqrt(shares) - np.sqrt(shares)
-
-
-# -- together
 
 
 @dataclass(frozen=True)
@@ -331,26 +326,24 @@ class Copula:
             What was learnt of each.
         """
         rows, weights, names = sample.rows, sample.weights, sorted(columns)
-        coded = [j for j, name in enumerate(names) if columns[name].frequencies is not None]
-        numbers = [j for j in range(len(names)) if j not in coded]
+        named = [j for j, name in enumerate(names) if columns[name].frequencies is not None]
+        orders = {names[j]: _known(columns[names[j]], sample.levels[j]) for j in named if sample.ordered[j]}
+        coded = [j for j in named if names[j] not in orders]
+        numbers = [j for j in range(len(names)) if j not in coded]  # places in a declared order among them
         ranks: dict[int, Ranks] = {j: ranks_of(rows[:, j], weights) for j in numbers}
-        codes, levels, orders = [], [], {}
+        codes, levels = [], []
         for j in coded:
-            present = ~np.isnan(rows[:, j])
-            found, inverse = np.unique(rows[present, j], return_inverse=True)
-            codes.append(np.full(len(rows), np.nan))
-            codes[-1][present] = inverse
-            levels.append([sample.levels[j][int(place)] for place in found])
+            found, inverse = np.unique(rows[:, j], return_inverse=True)  # NaN is the last of them
+            codes.append(np.where(np.isnan(rows[:, j]), np.nan, inverse))
+            levels.append([sample.levels[j][int(place)] for place in found[~np.isnan(found)]])
         numeric = np.column_stack([np.zeros((len(rows), 0)), *(ranks[j].scores for j in numbers)])
         for j, own, (order, found) in zip(coded, levels, order_categories(codes, numeric, weights), strict=True):
-            name_of = {word: name for name, word in columns[names[j]].words.items()}
-            ordered, known = [name_of.get(own[k], own[k]) for k in np.argsort(order)], columns[names[j]].frequencies
-            ranks[j], orders[names[j]] = found, [name for name in dict.fromkeys(ordered) if name in (known or ())]
+            ranks[j], orders[names[j]] = found, _known(columns[names[j]], [own[k] for k in np.argsort(order)])
         absent = np.isnan(rows)
         partly = np.flatnonzero(absent.any(axis=0) & ~absent.all(axis=0))
         every = [ranks[j] for j in range(len(names))] + [ranks_of(1.0 - absent[:, j], weights) for j in partly]
         r, size = rank_correlations(every, weights)
-        rho = latent_correlation(shrunk(r, size), np.array([each.coefficients for each in every]))
+        rho = latent_correlation(shrunk(r, size), coefficients_of(every))
         own = np.array([(j, len(names) + k) for k, j in enumerate(partly)], np.int64).reshape(-1, 2)
         return cls(tuple(names), tuple(names[j] for j in partly), orders, _completed(rho, own))
 
@@ -383,6 +376,13 @@ class Copula:
         if not np.allclose(np.diag(R), 1.0, atol=1e-9) or np.linalg.eigvalsh(R)[0] < _LEAST_EIGENVALUE / 2:
             raise ValueError("its copula has a correlation that is not positive definite")
         return cls(tuple(names), tuple(missing), orders, R)
+
+
+def _known(column: ColumnDensity, words: Sequence[str]) -> list[str]:
+    """The categories that words of rows stand for, in their order; without those that no row has."""
+    name_of = {word: name for name, word in column.words.items()}
+    found = dict.fromkeys(name_of.get(word, word) for word in words)
+    return [name for name in found if name in (column.frequencies or ())]
 
 
 def _completed(R: FloatArray, unknown: NDArray[np.int64]) -> FloatArray:

@@ -38,13 +38,15 @@ _BATCH_CELLS, _LEAST_ROWS = 1 << 19, 1 << 15  # of files: 4 MiB of numbers, but 
 
 @dataclass(frozen=True)
 class ColumnCells:
-    """A column (N,) of a batch: numbers, dates and durations in seconds; or categories ``names[codes]``, -1 missing."""
+    """A column (N,) of a batch: numbers, dates and durations in seconds; or categories ``names[codes]``, -1 missing,
+    whose order means something if they are ``ordered``."""
 
     numbers: FloatArray | None
     quantity: Quantity = NUMBER
     names: Sequence[str] = ()
     codes: Any = None
     integers: bool = False
+    ordered: bool = False
 
     def as_categories(self) -> ColumnCells:
         """Of numbers too."""
@@ -236,7 +238,8 @@ def _read_series(series: Any, name: Any) -> ColumnCells:
 
     kind, native = series.dtype, series.to_native()
     if hasattr(native, "cat") and str(getattr(native.dtype, "categories", None)).startswith("IntervalIndex"):  # pandas
-        return ColumnCells(None, NUMBER, [*map(str, native.dtype.categories)], native.cat.codes.to_numpy(np.int64))
+        names, codes = [*map(str, native.dtype.categories)], native.cat.codes.to_numpy(np.int64)
+        return ColumnCells(None, NUMBER, names, codes, ordered=native.dtype.ordered)
     if kind == nw.Boolean:
         codes = series.cast(nw.Int8).fill_null(-1).to_numpy() if series.null_count() else series.to_numpy()
         return ColumnCells(None, NUMBER, ("false", "true"), codes.astype(np.int64))
@@ -278,7 +281,8 @@ def _read_arrow(column: Any, name: Any) -> ColumnCells:
         known = [names.setdefault(each, len(names)) for each in coded.dictionary.to_pylist()]
         codes = arrow_values(pc.fill_null(coded.indices, -1) if coded.indices.null_count else coded.indices)
         parts.append(np.append(np.array(known, np.int64), -1)[codes.astype(np.int64)])
-    return ColumnCells(None, NUMBER, list(names), np.concatenate([np.zeros(0, np.int64), *parts]))
+    ordered = bool(getattr(column.type, "ordered", False))  # so come ordered categories of pandas, Enums of Polars
+    return ColumnCells(None, NUMBER, list(names), np.concatenate([np.zeros(0, np.int64), *parts]), ordered=ordered)
 
 
 def _lengths(values: list[Any], name: Any) -> NDArray[Any]:

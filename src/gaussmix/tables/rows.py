@@ -103,7 +103,8 @@ class RowSample:
     """A uniform sample of the distinct rows of a table, with how often each occurs: those of least hash.
 
     Which rows stay depends on what they hold, not on where they stand: chunks, files and partitions in any order give
-    the same sample. Rows are numbers, NaN where missing; those of categories are places in ``levels``.
+    the same sample. Rows are numbers, NaN where missing; those of categories are places in ``levels``,
+    which have an order of their own where they are ``ordered``: where that is the same in all batches.
     """
 
     def __init__(self, n_columns: int, limit: int | None = None):
@@ -112,9 +113,14 @@ class RowSample:
         self.rows = np.zeros((0, n_columns))
         self.weights: FloatArray = np.zeros(0)
         self.levels: list[list[str]] = [[] for _ in range(n_columns)]
+        self.ordered = [False] * n_columns
 
     def add(
-        self, columns: Sequence[NDArray[Any]], levels: Sequence[list[str] | None], weights: FloatArray | None = None
+        self,
+        columns: Sequence[NDArray[Any]],
+        levels: Sequence[list[str] | None],
+        weights: FloatArray | None = None,
+        ordered: Sequence[bool] | None = None,
     ) -> Self:
         """Take in rows: a (N,) array a column, of numbers, or of places in its ``levels`` (-1 or NaN: missing)."""
         n, keys = len(columns[0]), hash_rows(columns, levels)
@@ -125,6 +131,7 @@ class RowSample:
         else:
             kept = np.arange(n)
         chunk = RowSample(len(columns), self.limit)
+        chunk.ordered = list(ordered or chunk.ordered)
         chunk.keys, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         chunk.weights = np.bincount(inverse, weights, len(first)).astype(np.float64)
         kept = kept[first[: self.limit]]
@@ -140,10 +147,16 @@ class RowSample:
     def add_cells(self, columns: Sequence[ColumnCells], weights: Any = None) -> Self:
         """Take in rows of a batch."""
         values = [each.codes if each.numbers is None else each.numbers for each in columns]
-        return self.add(values, [list(each.names) if each.numbers is None else None for each in columns], weights)
+        levels = [list(each.names) if each.numbers is None else None for each in columns]
+        return self.add(values, levels, weights, [each.ordered for each in columns])
 
     def merge(self, other: RowSample) -> Self:
         """Take in another sample."""
+        if len(self.keys) == 0:
+            self.ordered = list(other.ordered)
+        elif len(other.keys):
+            alike = zip(self.ordered, other.ordered, self.levels, other.levels, strict=True)
+            self.ordered = [mine and theirs and own == others for mine, theirs, own, others in alike]
         rows = other.rows.copy()
         for j, names in enumerate(other.levels):
             if names != self.levels[j]:

@@ -132,3 +132,17 @@ def test_cells_narrower_than_floats_allow_are_summed():
     narrow = table.quantiles(q, mixture._table, mixture._pieces, False)
     np.testing.assert_allclose(narrow, exact.quantiles(q, mixture._pieces, False), rtol=3e-16)
     assert np.ptp(narrow) < 1e-13
+
+
+def test_few_quantiles_are_found_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far from 0, where neighbouring floats differ by more mass than is asked for."""
+    calls = []
+    masses = exact.masses_outside
+    monkeypatch.setattr(exact, "masses_outside", lambda *given: calls.append(given) or masses(*given))
+    for mean in (0.0, 100.0, 1e6):
+        law = GaussianMixture1D([0.3, 0.7], [mean, mean + 1], [1.0, 0.5])
+        q = np.linspace(0.01, 0.99, 50)
+        calls.clear()
+        x = law.ppf(q)
+        assert law.cdf(x) == pytest.approx(q, abs=4 * np.spacing(mean + 1))
+        assert len(calls) < 40

@@ -240,3 +240,16 @@ def test_fewer_than_thirty_points_take_the_plain_expansion() -> None:
     assert fitted("auto", counted(x)).details["expansion_share"] == 1
     assert_same(fitted("fast", counted(x)), fitted("auto", counted(x)))
     assert fitted("auto", counted(skewed(300))).details["n_active"] >= 1
+
+
+def test_one_component_stays_where_far_points_empty_all() -> None:
+    """All but two numbers lie 300 decades under the largest."""
+    x = np.r_[0.0, 1e-3, np.geomspace(1e-307, 1e-300, 300)]
+    law = fit_counts(counted(x), "auto").distribution
+    assert law.ppf(0.5) == pytest.approx(np.median(x), rel=0.3)
+
+
+@pytest.mark.parametrize("x", [5e-324 * np.arange(200), 1e-310 * np.arange(-50.0, 50.0), np.repeat([0, 5e-324], 50)])
+def test_numbers_that_no_bin_can_tell_apart_are_refused(x: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"lie within 2\^-1000; multiply them by a large number"):
+        counted(x)

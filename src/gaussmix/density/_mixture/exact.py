@@ -243,8 +243,8 @@ def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, c: float) -> FloatA
         inner, outer = np.where(excess > 0, x, inner), np.where(excess > 0, outer, x)
         low, high = np.minimum(inner, outer), np.maximum(inner, outer)
         new = x + sign * excess * np.exp(np.log(there) - log_densities(x, p))
-        new = np.where((low < new) & (new < high), new, 0.5 * low + 0.5 * high)
-        moves = (np.abs(excess) > 1e-15) & (np.abs(new - x) > 1e-16 * np.abs(x))
+        new = np.where((low <= new) & (new <= high), new, 0.5 * low + 0.5 * high)
+        moves = (np.abs(excess) > 1e-15) & (np.abs(new - x) > np.spacing(np.abs(x)))
         if not moves.any():
             break
         x = np.where(moves, new, x)

@@ -19,8 +19,8 @@ of cell j under the point's own component.
 
 from __future__ import annotations
 
-import itertools
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,11 +147,17 @@ def isj_bandwidth(counts: FloatArray) -> float | None:
         return t - (2 * n * math.sqrt(math.pi) * norm) ** -0.4 if norm > 0 else t
 
     grid = np.geomspace(1e-12, 0.1, 24).tolist()
-    value = excess(grid[0])
-    for low, high in itertools.pairwise(grid):
-        before, value = value, excess(high)
+    k, before = 0, excess(grid[0])
+    while k + 1 < len(grid):
+        # what the stages make of t rises with t, until they underflow: no root lies between t and that
+        ahead = bisect_right(grid, grid[k] - before) - 1
+        if ahead > k + 1 and (value := excess(grid[ahead])) < 0:
+            k, before = ahead, value
+            continue
+        value = excess(grid[k + 1])
         if before < 0 <= value:
-            return math.sqrt(brentq(excess, low, high, rtol=1e-6)) * m  # pyright: ignore[reportArgumentType]
+            return math.sqrt(brentq(excess, grid[k], grid[k + 1], rtol=1e-6)) * m  # pyright: ignore[reportArgumentType]
+        k, before = k + 1, value
     return None
 
 
@@ -168,11 +174,13 @@ def normal_scale_bandwidth(counts: FloatArray) -> float:
 
 def predict(likelihood: Likelihood, counts: FloatArray, cell: IntArray, expansion: Expansion) -> Prediction:
     """What an expansion says about the cells; counts (m,) of the bins, and the cell (m,) of each."""
+    seen = np.flatnonzero(counts)
+    cell, component = cell[seen], expansion.component[seen]
     low, high = likelihood.edges[cell], likelihood.edges[cell + 1]
-    mean, std = expansion.means[expansion.component], expansion.stds[expansion.component]
+    mean, std = expansion.means[component], expansion.stds[component]
     images = [mean] + [2 * bound - mean for bound in likelihood.bounds if math.isfinite(bound)]  # the nearest will do
     own = sum(ndtr((high - image) / std) - ndtr((low - image) / std) for image in images)
-    own = np.bincount(cell, counts * own, minlength=len(likelihood.counts))
+    own = np.bincount(cell, counts[seen] * own, minlength=len(likelihood.counts))
     own /= np.where(likelihood.counts > 0, likelihood.counts, 1)
     P = sparse_probabilities(likelihood.edges, expansion.means, expansion.stds, likelihood.bounds)
     p = expansion.weights @ P

@@ -151,8 +151,8 @@ def _best(candidates: list[Candidate], penalty: float) -> Candidate:
 
 
 def _without_empty(mixture: Mixture, n: float) -> Mixture:
-    """The components that hold at least half a point of n."""
-    return mixture.select(mixture.weights > max(1e-6, 0.5 / n))
+    """The components that hold at least half a point of n, or the heaviest, where far points have emptied all."""
+    return mixture.select(mixture.weights > min(max(1e-6, 0.5 / n), float(mixture.weights.max()) / 2))
 
 
 def _starts(likelihood: Likelihood, dictionary: Dictionary) -> list[Candidate]:
