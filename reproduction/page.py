@@ -2,8 +2,8 @@
 
 The page is Markdown that a person wrote, ``pages/NAME.md``, with fields such as ``{algorithm2.mean.0:.4f}``. A field
 is a path into the results: keys and positions separated by dots, then a format as of `str.format`. The paths start
-among our numbers; ``paper.``, ``config.`` and ``cpu_seconds`` lead to the rest of the file. What is None or NaN reads
-"-". A literal brace is doubled.
+among our numbers; ``paper.``, ``config.`` and ``cpu_seconds`` lead to the rest of the file, ``results.NAME.`` to our
+numbers in results/NAME.json of this checkout. What is None or NaN reads "-". A literal brace is doubled.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGES = Path(__file__).parent / "pages"
+RESULTS = Path(__file__).parents[1] / "results"
 PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "matplotlib")
 
 _QUICK = (
@@ -138,9 +140,28 @@ def fill(template: str, facts: Mapping[str, Any]) -> str:
     for text, path, form, _ in string.Formatter().parse(template):
         parts.append(text)
         if path is not None:
-            parts.append(_shown(look_up(known, path), form or ""))
+            parts.append(_shown(_look_up_anywhere(known, path), form or ""))
     # what no seed has measured yet, and what only one has
     return re.sub(r" ± -(?![\d.])", "", "".join(parts).replace("- ± -", "not run yet"))
+
+
+def _look_up_anywhere(known: Any, path: str) -> Any:
+    """`look_up`, also in the results of another page or benchmark."""
+    elsewhere, found, rest = path.partition("results.")
+    if not found or elsewhere:
+        return look_up(known, path)
+    name, _, rest = rest.partition(".")
+    return look_up(_numbers(name), rest)
+
+
+@cache
+def _numbers(name: str) -> Any:
+    """Our numbers in results/NAME.json. Raises KeyError naming the file if there is none."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        raise KeyError(f"there is no results/{name}.json")
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    return facts.get("ours", facts)
 
 
 def look_up(known: Any, path: str) -> Any:

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from gaussmix.autoencoder.evaluate import REAL, RECONSTRUCTION, Evaluation, Reference, evaluate_samplers, samplers
+from gaussmix.autoencoder.evaluate import (
+    REAL,
+    RECONSTRUCTION,
+    Evaluation,
+    Reference,
+    evaluate_samplers,
+    held_out_error,
+    samplers,
+)
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 from gaussmix.data.base import LabelledImages
 
@@ -121,6 +129,20 @@ def test_every_sampler_gets_a_row_after_the_bounds(data: LabelledImages, referen
     assert report.judge_accuracy == 1
     assert set(report.to_dict()["rows"]["em"]) == set(vars(report.rows["em"]))
     assert len(report.table().rows) == len(report.rows)
+
+
+def test_held_out_error_is_1_for_the_mean_image_and_0_for_the_image(data: LabelledImages) -> None:
+    model = ClassConditionalAutoencoder(data.class_names, 4, 1, latent_dim=3, channels=(4,), hidden=8).eval()
+    test = data.images[data.indices("test")]
+    mean = data.images[data.indices("train")].mean(0)
+    answers = {"mean": np.broadcast_to(mean.round().astype(np.uint8), test.shape), "same": test}
+    found = {}
+    for name, answer in answers.items():
+        model.decode = lambda latents, answer=answer: answer
+        found[name] = held_out_error(model, data)
+    assert found == {"mean": pytest.approx(1, abs=0.01), "same": 0}
+    alone = replace(data, split=np.zeros_like(data.split))
+    assert held_out_error(model, alone) is None
 
 
 def test_no_number_is_cut_off_in_a_narrow_terminal(reference: Reference) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from gaussmix.autoencoder.config import PRESETS
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder
 
 
@@ -87,3 +90,18 @@ def test_wrong_input_is_refused(tmp_path):
         tiny_model(class_names=[])
     with pytest.raises(ValueError, match=r"no model in .*nowhere"):
         ClassConditionalAutoencoder.load(tmp_path / "nowhere")
+
+
+def test_parameters_are_as_many_as_the_guide_says() -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "autoencoder.md").read_text()
+    for preset, size, channels, classes in (
+        ("digits", 8, 1, 10), ("mnist", 28, 1, 10), ("folder", 32, 3, 2), ("folder", 64, 3, 2), ("folder", 128, 3, 2),
+    ):  # fmt: skip
+        config = PRESETS[preset]
+        with torch.device("meta"):
+            model = ClassConditionalAutoencoder(
+                [str(k) for k in range(classes)], size, channels, config.latent_dim,
+                channels=config.levels(size), hidden=config.hidden, around_mean=True,
+            )  # fmt: skip
+        for part in (model.encoder, model.decoder, model.discriminator):
+            assert f"{sum(each.numel() for each in part.parameters()):,}" in guide

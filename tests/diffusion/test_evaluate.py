@@ -16,7 +16,7 @@ from rich.console import Console
 from gaussmix import cli
 from gaussmix.data.base import AttributeDataset
 from gaussmix.diffusion import evaluate as module
-from gaussmix.diffusion.evaluate import EvaluationReport, evaluate_pipeline
+from gaussmix.diffusion.evaluate import EvaluationReport, evaluate_pictures, evaluate_pipeline
 from gaussmix.diffusion.pipeline import AttributeDiffusionPipeline
 from gaussmix.metrics import DefectScores, load_or_train_classifier
 
@@ -239,6 +239,34 @@ def test_quality_of_a_perfect_model_is_that_of_real_pictures(dataset: AttributeD
     wrong = run(SquarePainter(guesses=True), dataset, cache).quality
     assert wrong is not None
     assert wrong.generated.frechet_distance > 3 * quality.generated.frechet_distance
+
+
+def test_pictures_of_any_origin(dataset: AttributeDataset, cache: Path):
+    """Real ones, which no part of the data set holds, are as real ones; grey ones are not."""
+    rng = np.random.default_rng(9)
+    real = draw_squares((rng.random((40, 4)) < (0.5, 0.4, 0.125, 0)).astype(np.uint8), rng.random(40))
+    found = [
+        evaluate_pictures(images, dataset, cache=cache, progress=False) for images in (real, np.full_like(real, 90))
+    ]
+    assert found[0].generated.frechet_distance < 3 * found[0].reference.frechet_distance
+    assert found[1].generated.frechet_distance > 10 * found[1].reference.frechet_distance
+    assert (found[0].n_generated, found[0].n_control, found[0].n_real) == (40, 40, 40)
+    with pytest.raises(
+        ValueError, match=r"pictures are uint8 of shape \(40, 8, 8, 3\); give uint8"
+    ):
+        evaluate_pictures(real[:, :8, :8], dataset, cache=cache, progress=False)
+    with pytest.raises(ValueError, match="there are 3 generated pictures"):
+        evaluate_pictures(real[:3], dataset, cache=cache, progress=False)
+
+
+def test_a_folder_of_pictures_in_a_model_s_place(
+    dataset: AttributeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("gaussmix.data.load.load_dataset", lambda *_, **__: dataset)
+    assert cli.main(["faces", "evaluate", "--pictures", str(tmp_path), "--data", "avatars", "--count", "5"]) == 2
+    assert "holds no pictures" in capsys.readouterr().err
+    assert cli.main(["faces", "evaluate", "runs/a", "--pictures", str(tmp_path)]) == 2
+    assert "give one of them" in capsys.readouterr().err
 
 
 def test_accuracy_errors_are_those_of_shares():

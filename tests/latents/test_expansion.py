@@ -152,6 +152,18 @@ def test_covariances_of_small_clusters_are_shrunk_as_far_as_held_out_rows_say() 
     assert best > max(np.median(rival.score_samples(held)) for rival in (own, one)) + 0.5
 
 
+def test_of_what_held_out_rows_hardly_tell_apart_the_least_shrunk_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three clusters of one covariance, for which much shrinkage is best."""
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((400, 8)) + 8 * (np.arange(400) % 3)[:, None]
+
+    def shrinkage(no_worse: float) -> float:
+        monkeypatch.setattr("gaussmix.latents.expansion._NO_WORSE", no_worse)
+        return ExpansionSampler(n_clusters=3, random_state=0).fit(z).shrinkage_
+
+    assert shrinkage(np.inf) == 2 < shrinkage(0.01) < shrinkage(0)
+
+
 def test_a_cluster_of_one_row() -> None:
     """It has the spread that is within the others."""
     rng = np.random.default_rng(0)

@@ -17,13 +17,15 @@ from reproduction.diffusion.fig12 import (
     LEARNS,
     LITERAL,
     READINGS,
+    SIDE,
     WORKING,
     compare_losses,
     loss_names,
     over_all,
     unmatched_lead,
 )
-from reproduction.diffusion.networks import MOMENTUM, ErrorCurves, Split, TrainingGrid, train, tune
+from reproduction.diffusion.networks import MOMENTUM, ErrorCurves, Split, TrainingGrid, _start, train, tune
+from reproduction.page import PAGES
 
 
 def pictures(seed: int, n: int = 40) -> Split:
@@ -202,3 +204,11 @@ def test_celeba_is_taken_where_the_variable_says(tmp_path: Path, monkeypatch: py
     assert without["celeba, picture"].keys() == without["avatars, picture"].keys()
     assert without["celeba, picture"]["losses"][BCE]["test_error"] is None
     assert without["all"]["gain"]["celeba"] == {"BCE": None, "best_literal": None}
+
+
+def test_the_page_has_the_networks_parameters() -> None:
+    page = (PAGES / "diffusion-fig12.md").read_text()
+    how = TrainingGrid((1.0,), (0,), n_steps=1, batch_size=1, n_hidden=diffusion_fig12.Config().n_hidden, every=1)
+    for inputs, attributes in ((SIDE**2, 16), (SIDE**2, 40), (1, 16), (1, 40)):
+        weights = _start(Split(torch.zeros(1, inputs), torch.zeros(1, attributes)), how)
+        assert f"{sum(each.numel() for each in weights):,}" in page

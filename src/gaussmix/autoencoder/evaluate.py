@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 
 from gaussmix._typing import FloatArray, IntArray
 from gaussmix.autoencoder.model import ClassConditionalAutoencoder, training_rows
-from gaussmix.data.base import LabelledImages
+from gaussmix.autoencoder.train import mean_image
+from gaussmix.data.base import SPLITS, LabelledImages
 from gaussmix.latents.baselines import EMSampler, SlicedWassersteinSampler
 from gaussmix.latents.expansion import ExpansionSampler
 from gaussmix.metrics import frechet_distance, manifold_scores, nearest_distances, pairwise_diversity
@@ -107,6 +108,30 @@ def check_test_images(dataset: LabelledImages) -> None:
             f"class {dataset.class_names[k]!r} has {counts[k]} test images: too few to measure; give more test images, "
             f"at least {_LEAST} of each class"
         )
+
+
+def held_out_error(model: ClassConditionalAutoencoder, dataset: LabelledImages) -> float | None:
+    """How far test images come back from what they were, beside the mean of the training images in their place.
+
+    Parameters
+    ----------
+    model : ClassConditionalAutoencoder
+        Trained on the training split.
+    dataset : LabelledImages
+        Its data.
+
+    Returns
+    -------
+    float or None
+        Squared error of their reconstructions as a multiple of that of the mean image: 0 is perfect, 1 tells nothing.
+        None without test images, or where the mean image is right.
+    """
+    test = np.asarray(dataset.images[dataset.split == SPLITS.index("test")])
+    mean, _ = mean_image(training_rows(dataset)[0])
+    guessed = np.square(test / 255.0 - mean).mean() if len(test) else 0.0
+    if guessed == 0:
+        return None
+    return float(np.square((model.decode(model.encode(test)) - test.astype(float)) / 255).mean() / guessed)
 
 
 class Reference:

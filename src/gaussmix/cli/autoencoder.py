@@ -56,6 +56,8 @@ class TrainAutoencoder:
 
     def __call__(self) -> None:
         started = time.perf_counter()
+        from gaussmix.autoencoder.evaluate import held_out_error
+        from gaussmix.autoencoder.model import ClassConditionalAutoencoder
         from gaussmix.autoencoder.train import train
         from gaussmix.data.load import load_labelled
 
@@ -68,6 +70,9 @@ class TrainAutoencoder:
             pictures = ", ".join(sorted(path.name for path in folder.glob("*.png")))
             two, run = shlex.quote(",".join(dataset.class_names[:2])), shlex.quote(str(folder))
             print(f"{counted(result.step, 'step')}; model: {result.model}\nin {folder}: {pictures}")
+            error = held_out_error(ClassConditionalAutoencoder.load(folder), dataset)
+            if error is not None:
+                print(f"test pictures come back with {error:.2f} of the mean image's error")
             print(f"next: gaussmix autoencoder sample {run}")
             print(f"      gaussmix autoencoder mix {run} --classes {two}")
 

@@ -297,6 +297,8 @@ class EvaluateFaces(TorchCommand):
     """A model folder or a training run's folder; the built-in faces if not given."""
     data: str | None = None
     """'avatars' or a folder; what the model was trained on if not given."""
+    pictures: Path | None = None
+    """A folder of pictures of any origin, measured in a model's place: how much they resemble those of --data."""
     count: int = 512
     """Pictures to generate, with the attributes of held-out images."""
     steps: int | None = None
@@ -314,6 +316,9 @@ class EvaluateFaces(TorchCommand):
     """Leave out missing and damaged images of --data, as is done for data that the model was so trained on."""
 
     def __call__(self) -> None:
+        if self.pictures is not None:
+            self._of_pictures(self.pictures)
+            return
         check_finite(guidance=self.guidance)
         pipeline, steps = load_model(self, self.model, self.scheduler, self.steps)
         trained = pipeline.training
@@ -343,6 +348,23 @@ class EvaluateFaces(TorchCommand):
         console = Console()
         console.print(report.table())
         console.print(f"No quality: {report.without_quality}." if report.quality is None else report.quality.table())
+
+    def _of_pictures(self, folder: Path) -> None:
+        if self.model is not None:
+            raise ValueError(f"{self.model} and --pictures {folder}: give one of them")
+        self.set_threads()
+        from rich.console import Console
+
+        from gaussmix.data.load import load_dataset
+        from gaussmix.data.readers.image_folder import read_pictures
+        from gaussmix.diffusion.evaluate import evaluate_pictures
+        from gaussmix.metrics import InceptionFeatures
+
+        extractor = None if self.features is None else InceptionFeatures(self.features)
+        dataset = load_dataset(self.data or "avatars", skip_bad=self.skip_bad)
+        images = read_pictures(folder, dataset.images.shape[1], self.count)
+        report = evaluate_pictures(images, dataset, seed=self.seed, extractor=extractor)
+        Console().print(report.table()) if not self.json else print(json.dumps(report.to_dict(), indent=2))
 
 
 def check_request(

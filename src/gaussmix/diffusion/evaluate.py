@@ -244,6 +244,55 @@ def evaluate_pipeline(
     return EvaluationReport(pipeline.attribute_names, *measured, *settings, *quality, errors=errors)
 
 
+def evaluate_pictures(
+    images: NDArray[np.uint8],
+    dataset: AttributeDataset,
+    *,
+    seed: int = 0,
+    extractor: FeatureExtractor | None = None,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> QualityReport:
+    """Measure how much pictures of any origin resemble the real ones of a data set.
+
+    As the quality of `evaluate_pipeline`, with test pictures at random as the control, as many as there are pictures;
+    pictures beyond the number of test pictures are left out. The networks that look are trained on first use.
+
+    Parameters
+    ----------
+    images : ndarray
+        ``(M, S, S, 3)`` uint8, of the size of the data set's.
+    dataset : AttributeDataset
+        Real pictures.
+    seed : int
+        Of the control, and of which real pictures are held against.
+    extractor : FeatureExtractor, optional
+        What makes the features; by default the classifier of the data set's attributes.
+    cache, progress : path, bool
+        As in `evaluate_pipeline`.
+
+    Returns
+    -------
+    QualityReport
+        Of the pictures, beside real ones.
+
+    Raises
+    ------
+    ValueError
+        For too few pictures of a kind, and for pictures of another shape than the data set's.
+    """
+    if images.shape[1:] != dataset.images.shape[1:] or images.dtype != np.uint8:
+        wanted = f"uint8 pictures (count, {', '.join(map(str, dataset.images.shape[1:]))})"
+        raise ValueError(f"pictures are {images.dtype} of shape {images.shape}; give {wanted}, as the data set has")
+    rows = np.random.default_rng(seed).permutation(dataset.indices("test"))[: len(images)]
+    if extractor is None:
+        extractor, _ = load_or_train_classifier(dataset, cache=cache, progress=progress)
+    quality, problem = _quality(images[: len(rows)], rows, dataset, extractor, seed, cache, progress)
+    if quality is None:
+        raise ValueError(problem)
+    return quality
+
+
 def _draw_all(
     pipeline: AttributeDiffusionPipeline, requests: list[Request], progress: bool, *, steps: int, guidance: float
 ) -> list[NDArray]:

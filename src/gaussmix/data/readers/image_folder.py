@@ -32,6 +32,7 @@ from pathlib import Path
 import numpy as np
 
 from gaussmix.data.base import DataError, every_fifth_for_test
+from gaussmix.data.decode import read_square
 from gaussmix.data.table import ImageTable, TableRows, check_file, check_names, read_text
 
 READER, CLASS_READER = "image-folder 1", "class-folder 1"
@@ -121,6 +122,17 @@ def unlisted(folder: Path, files: list[str]) -> list[str]:
         pictures = (n for n in sorted(names) if os.path.splitext(n)[1].lower() in ENDINGS and not n.startswith("."))
         found += [path for path in ((prefix / name).as_posix() for name in pictures) if path not in listed]
     return found
+
+
+def read_pictures(folder: Path, size: int, count: int) -> np.ndarray:
+    """The first ``count`` pictures under ``folder``, by name: their centre squares, ``(M, size, size, 3)`` uint8.
+
+    Raises ValueError naming a file that is no picture, and for a folder without any.
+    """
+    names = unlisted(folder, [])[:count]
+    if not names:
+        raise ValueError(f"{folder} holds no pictures ({', '.join(sorted(ENDINGS))})")
+    return np.stack([read_square(folder / name, size) for name in names])
 
 
 def read_class_folder(folder: Path) -> ImageTable:
