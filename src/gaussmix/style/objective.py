@@ -40,7 +40,7 @@ from gaussmix.style.blending import HeldBlend
 from gaussmix.style.vgg import CONTENT_LAYERS, VGG19Features, gram_sum, layer_stride
 
 HOLD = 15.0
-"""Weight of the distance from a blend beside 1 of the style's: pictures keep to it, the rest of the style still comes."""
+"""Weight of the distance from a blend beside a style loss of 1: pictures keep to it, and the rest comes as well."""
 Span = tuple[int, int]  # first and last + 1, in pixels
 
 

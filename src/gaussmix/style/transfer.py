@@ -171,7 +171,7 @@ class StyleTransfer:
         targets: Sequence[Target],
         *,
         masks: Masks | None = None,
-        blends: Sequence[HeldBlend | None] = (),
+        blends: Sequence[HeldBlend | None] | None = None,
         seed: int = 0,
         on_step: Callable[[TransferStep], None] | None = None,
     ) -> TransferResult:
@@ -217,7 +217,7 @@ class StyleTransfer:
             pixels = None
             try:
                 for step, (pixels, before) in enumerate(
-                    self._descend(scene, part, blends, plan, self._start(scene, plan, variants, seed))
+                    self._descend(scene, part, blends or (), plan, self._start(scene, plan, variants, seed))
                 ):
                     losses[variants.start : variants.stop, step] = before
                     done += pixels[:, 0].numel()
@@ -241,7 +241,7 @@ class StyleTransfer:
         first: Picture,
         *,
         masks: Masks | None = None,
-        blends: Sequence[HeldBlend | None] = (),
+        blends: Sequence[HeldBlend | None] | None = None,
         steps: int,
         lead: int = 0,
     ) -> Iterator[Picture]:
@@ -269,7 +269,7 @@ class StyleTransfer:
         stacked, scene = self._stack(path, masks), Scene.of(content, masks, self.colors == "luminance", self.device)
         parts = [{layer: target[k : k + 1] for layer, target in stacked.items()} for k in range(len(path))]
         pixels = to_tensor(first[None], self.device)
-        descent = self._begin(scene, parts[0], pixels, "adam", blends)
+        descent = self._begin(scene, parts[0], pixels, "adam", blends or ())
         for k, part in enumerate(parts):
             descent.objective.aim(part)
             for _ in range(steps):
