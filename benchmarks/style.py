@@ -10,10 +10,12 @@ and in tiles. Random weights serve as well as trained ones.
 
 With ``--optimizers FOLDER`` of starry_night.jpg and home.jpg, and $GAUSSMIX_VGG19, instead: the photograph in a draw
 from the painting's distribution, by each optimizer in as many steps. What is left of the style (as `Objective` has it,
-in single precision), how far the content moved, and how much of the picture is specks, beside the originals' share.
+in single precision), how far the content moved, and how much of the picture is specks, beside the originals' share: a
+table in Markdown, written into docs/style.md with ``--page``.
 
     OMP_NUM_THREADS=1 python benchmarks/style.py [--size 128] [--rounds 15] [--large 1024]
-    OMP_NUM_THREADS=1 python benchmarks/style.py --optimizers FOLDER [--sizes 128 256] [--steps 50] [--save FOLDER]
+    OMP_NUM_THREADS=1 python benchmarks/style.py --optimizers FOLDER [--sizes 128 256 512] [--steps 50] [--save FOLDER]
+        [--page FILE]
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from gaussmix.style.transfer import MAX_PIXELS, StyleTransfer, Target
 from gaussmix.style.vgg import CONTENT_LAYERS, STYLE_LAYERS, VGG19Features, gram_matrix
 
 MEMORY_STEPS, MEMORY_SIZE = 4, 384  # smaller pictures drown in what the allocator keeps
+BEGIN, END = "<!-- optimizers -->", "<!-- /optimizers -->"  # of the table in a page
 LOOPS = ("plain", "single", "default")
 
 
@@ -85,7 +88,7 @@ def our_loop(
 ) -> Callable[[], object]:
     transfer = StyleTransfer(network, size=size, half_precision=half, max_pixels=max_pixels)
     scene = Scene.of(noise(size), None, False, transfer.device)
-    return transfer._begin(scene, target, to_tensor(noise(size)[None]), "adam").step
+    return transfer._begin(scene, target, to_tensor(noise(size)[None]), "adam", ()).step
 
 
 def loop(name: str, network: VGG19Features, size: int, max_pixels: int = MAX_PIXELS) -> Callable[[], object]:
@@ -152,9 +155,9 @@ def main(size: int = 128, rounds: int = 15, large: int = 1024) -> None:
 class Mixed(StyleTransfer):
     """Adam at the pyramid's first size, L-BFGS at the others."""
 
-    def _begin(self, scene: Scene, targets: dict[str, Tensor], pixels: Tensor, optimizer: OptimizerName) -> Descent:
-        large = max(pixels.shape[2:]) > 1.2 * 128
-        return super()._begin(scene, targets, pixels, "lbfgs" if large else "adam")
+    def _begin(self, scene: Scene, targets: dict[str, Tensor], pixels: Tensor, optimizer: Any, blends: Any) -> Descent:
+        first = tuple(pixels.shape[2:]) == self._plan(scene.content)[0][0]
+        return super()._begin(scene, targets, pixels, "adam" if first else "lbfgs", blends)
 
 
 def left(network: VGG19Features, picture: Picture, content: Picture, target: Target) -> tuple[float, float]:
@@ -169,13 +172,19 @@ def left(network: VGG19Features, picture: Picture, content: Picture, target: Tar
     return losses[0], losses[1]
 
 
-def optimizers(art: Path, sizes: list[int], steps: int, save: Path | None) -> None:
+def optimizers(art: Path, sizes: list[int], steps: int, save: Path | None, page: Path | None) -> None:
+    if page is not None and END not in page.read_text(encoding="utf-8").partition(BEGIN)[2]:
+        raise SystemExit(f"{page} has no place for the table: {BEGIN} and, after it, {END}")
     network = VGG19Features.load()
     content = read_picture(art / "home.jpg")
+    lines = [
+        f"| {steps} steps | CPU-seconds | style left | content moved | specks |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
     for size in sizes:
         painting = read_picture(art / "starry_night.jpg", size)
-        originals = [float(specks(picture[None])[0]) for picture in (read_picture(art / "home.jpg", size), painting)]
-        print(f"{size} px, {steps} steps; specks of photograph and painting {originals[0]:.3f}, {originals[1]:.3f}")
+        for name, picture in (("photograph", read_picture(art / "home.jpg", size)), ("painting", painting)):
+            lines.append(f"| {size} px, the {name} | | | | {specks(picture[None])[0]:.3f} |")
         target = GramExpansion().fit(painting, network, random_state=0).sample(1, random_state=1)
         kinds: tuple[tuple[str, type[StyleTransfer], OptimizerName], ...] = (
             ("Adam", StyleTransfer, "adam"),
@@ -188,11 +197,16 @@ def optimizers(art: Path, sizes: list[int], steps: int, save: Path | None) -> No
             started = time.process_time()
             images = kind(network, size=size, steps=steps, optimizer=optimizer).run(content, target).images
             seconds = time.process_time() - started
-            style, kept = left(network, images[0], content, target[0])
-            found = f"style {style:.4f}   content {kept:.3f}   specks {specks(images)[0]:.4f}"
-            print(f"{name:20}{seconds:8.1f} CPU s   {found}", flush=True)
+            style, moved = left(network, images[0], content, target[0])
+            lines.append(f"| {size} px, {name} | {seconds:.1f} | {style:.3f} | {moved:.2f} | {specks(images)[0]:.3f} |")
+            print(lines[-1], flush=True)
             if save is not None:
                 save_images(images, save / f"{size}-{name}", digits=2)
+    table = "\n".join(lines)
+    print(table)
+    if page is not None:
+        before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        page.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":
@@ -201,9 +215,10 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--large", type=int, default=1024)
     parser.add_argument("--optimizers", type=Path, metavar="FOLDER")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 512])
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--save", type=Path, metavar="FOLDER")
+    parser.add_argument("--page", type=Path, metavar="FILE")
     parser.add_argument("--child", choices=LOOPS, help=argparse.SUPPRESS)
     parser.add_argument("--max-pixels", type=int, default=MAX_PIXELS, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -211,6 +226,6 @@ if __name__ == "__main__":
     if given.child:
         child(given.child, given.size, given.max_pixels)
     elif given.optimizers:
-        optimizers(given.optimizers, given.sizes, given.steps, given.save)
+        optimizers(given.optimizers, given.sizes, given.steps, given.save, given.page)
     else:
         main(given.size, given.rounds, given.large)

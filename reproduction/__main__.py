@@ -97,7 +97,7 @@ def reproduce(
     cpu, wall = time.process_time(), time.perf_counter()
     with progress_bar(name, config.n_steps, show=True) as show:
         measured = module.measure(config, show)
-    cost = Cost(time.process_time() - cpu, time.perf_counter() - wall)
+    cost = Cost(time.process_time() - cpu + measured.earlier_seconds, time.perf_counter() - wall)
     results = write_results(name, config, measured, cost, out, quick=quick)
     return [results, *write_pictures(name, module.draw(measured), out), write_page(name, out)]
 

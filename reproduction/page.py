@@ -55,6 +55,8 @@ class Measured:
     """The paper's, under the same keys as far as it prints them."""
     seen: dict[str, Any] = field(default_factory=dict)
     """What the pictures need beside the numbers, such as images and curves; not kept."""
+    earlier_seconds: float = 0.0
+    """Of CPU time, that earlier sittings spent on what was kept of them."""
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
         measures | {"asked": SHARES},
         {"coupling": "entry", "claim": "sharing the same style but with substantially different attributes"},
         {"rows": rows, "crops": first, "grams": {"crops": list(first[:_GRAMS])} | drawn},
+        study.earlier_seconds,
     )
 
 

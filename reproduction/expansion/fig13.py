@@ -43,7 +43,7 @@ class Config(style.StylePageConfig):
 def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
     """Return for each blend the shares of style 2 in drawn matrices and in pictures, the loss left and the variety."""
     found: list[list[dict[str, float]]] = []
-    rows = {}
+    rows, earlier = {}, 0.0
     for number in range(config.seeds):
         before = number * config.n_steps // config.seeds
         study = style.StyleStudy(
@@ -61,6 +61,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
                 {"plain": plain, "drawn": study.share_drawn(targets), "seen": study.share_of(pictures), **scores}
             )
             rows.setdefault(f"{share:.0%}", pictures)
+        earlier += study.earlier_seconds
     blends = []
     for place, share in enumerate(BLENDS):
         own = {key: np.array([each[place][key] for each in found]) for key in found[0][0]}
@@ -78,7 +79,7 @@ def measure(config: Config, on_step: Callable[[int], None]) -> Measured:
         "most_loss": max(each["loss"] for each in blends),
     }
     claim = "each output image shares the same style but has attributes that differ substantially"
-    return Measured(ours, {"blends": [{"asked": share} for share in PAPER], "claim": claim}, {"rows": rows})
+    return Measured(ours, {"blends": [{"asked": share} for share in PAPER], "claim": claim}, {"rows": rows}, earlier)
 
 
 def draw(measured: Measured) -> dict[str, Figure]:

@@ -14,7 +14,9 @@ g is a row and |.| the metric of `gaussmix.style.grams`, m the mean of a style's
 
 from __future__ import annotations
 
+import hashlib
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,14 +30,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+import gaussmix.style.transfer
 from gaussmix.data.base import DataError
+from gaussmix.data.cache import digest
+from gaussmix.style.blending import HeldBlend
 from gaussmix.style.expansion import GramExpansion
 from gaussmix.style.grams import GramLayout, Rows, crop_grams
 from gaussmix.style.images import fit_size, read_picture, resize, to_tensor
 from gaussmix.style.transfer import StyleTransfer, Target
 from gaussmix.style.vgg import CONTENT_LAYERS, STYLE_LAYERS, VARIABLE, VGG19Features, gram_matrix
 from reproduction.diffusion.faces import FaceBlock, draw_faces
-from reproduction.runs import counted
+from reproduction.runs import counted, kept_arrays
 
 Picture = NDArray[np.uint8]
 
@@ -48,7 +53,7 @@ _STYLE_SIZE = 2  # of the pictures that crops are taken from, in sizes of the re
 _FLAT = 1e-6  # share of the largest variance below which a direction of crops is rounding
 _AT_ONCE = 4  # pictures in one pass through the network
 
-QUICK: dict[str, Any] = {"weights": RANDOM, "art": DRAWN, "size": 64, "crops": 6, "steps": 2}
+QUICK: dict[str, Any] = {"weights": RANDOM, "art": DRAWN, "size": 64, "crops": 6, "steps": 2, "runs": ""}
 """What all pages change to be quick."""
 
 
@@ -67,17 +72,21 @@ class StylePageConfig:
     """Of each style."""
     steps: int = 100
     """Of descent, for each picture."""
+    runs: str = "runs/reproduce"
+    """Where pictures are kept, so that a page goes on where it was stopped; nowhere if empty."""
 
 
 class StyleStudy:
     """A network, a content and two styles; pictures made of targets, and where blends lie between the styles.
 
     ``features``, ``content`` ``(H, W, 3)`` and ``styles``, the pictures by name. ``on_step`` is told the number of
-    pictures made so far. Raises `DataError` where weights or paintings are missing, with how to get them.
+    pictures made so far; ``earlier_seconds`` of CPU time went into those that earlier sittings kept. Raises `DataError`
+    where weights or paintings are missing, with how to get them.
     """
 
     def __init__(self, config: StylePageConfig, on_step: Callable[[int], None]):
         self.config, self._one_more = config, counted(on_step)
+        self.earlier_seconds = 0.0
         if config.weights == RANDOM:
             self.features = VGG19Features.random(config.seed, width=_RANDOM_WIDTH)
         else:
@@ -106,13 +115,47 @@ class StyleStudy:
 
     def render(self, targets: Sequence[Target], blend: Mapping[str, float] | None = None) -> Picture:
         """``(K, H, W, 3)``, a picture for each target, kept at the shares of a ``blend``, if there is one."""
-        held = None if blend is None else [self.expansion.held(blend)]
-        transfer = StyleTransfer(self.features, size=self.config.size, steps=self.config.steps)
+        held = None if blend is None else self.expansion.held(blend)
         pictures = []
         for target in targets:
-            pictures.append(transfer.run(self.content, [target], blends=held, seed=self.config.seed).images)
+            pictures.append(self._picture(target, held))
             self._one_more()
         return np.concatenate(pictures)
+
+    def _picture(self, target: Target, held: HeldBlend | None) -> Picture:
+        """``(1, H, W, 3)``, made now or kept from an earlier sitting."""
+        transfer = StyleTransfer(self.features, size=self.config.size, steps=self.config.steps)
+
+        def make() -> dict[str, Any]:
+            started = time.process_time()
+            images = transfer.run(self.content, [target], blends=[held], seed=self.config.seed).images
+            return {"images": images, "cpu_seconds": time.process_time() - started}
+
+        if not self.config.runs:
+            return make()["images"]
+        file = self._file(target, held)
+        there = file.is_file()
+        found = kept_arrays(file, make)
+        self.earlier_seconds += float(found["cpu_seconds"]) if there else 0.0
+        return found["images"]
+
+    @cached_property
+    def _made_with(self) -> str:
+        """Digest of what all pictures of this study depend on: the code, the network, the photograph, the settings."""
+        known = hashlib.blake2b(self.content.tobytes(), digest_size=16)
+        for file in sorted(Path(gaussmix.style.transfer.__file__).parent.glob("*.py")):
+            known.update(file.read_bytes())
+        for name, value in self.features.state_dict().items():
+            known.update(name.encode() + value.numpy(force=True).tobytes())
+        return digest(known.hexdigest(), self.config.size, self.config.steps, self.config.seed)
+
+    def _file(self, target: Target, held: HeldBlend | None) -> Path:
+        """Where the picture of a target is kept."""
+        known = hashlib.blake2b(digest_size=16)
+        for layer, gram in target.items():
+            known.update(layer.encode() + gram.numpy(force=True).tobytes())
+        blend = None if held is None else held.asked.tolist()
+        return Path(self.config.runs) / "style" / f"{digest(self._made_with, known.hexdigest(), blend)}.npz"
 
     @cached_property
     def _means(self) -> Rows:

@@ -70,7 +70,7 @@ def test_paintings_of_a_folder_and_their_size(tmp_path: Path) -> None:
 
 
 def test_renderings_fit_their_targets_and_are_counted() -> None:
-    config, counted = StylePageConfig(weights=RANDOM, art=DRAWN, size=32, crops=2, steps=15), []
+    config, counted = StylePageConfig(weights=RANDOM, art=DRAWN, size=32, crops=2, steps=15, runs=""), []
     own = StyleStudy(config, counted.append)
     sizes = {name: grams["relu1_1"].shape for name, grams in own.crops.items()}
     assert sizes == dict.fromkeys(("stripes", "dots"), (2, 8, 8))
@@ -83,8 +83,26 @@ def test_renderings_fit_their_targets_and_are_counted() -> None:
     assert last["variety"] == variety(pictures, own.features)
 
 
+def test_pictures_are_kept_for_the_next_sitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same target is not rendered twice; other targets, blends and settings are."""
+    config = StylePageConfig(weights=RANDOM, art=DRAWN, size=32, crops=3, steps=2, runs=str(tmp_path))
+    first = study(config)
+    blend = {"stripes": 0.5, "dots": 0.5}
+    targets = first.expansion.sample(2, blend, 0)
+    made = first.render(targets, blend)
+    assert first.earlier_seconds == 0
+    again = study(config)
+    with monkeypatch.context() as patch:
+        patch.setattr("reproduction.expansion.style.StyleTransfer.run", None)
+        np.testing.assert_array_equal(again.render(targets, blend), made)
+    assert again.earlier_seconds > 0
+    for other, asked, count in ((config, None, 4), (replace(config, steps=1), blend, 6)):
+        study(other).render(targets, asked)
+        assert len(list(tmp_path.rglob("*.npz"))) == count
+
+
 def test_shares_of_style_2_at_the_ends_of_the_scale() -> None:
-    own = study(StylePageConfig(weights=RANDOM, art=DRAWN, size=32, crops=3, steps=15))
+    own = study(StylePageConfig(weights=RANDOM, art=DRAWN, size=32, crops=3, steps=15, runs=""))
     means = np.stack([own.rows(grams).mean(0) for grams in own.crops.values()])
     drawn = [own.share_drawn([_tensors(own, (1 - w) * means[0] + w * means[1])]) for w in (0.0, 0.3, 1.0)]
     assert drawn == pytest.approx([0, 0.3, 1], abs=1e-3)

@@ -89,17 +89,6 @@ def test_a_step_that_made_it_worse_is_taken_back():
     assert float(final) == pytest.approx(losses[7], rel=1e-6)  # the ninth was worse, so it ends at the eighth
 
 
-def test_other_targets_are_followed():
-    objective, pixels = bowl(2)
-    descent = Descent(pixels, objective, "lbfgs", 0.03)  # pyright: ignore[reportArgumentType]
-    for _ in range(30):
-        descent.step()
-    descent.aim(1 - objective.centre)  # pyright: ignore[reportArgumentType]
-    losses = [descent.step().sum() for _ in range(60)]
-    descent.settle()
-    assert losses[-1] < 1e-3 * losses[0]
-
-
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_what_is_held_does_not_move_and_grey_stays(optimizer):
     objective, pixels = bowl(2)

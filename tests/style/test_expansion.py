@@ -209,14 +209,18 @@ def test_a_single_style_has_nothing_to_hold() -> None:
     np.testing.assert_array_equal(two.asked, [0.0, 1.0])
 
 
-def test_what_pictures_lack_of_their_shares() -> None:
-    expansion = GramExpansion().fit_grams({"one": grams(12), "two": grams(9, 1, 2.0)})
-    held = expansion.held({"one": 0.7, "two": 0.3})
+def test_the_distance_from_a_blend_is_that_of_the_shares_on_the_plane() -> None:
+    """Of matrices off the plane, it is |sum_s (w_s - asked_s) m_s|^2 for their shares w."""
+    expansion = GramExpansion().fit_grams({"a": grams(8), "b": grams(8, 1), "c": grams(8, 2)})
+    held = expansion.held({"a": 0.2, "b": 0.5, "c": 0.3})
     assert held is not None
-    found = {layer: torch.tensor(gram, dtype=torch.float32) for layer, gram in grams(3, 4).items()}
-    moved = {layer: found[layer] + more for layer, more in held.lacking(found).items()}
-    rows = LAYOUT.rows({layer: gram.numpy() for layer, gram in moved.items()})
-    np.testing.assert_allclose(held.plane.shares(rows), [[0.7, 0.3]] * 3, atol=1e-4)
+    found = grams(4, 7)
+    off = (held.plane.shares(LAYOUT.rows(found)) - held.asked) @ held.plane.means
+    expected = ((off * LAYOUT.scale(held.plane.means.mean(0))) ** 2).sum(1)
+    tensors = {layer: torch.tensor(gram, dtype=torch.float32) for layer, gram in found.items()}
+    np.testing.assert_allclose(held.distance(tensors), expected, rtol=1e-3)
+    blended = LAYOUT.grams(held.asked @ held.plane.means)
+    assert float(held.distance({layer: torch.from_numpy(gram)[None] for layer, gram in blended.items()})) < 1e-8
 
 
 def test_grey_pictures_are_remembered(tmp_path: Path) -> None:

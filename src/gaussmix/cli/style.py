@@ -257,7 +257,7 @@ class _Request:
             print(f"{noise:.0%} of the pixels are still noise: more --steps make a picture of it")
         if self.film is not None:
             walk = [style.walk(asked.frames, blend, random_state=asked.seed) for style, blend in learnt]
-            save_film(self._frames(self._stacked(walk), images[0]), self.film, rate=_RATE)
+            save_film(self._frames(self._stacked(walk), held, images[0]), self.film, rate=_RATE)
             print(f"{counted(asked.frames, 'frame')}: {self.film} ({time.perf_counter() - started:.1f} s)")
         return 0
 
@@ -278,13 +278,12 @@ class _Request:
             result = rendering.run(self.content, targets, **options, on_step=report)
         return result.images, result.interrupted
 
-    def _frames(self, walk: list[Target], first: Picture) -> Iterator[Picture]:
+    def _frames(self, walk: list[Target], held: list[HeldBlend | None], first: Picture) -> Iterator[Picture]:
         from gaussmix._progress import progress_bar
 
         with progress_bar("frames", len(walk), show=True) as show:
-            film = self.transfer().follow(
-                self.content, walk, first, masks=self.masks, steps=self.asked.frame_steps, lead=_LEAD
-            )
+            options: dict[str, Any] = {"masks": self.masks, "blends": held, "steps": self.asked.frame_steps}
+            film = self.transfer().follow(self.content, walk, first, **options, lead=_LEAD)
             for number, frame in enumerate(film, 1):
                 yield frame
                 show(number)

@@ -135,7 +135,7 @@ def make_film(
     walk = style.walk(FRAMES, blend, random_state=order.seed)
 
     def frames() -> Iterator[Pixels]:
-        film = transfer.follow(content, walk, first, steps=FRAME_STEPS, lead=LEAD)
+        film = transfer.follow(content, walk, first, blends=[style.held(blend)], steps=FRAME_STEPS, lead=LEAD)
         for number, frame in enumerate(film, 1):
             progress(number / FRAMES, f"frame {number} of {FRAMES}", frame)
             yield frame

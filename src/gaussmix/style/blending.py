@@ -2,10 +2,11 @@
 
     m_s                 the mean row of style s (`gaussmix.style.grams`), s = 1..S
     w(g)                argmin_w |g - sum_s w_s m_s|, sum_s w_s = 1: the shares of a row g
-    T + sum_s d_s m_s   a target T moved by d, sum_s d_s = 0
+    |P (g - sum_s w_s m_s)|^2    how far g is from shares w, P onto the differences of the means
 
 A picture that is made for a target does not quite get there: it holds on to its content, whose matrices have shares of
-their own. What it lacks of the shares w that were asked for is added to d, d <- d + w - w(g), a few times on its way.
+their own. So its loss has that distance from the shares that were asked for as a term of its own
+(`gaussmix.style.objective`).
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class BlendPlane:
         wide = values > _FLAT * values[-1]
         return ((vectors[:, wide] / np.sqrt(values[wide])).T @ apart).astype(np.float32)
 
+    @property
+    def along(self) -> Rows:
+        """``(R, E)``: what to multiply a row by for its place along each axis."""
+        return self._axes * self._scale
+
     def shares(self, rows: Rows) -> NDArray[np.float64]:
         """``(n, S)`` of rows ``(n, E)``, of any sign."""
         first, apart = self.means[0] * self._scale, (self.means[1:] - self.means[0]) * self._scale
@@ -82,12 +88,18 @@ class HeldBlend:
     plane: BlendPlane
     asked: FloatArray
 
-    def lacking(self, grams: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return what to add to the targets of K pictures with Gram matrices ``{layer: (K, C, C)}``, of this shape."""
-        layout = self.plane.layout
-        rows = layout.rows({layer: gram.float().cpu().numpy() for layer, gram in grams.items()})
-        moved = ((self.asked - self.plane.shares(rows)).astype(np.float32)) @ self.plane.means
-        parts = [layout.grams(row) for row in moved]
-        return {
-            layer: torch.from_numpy(np.stack([part[layer] for part in parts])).to(gram) for layer, gram in grams.items()
-        }
+    @cached_property
+    def _forms(self) -> tuple[dict[str, Tensor], Tensor]:
+        """A^l ``{layer: (R, C, C)}`` and b ``(R,)``: sum_l <A^l, G^l> - b is how far G is off along each axis."""
+        along, layout = self.plane.along, self.plane.layout
+        rows = [layout.forms(row) for row in along]
+        forms = {layer: torch.from_numpy(np.stack([own[layer] for own in rows])) for layer in layout.channels}
+        return forms, torch.from_numpy(along @ (self.asked.astype(np.float32) @ self.plane.means))
+
+    def distance(self, grams: Mapping[str, Tensor]) -> Tensor:
+        """``(K,)``, differentiable: how far Gram matrices ``{layer: (K, C, C)}`` are from the blend, squared."""
+        forms, level = self._forms
+        off = -level.to(next(iter(grams.values())))
+        for layer, form in forms.items():
+            off = off + grams[layer].flatten(1) @ form.to(grams[layer]).flatten(1).T
+        return off.square().sum(1)

@@ -62,11 +62,6 @@ class Descent:
         self.method.step(losses, gradient * self.pixels[0, 0].numel())
         return losses.float().cpu().numpy()
 
-    def aim(self, targets: dict[str, Tensor]) -> None:
-        """Go on towards other targets, of the same layers."""
-        self.objective.aim(targets)
-        self.method.forget()
-
     def settle(self) -> None:
         """Go back to the last pictures that were found good; call it after the last step."""
         self.method.settle()
@@ -81,9 +76,6 @@ class _Adam:
         self.pixels.grad = gradient.contiguous()
         self.optimizer.step()
         self.pixels.clamp_(0, 1)
-
-    def forget(self) -> None:
-        pass  # moments fade by themselves
 
     def settle(self) -> None:
         self.pixels.grad = None
@@ -110,10 +102,6 @@ class _LBFGS:
         free = self.gradient.masked_fill(outwards, 0)
         self.way = torch.where(here, self._direction(free).masked_fill_(outwards, 0), self.way * _SHORTER)
         torch.clamp(self.x + self.way, 0, 1, out=self.pixels)
-
-    def forget(self) -> None:
-        """Losses and gradients of other targets do not compare; what they say of curvature does."""
-        self.losses = torch.full_like(self.losses, torch.inf)
 
     def settle(self) -> None:
         if self.losses.isfinite().all():

@@ -108,6 +108,11 @@ class GramLayout:
             found[layer] = gram
         return found
 
+    def forms(self, coefficients: NDArray[np.floating]) -> dict[str, Gram]:
+        """Symmetric A^l ``(C, C)`` with sum_l <A^l, G^l> = coefficients @ row, for coefficients ``(E,)``."""
+        found = self.grams(coefficients)
+        return {layer: ((gram + np.diag(np.diag(gram))) / 2).astype(np.float32) for layer, gram in found.items()}
+
     def scale(self, mean: NDArray[np.floating]) -> Rows:
         """What to multiply a row ``(E,)`` by so that plain squares add up to the metric, M given as the row ``mean``.
 

@@ -11,6 +11,9 @@ Where regions have styles of their own (Gatys et al. 2017), each has its G^l, a 
     G^l         sum_p m_p F_p F_p^T / sum_p m_p      m_p the region's mask, averaged over the pixels of the place
     style       mean over the regions, weighed by their areas, so that a pixel's pull does not depend on its region's
 
+Where a region is held at a blend of styles, its style has a term more, HOLD |P (G - sum_s w_s m_s)|^2
+(`gaussmix.style.blending`): a distance of the same kind, along what the styles differ in alone.
+
 Divided by the size of what they compare, a weight means the same at any layer, size of picture and scale of the
 network. Differs from the paper, whose losses (those of Gatys et al. 2016) are not.
 
@@ -25,7 +28,7 @@ all tiles are exact. Tiles begin at multiples of the stride, so that pixels are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
@@ -33,8 +36,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gaussmix.style.blending import HeldBlend
 from gaussmix.style.vgg import CONTENT_LAYERS, VGG19Features, gram_sum, layer_stride
 
+HOLD = 15.0
+"""Weight of the distance from a blend beside a style loss of 1: pictures keep to it, and the rest comes as well."""
 Span = tuple[int, int]  # first and last + 1, in pixels
 
 
@@ -98,7 +104,7 @@ class Objective:
     matrices and losses are in single precision, whatever the network's. Raises ValueError for a target without energy,
     and content in which the network sees nothing.
 
-    ``grams`` are those of the last pictures, ``{layer: (K, R, C, C)}``.
+    ``blends``, of each region, are what pictures are held at.
     """
 
     def __init__(
@@ -112,8 +118,9 @@ class Objective:
         tv_weight: float,
         max_pixels: int,
         masks: Tensor | None = None,
+        blends: Sequence[HeldBlend | None] = (),
     ):
-        self.features = features
+        self.features, self.blends = features, blends
         self.style_weight, self.content_weight, self.tv_weight = style_weight, content_weight, tv_weight
         height, width = content.shape[2:]
         self.tiles = make_tiles(height, width, features.stride, features.reach, max_pixels)
@@ -143,13 +150,11 @@ class Objective:
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Losses ``(K,)`` and the gradients of their sum ``(K, 3, H, W)`` at images ``(K, 3, H, W)``."""
         images = images.detach().requires_grad_()
-        self.grams: dict[str, Tensor] = {}
         along_y, along_x = (images.diff(dim=axis).square().mean((1, 2, 3)) for axis in (2, 3))
         variation = self.tv_weight * (along_y + along_x)
         if len(self.tiles) == 1:
             found = self._look(self.tiles[0], images)
             grams = self._grams(self.tiles[0], found)
-            self.grams = {layer: gram.detach() for layer, gram in grams.items()}
             losses = variation + self._style_loss(grams) + self._content_loss(0, found)
             return losses.detach(), torch.autograd.grad(losses.sum(), images)[0]
         losses, gradient = variation.detach(), torch.autograd.grad(variation.sum(), images)[0]
@@ -171,7 +176,6 @@ class Objective:
         with torch.no_grad():
             parts = [self._grams(tile, self._look(tile, tile.cut(images))) for tile in self.tiles]
         grams = {layer: torch.stack([part[layer] for part in parts]).sum(0).requires_grad_() for layer in self.targets}
-        self.grams = {layer: gram.detach() for layer, gram in grams.items()}
         losses = self._style_loss(grams)
         slopes = torch.autograd.grad(losses.sum(), list(grams.values()))
         return dict(zip(grams, slopes, strict=True)), losses.detach()
@@ -203,7 +207,11 @@ class Objective:
             (grams[layer] - target).square().mean((-2, -1)) / self.target_energy[layer]
             for layer, target in self.targets.items()
         ]
-        return self.style_weight * (torch.stack(losses).mean(0) * self.areas).sum(1)
+        total = torch.stack(losses).mean(0)  # (K, R)
+        for region, blend in enumerate(self.blends):
+            if blend is not None:
+                total[:, region] += HOLD * blend.distance({layer: gram[:, region] for layer, gram in grams.items()})
+        return self.style_weight * (total * self.areas).sum(1)
 
     def _content_loss(self, tile: int, found: dict[str, Tensor]) -> Tensor:
         """What tile number ``tile`` adds to the content loss, ``(K,)``."""

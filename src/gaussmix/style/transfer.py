@@ -6,8 +6,8 @@ T_k are the Gram matrices that variant k shall have: those of one picture (Gatys
 distribution of a style (E Sec. 3.2.2); for regions with styles of their own, those of each. The losses are in
 `gaussmix.style.objective`, the way down on the pixels in `gaussmix.style.descent`. It goes up a pyramid, its sizes
 sqrt 2 apart: large forms settle where a step is cheap. Every next size begins with the picture so far, enlarged, plus
-the detail that enlarging the content would lose. Where styles are blended, targets are moved on the way so that the
-pictures have the shares that were asked for (`gaussmix.style.blending`).
+the detail that enlarging the content would lose. Where styles are blended, the loss holds the pictures at the shares
+that were asked for (`gaussmix.style.blending`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ Target = Mapping[str, Tensor]  # {style layer: Gram matrix (C, C), or (R, C, C) 
 Colors = Literal["style", "content", "luminance"]
 Plan = list[tuple[tuple[int, int], int]]  # heights and widths, and steps at each
 
-_LEAST_CORRECTED = 3  # steps at a size of the pyramid, halfway and at whose end a blend's shares are put right
 PYRAMID_FROM = 128
 """Pixels of the longer side at which the pyramid begins."""
 MAX_PIXELS = 1 << 20
@@ -242,6 +241,7 @@ class StyleTransfer:
         first: Picture,
         *,
         masks: Masks | None = None,
+        blends: Sequence[HeldBlend | None] | None = None,
         steps: int,
         lead: int = 0,
     ) -> Iterator[Picture]:
@@ -257,7 +257,7 @@ class StyleTransfer:
             A path, such as `GramExpansion.walk` takes.
         first : ndarray of uint8
             ``(H, W, 3)`` of this size, a result of `run`, to begin with.
-        masks : ndarray of uint8, optional
+        masks, blends : ndarray of uint8, sequence of HeldBlend or None, optional
             As for `run`.
         steps : int
             For each picture; the optimizer's memory lasts from one to the next, so that nothing jumps.
@@ -269,7 +269,7 @@ class StyleTransfer:
         stacked, scene = self._stack(path, masks), Scene.of(content, masks, self.colors == "luminance", self.device)
         parts = [{layer: target[k : k + 1] for layer, target in stacked.items()} for k in range(len(path))]
         pixels = to_tensor(first[None], self.device)
-        descent = self._begin(scene, parts[0], pixels, "adam")
+        descent = self._begin(scene, parts[0], pixels, "adam", blends or ())
         for k, part in enumerate(parts):
             descent.objective.aim(part)
             for _ in range(steps):
@@ -357,17 +357,21 @@ class StyleTransfer:
             if smaller is not None:
                 pixels = (pixels + larger - enlarge(smaller, height, width)).clamp_(0, 1)
             smaller = larger
-            descent = self._begin(scene, targets, pixels, self.optimizer)
+            descent = self._begin(scene, targets, pixels, self.optimizer, blends)
             for left in reversed(range(steps)):
                 losses = descent.step()
                 if not left:
                     descent.settle()
                 yield pixels, losses
-                if blends and left in (0, steps // 2) and steps >= _LEAST_CORRECTED:
-                    targets = _corrected(targets, descent.objective.grams, blends)
-                    descent.aim(targets)
 
-    def _begin(self, scene: Scene, targets: dict[str, Tensor], pixels: Tensor, optimizer: OptimizerName) -> Descent:
+    def _begin(
+        self,
+        scene: Scene,
+        targets: dict[str, Tensor],
+        pixels: Tensor,
+        optimizer: OptimizerName,
+        blends: Sequence[HeldBlend | None],
+    ) -> Descent:
         """Descent on ``pixels``, at their size."""
         size = pixels.shape[2], pixels.shape[3]
         still, masks = scene.content_at(*size), scene.masks_at(*size)
@@ -375,7 +379,7 @@ class StyleTransfer:
         if free is not None:
             pixels.copy_(still + free * (pixels - still))
         limits = {"max_pixels": self.max_pixels, "masks": masks}
-        objective = Objective(self._network, still, targets, **self.weights, **limits)
+        objective = Objective(self._network, still, targets, **self.weights, **limits, blends=blends)
         return Descent(pixels, objective, optimizer, self.learning_rate, free, grey=scene.grey)
 
     def _finish(self, pixels: Tensor, scene: Scene) -> Picture:
@@ -386,15 +390,3 @@ class StyleTransfer:
             colors = resize(scene.content, height, width)
             images = np.stack([with_colors_of(colors, image) for image in images])
         return scene.laid_over(images)
-
-
-def _corrected(
-    targets: dict[str, Tensor], grams: dict[str, Tensor], blends: Sequence[HeldBlend | None]
-) -> dict[str, Tensor]:
-    """Targets moved by what pictures with these Gram matrices ``{layer: (K, R, C, C)}`` lack of their shares."""
-    moved = {layer: target.clone() for layer, target in targets.items()}
-    for region, blend in enumerate(blends):
-        if blend is not None:
-            for layer, more in blend.lacking({layer: gram[:, region] for layer, gram in grams.items()}).items():
-                (moved[layer] if moved[layer].ndim == 3 else moved[layer][:, region]).add_(more)
-    return moved
