@@ -139,6 +139,25 @@ def test_errors_are_a_sentence(
     assert said in err
 
 
+def test_odd_names_and_many_columns_are_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of two lines, with HTML and control characters on one line each; more columns than a picture holds."""
+    from gaussmix.plots import plot_columns
+
+    names = ["a\nb", "<b>$x_1$</b>", "\x1b[31mred", "\N{GRINNING FACE}", ""]
+    model = TableDensity().fit({name: np.arange(9.0) ** 2 for name in names} | {"word": ["x\ny", "z", "z"] * 3})
+    figure = plot_columns(list(model.columns_.values()))
+    assert [axes.get_title("left") for axes in figure.axes[:3]] == [r"a\nb", r"<b>\$x_1\$</b>", r"\x1b[31mred"]
+    assert figure.axes[5].get_yticklabels()[1].get_text() == r"x\ny"
+    model.save(tmp_path / "odd.gmx")
+    assert r"\x1b[31mred" in run(capsys, "info", tmp_path / "odd.gmx")
+    TableDensity(rule="fast").fit({str(j): [1.0, 2.0] for j in range(401)}).save(tmp_path / "wide.gmx")
+    monkeypatch.delenv("GAUSSMIX_DEBUG", raising=False)
+    assert main(["table", "plot", str(tmp_path / "wide.gmx"), "-o", str(tmp_path / "wide.png")]) == 2
+    assert "401 columns are more than a picture holds, 400: choose some of them" in capsys.readouterr().err
+
+
 def test_rows_are_drawn_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=4_000)

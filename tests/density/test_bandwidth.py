@@ -84,7 +84,7 @@ def test_isj_is_the_first_root_that_a_scan_meets(name: str, n_bins: int) -> None
 
     def excess(t: float) -> float:
         def roughness(s: int, t: float) -> float:
-            return 2 * math.pi ** (2 * s) * (squares**s * cosines**2) @ np.exp(-(math.pi**2) * t * squares)
+            return float(2 * math.pi ** (2 * s) * (squares**s * cosines**2) @ np.exp(-(math.pi**2) * t * squares))
 
         norm = roughness(7, t)
         for s in range(6, 1, -1):

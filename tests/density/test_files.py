@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
+from pyarrow.feather import write_feather
 
 from gaussmix.density.files import open_column, open_table, write_batches
 
@@ -410,7 +410,7 @@ def test_repeated_names_are_said(kind: str, tmp_path: Path) -> None:
     """Of the columns that are read."""
     path = tmp_path / f"x.{kind}"
     table = pa.Table.from_arrays([pa.array([1.0]), pa.array([2.0]), pa.array([3.0])], names=["a", "a", "b"])
-    pq.write_table(table, path) if kind == "parquet" else pa.feather.write_feather(table, path)
+    pq.write_table(table, path) if kind == "parquet" else write_feather(table, path)
     with pytest.raises(ValueError, match=rf"x\.{kind} has several columns 'a'; give each its own name"):
         open_table(path)
     with open_table(path, ["b"]) as source:

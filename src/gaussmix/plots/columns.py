@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
+from gaussmix._guard import printable
 from gaussmix.density._mixture.picture import line_points, span
 from gaussmix.density.discrete import LatticeMixture1D
 from gaussmix.plots.densities import SPIKE, histogram_bars
@@ -19,6 +20,7 @@ from gaussmix.plots.look import in_style, inks
 _FEW_ATOMS = 4  # of which the heaviest has its share beside it
 _LARGE_TICK = 1e5
 _CATEGORIES = 8  # that a small picture has room for
+_MOST_COLUMNS = 400  # in one picture, 30 000 pixels high
 
 
 @in_style
@@ -32,7 +34,14 @@ def plot_columns(columns: Sequence[Any], *, title: str = "") -> Figure:
         or ``frequencies`` by name, and ``other``.
     title : str
         Above the picture.
+
+    Raises
+    ------
+    ValueError
+        More columns than 400.
     """
+    if len(columns) > _MOST_COLUMNS:
+        raise ValueError(f"{len(columns)} columns are more than a picture holds, {_MOST_COLUMNS}: choose some of them")
     across = min(4, max(1, math.ceil(math.sqrt(len(columns)))))
     down = max(1, math.ceil(len(columns) / across))
     figure = Figure(figsize=(3.1 * across, 2.1 * down + 0.4), layout="constrained")
@@ -59,7 +68,8 @@ def plot_columns(columns: Sequence[Any], *, title: str = "") -> Figure:
 
 
 def _without_math(text: str, most: int = 40) -> str:
-    """A name as it is: a dollar begins no formula."""
+    """A name as it is, on one line: a dollar begins no formula."""
+    text = printable(text)
     return (text if len(text) <= most else text[: most - 1] + "…").replace("$", r"\$")
 
 

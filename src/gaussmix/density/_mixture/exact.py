@@ -245,9 +245,9 @@ def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, c: float) -> FloatA
         new = x + sign * excess * np.exp(np.log(there) - log_densities(x, p))
         new = np.where((low <= new) & (new <= high), new, 0.5 * low + 0.5 * high)
         moves = (np.abs(excess) > 1e-15) & (np.abs(new - x) > np.spacing(np.abs(x)))
+        x = np.where(np.abs(excess) > 1e-15, new, x)
         if not moves.any():
             break
-        x = np.where(moves, new, x)
     return x
 
 
