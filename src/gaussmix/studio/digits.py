@@ -111,8 +111,8 @@ class _Words(TextElement):
         if len(name) > 2:
             self.classes("gm-long")
         if len(name) > 2 and abs(x) > 0.1:
-            self.props["text-anchor"], y = "start" if x < 0 else "end", y + (0.15 if y > -0.1 else -0.15)
-            x = np.sign(x) * _EDGE
+            self.props["text-anchor"], x = "start" if x < 0 else "end", np.sign(x) * _EDGE
+            y -= 0.15 if y < 0.4 else 0.0
         self.props["x"], self.props["y"] = round(float(x), 3), round(float(y), 3)
 
 

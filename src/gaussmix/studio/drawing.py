@@ -5,8 +5,8 @@ Of faces what is asked for is a `Wish`, and what comes is a `Face`. `draw`, `var
 model's folder and is read without torch (`ModelCard`).
 
 Of digits `load_generator` runs in a job: it loads what ``--model`` names, if that is an autoencoder's, or what it has
-trained once on scikit-learn's digits and kept in the cache. Images of so few numbers are drawn in a millisecond: `mix`
-and `near` run beside the line of jobs, so that the pad moves though others wait.
+trained once on scikit-learn's digits and kept in the cache. Images of so few numbers are drawn in a second or two at
+most: `mix` and `near` run beside the line of jobs, so that the pad moves though others wait.
 """
 
 from __future__ import annotations
