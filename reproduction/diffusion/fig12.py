@@ -307,7 +307,7 @@ def _draw_unmatched(part: dict[str, Any]) -> Figure:
 
     rates = part["rates"]
     shown = range((len(rates) - 1) % 2, len(rates), 2)
-    figure = Figure(figsize=(3.0 * len(shown) + 0.6, 3.6), layout="constrained")
+    figure = Figure(figsize=(2.3 * len(shown) + 0.6, 3.4), layout="constrained")
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     lines = {
         "BCE": ("binary cross-entropy, mean", MATCHED[BCE][1], "-"),

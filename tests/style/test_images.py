@@ -181,9 +181,9 @@ def test_a_full_disk_leaves_no_half_film(tmp_path, monkeypatch):
 def test_a_sheet_of_variants_is_no_larger_than_it_need_be():
     few = variants_sheet(np.stack(frames(2, 400, 600)), title="t", caption="c")
     many = variants_sheet(np.stack(frames(7, 400, 600)), title="t", caption="c")
-    assert 2 * 240 < few.width < 3 * 240
-    assert 5 * 240 < many.width < 6 * 240
-    assert many.height > 2 * 160
+    assert 2 * 480 < few.width < 3 * 480
+    assert 5 * 480 < many.width < 6 * 480
+    assert many.height > 2 * 320
 
 
 def test_a_picture_is_read_at_a_size(tmp_path):
