@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from gaussmix import ConditionalGMMExpansion
 from gaussmix.conditional import conformal_level
+from gaussmix.conditional import model as model_module
 from gaussmix.conditional.calibration import coverage, crps_samples, ks_uniform
 from gaussmix.conditional.model import far_out
 
@@ -473,3 +474,20 @@ def test_columns_that_single_precision_cannot_hold(power: int) -> None:
         warnings.simplefilter("error")
         far = model.predict(np.array([[1.7e308, 0.0], [-1.7e308, 0.0]]))
     np.testing.assert_allclose(far, plain.predict([[1e30, 0.0], [-1e30, 0.0]]), rtol=1e-12)
+
+
+def test_many_rows_are_predicted_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 1))
+    y = X[:, 0] + rng.normal(size=120)
+    model = ConditionalGMMExpansion("fast", random_state=0).fit(X, y)
+    whole = model.predict(X), model.predict_quantiles(X, [0.1, 0.5]), model.predict_interval(X), model.score(X, y)
+    monkeypatch.setattr(model_module, "_ROWS", 40)
+    some = model.predict(X), model.predict_quantiles(X, [0.1, 0.5]), model.predict_interval(X), model.score(X, y)
+    for one, other in zip(whole, some, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-9)
+    assert model.sample(X, 2, random_state=1).shape == (120, 2)
+    np.testing.assert_array_equal(model.sample(X, random_state=1), model.sample(X, random_state=1))
+    for wrong in (y[:119], np.append(y, 0.0)):
+        with pytest.raises(ValueError, match="y has shape"):
+            model.score(X, wrong)

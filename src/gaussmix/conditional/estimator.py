@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from numbers import Integral
 from pathlib import Path
@@ -162,16 +162,17 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
 
     def predict(self, X: Any) -> FloatArray:
         """Return the expectation of y (N,) at X (N, D); of values far out, if there were any, it knows nothing."""
-        check_is_fitted(self)
-        return self._learned.predict(self._features(X), far=False).mean()
+        return np.concatenate([law.mean() for _, law in self._some_rows(X, far=False)])
 
     def predict_distribution(self, X: Any) -> ConditionalMixture:
         """Return the distributions of y at X (N, D), with SciPy's names: `ConditionalMixture`."""
-        check_is_fitted(self)
-        return self._learned.predict(self._features(X))
+        return self._fitted().predict(self._features(X))
+
+    def _some_rows(self, X: Any, *, far: bool = True) -> Iterator[tuple[slice, ConditionalMixture]]:
+        return self._fitted().some_rows(self._features(X), far=far)
 
     def _features(self, X: Any) -> FloatArray:
-        return self._learned.features.transform(self._table(X, reset=False)[0])
+        return self._fitted().features.transform(self._table(X, reset=False)[0])
 
     def predict_quantiles(self, X: Any, q: ArrayLike) -> FloatArray:
         """Return quantiles of y, (N, Q).
@@ -183,7 +184,8 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         q : array-like of shape (Q,)
             Levels in [0, 1].
         """
-        return self.predict_distribution(X).ppf(np.atleast_1d(np.asarray(q, np.float64)))
+        levels = np.atleast_1d(np.asarray(q, np.float64))
+        return np.concatenate([law.ppf(levels) for _, law in self._some_rows(X)])
 
     def predict_interval(self, X: Any, level: float = 0.9, *, conformal: bool = False) -> FloatArray:
         """Return central intervals (N, 2) of y at X (N, D).
@@ -202,9 +204,10 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         """
         if not 0 < level < 1:
             raise ValueError(f"level is {level}; it must lie in (0, 1)")
-        law = self.predict_distribution(X)
         asked = conformal_level(self.pit_, level) if conformal else level
-        return law.interval(asked) if asked < 1 else np.tile(np.array(law.support), (len(law), 1))
+        laws = (law for _, law in self._some_rows(X))
+        whole = asked >= 1
+        return np.concatenate([np.tile(law.support, (len(law), 1)) if whole else law.interval(asked) for law in laws])
 
     def sample(self, X: Any, n_samples: int = 1, random_state: Any = None) -> FloatArray:
         """Draw y (N, n_samples) at X (N, D).
@@ -220,7 +223,8 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         """
         if n_samples < 1:
             raise ValueError(f"n_samples is {n_samples}; it must be at least 1")
-        return self.predict_distribution(X).rvs(n_samples, random_state=random_state)
+        rng = np.random.default_rng(random_state)
+        return np.concatenate([law.rvs(n_samples, random_state=rng) for _, law in self._some_rows(X)])
 
     @available_if(lambda self: find_spec("skpro") is not None)
     def predict_proba(self, X: Any) -> Any:
@@ -251,8 +255,9 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         sample_weight : array-like of shape (N,), optional
             Weights of the rows.
         """
-        found = self.predict_distribution(X).logpdf(self._targets(y))
-        return float(np.average(found, weights=None if sample_weight is None else np.asarray(sample_weight)))
+        targets = self._targets(y)
+        found = [law.logpdf(targets[some]) for some, law in self._some_rows(X)]
+        return float(np.average(np.concatenate(found), weights=None if sample_weight is None else sample_weight))
 
     @property
     def report_(self) -> ConditionalReport:

@@ -40,7 +40,7 @@ _JUDGES = 4_000  # rows that choose the bandwidth; half of them the size of leav
 _GUARD, _WIDE = 1e-4, 3.0  # mass and standard deviations of what keeps an outlier from deciding on a bandwidth
 _CHUNK = 1 << 13
 Sparse = Any  # a csr_matrix: SciPy's types do not say what its operators give
-_ENTRIES = 1 << 23  # of a sparse matrix that are laid out at a time
+_ENTRIES = 1 << 22  # of a sparse matrix that are laid out at a time
 
 
 class CountForest:
@@ -271,14 +271,12 @@ def expand(
     ``seen`` (T, N) says which tree learnt from which row of X (N, D), ``half`` is as in `gaussmix.conditional.bases`,
     ``least`` the smallest standard deviation.
     """
-    bins = forest.bins(v)
-    cell, means, within = _cells(bins, v, weight)
+    cell, means, within = _cells(forest.bins(v), v, weight)
     sample = _Sample(v, half, weight, cell, means, within, rng.permutation(len(v))[:_JUDGES], least)
     leaves = forest.leaves(X)
     stops, number = _choose_leaves(forest, seen, leaves, sample)
     leaves = number[stops].astype(np.int32)[leaves]
-    forest.add_leaves(leaves, bins, None if bool(np.all(weight == 1)) else weight)
-    counts = csr_matrix(forest.counts @ _groups(bins, cell, forest.axis.n_bins))
+    counts = _count(leaves, cell, weight, (len(forest.trees.left), len(means)))
     totals = np.asarray(counts.sum(1)).ravel()
 
     def left_out(some: Any) -> FloatArray:
@@ -301,12 +299,12 @@ def _choose_leaves(
     few, scores = sample.judges[: _JUDGES // 2], []
     shape = len(forest.trees.left), len(sample.means)
     for size in _LEAVES:
-        where = forest.trees.stops(size).astype(np.int32)[leaves]
-        met = np.zeros(shape[0], bool)
-        met[where[few]] = True
-        counts = _count(where, sample.cell, sample.weight, shape, met)
+        stop = forest.trees.stops(size).astype(np.int32)
+        where, met = stop[leaves[few]], np.zeros(shape[0], bool)
+        met[where] = True
+        counts = _count(leaves, sample.cell, sample.weight, shape, stop, met)
         totals = np.asarray(counts.sum(1)).ravel()
-        heard = _left_out(counts, totals, seen[:, few], where[few], sample.cell[few], sample.weight[few])
+        heard = _left_out(counts, totals, seen[:, few], where, sample.cell[few], sample.weight[few])
         scores.append(sample.bandwidth(few, heard, _SPANS[1:2])[0])
     best = _LEAVES[int(np.argmax(scores))]
     stops = forest.trees.stops(best)
@@ -315,25 +313,19 @@ def _choose_leaves(
     return stops, number
 
 
-def _groups(bins: IntArray, cell: IntArray, n_bins: int) -> Sparse:
-    """Which bin belongs to which cell, (n_bins, C); bins without numbers go where the nearest with some goes."""
-    met, first = np.unique(bins, return_index=True)
-    nearest = np.searchsorted((met[:-1] + met[1:]) / 2, np.arange(n_bins))
-    return csr_matrix((np.ones(n_bins), cell[first][nearest], np.arange(n_bins + 1)), shape=(n_bins, cell.max() + 1))
-
-
 def _count(
     leaves: NDArray[np.int32],
     place: IntArray,
     times: NDArray[Any],
     shape: tuple[int, int],
+    stop: NDArray[np.int32] | None = None,
     wanted: NDArray[np.bool_] | None = None,
 ) -> Sparse:
-    """Counts of places (N,) in the leaves (N, T) of their rows, all or those ``wanted``, some trees at a time."""
+    """Counts of places (N,) in the leaves (N, T) of their rows, or in the nodes where these ``stop`` if ``wanted``."""
     total: Sparse = csr_matrix(shape, dtype=times.dtype)
     some = max(1, _ENTRIES // max(len(place), 1))
     for start in range(0, leaves.shape[1], some):
-        rows = leaves[:, start : start + some]
+        rows = leaves[:, start : start + some] if stop is None else stop[leaves[:, start : start + some]]
         kept = slice(None) if wanted is None else wanted[rows].ravel()
         columns = np.repeat(place.astype(np.int32), rows.shape[1])[kept]
         values = np.repeat(times, rows.shape[1])[kept]

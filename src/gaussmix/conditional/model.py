@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from gaussmix.conditional.location import InUnits
 from gaussmix.density.binning import point_masses, rounding_step
 
 MOST_CELLS, MOST_ASKED = 512, 4096  # of a lattice: unasked, and with discrete=True
+_ROWS = 1 << 15  # of which distributions are made at a time, where numbers are all that is asked for
 _LARGEST = 1e150  # numbers whose squares are finite
 _FAR, _TAME, _FEWEST = 100.0, 0.99, 20  # what is far out: beyond so many times the distance of that share of the rows
 
@@ -55,6 +56,16 @@ class ConditionalModel:
         law = None if self.parts is None else self.parts.predict(X)
         units = self.units if far else replace(self.units, far=0.0)
         return _in_units(law, units, atoms, self.lattice, self.bounds)
+
+    def some_rows(self, X: FloatArray, *, far: bool = True) -> Iterator[tuple[slice, ConditionalMixture]]:
+        """The same of some rows at a time, with where they are: weights of all rows can be larger than memory.
+
+        The last slice is open, so that what is as long as the rows fits it, and what is longer does not.
+        """
+        for start in range(0, max(len(X), 1), _ROWS):
+            stop = start + _ROWS
+            some = slice(start, stop if stop < len(X) else None)
+            yield some, self.predict(X[some], far=far)
 
 
 @dataclass(frozen=True)
