@@ -55,7 +55,7 @@ def test_a_leaf_is_counts_of_which_a_density_can_be_learnt() -> None:
 def test_weights_out_of_bag_are_those_of_a_literal_loop() -> None:
     X, y, rng = data(60)
     forest, seen = CountForest.grow(X, y[:, None], Axis(-3, 0.01, 600), rng, n_trees=9)
-    found = expand(forest, seen, X, y, None, np.ones(60), rng)
+    found = expand(forest, seen, X, y, None, np.ones(60), rng, np.arange(60))
     leaves = forest.leaves(X)
     cells = cells_of(forest, y)
     for i in (0, 13, 59):
@@ -64,17 +64,17 @@ def test_weights_out_of_bag_are_those_of_a_literal_loop() -> None:
             others = (leaves[:, t] == leaves[i, t]) & (np.arange(60) != i)
             if not seen[t, i] and others.any():
                 rows.append(np.bincount(cells[others], minlength=len(found.expansion.means)) / others.sum())
-        np.testing.assert_allclose(found.left_out(np.array([i]))[0], np.mean(rows, axis=0), atol=1e-6)
+        np.testing.assert_allclose(found.left_out[i], np.mean(rows, axis=0), atol=1e-6)
     z = (y[:, None] - found.expansion.means) / found.expansion.stds
     density = np.exp(-(z**2) / 2) / found.expansion.stds / np.sqrt(2 * np.pi)
-    everything = (found.left_out(np.arange(60)) * density).sum(1)
+    everything = (found.left_out * density).sum(1)
     np.testing.assert_allclose(found.likelihood, everything, rtol=1e-9)
 
 
 def test_weights_of_new_rows_are_means_of_their_leaves() -> None:
     X, y, rng = data(80)
     forest, seen = CountForest.grow(X, y[:, None], Axis(-3, 0.01, 600), rng, n_trees=5)
-    expansion = expand(forest, seen, X, y, None, np.ones(80), rng).expansion
+    expansion = expand(forest, seen, X, y, None, np.ones(80), rng, np.arange(9)).expansion
     new = rng.uniform(-1, 1, (3, 2))
     cells = cells_of(forest, y)
     for row, weights in zip(new, expansion.weights(new), strict=True):
@@ -93,6 +93,6 @@ def test_weights_of_new_rows_are_means_of_their_leaves() -> None:
 def test_a_damaged_expansion_is_refused(name: str, value: float) -> None:
     X, y, rng = data(80)
     forest, seen = CountForest.grow(X, y[:, None], Axis(-3, 0.01, 600), rng, n_trees=2)
-    tensors = expand(forest, seen, X, y, None, np.ones(80), rng).expansion.to_tensors()
+    tensors = expand(forest, seen, X, y, None, np.ones(80), rng, np.arange(9)).expansion.to_tensors()
     with pytest.raises(ValueError, match=r"\w"):
         ForestExpansion.from_tensors({**tensors, name: np.full_like(tensors[name], value)})

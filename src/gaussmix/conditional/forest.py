@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -206,11 +206,11 @@ class ForestExpansion:
 
 @dataclass(frozen=True)
 class Expanded:
-    """An expansion; the likelihood (N,) of each number out of bag; and weights (R, C) of some rows out of bag."""
+    """An expansion; the likelihood (N,) of each number out of bag; and weights (R, C) out of bag of rows asked for."""
 
     expansion: ForestExpansion
     likelihood: FloatArray
-    left_out: Callable[[Any], FloatArray]
+    left_out: FloatArray
 
 
 def _mean_rows(leaves: NDArray[np.int32], table: Sparse) -> FloatArray:
@@ -263,13 +263,14 @@ def expand(
     half: FloatArray | None,
     weight: FloatArray,
     rng: np.random.Generator,
+    rows: IntArray,
     *,
     least: float = 0.0,
 ) -> Expanded:
     """Choose the size of a grown forest's leaves, count v (N,) in them, and choose cells and bandwidth.
 
     ``seen`` (T, N) says which tree learnt from which row of X (N, D), ``half`` is as in `gaussmix.conditional.bases`,
-    ``least`` the smallest standard deviation.
+    ``rows`` (R,) are asked for out of bag, ``least`` is the smallest standard deviation.
     """
     cell, means, within = _cells(forest.bins(v), v, weight)
     sample = _Sample(v, half, weight, cell, means, within, rng.permutation(len(v))[:_JUDGES], least)
@@ -284,12 +285,13 @@ def expand(
 
     _, stds = sample.bandwidth(sample.judges, left_out(sample.judges), _SPANS)
     inverse = np.divide(1.0, totals, out=np.zeros(len(totals)), where=totals > 0)
-    shares = csr_matrix(counts.multiply(inverse[:, None]), dtype=np.float32)
+    share = (counts.data * np.repeat(inverse, np.diff(counts.indptr))).astype(np.float32)
+    shares = csr_matrix((share, counts.indices, counts.indptr), shape=counts.shape)
     p = np.empty(len(v))
     for start in range(0, len(v), _CHUNK):
         some = slice(start, start + _CHUNK)
         p[some] = mixture_likelihoods(v[some], None if half is None else half[some], left_out(some), means, stds)
-    return Expanded(ForestExpansion(forest.trees, shares, means, stds), p, left_out)
+    return Expanded(ForestExpansion(forest.trees, shares, means, stds), p, left_out(rows))
 
 
 def _choose_leaves(

@@ -152,7 +152,8 @@ def learn(
         basis = (gaussians[0], gaussians[1])
         boosted, likelihood = fit_boosted_weights(Xa, u, half_u, weight, (prior, *basis), folds, rng, n_jobs)
         p["boosting"] = likelihood / s
-    grow = partial(_grow, Xa, weight=weight, rng=rng, n_trees=40 if fast else 100, n_jobs=n_jobs)
+    rows = np.arange(n) if n <= JUDGED else np.sort(rng.choice(n, JUDGED, replace=False))
+    grow = partial(_grow, Xa, rows=rows, weight=weight, rng=rng, n_trees=40 if fast else 100, n_jobs=n_jobs)
     tell("residual forest")
     rank = (rankdata(u) - 0.5) / n - 0.5
     root = np.sign(error) * np.sqrt(np.abs(error) / typical)
@@ -170,7 +171,6 @@ def learn(
     p["guard"] = mixture_likelihoods(y, half_y, np.ones(1), np.zeros(1), np.full(1, GUARD_WIDTH))
     shares, gap = stack_parts(p, PARTS, weight)
     b: dict[str, float] = dict(zip(PARTS, shares.tolist(), strict=True))
-    rows = np.arange(n) if n <= JUDGED else np.sort(rng.choice(n, JUDGED, replace=False))
     said: dict[str, Any] = {}
     if boosted is not None and b["boosting"] > 0:
         said["boosting"] = _unseen_weights(boosted, Xa, rows, folds)
@@ -182,7 +182,7 @@ def learn(
         networks = None
     for name, forest in (("residual forest", residual_forest), ("value forest", value_forest)):
         if b[name] > 0:
-            said[name] = forest.left_out(rows)
+            said[name] = forest.left_out
     kept = [
         forest.expansion if name in said else None
         for name, forest in (("residual forest", residual_forest), ("value forest", value_forest))
@@ -241,15 +241,16 @@ def _grow(
     targets: FloatArray,
     least: float,
     *,
+    rows: IntArray,
     weight: FloatArray,
     rng: np.random.Generator,
     n_trees: int,
     n_jobs: int | None,
 ) -> tuple[Expanded, FloatArray]:
-    """A forest of counts of v (N,), split by ``targets``, and the likelihood of v out of bag."""
+    """A forest of counts of v (N,), split by ``targets``, with what it says of ``rows``, and v's likelihood out of bag."""
     axis, _, _ = choose_axis(take_sample(v), float(v.min()), float(v.max()))
     forest, seen = CountForest.grow(X, targets, axis, rng, n_trees=n_trees, weight=weight, n_jobs=n_jobs)
-    expanded = expand(forest, seen, X, v, half, weight, rng, least=least)
+    expanded = expand(forest, seen, X, v, half, weight, rng, rows, least=least)
     return expanded, expanded.likelihood
 
 

@@ -337,7 +337,8 @@ def fit_scale(
 
     models = run_each([partial(fit, fold, int(rng.integers(1 << 31))) for fold in folds], n_jobs)
     staged = staged_out_of_fold(models, X, folds, _SCALE_EVERY)
-    deviance = (np.log(staged) + size / staged) @ (weight / weight.sum())
+    share = weight / weight.sum()
+    deviance = [(np.log(each) + size / each) @ share for each in staged]
     best = int(np.argmin(deviance))
     if not deviance[best] < np.log(typical) + 1:
         return Scale(typical), np.full(len(X), typical)

@@ -114,7 +114,7 @@ def learn_model(
             share = float(weight[far].sum() / (weight[far].sum() + weight[smooth].sum()))
             units = replace(units, far=share, far_std=_scale(y[far] - center, weight[far]))
         learnt = learn(
-            X[smooth],
+            X if len(smooth) == len(X) else X[smooth],  # a table is large
             (v - center) / spread,
             w,
             step / 2 / spread,
