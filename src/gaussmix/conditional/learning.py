@@ -247,7 +247,7 @@ def _grow(
     n_trees: int,
     n_jobs: int | None,
 ) -> tuple[Expanded, FloatArray]:
-    """A forest of counts of v (N,), split by ``targets``, with what it says of ``rows``, and v's likelihood out of bag."""
+    """A forest of counts of v (N,), split by ``targets``, what it says of ``rows``, and the likelihood out of bag."""
     axis, _, _ = choose_axis(take_sample(v), float(v.min()), float(v.max()))
     forest, seen = CountForest.grow(X, targets, axis, rng, n_trees=n_trees, weight=weight, n_jobs=n_jobs)
     expanded = expand(forest, seen, X, v, half, weight, rng, rows, least=least)
