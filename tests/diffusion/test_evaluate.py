@@ -251,9 +251,7 @@ def test_pictures_of_any_origin(dataset: AttributeDataset, cache: Path):
     assert found[0].generated.frechet_distance < 3 * found[0].reference.frechet_distance
     assert found[1].generated.frechet_distance > 10 * found[1].reference.frechet_distance
     assert (found[0].n_generated, found[0].n_control, found[0].n_real) == (40, 40, 40)
-    with pytest.raises(
-        ValueError, match=r"pictures are uint8 of shape \(40, 8, 8, 3\); give uint8"
-    ):
+    with pytest.raises(ValueError, match=r"pictures are uint8 of shape \(40, 8, 8, 3\); give uint8"):
         evaluate_pictures(real[:, :8, :8], dataset, cache=cache, progress=False)
     with pytest.raises(ValueError, match="there are 3 generated pictures"):
         evaluate_pictures(real[:3], dataset, cache=cache, progress=False)
