@@ -38,7 +38,6 @@ COUPLINGS: tuple[Coupling, ...] = ("independent", "pca", "cluster-pca")
 CLUSTERS_TRIED = (1, 2, 5, 10, 20, 40)  # numbers of clusters that ``n_clusters="auto"`` chooses from
 SHRINKAGES_TRIED = (0.25, 1.0, 4.0, 16.0)  # likewise, rows a dimension
 _FOLDS, _FAR = 4, 0.02  # share of the held-out rows, those of the lowest density, that must not decide
-_NO_WORSE = 0.01  # log-density a dimension that the least shrunk may lack of the best: pictures show spread sooner
 _MANY = 1000  # rows of the smallest class from which one fold is held out, not each in turn
 _KIND = "expansion_sampler"
 _SHARES_OFF = 1e-6  # how far the sum of shares may be from 1
@@ -53,9 +52,9 @@ class ExpansionSampler(ClassSampler):
         Of the dimensions; "independent" is the paper's. See `gaussmix.latents.expansion`.
     n_clusters : int or "auto", default "auto"
         Of each class, for "cluster-pca"; "auto" chooses of 1, 2, 5, 10, 20 and 40 by the mean log-density of held-out
-        rows (but the lowest 2 %), of Gaussians in place of the expansions: of all that are within .01 a dimension of
-        the highest the least shrunk, then the most clusters. Each quarter is held out in turn, of 1 000 rows and more
-        in the smallest class one of them.
+        rows (but the lowest 2 %), of Gaussians in place of the expansions. Each quarter is held out in turn, of 1 000
+        rows and more in the smallest class one of them. Of all that are within D (D + 3) / 4N of the highest, N the
+        rows of the smallest class, it is the most clusters, then the least shrunk.
     shrinkage : float or "auto", default "auto"
         Rows' worth of the covariance within all clusters of a class that is added to that of each cluster, above 0;
         infinite: all are alike. "auto" chooses together with the clusters from 1/4, 1, 4 and 16 rows a dimension.
@@ -203,8 +202,9 @@ class ExpansionSampler(ClassSampler):
     def _choose(self, by_class: list[FloatArray]) -> tuple[int, float]:
         """Number of clusters and shrinkage, by the mean log-density of rows held out.
 
-        It hardly falls where draws are spread beyond the rows, and what is decoded from there is no picture: hence the
-        least shrunk of what is no worse.
+        It hardly falls where draws are spread beyond the rows, and what is decoded from there is no picture. So of what
+        is worse by less than one more mean and covariance cost a held-out row, d (d + 3) / 2 numbers from n rows, the
+        most clusters and least shrinkage are taken: little where rows are many.
         """
         if self.coupling != "cluster-pca":
             return 1, np.inf
@@ -226,10 +226,9 @@ class ExpansionSampler(ClassSampler):
                     logs.append(np.stack([clusters.logpdf(parts[turn], s) for s in shrinkages]))
         scores = np.sort([np.concatenate(logs, axis=1) for logs in held], axis=2)
         mean = scores[:, :, int(_FAR * scores.shape[2]) :].mean(2)
-        near = mean >= mean.max() - _NO_WORSE * d
-        s = int(near.any(0).argmax())
-        k = int(np.flatnonzero(near[:, s])[-1])
-        return tried[k] if self.n_clusters == "auto" else self.n_clusters, shrinkages[s]
+        near = mean >= mean.max() - d * (d + 3) / (4 * smallest)
+        k = int(np.flatnonzero(near.any(1))[-1])
+        return tried[k] if self.n_clusters == "auto" else self.n_clusters, shrinkages[int(near[k].argmax())]
 
     def _fit_class(self, rows: FloatArray) -> Terms:
         if self.coupling == "independent":
