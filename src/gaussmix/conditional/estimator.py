@@ -257,7 +257,8 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         """
         targets = self._targets(y)
         found = [law.logpdf(targets[some]) for some, law in self._some_rows(X)]
-        return float(np.average(np.concatenate(found), weights=None if sample_weight is None else sample_weight))
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        return float(np.average(np.concatenate(found), weights=weights))
 
     @property
     def report_(self) -> ConditionalReport:
@@ -283,9 +284,8 @@ class ConditionalGMMExpansion(RegressorMixin, BaseEstimator):
         if self.bounds is not None:
             parameters["bounds"] = [None if end is None else float(end) for end in self.bounds]
         names = getattr(self, "feature_names_in_", None)
-        stored.write(
-            path, learned, parameters, None if names is None else [str(name) for name in names], self.target_name_
-        )
+        names = None if names is None else [str(name) for name in names]
+        stored.write(path, learned, parameters, names, self.target_name_)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
