@@ -8,6 +8,7 @@ the process, on one thread.
     python benchmarks/conditional.py --report --docs docs       # from the rows, without running anything
     python benchmarks/conditional.py                            # without data: the truths alone
     python benchmarks/conditional.py --quick                    # a minute: a truth on 200 rows, figures mean little
+    python benchmarks/conditional.py --cost                     # CPU seconds and memory of ours from 1 000 rows to 1e6
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ os.environ.update({f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "M
 
 import argparse
 import math
+import multiprocessing
 import platform
+import resource
 import time
 import warnings
 from collections.abc import Sequence
@@ -31,6 +34,8 @@ from conditional_peers import METHODS, OURS, SPREADS, Law, Ours, has_density
 from conditional_report import Row, append, read, report, write
 from conditional_targets import TRUTHS, UCI, Split, load, splits_of
 from threadpoolctl import threadpool_limits
+
+from gaussmix.conditional import ConditionalGMMExpansion
 
 ROWS = Path("runs/conditional.csv")
 RESULTS = Path("results/conditional.json")
@@ -167,6 +172,43 @@ def run(
     return rows
 
 
+COSTS = (*(("auto", 10**k) for k in (3, 4, 5)), *(("fast", 10**k) for k in (3, 4, 5, 6)))
+COST_ROWS, COST_COLUMNS = 100_000, 10
+
+
+def cost(rule: str, n: int, predicted: int = COST_ROWS) -> tuple[float, float, float]:
+    """CPU seconds of a fit of n rows and of quantiles and intervals of others; the process's largest memory in GB."""
+    rng = np.random.default_rng(0)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        X = rng.normal(size=(n, COST_COLUMNS))
+        return X, np.sin(2 * X[:, 0]) + X[:, 1] / 2 + (0.2 + 0.3 * np.abs(X[:, 2])) * rng.normal(size=n)
+
+    ConditionalGMMExpansion(rule, random_state=0).fit(*draw(100)).predict_interval(np.zeros((1, COST_COLUMNS)))
+    X, y = draw(n)
+    started = time.process_time()
+    with threadpool_limits(1):
+        model = ConditionalGMMExpansion(rule, random_state=0).fit(X, y)
+        fitted = time.process_time()
+        X = rng.normal(size=(predicted, COST_COLUMNS))
+        model.predict_quantiles(X, [0.1, 0.5, 0.9])
+        model.predict_interval(X)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return fitted - started, time.process_time() - fitted, memory
+
+
+def costs(settings: Sequence[tuple[str, int]] = COSTS) -> str:
+    """The table, each row from a process of its own."""
+    heads = f"| rule | rows of {COST_COLUMNS} numbers | fit, CPU s | {COST_ROWS:,} rows predicted | most memory, GB |"
+    lines = [heads.replace(",000", " 000"), "| --- | ---: | ---: | ---: | ---: |"]
+    for rule, n in settings:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            fit, predict, memory = pool.apply(cost, (rule, n))
+        lines.append(f"| `{rule}` | {n:,} | {fit:.1f} | {predict:.1f} | {memory:.2f} |".replace(",", " "))
+        print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
 def versions() -> dict[str, str]:
     """Of Python and the packages that are installed."""
     found = {"python": platform.python_version()}
@@ -225,8 +267,13 @@ def arguments() -> dict[str, Any]:
     parser.add_argument("--docs", type=Path, help="folder for conditional-benchmark.md")
     parser.add_argument("--report", action="store_true", dest="only_report", help="run nothing")
     parser.add_argument("--quick", action="store_true", help="small sizes, one split of two truths")
+    parser.add_argument("--cost", action="store_true", help="only what ours costs")
     return vars(parser.parse_args())
 
 
 if __name__ == "__main__":
-    main(**arguments())
+    chosen = arguments()
+    if chosen.pop("cost"):
+        costs()
+    else:
+        main(**chosen)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -39,6 +40,17 @@ def test_a_quick_run_makes_rows_that_a_second_one_finds(modules: Any, tmp_path: 
     assert [row.cpu_fit for row in again] == pytest.approx([row.cpu_fit for row in rows], rel=1e-5)
     files["file"].unlink()  # then the JSON stands for it
     assert len(modules.main.main(only_report=True, **files)) == 4
+
+
+def test_costs_have_a_row_each(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, predict, memory = modules.main.cost("fast", 60, predicted=20)
+    assert min(fit, predict, memory) > 0
+    pool = MagicMock(return_value=(1.5, 2.25, 0.5))
+    context = MagicMock(**{"get_context.return_value.Pool.return_value.__enter__.return_value.apply": pool})
+    monkeypatch.setattr(modules.main, "multiprocessing", context)
+    table = modules.main.costs([("fast", 1_000)]).splitlines()
+    assert table[0].count("|") == table[1].count("|") == table[2].count("|")
+    assert table[2] == "| `fast` | 1 000 | 1.5 | 2.2 | 0.50 |"
 
 
 def test_truths_are_what_is_drawn(modules: Any) -> None:
