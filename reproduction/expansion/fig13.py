@@ -26,7 +26,7 @@ class Config(style.StylePageConfig):
 
     size: int = 256
     steps: int = 20
-    pictures: int = 3
+    pictures: int = 10
     """Of each blend and seed."""
     seeds: int = 3
     """How many, from ``seed`` on: of crops and draws."""
