@@ -177,14 +177,14 @@ COST_ROWS, COST_COLUMNS = 100_000, 10
 
 
 def cost(rule: str, n: int, predicted: int = COST_ROWS) -> tuple[float, float, float]:
-    """CPU seconds of a fit of n rows and of quantiles and intervals of others; the process's largest memory in GB."""
+    """CPU seconds of a fit of n rows and of three quantiles of each of others; the process's largest memory in GB."""
     rng = np.random.default_rng(0)
 
     def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
         X = rng.normal(size=(n, COST_COLUMNS))
         return X, np.sin(2 * X[:, 0]) + X[:, 1] / 2 + (0.2 + 0.3 * np.abs(X[:, 2])) * rng.normal(size=n)
 
-    ConditionalGMMExpansion(rule, random_state=0).fit(*draw(100)).predict_interval(np.zeros((1, COST_COLUMNS)))
+    ConditionalGMMExpansion(rule, random_state=0).fit(*draw(100)).predict_quantiles(np.zeros((1, COST_COLUMNS)), 0.5)
     X, y = draw(n)
     started = time.process_time()
     with threadpool_limits(1):
@@ -192,7 +192,6 @@ def cost(rule: str, n: int, predicted: int = COST_ROWS) -> tuple[float, float, f
         fitted = time.process_time()
         X = rng.normal(size=(predicted, COST_COLUMNS))
         model.predict_quantiles(X, [0.1, 0.5, 0.9])
-        model.predict_interval(X)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return fitted - started, time.process_time() - fitted, memory
 

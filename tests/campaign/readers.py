@@ -832,6 +832,7 @@ EXEMPT: dict[str, str] = {
     "gaussmix.data.decode:_to_rgb": "a picture that its callers opened",
     "gaussmix.data.cache:recall": "a digest, of which only the length matters: another one is read anew",
     "gaussmix.data.readers.avatars:_render": "a picture that was just drawn",
+    "gaussmix.data.readers.image_folder:read_pictures": "pictures, by `read_square`, which is registered",
     "gaussmix.density.files:TableSource": "opens what `SourceFile` opens, whose kinds are registered",
     "gaussmix.diffusion.batches:TrainingBatches": "arrays of the dataset",
     "gaussmix.diffusion.train:DiffusionTrainer": "`--init` opens a model folder, which is registered",
