@@ -18,6 +18,7 @@ import os
 os.environ.update({f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")})
 
 import argparse
+import json
 import math
 import multiprocessing
 import platform
@@ -248,7 +249,8 @@ def main(
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what peers say of libraries newer than they are
             found = run(file, found, data, sets, range(first, splits), methods, rows)
-    report(found, out, docs, versions())
+    before = json.loads(out.read_text())["versions"] if out.exists() else {}  # of what ran where this is not installed
+    report(found, out, docs, before | versions())
     return found
 
 
