@@ -482,7 +482,8 @@ def test_many_rows_are_predicted_some_at_a_time(monkeypatch: pytest.MonkeyPatch)
     y = X[:, 0] + rng.normal(size=120)
     model = ConditionalGMMExpansion("fast", random_state=0).fit(X, y)
     whole = model.predict(X), model.predict_quantiles(X, [0.1, 0.5]), model.predict_interval(X), model.score(X, y)
-    monkeypatch.setattr(model_module, "_ROWS", 40)
+    monkeypatch.setattr(model_module, "_ROWS", 50)
+    assert [len(law) for _, law in model._some_rows(X)] == [50, 50, 20]
     some = model.predict(X), model.predict_quantiles(X, [0.1, 0.5]), model.predict_interval(X), model.score(X, y)
     for one, other in zip(whole, some, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-9)

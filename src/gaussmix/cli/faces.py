@@ -334,11 +334,8 @@ class EvaluateFaces(TorchCommand):
 
         extractor = None if self.features is None else InceptionFeatures(self.features, pipeline.network.device)
         known = trained if self.data in (None, trained.get("data")) else {}
-        which = {
-            "size": pipeline.network.config["sample_size"],
-            "count": known.get("count"),
-            "seed": known.get("seed", 0),
-        }
+        size = pipeline.network.config["sample_size"]
+        which = {"size": size, "count": known.get("count"), "seed": known.get("seed", 0)}
         dataset = load_dataset(source, skip_bad=self.skip_bad or bool(known.get("skip_bad")), **which)
         how = {"count": self.count, "seed": self.seed, "guidance_scale": self.guidance, "num_inference_steps": steps}
         report = evaluate_pipeline(pipeline, dataset, extractor=extractor, **how)
@@ -364,7 +361,10 @@ class EvaluateFaces(TorchCommand):
         dataset = load_dataset(self.data or "avatars", skip_bad=self.skip_bad)
         images = read_pictures(folder, dataset.images.shape[1], self.count)
         report = evaluate_pictures(images, dataset, seed=self.seed, extractor=extractor)
-        Console().print(report.table()) if not self.json else print(json.dumps(report.to_dict(), indent=2))
+        if self.json:
+            print(json.dumps(report.to_dict(), indent=2))
+        else:
+            Console().print(report.table())
 
 
 def check_request(

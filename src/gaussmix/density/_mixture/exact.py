@@ -243,8 +243,10 @@ def _far_quantiles(mass: FloatArray, p: Pieces, upper: bool, c: float) -> FloatA
         inner, outer = np.where(excess > 0, x, inner), np.where(excess > 0, outer, x)
         low, high = np.minimum(inner, outer), np.maximum(inner, outer)
         new = x + sign * excess * np.exp(np.log(there) - log_densities(x, p))
-        new = np.where((low <= new) & (new <= high), new, 0.5 * low + 0.5 * high)
-        moves = (np.abs(excess) > 1e-15) & (np.abs(new - x) > np.spacing(np.abs(x)))
+        step = np.spacing(np.abs(x))
+        arrived = np.abs(new - x) <= step
+        new = np.where(((low < new) & (new < high)) | arrived, new, 0.5 * low + 0.5 * high)
+        moves = (np.abs(excess) > 1e-15) & ~arrived & (high - low > step)  # else no number lies between
         x = np.where(np.abs(excess) > 1e-15, new, x)
         if not moves.any():
             break
